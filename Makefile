@@ -1,0 +1,50 @@
+# Everything a user or CI does. `make setup` needs Python 3.11 or newer and nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+LOCK := requirements/cpu.txt
+SOURCES := deepicd operator tests benchmarks
+
+.PHONY: setup quickstart test lint format lock bench clean
+
+setup: .venv/complete
+
+# uv comes from a lock of its own, through pip; it then installs the rest several times as fast.
+.venv/complete: $(LOCK) requirements/uv.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11: run 'make PYTHON=python3.12 $(MAKECMDGOALS)'" >&2; exit 64; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes $(LOCK)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+quickstart: setup
+	$(BIN)/deepicd run manifests/samples/quickstart.yaml
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+# The CPU lock leaves out NVIDIA packages that torch loads on no machine without a GPU.
+COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --no-header --override requirements/overrides.txt
+UNUSED_ON_CPU := $(foreach name,nvidia-cusolver triton nvidia-nvtx cuda-bindings cuda-pathfinder,--no-emit-package $(name))
+
+lock: setup
+	$(COMPILE) --extra train --output-file requirements/gpu.txt
+	$(COMPILE) --extra train-cpu --extra operator --extra dev --constraint requirements/gpu.txt $(UNUSED_ON_CPU) --output-file $(LOCK)
+	sed -n 's/^\(uv==[^ ]*\).*/\1/p' $(LOCK) | $(BIN)/uv pip compile - --quiet --universal --generate-hashes --no-annotate --no-header --output-file requirements/uv.txt
+
+bench: setup
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

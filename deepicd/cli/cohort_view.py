@@ -1,0 +1,123 @@
+"""A cohort and its check as tables of at most 80 columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from deepicd import icd10
+from deepicd.data.cohort import REASONS, Cohort
+from deepicd.data.splits import SPLITS
+
+if TYPE_CHECKING:
+    from deepicd.data.check import Report
+
+_WIDTH = 80
+_TEXT = 32
+_TOP_CODES = 10
+
+
+def print_cohort(cohort: Cohort) -> None:
+    """Print what was kept and dropped, and the splits."""
+    console = _console()
+    console.print(_fates(cohort))
+    table = Table("split", title="Splits", title_justify="left")
+    for heading in ("admissions", "patients", "codes", "codes not in train"):
+        table.add_column(heading, justify="right")
+    for name, counts in cohort.splits.items():
+        sizes = (counts.admissions, counts.patients, counts.codes, counts.codes_not_in_train)
+        table.add_row(name, *(f"{size:,}" for size in sizes))
+    console.print(table)
+
+
+def print_report(report: Report) -> None:
+    """Print the whole check."""
+    print_cohort(report.cohort)
+    console = _console()
+    console.print(_chapters(report))
+    console.print(_top_codes(report))
+    console.print(_lengths(report))
+    console.print(_leakage(report))
+    for problem in report.problems:
+        console.print(f"[red]problem:[/red] {problem}", highlight=False)
+    if not report.problems:
+        console.print("no problems found")
+
+
+def _console() -> Console:
+    console = Console()
+    return Console(width=min(console.width, _WIDTH)) if console.is_terminal else Console(width=_WIDTH)
+
+
+def _fates(cohort: Cohort) -> Table:
+    table = Table("admissions", title="Cohort", title_justify="left")
+    table.add_column("count", justify="right")
+    table.add_row("read", f"{cohort.admissions:,}")
+    for name, count in cohort.dropped.items():
+        if count:
+            table.add_row(f"  dropped: {REASONS.get(name, name)}", f"{count:,}")
+    table.add_row("kept", f"{cohort.kept:,}", end_section=True)
+    table.add_row("notes read", f"{cohort.notes:,}")
+    for name, count in cohort.notes_set_aside.items():
+        if count:
+            table.add_row(f"  set aside: {name.replace('_', ' ')}", f"{count:,}")
+    if cohort.unknown_codes:
+        named = ", ".join(list(cohort.unknown_codes)[:5])
+        table.add_row(f"codes absent from the table or not billable, such as {named}", f"{len(cohort.unknown_codes):,}")
+    if cohort.codes_without_title:
+        table.add_row("codes without a title in d_icd_diagnoses", f"{cohort.codes_without_title:,}")
+    return table
+
+
+def _chapters(report: Report) -> Table:
+    table = Table(title="Chapters", title_justify="left")
+    table.add_column("", justify="right")
+    table.add_column("chapter", no_wrap=True, overflow="ellipsis", max_width=_TEXT)
+    for name in SPLITS:
+        table.add_column(name, justify="right")
+    for number, counts in report.chapters.items():
+        table.add_row(str(number), icd10.chapter_title(number), *(f"{counts[name]:,}" for name in SPLITS))
+    return table
+
+
+def _top_codes(report: Report) -> Table:
+    table = Table(title="Most frequent codes (share of the split)", title_justify="left")
+    table.add_column("code")
+    table.add_column("description", no_wrap=True, overflow="ellipsis", max_width=_TEXT)
+    for name in SPLITS:
+        table.add_column(name, justify="right")
+    for code, _ in sorted(report.splits["train"].codes.items(), key=lambda pair: (-pair[1], pair[0]))[:_TOP_CODES]:
+        shares = (_share(split.codes[code], split.admissions) for split in report.splits.values())
+        described = icd10.description(code) if icd10.is_valid(code) else "not in the ICD-10-CM table"
+        table.add_row(icd10.display(code), described, *shares)
+    return table
+
+
+def _lengths(report: Report) -> Table:
+    from deepicd.data.check import PERCENTILES, percentiles  # noqa: PLC0415
+
+    table = Table("length of the note", title="Lengths, percentiles", title_justify="left")
+    for share in PERCENTILES:
+        table.add_column("max" if share == 100 else f"{share} %", justify="right")
+    for name, split in report.splits.items():
+        for unit, values in (("words", split.words), ("characters", split.characters)):
+            table.add_row(f"{name}, {unit}", *(f"{value:,}" for value in percentiles(values)))
+    return table
+
+
+def _leakage(report: Report) -> Table:
+    table = Table("notes that give the answer away", title="Leakage", title_justify="left")
+    for name in SPLITS:
+        table.add_column(name, justify="right")
+    splits = report.splits.values()
+    table.add_row("header of a later section (must be 0)", *(f"{split.later_headers:,}" for split in splits))
+    table.add_row("gold code in the note", *(_share(split.code_named, split.admissions) for split in splits))
+    table.add_row("its whole title in the note", *(_share(split.title_named, split.admissions) for split in splits))
+    table.add_row("patients in several splits (must be 0)", f"{report.patient_overlap:,}", "", "")
+    return table
+
+
+def _share(count: int, total: int) -> str:
+    return f"{100 * count / total:.1f} %" if total else "–"

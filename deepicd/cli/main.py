@@ -1,0 +1,42 @@
+"""The `deepicd` command."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import typer
+
+from deepicd.cli import data
+from deepicd.cli.metrics import metrics
+from deepicd.cli.predict import predict
+from deepicd.cli.report import report
+from deepicd.cli.reward import reward
+from deepicd.cli.run import evaluate, grpo, run, sft
+from deepicd.cli.spec import schema, show_config, validate
+from deepicd.errors import DeepICDError
+
+cli = typer.Typer(
+    name="deepicd",
+    help="Train and evaluate reasoning models that predict ICD-10-CM codes from admission notes. "
+    "Research use only: not for diagnosis, decision support, triage, unsupervised coding or billing.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+for command in (run, validate, schema, show_config, sft, grpo, evaluate, metrics, predict, reward, report):
+    cli.command()(command)
+cli.add_typer(data.app, name="data")
+
+
+def app() -> NoReturn:
+    """Run the command line; an error of ours is one line on stderr and its own exit code."""
+    try:
+        cli()
+    except DeepICDError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(141)
+    sys.exit(0)

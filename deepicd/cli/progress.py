@@ -1,0 +1,128 @@
+"""Progress of a run: a live table on a terminal, log lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from types import TracebackType
+from typing import Self
+
+import structlog
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from deepicd.training.metrics import StepMetrics
+
+
+def show_seconds(seconds: float | None) -> str:
+    """`75` as `1m15s`."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
+
+
+def show_number(value: float | None, digits: int = 3) -> str:
+    """A number, or nothing where there is none; tiny ones keep their first digits."""
+    if value is None:
+        return ""
+    return f"{value:.1e}" if 0 < abs(value) < 10**-digits else f"{value:.{digits}f}"
+
+
+class Eta:
+    """Time left in a stage, by the pace of its last steps."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[int, float]] = deque(maxlen=20)
+
+    def seconds(self, step: int, total: int | None) -> float | None:
+        """Seconds left after `step` of `total`; None before the pace is known."""
+        self._seen.append((step, time.monotonic()))
+        (first, began), (_, now) = self._seen[0], self._seen[-1]
+        return (now - began) / (step - first) * (total - step) if total is not None and step > first else None
+
+
+class LiveProgress:
+    """A table with a row per stage, redrawn in place."""
+
+    def __init__(self, console: Console, kl_name: str) -> None:
+        self._kl_name = kl_name
+        self._rows: dict[str, list[str]] = {}
+        self._began: dict[str, float] = {}
+        self._etas: dict[str, Eta] = {}
+        self._live = Live(console=console, get_renderable=self._table, refresh_per_second=2)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._live.stop()
+
+    def _table(self) -> Table:
+        table = Table(box=None, padding=(0, 2, 0, 0), caption=f"KL is {self._kl_name}.", caption_justify="left")
+        for name in ("STAGE", "STEP", "LOSS", "REWARD", "KL", "ETA", "TIME"):
+            table.add_column(name, justify="left" if name == "STAGE" else "right", no_wrap=True)
+        for stage, row in self._rows.items():
+            running = self._began.get(stage)
+            table.add_row(stage, *row, style="bold" if running else None)
+            if running:
+                table.columns[-1]._cells[-1] = show_seconds(time.monotonic() - running)
+        return table
+
+    def stage_started(self, stage: str) -> None:
+        """See `deepicd.pipeline.pipeline.Reporter`."""
+        self._began[stage] = time.monotonic()
+        self._etas[stage] = Eta()
+        self._rows[stage] = ["", "", "", "", "", ""]
+
+    def step(self, stage: str, row: StepMetrics, total: int | None) -> None:
+        """See `deepicd.pipeline.pipeline.Reporter`."""
+        steps = f"{row.step}/{total}" if total else str(row.step)
+        eta = show_seconds(self._etas[stage].seconds(row.step, total))
+        reward = row.reward if row.reward is not None else row.validation_reward
+        shown = [steps, show_number(row.loss), show_number(reward), show_number(row.kl), eta, ""]
+        before = self._rows[stage]
+        self._rows[stage] = [new or old for new, old in zip(shown, before, strict=True)]
+
+    def stage_finished(self, stage: str, seconds: float, *, already: bool) -> None:
+        """See `deepicd.pipeline.pipeline.Reporter`."""
+        self._began.pop(stage, None)
+        row = self._rows.setdefault(stage, ["", "", "", "", "", ""])
+        row[-2:] = ["done before" if already else "done", show_seconds(seconds)]
+
+
+class LogProgress:
+    """A structured log line per event."""
+
+    def __init__(self, run: str, kl_name: str) -> None:
+        self._log = structlog.get_logger().bind(run=run)
+        self._kl_name = kl_name
+        self._etas: dict[str, Eta] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        return None
+
+    def stage_started(self, stage: str) -> None:
+        """See `deepicd.pipeline.pipeline.Reporter`."""
+        self._etas[stage] = Eta()
+        self._log.info("stage started", stage=stage)
+
+    def step(self, stage: str, row: StepMetrics, total: int | None) -> None:
+        """See `deepicd.pipeline.pipeline.Reporter`."""
+        eta = self._etas[stage].seconds(row.step, total)
+        values = {
+            "loss": row.loss, "reward": row.reward, "validation_reward": row.validation_reward,
+            "kl": row.kl, "kl_is": self._kl_name if row.kl is not None else None, "eta_seconds": eta and round(eta),
+        }  # fmt: skip
+        shown = {name: value for name, value in values.items() if value is not None}
+        self._log.info("step", stage=stage, step=row.step, steps=total, **shown)
+
+    def stage_finished(self, stage: str, seconds: float, *, already: bool) -> None:
+        """See `deepicd.pipeline.pipeline.Reporter`."""
+        self._log.info("stage finished", stage=stage, seconds=round(seconds, 1), already=already)

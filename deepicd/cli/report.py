@@ -1,0 +1,22 @@
+"""`deepicd report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    run_folder: Annotated[Path, typer.Argument(help="Folder of an evaluated run.", show_default=False)],
+) -> None:
+    """Make report.html of an evaluated run again, from the files in its evaluate folder, and print its path.
+
+    Example: deepicd report runs/quickstart
+    """
+    from deepicd.evaluation import report as evaluation_report  # matplotlib would slow other commands
+
+    out = run_folder / evaluation_report.FOLDER / "report.html"
+    evaluation_report.write_report(evaluation_report.load(run_folder), out)
+    typer.echo(out)

@@ -1,0 +1,80 @@
+"""`deepicd run`, `sft`, `grpo`: carry out a run, or a part of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deepicd.cli.spec import SpecFile
+from deepicd.errors import UserError
+from deepicd.spec import DeepICDRun, load
+
+RunFolder = Annotated[Path | None, typer.Option("--dir", help="The run's folder.", show_default="runs/NAME")]
+JsonLogs = Annotated[bool, typer.Option("--json", help="Log JSON lines instead of the live table.")]
+
+
+def run(file: SpecFile, folder: RunFolder = None, json_logs: JsonLogs = False) -> None:
+    """Carry out a run: prepare, SFT, GRPO, evaluation, report. Again on the same folder, it goes on where it stopped.
+
+    Ctrl-C or SIGTERM saves a checkpoint at the next step's end and leaves with exit code 143; a second one leaves at once.
+
+    Example: `deepicd run manifests/samples/quickstart.yaml`
+    """
+    _carry_out(load(file), folder, json_logs)
+
+
+def sft(file: SpecFile, folder: RunFolder = None, json_logs: JsonLogs = False) -> None:
+    """Carry out a run up to its SFT stage.
+
+    Example: `deepicd sft run.yaml`
+    """
+    _carry_out(load(file), folder, json_logs, last="sft")
+
+
+def grpo(file: SpecFile, folder: RunFolder = None, json_logs: JsonLogs = False) -> None:
+    """Carry out a run up to its GRPO stage.
+
+    Example: `deepicd grpo run.yaml`
+    """
+    _carry_out(load(file), folder, json_logs, last="grpo")
+
+
+def evaluate(file: SpecFile, folder: RunFolder = None, json_logs: JsonLogs = False) -> None:
+    """Evaluate a run's models on its test split, and write metrics.json and report.html; earlier stages are done first.
+
+    Example: `deepicd evaluate run.yaml`
+    """
+    _carry_out(load(file), folder, json_logs, last="evaluate")
+
+
+def _carry_out(chosen: DeepICDRun, folder: Path | None, json_logs: bool, last: str | None = None) -> None:
+    from rich.console import Console
+
+    from deepicd.cli import logs, summary
+    from deepicd.cli.progress import LiveProgress, LogProgress
+    from deepicd.cli.stop import SignalStop
+    from deepicd.pipeline.pipeline import run_pipeline
+    from deepicd.stages.evaluate import kl_name
+    from deepicd.training.check import check_overrides
+
+    if last is not None and getattr(chosen.spec.stages, last) is None:
+        raise UserError(f"spec.stages.{last}: is not in this run: add it")
+    place = (folder or Path("runs") / chosen.metadata.name).resolve()
+    console = Console()
+    live = console.is_terminal and not json_logs
+    logs.configure(as_json=json_logs)
+    stop = SignalStop()
+    stop.install()
+    check_overrides(chosen)
+    kl = kl_name(chosen)
+    with LiveProgress(console, kl) if live else LogProgress(chosen.metadata.name, kl) as reporter:
+        seconds = run_pipeline(chosen, place, stop, reporter, last=last)
+    results = place / "evaluate"
+    if "evaluate" in seconds:
+        if json_logs:
+            typer.echo(json.dumps({"seconds": seconds, "report": str(results / "report.html")}))
+        else:
+            summary.show(console, json.loads((results / "metrics.json").read_text()), seconds, results / "report.html")

@@ -1,0 +1,34 @@
+"""The table that a run ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from deepicd.cli.progress import show_seconds
+
+
+def _percent(measure: Mapping[str, Any]) -> str:
+    return "" if measure["value"] is None else f"{100 * measure['value']:.1f}"
+
+
+def show(console: Console, metrics: Mapping[str, Any], seconds: Mapping[str, float], report: Path) -> None:
+    """Print macro F1, rates and reward of each model, the stages' times and the report's path."""
+    table = Table(box=None, padding=(0, 2, 0, 0), title="Test split (macro F1 and rates in %)", title_justify="left")
+    for name in ("MODEL", "CHAPTER", "CATEGORY", "CODE", "FORMAT", "VALID", "REWARD"):
+        table.add_column(name, justify="left" if name == "MODEL" else "right", no_wrap=True)
+    for model, found in metrics.items():
+        scores = [_percent(found["levels"][level]["macroF1"]) for level in found["levels"]]
+        rates = [_percent(found["rates"]["format"]), _percent(found["rates"]["validCode"])]
+        reward = found["reward"]["mean"]["value"]
+        table.add_row(model, *scores, *rates, "" if reward is None else f"{reward:.3f}")
+    console.print()
+    console.print(table)
+    times = ", ".join(f"{stage} {show_seconds(spent)}" for stage, spent in seconds.items())
+    console.print(f"\nTime: {times}; {show_seconds(sum(seconds.values()))} in all.")
+    console.print(f"Report: {report}", soft_wrap=True)
+    console.print("Research use only: not for diagnosis, decision support, triage, unsupervised coding or billing.")

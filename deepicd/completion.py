@@ -1,0 +1,150 @@
+"""The one parser of completions, shared by reward, evaluation and prediction.
+
+The asked-for form is `<think>trace</think> <diagnosis>code</diagnosis>`, with any white space around the tags and
+nothing else. Tags are written in lower case, as the prompt shows them; any other spelling is plain text. The code's
+surrounding space, its dots and its case do not matter.
+
+The parser reads from left to right and takes linear time on any text: it only searches and splits on fixed strings.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from deepicd import icd10
+
+_THINK, _THINK_END = "<think>", "</think>"
+_DIAGNOSIS, _DIAGNOSIS_END = "<diagnosis>", "</diagnosis>"
+# One letter, two characters with a digit among them (M51, M1A, C7A, QA0), and up to four more.
+_CODE = re.compile(r"[A-Z](?:[0-9][0-9A-Z]|[A-Z][0-9])[0-9A-Z]{0,4}")
+
+
+class Fault(StrEnum):
+    """What is wrong with a completion."""
+
+    NO_TRACE = "no_trace"
+    """No closed `<think>…</think>` before the diagnosis, or nothing in it."""
+    NO_DIAGNOSIS = "no_diagnosis"
+    """No closed `<diagnosis>…</diagnosis>` outside the trace."""
+    SEVERAL_DIAGNOSES = "several_diagnoses"
+    """More than one, even if they agree."""
+    TRUNCATED = "truncated"
+    """The generator stopped at its token limit."""
+    TEXT_OUTSIDE = "text_outside"
+    """Text before, between or after the two parts."""
+    NOT_A_CODE = "not_a_code"
+    """The one diagnosis does not have the form of a code."""
+    UNKNOWN_CODE = "unknown_code"
+    """It has the form of a code, and the table has none such."""
+    NOT_BILLABLE = "not_billable"
+    """The code exists and more specific ones do too."""
+
+
+CODE_FAULTS = frozenset({Fault.UNKNOWN_CODE, Fault.NOT_BILLABLE})
+"""Faults of the answer; every other one is a fault of the completion's form."""
+
+
+_ORDER = {fault: place for place, fault in enumerate(Fault)}
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A parsed completion."""
+
+    trace: str | None
+    """The text inside `<think>`, stripped; None if there is none."""
+    code: str | None
+    """The answer, normalised, if there is exactly one and it has the form of a code; it need not exist."""
+    faults: tuple[Fault, ...]
+    """Everything that is wrong, in the order of `Fault`."""
+
+    @property
+    def valid_code(self) -> bool:
+        """Whether the answer is a billable code."""
+        return self.code is not None and not CODE_FAULTS.intersection(self.faults)
+
+    @property
+    def well_formed(self) -> bool:
+        """Whether the form is right, whatever the code."""
+        return CODE_FAULTS.issuperset(self.faults)
+
+
+def parse(text: str, *, opened_think: bool, truncated: bool = False) -> Completion:
+    """Parse what a model returned.
+
+    Args:
+        text: the completion, of any length and content.
+        opened_think: whether the prompt ended in an opened `<think>`, so that the completion lacks it. A completion
+            that opens it again all the same is read as if it had not.
+        truncated: whether the generator stopped at its token limit.
+    """
+    found: set[Fault] = {Fault.TRUNCATED} if truncated else set()
+    trace, rest = _split_trace(text, opened_think=opened_think)
+    if not trace:
+        found.add(Fault.NO_TRACE)
+    answers, text_outside = _split_diagnoses(rest)
+    if text_outside:
+        found.add(Fault.TEXT_OUTSIDE)
+    code = None
+    if not answers:
+        found.add(Fault.NO_DIAGNOSIS)
+    elif len(answers) > 1:
+        found.add(Fault.SEVERAL_DIAGNOSES)
+    else:
+        code = as_code(answers[0])
+        if code is None:
+            found.add(Fault.NOT_A_CODE)
+        elif not icd10.is_valid(code):
+            found.add(Fault.UNKNOWN_CODE)
+        elif not icd10.is_billable(code):
+            found.add(Fault.NOT_BILLABLE)
+    return Completion(trace or None, code, tuple(sorted(found, key=_ORDER.__getitem__)))
+
+
+def as_code(text: str) -> str | None:
+    """The normalised code if the text has the form of one, else None; whether it exists is another question."""
+    code = icd10.normalise(text)
+    # Some letters outside ASCII become ASCII in upper case: the text itself must be ASCII.
+    return code if text.strip().isascii() and _CODE.fullmatch(code) else None
+
+
+def _split_trace(text: str, *, opened_think: bool) -> tuple[str | None, str]:
+    """The trace (None if none is closed) and the text outside it."""
+    if opened_think:
+        begin = 0
+        start = len(text) - len(text.lstrip())
+        start = start + len(_THINK) if text.startswith(_THINK, start) else 0
+    else:
+        begin = text.find(_THINK)
+        diagnosis = text.find(_DIAGNOSIS)
+        if begin < 0 or 0 <= diagnosis < begin:  # reasons given after the answer did not lead to it
+            return None, text
+        start = begin + len(_THINK)
+    end = text.find(_THINK_END, start)
+    if end < 0:
+        # A trace that is never closed ends where the diagnosis starts: its text is the missing trace, not text outside.
+        diagnosis = text.find(_DIAGNOSIS, start)
+        return None, text[:begin] + (text[diagnosis:] if diagnosis >= 0 else "")
+    # The line break keeps the two sides from forming a tag together.
+    return text[start:end].strip(), text[:begin] + "\n" + text[end + len(_THINK_END) :]
+
+
+def _split_diagnoses(text: str) -> tuple[list[str], bool]:
+    """The content of each `<diagnosis>…</diagnosis>` and whether there is any other text.
+
+    An answer starts at the last opening tag before its closing tag; tags without a partner are text.
+    """
+    *closed, last = text.split(_DIAGNOSIS_END)
+    answers = []
+    text_outside = False
+    for piece in closed:
+        before, opening, answer = piece.rpartition(_DIAGNOSIS)
+        if opening:
+            answers.append(answer)
+        text_outside = text_outside or not opening or bool(before.strip())
+    if not answers:
+        # An answer that is never closed is the missing diagnosis, not text outside.
+        last = last.partition(_DIAGNOSIS)[0]
+    return answers, text_outside or bool(last.strip())

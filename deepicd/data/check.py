@@ -1,0 +1,139 @@
+"""Looking over an extracted cohort before anything is trained on it."""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from deepicd import icd10, prompt
+from deepicd.data import cohort, rows, sections
+from deepicd.data.cohort import Cohort
+from deepicd.data.splits import SPLITS
+from deepicd.data.tables import reading
+from deepicd.errors import UserError
+
+PERCENTILES = (5, 50, 95, 99, 100)
+_BATCH = 1024
+
+
+@dataclass(slots=True)
+class SplitReport:
+    """One split: sizes, labels, note lengths, and how often a note gives its answer away.
+
+    `code_named` / `title_named`: notes with the gold code / the code's whole official title in them;
+    `later_headers`: notes with a header of a section written after admission; `foreign_prompts`: prompts that are not
+    those this version of DeepICD would ask.
+    """
+
+    admissions: int = 0
+    patients: set[int] = field(default_factory=set)
+    codes: Counter[str] = field(default_factory=Counter)
+    characters: array[int] = field(default_factory=lambda: array("q"))
+    words: array[int] = field(default_factory=lambda: array("q"))
+    code_named: int = 0
+    title_named: int = 0
+    later_headers: int = 0
+    foreign_prompts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `deepicd data check` prints. `problems`: what must be mended before training, empty when all is well."""
+
+    cohort: Cohort
+    splits: Mapping[str, SplitReport]
+    patient_overlap: int
+    chapters: Mapping[int, Mapping[str, int]]
+    problems: Sequence[str]
+
+
+def check(folder: Path) -> Report:
+    """Read the folder's files, one batch at a time, and compare them with what they must be.
+
+    Raises:
+        UserError: a file is missing, damaged or lacks a column.
+    """
+    counts = cohort.read(folder)
+    reports = {name: _split(folder / f"{name}.parquet") for name in SPLITS}
+    overlap = len(set().union(*(one.patients & two.patients for one, two in combinations(reports.values(), 2))))
+    chapters: dict[int, dict[str, int]] = {}
+    for name, report in reports.items():
+        for code, number in report.codes.items():
+            if icd10.is_billable(code):
+                of_chapter = chapters.setdefault(icd10.chapter(code), dict.fromkeys(SPLITS, 0))
+                of_chapter[name] += number
+    return Report(counts, reports, overlap, dict(sorted(chapters.items())), _problems(counts, reports, overlap))
+
+
+def percentiles(lengths: Sequence[int]) -> list[int]:
+    """The nearest-rank percentiles of PERCENTILES; zeros where there is nothing."""
+    ordered = sorted(lengths)
+    return [ordered[max(0, -(-len(ordered) * share // 100) - 1)] if ordered else 0 for share in PERCENTILES]
+
+
+def _split(path: Path) -> SplitReport:
+    report = SplitReport()
+    for row in _rows(path):
+        note, code = row["prompt"][-1]["content"], row["code"]
+        report.admissions += 1
+        report.patients.add(row["subject_id"])
+        report.codes[code] += 1
+        report.characters.append(len(note))
+        report.words.append(len(note.split()))
+        report.code_named += names_code(note, code)
+        report.title_named += names_title(note, code)
+        report.later_headers += bool(sections.forbidden_headers(note))
+        report.foreign_prompts += row["prompt"] != prompt.messages(note) or row["reward_model"]["ground_truth"] != code
+    return report
+
+
+def names_code(note: str, code: str) -> bool:
+    """Whether a note holds the code, with or without its dot."""
+    return re.search(rf"\b(?:{re.escape(code)}|{re.escape(icd10.display(code))})\b", note) is not None
+
+
+def names_title(note: str, code: str) -> bool:
+    """Whether a note holds the whole official title of the code."""
+    return icd10.is_valid(code) and icd10.description(code).lower() in " ".join(note.lower().split())
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    if not path.is_file():
+        raise UserError(f"{path}: missing: run `deepicd data mimic` again")
+    with reading(path):
+        source = pq.ParquetFile(path)
+        missing = [name for name in rows.schema().names if name not in source.schema_arrow.names]
+    if missing:
+        raise UserError(f"{path}: column {', '.join(missing)} is missing: run `deepicd data mimic` again")
+    with reading(path):
+        for batch in source.iter_batches(_BATCH, columns=["prompt", "reward_model", "code", "subject_id"]):
+            yield from batch.to_pylist()
+
+
+def _problems(counts: Cohort, reports: Mapping[str, SplitReport], overlap: int) -> list[str]:
+    problems = []
+    if overlap:
+        problems.append(f"{overlap} patients are in more than one split")
+    for name, report in reports.items():
+        if report.admissions != counts.splits[name].admissions:
+            problems.append(
+                f"{name}.parquet has {report.admissions} rows, {cohort.FILE} says {counts.splits[name].admissions}"
+            )
+        if report.later_headers:
+            problems.append(f"{name}: {report.later_headers} notes hold a section written after admission")
+        if report.foreign_prompts:
+            problems.append(f"{name}: {report.foreign_prompts} prompts differ from those of this version")
+        unknown = sum(number for code, number in report.codes.items() if not icd10.is_billable(code))
+        if unknown:
+            problems.append(f"{name}: {unknown} codes are not billable codes of the ICD-10-CM table")
+    if counts.admissions != counts.kept + sum(counts.dropped.values()):
+        problems.append(f"{cohort.FILE}: admissions are not the sum of those kept and dropped")
+    return problems

@@ -1,0 +1,93 @@
+"""What became of every admission: the counts that `cohort.json` holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from deepicd.errors import UserError
+
+FILE = "cohort.json"
+
+REASONS: Mapping[str, str] = {
+    "no_diagnosis": "no coded diagnosis",
+    "no_icd10_diagnosis": "coded in ICD-9 only",
+    "no_patient": "patient missing from patients",
+    "unknown_code": "principal code not in the ICD-10-CM table",
+    "not_billable_code": "principal code no longer billable in the ICD-10-CM table",
+    "no_note": "no discharge summary",
+    "other_sex": "summary names another sex than patients",
+    "empty_note": "complaint, present illness and history all empty",
+}
+"""Why an admission is dropped, in the order in which the reasons are tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitCounts:
+    """Size of one split; `codes` counts distinct codes, `codes_not_in_train` those that training never shows."""
+
+    admissions: int
+    patients: int
+    codes: int
+    codes_not_in_train: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """Counts of one extraction. `admissions` = `kept` + the sum of `dropped`; neither names nor note text."""
+
+    admissions: int
+    patients: int
+    notes: int
+    kept: int
+    dropped: Mapping[str, int]
+    notes_set_aside: Mapping[str, int]
+    unknown_codes: Mapping[str, int]
+    codes_without_title: int
+    codes: int
+    splits: Mapping[str, SplitCounts]
+    shares: Mapping[str, float]
+    seed: int
+    versions: Mapping[str, str]
+
+    def write(self, path: Path) -> None:
+        """Write the counts as JSON, the same bytes for the same counts."""
+        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+
+def read(folder: Path) -> Cohort:
+    """Read the counts of an extracted folder.
+
+    Raises:
+        UserError: the file is missing or is no such JSON.
+    """
+    path = folder / FILE
+    try:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        splits = {name: SplitCounts(**counts) for name, counts in value.pop("splits").items()}
+        return Cohort(**value, splits=splits)
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: missing: the folder was not written by `deepicd data mimic`, or not to its end"
+        ) from None
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{path}: not the counts of a cohort: run `deepicd data mimic` again") from None
+
+
+def check_not_empty(dropped: Mapping[str, int], kept: int, splits: Mapping[str, int]) -> None:
+    """Refuse a cohort that cannot be trained on.
+
+    Raises:
+        UserError: no admission is left, or a split is empty.
+    """
+    if kept == 0:
+        why = "; ".join(f"{count} {REASONS[name]}" for name, count in dropped.items() if count) or "no admissions"
+        raise UserError(f"the cohort is empty ({why}): check that hosp and note are of one MIMIC-IV release")
+    for name, count in splits.items():
+        if count == 0:
+            raise UserError(
+                f"data.split.{name}: no patient falls into it ({kept} admissions): use more or raise its share"
+            )

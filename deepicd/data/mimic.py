@@ -1,0 +1,155 @@
+"""MIMIC-IV tables and discharge summaries in, a split cohort of admission notes out.
+
+The summaries are read once and streamed: their admission sections go to a scratch file, and everything else is joined
+on integer ids inside DuckDB, which spills to disk. Memory does not grow with the tables.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deepicd import icd10
+from deepicd.data import cohort, notes, rows, splits
+from deepicd.data import hosp as hosp_tables
+from deepicd.data.cohort import Cohort, SplitCounts
+from deepicd.data.output import together
+from deepicd.data.tables import connect
+from deepicd.spec.data import SplitSpec
+
+if TYPE_CHECKING:
+    import duckdb
+
+_SHOWN_CODES = 20
+
+
+def extract(hosp: Path, note: Path, out: Path, split: SplitSpec) -> Cohort:
+    """Write `train.parquet`, `validation.parquet`, `test.parquet` and `cohort.json` to `out`.
+
+    Args:
+        hosp: holds admissions, patients, diagnoses_icd, d_icd_diagnoses (.csv or .csv.gz).
+        note: holds discharge.
+        out: made when missing; its files are replaced only when all of the new ones are complete.
+        split: shares of the patients and the seed of their order.
+
+    Raises:
+        UserError: a table or column is missing, cut off, or holds no number or date where one must be; notes or
+            diagnoses carry other patients' ids than admissions; the cohort or a split is empty; the disk is full.
+    """
+    tables = hosp_tables.find_tables(hosp)
+    discharge = notes.find_table(note)
+    with together(out, last=cohort.FILE) as work:
+        scratch = work / ".scratch"
+        scratch.mkdir()
+        extracted = scratch / "notes.parquet"
+        connection = connect(scratch)
+        try:
+            hosp_tables.load(connection, tables)
+            _judge_codes(connection)
+            summaries = notes.extract_sections(connection, discharge, extracted)
+            _decide(connection, extracted)
+            splits.assign(connection, split)
+            result = _count(connection, summaries, split)
+            cohort.check_not_empty(
+                result.dropped, result.kept, {name: counts.admissions for name, counts in result.splits.items()}
+            )
+            rows.write(connection, extracted, work)
+        finally:
+            connection.close()
+        result.write(work / cohort.FILE)
+    return result
+
+
+def _judge_codes(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make table `candidates`: every admission, its principal code, and why it is dropped as far as codes tell."""
+    connection.execute("CREATE TABLE code_reasons (code VARCHAR, reason VARCHAR)")
+    for (code,) in connection.execute("SELECT DISTINCT code FROM principal WHERE code IS NOT NULL").fetchall():
+        if not icd10.is_billable(code):
+            reason = "not_billable_code" if icd10.is_valid(code) else "unknown_code"
+            connection.execute("INSERT INTO code_reasons VALUES (?, ?)", [code, reason])
+    connection.execute(
+        """
+        CREATE TABLE candidates AS
+        SELECT a.hadm_id, a.subject_id, p.code, patients.sex,
+               CASE WHEN p.hadm_id IS NULL THEN 'no_diagnosis'
+                    WHEN p.code IS NULL THEN 'no_icd10_diagnosis'
+                    WHEN patients.subject_id IS NULL THEN 'no_patient'
+                    ELSE r.reason END AS reason,
+               reason IS NULL AS eligible
+        FROM admissions a LEFT JOIN principal p USING (hadm_id)
+             LEFT JOIN patients ON patients.subject_id = a.subject_id
+             LEFT JOIN code_reasons r ON r.code = p.code
+        """
+    )
+
+
+def _decide(connection: duckdb.DuckDBPyConnection, extracted: Path) -> None:
+    """Make tables `fates`, one reason (or none) for every admission, and `cohort`, the admissions that stay.
+
+    Of several summaries of one stay the one with the lowest note_seq counts.
+    """
+    connection.execute(
+        """
+        CREATE TABLE fates AS
+        WITH first AS (
+            SELECT hadm_id, arg_min(struct_pack(place, sex, empty := note IS NULL), (note_seq, place)) AS summary
+            FROM read_parquet($notes) GROUP BY hadm_id
+        )
+        SELECT c.hadm_id, c.subject_id, c.code, f.summary.place AS place,
+               CASE WHEN c.reason IS NOT NULL THEN c.reason
+                    WHEN f.hadm_id IS NULL THEN 'no_note'
+                    WHEN f.summary.sex <> c.sex THEN 'other_sex'
+                    WHEN f.summary.empty THEN 'empty_note' END AS reason
+        FROM candidates c LEFT JOIN first f USING (hadm_id)
+        """,
+        {"notes": str(extracted)},
+    )
+    connection.execute("CREATE TABLE cohort AS SELECT hadm_id, subject_id, code, place FROM fates WHERE reason IS NULL")
+    connection.execute(
+        "CREATE TABLE later AS SELECT count(*) - count(DISTINCT hadm_id) AS number FROM read_parquet($notes)",
+        {"notes": str(extracted)},
+    )
+
+
+def _count(connection: duckdb.DuckDBPyConnection, summaries: notes.Summaries, split: SplitSpec) -> Cohort:
+    def number(query: str) -> int:
+        row = connection.execute(query).fetchone()
+        return int(row[0]) if row is not None else 0
+
+    reasons = dict(connection.execute("SELECT reason, count(*) FROM fates GROUP BY reason").fetchall())
+    split_counts = {
+        name: SplitCounts(*counts)
+        for name, *counts in connection.execute(
+            """
+            WITH members AS (SELECT * FROM cohort JOIN splits USING (subject_id))
+            SELECT split, count(*), count(DISTINCT subject_id), count(DISTINCT code),
+                   count(DISTINCT code) FILTER (code NOT IN (SELECT code FROM members WHERE split = 'train'))
+            FROM members GROUP BY split
+            """
+        ).fetchall()
+    }
+    unknown = connection.execute(
+        "SELECT code, count(*) FROM fates WHERE reason IN ('unknown_code', 'not_billable_code') "
+        "GROUP BY code ORDER BY count(*) DESC, code LIMIT $shown",
+        {"shown": _SHOWN_CODES},
+    ).fetchall()
+    later = number("SELECT number FROM later")
+    return Cohort(
+        admissions=number("SELECT count(*) FROM admissions"),
+        patients=number("SELECT count(DISTINCT subject_id) FROM admissions"),
+        notes=summaries.read,
+        kept=number("SELECT count(*) FROM cohort"),
+        dropped={name: int(reasons.get(name, 0)) for name in cohort.REASONS},
+        notes_set_aside={**summaries.set_aside, "later_of_same_stay": later},
+        unknown_codes=dict(unknown),
+        codes_without_title=number(
+            "SELECT count(DISTINCT code) FROM cohort "
+            "WHERE code NOT IN (SELECT code FROM d_icd_diagnoses WHERE version = 10)"
+        ),
+        codes=number("SELECT count(DISTINCT code) FROM cohort"),
+        splits={name: split_counts.get(name, SplitCounts(0, 0, 0, 0)) for name in splits.SPLITS},
+        shares={"train": split.train, "validation": split.validation, "test": split.test},
+        seed=split.seed,
+        versions={name: version(name) for name in ("deepicd", "duckdb", "pyarrow")},
+    )

@@ -1,0 +1,114 @@
+"""Streaming the discharge summaries once, keeping only the sections written at admission."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deepicd.data import sections
+from deepicd.data.tables import Table, find, reading
+from deepicd.errors import UserError
+
+if TYPE_CHECKING:
+    import duckdb
+
+_COLUMNS = ("note_id", "subject_id", "hadm_id", "note_type", "note_seq", "text")
+_SET_ASIDE = ("not_a_discharge_summary", "admission_not_in_admissions")
+_BATCH = 512
+
+
+@dataclass(slots=True)
+class Summaries:
+    """Counts of one pass. A summary is set aside before its admission's fate is decided."""
+
+    read: int = 0
+    set_aside: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_SET_ASIDE, 0))
+
+
+def find_table(folder: Path) -> Table:
+    """Find discharge.csv or discharge.csv.gz and check its header.
+
+    Raises:
+        UserError: see `deepicd.data.tables.find`.
+    """
+    return find(folder, "discharge", _COLUMNS)
+
+
+def extract_sections(connection: duckdb.DuckDBPyConnection, discharge: Table, target: Path) -> Summaries:
+    """Write the admission note of every eligible admission to a Parquet file.
+
+    Reads table `candidates` (hadm_id, subject_id, eligible) with every admission. The file holds place (row of the
+    summary), hadm_id, note_seq, sex (as the summary's head says, or null) and note (null: no admission section).
+
+    Raises:
+        UserError: the table is cut off or damaged, or a summary's patient is another than admissions says.
+    """
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    schema = pa.schema(
+        {"place": pa.int64(), "hadm_id": pa.int64(), "note_seq": pa.int64(), "sex": pa.string(), "note": pa.string()}
+    )
+    query = f"""
+        SELECT try_cast(trim(n.subject_id) AS BIGINT) AS subject_id, try_cast(trim(n.hadm_id) AS BIGINT) AS hadm_id,
+               try_cast(trim(n.note_seq) AS BIGINT) AS note_seq, trim(n.note_type) AS note_type,
+               c.subject_id AS owner, CASE WHEN c.eligible THEN n.text END AS text
+        FROM {discharge.sql} n LEFT JOIN candidates c ON try_cast(trim(n.hadm_id) AS BIGINT) = c.hadm_id
+    """  # noqa: S608 - the file's name is quoted
+    result = Summaries()
+    swapped: list[int] = []
+    with pq.ParquetWriter(target, schema, compression="zstd") as writer:
+        batches = _Batches(connection, query, discharge.path)
+        while (batch := batches.following()) is not None:
+            kept: list[dict[str, Any]] = []
+            for row in batch:
+                result.read += 1
+                if row["hadm_id"] is None or row["subject_id"] is None or row["note_seq"] is None:
+                    raise UserError(
+                        f"{discharge.path}: row {result.read + 1}: subject_id, hadm_id or note_seq is no whole number: "
+                        "the table is cut off or was changed: download it again"
+                    )
+                if row["owner"] is None:
+                    result.set_aside["admission_not_in_admissions"] += 1
+                elif row["owner"] != row["subject_id"]:
+                    swapped.append(row["hadm_id"])
+                elif row["note_type"] != "DS":
+                    result.set_aside["not_a_discharge_summary"] += 1
+                elif row["text"] is not None:
+                    kept.append(_extracted(result.read, row))
+            writer.write_batch(pa.RecordBatch.from_pylist(kept, schema=schema))
+    if swapped:
+        raise UserError(
+            f"{discharge.path}: {len(swapped)} notes carry another patient's subject_id than admissions gives their "
+            f"hadm_id, first hadm_id {swapped[0]}: their notes are swapped; use tables of one release"
+        )
+    return result
+
+
+def _extracted(place: int, row: dict[str, Any]) -> dict[str, Any]:
+    found = sections.extract(row["text"])
+    return {
+        "place": place,
+        "hadm_id": row["hadm_id"],
+        "note_seq": row["note_seq"],
+        "sex": sections.sex(row["text"]),
+        "note": None if sections.is_empty(found) else sections.render(found),
+    }
+
+
+class _Batches:
+    """Rows of a query over one CSV file, a few hundred at a time, errors without a word of the file."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> None:
+        self._path = path
+        with reading(path):
+            self._reader = connection.sql(query).to_arrow_reader(_BATCH)
+
+    def following(self) -> list[dict[str, Any]] | None:
+        with reading(self._path):
+            try:
+                rows: list[dict[str, Any]] = self._reader.read_next_batch().to_pylist()
+            except StopIteration:
+                return None
+            return rows

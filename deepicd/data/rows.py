@@ -1,0 +1,102 @@
+"""Writing the cohort as verl's Parquet files."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deepicd import prompt
+from deepicd.data.splits import SPLITS
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+DATA_SOURCE = "mimic-iv"
+ABILITY = "icd-10-cm"
+_ROW_GROUP = 1024
+
+
+def schema() -> pa.Schema:
+    """Columns of train, validation and test: verl's, then ours."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    message = pa.struct({"role": pa.string(), "content": pa.string()})
+    return pa.schema(
+        {
+            "data_source": pa.string(),
+            "prompt": pa.list_(message),
+            "ability": pa.string(),
+            "reward_model": pa.struct({"style": pa.string(), "ground_truth": pa.string()}),
+            "extra_info": pa.struct({"index": pa.int64(), "hadm_id": pa.int64(), "split": pa.string()}),
+            "subject_id": pa.int64(),
+            "hadm_id": pa.int64(),
+            "code": pa.string(),
+            "sex": pa.string(),
+            "age": pa.int64(),
+            "race": pa.string(),
+            "insurance": pa.string(),
+            "language": pa.string(),
+        }
+    )
+
+
+def write(connection: duckdb.DuckDBPyConnection, extracted: Path, folder: Path) -> None:
+    """Write one Parquet file a split, rows in the order of the summaries.
+
+    Reads tables `cohort`, `splits`, `admissions`, `patients`. Age is in years at admission:
+    anchor_age + year(admittime) - anchor_year.
+    """
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    connection.execute(
+        """
+        CREATE TABLE facts AS
+        SELECT c.place, c.subject_id, c.hadm_id, c.code, s.split, p.sex, a.race, a.insurance, a.language,
+               p.anchor_age + a.admit_year - p.anchor_year AS age
+        FROM cohort c JOIN splits s USING (subject_id) JOIN admissions a USING (hadm_id)
+             JOIN patients p ON p.subject_id = c.subject_id
+        """
+    )
+    reader = connection.sql(
+        "SELECT f.*, n.note FROM read_parquet($notes) n JOIN facts f USING (place)", params={"notes": str(extracted)}
+    ).to_arrow_reader(_ROW_GROUP)
+    waiting: dict[str, list[dict[str, Any]]] = {name: [] for name in SPLITS}
+    written = dict.fromkeys(SPLITS, 0)
+    columns = schema()
+    with ExitStack() as files:
+        writers = {
+            name: files.enter_context(pq.ParquetWriter(folder / f"{name}.parquet", columns, compression="zstd"))
+            for name in SPLITS
+        }
+
+        def flush(name: str) -> None:
+            if waiting[name]:
+                writers[name].write_table(pa.Table.from_pylist(waiting[name], schema=columns))
+                waiting[name].clear()
+
+        for batch in reader:
+            for fact in batch.to_pylist():
+                name = fact["split"]
+                waiting[name].append(_row(fact, written[name]))
+                written[name] += 1
+                if len(waiting[name]) == _ROW_GROUP:
+                    flush(name)
+        for name in SPLITS:
+            flush(name)
+
+
+def _row(fact: dict[str, Any], index: int) -> dict[str, Any]:
+    return {
+        "data_source": DATA_SOURCE,
+        "prompt": prompt.messages(fact["note"]),
+        "ability": ABILITY,
+        "reward_model": {"style": "rule", "ground_truth": fact["code"]},
+        "extra_info": {"index": index, "hadm_id": fact["hadm_id"], "split": fact["split"]},
+        **{
+            name: fact[name]
+            for name in ("subject_id", "hadm_id", "code", "sex", "age", "race", "insurance", "language")
+        },
+    }

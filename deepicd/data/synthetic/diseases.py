@@ -1,0 +1,129 @@
+"""Which codes a synthetic hospital sees, how often, and what each looks like in a note."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from deepicd import icd10
+from deepicd.data.synthetic.lexicon import Presentation, lexicon
+from deepicd.errors import UserError
+
+ZIPF_EXPONENT = 0.8
+"""Frequency of the k-th most frequent code is proportional to k to the power of minus this."""
+
+_SIBLINGS = (2, 4)
+_LONGEST_DESCRIPTION = 14  # words: a trace ends in it
+_NO_PRINCIPAL_DIAGNOSES = frozenset({16, 20})  # of adults: newborns' conditions, external causes
+_CATEGORIES_IN_A_ROW = 2  # of one chapter, so that a chapter is easier to tell than a category
+_PREGNANCY = 15
+_WOMEN = frozenset({"female", "uterus", "ovary", "ovarian", "cervix", "vagina", "vulva", "menopausal"})
+_MEN = frozenset({"male", "prostate", "testis", "penis", "scrotum", "prepuce"})
+_LEFT_OUT = re.compile(r"unspecified|\bother\b|overlapping|subsequent|sequela|open fracture|underdosing|adverse effect")
+
+
+@dataclass(frozen=True, slots=True)
+class Disease:
+    """One code.
+
+    `sex`: F or M where only they can have it. `signs`: for each part of the description that its chosen siblings
+    lack, the ways to say it.
+    """
+
+    code: str
+    chapter: int
+    sex: str | None
+    description: str
+    category_description: str
+    presentation: Presentation
+    signs: tuple[tuple[str, ...], ...]
+
+
+def choose(number: int, rng: random.Random) -> list[Disease]:
+    """Choose codes over the chapters in turn, a few siblings of each category, most frequent first.
+
+    Categories with words of their own in the lexicon come first. Siblings share the category's findings and differ in
+    side, site, severity and the like, so that a category is easier to tell than its full code.
+
+    Raises:
+        UserError: the table has fewer suitable codes.
+    """
+    chosen: list[Disease] = []
+    for category, codes in _categories(rng):
+        siblings = _siblings(codes, min(rng.randint(*_SIBLINGS), number - len(chosen)), rng)
+        chosen += _diseases(category, siblings)
+        if len(chosen) >= number:
+            rng.shuffle(chosen)
+            return chosen
+    raise UserError(f"data.synthetic.codes: {number} asked for, only {len(chosen)} codes are suitable: ask for fewer")
+
+
+def frequencies(number: int) -> list[float]:
+    """Zipf weights, most frequent first."""
+    return [1 / (rank + 1) ** ZIPF_EXPONENT for rank in range(number)]
+
+
+def _categories(rng: random.Random) -> list[tuple[str, list[str]]]:
+    suitable: dict[str, list[str]] = defaultdict(list)
+    for code in icd10.billable_codes():
+        description = icd10.description(code)
+        if len(description.split()) <= _LONGEST_DESCRIPTION and not _LEFT_OUT.search(description.lower()):
+            suitable[icd10.category(code)].append(code)
+    by_chapter: dict[int, list[str]] = defaultdict(list)
+    for category, codes in suitable.items():
+        if len(codes) >= _SIBLINGS[0] and icd10.chapter(category) not in _NO_PRINCIPAL_DIAGNOSES:
+            by_chapter[icd10.chapter(category)].append(category)
+    order: list[tuple[int, float, int, str]] = []
+    known = lexicon().categories
+    for categories in by_chapter.values():
+        rng.shuffle(categories)
+        categories.sort(key=lambda category: category not in known)
+        place = rng.random()
+        for turn, category in enumerate(categories):
+            own_words = 0 if category in known else len(known)
+            order.append((own_words + turn // _CATEGORIES_IN_A_ROW, place, turn, category))
+    return [(category, suitable[category]) for *_, category in sorted(order)]
+
+
+def _siblings(codes: Sequence[str], number: int, rng: random.Random) -> Sequence[str]:
+    """Neighbours in the table: they differ in their last characters."""
+    start = rng.randrange(max(1, len(codes) - number + 1))
+    return codes[start : start + number]
+
+
+def _diseases(category: str, codes: Sequence[str]) -> list[Disease]:
+    words = lexicon()
+    said = {code: words.paraphrases(icd10.description(code)) for code in codes}
+    shared = [part for part in said[codes[0]] if all(part in parts for parts in said.values())] if codes else []
+    title = icd10.description(category)
+    presentation = words.categories.get(category)
+    if presentation is None:
+        own = [part[0] for part in shared] + [part[0] for part in words.paraphrases(title)]
+        chapter = icd10.chapter(category)
+        presentation = Presentation(
+            own[0] if own else "old illness",
+            tuple(words.chapters[chapter]),
+            tuple(dict.fromkeys(own)) or ("seen in clinic",),
+        )
+    return [
+        Disease(
+            code=code,
+            chapter=icd10.chapter(code),
+            sex=_sex(code),
+            description=icd10.description(code),
+            category_description=title,
+            presentation=presentation,
+            signs=tuple(part for part in said[code] if part not in shared)[:4],
+        )
+        for code in codes
+    ]
+
+
+def _sex(code: str) -> str | None:
+    words = set(icd10.description(code).lower().replace(",", " ").split())
+    if icd10.chapter(code) == _PREGNANCY or words & _WOMEN:
+        return "F"
+    return "M" if words & _MEN else None

@@ -1,0 +1,146 @@
+"""Reading MIMIC-IV's CSV tables through DuckDB.
+
+Every column is read as text and cast by name: type inference would turn codes such as `1E10` into numbers.
+DuckDB quotes the offending line in its errors, and that line may be a note: none of its text is ever passed on.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import gzip
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deepicd.errors import CrashError, DeepICDError, UserError
+
+if TYPE_CHECKING:
+    import duckdb
+
+MEMORY_LIMIT = "256MB"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One CSV file and the names of its columns, in the file's order."""
+
+    path: Path
+    columns: tuple[str, ...]
+
+    @property
+    def sql(self) -> str:
+        """A DuckDB table function that reads the file strictly, all columns as text."""
+        columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in self.columns)
+        return (
+            f"read_csv({literal(str(self.path))}, auto_detect=false, header=true, delim=',', quote='\"', "
+            f"escape='\"', strict_mode=true, null_padding=false, columns={{{columns}}})"
+        )
+
+
+def connect(work: Path) -> duckdb.DuckDBPyConnection:
+    """Open a database that spills into `work` and stays within MEMORY_LIMIT.
+
+    One thread: rows keep the file's order, and the CSV reader holds one buffer.
+    """
+    import duckdb  # noqa: PLC0415 - keeps `deepicd --help` fast
+
+    connection = duckdb.connect(str(work / "tables.duckdb"))
+    connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
+    connection.execute(f"SET temp_directory = {literal(str(work / 'spill'))}")
+    connection.execute("SET threads = 1")
+    connection.execute("SET enable_progress_bar = false")
+    # The join with the notes must build its hash table on the ids, never on the text: keep joins as written.
+    connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
+    return connection
+
+
+def find(folder: Path, name: str, required: Sequence[str]) -> Table:
+    """Find `name`.csv or `name`.csv.gz in a folder and read its header.
+
+    Raises:
+        UserError: the folder, the file or a required column is missing, both forms of the file are there,
+            or an uncompressed file does not end in a line break (it was cut off).
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder: give the folder that holds {name}.csv.gz")
+    found = [path for path in (folder / f"{name}.csv", folder / f"{name}.csv.gz") if path.is_file()]
+    if not found:
+        raise UserError(f"{folder}: table {name} is missing: put {name}.csv or {name}.csv.gz there")
+    if len(found) > 1:
+        raise UserError(f"{folder}: both {name}.csv and {name}.csv.gz are there: keep one of them")
+    path = found[0]
+    columns = _header(path)
+    missing = [column for column in required if column not in columns]
+    if missing:
+        raise UserError(f"{path}: column {', '.join(missing)} is missing: use the unchanged MIMIC-IV table")
+    if path.suffix == ".csv" and not _ends_in_line_break(path):
+        raise UserError(f"{path}: the table is cut off in its last row: download it again")
+    return Table(path, columns)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn whatever DuckDB or pyarrow raise while reading `path` into one line without a word of the file.
+
+    Raises:
+        UserError: the file is cut off, damaged or unreadable, or the disk is full.
+        CrashError: DuckDB ran out of memory.
+    """
+    import duckdb  # noqa: PLC0415
+    import pyarrow as pa  # noqa: PLC0415
+
+    failure: DeepICDError
+    try:
+        yield
+    except (duckdb.Error, pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise
+        failure = _failure(path, str(error))
+    else:
+        return
+    raise failure  # outside the handler, so that the quoted line is not even kept as the error's context
+
+
+def _failure(path: Path, message: str) -> DeepICDError:
+    if "No space left" in message or "max_temp_directory_size" in message:
+        return UserError(f"{path}: the disk filled up while the table was read: free space in the output folder")
+    if "Out of Memory" in message:
+        return CrashError(f"{path}: reading the table took more than {MEMORY_LIMIT} of memory")
+    if "GZIP" in message:
+        return UserError(f"{path}: the compressed file is cut off or damaged: download it again")
+    row = re.search(r"CSV Error on Line: (\d+)", message)
+    if row is not None:
+        return UserError(f"{path}: row {row[1]} is cut off or its quotes are broken: download the table again")
+    return UserError(f"{path}: the file cannot be read as a CSV table in UTF-8: download it again")
+
+
+def _header(path: Path) -> tuple[str, ...]:
+    try:
+        if path.suffix == ".gz":
+            with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as file:
+                line = file.readline(65536)
+        else:
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                line = file.readline(65536)
+    except (EOFError, gzip.BadGzipFile, UnicodeDecodeError):
+        raise UserError(f"{path}: the file is cut off or damaged: download it again") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be opened ({error.strerror}): check its permissions") from None
+    if not line.strip():
+        raise UserError(f"{path}: the file is empty: download it again")
+    return tuple(name.strip().lower() for name in next(csv.reader([line])))
+
+
+def _ends_in_line_break(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read(1) in {b"\n", b"\r"}
+
+
+def literal(text: str) -> str:
+    """Quote a text for SQL."""
+    return "'" + text.replace("'", "''") + "'"

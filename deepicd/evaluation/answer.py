@@ -1,0 +1,115 @@
+"""Ask models for the test split: completions become predictions at once, and are never written down.
+
+Run as a process of its own (`python -m deepicd.evaluation.answer PLAN`), since it imports vLLM.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from deepicd import completion
+from deepicd.evaluation import predictions
+from deepicd.evaluation.predictions import Prediction
+from deepicd.rewards import Sample, Score, make_scorer
+from deepicd.spec.reward import RewardSpec
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to ask which models, as JSON on disk."""
+
+    models: dict[str, str]
+    """Folder of each model, by name, in the report's order."""
+    test: str
+    """Parquet file of the test split."""
+    max_admissions: int | None
+    samples: int
+    """Sampled completions per admission, for the reward."""
+    temperature: float
+    top_k: int
+    max_prompt_tokens: int
+    max_response_tokens: int
+    seed: int
+    opened_think: bool
+    reward: dict[str, Any]
+    engine: dict[str, Any]
+    """Arguments of vLLM's engine."""
+    out: str
+    """predictions.parquet to write."""
+    progress: str
+    """File to add a line to after each batch, as verl's metrics logger does."""
+    total: str
+    """File that gets the number of those lines."""
+
+
+def read_admissions(test: Path, limit: int | None) -> list[dict[str, Any]]:
+    """The first `limit` admissions of a split."""
+    columns = ["hadm_id", "subject_id", "code", "prompt"]
+    return list(pq.read_table(test, columns=columns).slice(0, limit).to_pylist())
+
+
+def to_prediction(admission: dict[str, Any], greedy: completion.Completion, scores: Sequence[Score]) -> Prediction:
+    """Code and faults of the greedy completion, mean reward and terms of the sampled ones."""
+    return Prediction(
+        id=str(admission["hadm_id"]),
+        subject_id=str(admission["subject_id"]),
+        gold=admission["code"],
+        prediction=greedy.code,
+        faults=tuple(str(fault) for fault in greedy.faults),
+        reward=fmean(score.value for score in scores),
+        terms={name: fmean(score.terms[name] for score in scores) for name in scores[0].terms},
+    )
+
+
+def answer(plan: Plan) -> dict[str, list[Prediction]]:
+    """Predictions of every model for the same admissions."""
+    from deepicd.evaluation.generate import Generator
+
+    admissions = read_admissions(Path(plan.test), plan.max_admissions)
+    notes = [admission["prompt"][-1]["content"] for admission in admissions]
+    score = make_scorer(RewardSpec.model_validate(plan.reward), opened_think=plan.opened_think)
+    Path(plan.total).write_text(str(2 * len(plan.models)))
+    answers: dict[str, list[Prediction]] = {}
+    for number, (name, folder) in enumerate(plan.models.items()):
+        generator = Generator(
+            Path(folder), max_prompt_tokens=plan.max_prompt_tokens, max_response_tokens=plan.max_response_tokens,
+            engine=plan.engine, seed=plan.seed,
+        )  # fmt: skip
+        greedy = [
+            completion.parse(choices[0].text, opened_think=plan.opened_think, truncated=choices[0].truncated)
+            for choices in generator.generate(notes)
+        ]
+        _note_progress(plan, 2 * number + 1)
+        sampled = generator.generate(notes, temperature=plan.temperature, top_k=plan.top_k, samples=plan.samples)
+        generator.close()
+        answers[name] = [
+            to_prediction(admission, parsed, score([
+                Sample(choice.text, admission["code"], note, choice.truncated) for choice in choices
+            ]))
+            for admission, note, parsed, choices in zip(admissions, notes, greedy, sampled, strict=True)
+        ]  # fmt: skip
+        _note_progress(plan, 2 * number + 2)
+    return answers
+
+
+def _note_progress(plan: Plan, step: int) -> None:
+    with Path(plan.progress).open("a") as file:
+        file.write(json.dumps({"step": step, "data": {}}) + "\n")
+
+
+def main(plan_file: str) -> None:
+    """Carry out the plan in a JSON file."""
+    plan = Plan(**json.loads(Path(plan_file).read_text()))
+    predictions.write(Path(plan.out), answer(plan))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

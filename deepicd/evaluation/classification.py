@@ -1,0 +1,130 @@
+"""Counts and F1 of single-label predictions, for many weightings of the test set at once.
+
+With TP, FP and FN of a class: F1 = 2TP / (2TP + FP + FN). Each admission has one gold class g and at most one
+predicted class p, so 2TP + FP + FN = (admissions with g = c) + (admissions with p = c). An admission without a
+prediction adds to the first sum only: a false negative of its gold class, a false positive of none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Gold and predicted classes of N admissions, at one level."""
+
+    classes: tuple[str, ...]
+    """The C classes that occur as gold or as a prediction, sorted."""
+    gold: IntArray
+    """[N] index into `classes`."""
+    predicted: IntArray
+    """[N] index into `classes`, -1 where there is no valid prediction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What R weightings count, each array [C, R]."""
+
+    true_positives: FloatArray
+    gold: FloatArray
+    predicted: FloatArray
+
+
+def encode(gold: Sequence[str], predicted: Sequence[str | None]) -> Labels:
+    """Number the classes."""
+    classes = tuple(sorted({*gold, *(name for name in predicted if name is not None)}))
+    index: dict[str | None, int] = {name: position for position, name in enumerate(classes)}
+    index[None] = -1
+    return Labels(
+        classes,
+        np.array([index[name] for name in gold], dtype=np.int64),
+        np.array([index[name] for name in predicted], dtype=np.int64),
+    )
+
+
+def count(labels: Labels, weights: FloatArray) -> Counts:
+    """Count under R weightings.
+
+    Args:
+        labels: gold and prediction of N admissions.
+        weights: [N, R] how often each weighting holds each admission.
+    """
+    classes = len(labels.classes)
+    return Counts(
+        _sums(np.where(labels.gold == labels.predicted, labels.gold, -1), weights, classes),
+        _sums(labels.gold, weights, classes),
+        _sums(labels.predicted, weights, classes),
+    )
+
+
+def _sums(classes: IntArray, weights: FloatArray, size: int) -> FloatArray:
+    """[size, R] sums of the rows of each class; class -1 is left out."""
+    sums = np.zeros((size, weights.shape[1]))
+    order = np.argsort(classes, kind="stable")
+    order = order[np.count_nonzero(classes < 0) :]
+    present, starts = np.unique(classes[order], return_index=True)
+    if len(present):
+        sums[present] = np.add.reduceat(weights[order], starts, axis=0)
+    return sums
+
+
+def f1(counts: Counts) -> FloatArray:
+    """[C, R] F1 of every class; NaN where a weighting holds the class neither as gold nor as a prediction."""
+    return ratio(2 * counts.true_positives, counts.gold + counts.predicted)
+
+
+def macro_f1(counts: Counts) -> FloatArray:
+    """[R] headline macro F1: mean F1 over the classes that occur as gold; NaN where none does."""
+    return _mean(f1(counts), counts.gold > 0)
+
+
+def macro_f1_by(counts: Counts, groups: BoolArray) -> FloatArray:
+    """[K, R] headline macro F1 within K groups of classes; their false positives still come from all admissions.
+
+    Args:
+        counts: of one level.
+        groups: [K, C] which classes belong to each group.
+    """
+    present = (counts.gold > 0).astype(np.float64)
+    members = groups.astype(np.float64)
+    return ratio(members @ np.where(present > 0, f1(counts), 0.0), members @ present)
+
+
+def macro_f1_union(counts: Counts) -> FloatArray:
+    """[R] mean F1 over the classes that occur as gold or as a prediction (scikit-learn's `macro`)."""
+    return _mean(f1(counts), counts.gold + counts.predicted > 0)
+
+
+def micro_f1(counts: Counts) -> FloatArray:
+    """[R] F1 of the counts summed over classes: accuracy where every prediction is valid, above it elsewhere."""
+    return ratio(2 * counts.true_positives.sum(axis=0), (counts.gold + counts.predicted).sum(axis=0))
+
+
+def accuracy(counts: Counts) -> FloatArray:
+    """[R] share of admissions whose gold class was predicted."""
+    return ratio(counts.true_positives.sum(axis=0), counts.gold.sum(axis=0))
+
+
+def accuracy_by(counts: Counts, groups: BoolArray) -> FloatArray:
+    """[K, R] the same for the admissions whose gold class is in each of K groups; `groups` is [K, C]."""
+    members = groups.astype(np.float64)
+    return ratio(members @ counts.true_positives, members @ counts.gold)
+
+
+def _mean(values: FloatArray, chosen: BoolArray) -> FloatArray:
+    return ratio(np.where(chosen, values, 0.0).sum(axis=0), chosen.sum(axis=0).astype(np.float64))
+
+
+def ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
+    """Element-wise `part / whole`, NaN where `whole` is 0."""
+    quotients: FloatArray = np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)
+    return quotients

@@ -1,0 +1,69 @@
+"""Confusion between chapters: which chapter was answered for admissions of each gold chapter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deepicd import icd10
+from deepicd.evaluation.classification import IntArray
+from deepicd.evaluation.predictions import Prediction
+
+SHORT_TITLES = (
+    "Infectious",
+    "Neoplasms",
+    "Blood, immune",
+    "Endocrine",
+    "Mental",
+    "Nervous system",
+    "Eye",
+    "Ear",
+    "Circulatory",
+    "Respiratory",
+    "Digestive",
+    "Skin",
+    "Musculoskeletal",
+    "Genitourinary",
+    "Pregnancy",
+    "Perinatal",
+    "Congenital",
+    "Symptoms",
+    "Injury, poisoning",
+    "External causes",
+    "Health factors",
+    "Special purposes",
+)
+"""What chapters 1 to 22 are called where their official title is too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """Admissions by gold and predicted chapter."""
+
+    gold: tuple[int, ...]
+    """The chapters of the rows: those that occur as gold."""
+    predicted: tuple[int, ...]
+    """The chapters of all columns but the last, which holds the admissions without a valid prediction."""
+    admissions: IntArray
+    """[rows, columns] counts."""
+
+
+def by_chapter(predictions: Sequence[Prediction]) -> Confusion:
+    """Count admissions by gold and predicted chapter."""
+    pairs = [
+        (
+            icd10.chapter(record.gold),
+            icd10.chapter(record.prediction)
+            if record.prediction is not None and icd10.is_billable(record.prediction)
+            else None,
+        )
+        for record in predictions
+    ]
+    gold = tuple(sorted({chapter for chapter, _ in pairs}))
+    predicted = tuple(sorted({*gold, *(chapter for _, chapter in pairs if chapter is not None)}))
+    admissions = np.zeros((len(gold), len(predicted) + 1), dtype=np.int64)
+    for row, column in pairs:
+        admissions[gold.index(row), len(predicted) if column is None else predicted.index(column)] += 1
+    return Confusion(gold, predicted, admissions)

@@ -1,0 +1,122 @@
+"""Answers of any model, one JSON object a line: `{"id", "subject_id", "gold", "prediction": code or null}`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from deepicd import icd10
+from deepicd.completion import as_code
+from deepicd.errors import UserError
+from deepicd.evaluation.predictions import Prediction
+
+_LONGEST_CODE = 8
+"""Longest thing that is quoted: a code with its dot. Anything longer could be note text."""
+_LONGEST_ID = 64
+
+
+def read(lines: Iterable[bytes], source: str = "input") -> list[Prediction]:
+    """Read answers. Dots, lower case and surrounding space of codes are normalised; a prediction
+    that does not have the form of a code is read as none; other fields are ignored.
+
+    Whether the model kept to the answer format is not known from a code, so `faults` is None.
+
+    Raises:
+        UserError: a line is not such an object, its gold code is not in ICD-10-CM, its id was there before, or
+            there is no line at all; the message names line and field.
+    """
+    predictions: list[Prediction] = []
+    seen: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        prediction = _prediction(line, f"{source} line {number}")
+        if prediction.id in seen:
+            raise UserError(
+                f"{source} line {number}: id: is also that of line {seen[prediction.id]}: give one line an admission"
+            )
+        seen[prediction.id] = number
+        predictions.append(prediction)
+    if not predictions:
+        raise UserError(f"{source}: holds no predictions: give one JSON object a line")
+    return predictions
+
+
+def _prediction(line: bytes, where: str) -> Prediction:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):  # a UnicodeDecodeError is a ValueError
+        raise UserError(f"{where}: is not JSON: write one object a line, in UTF-8") from None
+    if not isinstance(record, dict):
+        raise UserError(f"{where}: is {_shown(record)}, not an object with id, subject_id, gold and prediction")
+    gold = as_code(_text(record, "gold", where))
+    if gold is None or not icd10.is_valid(gold):
+        raise UserError(f"{where}: gold: {_shown(record['gold'])} is not an ICD-10-CM code: correct or drop the line")
+    answer = None if _field(record, "prediction", where) is None else _text(record, "prediction", where)
+    return Prediction(
+        id=_id(record, "id", where),
+        subject_id=_id(record, "subject_id", where),
+        gold=gold,
+        prediction=None if answer is None else as_code(answer),
+        faults=None,
+    )
+
+
+def read_counts(path: Path) -> dict[str, int]:
+    """Read the training set's admissions per code: a JSON object of code to whole number.
+
+    Raises:
+        UserError: the file is missing, is no such object, or a code is not in ICD-10-CM.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}: give a JSON file of code to count") from None
+    except (ValueError, RecursionError):
+        raise UserError(f"{path}: is not JSON: give an object of code to count") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: is {_shown(content)}, not an object of code to count")
+    counts: dict[str, int] = {}
+    for key, count in content.items():
+        code = as_code(key)
+        if code is None or not icd10.is_valid(code):
+            raise UserError(f"{path}: {_shown(key)} is not an ICD-10-CM code: correct or drop it")
+        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+            raise UserError(f"{path}: {code}: {_shown(count)} is not a count: give a whole number of admissions")
+        counts[code] = counts.get(code, 0) + count
+    return counts
+
+
+def _field(record: dict[str, Any], name: str, where: str) -> Any:
+    if name not in record:
+        raise UserError(f"{where}: {name}: is missing: every line has id, subject_id, gold and prediction")
+    return record[name]
+
+
+def _text(record: dict[str, Any], name: str, where: str) -> str:
+    value = _field(record, name, where)
+    if not isinstance(value, str):
+        raise UserError(f"{where}: {name}: is {_shown(value)}, not a code: write it in quotes")
+    return value
+
+
+def _id(record: dict[str, Any], name: str, where: str) -> str:
+    value = _field(record, name, where)
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise UserError(f"{where}: {name}: is {_shown(value)}, not an id: give text or a whole number")
+    identifier = str(value)
+    if not 1 <= len(identifier) <= _LONGEST_ID:
+        raise UserError(f"{where}: {name}: has {len(identifier)} characters: an id has 1 to {_LONGEST_ID}")
+    return identifier
+
+
+def _shown(value: object) -> str:
+    """The value, if it is no longer than a code; else what it is."""
+    if isinstance(value, str):
+        return json.dumps(value) if len(value) <= _LONGEST_CODE else f"a text of {len(value)} characters"
+    text = json.dumps(value)
+    if len(text) <= _LONGEST_CODE:
+        return text
+    return "an object" if isinstance(value, dict) else "a list" if isinstance(value, list) else "a number"

@@ -1,0 +1,56 @@
+"""How the report writes numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from deepicd.evaluation.metrics_schema import Measure
+
+NOTHING = "–"
+_MINUS = "−"
+
+
+def percent(value: float | None) -> str:
+    """A share in percent: `41.3`."""
+    return NOTHING if value is None else f"{100 * value:.1f}"
+
+
+def reward(value: float | None) -> str:
+    """A reward: `0.413`."""
+    return NOTHING if value is None else f"{value:.3f}"
+
+
+def interval(measure: Measure, write: Callable[[float | None], str]) -> str:
+    """The ends of an interval: `38.9 to 43.5`; empty where there is none."""
+    if measure["interval"] is None:
+        return ""
+    return " to ".join(minus(write(end)) for end in measure["interval"])
+
+
+def signed(value: float | None, write: Callable[[float | None], str]) -> str:
+    """A difference with its sign: `+2.4`, `−0.3`."""
+    text = minus(write(value))
+    return text if value is None or text.startswith(_MINUS) else f"+{text}"
+
+
+def minus(text: str) -> str:
+    """The number with a true minus sign, and none before zero."""
+    if text.startswith("-"):
+        return _MINUS + text[1:] if text.strip("-0.") else text[1:]
+    return text
+
+
+def excludes_zero(measure: Measure) -> bool:
+    """Whether the interval lies on one side of 0."""
+    ends = measure["interval"]
+    return ends is not None and (ends[0] > 0 or ends[1] < 0)
+
+
+def duration(seconds: float) -> str:
+    """A time span: `42 s`, `3 min 05 s`, `2 h 07 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s" if seconds >= 10 else f"{seconds:.1f} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

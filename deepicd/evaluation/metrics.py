@@ -1,0 +1,197 @@
+"""Every metric of one model on one test set, with 95 % intervals, and the paired difference of two models.
+
+What the metrics are is in `metrics_schema`; how they are counted, in `statistics` and `classification`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from deepicd import icd10
+from deepicd.errors import UserError
+from deepicd.evaluation import bootstrap
+from deepicd.evaluation.classification import FloatArray
+from deepicd.evaluation.frequency import Frequency
+from deepicd.evaluation.levels import Level
+from deepicd.evaluation.metrics_schema import (
+    DEFINITIONS,
+    SCHEMA,
+    ChapterMetrics,
+    Comparison,
+    FrequencyMetrics,
+    LevelMetrics,
+    Measure,
+    Metrics,
+)
+from deepicd.evaluation.predictions import Prediction
+from deepicd.evaluation.statistics import TestSet, encode, statistics
+
+HEADLINES = (
+    *(f"{level}.macroF1" for level in Level),
+    *(f"{level}.accuracy" for level in Level),
+    "format",
+    "validCode",
+    "reward",
+)
+"""Names of the statistics that `compare` reports."""
+
+
+class _Measures:
+    """Point estimates and bootstrap values of one test set, by statistic."""
+
+    def __init__(self, test: TestSet, samples: int, seed: int) -> None:
+        self._values = statistics(test, np.ones((len(test.subjects), 1)))
+        self._samples = _bootstrap([test], samples, seed)[0]
+
+    def __getitem__(self, name: str) -> Measure:
+        return _measure(float(self._values[name][0]), self._samples.get(name))
+
+
+def compute(
+    predictions: Sequence[Prediction],
+    *,
+    train_counts: Mapping[str, int] | None = None,
+    bootstrap_samples: int = 1000,
+    seed: int = 0,
+) -> Metrics:
+    """Compute every metric of one model.
+
+    Args:
+        predictions: one an admission.
+        train_counts: admissions of the training set per code; without it there are no frequency groups.
+        bootstrap_samples: patient samples for the intervals; 0 leaves the intervals out.
+        seed: of the patient samples.
+
+    Raises:
+        UserError: there are no predictions, or a gold or training code is not in ICD-10-CM.
+    """
+    test = encode(predictions, train_counts)
+    measures = _Measures(test, bootstrap_samples, seed)
+    terms = sorted(name for name in test.observations if name.startswith("term."))
+    faults = [name for name in test.observations if name.startswith("fault.")]
+    return {
+        "schema": SCHEMA,
+        "definitions": DEFINITIONS,
+        "admissions": len(predictions),
+        "patients": len(set(test.subjects)),
+        "goldNotBillable": sum(not icd10.is_billable(record.gold) for record in predictions),
+        "bootstrap": {
+            "unit": "subject_id",
+            "samples": bootstrap_samples,
+            "seed": seed,
+            "coverage": bootstrap.LEVEL,
+            "method": "percentile",
+        },
+        "levels": {level.value: _level(test, level, measures) for level in Level},
+        "byChapter": _chapters(test, measures),
+        "rates": {
+            "format": measures["format"],
+            "validCode": measures["validCode"],
+            "missing": measures["missing"],
+            "invalid": measures["invalid"],
+            "faults": {name.removeprefix("fault."): measures[name] for name in faults},
+        },
+        "reward": {
+            "scored": int(np.count_nonzero(~np.isnan(test.observations["reward"]))),
+            "mean": measures["reward"],
+            "terms": {name.removeprefix("term."): measures[name] for name in terms},
+        },
+    }
+
+
+def compare(
+    first: Sequence[Prediction], second: Sequence[Prediction], *, bootstrap_samples: int = 1000, seed: int = 0
+) -> Comparison:
+    """Difference `second - first` of the headline metrics, paired: both models on the same samples of patients.
+
+    Raises:
+        UserError: the models did not answer the same admissions.
+    """
+    ordered = [sorted(records, key=lambda record: record.id) for records in (first, second)]
+    asked = [[(record.id, record.subject_id, record.gold) for record in records] for records in ordered]
+    if asked[0] != asked[1] or any(one[0] == other[0] for one, other in pairwise(asked[0])):
+        raise UserError("predictions: two models to compare need one answer each for the same admissions")
+    tests = [encode(records) for records in ordered]
+    points = [statistics(test, np.ones((len(test.subjects), 1))) for test in tests]
+    samples = _bootstrap(tests, bootstrap_samples, seed)
+    return {
+        "admissions": len(first),
+        "differences": {
+            name: _measure(
+                float(points[1][name][0] - points[0][name][0]),
+                samples[1][name] - samples[0][name] if samples[0] else None,
+            )
+            for name in HEADLINES
+        },
+    }
+
+
+def _bootstrap(tests: Sequence[TestSet], samples: int, seed: int) -> list[dict[str, FloatArray]]:
+    """[samples] values of every statistic of every test set, all on the same patients; empty for no samples."""
+    chunks: list[list[dict[str, FloatArray]]] = [[] for _ in tests]
+    for weights in bootstrap.patient_weights(tests[0].subjects, samples, seed):
+        for collected, test in zip(chunks, tests, strict=True):
+            collected.append(statistics(test, weights))
+    return [
+        {name: np.concatenate([chunk[name] for chunk in collected]) for name in (collected[0] if collected else ())}
+        for collected in chunks
+    ]
+
+
+def _measure(value: float, samples: FloatArray | None) -> Measure:
+    if np.isnan(value):
+        return {"value": None, "interval": None}
+    ends = None if samples is None else bootstrap.interval(samples)
+    return {"value": value, "interval": None if ends is None else list(ends)}
+
+
+def _level(test: TestSet, level: Level, measures: _Measures) -> LevelMetrics:
+    labels = test.labels[level]
+    return {
+        "goldClasses": len(np.unique(labels.gold)),
+        "predictedClasses": len(np.unique(labels.predicted[labels.predicted >= 0])),
+        "macroF1": measures[f"{level}.macroF1"],
+        "macroF1Union": measures[f"{level}.macroF1Union"],
+        "microF1": measures[f"{level}.microF1"],
+        "accuracy": measures[f"{level}.accuracy"],
+        "byFrequency": {
+            group.value: _frequency(test, test.training[level], level, group, measures) for group in Frequency
+        }
+        if test.training is not None
+        else None,
+    }
+
+
+def _frequency(
+    test: TestSet, training: Mapping[str, int], level: Level, group: Frequency, measures: _Measures
+) -> FrequencyMetrics:
+    labels = test.labels[level]
+    among = test.groups[level][f"frequency.{group}"]
+    rows = [row for row in np.unique(labels.gold) if among[row]]
+    counts = [training.get(labels.classes[row], 0) for row in rows]
+    return {
+        "classes": len(rows),
+        "admissions": int(np.count_nonzero(among[labels.gold])),
+        "trainingCounts": [min(counts), max(counts)] if counts else None,
+        "macroF1": measures[f"{level}.frequency.{group}.macroF1"],
+        "accuracy": measures[f"{level}.frequency.{group}.accuracy"],
+    }
+
+
+def _chapters(test: TestSet, measures: _Measures) -> list[ChapterMetrics]:
+    labels = test.labels[Level.CHAPTER]
+    rows, admissions = np.unique(labels.gold, return_counts=True)
+    return [
+        {
+            "chapter": int(labels.classes[row]),
+            "title": icd10.chapter_title(int(labels.classes[row])),
+            "admissions": int(number),
+            "f1": measures[f"chapter.chapter.{labels.classes[row]}.macroF1"],
+            "categoryMacroF1": measures[f"category.chapter.{labels.classes[row]}.macroF1"],
+            "codeMacroF1": measures[f"code.chapter.{labels.classes[row]}.macroF1"],
+        }
+        for row, number in zip(rows, admissions, strict=True)
+    ]

@@ -1,0 +1,112 @@
+"""The prediction record, and predictions.parquet: ids, codes and names of faults, never note text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deepicd.errors import UserError
+
+_CODE = re.compile(r"[A-Z0-9]{1,8}")
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_COLUMNS = ("model", "id", "subject_id", "gold", "prediction", "faults", "reward", "terms")
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One model's answer for one admission. Codes are upper case without dots."""
+
+    id: str
+    """The admission (`hadm_id`)."""
+    subject_id: str
+    """The patient: what the bootstrap resamples."""
+    gold: str
+    """The right code."""
+    prediction: str | None
+    """The answered code, valid or not; None where nothing could be read from the completion."""
+    faults: tuple[str, ...] | None = ()
+    """What was wrong with the completion (`deepicd.completion.Fault`); None where it is not known."""
+    reward: float | None = None
+    """Reward of the completion; None is unscored, which is not 0."""
+    terms: Mapping[str, float] = field(default_factory=dict)
+    """The reward's terms."""
+
+
+def write(path: Path, predictions: Mapping[str, Sequence[Prediction]]) -> None:
+    """Write the predictions of every model into one parquet file, in the given order.
+
+    Raises:
+        ValueError: a value is neither an id, a code nor a name, so that it could be note text.
+    """
+    import pyarrow  # slow to import, and metrics need the record only
+    from pyarrow import parquet
+
+    rows = []
+    for model, records in predictions.items():
+        for record in records:
+            _refuse_text(model, record)
+            rows.append(
+                {
+                    "model": model,
+                    "id": record.id,
+                    "subject_id": record.subject_id,
+                    "gold": record.gold,
+                    "prediction": record.prediction,
+                    "faults": None if record.faults is None else list(record.faults),
+                    "reward": record.reward,
+                    "terms": list(record.terms.items()),
+                }
+            )
+    schema = pyarrow.schema(
+        [(name, pyarrow.string()) for name in _COLUMNS[:5]]
+        + [
+            ("faults", pyarrow.list_(pyarrow.string())),
+            ("reward", pyarrow.float64()),
+            ("terms", pyarrow.map_(pyarrow.string(), pyarrow.float64())),
+        ]
+    )
+    unfinished = path.with_name(path.name + ".part")
+    parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), unfinished, compression="zstd")
+    unfinished.replace(path)
+
+
+def _refuse_text(model: str, record: Prediction) -> None:
+    names = {"model": [model], "id": [record.id], "subject_id": [record.subject_id]}
+    names |= {"faults": list(record.faults or ()), "terms": list(record.terms)}
+    for column, values in names.items():
+        if not all(_NAME.fullmatch(value) for value in values):
+            raise ValueError(f"predictions: {column}: a value is no id or name of at most 64 characters")
+    for column, code in (("gold", record.gold), ("prediction", record.prediction)):
+        if code is not None and not _CODE.fullmatch(code):
+            raise ValueError(f"predictions: {column} of {record.id}: is no code of at most 8 letters and digits")
+
+
+def read(path: Path) -> dict[str, list[Prediction]]:
+    """Read predictions.parquet: the predictions of every model, in the file's order.
+
+    Raises:
+        UserError: the file is missing, is no parquet file or lacks a column.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: does not exist: evaluate the run first") from None
+    except (OSError, pyarrow.ArrowException):
+        raise UserError(f"{path}: is no readable parquet file: evaluate the run again") from None
+    missing = [name for name in _COLUMNS if name not in table.column_names]
+    if missing:
+        raise UserError(f"{path}: lacks column {', '.join(missing)}: evaluate the run again")
+    predictions: dict[str, list[Prediction]] = {}
+    for row in table.select(list(_COLUMNS)).to_pylist():
+        model = row.pop("model")
+        faults = row.pop("faults")
+        record = Prediction(
+            **{**row, "terms": dict(row["terms"] or ())}, faults=None if faults is None else tuple(faults)
+        )
+        predictions.setdefault(model, []).append(record)
+    return predictions

@@ -1,0 +1,223 @@
+"""report.html of a run: one file that opens without a network and holds no note text.
+
+It is made from numbers, codes and settings only: `Report` has no field that could carry a note.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+from markupsafe import Markup
+
+from deepicd.errors import UserError
+from deepicd.evaluation import confusion, curves, figures, formatting, predictions
+from deepicd.evaluation.metrics import compare
+from deepicd.evaluation.metrics_schema import SCHEMA, Comparison, Metrics
+from deepicd.evaluation.predictions import Prediction
+
+FOLDER = "evaluate"
+"""Where a run folder keeps what the report is made from, and the report."""
+
+FAULT_TITLES = {
+    "no_trace": "No reasoning trace",
+    "no_diagnosis": "No diagnosis",
+    "several_diagnoses": "Several diagnoses",
+    "truncated": "Cut off at the token limit",
+    "text_outside": "Text outside the two parts",
+    "not_a_code": "Diagnosis is not a code",
+    "unknown_code": "Code does not exist",
+    "not_billable": "Code is not billable",
+}
+_KL_OF_UPDATE = "actor/ppo_kl"
+_KL_NOTES = {
+    True: "KL is verl's actor/ppo_kl: between the policy that sampled a step's completions and the policy being "
+    "updated on them. It is not the distance from the model that GRPO started from.",
+    False: "KL is to the reference policy, the model that GRPO started from.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that the report is made from."""
+
+    run: str
+    """Name of the run."""
+    metrics: Mapping[str, Metrics]
+    """Of every model, in the order of training: base, sft, grpo."""
+    predictions: Mapping[str, Sequence[Prediction]]
+    """Of the same models, for the same admissions."""
+    curves: Sequence[Mapping[str, Any]]
+    """One row a training step: `stage` (sft or grpo), `step`, and where known `reward`, `kl`, `loss`,
+    `responseTokens`, `validationReward`, `validationLoss` and `terms` (term to its mean on the validation split)."""
+    stage_seconds: Mapping[str, float]
+    """What each stage took."""
+    settings: str | Mapping[str, Any]
+    """The run.yaml with every default filled in, as text or as a mapping."""
+    versions: Mapping[str, str]
+    """Of the packages that matter."""
+    kl_name: str
+    """What the rows' `kl` is: `actor/ppo_kl`, or the KL to the reference policy."""
+
+
+def load(run_folder: Path) -> Report:
+    """Read what `deepicd evaluate` left in a run folder.
+
+    Raises:
+        UserError: a file is missing or is not what it should be.
+    """
+    folder = run_folder / FOLDER
+    about = _object(folder / "about.json", ("run", "settings", "versions", "stageSeconds", "klName"))
+    metrics = _object(folder / "metrics.json", ())
+    for model, own in metrics.items():
+        if not isinstance(own, dict) or own.get("schema") != SCHEMA:
+            raise UserError(f"{folder / 'metrics.json'}: {model}: is not {SCHEMA}: evaluate the run again")
+    known = predictions.read(folder / "predictions.parquet")
+    if not metrics or set(metrics) != set(known):
+        raise UserError(f"{folder}: metrics.json and predictions.parquet hold different models: evaluate the run again")
+    return Report(
+        run=about["run"],
+        metrics=metrics,
+        predictions=known,
+        curves=_rows(folder / "curves.jsonl"),
+        stage_seconds=about["stageSeconds"],
+        settings=about["settings"],
+        versions=about["versions"],
+        kl_name=about["klName"],
+    )
+
+
+def _object(path: Path, fields: Sequence[str]) -> dict[str, Any]:
+    content = _json(path, _text(path))
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: is not a JSON object: evaluate the run again")
+    for field in fields:
+        if field not in content:
+            raise UserError(f"{path}: {field}: is missing: evaluate the run again")
+    return content
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    rows = [_json(path, line) for line in _text(path).splitlines()]
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict) or not isinstance(row.get("step"), int) or "stage" not in row:
+            raise UserError(f"{path} line {number}: stage or step is missing: evaluate the run again")
+    return rows
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: does not exist: evaluate the run first") from None
+    except (OSError, UnicodeDecodeError):
+        raise UserError(f"{path}: cannot be read as text: evaluate the run again") from None
+
+
+def _json(path: Path, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise UserError(f"{path}: is not JSON: evaluate the run again") from None
+
+
+def write_report(report: Report, out: Path) -> None:
+    """Write the page. The same report gives the same bytes.
+
+    Raises:
+        UserError: two models did not answer the same admissions.
+        ValueError: there is no model.
+    """
+    page = html(report)
+    unfinished = out.with_name(out.name + ".part")
+    unfinished.write_text(page, encoding="utf-8")
+    unfinished.replace(out)
+
+
+def html(report: Report) -> str:
+    """The page as text; see `write_report`."""
+    if not report.metrics:
+        raise ValueError("a report needs the metrics of at least one model")
+    models = list(report.metrics)
+    last = models[-1]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["f"] = formatting
+    grpo = [row for row in report.curves if row["stage"] == "grpo"]
+    drawn = {
+        "levels": figures.f1_by_level(report.metrics),
+        "sft": curves.sft_curves([row for row in report.curves if row["stage"] == "sft"]),
+        "grpo": curves.grpo_curves(grpo, report.kl_name),
+        "terms": curves.term_curves(grpo),
+        "confusion": figures.chapter_confusion(confusion.by_chapter(report.predictions[last]), last),
+        "frequency": figures.f1_by_frequency(report.metrics),
+        "faults": figures.faults(report.metrics, FAULT_TITLES),
+    }
+    settings = report.settings
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        models=models,
+        last=last,
+        figures={name: figure and Markup(figure) for name, figure in drawn.items()},  # noqa: S704 - svg.render escapes
+        differences=_differences(report),
+        unreadable={model: _unreadable(report.predictions[model]) for model in models},
+        fault_titles=FAULT_TITLES,
+        level_names=figures.LEVEL_NAMES,
+        short_titles=confusion.SHORT_TITLES,
+        chapters=_chapters(report.metrics),
+        kl_note=_KL_NOTES[report.kl_name == _KL_OF_UPDATE],
+        smoothed_above=curves.SMOOTHED_ABOVE,
+        longest_stage=max([*report.stage_seconds.values(), 1e-9]),
+        settings=settings if isinstance(settings, str) else yaml.safe_dump(dict(settings), sort_keys=False),
+    )
+
+
+def _differences(report: Report) -> list[tuple[str, str, Comparison]]:
+    """Every pair of models, later minus earlier; the step from one model to the next comes before longer ways."""
+    models = list(report.metrics)
+    bootstrap = report.metrics[models[0]]["bootstrap"]
+    pairs = [(models[at], models[at + gap]) for gap in range(1, len(models)) for at in range(len(models) - gap)]
+    return [
+        (
+            first,
+            second,
+            compare(
+                report.predictions[first],
+                report.predictions[second],
+                bootstrap_samples=bootstrap["samples"],
+                seed=bootstrap["seed"],
+            ),
+        )
+        for first, second in pairs
+    ]
+
+
+def _unreadable(records: Sequence[Prediction]) -> dict[str, int]:
+    """Admissions from whose completion no code could be read: under `all`, and by fault."""
+    unread = [record for record in records if record.prediction is None]
+    faults = [fault for record in unread for fault in record.faults or ()]
+    return {"all": len(unread)} | {name: faults.count(name) for name in sorted(set(faults))}
+
+
+def _chapters(metrics: Mapping[str, Metrics]) -> list[dict[str, Any]]:
+    """The rows of the table by chapter: what every model has of it."""
+    own = [{row["chapter"]: row for row in model["byChapter"]} for model in metrics.values()]
+    return [
+        {
+            "chapter": chapter,
+            "title": row["title"],
+            "admissions": row["admissions"],
+            "models": [it[chapter] for it in own],
+        }
+        for chapter, row in own[-1].items()
+    ]

@@ -1,0 +1,152 @@
+"""Every reported number of a test set, for many weightings of it at once.
+
+The point estimate is the weighting of all ones and a bootstrap sample is another, so both go through the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from deepicd import icd10
+from deepicd.completion import CODE_FAULTS, Fault
+from deepicd.errors import UserError
+from deepicd.evaluation import classification
+from deepicd.evaluation.classification import BoolArray, FloatArray, Labels
+from deepicd.evaluation.frequency import Frequency, thirds
+from deepicd.evaluation.levels import Level, class_of
+from deepicd.evaluation.predictions import Prediction
+
+
+@dataclass(frozen=True, slots=True)
+class TestSet:
+    """One model's predictions for N admissions, as arrays."""
+
+    __test__ = False  # not a test class, whatever pytest thinks of its name
+
+    subjects: tuple[str, ...]
+    """[N] the patient of each admission."""
+    labels: Mapping[Level, Labels]
+    """Gold and predicted classes at each level."""
+    groups: Mapping[Level, Mapping[str, BoolArray]]
+    """[C] which classes belong to `frequency.rare`, `chapter.04`, …."""
+    training: Mapping[Level, Mapping[str, int]] | None
+    """Admissions of the training set per class; None where they are not known: then there are no frequency groups."""
+    observations: Mapping[str, FloatArray]
+    """[N] what is averaged over admissions: 0 or 1 for rates, rewards as they are; NaN where it is not known."""
+
+
+def encode(predictions: Sequence[Prediction], train_counts: Mapping[str, int] | None = None) -> TestSet:
+    """Turn predictions into arrays.
+
+    Raises:
+        UserError: there are no predictions, or a gold code or a code of `train_counts` is not in ICD-10-CM.
+    """
+    if not predictions:
+        raise UserError("predictions: there are none: give at least one")
+    for record in predictions:
+        if not icd10.is_valid(record.gold):
+            raise UserError(f"prediction {record.id}: gold is not an ICD-10-CM code: correct or drop the admission")
+    for code in train_counts or ():
+        if not icd10.is_valid(code):
+            raise UserError("training counts: hold a code that is not in ICD-10-CM: correct or drop it")
+    class_at = cache(class_of)
+    answers = [
+        record.prediction if record.prediction is not None and icd10.is_billable(record.prediction) else None
+        for record in predictions
+    ]
+    labels = {
+        level: classification.encode(
+            [class_at(record.gold, level) for record in predictions],
+            [None if code is None else class_at(code, level) for code in answers],
+        )
+        for level in Level
+    }
+    training = None if train_counts is None else {level: _training(train_counts, level) for level in Level}
+    return TestSet(
+        subjects=tuple(record.subject_id for record in predictions),
+        labels=labels,
+        groups={
+            level: _by_frequency(labels[level], None if training is None else training[level])
+            | _by_chapter(labels[level], level)
+            for level in Level
+        },
+        training=training,
+        observations=_observations(predictions, answers),
+    )
+
+
+def _training(train_counts: Mapping[str, int], level: Level) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for code, number in train_counts.items():
+        name = class_of(code, level)
+        counts[name] = counts.get(name, 0) + number
+    return counts
+
+
+def _by_frequency(labels: Labels, counts: Mapping[str, int] | None) -> dict[str, BoolArray]:
+    if counts is None:
+        return {}
+    groups = thirds(counts)
+    own = [groups.get(name, Frequency.UNSEEN) for name in labels.classes]
+    return {f"frequency.{group}": np.array([name is group for name in own]) for group in Frequency}
+
+
+def _by_chapter(labels: Labels, level: Level) -> dict[str, BoolArray]:
+    own = [name if level is Level.CHAPTER else class_of(name, Level.CHAPTER) for name in labels.classes]
+    present = sorted({own[row] for row in np.unique(labels.gold)})
+    return {f"chapter.{chapter}": np.array([name == chapter for name in own]) for chapter in present}
+
+
+def _observations(predictions: Sequence[Prediction], answers: Sequence[str | None]) -> dict[str, FloatArray]:
+    def observed(values: Sequence[float | bool | None]) -> FloatArray:
+        return np.array([np.nan if value is None else float(value) for value in values])
+
+    known = [None if record.faults is None else frozenset(record.faults) for record in predictions]
+    names = [*Fault, *sorted({name for faults in known if faults for name in faults} - set(Fault))]
+    observations = {
+        "format": observed([None if faults is None else faults <= CODE_FAULTS for faults in known]),
+        "validCode": observed([code is not None for code in answers]),
+        "missing": observed([record.prediction is None for record in predictions]),
+        "invalid": observed(
+            [record.prediction is not None and code is None for record, code in zip(predictions, answers, strict=True)]
+        ),
+        "reward": observed([record.reward for record in predictions]),
+    }
+    for name in names:
+        observations[f"fault.{name}"] = observed([None if faults is None else name in faults for faults in known])
+    for name in sorted({name for record in predictions for name in record.terms}):
+        observations[f"term.{name}"] = observed([record.terms.get(name) for record in predictions])
+    return observations
+
+
+def statistics(test: TestSet, weights: FloatArray) -> dict[str, FloatArray]:
+    """Compute every statistic.
+
+    Args:
+        test: N admissions.
+        weights: [N, R] how often each of R weightings holds each admission.
+
+    Returns:
+        [R] per name, NaN where undefined: `code.macroF1`, `code.frequency.rare.macroF1`,
+        `category.chapter.04.macroF1`, `format`, `reward`, `fault.truncated`, `term.outcome`, ….
+    """
+    values: dict[str, FloatArray] = {}
+    for level, labels in test.labels.items():
+        counts = classification.count(labels, weights)
+        values[f"{level}.macroF1"] = classification.macro_f1(counts)
+        values[f"{level}.macroF1Union"] = classification.macro_f1_union(counts)
+        values[f"{level}.microF1"] = classification.micro_f1(counts)
+        values[f"{level}.accuracy"] = classification.accuracy(counts)
+        groups = np.stack(list(test.groups[level].values()))
+        by_group = (classification.macro_f1_by(counts, groups), classification.accuracy_by(counts, groups))
+        for name, macro_f1, accuracy in zip(test.groups[level], *by_group, strict=True):
+            values[f"{level}.{name}.macroF1"] = macro_f1
+            values[f"{level}.{name}.accuracy"] = accuracy
+    observed = np.stack(list(test.observations.values()))
+    known = ~np.isnan(observed)
+    means = classification.ratio(np.where(known, observed, 0.0) @ weights, known.astype(np.float64) @ weights)
+    return values | dict(zip(test.observations, means, strict=True))

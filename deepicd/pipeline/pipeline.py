@@ -1,0 +1,132 @@
+"""`prepare → sft → grpo → evaluate`: what is finished is not done again, what is begun goes on."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from deepicd.errors import DeepICDError, UserError
+from deepicd.pipeline.run_folder import StageRecord, locked
+from deepicd.spec import DeepICDRun, dump
+from deepicd.stages.context import Context
+from deepicd.stages.evaluate import evaluate
+from deepicd.stages.grpo import grpo
+from deepicd.stages.prepare import prepare
+from deepicd.stages.sft import sft
+from deepicd.training.metrics import StepMetrics
+from deepicd.training.supervise import Stop
+
+
+class Reporter(Protocol):
+    """Shows a run's progress."""
+
+    def stage_started(self, stage: str) -> None:
+        """A stage begins or goes on."""
+
+    def step(self, stage: str, row: StepMetrics, total: int | None) -> None:
+        """A stage made a step; `total` is the number of steps it will have made."""
+
+    def stage_finished(self, stage: str, seconds: float, *, already: bool) -> None:
+        """A stage is finished; `already`: it was before this command began."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a run."""
+
+    name: str
+    inputs: Mapping[str, Any]
+    """What the stage's result depends on, beside the stages before it."""
+    act: Callable[[Context], None]
+
+
+def plan(run: DeepICDRun) -> list[Stage]:
+    """The stages of a run, in order."""
+    spec = run.spec
+    settings = spec.model_dump(by_alias=True, mode="json")
+    common = {"seed": spec.seed, "model": {"dtype": spec.model.dtype}, "compute": settings["compute"]}
+    steps = settings["stages"]
+    stages = [Stage("prepare", {"data": settings["data"], "model": settings["model"], "tables": _tables(run)}, prepare)]
+    if spec.stages.sft is not None:
+        chosen = spec.stages.sft
+        stages.append(Stage("sft", {**common, "stages": {"sft": steps["sft"]}}, lambda context: sft(context, chosen)))
+    if spec.stages.grpo is not None:
+        goal = spec.stages.grpo
+        inputs = {**common, "reward": settings["reward"], "stages": {"grpo": steps["grpo"]}}
+        stages.append(Stage("grpo", inputs, lambda context: grpo(context, goal)))
+    if spec.stages.evaluate is not None:
+        last = spec.stages.evaluate
+        inputs = {**common, "reward": settings["reward"], "stages": {"evaluate": steps["evaluate"]}}
+        stages.append(Stage("evaluate", inputs, lambda context: evaluate(context, last)))
+    return stages
+
+
+def _tables(run: DeepICDRun) -> dict[str, int]:
+    """Sizes of the files that the run reads, by name: a changed table is a changed input."""
+    data = run.spec.data
+    folders = [data.mimic.hosp, data.mimic.note] if data.mimic else [data.prepared] if data.prepared else []
+    files = [path for folder in folders for path in Path(folder).glob("*") if path.is_file()]
+    files += [Path(data.traces)] if data.traces else []
+    return {path.name: path.stat().st_size for path in files if path.is_file()}
+
+
+def run_pipeline(
+    run: DeepICDRun, folder: Path, stop: Stop, reporter: Reporter, *, last: str | None = None
+) -> dict[str, float]:
+    """Carry out a run in its folder up to the stage `last`, going on from what is there; seconds of each stage.
+
+    Raises:
+        DeepICDError: a stage failed; what was finished stays.
+    """
+    with locked(folder), _disk_full_as_user_error(folder):
+        records = list(_records(run, folder))
+        for _, record in records:
+            record.check()
+        (folder / "run.yaml").write_text(dump(run))
+        seconds: dict[str, float] = {}
+        for stage, record in records:
+            if last is not None and last in seconds:
+                break
+            if done := record.completed():
+                seconds[stage.name] = done["seconds"]
+                reporter.stage_finished(stage.name, done["seconds"], already=True)
+                continue
+            reporter.stage_started(stage.name)
+            record.begin()
+            started = time.monotonic()
+            _act(stage, Context(run, folder, stop, partial(reporter.step, stage.name)))
+            seconds[stage.name] = time.monotonic() - started
+            record.complete(seconds[stage.name])
+            reporter.stage_finished(stage.name, seconds[stage.name], already=False)
+        return seconds
+
+
+def _records(run: DeepICDRun, folder: Path) -> Iterator[tuple[Stage, StageRecord]]:
+    before: dict[str, str] = {}
+    for stage in plan(run):
+        record = StageRecord(folder / "stages" / stage.name, {**stage.inputs, "before": dict(before)})
+        before[stage.name] = record.digest
+        yield stage, record
+
+
+def _act(stage: Stage, context: Context) -> None:
+    try:
+        stage.act(context)
+    except DeepICDError as error:
+        raise type(error)(f"{stage.name}: {error}") from None
+
+
+@contextmanager
+def _disk_full_as_user_error(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(f"{folder}: the disk is full: free space, then run again to go on") from None
+        raise

@@ -1,0 +1,17 @@
+"""The weighted sum of the terms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from deepicd.rewards.sample import Score
+
+
+def combine(terms: Mapping[str, float], weights: Mapping[str, float]) -> Score:
+    """Weigh and add: reward = Σ weight · term, in [0, Σ weight].
+
+    Raises:
+        KeyError: a weight names no term.
+    """
+    return Score(math.fsum(weight * terms[name] for name, weight in weights.items()), dict(terms))

@@ -1,0 +1,70 @@
+"""Scores JSON lines: `{"id", "completion", "gold"[, "note", "truncated"]}` to `{"id", "score", "terms"}`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from deepicd.errors import UserError
+from deepicd.rewards.presets import check_gold, make_scorer
+from deepicd.rewards.sample import Sample
+from deepicd.spec.reward import RewardSpec
+
+_BATCH = 512
+_REQUIRED = "give an object with id, completion, gold and, to have the reasoning scored, note"
+
+
+def score_lines(lines: Iterable[bytes], reward: RewardSpec, *, opened_think: bool) -> Iterator[str]:
+    """Score line by line, in batches: memory does not grow with the input. Empty lines are skipped.
+
+    Args:
+        lines: UTF-8 JSON objects; fields beside the five are ignored.
+        reward: the preset and its weights.
+        opened_think: whether the prompt ended in an opened `<think>`.
+
+    Yields:
+        One JSON object a line, in the order of the input.
+
+    Raises:
+        UserError: a line is at fault; the message names its number and field, and quotes nothing of it.
+    """
+    score = make_scorer(reward, opened_think=opened_think)
+    numbered = ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
+    read = (_read(number, line, reward) for number, line in numbered)
+    while batch := list(islice(read, _BATCH)):
+        for (identifier, _), scored in zip(batch, score([sample for _, sample in batch]), strict=True):
+            yield json.dumps({"id": identifier, "score": scored.value, "terms": scored.terms})
+
+
+def _read(number: int, line: bytes, reward: RewardSpec) -> tuple[str | int, Sample]:
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError):
+        raise UserError(f"line {number}: is no JSON in UTF-8: {_REQUIRED}") from None
+    if not isinstance(fields, dict):
+        raise UserError(f"line {number}: is no JSON object: {_REQUIRED}")
+    for name in ("id", "completion", "gold"):
+        if name not in fields:
+            raise UserError(f"line {number}: {name}: is missing: {_REQUIRED}")
+    identifier = fields["id"]
+    if isinstance(identifier, bool) or not isinstance(identifier, (str, int)):
+        raise UserError(f"line {number}: id: is a {_json_type(identifier)}: give a string or a whole number")
+    for name in ("completion", "gold"):
+        if not isinstance(fields[name], str):
+            raise UserError(f"line {number}: {name}: is a {_json_type(fields[name])}: give a string")
+    note, truncated = fields.get("note"), fields.get("truncated", False)
+    if not (note is None or isinstance(note, str)):
+        raise UserError(f"line {number}: note: is a {_json_type(note)}: give a string, or leave it out")
+    if not isinstance(truncated, bool):
+        raise UserError(f"line {number}: truncated: is a {_json_type(truncated)}: give true or false, or leave it out")
+    try:
+        gold = check_gold(fields["gold"], reward)
+    except UserError as error:
+        raise UserError(f"line {number}: {error}") from None
+    return identifier, Sample(fields["completion"], gold, note, truncated)
+
+
+def _json_type(value: object) -> str:
+    names = {bool: "boolean", int: "number", float: "number", str: "string", list: "list", dict: "object"}
+    return names.get(type(value), "null")

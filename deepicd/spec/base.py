@@ -1,0 +1,106 @@
+"""The strict base model and the unit types of run.yaml."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, PlainSerializer, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic.functional_validators import BeforeValidator
+from pydantic.json_schema import JsonSchemaValue, WithJsonSchema
+from pydantic_core import CoreSchema
+
+_DURATION = re.compile(r"([0-9]+)(s|m|h|d)")
+_DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SIZE = re.compile(r"([0-9]+)(Ki|Mi|Gi|Ti)")
+_SIZE_UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+
+
+def parse_duration(value: object) -> timedelta:
+    """Parse `90s`, `30m`, `2h` or `1d`.
+
+    Raises:
+        ValueError: the value is not a whole number followed by one of the four units.
+    """
+    if isinstance(value, timedelta):
+        return value
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("a duration is a whole number and a unit: 90s, 30m, 2h or 1d")
+    return timedelta(seconds=int(match[1]) * _DURATION_UNITS[match[2]])
+
+
+def format_duration(value: timedelta) -> str:
+    """Write a duration in the largest unit that leaves a whole number."""
+    seconds = int(value.total_seconds())
+    for unit in ("d", "h", "m"):
+        if seconds and seconds % _DURATION_UNITS[unit] == 0:
+            return f"{seconds // _DURATION_UNITS[unit]}{unit}"
+    return f"{seconds}s"
+
+
+def parse_size(value: object) -> int:
+    """Parse `512Mi`, `64Gi`, … into bytes.
+
+    Raises:
+        ValueError: the value is not a whole number followed by a binary unit.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("a size is a whole number and a binary unit: 512Mi, 64Gi or 2Ti")
+    return int(match[1]) * _SIZE_UNITS[match[2]]
+
+
+def format_size(value: int) -> str:
+    """Write a number of bytes in the largest binary unit that leaves a whole number."""
+    for unit in ("Ti", "Gi", "Mi"):
+        if value and value % _SIZE_UNITS[unit] == 0:
+            return f"{value // _SIZE_UNITS[unit]}{unit}"
+    return f"{value // 1024}Ki"
+
+
+def _text(parse: Callable[[object], Any], show: Callable[[Any], str], pattern: str) -> tuple[Any, ...]:
+    return (
+        BeforeValidator(parse),
+        PlainSerializer(show, return_type=str),
+        WithJsonSchema({"type": "string", "pattern": f"^{pattern}$"}),
+    )
+
+
+Duration = Annotated[timedelta, *_text(parse_duration, format_duration, "[0-9]+(s|m|h|d)")]
+"""A time span in run.yaml: `90s`, `30m`, `2h`, `1d`."""
+
+Size = Annotated[int, *_text(parse_size, format_size, "[0-9]+(Ki|Mi|Gi|Ti)")]
+"""A number of bytes in run.yaml: `512Mi`, `64Gi`."""
+
+
+class SpecModel(BaseModel):
+    """A part of run.yaml: camelCase, frozen, and an unknown field is an error that offers the nearest known name."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, use_attribute_docstrings=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_unknown_fields(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            known = {field.alias or name for name, field in cls.model_fields.items()} | set(cls.model_fields)
+            for key in value:
+                if key not in known:
+                    near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.6)
+                    shown = sorted(field.alias or name for name, field in cls.model_fields.items())
+                    raise ValueError(
+                        f"unknown field '{key}'"
+                        + (f": did you mean '{near[0]}'?" if near else f": known fields are {', '.join(shown)}")
+                    )
+        return value
+
+
+__all__ = ["Duration", "Field", "Size", "SpecModel", "format_duration", "format_size", "parse_duration", "parse_size"]

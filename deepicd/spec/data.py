@@ -1,0 +1,75 @@
+"""`spec.data`: where the cohort comes from and how it is split."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from deepicd.spec.base import SpecModel
+
+
+class MimicSource(SpecModel):
+    """The MIMIC-IV v3.1 and MIMIC-IV-Note v2.2 folders, .csv or .csv.gz."""
+
+    hosp: str
+    """Folder with admissions, patients, diagnoses_icd, d_icd_diagnoses."""
+    note: str
+    """Folder with discharge."""
+
+
+class SyntheticSource(SpecModel):
+    """MIMIC-IV-shaped tables made by `deepicd data synthetic`, for trials and tests."""
+
+    admissions: int = Field(default=2000, ge=1)
+    """Number of admissions to make."""
+    codes: int = Field(default=60, ge=2)
+    """Number of distinct principal diagnoses, with long-tailed frequencies."""
+    seed: int = 0
+    """Seed of the generator: the same seed gives the same bytes."""
+
+
+class SplitSpec(SpecModel):
+    """Shares of the patients in each split; they add up to 1."""
+
+    train: float = Field(default=0.7, gt=0, lt=1)
+    """Share of patients to train on."""
+    validation: float = Field(default=0.1, gt=0, lt=1)
+    """Share of patients to follow training with."""
+    test: float = Field(default=0.2, gt=0, lt=1)
+    """Share of patients held out for the evaluation."""
+    seed: int = 42
+    """Seed of the split."""
+
+    @model_validator(mode="after")
+    def _shares_add_up(self) -> Self:
+        total = self.train + self.validation + self.test
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"train + validation + test is {total:g}: make it 1")
+        return self
+
+
+class DataSpec(SpecModel):
+    """The cohort: exactly one of `mimic`, `synthetic`, `prepared`."""
+
+    mimic: MimicSource | None = None
+    """Extract the cohort from the real tables."""
+    synthetic: SyntheticSource | None = None
+    """Make tables of the same shape, and extract the cohort from them."""
+    prepared: str | None = None
+    """Folder written by `deepicd data mimic`, used as it is."""
+    traces: str | None = None
+    """JSON-lines file of `{"hadm_id": …, "trace": …}` for SFT; synthetic data bring their own."""
+    split: SplitSpec = SplitSpec()
+    """Shares of patients; a prepared folder is split already."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        given = [name for name in ("mimic", "synthetic", "prepared") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of mimic, synthetic, prepared; got {', '.join(given) or 'none'}")
+        if self.prepared is not None and "split" in self.model_fields_set:
+            raise ValueError("split: a prepared folder is split already: remove the field")
+        if self.synthetic is not None and self.traces is not None:
+            raise ValueError("traces: synthetic data bring their own: remove the field")
+        return self

@@ -1,0 +1,71 @@
+"""run.yaml, read and written: every mistake becomes one line that names the field."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from deepicd.errors import UserError
+from deepicd.spec.run import DeepICDRun
+
+
+def load(path: Path) -> DeepICDRun:
+    """Read run.yaml.
+
+    Raises:
+        UserError: the file is missing, is no YAML, or breaks the schema; the message names each field at fault.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+        raise UserError(f"{path}: {reason}: give the path of a run.yaml") from None
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}" if mark is not None else ""
+        raise UserError(f"{path}:{where} is not YAML: {getattr(error, 'problem', None) or 'mend the file'}") from None
+    return parse(content, str(path))
+
+
+def parse(content: Any, source: str) -> DeepICDRun:
+    """Check the content of a run.yaml; `source` is what error messages call it.
+
+    Raises:
+        UserError: the content breaks the schema.
+    """
+    if not isinstance(content, dict):
+        raise UserError(f"{source}: is a {type(content).__name__}, not a mapping: start with 'apiVersion: deepicd.io/v1alpha1'")
+    try:
+        return DeepICDRun.model_validate(content)
+    except ValidationError as error:
+        problems = [_problem(item) for item in error.errors(include_url=False, include_context=False)]
+        raise UserError(f"{source}: " + "; ".join(problems)) from None
+
+
+def _problem(error: Any) -> str:
+    field = ".".join(str(part) for part in error["loc"]) or "run"
+    message = error["msg"].removeprefix("Value error, ")
+    found = error["input"]
+    if error["type"] == "missing":
+        return f"{field}: is required"
+    if isinstance(found, (str, int, float, bool)):
+        message += f" (got {json.dumps(found)})"
+    return f"{field}: {message}"
+
+
+def dump(run: DeepICDRun) -> str:
+    """Write the run with every default filled in, as YAML."""
+    content = run.model_dump(by_alias=True, mode="json")
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of run.yaml, for editors."""
+    schema = DeepICDRun.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

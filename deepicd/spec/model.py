@@ -1,0 +1,51 @@
+"""`spec.model`: the model that training starts from."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from deepicd.spec.base import SpecModel
+
+
+class TinyModel(SpecModel):
+    """A small Qwen2 model with random weights and a tokenizer learned from the cohort, for trials without a GPU."""
+
+    vocabulary: int = Field(default=1000, ge=300, le=32000)
+    """Size of the byte-level BPE vocabulary."""
+    hidden_size: int = Field(default=256, ge=32, multiple_of=32)
+    """Width of the residual stream."""
+    intermediate_size: int = Field(default=768, ge=32)
+    """Width of the feed-forward layers."""
+    layers: int = Field(default=2, ge=1)
+    """Number of transformer layers."""
+    heads: int = Field(default=4, ge=1)
+    """Number of attention heads."""
+    seed: int = 0
+    """Seed of the weights."""
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> Self:
+        if self.hidden_size % self.heads or (self.hidden_size // self.heads) % 8:
+            raise ValueError(f"heads: {self.heads} heads do not divide hiddenSize {self.hidden_size} into multiples of 8")
+        return self
+
+
+class ModelSpec(SpecModel):
+    """The base model: exactly one of `path`, `tiny`."""
+
+    path: str | None = None
+    """Folder with a Hugging Face model, or its name on the hub (from the local cache where there is no network)."""
+    tiny: TinyModel | None = None
+    """Make a small model for a trial."""
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    """Number format of the forward pass, in training and in vLLM; master weights are float32."""
+    opened_think: bool = True
+    """The chat template ends in an opened `<think>`, as the released model's does: completions lack the opening tag."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.path is None) == (self.tiny is None):
+            raise ValueError("give exactly one of path, tiny")
+        return self

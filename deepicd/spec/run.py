@@ -1,0 +1,122 @@
+"""The whole of run.yaml: `kind: DeepICDRun`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from deepicd.spec.base import Duration, SpecModel
+from deepicd.spec.data import DataSpec
+from deepicd.spec.model import ModelSpec
+from deepicd.spec.reward import RewardSpec
+from deepicd.spec.training import GrpoSpec, SftSpec
+
+
+class EvaluateSpec(SpecModel):
+    """Evaluation of the base, SFT and GRPO models on the test split."""
+
+    max_admissions: int | None = Field(default=None, ge=1)
+    """Evaluate on at most this many admissions of the test split."""
+    samples: int = Field(default=4, ge=1)
+    """Completions sampled per admission for the held-out reward; the headline metrics are greedy."""
+    bootstrap_samples: int = Field(default=1000, ge=0)
+    """Patient-level bootstrap samples for the 95 % intervals; 0 leaves the intervals out."""
+
+
+class StagesSpec(SpecModel):
+    """The stages that follow `prepare`; one that is left out is not run."""
+
+    sft: SftSpec | None = None
+    """Supervised fine-tuning on reasoning traces."""
+    grpo: GrpoSpec | None = None
+    """Reinforcement learning from the SFT model, or from the base model where there is no SFT."""
+    evaluate: EvaluateSpec | None = EvaluateSpec()
+    """Metrics and report; `null` leaves it out."""
+
+    @model_validator(mode="after")
+    def _something_to_do(self) -> Self:
+        if self.sft is None and self.grpo is None and self.evaluate is None:
+            raise ValueError("no stage is given: add sft, grpo or evaluate")
+        return self
+
+
+class ComputeSpec(SpecModel):
+    """What the run needs to compute on."""
+
+    gpus: int = Field(default=4, ge=1, le=16)
+    """GPUs; with the CPU build of the training stack, that many ranks on the CPU."""
+
+
+class RecoverySpec(SpecModel):
+    """When an attempt is given up."""
+
+    stall_after: Duration = timedelta(minutes=30)
+    """End the attempt when a stage makes no step for this long; starting up counts too."""
+
+
+class RunMetadata(SpecModel):
+    """Names of the run."""
+
+    name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$")
+    """Name of the run and of its folder: lower-case letters, digits and dashes, at most 52."""
+
+
+class RunSpec(SpecModel):
+    """Everything that decides what a run does."""
+
+    seed: int = 42
+    """Seed of data order, sampling and bootstrap."""
+    model: ModelSpec
+    """The base model."""
+    data: DataSpec
+    """The cohort."""
+    reward: RewardSpec = RewardSpec()
+    """How completions are scored."""
+    stages: StagesSpec
+    """What is done."""
+    compute: ComputeSpec = ComputeSpec()
+    """What it is done on."""
+    recovery: RecoverySpec = RecoverySpec()
+    """Limits of an attempt."""
+
+    @model_validator(mode="after")
+    def _sft_has_traces(self) -> Self:
+        if self.stages.sft is not None and self.data.synthetic is None and self.data.traces is None:
+            raise ValueError("stages.sft learns from reasoning traces: give data.traces, or leave stages.sft out")
+        return self
+
+    @model_validator(mode="after")
+    def _batches_split_over_gpus(self) -> Self:
+        sft, grpo, gpus = self.stages.sft, self.stages.grpo, self.compute.gpus
+        if sft is not None and sft.train_batch_size % (sft.micro_batch_size_per_gpu * gpus):
+            raise ValueError(
+                f"stages.sft.trainBatchSize {sft.train_batch_size} is not a multiple of "
+                f"microBatchSizePerGpu {sft.micro_batch_size_per_gpu} × compute.gpus {gpus}"
+            )
+        if grpo is not None:
+            completions = grpo.ppo_mini_batch_size * grpo.rollouts
+            if completions % (grpo.micro_batch_size_per_gpu * gpus):
+                raise ValueError(
+                    f"stages.grpo.ppoMiniBatchSize × rollouts = {completions} is not a multiple of "
+                    f"microBatchSizePerGpu {grpo.micro_batch_size_per_gpu} × compute.gpus {gpus}"
+                )
+            if gpus % grpo.tensor_parallel:
+                raise ValueError(
+                    f"compute.gpus {gpus} is not a multiple of stages.grpo.tensorParallel {grpo.tensor_parallel}"
+                )
+        return self
+
+
+class DeepICDRun(SpecModel):
+    """One training run, on one machine or on a cluster: the same file."""
+
+    api_version: Literal["deepicd.io/v1alpha1"]
+    """Version of this schema."""
+    kind: Literal["DeepICDRun"]
+    """Always `DeepICDRun`."""
+    metadata: RunMetadata
+    """What the run is called."""
+    spec: RunSpec
+    """Everything that decides what the run does."""

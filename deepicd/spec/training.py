@@ -1,0 +1,129 @@
+"""`spec.stages.sft` and `spec.stages.grpo`: the two training stages. Defaults are the released model's."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from deepicd.spec.base import SpecModel
+
+
+class SftSpec(SpecModel):
+    """Supervised fine-tuning of all weights on reasoning traces."""
+
+    train_batch_size: int = Field(default=32, ge=1)
+    """Examples per optimiser step, over all GPUs."""
+    micro_batch_size_per_gpu: int = Field(default=8, ge=1)
+    """Examples per forward pass on one GPU."""
+    learning_rate: float = Field(default=2e-5, gt=0)
+    """Peak learning rate of AdamW."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """Course of the learning rate after the warm-up."""
+    warmup_steps: int = Field(default=100, ge=0)
+    """Steps over which the learning rate rises from 0."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """Weight decay of AdamW."""
+    epochs: int = Field(default=1, ge=1)
+    """Passes over the traces."""
+    max_steps: int | None = Field(default=None, ge=1)
+    """Stop after this many steps, whatever `epochs` says."""
+    max_tokens: int = Field(default=3072, ge=16)
+    """Longest example, prompt and answer; longer ones are cut on the right."""
+    gradient_checkpointing: bool = True
+    """Recompute activations in the backward pass, to save memory."""
+    torch_compile: bool = True
+    """Compile the model's hot functions."""
+    remove_padding: bool = True
+    """Pack sequences without padding."""
+    save_every_steps: int = Field(default=50, ge=1)
+    """Steps between checkpoints; the last step is always saved."""
+    keep_checkpoints: int = Field(default=2, ge=1)
+    """Checkpoints kept on the local disk."""
+    overrides: tuple[str, ...] = ()
+    """verl overrides in Hydra's syntax, applied last; checked against verl's configuration before anything starts."""
+
+    @model_validator(mode="after")
+    def _micro_divides_batch(self) -> Self:
+        if self.train_batch_size % self.micro_batch_size_per_gpu:
+            raise ValueError(
+                f"trainBatchSize {self.train_batch_size} is not a multiple of "
+                f"microBatchSizePerGpu {self.micro_batch_size_per_gpu}"
+            )
+        return self
+
+
+class GrpoSpec(SpecModel):
+    """GRPO with vLLM rollouts and the reward of `spec.reward`. `grpo: {}` is the released model's training."""
+
+    train_batch_size: int = Field(default=64, ge=1)
+    """Prompts per step."""
+    ppo_mini_batch_size: int = Field(default=64, ge=1)
+    """Prompts per optimiser update."""
+    micro_batch_size_per_gpu: int = Field(default=16, ge=1)
+    """Completions per forward pass on one GPU."""
+    rollouts: int = Field(default=8, ge=2)
+    """Completions sampled per prompt: the group whose mean is the baseline."""
+    temperature: float = Field(default=0.9, gt=0)
+    """Sampling temperature of the rollouts and of the held-out reward."""
+    top_k: int = Field(default=-1, ge=-1)
+    """Sample from this many likeliest tokens; -1 is off."""
+    max_prompt_tokens: int = Field(default=2048, ge=16)
+    """Longest prompt; longer ones are left out."""
+    max_response_tokens: int = Field(default=1024, ge=4)
+    """Longest completion."""
+    learning_rate: float = Field(default=1e-6, gt=0)
+    """Learning rate of AdamW."""
+    warmup_steps: int = Field(default=80, ge=0)
+    """Steps over which the learning rate rises from 0."""
+    epochs: int = Field(default=1, ge=1)
+    """Passes over the training split."""
+    max_steps: int | None = Field(default=None, ge=1)
+    """Stop after this many steps, whatever `epochs` says."""
+    entropy_coefficient: float = Field(default=0.001, ge=0)
+    """Weight of the entropy bonus."""
+    kl_in_reward: bool = False
+    """Subtract the KL to the reference policy from the reward, times `klCoefficient`."""
+    kl_coefficient: float = Field(default=0.001, ge=0)
+    """Coefficient of verl's KL controller; it acts only with `klInReward: true`."""
+    kl_loss: bool = False
+    """Add the KL to the reference policy to the loss, times `klLossCoefficient`."""
+    kl_loss_coefficient: float = Field(default=0.001, ge=0)
+    """Weight of the KL loss; it acts only with `klLoss: true`."""
+    tensor_parallel: int = Field(default=1, ge=1)
+    """GPUs over which vLLM splits the model."""
+    gpu_memory_utilization: float = Field(default=0.4, gt=0, le=1)
+    """Share of GPU memory that vLLM may take."""
+    gradient_checkpointing: bool = True
+    """Recompute activations in the backward pass, to save memory."""
+    torch_compile: bool = True
+    """Compile the model's hot functions."""
+    remove_padding: bool = True
+    """Pack sequences without padding."""
+    offload_parameters: bool = False
+    """Keep FSDP's parameters in host memory between uses."""
+    offload_optimizer: bool = False
+    """Keep the optimiser's state in host memory between uses."""
+    save_every_steps: int = Field(default=50, ge=1)
+    """Steps between checkpoints; the last step is always saved."""
+    keep_checkpoints: int = Field(default=2, ge=1)
+    """Checkpoints kept on the local disk."""
+    validate_every_steps: int = Field(default=100, ge=1)
+    """Steps between validations, which sample at `temperature`; one before the first step, one after the last."""
+    max_validation_admissions: int | None = Field(default=None, ge=1)
+    """Validate on at most this many admissions."""
+    overrides: tuple[str, ...] = ()
+    """verl overrides in Hydra's syntax, applied last; checked against verl's configuration before anything starts."""
+
+    @model_validator(mode="after")
+    def _batches_fit(self) -> Self:
+        if self.train_batch_size % self.ppo_mini_batch_size:
+            raise ValueError(
+                f"trainBatchSize {self.train_batch_size} is not a multiple of ppoMiniBatchSize {self.ppo_mini_batch_size}"
+            )
+        if (self.ppo_mini_batch_size * self.rollouts) % self.micro_batch_size_per_gpu:
+            raise ValueError(
+                f"ppoMiniBatchSize {self.ppo_mini_batch_size} × rollouts {self.rollouts} is not a multiple of "
+                f"microBatchSizePerGpu {self.micro_batch_size_per_gpu}"
+            )
+        return self

@@ -1,0 +1,1 @@
+"""The stages of a run: each takes folders of earlier ones and fills its own."""

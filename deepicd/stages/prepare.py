@@ -1,0 +1,38 @@
+"""Stage `prepare`: tables, cohort, SFT examples and the base model's folder."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from deepicd.data import mimic, sft, synthetic
+from deepicd.errors import UserError
+from deepicd.stages.context import Context
+from deepicd.training.base_model import build
+
+
+def prepare(context: Context) -> None:
+    """Fill the stage's folder: `cohort/`, `sft.parquet` where there is an SFT stage, `model/`.
+
+    Raises:
+        UserError: the tables, the traces or the model are at fault.
+    """
+    folder = context.stage_folder("prepare")
+    spec = context.run.spec
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    traces = Path(spec.data.traces) if spec.data.traces else folder / "tables" / "traces.jsonl"
+    if spec.data.synthetic is not None:
+        tables = folder / "tables"
+        synthetic.write_tables(spec.data.synthetic, tables)
+        mimic.extract(tables / "hosp", tables / "note", context.cohort, spec.data.split)
+    elif spec.data.mimic is not None:
+        mimic.extract(Path(spec.data.mimic.hosp), Path(spec.data.mimic.note), context.cohort, spec.data.split)
+    corpus = context.cohort / "train.parquet"
+    if not corpus.is_file():
+        raise UserError(f"spec.data.prepared: {corpus} does not exist: give a folder that 'deepicd data mimic' has written")
+    if spec.stages.sft is not None:
+        sft.write(corpus, traces, context.traces)
+        corpus = context.traces
+    build(context.spec_file, corpus, context.base_model, folder / "model.log")

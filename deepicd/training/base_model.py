@@ -1,0 +1,160 @@
+"""Make the folder of the base model: the given one with our chat template, or a tiny one of our own.
+
+Run as a process of its own (`python -m deepicd.training.base_model SPEC CORPUS_PARQUET OUT`), since it imports
+transformers; it exits with 64 and one line on stderr where the model is at fault.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from deepicd import prompt
+from deepicd.errors import CrashError, UserError
+from deepicd.spec import load
+from deepicd.spec.model import ModelSpec, TinyModel
+from deepicd.training.launch import GuardedProcess, offline_environment
+
+_TINY_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+_OPENING = "{%- if add_generation_prompt %}{{- '" + prompt.THINK_OPENING + "' }}{%- endif %}"
+
+
+def build(spec_file: Path, corpus: Path, out: Path, log: Path) -> None:
+    """Run `make` in a process of its own.
+
+    Raises:
+        UserError: see `make`.
+        CrashError: the process failed otherwise.
+    """
+    command = [sys.executable, "-m", "deepicd.training.base_model", str(spec_file), str(corpus), str(out)]
+    code = GuardedProcess(command, offline_environment(), log).wait()
+    if code == UserError.exit_code:
+        raise UserError(log.read_text(errors="replace").strip().splitlines()[-1])
+    if code:
+        raise CrashError(f"the base model could not be made: see {log}")
+
+
+def make(model: ModelSpec, corpus: Path, out: Path) -> None:
+    """Write the base model's folder.
+
+    With `openedThink` the chat template's generation prompt ends in `<think>`, so that every later reader of the folder
+    (SFT, vLLM, a user's own server) opens the trace in the same way.
+
+    Raises:
+        UserError: `model.path` names no model that can be loaded, or one without a chat template.
+    """
+    if model.tiny is not None:
+        tokenizer = _train_tokenizer(model.tiny, _texts(corpus))
+        _save_tiny_weights(model.tiny, tokenizer, out)
+    else:
+        tokenizer = _link_model(str(model.path), out)
+    if model.opened_think:
+        tokenizer.chat_template = tokenizer.chat_template.rstrip("\n") + _OPENING
+    tokenizer.save_pretrained(out)
+
+
+def _texts(corpus: Path) -> Iterator[str]:
+    """Every prompt and answer of an SFT or training file, as chat text."""
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(corpus)
+    column = "messages" if "messages" in file.schema_arrow.names else "prompt"
+    for batch in file.iter_batches(columns=[column]):
+        for messages in batch.column(0).to_pylist():
+            yield "".join(f"{message['role']}\n{message['content']}\n" for message in messages)
+
+
+def _train_tokenizer(tiny: TinyModel, texts: Iterator[str]) -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=tiny.vocabulary,
+            special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")  # noqa: S106
+    wrapped.chat_template = _TINY_TEMPLATE
+    return wrapped
+
+
+def _save_tiny_weights(tiny: TinyModel, tokenizer: Any, out: Path) -> None:
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    torch.manual_seed(tiny.seed)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),  # anything larger gives a false KL
+        hidden_size=tiny.hidden_size,
+        intermediate_size=tiny.intermediate_size,
+        num_hidden_layers=tiny.layers,
+        num_attention_heads=tiny.heads,
+        num_key_value_heads=tiny.heads,
+        max_position_embeddings=4096,
+        tie_word_embeddings=False,  # tied ones break the weight sync to vLLM
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    Qwen2ForCausalLM(config).save_pretrained(out)
+
+
+def _link_model(path: str, out: Path) -> Any:
+    """Fill `out` with links to a model's files; its tokenizer is returned, to be saved beside them."""
+    from huggingface_hub import snapshot_download
+    from transformers import AutoConfig, AutoTokenizer
+
+    try:
+        source = Path(path) if Path(path).is_dir() else Path(snapshot_download(path))
+    except Exception:  # noqa: BLE001 - the hub client has no common base class
+        raise UserError(
+            f"spec.model.path: '{path}' is no folder, and no model of that name can be had from the hub or its cache: "
+            "give the folder of a Hugging Face model"
+        ) from None
+    try:
+        AutoConfig.from_pretrained(source)
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        if not any(source.glob("*.safetensors")) and not any(source.glob("*.bin")):
+            raise OSError("no weights")
+    except Exception:  # noqa: BLE001 - transformers raises many kinds for a folder that is no model
+        raise UserError(
+            f"spec.model.path: '{path}' is no Hugging Face model: it needs config.json, a tokenizer and *.safetensors"
+        ) from None
+    if not tokenizer.chat_template:
+        raise UserError(f"spec.model.path: the tokenizer of '{path}' has no chat template: use an instruction-tuned model")
+    for file in source.iterdir():
+        if file.is_file():
+            (out / file.name).symlink_to(file.resolve())
+    # These are written anew, with our template: a link would change the source.
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json",
+                 "added_tokens.json", "vocab.json", "merges.txt"):  # fmt: skip
+        (out / name).unlink(missing_ok=True)
+    return tokenizer
+
+
+def main(arguments: list[str]) -> int:
+    """Command line: SPEC CORPUS OUT."""
+    spec_file, corpus, out = map(Path, arguments)
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        make(load(spec_file).spec.model, corpus, out)
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

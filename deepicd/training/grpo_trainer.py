@@ -1,0 +1,55 @@
+"""verl's synchronous trainer, with a checkpoint on request and a Hugging Face copy of the final weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ray
+from omegaconf import DictConfig, open_dict
+from verl.trainer.ppo.v1.trainer_base import register_trainer
+from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
+
+from deepicd.training.checkpoints import drop_old_checkpoints
+from deepicd.training.stage_files import StageFiles
+
+
+def _save_hugging_face_too(worker: Any) -> None:
+    """Runs in each actor worker: checkpoints from now on hold a Hugging Face copy of the weights."""
+    for part in getattr(worker, "worker_dict", {"": worker}).values():
+        manager = part.actor.engine.checkpoint_manager
+        manager.checkpoint_save_contents = [*manager.checkpoint_save_contents, "hf_model"]
+
+
+@register_trainer("deepicd")
+class Trainer(PPOTrainerSync):  # type: ignore[misc]
+    """Adds to the synchronous trainer what a supervised run needs."""
+
+    def __init__(self, config: DictConfig) -> None:
+        # The mode has chosen this class; elsewhere verl compares its name with "sync".
+        with open_dict(config):
+            config.trainer.v1.trainer_mode = "sync"
+        super().__init__(config)
+        self._files = StageFiles.from_environment()
+
+    def on_train_begin(self) -> None:
+        super().on_train_begin()
+        self._files.enter_loop(self.total_training_steps)
+
+    def on_step_begin(self) -> None:
+        super().on_step_begin()
+        if self.global_steps == self.total_training_steps:
+            ray.get([worker.__ray_call__.remote(_save_hugging_face_too) for worker in self.actor_rollout_wg.workers])
+
+    def on_step_end(self) -> None:
+        if not self._files.stop_request.exists():
+            super().on_step_end()
+            return
+        if self._files.last_step != self.global_steps:
+            self._save_checkpoint()
+        # The loop ends after this step, once its metrics are written.
+        self.total_training_steps = self.global_steps
+
+    def _save_checkpoint(self) -> None:
+        super()._save_checkpoint()
+        drop_old_checkpoints(Path(self.config.trainer.default_local_dir), self.config.trainer.max_actor_ckpt_to_keep)

@@ -1,0 +1,142 @@
+"""Owner of a training process tree: nothing of it outlives this process, whoever dies first.
+
+`python -m deepicd.training.guard SCRATCH -- COMMAND…` runs COMMAND. When COMMAND ends, when SIGTERM or SIGINT arrives, or
+when the parent dies (kill -9 included), every descendant is ended, the POSIX shared memory that they had mapped is removed,
+and so is the folder SCRATCH. Ray's and vLLM's daemons do not escape: orphans are handed to this process (child
+subreaper, prctl(2)). It exits with COMMAND's exit code.
+
+Only the standard library is imported: the guard must be up before, and lighter than, what it guards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_SHARED_MEMORY = "/dev/shm/"  # noqa: S108 - where POSIX shared memory lives
+POLL_SECONDS = 0.2
+SCAN_SECONDS = 5.0
+GRACE_SECONDS = 3.0
+
+
+class _Ended(Exception):
+    """A signal asked the guard to end its tree."""
+
+
+def _raise_ended(signum: int, frame: FrameType | None) -> None:
+    raise _Ended
+
+
+def descendants(root: int) -> list[int]:
+    """Process ids of all living descendants of `root`, read from /proc."""
+    children: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with contextlib.suppress(OSError):
+                stat = Path(f"/proc/{entry}/stat").read_text()
+                state, parent = stat[stat.rindex(")") + 2 :].split()[:2]
+                if state != "Z":
+                    children.setdefault(int(parent), []).append(int(entry))
+    found: list[int] = []
+    queue = [root]
+    while queue:
+        for child in children.get(queue.pop(), []):
+            found.append(child)
+            queue.append(child)
+    return found
+
+
+def shared_memory_of(pids: list[int]) -> set[str]:
+    """Files under /dev/shm that the processes have mapped or open."""
+    paths: set[str] = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+                _, found, name = line.partition(_SHARED_MEMORY)
+                if found:
+                    paths.add(_SHARED_MEMORY + name.removesuffix(" (deleted)"))
+        with contextlib.suppress(OSError):
+            for descriptor in os.listdir(f"/proc/{pid}/fd"):
+                with contextlib.suppress(OSError):
+                    target = os.readlink(f"/proc/{pid}/fd/{descriptor}")
+                    if target.startswith(_SHARED_MEMORY):
+                        paths.add(target.removesuffix(" (deleted)"))
+    return paths
+
+
+def _reap() -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _signal_all(pids: list[int], signum: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signum)
+
+
+def end_tree(root: int) -> None:
+    """End every descendant of `root`: SIGTERM, then SIGKILL until none is left."""
+    _signal_all(descendants(root), signal.SIGTERM)
+    deadline = time.monotonic() + GRACE_SECONDS
+    while living := descendants(root):
+        if time.monotonic() > deadline:
+            _signal_all(living, signal.SIGKILL)
+        time.sleep(0.05)
+        _reap()
+    _reap()
+
+
+def _wait(child: subprocess.Popen[bytes], segments: set[str]) -> int:
+    next_scan = 0.0
+    while (code := child.poll()) is None:
+        if time.monotonic() >= next_scan:
+            segments |= shared_memory_of(descendants(os.getpid()))
+            next_scan = time.monotonic() + SCAN_SECONDS
+        time.sleep(POLL_SECONDS)
+    return code
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command and clean up after it; see the module's text."""
+    scratch, separator, *command = arguments
+    if separator != "--" or not command:
+        raise SystemExit("usage: guard SCRATCH -- COMMAND…")
+    parent = os.getppid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    signal.signal(signal.SIGTERM, _raise_ended)
+    signal.signal(signal.SIGINT, _raise_ended)
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    segments: set[str] = set()
+    code = 128 + signal.SIGTERM
+    try:
+        if os.getppid() == parent:  # else the parent died before prctl
+            code = _wait(subprocess.Popen(command), segments)
+    except _Ended:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        segments |= shared_memory_of(descendants(os.getpid()))
+        end_tree(os.getpid())
+        for segment in segments:
+            with contextlib.suppress(OSError):
+                os.unlink(segment)
+        shutil.rmtree(scratch, ignore_errors=True)
+    return code if code >= 0 else 128 - code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

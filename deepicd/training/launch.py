@@ -1,0 +1,82 @@
+"""Start a training process under its guard, with the environment that it needs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from deepicd.training.cpu import settings as cpu
+from deepicd.training.stage_files import FOLDER_VARIABLE, SPEC_VARIABLE, StageFiles
+
+
+def training_environment(spec_file: Path, files: StageFiles, metrics: Path) -> dict[str, str]:
+    """Variables for the processes of a training stage, on top of ours."""
+    plugins = ["deepicd.training.grpo_plugin"]
+    environment = {
+        SPEC_VARIABLE: str(spec_file),
+        FOLDER_VARIABLE: str(files.folder),
+        "VERL_FILE_LOGGER_PATH": str(metrics),
+        **offline_environment(),
+    }
+    if cpu.is_installed():
+        plugins.insert(0, cpu.PLUGIN)
+        environment |= cpu.ENVIRONMENT
+    return environment | {"VERL_USE_EXTERNAL_MODULES": ",".join(plugins)}
+
+
+def offline_environment() -> dict[str, str]:
+    """Variables for every heavy process: no usage reports, no look-ups of what is in the cache already."""
+    return {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_DO_NOT_TRACK": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONUNBUFFERED": "1",
+        # Ray runs its workers at nice 15, where they starve on a busy machine.
+        "RAY_worker_niceness": "0",
+    }
+
+
+class GuardedProcess:
+    """A command whose whole process tree ends with it, with the guard, and with us."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        """Start the command; its output is added to `log`.
+
+        The temporary folder in `{scratch}` of the command is deleted with the tree. Its path is short, since Ray's
+        unix sockets lie below it.
+        """
+        self.scratch = Path(tempfile.mkdtemp(prefix="dicd-"))
+        # Everything temporary of the tree goes there too.
+        variables = {**os.environ, **environment, "TMPDIR": str(self.scratch)}
+        filled = [part.replace("{scratch}", str(self.scratch)) for part in command]
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "deepicd.training.guard", str(self.scratch), "--", *filled],
+                env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+
+    @property
+    def pid(self) -> int:
+        """Process id of the guard."""
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        """Exit code of the command, or None while it runs."""
+        return self._process.poll()
+
+    def wait(self) -> int:
+        """Wait for the command's end, and give its exit code."""
+        return self._process.wait()
+
+    def end(self) -> None:
+        """End the tree, and wait until it is gone."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        self._process.wait()

@@ -1,0 +1,131 @@
+"""verl's metrics, followed as they are written.
+
+verl's `file` logger writes a JSON line per step, and empties its file when training resumes: each launch gets a file of its
+own, and a step that was done twice counts as the later launch has it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+KL_TO_REFERENCE = "KL to the reference policy"
+KL_OF_UPDATE = "actor/ppo_kl"
+
+_REWARD = "critic/score/mean"
+_VALIDATION = "val-"
+_WATCHED = (_REWARD, "actor/pg_loss", "actor/loss", "actor/grad_norm", "train/loss", "train/grad_norm")
+
+
+@dataclass(frozen=True)
+class StepMetrics:
+    """One optimiser step of a training stage, or the validation before the first (step 0)."""
+
+    step: int
+    reward: float | None = None
+    """Mean reward of the step's rollouts (GRPO)."""
+    kl: float | None = None
+    """KL to the reference policy where one is on, else verl's `actor/ppo_kl`."""
+    loss: float | None = None
+    """Loss of SFT, or policy-gradient loss of GRPO."""
+    seconds: float | None = None
+    """Duration of the step, as verl measures it."""
+    response_tokens: float | None = None
+    """Mean length of the step's rollouts."""
+    terms: Mapping[str, float] = field(default_factory=dict)
+    """Mean of each reward term over the validation, where the step had one."""
+    validation_reward: float | None = None
+    """Mean sampled reward on the validation split, where the step had one."""
+    validation_loss: float | None = None
+    """SFT's loss on the validation split, where the step had one."""
+    not_finite: str | None = None
+    """Name of a watched metric that was NaN or infinite."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The row of `curves.jsonl`."""
+        return {
+            "step": self.step, "reward": self.reward, "kl": self.kl, "loss": self.loss, "seconds": self.seconds,
+            "responseTokens": self.response_tokens, "terms": dict(self.terms),
+            "validationReward": self.validation_reward, "validationLoss": self.validation_loss,
+        }  # fmt: skip
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+def read_step(line: str) -> StepMetrics:
+    """Parse one line of verl's metrics file."""
+    content = json.loads(line)
+    data: dict[str, Any] = content["data"]
+    first = lambda *names: next((_finite(data[name]) for name in names if name in data), None)  # noqa: E731
+    validation = {key: value for key, value in data.items() if key.startswith(_VALIDATION)}
+    mean = {key.split("/")[-2]: _finite(value) for key, value in validation.items() if "/mean@" in key}
+    return StepMetrics(
+        step=int(content["step"]),
+        reward=first(_REWARD),
+        kl=first("actor/reward_kl_penalty", "actor/kl_loss", KL_OF_UPDATE),
+        loss=first("train/loss", "actor/pg_loss"),
+        seconds=first("timing_s/step"),
+        response_tokens=first("response_length/mean"),
+        terms={name.removeprefix("reward_"): value for name, value in mean.items()
+               if name.startswith("reward_") and value is not None},
+        validation_reward=mean.get("score", mean.get("reward")),
+        validation_loss=first("val/loss"),
+        # orjson writes NaN and infinity as null.
+        not_finite=next((name for name in _WATCHED if name in data and _finite(data[name]) is None), None),
+    )  # fmt: skip
+
+
+class MetricsFile:
+    """Reads the complete lines that were added to a metrics file since the last look."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._offset = 0
+
+    def new_steps(self) -> Iterator[StepMetrics]:
+        """The steps that were written since the last call."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._offset)
+                content = file.read()
+        except FileNotFoundError:
+            return
+        complete = content[: content.rfind(b"\n") + 1]
+        self._offset += len(complete)
+        for line in complete.splitlines():
+            yield read_step(line.decode())
+
+
+def launches(folder: Path) -> list[Path]:
+    """Metrics files of a stage, oldest launch first."""
+    return sorted(folder.glob("launch-*.jsonl"))
+
+
+def next_launch(folder: Path) -> Path:
+    """Path of the metrics file for a new launch."""
+    return folder / f"launch-{len(launches(folder)) + 1:04d}.jsonl"
+
+
+def all_steps(folder: Path) -> list[StepMetrics]:
+    """Every step of a stage over all its launches, by step; a later launch replaces what it did again."""
+    steps: dict[int, StepMetrics] = {}
+    for path in launches(folder):
+        rows = list(MetricsFile(path).new_steps())
+        if rows:
+            steps = {step: row for step, row in steps.items() if step < rows[0].step}
+        for row in rows:
+            before = steps.get(row.step)
+            steps[row.step] = _merge(before, row) if before else row
+    return [steps[step] for step in sorted(steps)]
+
+
+def _merge(before: StepMetrics, after: StepMetrics) -> StepMetrics:
+    """SFT writes a step's training and validation metrics as two lines."""
+    later = {name: value for name, value in vars(after).items() if value not in (None, {})}
+    return StepMetrics(**{**vars(before), **later})

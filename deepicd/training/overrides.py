@@ -1,0 +1,178 @@
+"""RunSpec to verl's Hydra overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepicd.spec import DeepICDRun
+from deepicd.spec.training import GrpoSpec, SftSpec
+from deepicd.training import reward_manager_path
+from deepicd.training.cpu import settings as cpu
+from deepicd.training.stage_files import StageFiles
+
+Value = str | int | float | bool | None | list[str] | Path
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a training stage reads."""
+
+    train: Path
+    """Parquet file with verl's columns."""
+    validation: Path | None
+    """Parquet file of the same form, or None where it is too small to be of use."""
+    model: Path
+    """Folder of the Hugging Face model to start from."""
+
+
+def hydra_text(value: Value) -> str:
+    """Write a value in Hydra's override grammar."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, list):
+        return "[" + ",".join(hydra_text(item) for item in value) + "]"
+    if isinstance(value, Path):
+        return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return str(value)
+
+
+def _write(settings: Mapping[str, Value]) -> list[str]:
+    return [f"{key}={hydra_text(value)}" for key, value in settings.items()]
+
+
+def grpo_overrides(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: StageFiles) -> list[str]:
+    """Overrides for `verl.trainer.main_ppo`; the ones of `stages.grpo.overrides` come last."""
+    spec = run.spec
+    actor, rollout = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
+    settings: dict[str, Value] = {
+        "algorithm.adv_estimator": "grpo",
+        "algorithm.use_kl_in_reward": grpo.kl_in_reward,
+        "algorithm.kl_ctrl.kl_coef": grpo.kl_coefficient,
+        "data.train_files": data.train,
+        "data.val_files": data.validation or data.train,
+        "data.val_max_samples": grpo.max_validation_admissions or -1,
+        "data.train_batch_size": grpo.train_batch_size,
+        "data.max_prompt_length": grpo.max_prompt_tokens,
+        "data.max_response_length": grpo.max_response_tokens,
+        "data.filter_overlong_prompts": True,
+        "data.truncation": "right",
+        "data.seed": spec.seed,
+        "actor_rollout_ref.model.path": data.model,
+        "actor_rollout_ref.model.use_remove_padding": grpo.remove_padding,
+        "actor_rollout_ref.model.enable_gradient_checkpointing": grpo.gradient_checkpointing,
+        f"{actor}.strategy": "fsdp2",
+        f"{actor}.optim.lr": grpo.learning_rate,
+        f"{actor}.optim.lr_warmup_steps": grpo.warmup_steps,
+        f"{actor}.ppo_mini_batch_size": grpo.ppo_mini_batch_size,
+        f"{actor}.ppo_micro_batch_size_per_gpu": grpo.micro_batch_size_per_gpu,
+        f"{actor}.entropy_coeff": grpo.entropy_coefficient,
+        f"{actor}.use_kl_loss": grpo.kl_loss,
+        f"{actor}.kl_loss_coef": grpo.kl_loss_coefficient,
+        f"{actor}.use_torch_compile": grpo.torch_compile,
+        f"{actor}.fsdp_config.use_torch_compile": grpo.torch_compile,
+        f"{actor}.fsdp_config.param_offload": grpo.offload_parameters,
+        f"{actor}.fsdp_config.optimizer_offload": grpo.offload_optimizer,
+        f"{actor}.fsdp_config.seed": spec.seed,
+        f"{actor}.data_loader_seed": spec.seed,
+        "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu": grpo.micro_batch_size_per_gpu,
+        f"{rollout}.name": "vllm",
+        f"{rollout}.n": grpo.rollouts,
+        f"{rollout}.temperature": grpo.temperature,
+        f"{rollout}.top_k": grpo.top_k,
+        f"{rollout}.dtype": spec.model.dtype,
+        f"{rollout}.seed": spec.seed,
+        f"{rollout}.tensor_model_parallel_size": grpo.tensor_parallel,
+        f"{rollout}.gpu_memory_utilization": grpo.gpu_memory_utilization,
+        f"{rollout}.max_model_len": grpo.max_prompt_tokens + grpo.max_response_tokens,
+        f"{rollout}.log_prob_micro_batch_size_per_gpu": grpo.micro_batch_size_per_gpu,
+        # Greedy validation hides what sampling gains on a weak model.
+        f"{rollout}.val_kwargs.do_sample": True,
+        f"{rollout}.val_kwargs.temperature": grpo.temperature,
+        f"{rollout}.val_kwargs.top_k": grpo.top_k,
+        "reward.num_workers": 1,
+        "reward.reward_manager.source": "importlib",
+        "reward.reward_manager.name": "RewardManager",
+        "reward.reward_manager.module.path": reward_manager_path(),
+        **_trainer(run, files),
+        "trainer.v1.trainer_mode": "deepicd",
+        **_length(grpo.epochs, grpo.max_steps),
+        "trainer.save_freq": grpo.save_every_steps,
+        "trainer.test_freq": grpo.validate_every_steps if data.validation else -1,
+        "trainer.val_before_train": data.validation is not None and files.last_step == 0,
+        "trainer.max_actor_ckpt_to_keep": grpo.keep_checkpoints,
+        "+ray_kwargs.ray_init.address": "local",
+        "+ray_kwargs.ray_init.include_dashboard": False,
+    }
+    overrides = _write(settings)
+    if spec.model.dtype == "float32":
+        overrides.append(f"+{actor}.fsdp_config.mixed_precision={_FULL_PRECISION}")
+    if cpu.is_installed():
+        overrides += cpu.grpo_overrides(spec.compute.gpus)
+    return [*overrides, *grpo.overrides]
+
+
+def sft_overrides(run: DeepICDRun, sft: SftSpec, data: TrainingData, files: StageFiles) -> list[str]:
+    """Overrides for verl's SFT trainer; the ones of `stages.sft.overrides` come last."""
+    spec = run.spec
+    settings: dict[str, Value] = {
+        "data.train_files": data.train,
+        "data.val_files": data.validation,
+        "data.train_batch_size": sft.train_batch_size,
+        "data.micro_batch_size_per_gpu": sft.micro_batch_size_per_gpu,
+        "data.use_dynamic_bsz": False,
+        "data.max_length": sft.max_tokens,
+        "data.truncation": "right",
+        "model.path": data.model,
+        "model.use_remove_padding": sft.remove_padding,
+        "model.enable_gradient_checkpointing": sft.gradient_checkpointing,
+        "engine": "fsdp",
+        "engine.strategy": "fsdp2",
+        "engine.use_torch_compile": sft.torch_compile,
+        "engine.seed": spec.seed,
+        "optim.lr": sft.learning_rate,
+        "optim.lr_scheduler_type": sft.schedule,
+        "optim.lr_warmup_steps": sft.warmup_steps,
+        "optim.weight_decay": sft.weight_decay,
+        **_trainer(run, files),
+        "trainer.seed": spec.seed,
+        **_length(sft.epochs, sft.max_steps),
+        "trainer.save_freq": sft.save_every_steps,
+        "trainer.test_freq": sft.save_every_steps if data.validation else -1,
+        "trainer.max_ckpt_to_keep": sft.keep_checkpoints,
+    }
+    overrides = _write(settings)
+    if spec.model.dtype == "float32":
+        overrides.append(f"+engine.mixed_precision={_FULL_PRECISION}")
+    if cpu.is_installed():
+        overrides += cpu.SFT_OVERRIDES
+    return [*overrides, *sft.overrides]
+
+
+# Autocast follows this, not `dtype`.
+_FULL_PRECISION = "{param_dtype:fp32,reduce_dtype:fp32,buffer_dtype:fp32}"
+
+
+def _trainer(run: DeepICDRun, files: StageFiles) -> dict[str, Value]:
+    return {
+        "trainer.project_name": "deepicd",
+        "trainer.experiment_name": run.metadata.name,
+        "trainer.default_local_dir": files.checkpoints,
+        "trainer.logger": ["file"],
+        "trainer.resume_mode": "auto",
+        "trainer.nnodes": 1,
+        "trainer.n_gpus_per_node": run.spec.compute.gpus,
+        # Hydra's own log and output folder are not wanted.
+        "hydra.run.dir": files.folder,
+        "hydra.output_subdir": None,
+        "hydra/job_logging": "none",
+        "hydra/hydra_logging": "none",
+    }
+
+
+def _length(epochs: int, max_steps: int | None) -> dict[str, Value]:
+    """`max_steps` wins over `epochs`: verl ends at whichever comes first, and an epoch has at least one step."""
+    return {"trainer.total_training_steps": max_steps, "trainer.total_epochs": max_steps or epochs}

@@ -1,0 +1,69 @@
+"""verl's reward manager for DeepICD: scores whole batches, and lets an error of the reward code end the run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import traceback
+from pathlib import Path
+from typing import Any
+
+from verl import DataProto
+from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
+
+from deepicd.rewards import Sample, Score, make_scorer
+from deepicd.spec import load
+from deepicd.training.stage_files import SPEC_VARIABLE, StageFiles
+
+GATHER_SECONDS = 0.02
+"""How long a completion waits for others to be scored with; rollouts of a group end close together."""
+
+
+class RewardManager(RewardManagerBase):  # type: ignore[misc]
+    """Gathers the completions that verl hands over one by one, and scores each batch in one call."""
+
+    def __init__(self, config: Any, tokenizer: Any, compute_score: Any, **_: Any) -> None:
+        super().__init__(config, tokenizer, compute_score)
+        spec = load(Path(os.environ[SPEC_VARIABLE])).spec
+        self._score = make_scorer(spec.reward, opened_think=spec.model.opened_think)
+        self._files = StageFiles.from_environment()
+        self._waiting: list[tuple[Sample, asyncio.Future[Score]]] = []
+
+    async def run_single(self, data: DataProto) -> dict[str, Any]:
+        """Score one completion: `{"reward_score": float, "reward_extra_info": {term: float}}`."""
+        future: asyncio.Future[Score] = asyncio.get_running_loop().create_future()
+        self._waiting.append((self._sample(data), future))
+        if len(self._waiting) == 1:
+            asyncio.get_running_loop().call_later(GATHER_SECONDS, self._score_waiting)
+        score = await future
+        terms = {f"reward_{name}": value for name, value in score.terms.items()}
+        return {"reward_score": score.value, "reward_extra_info": {"score": score.value, **terms}}
+
+    def _sample(self, data: DataProto) -> Sample:
+        item = data[-1:][0]
+        response = item.batch["responses"]
+        length = int(item.batch["attention_mask"][-response.shape[-1] :].sum())
+        text = self.tokenizer.decode(response[:length], skip_special_tokens=True)
+        ended = length > 0 and int(response[length - 1]) == self.tokenizer.eos_token_id
+        fields = item.non_tensor_batch
+        return Sample(
+            completion=text,
+            gold=fields["reward_model"]["ground_truth"],
+            note=fields["raw_prompt"][-1]["content"],
+            truncated=not ended and length >= self.config.data.max_response_length,
+        )
+
+    def _score_waiting(self) -> None:
+        batch, self._waiting = self._waiting, []
+        try:
+            scores = self._score([sample for sample, _ in batch])
+        except Exception as error:  # noqa: BLE001 - whatever reward code raises ends the run
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            # The exception's own text may quote a note or a completion: it is left out.
+            message = f"the reward code raised {type(error).__name__} at {frame.filename}:{frame.lineno}"
+            self._files.report_failure(message)
+            for _, future in batch:
+                future.set_exception(RuntimeError(message))
+            return
+        for (_, future), score in zip(batch, scores, strict=True):
+            future.set_result(score)

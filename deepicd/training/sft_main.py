@@ -1,0 +1,66 @@
+"""Entry point of SFT under torchrun: verl's trainer, with a checkpoint on request and a Hugging Face copy at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+import torch.distributed
+from omegaconf import DictConfig
+from verl.trainer.sft_trainer import SFTTrainer
+from verl.utils.device import auto_set_device
+from verl.utils.distributed import destroy_global_process_group, initialize_global_process_group
+
+from deepicd.training.checkpoints import drop_old_checkpoints
+from deepicd.training.stage_files import StageFiles
+
+
+class Trainer(SFTTrainer):  # type: ignore[misc]
+    """verl's SFT trainer has no hooks: this one acts around its training step and its checkpoint."""
+
+    def __init__(self, config: DictConfig) -> None:
+        super().__init__(config)
+        self._files = StageFiles.from_environment()
+        self._stopping = False
+        self._train_batch = self.training_client.train_batch
+        self.training_client.train_batch = self._train_batch_and_check_stop
+        self._save = self.ckpt_handler.save_checkpoint
+        self.ckpt_handler.save_checkpoint = self._save_checkpoint
+
+    def _train_batch_and_check_stop(self, data: Any) -> Any:
+        if self.rank == 0:
+            self._files.enter_loop(self.total_training_steps)
+        output = self._train_batch(data=data)
+        flag = torch.tensor([int(self._files.stop_request.exists())], device=self.device_name)
+        # All ranks leave at the same step, whichever saw the request first.
+        torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
+        if flag.item():
+            self._stopping = True
+            self.save_freq = 1
+        return output
+
+    def _save_checkpoint(self, step: int) -> None:
+        if step >= self.total_training_steps:
+            manager = self.engine.checkpoint_manager
+            manager.checkpoint_save_contents = [*manager.checkpoint_save_contents, "hf_model"]
+        self._save(step=step)
+        if self.rank == 0:
+            drop_old_checkpoints(Path(self.config.trainer.default_local_dir), self.config.trainer.max_ckpt_to_keep)
+        if self._stopping and step < self.total_training_steps:
+            destroy_global_process_group()
+            raise SystemExit(0)
+
+
+@hydra.main(config_path="pkg://verl.trainer.config", config_name="sft_trainer_engine", version_base=None)
+def main(config: DictConfig) -> None:
+    """Train; the configuration comes from the command line, as verl's own entry point has it."""
+    auto_set_device(config)
+    initialize_global_process_group()
+    Trainer(config).fit()
+    destroy_global_process_group()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""The two training stages: build the command, launch it, follow it, keep the final model."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from deepicd.errors import CrashError
+from deepicd.spec import DeepICDRun
+from deepicd.spec.training import GrpoSpec, SftSpec
+from deepicd.training.checkpoints import drop_incomplete_checkpoints
+from deepicd.training.launch import GuardedProcess, training_environment
+from deepicd.training.metrics import StepMetrics, next_launch
+from deepicd.training.overrides import TrainingData, grpo_overrides, sft_overrides
+from deepicd.training.stage_files import StageFiles
+from deepicd.training.supervise import Stop, supervise
+
+OnStep = Callable[[StepMetrics, int | None], None]
+
+
+def train_sft(
+    run: DeepICDRun, spec_file: Path, sft: SftSpec, data: TrainingData, folder: Path, stop: Stop, on_step: OnStep
+) -> None:
+    """Fine-tune `data.model` on `data.train` into `folder/model`, going on from the newest checkpoint in `folder`.
+
+    Raises:
+        DeepICDError: see `supervise`.
+    """
+    files = StageFiles(folder)
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes=1",
+        f"--nproc_per_node={run.spec.compute.gpus}", "-m", "deepicd.training.sft_main",
+        *sft_overrides(run, sft, data, files),
+    ]  # fmt: skip
+    _train(run, spec_file, command, files, "huggingface", stop, on_step)
+
+
+def train_grpo(
+    run: DeepICDRun, spec_file: Path, grpo: GrpoSpec, data: TrainingData, folder: Path, stop: Stop, on_step: OnStep
+) -> None:
+    """Train `data.model` with GRPO into `folder/model`, going on from the newest checkpoint in `folder`.
+
+    Raises:
+        DeepICDError: see `supervise`.
+    """
+    files = StageFiles(folder)
+    command = [
+        sys.executable, "-m", "verl.trainer.main_ppo",
+        *grpo_overrides(run, grpo, data, files),
+        "+ray_kwargs.ray_init._temp_dir={scratch}",
+    ]  # fmt: skip
+    _train(run, spec_file, command, files, "actor/huggingface", stop, on_step)
+
+
+def _train(
+    run: DeepICDRun, spec_file: Path, command: list[str], files: StageFiles, exported: str, stop: Stop, on_step: OnStep
+) -> None:
+    # What is kept of an earlier launch is its metrics and complete checkpoints.
+    for leftover in (files.stop_request, files.loop_entered, files.failure):
+        leftover.unlink(missing_ok=True)
+    files.metrics.mkdir(parents=True, exist_ok=True)
+    drop_incomplete_checkpoints(files.checkpoints)
+    if not _has_weights(files.last_checkpoint / exported):
+        metrics = next_launch(files.metrics)
+        process = GuardedProcess(command, training_environment(spec_file, files, metrics), files.log)
+        supervise(process, files, metrics, stall_after=run.spec.recovery.stall_after, stop=stop, on_step=on_step)
+    if not _has_weights(files.last_checkpoint / exported):
+        raise CrashError(f"training ended after step {files.last_step} without its final model: see {files.log}")
+    shutil.rmtree(files.model, ignore_errors=True)
+    # Hard links: the weights are not copied, and outlive the checkpoint.
+    shutil.copytree(files.last_checkpoint / exported, files.model, copy_function=os.link)
+
+
+def _has_weights(folder: Path) -> bool:
+    """Whether a checkpoint's Hugging Face folder is the final model: the earlier ones hold configuration alone."""
+    return any(folder.glob("*.safetensors"))

@@ -1,0 +1,70 @@
+"""Files through which the supervisor and the training processes of a stage talk; their folder is in the environment."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+FOLDER_VARIABLE = "DEEPICD_STAGE_FOLDER"
+SPEC_VARIABLE = "DEEPICD_RUN_SPEC"
+
+
+class StageFiles:
+    """Paths inside one training stage's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.checkpoints = folder / "checkpoints"
+        self.metrics = folder / "metrics"
+        self.log = folder / "training.log"
+        self.model = folder / "model"
+        self.stop_request = folder / "stop-requested"
+        self.loop_entered = folder / "loop-entered"
+        self.failure = folder / "failure.json"
+
+    @classmethod
+    def from_environment(cls) -> StageFiles:
+        """The files of the stage that this process belongs to."""
+        return cls(Path(os.environ[FOLDER_VARIABLE]))
+
+    @property
+    def last_step(self) -> int:
+        """Step of the newest complete checkpoint, 0 where there is none; verl writes this file last."""
+        try:
+            return int((self.checkpoints / "latest_checkpointed_iteration.txt").read_text())
+        except (FileNotFoundError, ValueError):
+            return 0
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """Folder of the newest complete checkpoint."""
+        return self.checkpoints / f"global_step_{self.last_step}"
+
+    def enter_loop(self, total_steps: int) -> None:
+        """Tell the supervisor that training steps are being made, and how many there will be."""
+        if not self.loop_entered.exists():
+            self.loop_entered.write_text(str(total_steps))
+
+    @property
+    def total_steps(self) -> int | None:
+        """Steps that the stage will have made in all, once its loop is entered."""
+        try:
+            return int(self.loop_entered.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def report_failure(self, message: str) -> None:
+        """Tell the supervisor why training cannot go on; the first report stays."""
+        try:
+            with self.failure.open("x", encoding="utf-8") as file:
+                json.dump({"message": message}, file)
+        except FileExistsError:
+            pass
+
+    def failure_message(self) -> str | None:
+        """What a training process reported, or None."""
+        try:
+            return str(json.loads(self.failure.read_text(encoding="utf-8"))["message"])
+        except (FileNotFoundError, ValueError):
+            return None

@@ -1,0 +1,198 @@
+"""Follows a training stage and ends it when it cannot go on: `Watch` decides, `supervise` acts."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol
+
+import psutil
+
+from deepicd.errors import CrashError, DeepICDError, StallError, TerminatedError, UserError
+from deepicd.spec.base import format_duration
+from deepicd.training.launch import GuardedProcess
+from deepicd.training.metrics import MetricsFile, StepMetrics
+from deepicd.training.stage_files import StageFiles
+
+POLL_SECONDS = 0.5
+LEAVE_SECONDS = 20.0
+"""How long the main process may take to fail by itself after one of its workers has died."""
+
+_SIGNATURES: tuple[tuple[str, type[DeepICDError], str], ...] = (
+    ("No space left on device", UserError, "the disk is full: free space, then run again to go on"),
+    ("OutOfMemoryError", UserError,
+     "a GPU ran out of memory: lower microBatchSizePerGpu or gpuMemoryUtilization, or turn on offloadParameters"),
+    ("node running low on memory", UserError, "the machine ran out of memory: lower microBatchSizePerGpu, or use a larger one"),
+)  # fmt: skip
+_ROLLOUT_FAILURE = "Error in _run_prompt"
+_EXCEPTION = re.compile(r"^(?:\(\S+ pid=\d+[^)]*\) )?((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt))(?::|$)")
+# Ray and vLLM put their names where the program's path was. Actors live as long as training and bear a class's name;
+# tasks, which end, bear a function's.
+_SERVANT = re.compile(r"ray::((?!IDLE)(?:[A-Z]|vLLM)\w*)|(VLLM::\w+)|\S*/(gcs_server|raylet)$")
+
+
+class Stop(Protocol):
+    """Whether SIGTERM or Ctrl-C has arrived."""
+
+    @property
+    def requested(self) -> bool:
+        """Leave at the next step's end."""
+
+    @property
+    def insisted(self) -> bool:
+        """Leave at once."""
+
+
+@dataclass
+class Watch:
+    """Pure part: what was seen of a stage, and whether it must end. Times are seconds of one monotonic clock."""
+
+    stall_after: timedelta
+    started: float
+    last_progress: float = field(init=False)
+    _servants: dict[int, str] = field(default_factory=dict)
+    _missing_since: float | None = None
+    _missing: str = ""
+
+    def __post_init__(self) -> None:
+        self.last_progress = self.started
+
+    def check_step(self, row: StepMetrics, now: float) -> None:
+        """Take note of a step.
+
+        Raises:
+            UserError: reward, loss or gradient is NaN or infinite.
+        """
+        if row.not_finite:
+            raise UserError(
+                f"{row.not_finite} is not a finite number at step {row.step}: lower the learning rate, or check the reward; "
+                "run again to go on from the last checkpoint"
+            )
+        self.last_progress = now
+
+    def check_stall(self, now: float) -> None:
+        """Raises: StallError: no step for `stall_after`."""
+        if now - self.last_progress > self.stall_after.total_seconds():
+            raise StallError(
+                f"no step for {format_duration(self.stall_after)} (recovery.stallAfter): "
+                "run again to go on from the last checkpoint, or raise the limit"
+            )
+
+    def check_servants(self, living: dict[int, str], now: float) -> None:
+        """Take note of the Ray and vLLM processes that live.
+
+        Raises:
+            CrashError: one of them died, and the main process did not end within `LEAVE_SECONDS`.
+        """
+        gone = [name for pid, name in self._servants.items() if pid not in living]
+        if gone and self._missing_since is None:
+            self._missing_since, self._missing = now, gone[0]
+        self._servants |= living
+        if self._missing_since is not None and now - self._missing_since > LEAVE_SECONDS:
+            raise CrashError(f"the process {self._missing} died: see the log; run again to go on from the last checkpoint")
+
+
+def servants(pid: int) -> dict[int, str]:
+    """Ray's and vLLM's long-lived processes among the descendants of `pid`, by process id."""
+    try:
+        children = psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return {}
+    found: dict[int, str] = {}
+    parents: dict[int, int] = {}
+    for child in children:
+        try:
+            match = _SERVANT.match(next(iter(child.cmdline()), ""))
+            if match and child.status() != psutil.STATUS_ZOMBIE:
+                found[child.pid] = next(name for name in match.groups() if name)
+                parents[child.pid] = child.ppid()
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+    # A short-lived fork of a worker bears the worker's name.
+    return {child: name for child, name in found.items() if found.get(parents[child]) != name}
+
+
+def explain_exit(code: int, log_lines: Iterable[str]) -> DeepICDError:
+    """What an exit code other than 0 means, by the end of the log. Only names of exceptions are quoted from it."""
+    name = None
+    for line in log_lines:
+        for signature, kind, remedy in _SIGNATURES:
+            if signature in line:
+                return kind(remedy)
+        if match := _EXCEPTION.match(line.strip()):
+            name = match[1].rsplit(".", 1)[-1]
+    return CrashError(f"the training process ended with exit code {code}" + (f" ({name})" if name else "") + ": see the log")
+
+
+class LogTail:
+    """The lines that were added to a log since the last look."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._offset = path.stat().st_size if path.exists() else 0
+        self.recent: list[str] = []
+
+    def new_lines(self) -> list[str]:
+        """Complete new lines; the last 400 stay in `recent`."""
+        with self.path.open("rb") as file:
+            file.seek(self._offset)
+            content = file.read(8 * 2**20)
+        complete = content[: content.rfind(b"\n") + 1]
+        self._offset += len(complete)
+        lines = complete.decode(errors="replace").splitlines()
+        self.recent = (self.recent + lines)[-400:]
+        return lines
+
+
+def supervise(
+    process: GuardedProcess,
+    files: StageFiles,
+    metrics: Path,
+    *,
+    stall_after: timedelta,
+    stop: Stop,
+    on_step: Callable[[StepMetrics, int | None], None],
+    watch_servants: bool = True,
+) -> None:
+    """Wait for a stage's process, reporting its steps; end its whole tree before returning or raising.
+
+    `watch_servants`: an end of a Ray or vLLM process means a crash.
+
+    Raises:
+        UserError, CrashError, StallError: the stage failed; see `Watch`.
+        TerminatedError: a stop was requested; a checkpoint was saved if a training step was under way.
+    """
+    watch = Watch(stall_after, time.monotonic())
+    rows, log = MetricsFile(metrics), LogTail(files.log)
+    try:
+        while True:
+            code = process.poll()
+            now = time.monotonic()
+            for row in rows.new_steps():
+                watch.check_step(row, now)
+                on_step(row, files.total_steps)
+            lines = log.new_lines()
+            if message := files.failure_message():
+                raise CrashError(f"{message}: mend it, then run again to go on from the last checkpoint")
+            if code is not None:
+                break
+            if any(_ROLLOUT_FAILURE in line for line in lines):
+                raise CrashError("vLLM failed to generate: see the log; run again to go on from the last checkpoint")
+            if stop.requested:
+                files.stop_request.touch()
+                if stop.insisted or not files.loop_entered.exists():
+                    break
+            watch.check_stall(now)
+            if watch_servants:
+                watch.check_servants(servants(process.pid), now)
+            time.sleep(POLL_SECONDS)
+    finally:
+        process.end()
+    if stop.requested:
+        raise TerminatedError(f"stopped on request after step {files.last_step}: run again to go on")
+    if code:
+        raise explain_exit(code, log.recent)

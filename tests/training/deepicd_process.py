@@ -1,0 +1,82 @@
+"""`deepicd` as a user runs it: a process, its log lines, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+START_SECONDS = 300
+
+
+class DeepicdProcess:
+    """One `deepicd run` with JSON logs; each of its lines is kept."""
+
+    def __init__(self, *arguments: str, fault: Path | None = None) -> None:
+        environment = {**os.environ}
+        if fault is not None:
+            environment["PYTHONPATH"] = str(fault)
+        self.lines: list[dict[str, Any]] = []
+        self.text = ""
+        self._shared_memory = shared_memory()
+        self._temporary = temporary_folders()
+        self.process = subprocess.Popen(
+            [str(Path(sys.executable).with_name("deepicd")), *arguments, "--json"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
+        )  # fmt: skip
+
+    def _read(self) -> Iterator[dict[str, Any]]:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.text += line
+            if line.startswith("{"):
+                self.lines.append(json.loads(line))
+                yield self.lines[-1]
+
+    def wait_for_step(self, stage: str, step: int) -> None:
+        """Read on until a stage made a step."""
+        for line in self._read():
+            if line.get("event") == "step" and line["stage"] == stage and line["step"] >= step:
+                return
+        raise AssertionError(f"ended before step {step} of {stage}: {self.text[-2000:]}")
+
+    def finish(self) -> int:
+        """Read to the end; the exit code."""
+        for _ in self._read():
+            pass
+        return self.process.wait()
+
+    def steps(self, stage: str) -> list[int]:
+        """The steps of a stage that this process made."""
+        return [line["step"] for line in self.lines if line.get("event") == "step" and line["stage"] == stage]
+
+    def tree(self) -> list[psutil.Process]:
+        """Its living descendants."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def left_behind(self, tree: list[psutil.Process], seconds: float = 30) -> list[str]:
+        """Processes of its tree, shared memory and temporary folders that are still there after a while."""
+        deadline = time.monotonic() + seconds
+        while True:
+            left = [f"process {process.pid}" for process in tree if process.is_running() and process.status() != "zombie"]
+            left += sorted(shared_memory() - self._shared_memory) + sorted(temporary_folders() - self._temporary)
+            if not left or time.monotonic() > deadline:
+                return left
+            time.sleep(0.2)
+
+
+def shared_memory() -> set[str]:
+    """POSIX shared memory on this machine."""
+    return {str(path) for path in Path("/dev/shm").iterdir()}
+
+
+def temporary_folders() -> set[str]:
+    """Folders of guarded processes."""
+    return {str(path) for path in Path("/tmp").glob("dicd-*")}

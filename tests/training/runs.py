@@ -1,0 +1,67 @@
+"""Small runs for the tests of the real training stack."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deepicd.data import mimic, synthetic
+from deepicd.spec.data import SplitSpec, SyntheticSource
+
+CANARY = "zanzibarcanary"
+
+TINY = {"vocabulary": 600, "hiddenSize": 64, "intermediateSize": 128, "layers": 1, "heads": 2}
+SFT = {
+    "trainBatchSize": 8, "microBatchSizePerGpu": 8, "learningRate": 1e-3, "warmupSteps": 1, "maxSteps": 6, "maxTokens": 512,
+    "saveEverySteps": 3, "gradientCheckpointing": False, "torchCompile": False,
+}  # fmt: skip
+GRPO = {
+    "trainBatchSize": 4, "ppoMiniBatchSize": 4, "microBatchSizePerGpu": 8, "rollouts": 4, "learningRate": 1e-4,
+    "warmupSteps": 1, "maxSteps": 6, "maxPromptTokens": 448, "maxResponseTokens": 24, "saveEverySteps": 4,
+    "validateEverySteps": 6, "maxValidationAdmissions": 8, "gradientCheckpointing": False, "torchCompile": False,
+    "removePadding": False,
+}  # fmt: skip
+
+
+def write_tables_with_canary(folder: Path, admissions: int = 300) -> None:
+    """Synthetic tables and traces, with the canary in every note's text, in each section that is kept."""
+    synthetic.write_tables(SyntheticSource(admissions=admissions, codes=8, seed=1), folder)
+    path = folder / "note" / "discharge.csv.gz"
+    with gzip.open(path, "rt", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row["text"] = row["text"].replace(" with ", f" with {CANARY} ")
+    with gzip.open(path, "wt", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    traces = folder / "traces.jsonl"
+    traces.write_text(traces.read_text().replace('"trace": "', f'"trace": "{CANARY} '))
+
+
+def write_run(path: Path, name: str, data: dict[str, Any], stages: dict[str, Any], **spec: Any) -> Path:
+    """Write a run.yaml for a tiny model."""
+    content = {
+        "apiVersion": "deepicd.io/v1alpha1",
+        "kind": "DeepICDRun",
+        "metadata": {"name": name},
+        "spec": {
+            "model": {"tiny": TINY, "dtype": "float32"}, "data": data, "stages": stages, "compute": {"gpus": 1},
+            "recovery": {"stallAfter": "5m"}, **spec,
+        },
+    }  # fmt: skip
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def prepared_cohort(folder: Path) -> Path:
+    """A small cohort without canary, as `data mimic` writes it."""
+    synthetic.write_tables(SyntheticSource(admissions=200, codes=8, seed=2), folder / "tables")
+    mimic.extract(folder / "tables" / "hosp", folder / "tables" / "note", folder / "cohort", SplitSpec())
+    shutil.rmtree(folder / "tables")
+    return folder / "cohort"

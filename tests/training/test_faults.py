@@ -1,0 +1,69 @@
+"""What ends a run, provoked in the real training stack: the exit code, the message, and that it comes in time."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from deepicd_process import DeepicdProcess
+from runs import GRPO, write_run
+
+pytestmark = [pytest.mark.training, pytest.mark.timeout(600)]
+FAULTS = Path(__file__).parent / "faults"
+
+
+def start(cohort: Path, folder: Path, fault: str | None = None, **grpo: Any) -> DeepicdProcess:
+    spec = {"recovery": {"stallAfter": "2m"}} if fault == "packed_weights" else {}
+    stages = {"grpo": {**GRPO, **grpo}, "evaluate": None}
+    run = write_run(folder / "run.yaml", "fault", {"prepared": str(cohort)}, stages, **spec)
+    return DeepicdProcess("run", str(run), "--dir", str(folder / "run"), fault=fault and FAULTS / fault or None)
+
+
+def error_of(process: DeepicdProcess) -> str:
+    return next(line for line in process.text.splitlines() if line.startswith("error: "))
+
+
+def test_a_raising_reward_ends_the_run_and_is_not_scored_0(cohort: Path, tmp_path: Path) -> None:
+    process = start(cohort, tmp_path, "broken_reward")
+    assert process.finish() == 70
+    assert "the reward code raised KeyError at " in error_of(process)
+    assert process.steps("grpo") == []
+
+
+def test_a_raising_reward_does_not_show_the_note_it_raised_with(cohort: Path, tmp_path: Path) -> None:
+    process = start(cohort, tmp_path, "broken_reward")
+    process.finish()
+    log = (tmp_path / "run" / "stages" / "grpo" / "training.log").read_text()
+    assert "Complaint" not in process.text
+    assert "Complaint" not in log
+
+
+def test_a_vllm_worker_that_fails_silently_ends_the_run_as_stalled(cohort: Path, tmp_path: Path) -> None:
+    process = start(cohort, tmp_path, "packed_weights")
+    began = time.monotonic()
+    assert process.finish() in (70, 75)
+    assert time.monotonic() - began < 240
+    assert "run again to go on from the last checkpoint" in error_of(process)
+
+
+@pytest.mark.parametrize("name", ["VLLM::EngineCore", "ray::WorkerDict"])
+def test_a_killed_process_of_the_training_stack_ends_the_run(name: str, cohort: Path, tmp_path: Path) -> None:
+    process = start(cohort, tmp_path, maxSteps=1000)
+    process.wait_for_step("grpo", 1)
+    tree = process.tree()
+    victim = next(child for child in tree if "".join(child.cmdline()[:1]).startswith(name))
+    psutil.Process(victim.pid).send_signal(signal.SIGKILL)
+    began = time.monotonic()
+    assert process.finish() == 70
+    assert time.monotonic() - began < 60
+    assert process.left_behind(tree) == []
+
+
+def test_a_loss_that_is_not_finite_is_for_the_user_to_mend(cohort: Path, tmp_path: Path) -> None:
+    process = start(cohort, tmp_path, learningRate=1e30, warmupSteps=0, maxSteps=30)
+    assert process.finish() == 64
+    assert "is not a finite number" in error_of(process)

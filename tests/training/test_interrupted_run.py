@@ -1,0 +1,157 @@
+"""One run, interrupted in every way that a machine can, until it is finished. Each test states one fact of that story."""
+
+from __future__ import annotations
+
+import json
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from deepicd_process import DeepicdProcess
+from runs import CANARY, GRPO, SFT, write_run, write_tables_with_canary
+
+from deepicd.training.metrics import all_steps
+from deepicd.training.stage_files import StageFiles
+
+pytestmark = [pytest.mark.training, pytest.mark.timeout(1500)]
+
+
+@dataclass
+class Story:
+    """What happened."""
+
+    folder: Path
+    output: str
+    """Everything that the commands printed."""
+    sft_stopped: tuple[int, int]
+    """Exit code after SIGTERM during SFT, and the step of the newest checkpoint."""
+    sft_resumed_at: int
+    grpo_stopped: tuple[int, int]
+    grpo_resumed_at: int
+    left_after_sigterm: list[str]
+    left_after_kill: list[str]
+    finished: int
+    """Exit code of the last launch that had work to do."""
+    left_after_end: list[str]
+    again: DeepicdProcess
+    """A launch after everything was finished."""
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    home = tmp_path_factory.mktemp("story")
+    write_tables_with_canary(home / "tables")
+    data = {
+        "mimic": {"hosp": str(home / "tables" / "hosp"), "note": str(home / "tables" / "note")},
+        "traces": str(home / "tables" / "traces.jsonl"),
+    }
+    evaluate = {"maxAdmissions": 20, "samples": 2, "bootstrapSamples": 50}
+    run = write_run(home / "run.yaml", "story", data, {"sft": SFT, "grpo": GRPO, "evaluate": evaluate})
+    folder = home / "run"
+    command = ("run", str(run), "--dir", str(folder))
+
+    first = DeepicdProcess(*command)
+    first.wait_for_step("sft", 1)
+    first.process.send_signal(signal.SIGTERM)
+    sft_stopped = (first.finish(), StageFiles(folder / "stages" / "sft").last_step)
+
+    second = DeepicdProcess(*command)
+    second.wait_for_step("grpo", 1)
+    tree = second.tree()
+    second.process.send_signal(signal.SIGTERM)
+    grpo_stopped = (second.finish(), StageFiles(folder / "stages" / "grpo").last_step)
+    left_after_sigterm = second.left_behind(tree)
+
+    third = DeepicdProcess(*command)
+    third.wait_for_step("grpo", grpo_stopped[1] + 1)
+    tree = third.tree()
+    third.process.send_signal(signal.SIGKILL)
+    third.finish()
+    left_after_kill = third.left_behind(tree)
+
+    fourth = DeepicdProcess(*command)
+    fourth.wait_for_step("grpo", 1)
+    tree = fourth.tree()
+    finished = fourth.finish()
+    left_after_end = fourth.left_behind(tree)
+
+    again = DeepicdProcess(*command)
+    again.finish()
+    return Story(
+        folder=folder,
+        output="".join(process.text for process in (first, second, third, fourth, again)),
+        sft_stopped=sft_stopped,
+        sft_resumed_at=second.steps("sft")[0],
+        grpo_stopped=grpo_stopped,
+        grpo_resumed_at=third.steps("grpo")[0],
+        left_after_sigterm=left_after_sigterm,
+        left_after_kill=left_after_kill,
+        finished=finished,
+        left_after_end=left_after_end,
+        again=again,
+    )
+
+
+def test_sigterm_during_sft_saves_a_checkpoint_and_exits_143(story: Story) -> None:
+    code, step = story.sft_stopped
+    assert code == 143
+    assert step >= 1
+    assert step < SFT["maxSteps"]
+
+
+def test_sft_goes_on_after_its_last_step(story: Story) -> None:
+    assert story.sft_resumed_at == story.sft_stopped[1] + 1
+
+
+def test_sigterm_during_grpo_saves_a_checkpoint_and_exits_143(story: Story) -> None:
+    code, step = story.grpo_stopped
+    assert code == 143
+    assert 1 <= step < GRPO["maxSteps"]
+
+
+def test_grpo_goes_on_after_its_last_step(story: Story) -> None:
+    assert story.grpo_resumed_at == story.grpo_stopped[1] + 1
+
+
+def test_nothing_stays_behind_after_sigterm(story: Story) -> None:
+    assert story.left_after_sigterm == []
+
+
+def test_nothing_stays_behind_after_kill_9(story: Story) -> None:
+    assert story.left_after_kill == []
+
+
+def test_nothing_stays_behind_after_the_end(story: Story) -> None:
+    assert story.left_after_end == []
+
+
+def test_the_run_finishes_in_spite_of_it_all(story: Story) -> None:
+    assert story.finished == 0, story.output[-3000:]
+    metrics = json.loads((story.folder / "evaluate" / "metrics.json").read_text())
+    assert list(metrics) == ["base", "sft", "grpo"]
+    assert (story.folder / "evaluate" / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(("stage", "last"), [("sft", SFT["maxSteps"]), ("grpo", GRPO["maxSteps"])])
+def test_every_step_is_in_the_curves_once(story: Story, stage: str, last: int) -> None:
+    steps = [row.step for row in all_steps(story.folder / "stages" / stage / "metrics") if row.step > 0]
+    assert steps == list(range(1, last + 1))
+
+
+def test_a_finished_run_has_nothing_left_to_do(story: Story) -> None:
+    assert story.again.process.returncode == 0
+    assert [line["already"] for line in story.again.lines if line.get("event") == "stage finished"] == [True] * 4
+
+
+def test_no_note_text_is_in_anything_written_but_the_cohort(story: Story) -> None:
+    allowed = {"train.parquet", "validation.parquet", "test.parquet", "sft.parquet"}
+    # The model's own files: its tokenizer learned the words of the notes, its checkpoints hold weights.
+    written = [
+        path
+        for path in story.folder.rglob("*")
+        if path.is_file() and path.name not in allowed and "model" not in path.parts and "checkpoints" not in path.parts
+    ]
+    assert len(written) > 10
+    assert [path for path in written if CANARY.encode() in path.read_bytes()] == []
+    assert CANARY not in story.output

@@ -1,0 +1,42 @@
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from deepicd.cli.reward import reward
+from deepicd.errors import UserError
+
+LINE = '{"id": 1, "completion": "<think>x</think><diagnosis>M5116</diagnosis>", "gold": "M5116"}\n'
+APP = typer.Typer()
+APP.command()(reward)
+
+
+def run(*arguments: str) -> str:
+    return CliRunner().invoke(APP, list(arguments), input=LINE, catch_exceptions=False).stdout
+
+
+def test_a_preset_takes_the_prompt_to_end_in_an_opened_think() -> None:
+    assert json.loads(run("--preset", "deepicd-r1"))["score"] == -1
+    assert json.loads(run("--preset", "deepicd"))["terms"]["format"] == 1
+
+
+def test_a_spec_gives_the_reward(tmp_path: Path) -> None:
+    run_yaml = tmp_path / "run.yaml"
+    run_yaml.write_text(
+        "apiVersion: deepicd.io/v1alpha1\nkind: DeepICDRun\nmetadata: {name: scores}\n"
+        "spec:\n  model: {path: some/model}\n  data: {prepared: data}\n  stages: {}\n"
+        "  reward: {weights: {outcome: 7}}\n"
+    )
+    assert json.loads(run("--spec", str(run_yaml)))["score"] == pytest.approx(7 + 0.1 + 0.3)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--preset", "deepicd", "--spec", "run.yaml"]])
+def test_preset_and_spec_are_alternatives(arguments: list[str]) -> None:
+    with pytest.raises(UserError, match="exactly one of --preset and --spec"):
+        run(*arguments)
+
+
+def test_help_shows_an_example() -> None:
+    assert "deepicd reward --preset deepicd-r1 < in.jsonl > out.jsonl" in " ".join(run("--help").split())

@@ -1,0 +1,211 @@
+"""Cutting the admission note out of a discharge summary."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepicd.data import sections
+from deepicd.data.headers import ADMISSION, Header
+
+# As the source system prints it: a blank line holds one space, lines are wrapped, removed text is `___`.
+SUMMARY = """ 
+Name:  ___                    Unit No:   ___
+ 
+Admission Date:  ___              Discharge Date:   ___
+ 
+Date of Birth:  ___             Sex:   F
+ 
+Service: MEDICINE
+ 
+Allergies: 
+Penicillins
+ 
+Attending: ___.
+ 
+Chief Complaint:
+back pain 
+ 
+Major Surgical or Invasive Procedure:
+LATER laminectomy
+ 
+History of Present Illness:
+___ y/o woman with pain since her last
+discharge home
+In the ED, initial vitals: 98.6, labs: normal.
+ROS: negative
+ 
+Past Medical History:
+- DVT
+- PE
+Past Surgical History:
+appendectomy
+ 
+Social History:
+___
+Family History:
+Mother with diabetes
+ 
+Physical Exam:
+ADMISSION PHYSICAL EXAM:
+VS: 98.6
+HEENT: no discharge from the eyes
+DISCHARGE PHYSICAL EXAM:
+LATER well
+ 
+Pertinent Results:
+LATER
+ 
+Brief Hospital Course:
+LATER
+HPI: LATER
+Past Medical History: LATER
+ 
+Medications on Admission:
+1. Aspirin 81 mg
+ 
+Discharge Medications:
+1. LATER
+ 
+Discharge Disposition:
+LATER
+ 
+Discharge Diagnosis:
+LATER
+ 
+Discharge Condition:
+LATER
+ 
+Discharge Instructions:
+LATER
+ 
+Followup Instructions:
+LATER
+"""
+
+
+def test_a_whole_summary_gives_its_admission_sections_in_order() -> None:
+    assert sections.extract(SUMMARY) == {
+        Header.CHIEF_COMPLAINT: "back pain",
+        Header.PRESENT_ILLNESS: (
+            "___ y/o woman with pain since her last\ndischarge home\n"
+            "In the ED, initial vitals: 98.6, labs: normal.\nROS: negative"
+        ),
+        Header.PAST_HISTORY: "- DVT\n- PE\nappendectomy",
+        Header.MEDICATIONS: "1. Aspirin 81 mg",
+        Header.ALLERGIES: "Penicillins",
+        Header.PHYSICAL_EXAM: "VS: 98.6\nHEENT: no discharge from the eyes",
+        Header.FAMILY_HISTORY: "Mother with diabetes",
+    }
+    assert list(sections.extract(SUMMARY)) == [kind for kind in ADMISSION if kind is not Header.SOCIAL_HISTORY]
+
+
+def test_nothing_written_after_admission_is_rendered() -> None:
+    assert "LATER" not in sections.render(sections.extract(SUMMARY))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "DISCHARGE PHYSICAL EXAM:",
+        "Discharge Physical Exam",
+        "Discharge exam:",
+        "PHYSICAL EXAM ON DISCHARGE:",
+        "Physical Exam at Discharge:",
+        "On Discharge:",
+        "DISCHARGE:",
+        "D/C PE:",
+        "VS stable. DISCHARGE EXAM: VS",
+        "ADMISSION: as above. On day of discharge,",
+        "Exam upon discharge notable for",
+        "Transfer exam:",
+        "Post-op exam:",
+        "**DISCHARGE EXAM**",
+        "=== Discharge Exam ===",
+        "Labs:",
+        "ADMISSION LABS:",
+        "Pertinent Results:",
+    ],
+)
+def test_the_exam_ends_where_a_later_exam_or_results_begin(line: str) -> None:
+    text = f"Physical Exam:\nGen: pale\n{line} LATER\nLATER\n"
+    found = sections.extract(text.replace(f"{line} LATER", line) if line[-1] not in ":,r" else text)
+    assert found[Header.PHYSICAL_EXAM].startswith("Gen: pale")
+    assert "LATER" not in found[Header.PHYSICAL_EXAM]
+
+
+@pytest.mark.parametrize("text", ["___\nFamily History:\nnone known", "___Family History: none known"])
+def test_a_header_right_after_removed_text_is_seen(text: str) -> None:
+    assert sections.extract(f"Social History:\n{text}\n") == {Header.FAMILY_HISTORY: "none known"}
+
+
+def test_a_header_in_the_line_of_another_is_seen_after_removed_text() -> None:
+    found = sections.extract("Social History: ___ Family History: father with gout\n")
+    assert found == {Header.FAMILY_HISTORY: "father with gout"}
+
+
+@pytest.mark.parametrize("header", ["Chief Complaint:", "CC:", "  CHIEF COMPLAINT :", "**Chief Complaint:**", "# CC:"])
+def test_decorated_headers_are_seen(header: str) -> None:
+    assert sections.extract(f"{header} fever\n") == {Header.CHIEF_COMPLAINT: "fever"}
+
+
+def test_after_the_hospital_course_only_explicit_admission_medications_are_taken() -> None:
+    text = "CC: fever\nBrief Hospital Course:\nx\nHome medications: LATER held\nMeds on admission:\nAspirin\nDisposition:\nL\n"
+    assert sections.extract(text) == {Header.CHIEF_COMPLAINT: "fever", Header.MEDICATIONS: "Aspirin"}
+
+
+def test_discharge_words_within_the_present_illness_do_not_end_it() -> None:
+    text = "HPI: He was seen at discharge clinic.\nPurulent discharge noted.\nPMH: gout\n"
+    assert sections.extract(text)[Header.PRESENT_ILLNESS].endswith("Purulent discharge noted.")
+
+
+def test_windows_line_ends_make_no_difference() -> None:
+    assert sections.extract(SUMMARY.replace("\n", "\r\n")) == sections.extract(SUMMARY)
+
+
+@pytest.mark.parametrize(
+    ("text", "empty"),
+    [
+        ("Physical Exam: pale\nAllergies: none\n", True),
+        ("Chief Complaint:\n___\nHPI:\n\nPMH: ___ .\n", True),
+        ("PMH: gout\n", False),
+        ("CC: fever\n", False),
+    ],
+)
+def test_a_note_is_empty_without_complaint_present_illness_and_history(text: str, empty: bool) -> None:
+    assert sections.is_empty(sections.extract(text)) is empty
+
+
+@pytest.mark.parametrize(("text", "sex"), [("Date of Birth:  ___   Sex:   M\n", "M"), ("Sex: ___\n", None), ("", None)])
+def test_sex_is_read_from_the_head(text: str, sex: str | None) -> None:
+    assert sections.sex(text) == sex
+
+
+def test_a_later_section_in_a_rendered_note_is_found() -> None:
+    assert sections.forbidden_headers("Chief Complaint: x\nDischarge Diagnosis: y") == ["Discharge Diagnosis"]
+    assert sections.forbidden_headers(sections.render(sections.extract(SUMMARY))) == []
+
+
+LINES = st.lists(
+    st.one_of(
+        st.sampled_from(["CC: x", "HPI:", "PMH:", "___", "PE: soft", "Physical Exam:", "Allergies:", "General: well", " "]),
+        st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\r\n"), max_size=40),
+    ),
+    max_size=12,
+)
+
+
+@given(
+    before=LINES,
+    header=st.sampled_from(["Brief Hospital Course:", "DISCHARGE DIAGNOSIS:", "Discharge Medications:", "Hospital Course"]),
+    after=LINES,
+)
+def test_nothing_below_a_later_header_is_ever_taken(before: list[str], header: str, after: list[str]) -> None:
+    text = "\n".join([*before, header, *(f"{line} LATER" for line in after)])
+    assert "LATER" not in sections.render(sections.extract(text))
+
+
+@given(st.text())
+def test_any_text_gives_a_note_without_later_headers(text: str) -> None:
+    assert sections.forbidden_headers(sections.render(sections.extract(text))) == []

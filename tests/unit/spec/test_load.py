@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deepicd.errors import UserError
+from deepicd.spec import dump, json_schema, load, parse
+
+SAMPLES = sorted((Path(__file__).parents[3] / "manifests" / "samples").glob("*.yaml"))
+
+
+def quickstart(**changes: Any) -> dict[str, Any]:
+    """The quickstart's content, with values set by dotted path (dots as double underscores)."""
+    content: dict[str, Any] = yaml.safe_load(next(path for path in SAMPLES if path.stem == "quickstart").read_text())
+    for dotted, value in changes.items():
+        *parents, last = dotted.split("__")
+        place = content
+        for parent in parents:
+            place = place[parent]
+        place[last] = value
+    return content
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_every_sample_is_valid(path: Path) -> None:
+    assert load(path).metadata.name == path.stem
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_a_dumped_run_is_the_same_run(path: Path) -> None:
+    run = load(path)
+    assert parse(yaml.safe_load(dump(run)), "dump") == run
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"spec__stages__grpo__learningRat": 1}, "spec.stages.grpo: unknown field 'learningRat': did you mean 'learningRate'?"),
+        ({"spec__recovery": {"stallAfter": 30}}, "spec.recovery.stallAfter: a duration is a whole number and a unit"),
+        ({"spec__recovery": {"stallAfter": "30 min"}}, 'got "30 min"'),
+        ({"spec__stages__grpo__rollouts": 1}, "spec.stages.grpo.rollouts: Input should be greater than or equal to 2 (got 1)"),
+        ({"spec__stages__grpo__microBatchSizePerGpu": 5}, "not a multiple of microBatchSizePerGpu 5"),
+        ({"spec__model": {}}, "spec.model: give exactly one of path, tiny"),
+        ({"spec__data": {}}, "spec.data: give exactly one of mimic, synthetic, prepared; got none"),
+        ({"spec__data": {"prepared": "/data"}}, "stages.sft learns from reasoning traces: give data.traces"),
+        ({"spec__stages": {"evaluate": None}}, "spec.stages: no stage is given"),
+        ({"spec__reward": {"preset": "deepicd-r1", "weights": {"outcome": 1}}}, "spec.reward: weights: the preset 'deepicd-r1' has fixed"),
+        ({"metadata__name": "Not A Name"}, "metadata.name: "),
+        ({"kind": "Pod"}, "kind: "),
+        ({"spec__compute": {"gpus": 3}}, "compute.gpus 3"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_named_with_its_field(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as error:
+        parse(quickstart(**changes), "run.yaml")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nowhere.yaml: No such file"):
+        load(tmp_path / "nowhere.yaml")
+
+
+def test_text_that_is_no_yaml_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("kind: DeepICDRun\nspec: [unclosed\n")
+    with pytest.raises(UserError, match=r"run\.yaml: line 3 is not YAML"):
+        load(path)
+
+
+@pytest.mark.parametrize("content", [None, [], "text", 3])
+def test_a_file_that_is_no_mapping_is_refused(content: Any) -> None:
+    with pytest.raises(UserError, match="not a mapping"):
+        parse(content, "run.yaml")
+
+
+def described(schema: dict[str, Any]) -> list[str]:
+    """Names of fields in a JSON Schema that lack a description."""
+    models = [schema, *schema["$defs"].values()]
+    return [
+        f"{model.get('title')}.{name}"
+        for model in models
+        for name, field in model.get("properties", {}).items()
+        if not field.get("description")
+    ]
+
+
+def test_every_field_has_a_description() -> None:
+    assert described(json_schema()) == []

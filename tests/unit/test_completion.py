@@ -1,0 +1,165 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepicd import prompt
+from deepicd.completion import Completion, Fault, as_code, parse
+
+MEGABYTE = 1_000_000
+
+GOOD = "<diagnosis>M5116</diagnosis>"
+
+FRAGMENTS = st.lists(
+    st.sampled_from(
+        ["<think>", "</think>", "<diagnosis>", "</diagnosis>", "M5116", "m51.16", "M51", "x", " ", "\n", "<", "</", "İ"]
+    ),
+    max_size=14,
+).map("".join)
+
+
+@pytest.mark.parametrize(
+    ("text", "trace", "code", "found"),
+    [
+        (f"x</think>\n{GOOD}", "x", "M5116", ()),
+        (f"  x y \n</think>{GOOD}\n", "x y", "M5116", ()),
+        (f"<think>x</think>{GOOD}", "x", "M5116", ()),
+        ("x</think><diagnosis> m51.16 </diagnosis>", "x", "M5116", ()),
+        ("x</think><diagnosis>c7a.010</diagnosis>", "x", "C7A010", ()),
+        ("x</think><diagnosis>QA0.0101</diagnosis>", "x", "QA00101", ()),
+        (f"a <think> b</think>{GOOD}", "a <think> b", "M5116", ()),
+        (f"is it <diagnosis>G89</diagnosis>?</think>{GOOD}", "is it <diagnosis>G89</diagnosis>?", "M5116", ()),
+        (f"</think>{GOOD}", None, "M5116", (Fault.NO_TRACE,)),
+        (f" \n</think>{GOOD}", None, "M5116", (Fault.NO_TRACE,)),
+        (GOOD, None, "M5116", (Fault.NO_TRACE,)),
+        (f"x {GOOD}", None, "M5116", (Fault.NO_TRACE,)),
+        ("", None, None, (Fault.NO_TRACE, Fault.NO_DIAGNOSIS)),
+        ("x", None, None, (Fault.NO_TRACE, Fault.NO_DIAGNOSIS)),
+        ("x</think>", "x", None, (Fault.NO_DIAGNOSIS,)),
+        ("x</think><diagnosis>M51", "x", None, (Fault.NO_DIAGNOSIS,)),
+        ("x</think>M5116", "x", None, (Fault.NO_DIAGNOSIS, Fault.TEXT_OUTSIDE)),
+        ("x</think>M5116</diagnosis>", "x", None, (Fault.NO_DIAGNOSIS, Fault.TEXT_OUTSIDE)),
+        ("x</think><Diagnosis>M5116</Diagnosis>", "x", None, (Fault.NO_DIAGNOSIS, Fault.TEXT_OUTSIDE)),
+        (f"{GOOD}x</think>", f"{GOOD}x", None, (Fault.NO_DIAGNOSIS,)),
+        (f"x</think>{GOOD}{GOOD}", "x", None, (Fault.SEVERAL_DIAGNOSES,)),
+        (f"x</think>{GOOD}<diagnosis>G8929</diagnosis>", "x", None, (Fault.SEVERAL_DIAGNOSES,)),
+        (f"x</think>y{GOOD}", "x", "M5116", (Fault.TEXT_OUTSIDE,)),
+        (f"x</think>{GOOD}.", "x", "M5116", (Fault.TEXT_OUTSIDE,)),
+        (f"x</think>y</think>{GOOD}", "x", "M5116", (Fault.TEXT_OUTSIDE,)),
+        (f"x</think><diagnosis>{GOOD}", "x", "M5116", (Fault.TEXT_OUTSIDE,)),
+        (f"x</think>{GOOD}<diagnosis>M5", "x", "M5116", (Fault.TEXT_OUTSIDE,)),
+        ("x</think><diagnosis></diagnosis>", "x", None, (Fault.NOT_A_CODE,)),
+        ("x</think><diagnosis>back pain</diagnosis>", "x", None, (Fault.NOT_A_CODE,)),
+        ("x</think><diagnosis>M51.16: disc</diagnosis>", "x", None, (Fault.NOT_A_CODE,)),
+        ("x</think><diagnosis>M51 16</diagnosis>", "x", None, (Fault.NOT_A_CODE,)),
+        ("x</think><diagnosis>M5116XXX</diagnosis>", "x", None, (Fault.NOT_A_CODE,)),
+        ("x</think><diagnosis>a < b</diagnosis>", "x", None, (Fault.NOT_A_CODE,)),
+        ("x</think><diagnosis>M51169</diagnosis>", "x", "M51169", (Fault.UNKNOWN_CODE,)),
+        ("x</think><diagnosis>M98</diagnosis>", "x", "M98", (Fault.UNKNOWN_CODE,)),
+        ("x</think><diagnosis>M51.1</diagnosis>", "x", "M511", (Fault.NOT_BILLABLE,)),
+        ("y M51.1</think>", "y M51.1", None, (Fault.NO_DIAGNOSIS,)),
+    ],
+)
+def test_after_an_opened_think(text: str, trace: str | None, code: str | None, found: tuple[Fault, ...]) -> None:
+    assert parse(text, opened_think=True) == Completion(trace, code, found)
+
+
+@pytest.mark.parametrize(
+    ("text", "trace", "code", "found"),
+    [
+        (f"<think>x</think>{GOOD}", "x", "M5116", ()),
+        (f"\n<think>x</think>\n\n{GOOD} ", "x", "M5116", ()),
+        (f"x</think>{GOOD}", None, "M5116", (Fault.NO_TRACE, Fault.TEXT_OUTSIDE)),
+        (f"Sure. <think>x</think>{GOOD}", "x", "M5116", (Fault.TEXT_OUTSIDE,)),
+        (GOOD, None, "M5116", (Fault.NO_TRACE,)),
+        (f"{GOOD}<think>x</think>", None, "M5116", (Fault.NO_TRACE, Fault.TEXT_OUTSIDE)),
+        (f"<think>x {GOOD}", None, "M5116", (Fault.NO_TRACE,)),
+        ("<think>x", None, None, (Fault.NO_TRACE, Fault.NO_DIAGNOSIS)),
+        ("<think>x</think>", "x", None, (Fault.NO_DIAGNOSIS,)),
+        ("<diag<think>x</think>nosis>M5116</diagnosis>", "x", None, (Fault.NO_DIAGNOSIS, Fault.TEXT_OUTSIDE)),
+    ],
+)
+def test_without_an_opened_think(text: str, trace: str | None, code: str | None, found: tuple[Fault, ...]) -> None:
+    assert parse(text, opened_think=False) == Completion(trace, code, found)
+
+
+def test_a_completion_that_ran_into_its_limit_is_truncated_even_if_complete() -> None:
+    assert parse(f"x</think>{GOOD}", opened_think=True, truncated=True) == Completion("x", "M5116", (Fault.TRUNCATED,))
+
+
+@pytest.mark.parametrize(
+    ("answer", "valid", "well_formed"),
+    [("M5116", True, True), ("M51169", False, True), ("M51", False, True), ("?", False, False)],
+)
+def test_form_and_validity_are_told_apart(answer: str, valid: bool, well_formed: bool) -> None:
+    completion = parse(f"x</think><diagnosis>{answer}</diagnosis>", opened_think=True)
+    assert (completion.valid_code, completion.well_formed) == (valid, well_formed)
+
+
+@pytest.mark.parametrize(
+    "text", ["ı51", "ſ72", "M５1", "", "5116", "UNKNOWN", "MAA", "M5", "M5116\N{ZERO WIDTH SPACE}", "M51-16"]
+)
+def test_what_has_not_the_form_of_a_code(text: str) -> None:
+    assert as_code(text) is None
+
+
+HOSTILE = {
+    "opened think tags": "<think>" * (MEGABYTE // 7),
+    "closed think tags": "</think>" * (MEGABYTE // 8),
+    "nested think tags": "<think>" * (MEGABYTE // 16) + "</think>" * (MEGABYTE // 16),
+    "opened diagnosis tags": "x</think>" + "<diagnosis>" * (MEGABYTE // 11),
+    "closed diagnosis tags": "x</think>" + "</diagnosis>" * (MEGABYTE // 12),
+    "nested diagnosis tags": "</think>" + "<diagnosis>" * (MEGABYTE // 24) + "</diagnosis>" * (MEGABYTE // 24),
+    "many diagnoses": "x</think>" + GOOD * (MEGABYTE // len(GOOD)),
+    "one long answer": "x</think><diagnosis>" + "M" * MEGABYTE + "</diagnosis>",
+    "an answer of dots": "x</think><diagnosis>" + "." * MEGABYTE + "</diagnosis>",
+    "white space": " " * MEGABYTE,
+    "white space in the answer": "x</think><diagnosis>" + " " * MEGABYTE + "</diagnosis>",
+    "white space and tags": "\n <think> " * (MEGABYTE // 10),
+    "line breaks and diagnoses": "\n<diagnosis>" * (MEGABYTE // 12),
+    "half tags": "<diagnosis" * (MEGABYTE // 10),
+    "angle brackets": "<" * MEGABYTE,
+    "one unclosed trace": "x" * MEGABYTE,
+    "alternating tags": "<think></think><diagnosis>" * (MEGABYTE // 26),
+}
+
+
+@pytest.mark.timeout(20)  # quadratic time would take minutes
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("opened_think", [True, False])
+def test_a_megabyte_of_hostile_text_is_parsed_and_is_no_answer(text: str, opened_think: bool) -> None:
+    completion = parse(text, opened_think=opened_think)
+    assert not completion.well_formed
+    assert not completion.valid_code
+
+
+@given(FRAGMENTS, st.booleans(), st.booleans())
+def test_any_text_gives_a_consistent_result(text: str, opened_think: bool, truncated: bool) -> None:
+    completion = parse(text, opened_think=opened_think, truncated=truncated)
+    found = completion.faults
+    no_answer = {Fault.NO_DIAGNOSIS, Fault.SEVERAL_DIAGNOSES, Fault.NOT_A_CODE}
+    assert (completion.trace is None) == (Fault.NO_TRACE in found)
+    assert (completion.code is None) == bool(no_answer.intersection(found))
+    assert len(no_answer.intersection(found)) <= 1
+    assert list(found) == [fault for fault in Fault if fault in found]
+    assert completion.trace is None or completion.trace in text
+
+
+@given(st.text().filter(str.strip), st.sampled_from(["M5116", "C7A010", "M1A00X0", "A33"]))
+def test_the_answer_that_is_taught_parses_to_itself(trace: str, code: str) -> None:
+    if "</think>" in trace or trace.strip().startswith("<think>"):
+        return
+    completion = parse(prompt.answer(trace, code), opened_think=False)
+    assert completion == Completion(trace.strip(), code, ())
+
+
+@given(st.text())
+def test_arbitrary_text_never_raises(text: str) -> None:
+    parse(text, opened_think=True)
+    parse(f"x</think><diagnosis>{text}</diagnosis>", opened_think=True)
+
+
+@given(FRAGMENTS)
+def test_an_opened_think_and_one_in_the_completion_are_the_same(text: str) -> None:
+    if text.lstrip().startswith("<think>"):
+        return
+    assert parse(text, opened_think=True) == parse("<think>" + text, opened_think=False)

@@ -1,0 +1,115 @@
+"""The overrides are compared with verl's own, composed configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from omegaconf import OmegaConf
+
+from deepicd.errors import UserError
+from deepicd.spec import DeepICDRun, load, parse
+from deepicd.training.check import check_overrides, compose, stage_overrides
+from deepicd.training.cpu import settings as cpu
+from deepicd.training.overrides import hydra_text
+
+SAMPLES = Path(__file__).parents[3] / "manifests" / "samples"
+
+# The model card's table, and the job settings published beside it (verl's keys).
+CARD_GRPO = {
+    "algorithm.adv_estimator": "grpo",
+    "data.train_batch_size": 64,
+    "actor_rollout_ref.actor.ppo_mini_batch_size": 64,
+    "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu": 16,
+    "actor_rollout_ref.actor.optim.lr": 1e-6,
+    "actor_rollout_ref.actor.optim.lr_warmup_steps": 80,
+    "trainer.total_epochs": 1,
+    "data.max_prompt_length": 2048,
+    "data.max_response_length": 1024,
+    "actor_rollout_ref.rollout.name": "vllm",
+    "actor_rollout_ref.rollout.n": 8,
+    "actor_rollout_ref.rollout.temperature": 0.9,
+    "actor_rollout_ref.rollout.top_k": -1,
+    "actor_rollout_ref.rollout.dtype": "bfloat16",
+    "actor_rollout_ref.rollout.tensor_model_parallel_size": 1,
+    "actor_rollout_ref.rollout.gpu_memory_utilization": 0.4,
+    "actor_rollout_ref.actor.entropy_coeff": 0.001,
+    "algorithm.kl_ctrl.kl_coef": 0.001,
+    "algorithm.use_kl_in_reward": False,
+    "actor_rollout_ref.actor.use_kl_loss": False,
+    "actor_rollout_ref.model.enable_gradient_checkpointing": True,
+    "actor_rollout_ref.actor.fsdp_config.use_torch_compile": True,
+    "actor_rollout_ref.actor.fsdp_config.param_offload": False,
+    "actor_rollout_ref.actor.fsdp_config.optimizer_offload": False,
+    "actor_rollout_ref.model.use_remove_padding": True,
+    "trainer.n_gpus_per_node": 4,
+    "trainer.nnodes": 1,
+    "trainer.save_freq": 50,
+    "trainer.test_freq": 100,
+    "data.filter_overlong_prompts": True,
+    "data.truncation": "right",
+}
+CARD_SFT = {
+    "optim.lr": 2e-5,
+    "optim.lr_scheduler_type": "cosine",
+    "optim.lr_warmup_steps": 100,
+    "optim.weight_decay": 0.01,
+    "trainer.total_epochs": 1,
+    "data.micro_batch_size_per_gpu": 8,
+    "data.train_batch_size": 32,  # 8 × 4 of accumulation
+}
+
+
+@pytest.fixture
+def on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the GPU image, where the CPU build of vLLM is not installed."""
+    monkeypatch.setattr(cpu, "is_installed", lambda: False)
+
+
+def composed(run: DeepICDRun, stage: str) -> Any:
+    return compose(stage, stage_overrides(run)[stage])
+
+
+@pytest.mark.usefixtures("on_gpus")
+@pytest.mark.parametrize(("stage", "card"), [("grpo", CARD_GRPO), ("sft", CARD_SFT)])
+def test_an_empty_stage_is_the_model_cards_training(stage: str, card: dict[str, Any]) -> None:
+    config = composed(load(SAMPLES / "deepicd-r1-7b.yaml"), stage)
+    assert {key: OmegaConf.select(config, key) for key in card} == card
+
+
+@pytest.mark.parametrize("stage", ["sft", "grpo"])
+def test_the_quickstart_fits_verls_configuration(stage: str) -> None:
+    assert composed(load(SAMPLES / "quickstart.yaml"), stage).trainer.n_gpus_per_node == 1
+
+
+@pytest.mark.usefixtures("on_gpus")
+def test_nothing_of_the_cpu_reaches_a_gpu_run() -> None:
+    assert not [item for item in stage_overrides(load(SAMPLES / "deepicd-r1-7b.yaml"))["grpo"] if "cpu" in item]
+
+
+def with_override(override: str) -> DeepICDRun:
+    content = yaml.safe_load((SAMPLES / "quickstart.yaml").read_text())
+    content["spec"]["stages"]["grpo"]["overrides"] = [override]
+    return parse(content, "run.yaml")
+
+
+def test_an_override_of_the_user_wins() -> None:
+    assert composed(with_override("actor_rollout_ref.actor.optim.lr=0.5"), "grpo").actor_rollout_ref.actor.optim.lr == 0.5
+
+
+@pytest.mark.parametrize("override", ["actor_rollout_ref.actor.learning=1", "no equals sign", "data.train_batch_size=[1"])
+def test_an_override_that_does_not_fit_is_named(override: str) -> None:
+    with pytest.raises(UserError, match=r"spec\.stages\.grpo\.overrides\[0\]: ") as error:
+        check_overrides(with_override(override))
+    assert override in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "null"), (True, "True"), (1e-6, "1e-06"), (["a", "b"], "[a,b]"), (Path("/a b/it's"), r"'/a b/it\'s'")],
+)
+def test_values_are_written_in_hydras_grammar(value: Any, text: str) -> None:
+    assert hydra_text(value) == text

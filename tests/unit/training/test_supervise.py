@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from deepicd.errors import CrashError, DeepICDError, StallError, UserError
+from deepicd.training.metrics import StepMetrics
+from deepicd.training.supervise import LEAVE_SECONDS, Watch, explain_exit
+
+
+def watch(stall_after: int = 60) -> Watch:
+    return Watch(timedelta(seconds=stall_after), started=0.0)
+
+
+def test_a_stage_that_makes_steps_does_not_stall() -> None:
+    seen = watch(60)
+    for now in range(0, 600, 50):
+        seen.check_stall(now)
+        seen.check_step(StepMetrics(step=now), now)
+
+
+def test_no_step_for_the_limit_is_a_stall_that_names_the_field() -> None:
+    with pytest.raises(StallError, match=r"no step for 1m \(recovery.stallAfter\)"):
+        watch(60).check_stall(60.5)
+
+
+def test_starting_up_counts_as_no_step() -> None:
+    seen = watch(60)
+    seen.check_stall(59)
+    with pytest.raises(StallError):
+        seen.check_stall(61)
+
+
+def test_a_metric_that_is_not_finite_is_for_the_user_to_mend() -> None:
+    with pytest.raises(UserError, match="actor/grad_norm is not a finite number at step 7"):
+        watch().check_step(StepMetrics(step=7, not_finite="actor/grad_norm"), 1.0)
+
+
+def test_a_dead_worker_is_a_crash_once_the_main_process_had_time_to_say_so() -> None:
+    seen = watch()
+    seen.check_servants({1: "raylet", 2: "EngineCore"}, 0)
+    seen.check_servants({1: "raylet"}, 10)
+    with pytest.raises(CrashError, match="the process EngineCore died"):
+        seen.check_servants({1: "raylet"}, 10.1 + LEAVE_SECONDS)
+
+
+def test_new_workers_are_no_crash() -> None:
+    seen = watch()
+    seen.check_servants({1: "raylet"}, 0)
+    seen.check_servants({1: "raylet", 2: "WorkerDict"}, 100)
+    seen.check_servants({1: "raylet", 2: "WorkerDict"}, 200)
+
+
+@pytest.mark.parametrize(
+    ("lines", "kind", "text"),
+    [
+        (["OSError: [Errno 28] No space left on device"], UserError, "the disk is full"),
+        (["torch.OutOfMemoryError: CUDA out of memory."], UserError, "lower microBatchSizePerGpu"),
+        (["ray.exceptions.RayTaskError(ValueError): x", "ValueError: secret text"], CrashError, "(ValueError)"),
+        (["(TaskRunner pid=12) KeyError: 'x'"], CrashError, "(KeyError)"),
+        ([], CrashError, "exit code 1: see the log"),
+    ],
+)
+def test_an_exit_is_explained_by_the_log(lines: list[str], kind: type[DeepICDError], text: str) -> None:
+    error = explain_exit(1, lines)
+    assert type(error) is kind
+    assert text in str(error)
+
+
+def test_an_exceptions_own_text_is_never_quoted() -> None:
+    assert "secret" not in str(explain_exit(1, ["ValueError: secret text"]))
