@@ -81,9 +81,7 @@ def samples() -> list[Sample]:
 
 def main() -> None:
     batch = samples()
-    print(
-        f"{COMPLETIONS} completions of {TRACE_CHARACTERS:,} characters, {GROUP} to a note of {NOTE_CHARACTERS:,}: median"
-    )
+    print(f"{COMPLETIONS} completions of {TRACE_CHARACTERS:,} characters, {GROUP} to a note of {NOTE_CHARACTERS:,}")
     presets: tuple[Literal["deepicd", "deepicd-r1"], ...] = ("deepicd", "deepicd-r1")
     for preset in presets:
         score = make_scorer(RewardSpec(preset=preset), opened_think=True)

@@ -14,7 +14,9 @@ from deepicd.errors import UserError
 SpecFile = Annotated[Path, typer.Argument(metavar="RUN.YAML", help="The run's file.", show_default=False)]
 
 
-def validate(file: SpecFile, verl: Annotated[bool, typer.Option(help="Check the verl overrides too (takes seconds).")] = True) -> None:
+def validate(
+    file: SpecFile, verl: Annotated[bool, typer.Option(help="Check the verl overrides too (takes seconds).")] = True
+) -> None:
     """Check a run.yaml: every field, and the overrides against verl's configuration.
 
     Example: `deepicd validate manifests/samples/quickstart.yaml`
@@ -37,7 +39,9 @@ def schema() -> None:
 
 def show_config(
     file: SpecFile,
-    verl: Annotated[str | None, typer.Option(metavar="STAGE", help="Show verl's overrides for 'sft' or 'grpo' instead.")] = None,
+    verl: Annotated[
+        str | None, typer.Option(metavar="STAGE", help="Show verl's overrides for 'sft' or 'grpo' instead.")
+    ] = None,
 ) -> None:
     """Print a run.yaml with every default filled in, or what a stage passes to verl.
 
@@ -51,5 +55,7 @@ def show_config(
 
     overrides = stage_overrides(run)
     if verl not in overrides:
-        raise UserError(f"--verl: '{verl}' is no training stage of this run: give one of {', '.join(overrides) or 'none'}")
+        raise UserError(
+            f"--verl: '{verl}' is no training stage of this run: give one of {', '.join(overrides) or 'none'}"
+        )
     typer.echo("\n".join(overrides[verl]))

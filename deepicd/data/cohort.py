@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from deepicd.data.splits import SPLITS
 from deepicd.errors import UserError
 
 FILE = "cohort.json"
@@ -67,13 +68,11 @@ def read(folder: Path) -> Cohort:
     path = folder / FILE
     try:
         value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        splits = {name: SplitCounts(**counts) for name, counts in value.pop("splits").items()}
-        return Cohort(**value, splits=splits)
+        splits = {name: SplitCounts(**value["splits"][name]) for name in SPLITS}
+        return Cohort(**{**value, "splits": splits})
     except FileNotFoundError:
-        raise UserError(
-            f"{path}: missing: the folder was not written by `deepicd data mimic`, or not to its end"
-        ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{path}: missing: give a folder that `deepicd data mimic` has written to its end") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
         raise UserError(f"{path}: not the counts of a cohort: run `deepicd data mimic` again") from None
 
 

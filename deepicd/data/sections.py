@@ -141,4 +141,4 @@ def _before_later(body: str) -> str:
 def _tidy(body: str) -> str:
     lines = (" ".join(line.split()) for line in body.split("\n"))
     kept = [line for line in lines if _WORD.search(line)]
-    return "\n".join(kept).strip(" :")
+    return "\n".join(kept).strip(" :*=")

@@ -10,11 +10,11 @@ import csv
 import errno
 import gzip
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from deepicd.errors import CrashError, DeepICDError, UserError
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import duckdb
 
 MEMORY_LIMIT = "256MB"
+_LONGEST_HEADER = 65536
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +94,12 @@ def reading(path: Path) -> Iterator[None]:
     import duckdb  # noqa: PLC0415
     import pyarrow as pa  # noqa: PLC0415
 
-    failure: DeepICDError
     try:
         yield
     except (duckdb.Error, pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise
-        failure = _failure(path, str(error))
-    else:
-        return
-    raise failure  # outside the handler, so that the quoted line is not even kept as the error's context
+        raise _failure(path, str(error)) from None  # a traceback must not show the quoted line either
 
 
 def _failure(path: Path, message: str) -> DeepICDError:
@@ -119,18 +116,15 @@ def _failure(path: Path, message: str) -> DeepICDError:
 
 
 def _header(path: Path) -> tuple[str, ...]:
+    opener: Callable[..., BinaryIO] = gzip.open if path.suffix == ".gz" else open  # type: ignore[assignment]
     try:
-        if path.suffix == ".gz":
-            with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as file:
-                line = file.readline(65536)
-        else:
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                line = file.readline(65536)
+        with opener(path, "rb") as file:
+            line = file.readline(_LONGEST_HEADER).decode("utf-8-sig").strip()
     except (EOFError, gzip.BadGzipFile, UnicodeDecodeError):
         raise UserError(f"{path}: the file is cut off or damaged: download it again") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be opened ({error.strerror}): check its permissions") from None
-    if not line.strip():
+    if not line:
         raise UserError(f"{path}: the file is empty: download it again")
     return tuple(name.strip().lower() for name in next(csv.reader([line])))
 

@@ -118,7 +118,7 @@ def _link_model(path: str, out: Path) -> Any:
 
     try:
         source = Path(path) if Path(path).is_dir() else Path(snapshot_download(path))
-    except Exception:  # noqa: BLE001 - the hub client has no common base class
+    except Exception:
         raise UserError(
             f"spec.model.path: '{path}' is no folder, and no model of that name can be had from the hub or its cache: "
             "give the folder of a Hugging Face model"
@@ -128,12 +128,14 @@ def _link_model(path: str, out: Path) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(source)
         if not any(source.glob("*.safetensors")) and not any(source.glob("*.bin")):
             raise OSError("no weights")
-    except Exception:  # noqa: BLE001 - transformers raises many kinds for a folder that is no model
+    except Exception:
         raise UserError(
             f"spec.model.path: '{path}' is no Hugging Face model: it needs config.json, a tokenizer and *.safetensors"
         ) from None
     if not tokenizer.chat_template:
-        raise UserError(f"spec.model.path: the tokenizer of '{path}' has no chat template: use an instruction-tuned model")
+        raise UserError(
+            f"spec.model.path: the tokenizer of '{path}' has no chat template: use an instruction-tuned model"
+        )
     for file in source.iterdir():
         if file.is_file():
             (out / file.name).symlink_to(file.resolve())

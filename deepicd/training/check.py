@@ -28,7 +28,7 @@ def stage_overrides(run: DeepICDRun, folder: Path = Path("RUN")) -> dict[str, li
 
 
 def compose(stage: str, overrides: list[str]) -> Any:
-    """verl's configuration for a stage, with overrides applied (an omegaconf DictConfig).
+    """Verl's configuration for a stage, with overrides applied (an omegaconf DictConfig).
 
     Raises:
         UserError: verl is not installed.
@@ -62,6 +62,6 @@ def check_overrides(run: DeepICDRun) -> None:
                 compose(stage, [*ours, *own[: count + 1]])
             except UserError:
                 raise
-            except Exception as error:  # noqa: BLE001 - Hydra and its parser raise kinds without a common base
+            except Exception as error:
                 reason = str(error).strip().splitlines()[0]
                 raise UserError(f"spec.stages.{stage}.overrides[{count}]: '{override}': {reason}") from None

@@ -62,7 +62,10 @@ def read_step(line: str) -> StepMetrics:
     """Parse one line of verl's metrics file."""
     content = json.loads(line)
     data: dict[str, Any] = content["data"]
-    first = lambda *names: next((_finite(data[name]) for name in names if name in data), None)  # noqa: E731
+
+    def first(*names: str) -> float | None:
+        return next((_finite(data[name]) for name in names if name in data), None)
+
     validation = {key: value for key, value in data.items() if key.startswith(_VALIDATION)}
     mean = {key.split("/")[-2]: _finite(value) for key, value in validation.items() if "/mean@" in key}
     return StepMetrics(

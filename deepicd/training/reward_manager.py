@@ -57,7 +57,7 @@ class RewardManager(RewardManagerBase):  # type: ignore[misc]
         batch, self._waiting = self._waiting, []
         try:
             scores = self._score([sample for sample, _ in batch])
-        except Exception as error:  # noqa: BLE001 - whatever reward code raises ends the run
+        except Exception as error:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             # The exception's own text may quote a note or a completion: it is left out.
             message = f"the reward code raised {type(error).__name__} at {frame.filename}:{frame.lineno}"

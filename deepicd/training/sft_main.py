@@ -53,7 +53,7 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
             raise SystemExit(0)
 
 
-@hydra.main(config_path="pkg://verl.trainer.config", config_name="sft_trainer_engine", version_base=None)
+@hydra.main(config_path="pkg://verl.trainer.config", config_name="sft_trainer_engine", version_base=None)  # type: ignore[untyped-decorator]
 def main(config: DictConfig) -> None:
     """Train; the configuration comes from the command line, as verl's own entry point has it."""
     auto_set_device(config)

@@ -1,14 +1,10 @@
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
-# `--import-mode=importlib` leaves sys.path alone; these tests share two helper modules.
-sys.path.insert(0, str(Path(__file__).parent))
-
-from runs import prepared_cohort  # noqa: E402
+from tests.training.runs import prepared_cohort
 
 
 @pytest.fixture(scope="session")

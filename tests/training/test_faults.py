@@ -9,8 +9,9 @@ from typing import Any
 
 import psutil
 import pytest
-from deepicd_process import DeepicdProcess
-from runs import GRPO, write_run
+from tests.training.deepicd_process import DeepicdProcess
+
+from tests.training.runs import GRPO, write_run
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(600)]
 FAULTS = Path(__file__).parent / "faults"
@@ -20,7 +21,7 @@ def start(cohort: Path, folder: Path, fault: str | None = None, **grpo: Any) -> 
     spec = {"recovery": {"stallAfter": "2m"}} if fault == "packed_weights" else {}
     stages = {"grpo": {**GRPO, **grpo}, "evaluate": None}
     run = write_run(folder / "run.yaml", "fault", {"prepared": str(cohort)}, stages, **spec)
-    return DeepicdProcess("run", str(run), "--dir", str(folder / "run"), fault=fault and FAULTS / fault or None)
+    return DeepicdProcess("run", str(run), "--dir", str(folder / "run"), fault=(fault and FAULTS / fault) or None)
 
 
 def error_of(process: DeepicdProcess) -> str:

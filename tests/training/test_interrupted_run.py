@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from deepicd_process import DeepicdProcess
-from runs import CANARY, GRPO, SFT, write_run, write_tables_with_canary
+from tests.training.deepicd_process import DeepicdProcess
 
 from deepicd.training.metrics import all_steps
 from deepicd.training.stage_files import StageFiles
+from tests.training.runs import CANARY, GRPO, SFT, write_run, write_tables_with_canary
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(1500)]
 

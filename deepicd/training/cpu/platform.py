@@ -163,7 +163,7 @@ def _init_gloo(backend: str | None = None, *args: Any, **kwargs: Any) -> Any:
 torch.distributed.init_process_group = _init_gloo
 
 
-def _without_pinned_memory(self: Any, pin_memory: bool = True) -> None:  # noqa: ARG001, FBT001, FBT002
+def _without_pinned_memory(self: Any, pin_memory: bool = True) -> None:  # noqa: ARG001
     # With a reference policy, verl asks for pinned memory, which needs an accelerator.
     object.__setattr__(self, "pin_memory", False)
 
@@ -179,7 +179,7 @@ def _poll_often(module: types.ModuleType) -> None:
         kwargs.setdefault("poll_interval", 0.1)
         initialise(self, *args, **kwargs)
 
-    module.ReplayBuffer.__init__ = initialise_polling_often  # type: ignore[attr-defined]
+    module.ReplayBuffer.__init__ = initialise_polling_often
 
 
 after_import("verl.trainer.ppo.v1.replay_buffer", _poll_often)

@@ -46,7 +46,7 @@ GRPO_OVERRIDES = (
 
 
 def grpo_overrides(gpus: int) -> list[str]:
-    """verl overrides for GRPO on `gpus` CPU ranks."""
+    """Verl overrides for GRPO on `gpus` CPU ranks."""
     return [*GRPO_OVERRIDES, f"+ray_kwargs.ray_init.num_gpus={gpus}"]
 
 

@@ -61,7 +61,7 @@ from deepicd.data.headers import Header, header
         ("Transfer exam", Header.AFTER_ADMISSION),
         ("Principal Diagnosis", Header.AFTER_ADMISSION),
         ("Transitional Issues", Header.AFTER_ADMISSION),
-        ("# ACTIVE ISSUES".lstrip("# "), Header.AFTER_ADMISSION),
+        ("ACTIVE ISSUES", Header.AFTER_ADMISSION),
         ("Followup Instructions", Header.AFTER_ADMISSION),
     ],
 )

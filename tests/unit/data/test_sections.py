@@ -129,8 +129,7 @@ def test_nothing_written_after_admission_is_rendered() -> None:
     ],
 )
 def test_the_exam_ends_where_a_later_exam_or_results_begin(line: str) -> None:
-    text = f"Physical Exam:\nGen: pale\n{line} LATER\nLATER\n"
-    found = sections.extract(text.replace(f"{line} LATER", line) if line[-1] not in ":,r" else text)
+    found = sections.extract(f"Physical Exam:\nGen: pale\n{line}\nLATER\n")
     assert found[Header.PHYSICAL_EXAM].startswith("Gen: pale")
     assert "LATER" not in found[Header.PHYSICAL_EXAM]
 
@@ -190,7 +189,7 @@ def test_a_later_section_in_a_rendered_note_is_found() -> None:
 LINES = st.lists(
     st.one_of(
         st.sampled_from(["CC: x", "HPI:", "PMH:", "___", "PE: soft", "Physical Exam:", "Allergies:", "General: well", " "]),
-        st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\r\n"), max_size=40),
+        st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=40),
     ),
     max_size=12,
 )

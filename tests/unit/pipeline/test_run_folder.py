@@ -50,7 +50,10 @@ def test_a_stage_is_complete_only_for_the_inputs_it_was_made_from(tmp_path: Path
     record.begin()
     assert record.completed() is None
     record.complete(12.34)
-    assert StageRecord(tmp_path / "stages" / "sft", {"epochs": 1}).completed() == {"digest": record.digest, "seconds": 12.3}
+    assert StageRecord(tmp_path / "stages" / "sft", {"epochs": 1}).completed() == {
+        "digest": record.digest,
+        "seconds": 12.3,
+    }
     assert StageRecord(tmp_path / "stages" / "sft", {"epochs": 2}).completed() is None
 
 

@@ -94,7 +94,7 @@ def test_kill_9_of_the_parent_ends_the_whole_tree(tmp_path: Path) -> None:
 
 
 def test_a_daemon_left_by_a_finished_command_is_ended(tmp_path: Path) -> None:
-    leave = TREE.replace('hold("child")', 'time.sleep(1)').replace("time.sleep(120)", "time.sleep(60)")
+    leave = TREE.replace('hold("child")', "time.sleep(1)").replace("time.sleep(120)", "time.sleep(60)")
     guard = start(tmp_path, sys.executable, "-c", leave, str(tmp_path))
     wait_for(lambda: (tmp_path / "daemon").exists())
     pid, segment = (tmp_path / "daemon").read_text().split()

@@ -1,0 +1,86 @@
+"""`deepicd data synthetic`, `mimic` and `check`."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from deepicd.cli.data import app
+from deepicd.errors import UserError
+
+
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], terminal_width=80)
+    if isinstance(result.exception, UserError):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    run("synthetic", "--out", folder / "tables", "--admissions", 300, "--codes", 12, "--seed", 1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cohort(made: Path) -> Path:
+    run("mimic", "--hosp", made / "tables" / "hosp", "--note", made / "tables" / "note", "--out", made / "cohort")
+    return made / "cohort"
+
+
+def test_synthetic_says_what_it_wrote(tmp_path: Path) -> None:
+    said = run("synthetic", "--out", tmp_path / "t", "--admissions", 5, "--codes", 2)
+    assert said.startswith("5 admissions written")
+    assert (tmp_path / "t" / "traces.jsonl").is_file()
+
+
+def test_mimic_shows_what_was_kept_and_dropped(made: Path, tmp_path: Path) -> None:
+    tables = made / "tables"
+    said = run("mimic", "--hosp", tables / "hosp", "--note", tables / "note", "--out", tmp_path / "c")
+    for words in ("Cohort", "dropped: coded in ICD-9 only", "kept", "Splits", "validation"):
+        assert words in said
+
+
+def test_mimic_takes_the_shares_of_the_splits(made: Path, tmp_path: Path) -> None:
+    tables = made / "tables"
+    with pytest.raises(UserError, match="make it 1"):
+        run("mimic", "--hosp", tables / "hosp", "--note", tables / "note", "--out", tmp_path / "c", "--train", 0.9)
+
+
+def test_check_reports_everything_within_80_columns(cohort: Path) -> None:
+    said = run("check", cohort)
+    for title in ("Cohort", "Splits", "Chapters", "Most frequent codes", "Lengths, percentiles", "Leakage"):
+        assert title in said
+    assert "no problems found" in said
+    assert max(map(len, said.splitlines())) <= 80
+
+
+def test_check_fails_on_patients_in_two_splits(cohort: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad"
+    shutil.copytree(cohort, bad)
+    shutil.copy(bad / "train.parquet", bad / "test.parquet")
+    with pytest.raises(UserError, match="patients are in more than one split") as caught:
+        run("check", bad)
+    assert caught.value.exit_code == 64
+
+
+@pytest.mark.parametrize("command", ["synthetic", "mimic", "check"])
+def test_help_shows_an_example(command: str) -> None:
+    assert f"Example: `deepicd data {command}" in " ".join(run(command, "--help").replace("│", " ").split())
+
+
+def test_the_module_imports_nothing_heavy() -> None:
+    script = (
+        "import sys, deepicd.cli.data\n"
+        "print([name for name in ('duckdb', 'pyarrow', 'torch', 'verl', 'vllm', 'ray', 'transformers') "
+        "if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"

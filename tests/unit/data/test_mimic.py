@@ -1,0 +1,276 @@
+"""From MIMIC-IV's tables to a split cohort."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow.parquet as pq
+import pytest
+
+from deepicd import prompt
+from deepicd.data import rows
+from deepicd.errors import UserError
+
+if TYPE_CHECKING:
+    from tests.unit.data.conftest import Hospital
+
+CANARY = "zebracanary"
+NOTE = "Sex:   F\n \nChief Complaint:\nback pain\n \nBrief Hospital Course:\nLATER\n"
+
+
+def test_a_row_has_verls_columns_and_ours(hospital: Hospital) -> None:
+    hospital.admit(7, 8, insurance="Medicare", language="English", race="ASIAN", codes=[(1, "I2510", 10)])
+    hospital.write().extract()
+    row = hospital.row(8)
+    split, index = row["extra_info"]["split"], row["extra_info"]["index"]
+    assert row == {
+        "data_source": "mimic-iv",
+        "prompt": prompt.messages("Chief Complaint: back pain"),
+        "ability": "icd-10-cm",
+        "reward_model": {"style": "rule", "ground_truth": "I2510"},
+        "extra_info": {"index": index, "hadm_id": 8, "split": split},
+        "subject_id": 7,
+        "hadm_id": 8,
+        "code": "I2510",
+        "sex": "F",
+        "age": 50,
+        "race": "ASIAN",
+        "insurance": "Medicare",
+        "language": "English",
+    }
+
+
+def test_indices_count_the_rows_of_each_split(hospital: Hospital) -> None:
+    hospital.write().extract()
+    for name in ("train", "validation", "test"):
+        table = pq.read_table(hospital.folder / "out" / f"{name}.parquet").to_pylist()
+        assert [row["extra_info"]["index"] for row in table] == list(range(len(table)))
+        assert {row["extra_info"]["split"] for row in table} == {name}
+
+
+def test_the_principal_diagnosis_is_the_lowest_seq_num_of_icd10_in_any_order(hospital: Hospital) -> None:
+    hospital.admit(7, 8, codes=[(12, "K8520", 10), (3, "I2510", 10), (1, "4280", 9), (20, "E119", 10)])
+    hospital.write().extract()
+    assert hospital.row(8)["code"] == "I2510"
+
+
+def test_codes_are_trimmed_and_never_turned_into_numbers(hospital: Hospital) -> None:
+    hospital.admit(7, 8, codes=[(1, "E119   ", 10)])
+    hospital.admit(17, 18, codes=[(1, "1E10   ", 10)])
+    cohort = hospital.write().extract()
+    assert hospital.row(8)["code"] == "E119"
+    assert cohort.unknown_codes == {"1E10": 1}
+
+
+def test_age_is_that_at_admission(hospital: Hospital) -> None:
+    hospital.admit(7, 8, admittime="2153-12-31 23:59:59")
+    hospital.write().extract()
+    assert hospital.row(8)["age"] == 53
+
+
+def test_race_is_that_of_the_admission_and_missing_facts_are_unknown(hospital: Hospital) -> None:
+    hospital.admit(7, 8, race="WHITE")
+    hospital.admit(7, 9, race="OTHER", insurance="", language="")
+    hospital.write().extract()
+    assert (hospital.row(8)["race"], hospital.row(9)["race"]) == ("WHITE", "OTHER")
+    assert (hospital.row(9)["insurance"], hospital.row(9)["language"]) == ("UNKNOWN", "UNKNOWN")
+
+
+def test_every_dropped_admission_has_one_reason(hospital: Hospital) -> None:
+    hospital.admit(101, 201, codes=[])
+    hospital.admit(102, 202, codes=[(1, "4280", 9)])
+    hospital.admit(103, 203, patient=False)
+    hospital.admit(104, 204, codes=[(1, "ZZ999", 10)])
+    hospital.admit(105, 205, codes=[(1, "M545", 10)])
+    hospital.admit(106, 206, notes=[])
+    hospital.admit(107, 207, notes=[NOTE.replace("Sex:   F", "Sex:   M")])
+    hospital.admit(108, 208, notes=["Sex:   F\nPhysical Exam: pale\nBrief Hospital Course:\nChief Complaint: LATER\n"])
+    cohort = hospital.write().extract()
+    assert set(cohort.dropped.values()) == {1}
+    assert len(cohort.dropped) == 8
+    assert (cohort.admissions, cohort.kept) == (38, 30)
+    assert cohort.unknown_codes == {"M545": 1, "ZZ999": 1}
+
+
+def test_of_several_summaries_the_one_with_the_lowest_note_seq_counts(hospital: Hospital) -> None:
+    hospital.admit(7, 8, notes=[])
+    hospital.note(7, 8, "CC: second\n", note_seq=15)
+    hospital.note(7, 8, "CC: first\n", note_seq=2)
+    cohort = hospital.write().extract()
+    assert hospital.row(8)["prompt"][-1]["content"] == "Chief Complaint: first"
+    assert cohort.notes_set_aside["later_of_same_stay"] == 1
+
+
+def test_notes_that_are_no_summaries_or_of_unknown_admissions_are_set_aside(hospital: Hospital) -> None:
+    hospital.admit(7, 8)
+    hospital.note(7, 8, "CC: addendum\n", note_seq=0, note_type="AD")
+    hospital.note(7, 9999, "CC: elsewhere\n")
+    cohort = hospital.write().extract()
+    assert hospital.row(8)["prompt"][-1]["content"] == "Chief Complaint: back pain"
+    assert cohort.notes_set_aside["not_a_discharge_summary"] == 1
+    assert cohort.notes_set_aside["admission_not_in_admissions"] == 1
+
+
+def test_a_code_without_title_is_kept_and_counted(hospital: Hospital) -> None:
+    hospital.admit(7, 8, codes=[(1, "I2510", 10)])
+    cohort = hospital.write().extract()
+    assert cohort.codes_without_title == 1
+    assert hospital.row(8)["code"] == "I2510"
+
+
+def test_packed_and_plain_tables_give_the_same_bytes(hospital: Hospital, tmp_path: Path) -> None:
+    hospital.write().extract(tmp_path / "plain")
+    hospital.folder = tmp_path / "packed"
+    hospital.write(packed=True).extract(tmp_path / "again")
+    names = ["cohort.json", "test.parquet", "train.parquet", "validation.parquet"]
+    assert sorted(path.name for path in (tmp_path / "plain").iterdir()) == names
+    for name in names:
+        assert (tmp_path / "plain" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_cohort_json_holds_the_counts_and_versions(hospital: Hospital) -> None:
+    cohort = hospital.write().extract()
+    written = json.loads((hospital.folder / "out" / "cohort.json").read_text())
+    assert written["kept"] == 30
+    assert sum(split["admissions"] for split in written["splits"].values()) == 30
+    assert set(written["versions"]) == {"deepicd", "duckdb", "pyarrow"}
+    assert written["dropped"] == cohort.dropped
+
+
+@pytest.mark.parametrize("table", ["admissions", "patients", "diagnoses_icd", "d_icd_diagnoses", "discharge"])
+def test_a_missing_table_is_named(hospital: Hospital, table: str) -> None:
+    hospital.write().path(table).unlink()
+    with pytest.raises(UserError, match=f"table {table} is missing"):
+        hospital.extract()
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [("admissions", "race"), ("patients", "anchor_age"), ("diagnoses_icd", "seq_num"), ("discharge", "text")],
+)
+def test_a_missing_column_is_named_with_its_file(hospital: Hospital, table: str, column: str) -> None:
+    hospital.columns[table].remove(column)
+    with pytest.raises(UserError, match=rf"{table}\.csv: column {column} is missing"):
+        hospital.write().extract()
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        ("admissions", "hadm_id", "20x"),
+        ("admissions", "admittime", "2150-01"),
+        ("patients", "anchor_age", ""),
+        ("patients", "dod", "2150-01-"),
+        ("diagnoses_icd", "icd_version", "1"),
+    ],
+)
+def test_a_value_that_is_no_number_or_date_is_named_by_column(
+    hospital: Hospital, table: str, column: str, value: str
+) -> None:
+    hospital.rows[table][-1][column] = value
+    with pytest.raises(UserError, match=rf"{table}\.csv: column {column} holds no .* in 1 rows"):
+        hospital.write().extract()
+
+
+def test_a_summary_without_a_numeric_id_is_refused_by_row(hospital: Hospital) -> None:
+    hospital.rows["discharge"][-1]["hadm_id"] = ""
+    with pytest.raises(UserError, match=r"discharge\.csv: row 31: subject_id, hadm_id or note_seq is no whole number"):
+        hospital.write().extract()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("table", ["admissions", "diagnoses_icd", "discharge"])
+def test_a_table_cut_off_in_a_row_is_refused(hospital: Hospital, table: str, packed: bool) -> None:
+    for row in hospital.rows["discharge"]:
+        row["text"] = f"CC: {CANARY}\n"
+    path = hospital.write(packed=packed).path(table)
+    path.write_bytes(path.read_bytes()[:-12])
+    with pytest.raises(UserError, match=rf"{table}\.csv.*cut off") as caught:
+        hospital.extract()
+    assert CANARY not in str(caught.value)
+
+
+def test_swapped_notes_of_two_patients_are_refused(hospital: Hospital) -> None:
+    first, second = hospital.rows["discharge"][:2]
+    first["hadm_id"], second["hadm_id"] = second["hadm_id"], first["hadm_id"]
+    message = r"discharge\.csv: 2 notes carry another patient's subject_id .* first hadm_id 2001"
+    with pytest.raises(UserError, match=message):
+        hospital.write().extract()
+
+
+def test_diagnoses_of_another_patient_are_refused(hospital: Hospital) -> None:
+    hospital.rows["diagnoses_icd"][3]["subject_id"] = 1
+    with pytest.raises(UserError, match=r"diagnoses_icd\.csv: 1 rows .* first hadm_id 2003"):
+        hospital.write().extract()
+
+
+def test_an_admission_listed_twice_is_refused(hospital: Hospital) -> None:
+    hospital.rows["admissions"].append(hospital.rows["admissions"][0])
+    with pytest.raises(UserError, match=r"admissions\.csv: 1 values of hadm_id occur twice, first 2000"):
+        hospital.write().extract()
+
+
+def test_an_empty_cohort_is_refused_with_the_reasons(hospital: Hospital) -> None:
+    for row in hospital.rows["diagnoses_icd"]:
+        row["icd_version"] = 9
+    with pytest.raises(UserError, match=r"the cohort is empty \(30 coded in ICD-9 only\)"):
+        hospital.write().extract()
+
+
+def test_tables_without_rows_are_an_empty_cohort(hospital: Hospital) -> None:
+    for table in hospital.rows.values():
+        table.clear()
+    with pytest.raises(UserError, match=r"the cohort is empty \(no admissions\)"):
+        hospital.write().extract()
+
+
+def test_a_split_without_patients_is_refused(hospital: Hospital) -> None:
+    for table in ("admissions", "discharge", "diagnoses_icd"):
+        del hospital.rows[table][1:]
+    with pytest.raises(UserError, match=r"data\.split\.\w+: no patient falls into it"):
+        hospital.write().extract()
+
+
+def test_a_failed_extraction_leaves_the_earlier_one_whole(hospital: Hospital) -> None:
+    hospital.write().extract()
+    out = hospital.folder / "out"
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    hospital.rows["discharge"][5]["subject_id"] = 1
+    with pytest.raises(UserError):
+        hospital.write().extract()
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_full_disk_is_named_by_folder(hospital: Hospital, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(rows, "write", full)
+    with pytest.raises(UserError, match=r"out: the disk is full: free space"):
+        hospital.write().extract()
+    assert list((hospital.folder / "out").iterdir()) == []
+
+
+def test_no_note_text_is_written_but_to_the_parquet_files(
+    hospital: Hospital, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for row in hospital.rows["discharge"]:
+        row["text"] = f"CC: {CANARY}\nBrief Hospital Course:\n{CANARY}\n"
+    hospital.write().extract()
+    assert CANARY not in (hospital.folder / "out" / "cohort.json").read_text()
+    assert CANARY not in "".join(capfd.readouterr())
+    assert {path.name for path in (hospital.folder / "out").iterdir()} == {
+        "cohort.json", "train.parquet", "validation.parquet", "test.parquet",
+    }  # fmt: skip
+
+
+def test_a_table_packed_whole_is_read(hospital: Hospital) -> None:
+    path = hospital.write().path("discharge")
+    packed = path.with_suffix(".csv.gz")
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+    assert hospital.extract().kept == 30

@@ -1,0 +1,116 @@
+"""SFT examples from a cohort and traces."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from deepicd import prompt
+from deepicd.data import sft
+from deepicd.errors import UserError
+
+if TYPE_CHECKING:
+    from tests.unit.data.conftest import Hospital
+
+CANARY = "zebracanary"
+
+
+@pytest.fixture
+def train(hospital: Hospital) -> Path:
+    hospital.write().extract()
+    return hospital.folder / "out" / "train.parquet"
+
+
+def admissions(train: Path) -> list[int]:
+    found: list[int] = pq.read_table(train).column("hadm_id").to_pylist()
+    return found
+
+
+def traces(folder: Path, by_admission: dict[int, str]) -> Path:
+    path = folder / "traces.jsonl"
+    lines = [json.dumps({"hadm_id": admission, "trace": trace}) for admission, trace in by_admission.items()]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_an_example_is_the_prompt_and_the_answer(train: Path, tmp_path: Path) -> None:
+    first = admissions(train)[0]
+    counts = sft.write(train, traces(tmp_path, {first: "pain."}), tmp_path / "sft.parquet")
+    (row,) = pq.read_table(tmp_path / "sft.parquet").to_pylist()
+    assert row == {
+        "messages": [
+            *prompt.messages("Chief Complaint: back pain"),
+            {"role": "assistant", "content": "<think>pain.</think>\n<diagnosis>M5116</diagnosis>"},
+        ],
+        "hadm_id": first,
+    }
+    assert counts == sft.Examples(written=1, without_trace=len(admissions(train)) - 1, refused=0)
+
+
+def test_examples_keep_the_order_of_the_cohort(train: Path, tmp_path: Path) -> None:
+    order = admissions(train)
+    sft.write(train, traces(tmp_path, dict.fromkeys(reversed(order), "x")), tmp_path / "sft.parquet")
+    assert admissions(tmp_path / "sft.parquet") == order
+
+
+@pytest.mark.parametrize("trace", ["", "  ", "so </think> then", "it is <diagnosis>A00</diagnosis>", "<THINK>"])
+def test_a_trace_that_would_break_the_answer_is_refused_and_counted(train: Path, tmp_path: Path, trace: str) -> None:
+    first, second = admissions(train)[:2]
+    counts = sft.write(train, traces(tmp_path, {first: trace, second: "good"}), tmp_path / "sft.parquet")
+    assert (counts.written, counts.refused) == (1, 1)
+
+
+def test_traces_of_other_admissions_only_are_an_error(train: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no admission of .* has a usable trace"):
+        sft.write(train, traces(tmp_path, {1: "x"}), tmp_path / "sft.parquet")
+    assert not (tmp_path / "sft.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"hadm_id": 1', f'["{CANARY}"]', '{"hadm_id": "1", "trace": "x"}', '{"hadm_id": 1}', '{"hadm_id": true, "trace": ""}'],
+)
+def test_a_bad_line_is_named_by_number_without_its_text(train: Path, tmp_path: Path, line: str) -> None:
+    path = tmp_path / "traces.jsonl"
+    path.write_text(f'{{"hadm_id": 5, "trace": "x"}}\n\n{line}\n')
+    with pytest.raises(UserError, match=r"traces\.jsonl: line 3 is not") as caught:
+        sft.write(train, path, tmp_path / "sft.parquet")
+    assert CANARY not in str(caught.value)
+
+
+def test_an_admission_with_two_traces_is_refused(train: Path, tmp_path: Path) -> None:
+    path = tmp_path / "traces.jsonl"
+    path.write_text('{"hadm_id": 5, "trace": "x"}\n' * 2)
+    with pytest.raises(UserError, match="line 2: hadm_id 5 has a trace already"):
+        sft.write(train, path, tmp_path / "sft.parquet")
+
+
+def test_missing_files_are_named(train: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none\.jsonl: no such file"):
+        sft.write(train, tmp_path / "none.jsonl", tmp_path / "sft.parquet")
+    with pytest.raises(UserError, match=r"none\.parquet: no such file"):
+        sft.write(tmp_path / "none.parquet", traces(tmp_path, {1: "x"}), tmp_path / "sft.parquet")
+
+
+def test_traces_that_are_not_text_are_refused(train: Path, tmp_path: Path) -> None:
+    path = tmp_path / "traces.jsonl"
+    path.write_bytes(b"\xff\xfe\n")
+    with pytest.raises(UserError, match="not UTF-8"):
+        sft.write(train, path, tmp_path / "sft.parquet")
+
+
+def test_a_cohort_file_without_prompts_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"hadm_id": [1], "code": ["A00"]}), tmp_path / "train.parquet")
+    with pytest.raises(UserError, match="column prompt is missing"):
+        sft.write(tmp_path / "train.parquet", traces(tmp_path, {1: "x"}), tmp_path / "sft.parquet")
+
+
+def test_a_damaged_cohort_file_is_refused(train: Path, tmp_path: Path) -> None:
+    train.write_bytes(train.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"train\.parquet"):
+        sft.write(train, traces(tmp_path, {1: "x"}), tmp_path / "sft.parquet")
