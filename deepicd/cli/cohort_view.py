@@ -63,6 +63,8 @@ def _fates(cohort: Cohort) -> Table:
     for name, count in cohort.notes_set_aside.items():
         if count:
             table.add_row(f"  set aside: {name.replace('_', ' ')}", f"{count:,}")
+    if cohort.other_sex:
+        table.add_row("notes kept that name another sex than patients", f"{cohort.other_sex:,}")
     if cohort.unknown_codes:
         named = ", ".join(list(cohort.unknown_codes)[:5])
         table.add_row(f"codes absent from the table or not billable, such as {named}", f"{len(cohort.unknown_codes):,}")
@@ -96,7 +98,7 @@ def _top_codes(report: Report) -> Table:
 
 
 def _lengths(report: Report) -> Table:
-    from deepicd.data.check import PERCENTILES, percentiles  # noqa: PLC0415
+    from deepicd.data.check import PERCENTILES, percentiles
 
     table = Table("length of the note", title="Lengths, percentiles", title_justify="left")
     for share in PERCENTILES:

@@ -23,15 +23,15 @@ def synthetic(
 
     Example: `deepicd data synthetic --out tables --admissions 2000 --codes 60 --seed 0`
     """
-    from deepicd.data.synthetic import write_tables  # noqa: PLC0415
-    from deepicd.spec.data import SyntheticSource  # noqa: PLC0415
+    from deepicd.data.synthetic import write_tables
+    from deepicd.spec.data import SyntheticSource
 
     write_tables(SyntheticSource(admissions=admissions, codes=codes, seed=seed), out)
     typer.echo(f"{admissions} admissions written: {out}/hosp, {out}/note, {out}/traces.jsonl")
 
 
 @app.command()
-def mimic(  # noqa: PLR0917 - one parameter an option
+def mimic(
     hosp: Annotated[Path, typer.Option(help="Folder with admissions, patients, diagnoses_icd, d_icd_diagnoses.")],
     note: Annotated[Path, typer.Option(help="Folder with discharge.")],
     out: Annotated[Path, typer.Option(help=_OUT)],
@@ -44,9 +44,9 @@ def mimic(  # noqa: PLR0917 - one parameter an option
 
     Example: `deepicd data mimic --hosp mimiciv/3.1/hosp --note mimic-iv-note/2.2/note --out cohort`
     """
-    from deepicd.cli.cohort_view import print_cohort  # noqa: PLC0415
-    from deepicd.data.mimic import extract  # noqa: PLC0415
-    from deepicd.data.splits import split_spec  # noqa: PLC0415
+    from deepicd.cli.cohort_view import print_cohort
+    from deepicd.data.mimic import extract
+    from deepicd.data.splits import split_spec
 
     counts = extract(hosp, note, out, split_spec(train, validation, test, seed))
     print_cohort(counts)
@@ -60,9 +60,9 @@ def check(
 
     Example: `deepicd data check cohort`
     """
-    from deepicd.cli.cohort_view import print_report  # noqa: PLC0415
-    from deepicd.data.check import check as examine  # noqa: PLC0415
-    from deepicd.errors import UserError  # noqa: PLC0415
+    from deepicd.cli.cohort_view import print_report
+    from deepicd.data.check import check as examine
+    from deepicd.errors import UserError
 
     report = examine(folder)
     print_report(report)

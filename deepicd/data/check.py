@@ -104,7 +104,7 @@ def names_title(note: str, code: str) -> bool:
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    import pyarrow.parquet as pq  # noqa: PLC0415
+    import pyarrow.parquet as pq
 
     if not path.is_file():
         raise UserError(f"{path}: missing: run `deepicd data mimic` again")

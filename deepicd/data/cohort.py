@@ -20,7 +20,6 @@ REASONS: Mapping[str, str] = {
     "unknown_code": "principal code not in the ICD-10-CM table",
     "not_billable_code": "principal code no longer billable in the ICD-10-CM table",
     "no_note": "no discharge summary",
-    "other_sex": "summary names another sex than patients",
     "empty_note": "complaint, present illness and history all empty",
 }
 """Why an admission is dropped, in the order in which the reasons are tried."""
@@ -38,7 +37,12 @@ class SplitCounts:
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """Counts of one extraction. `admissions` = `kept` + the sum of `dropped`; neither names nor note text."""
+    """Counts of one extraction. `admissions` = `kept` + the sum of `dropped`.
+
+    `other_sex`: kept notes whose head names another sex than patients does; many of them mean mixed-up notes, a few
+    are people whose record changed, so they are not dropped. `unknown_codes`: the most frequent codes among those
+    dropped because the ICD-10-CM table does not have them, or no longer as billable.
+    """
 
     admissions: int
     patients: int
@@ -46,6 +50,7 @@ class Cohort:
     kept: int
     dropped: Mapping[str, int]
     notes_set_aside: Mapping[str, int]
+    other_sex: int
     unknown_codes: Mapping[str, int]
     codes_without_title: int
     codes: int

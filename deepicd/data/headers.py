@@ -60,7 +60,10 @@ _PATTERNS: tuple[tuple[Header, str], ...] = (
     (Header.AFTER_ADMISSION, r"medication changes|changes to (?:your |home )?medications|new medications"),
     (Header.AFTER_ADMISSION, r"medications? (?:changed|stopped|started)|(?:time|cause) of death"),
     # Exams between admission and discharge.
-    (Header.AFTER_ADMISSION, r"(?:physical )?(?:exam(?:ination)?|pe|vitals?|labs?)(?: [a-z]+){0,2} (?:transfer|call-?out)(?: .*)?"),
+    (
+        Header.AFTER_ADMISSION,
+        r"(?:physical )?(?:exam(?:ination)?|pe|vitals?|labs?)(?: [a-z]+){0,2} (?:transfer|call-?out)(?: .*)?",
+    ),
     (Header.AFTER_ADMISSION, rf"(?:{_LATER})(?: .*)? (?:exam(?:ination)?|pe|physical)"),
     (Header.MEDICATIONS, rf"{_DRUGS} (?:on|upon|at|prior to|before) (?:admission|admit)"),
     (Header.MEDICATIONS, rf"(?:admission|admitting|pre-? ?admission) {_DRUGS}"),

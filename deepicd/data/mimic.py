@@ -6,6 +6,7 @@ on integer ids inside DuckDB, which spills to disk. Memory does not grow with th
 
 from __future__ import annotations
 
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from deepicd.data import cohort, notes, rows, splits
 from deepicd.data import hosp as hosp_tables
 from deepicd.data.cohort import Cohort, SplitCounts
 from deepicd.data.output import together
-from deepicd.data.tables import connect
+from deepicd.data.tables import connect, database
 from deepicd.spec.data import SplitSpec
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def extract(hosp: Path, note: Path, out: Path, split: SplitSpec) -> Cohort:
         scratch.mkdir()
         extracted = scratch / "notes.parquet"
         connection = connect(scratch)
-        try:
+        with closing(connection), database():
             hosp_tables.load(connection, tables)
             _judge_codes(connection)
             summaries = notes.extract_sections(connection, discharge, extracted)
@@ -55,8 +56,6 @@ def extract(hosp: Path, note: Path, out: Path, split: SplitSpec) -> Cohort:
                 result.dropped, result.kept, {name: counts.admissions for name, counts in result.splits.items()}
             )
             rows.write(connection, extracted, work)
-        finally:
-            connection.close()
         result.write(work / cohort.FILE)
     return result
 
@@ -97,9 +96,9 @@ def _decide(connection: duckdb.DuckDBPyConnection, extracted: Path) -> None:
             FROM read_parquet($notes) GROUP BY hadm_id
         )
         SELECT c.hadm_id, c.subject_id, c.code, f.summary.place AS place,
+               f.summary.sex <> c.sex AS other_sex,
                CASE WHEN c.reason IS NOT NULL THEN c.reason
                     WHEN f.hadm_id IS NULL THEN 'no_note'
-                    WHEN f.summary.sex <> c.sex THEN 'other_sex'
                     WHEN f.summary.empty THEN 'empty_note' END AS reason
         FROM candidates c LEFT JOIN first f USING (hadm_id)
         """,
@@ -142,6 +141,7 @@ def _count(connection: duckdb.DuckDBPyConnection, summaries: notes.Summaries, sp
         kept=number("SELECT count(*) FROM cohort"),
         dropped={name: int(reasons.get(name, 0)) for name in cohort.REASONS},
         notes_set_aside={**summaries.set_aside, "later_of_same_stay": later},
+        other_sex=number("SELECT count(*) FROM fates WHERE reason IS NULL AND other_sex"),
         unknown_codes=dict(unknown),
         codes_without_title=number(
             "SELECT count(DISTINCT code) FROM cohort "

@@ -44,8 +44,8 @@ def extract_sections(connection: duckdb.DuckDBPyConnection, discharge: Table, ta
     Raises:
         UserError: the table is cut off or damaged, or a summary's patient is another than admissions says.
     """
-    import pyarrow as pa  # noqa: PLC0415
-    import pyarrow.parquet as pq  # noqa: PLC0415
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     schema = pa.schema(
         {"place": pa.int64(), "hadm_id": pa.int64(), "note_seq": pa.int64(), "sex": pa.string(), "note": pa.string()}

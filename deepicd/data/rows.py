@@ -20,7 +20,7 @@ _ROW_GROUP = 1024
 
 def schema() -> pa.Schema:
     """Columns of train, validation and test: verl's, then ours."""
-    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow as pa
 
     message = pa.struct({"role": pa.string(), "content": pa.string()})
     return pa.schema(
@@ -48,8 +48,8 @@ def write(connection: duckdb.DuckDBPyConnection, extracted: Path, folder: Path) 
     Reads tables `cohort`, `splits`, `admissions`, `patients`. Age is in years at admission:
     anchor_age + year(admittime) - anchor_year.
     """
-    import pyarrow as pa  # noqa: PLC0415
-    import pyarrow.parquet as pq  # noqa: PLC0415
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     connection.execute(
         """

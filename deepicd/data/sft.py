@@ -41,8 +41,8 @@ def write(train: Path, traces: Path, out: Path) -> Examples:
     Raises:
         UserError: a file is missing or damaged, a line is not of that form, no admission has a trace, the disk is full.
     """
-    import pyarrow as pa  # noqa: PLC0415
-    import pyarrow.parquet as pq  # noqa: PLC0415
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     by_admission = _read(traces)
     message = pa.struct({"role": pa.string(), "content": pa.string()})
@@ -109,7 +109,7 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _batches(train: Path) -> Iterator[pa.RecordBatch]:
-    import pyarrow.parquet as pq  # noqa: PLC0415
+    import pyarrow.parquet as pq
 
     if not train.is_file():
         raise UserError(f"{train}: no such file: run `deepicd data mimic` first")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from deepicd.errors import CrashError, DeepICDError, UserError
+from deepicd.errors import CrashError, UserError
 
 if TYPE_CHECKING:
     import duckdb
@@ -47,7 +47,7 @@ def connect(work: Path) -> duckdb.DuckDBPyConnection:
 
     One thread: rows keep the file's order, and the CSV reader holds one buffer.
     """
-    import duckdb  # noqa: PLC0415 - keeps `deepicd --help` fast
+    import duckdb
 
     connection = duckdb.connect(str(work / "tables.duckdb"))
     connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
@@ -88,31 +88,49 @@ def reading(path: Path) -> Iterator[None]:
     """Turn whatever DuckDB or pyarrow raise while reading `path` into one line without a word of the file.
 
     Raises:
-        UserError: the file is cut off, damaged or unreadable, or the disk is full.
+        UserError: the file is cut off, damaged or unreadable.
         CrashError: DuckDB ran out of memory.
+        OSError: the disk is full (ENOSPC); the writer knows which folder to name.
     """
-    import duckdb  # noqa: PLC0415
-    import pyarrow as pa  # noqa: PLC0415
+    import duckdb
+    import pyarrow as pa
 
     try:
-        yield
+        with database():
+            yield
     except (duckdb.Error, pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise
         raise _failure(path, str(error)) from None  # a traceback must not show the quoted line either
 
 
-def _failure(path: Path, message: str) -> DeepICDError:
-    if "No space left" in message or "max_temp_directory_size" in message:
-        return UserError(f"{path}: the disk filled up while the table was read: free space in the output folder")
-    if "Out of Memory" in message:
-        return CrashError(f"{path}: reading the table took more than {MEMORY_LIMIT} of memory")
+@contextmanager
+def database() -> Iterator[None]:
+    """Give DuckDB's two failures that are nobody's query the type they deserve.
+
+    Raises:
+        OSError: the disk is full (ENOSPC).
+        CrashError: DuckDB ran out of memory.
+    """
+    import duckdb
+
+    try:
+        yield
+    except (duckdb.Error, OSError) as error:
+        if "No space left" in str(error) or "max_temp_directory_size" in str(error):
+            raise OSError(errno.ENOSPC, "No space left on device") from None
+        if "Out of Memory" in str(error):
+            raise CrashError(f"DuckDB needed more than {MEMORY_LIMIT} of memory: a smaller table works") from None
+        raise
+
+
+def _failure(path: Path, message: str) -> UserError:
     if "GZIP" in message:
         return UserError(f"{path}: the compressed file is cut off or damaged: download it again")
     row = re.search(r"CSV Error on Line: (\d+)", message)
     if row is not None:
         return UserError(f"{path}: row {row[1]} is cut off or its quotes are broken: download the table again")
-    return UserError(f"{path}: the file cannot be read as a CSV table in UTF-8: download it again")
+    return UserError(f"{path}: the file cannot be read as a table: download it again")
 
 
 def _header(path: Path) -> tuple[str, ...]:

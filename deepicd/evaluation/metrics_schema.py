@@ -27,7 +27,8 @@ DEFINITIONS = {
     "that is not billable) are the rest",
     "faults": "share of completions with each fault; one completion may have several",
     "reward": "mean over the scored admissions",
-    "interval": "95 % percentile interval of a bootstrap that draws patients",
+    "interval": "95 % percentile interval of a bootstrap that draws patients; of a macro F1 over many rare classes it is "
+    "somewhat too narrow",
 }
 
 

@@ -14,17 +14,16 @@ from deepicd.data.cohort import Cohort
 from deepicd.data.mimic import extract
 from deepicd.spec.data import SplitSpec
 
-ADMISSIONS = (
-    "subject_id hadm_id admittime dischtime deathtime admission_type admit_provider_id admission_location "
-    "discharge_location insurance language marital_status race edregtime edouttime hospital_expire_flag"
-).split()
-COLUMNS = {
-    "patients": "subject_id gender anchor_age anchor_year anchor_year_group dod".split(),
-    "admissions": ADMISSIONS,
-    "diagnoses_icd": "subject_id hadm_id seq_num icd_code icd_version".split(),
-    "d_icd_diagnoses": "icd_code icd_version long_title".split(),
-    "discharge": "note_id subject_id hadm_id note_type note_seq charttime storetime text".split(),
+_COLUMNS = {
+    "patients": "subject_id gender anchor_age anchor_year anchor_year_group dod",
+    "admissions": "subject_id hadm_id admittime dischtime deathtime admission_type admit_provider_id "
+    "admission_location discharge_location insurance language marital_status race edregtime edouttime "
+    "hospital_expire_flag",
+    "diagnoses_icd": "subject_id hadm_id seq_num icd_code icd_version",
+    "d_icd_diagnoses": "icd_code icd_version long_title",
+    "discharge": "note_id subject_id hadm_id note_type note_seq charttime storetime text",
 }
+COLUMNS = {table: columns.split() for table, columns in _COLUMNS.items()}
 NOTE = "Sex:   F\n \nChief Complaint:\nback pain\n \nBrief Hospital Course:\nLATER\n"
 
 

@@ -17,6 +17,7 @@ COHORT = Cohort(
     kept=2,
     dropped={"no_note": 1},
     notes_set_aside={},
+    other_sex=0,
     unknown_codes={},
     codes_without_title=0,
     codes=1,

@@ -87,12 +87,11 @@ def test_every_dropped_admission_has_one_reason(hospital: Hospital) -> None:
     hospital.admit(104, 204, codes=[(1, "ZZ999", 10)])
     hospital.admit(105, 205, codes=[(1, "M545", 10)])
     hospital.admit(106, 206, notes=[])
-    hospital.admit(107, 207, notes=[NOTE.replace("Sex:   F", "Sex:   M")])
     hospital.admit(108, 208, notes=["Sex:   F\nPhysical Exam: pale\nBrief Hospital Course:\nChief Complaint: LATER\n"])
     cohort = hospital.write().extract()
     assert set(cohort.dropped.values()) == {1}
-    assert len(cohort.dropped) == 8
-    assert (cohort.admissions, cohort.kept) == (38, 30)
+    assert len(cohort.dropped) == 7
+    assert (cohort.admissions, cohort.kept) == (37, 30)
     assert cohort.unknown_codes == {"M545": 1, "ZZ999": 1}
 
 
@@ -113,6 +112,13 @@ def test_notes_that_are_no_summaries_or_of_unknown_admissions_are_set_aside(hosp
     assert hospital.row(8)["prompt"][-1]["content"] == "Chief Complaint: back pain"
     assert cohort.notes_set_aside["not_a_discharge_summary"] == 1
     assert cohort.notes_set_aside["admission_not_in_admissions"] == 1
+
+
+def test_a_note_that_names_another_sex_is_kept_and_counted(hospital: Hospital) -> None:
+    hospital.admit(7, 8, notes=[NOTE.replace("Sex:   F", "Sex:   M")])
+    cohort = hospital.write().extract()
+    assert cohort.other_sex == 1
+    assert hospital.row(8)["sex"] == "F"
 
 
 def test_a_code_without_title_is_kept_and_counted(hospital: Hospital) -> None:

@@ -83,7 +83,8 @@ def test_a_second_writer_of_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "said"), [(errno.ENOSPC, "disk is full"), (errno.EDQUOT, "disk is full"), (errno.EROFS, "not be written")]
+    ("number", "said"),
+    [(errno.ENOSPC, "disk is full"), (errno.EDQUOT, "disk is full"), (errno.EROFS, "not be written")],
 )
 def test_a_disk_that_cannot_take_more_is_named(tmp_path: Path, number: int, said: str) -> None:
     with pytest.raises(UserError, match=f"{tmp_path}: .*{said}"), disk_errors(tmp_path):

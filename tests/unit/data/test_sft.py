@@ -66,14 +66,20 @@ def test_a_trace_that_would_break_the_answer_is_refused_and_counted(train: Path,
 
 
 def test_traces_of_other_admissions_only_are_an_error(train: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no admission of .* has a usable trace"):
+    with pytest.raises(UserError, match=r"no admission of .* has a usable trace"):
         sft.write(train, traces(tmp_path, {1: "x"}), tmp_path / "sft.parquet")
     assert not (tmp_path / "sft.parquet").exists()
 
 
 @pytest.mark.parametrize(
     "line",
-    ['{"hadm_id": 1', f'["{CANARY}"]', '{"hadm_id": "1", "trace": "x"}', '{"hadm_id": 1}', '{"hadm_id": true, "trace": ""}'],
+    [
+        '{"hadm_id": 1',
+        f'["{CANARY}"]',
+        '{"hadm_id": "1", "trace": "x"}',
+        '{"hadm_id": 1}',
+        '{"hadm_id": true, "trace": ""}',
+    ],
 )
 def test_a_bad_line_is_named_by_number_without_its_text(train: Path, tmp_path: Path, line: str) -> None:
     path = tmp_path / "traces.jsonl"

@@ -1,0 +1,115 @@
+"""Start-up, pace and overhead of GRPO: `deepicd grpo` and bare verl with the same overrides, in turn.
+
+    python benchmarks/training.py RUN_FOLDER [--rounds 2] [--steps 10]
+
+RUN_FOLDER is a finished run (the quickstart's): its cohort and SFT model are what both train. Bare verl is
+`python -m verl.trainer.main_ppo` with its own synchronous trainer, without guard, supervision or our trainer; the reward
+manager is the same, since verl has no reward for codes. Printed: seconds from command to the end of the first step, median
+seconds from step to step (wall clock, from step 2 on), and their ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+from deepicd.spec import dump, load
+from deepicd.spec.run import DeepICDRun
+from deepicd.training.launch import training_environment
+from deepicd.training.metrics import MetricsFile, StepMetrics
+from deepicd.training.overrides import TrainingData, grpo_overrides
+from deepicd.training.stage import train_grpo
+from deepicd.training.stage_files import StageFiles
+
+
+class NeverStop:
+    """No signal is listened to."""
+
+    requested = False
+    insisted = False
+
+
+def with_steps(run: DeepICDRun, steps: int) -> DeepICDRun:
+    """The run with a GRPO stage of so many steps, one checkpoint at the end and no validation."""
+    grpo = run.spec.stages.grpo
+    if grpo is None:
+        raise SystemExit("the run has no GRPO stage")
+    changed = grpo.model_copy(update={"max_steps": steps, "save_every_steps": steps})
+    stages = run.spec.stages.model_copy(update={"grpo": changed})
+    return run.model_copy(update={"spec": run.spec.model_copy(update={"stages": stages})})
+
+
+def ours(run: DeepICDRun, data: TrainingData, folder: Path) -> list[float]:
+    """Seconds from the command to the end of each step."""
+    spec_file = folder / "run.yaml"
+    spec_file.write_text(dump(run))
+    ends: list[float] = []
+    began = time.monotonic()
+
+    def note(row: StepMetrics, total: int | None) -> None:
+        if row.step > 0:
+            ends.append(time.monotonic() - began)
+
+    assert run.spec.stages.grpo is not None
+    train_grpo(run, spec_file, run.spec.stages.grpo, data, folder, NeverStop, note)
+    return ends
+
+
+def bare(run: DeepICDRun, data: TrainingData, folder: Path) -> list[float]:
+    """The same for verl alone."""
+    spec_file = folder / "run.yaml"
+    spec_file.write_text(dump(run))
+    files = StageFiles(folder)
+    metrics = folder / "metrics.jsonl"
+    assert run.spec.stages.grpo is not None
+    overrides = [*grpo_overrides(run, run.spec.stages.grpo, data, files), "trainer.v1.trainer_mode=sync"]
+    with tempfile.TemporaryDirectory(prefix="bare-") as scratch:
+        began = time.monotonic()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "verl.trainer.main_ppo", *overrides, f"+ray_kwargs.ray_init._temp_dir={scratch}"],
+            env={**os.environ, **training_environment(spec_file, files, metrics), "TMPDIR": scratch},
+            stdout=(folder / "log").open("wb"),
+            stderr=subprocess.STDOUT,
+        )
+        ends: list[float] = []
+        rows = MetricsFile(metrics)
+        while process.poll() is None:
+            ends += [time.monotonic() - began for row in rows.new_steps() if row.step > 0]
+            time.sleep(0.5)
+    if process.returncode:
+        raise SystemExit(f"bare verl failed: see {folder / 'log'}")
+    return ends
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0] if __doc__ else None)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=10)
+    options = parser.parse_args()
+    run = with_steps(load(options.run / "run.yaml"), options.steps)
+    stages = options.run.resolve() / "stages"
+    data = TrainingData(stages / "prepare" / "cohort" / "train.parquet", None, stages / "sft" / "model")
+    first: dict[str, list[float]] = {"deepicd": [], "bare verl": []}
+    pace: dict[str, list[float]] = {"deepicd": [], "bare verl": []}
+    for number in range(options.rounds):
+        for name, launch in (("deepicd", ours), ("bare verl", bare)):
+            with tempfile.TemporaryDirectory() as folder:
+                ends = launch(run, data, Path(folder))
+            steps = [later - earlier for earlier, later in zip(ends, ends[1:], strict=False)]
+            first[name].append(ends[0])
+            pace[name].append((ends[-1] - ends[0]) / len(steps))
+            print(f"round {number + 1}  {name:10} first step {ends[0]:5.1f} s, then {pace[name][-1]:.2f} s a step", flush=True)
+    ratio = median(a / b for a, b in zip(pace["deepicd"], pace["bare verl"], strict=True))
+    start = median(a / b for a, b in zip(first["deepicd"], first["bare verl"], strict=True))
+    print(f"deepicd / bare verl: {ratio:.3f} a step, {start:.3f} to the first step (medians of {options.rounds} pairs)")
+
+
+if __name__ == "__main__":
+    main()
