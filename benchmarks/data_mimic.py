@@ -51,9 +51,7 @@ def main() -> None:
     from deepicd.data.synthetic import write_tables
     from deepicd.spec.data import SyntheticSource
 
-    print(
-        f"{'admissions':>10} {'generated':>10} {'notes.gz':>9} {'extracted':>10} {'per second':>11} {'peak memory':>12}"
-    )
+    print(f"{'admissions':>10} {'generated':>10} {'notes.gz':>9} {'extracted':>10} {'per second':>11} {'peak memory':>12}")
     for share in SHARES:
         number = max(1, round(options.admissions * share))
         with tempfile.TemporaryDirectory() as name:

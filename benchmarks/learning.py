@@ -2,9 +2,9 @@
 
     python benchmarks/learning.py [--seeds 3] [--dir FOLDER]
 
-Each seed makes its own admissions, split, weights and sampling. Printed per seed: held-out reward (sampled) and category macro F1
-(greedy) of both models, and their difference with its 95 % interval (paired, by patient); then the mean difference over the
-seeds with its 95 % t interval. A run that is in FOLDER already is not done again.
+Each seed makes its own admissions, split, weights and sampling. Printed per seed: held-out reward (sampled) and category
+macro F1 (greedy) of both models, and their difference with its 95 % interval (paired, by patient); then the mean difference
+over the seeds with its 95 % t interval. A run that is in FOLDER already is not done again.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -102,7 +103,7 @@ def main() -> None:
         for name, launch in (("deepicd", ours), ("bare verl", bare)):
             with tempfile.TemporaryDirectory() as folder:
                 ends = launch(run, data, Path(folder))
-            steps = [later - earlier for earlier, later in zip(ends, ends[1:], strict=False)]
+            steps = [later - earlier for earlier, later in pairwise(ends)]
             first[name].append(ends[0])
             pace[name].append((ends[-1] - ends[0]) / len(steps))
             print(f"round {number + 1}  {name:10} first step {ends[0]:5.1f} s, then {pace[name][-1]:.2f} s a step", flush=True)

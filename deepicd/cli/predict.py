@@ -32,9 +32,7 @@ def predict(
     from deepicd.training.cpu import settings as cpu
     from deepicd.training.launch import offline_environment
 
-    os.environ.update(
-        offline_environment() | {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_LOGGING_STREAM": "ext://sys.stderr"}
-    )
+    os.environ.update(offline_environment() | {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_LOGGING_STREAM": "ext://sys.stderr"})
     engine: dict[str, Any] = {}
     if cpu.is_installed():
         os.environ.update(cpu.ENGINE_ENVIRONMENT)

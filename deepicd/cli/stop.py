@@ -17,7 +17,7 @@ class SignalStop:
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, self._note)
 
-    def _note(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
+    def _note(self, signum: int, frame: FrameType | None) -> None:
         self._count += 1
 
     @property

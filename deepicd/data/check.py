@@ -124,9 +124,7 @@ def _problems(counts: Cohort, reports: Mapping[str, SplitReport], overlap: int) 
         problems.append(f"{overlap} patients are in more than one split")
     for name, report in reports.items():
         if report.admissions != counts.splits[name].admissions:
-            problems.append(
-                f"{name}.parquet has {report.admissions} rows, {cohort.FILE} says {counts.splits[name].admissions}"
-            )
+            problems.append(f"{name}.parquet has {report.admissions} rows, {cohort.FILE} says {counts.splits[name].admissions}")
         if report.later_headers:
             problems.append(f"{name}: {report.later_headers} notes hold a section written after admission")
         if report.foreign_prompts:

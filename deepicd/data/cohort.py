@@ -92,6 +92,4 @@ def check_not_empty(dropped: Mapping[str, int], kept: int, splits: Mapping[str, 
         raise UserError(f"the cohort is empty ({why}): check that hosp and note are of one MIMIC-IV release")
     for name, count in splits.items():
         if count == 0:
-            raise UserError(
-                f"data.split.{name}: no patient falls into it ({kept} admissions): use more or raise its share"
-            )
+            raise UserError(f"data.split.{name}: no patient falls into it ({kept} admissions): use more or raise its share")

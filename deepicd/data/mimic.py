@@ -144,8 +144,7 @@ def _count(connection: duckdb.DuckDBPyConnection, summaries: notes.Summaries, sp
         other_sex=number("SELECT count(*) FROM fates WHERE reason IS NULL AND other_sex"),
         unknown_codes=dict(unknown),
         codes_without_title=number(
-            "SELECT count(DISTINCT code) FROM cohort "
-            "WHERE code NOT IN (SELECT code FROM d_icd_diagnoses WHERE version = 10)"
+            "SELECT count(DISTINCT code) FROM cohort WHERE code NOT IN (SELECT code FROM d_icd_diagnoses WHERE version = 10)"
         ),
         codes=number("SELECT count(DISTINCT code) FROM cohort"),
         splits={name: split_counts.get(name, SplitCounts(0, 0, 0, 0)) for name in splits.SPLITS},

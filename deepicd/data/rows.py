@@ -95,8 +95,5 @@ def _row(fact: dict[str, Any], index: int) -> dict[str, Any]:
         "ability": ABILITY,
         "reward_model": {"style": "rule", "ground_truth": fact["code"]},
         "extra_info": {"index": index, "hadm_id": fact["hadm_id"], "split": fact["split"]},
-        **{
-            name: fact[name]
-            for name in ("subject_id", "hadm_id", "code", "sex", "age", "race", "insurance", "language")
-        },
+        **{name: fact[name] for name in ("subject_id", "hadm_id", "code", "sex", "age", "race", "insurance", "language")},
     }

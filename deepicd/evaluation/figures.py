@@ -56,15 +56,12 @@ def f1_by_frequency(metrics: Mapping[str, Metrics]) -> str | None:
             _bars(axes, metrics, labels, partial(_frequency_f1, level))
             axes.set_title(LEVEL_NAMES[level])
             told += [
-                f"{LEVEL_NAMES[level]}, {model}: "
-                + ", ".join(f"{name} {_percent(own[name]['macroF1'])}" for name in Frequency)
+                f"{LEVEL_NAMES[level]}, {model}: " + ", ".join(f"{name} {_percent(own[name]['macroF1'])}" for name in Frequency)
                 for model, own in zip(metrics, groups, strict=True)
             ]
         figure.axes[1].set_ylabel("")
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=len(metrics))
-        return svg.render(
-            figure, "frequency", "Macro F1 in percent by frequency in the training set. " + "; ".join(told)
-        )
+        return svg.render(figure, "frequency", "Macro F1 in percent by frequency in the training set. " + "; ".join(told))
 
 
 def faults(metrics: Mapping[str, Metrics], titles: Mapping[str, str]) -> str | None:
@@ -100,9 +97,7 @@ def faults(metrics: Mapping[str, Metrics], titles: Mapping[str, str]) -> str | N
         figure.legend(loc="outside right upper")
         told = [
             f"{model}: "
-            + ", ".join(
-                f"{titles.get(name, name)} {_percent(measure)}" for name, measure in own["rates"]["faults"].items()
-            )
+            + ", ".join(f"{titles.get(name, name)} {_percent(measure)}" for name, measure in own["rates"]["faults"].items())
             for model, own in parsed.items()
         ]
         return svg.render(figure, "faults", "Faults in percent of completions. " + "; ".join(told))
@@ -112,10 +107,7 @@ def chapter_confusion(confusion: Confusion, model: str) -> str:
     """Heat map of predicted by gold chapter; every row sums to 100 %."""
     totals = confusion.admissions.sum(axis=1)
     shares = 100 * confusion.admissions / totals[:, None]
-    rows = [
-        f"{chapter} {SHORT_TITLES[chapter - 1]} ({total:,})"
-        for chapter, total in zip(confusion.gold, totals, strict=True)
-    ]
+    rows = [f"{chapter} {SHORT_TITLES[chapter - 1]} ({total:,})" for chapter, total in zip(confusion.gold, totals, strict=True)]
     columns = [*map(str, confusion.predicted), "none"]
     with svg.style():
         figure = Figure(figsize=(svg.WIDTH, 0.235 * len(rows) + 1.2), layout="constrained")

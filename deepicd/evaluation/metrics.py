@@ -157,9 +157,7 @@ def _level(test: TestSet, level: Level, measures: _Measures) -> LevelMetrics:
         "macroF1Union": measures[f"{level}.macroF1Union"],
         "microF1": measures[f"{level}.microF1"],
         "accuracy": measures[f"{level}.accuracy"],
-        "byFrequency": {
-            group.value: _frequency(test, test.training[level], level, group, measures) for group in Frequency
-        }
+        "byFrequency": {group.value: _frequency(test, test.training[level], level, group, measures) for group in Frequency}
         if test.training is not None
         else None,
     }

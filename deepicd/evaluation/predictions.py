@@ -105,8 +105,6 @@ def read(path: Path) -> dict[str, list[Prediction]]:
     for row in table.select(list(_COLUMNS)).to_pylist():
         model = row.pop("model")
         faults = row.pop("faults")
-        record = Prediction(
-            **{**row, "terms": dict(row["terms"] or ())}, faults=None if faults is None else tuple(faults)
-        )
+        record = Prediction(**{**row, "terms": dict(row["terms"] or ())}, faults=None if faults is None else tuple(faults))
         predictions.setdefault(model, []).append(record)
     return predictions

@@ -76,9 +76,7 @@ def _tables(run: DeepICDRun) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in files if path.is_file()}
 
 
-def run_pipeline(
-    run: DeepICDRun, folder: Path, stop: Stop, reporter: Reporter, *, last: str | None = None
-) -> dict[str, float]:
+def run_pipeline(run: DeepICDRun, folder: Path, stop: Stop, reporter: Reporter, *, last: str | None = None) -> dict[str, float]:
     """Carry out a run in its folder up to the stage `last`, going on from what is there; seconds of each stage.
 
     Raises:

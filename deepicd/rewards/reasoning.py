@@ -77,9 +77,7 @@ def reasoning(claims: Sequence[Claim]) -> list[Reasoning]:
     """Score a batch; traces that share a note cost that note once. Time: that of sorting the words."""
     scores = [Reasoning()] * len(claims)
     measurable = [
-        index
-        for index, claim in enumerate(claims)
-        if None not in (claim.trace, claim.note, claim.code, claim.description)
+        index for index, claim in enumerate(claims) if None not in (claim.trace, claim.note, claim.code, claim.description)
     ]
     for start in range(0, len(measurable), _BATCH):
         batch = measurable[start : start + _BATCH]

@@ -40,9 +40,7 @@ def parse(content: Any, source: str) -> DeepICDRun:
         UserError: the content breaks the schema.
     """
     if not isinstance(content, dict):
-        raise UserError(
-            f"{source}: is a {type(content).__name__}, not a mapping: start with 'apiVersion: deepicd.io/v1alpha1'"
-        )
+        raise UserError(f"{source}: is a {type(content).__name__}, not a mapping: start with 'apiVersion: deepicd.io/v1alpha1'")
     try:
         return DeepICDRun.model_validate(content)
     except ValidationError as error:

@@ -28,9 +28,7 @@ class TinyModel(SpecModel):
     @model_validator(mode="after")
     def _heads_divide_the_width(self) -> Self:
         if self.hidden_size % self.heads or (self.hidden_size // self.heads) % 8:
-            raise ValueError(
-                f"heads: {self.heads} heads do not divide hiddenSize {self.hidden_size} into multiples of 8"
-            )
+            raise ValueError(f"heads: {self.heads} heads do not divide hiddenSize {self.hidden_size} into multiples of 8")
         return self
 
 

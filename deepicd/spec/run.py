@@ -103,9 +103,7 @@ class RunSpec(SpecModel):
                     f"microBatchSizePerGpu {grpo.micro_batch_size_per_gpu} × compute.gpus {gpus}"
                 )
             if gpus % grpo.tensor_parallel:
-                raise ValueError(
-                    f"compute.gpus {gpus} is not a multiple of stages.grpo.tensorParallel {grpo.tensor_parallel}"
-                )
+                raise ValueError(f"compute.gpus {gpus} is not a multiple of stages.grpo.tensorParallel {grpo.tensor_parallel}")
         return self
 
 

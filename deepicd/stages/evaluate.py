@@ -32,9 +32,7 @@ def models(context: Context) -> dict[str, Path]:
     """The models of a run by name, in the order of training."""
     stages = context.run.spec.stages
     found = {"base": context.base_model}
-    found |= {
-        name: context.stage_folder(name) / "model" for name in ("sft", "grpo") if getattr(stages, name) is not None
-    }
+    found |= {name: context.stage_folder(name) / "model" for name in ("sft", "grpo") if getattr(stages, name) is not None}
     return found
 
 
@@ -88,9 +86,7 @@ def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
     )
     plan_file = folder / "plan.json"
     _write_json(plan_file, asdict(plan))
-    process = GuardedProcess(
-        [sys.executable, "-m", "deepicd.evaluation.answer", str(plan_file)], environment, files.log
-    )
+    process = GuardedProcess([sys.executable, "-m", "deepicd.evaluation.answer", str(plan_file)], environment, files.log)
     supervise(
         process, files, progress, stall_after=context.run.spec.recovery.stall_after, stop=context.stop,
         on_step=context.on_step, watch_servants=False,

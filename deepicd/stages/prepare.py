@@ -31,9 +31,7 @@ def prepare(context: Context) -> None:
         mimic.extract(Path(spec.data.mimic.hosp), Path(spec.data.mimic.note), context.cohort, spec.data.split)
     corpus = context.cohort / "train.parquet"
     if not corpus.is_file():
-        raise UserError(
-            f"spec.data.prepared: {corpus} does not exist: give a folder that 'deepicd data mimic' has written"
-        )
+        raise UserError(f"spec.data.prepared: {corpus} does not exist: give a folder that 'deepicd data mimic' has written")
     if spec.stages.sft is not None:
         sft.write(corpus, traces, context.traces)
         corpus = context.traces

@@ -133,9 +133,7 @@ def _link_model(path: str, out: Path) -> Any:
             f"spec.model.path: '{path}' is no Hugging Face model: it needs config.json, a tokenizer and *.safetensors"
         ) from None
     if not tokenizer.chat_template:
-        raise UserError(
-            f"spec.model.path: the tokenizer of '{path}' has no chat template: use an instruction-tuned model"
-        )
+        raise UserError(f"spec.model.path: the tokenizer of '{path}' has no chat template: use an instruction-tuned model")
     for file in source.iterdir():
         if file.is_file():
             (out / file.name).symlink_to(file.resolve())

@@ -7,7 +7,7 @@ from types import ModuleType
 from deepicd.training.imports import after_import
 
 
-def _register(module: ModuleType) -> None:  # noqa: ARG001
+def _register(module: ModuleType) -> None:
     import deepicd.training.grpo_trainer  # noqa: F401
 
 

@@ -93,9 +93,7 @@ class Watch:
             self._missing_since, self._missing = now, gone[0]
         self._servants |= living
         if self._missing_since is not None and now - self._missing_since > LEAVE_SECONDS:
-            raise CrashError(
-                f"the process {self._missing} died: see the log; run again to go on from the last checkpoint"
-            )
+            raise CrashError(f"the process {self._missing} died: see the log; run again to go on from the last checkpoint")
 
 
 def servants(pid: int) -> dict[int, str]:
@@ -127,9 +125,7 @@ def explain_exit(code: int, log_lines: Iterable[str]) -> DeepICDError:
                 return kind(remedy)
         if match := _EXCEPTION.match(line.strip()):
             name = match[1].rsplit(".", 1)[-1]
-    return CrashError(
-        f"the training process ended with exit code {code}" + (f" ({name})" if name else "") + ": see the log"
-    )
+    return CrashError(f"the training process ended with exit code {code}" + (f" ({name})" if name else "") + ": see the log")
 
 
 class LogTail:

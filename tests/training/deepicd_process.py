@@ -65,9 +65,7 @@ class DeepicdProcess:
         """Processes of its tree, shared memory and temporary folders that are still there after a while."""
         deadline = time.monotonic() + seconds
         while True:
-            left = [
-                f"process {process.pid}" for process in tree if process.is_running() and process.status() != "zombie"
-            ]
+            left = [f"process {process.pid}" for process in tree if process.is_running() and process.status() != "zombie"]
             left += sorted(shared_memory() - self._shared_memory) + sorted(temporary_folders() - self._temporary)
             if not left or time.monotonic() > deadline:
                 return left

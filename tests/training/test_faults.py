@@ -9,8 +9,8 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.training.deepicd_process import DeepicdProcess
 
+from tests.training.deepicd_process import DeepicdProcess
 from tests.training.runs import GRPO, write_run
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(600)]

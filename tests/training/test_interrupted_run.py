@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.training.deepicd_process import DeepicdProcess
 
 from deepicd.training.metrics import all_steps
 from deepicd.training.stage_files import StageFiles
+from tests.training.deepicd_process import DeepicdProcess
 from tests.training.runs import CANARY, GRPO, SFT, write_run, write_tables_with_canary
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(1500)]

@@ -8,9 +8,7 @@ import pytest
 HEAVY = {"torch", "verl", "vllm", "ray", "transformers", "matplotlib", "duckdb", "pyarrow", "pandas", "hydra"}
 
 
-@pytest.mark.parametrize(
-    "module", ["deepicd.spec", "deepicd.cli.main", "deepicd.rewards", "deepicd.evaluation.metrics"]
-)
+@pytest.mark.parametrize("module", ["deepicd.spec", "deepicd.cli.main", "deepicd.rewards", "deepicd.evaluation.metrics"])
 def test_importing_a_light_module_pulls_in_nothing_heavy(module: str) -> None:
     show = f"import {module}, sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True).stdout.split()

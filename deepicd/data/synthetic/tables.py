@@ -111,9 +111,7 @@ class _Hospital:
         if 1 - fate < _WITHOUT_NOTE:
             return
         bare = 1 - fate < _WITHOUT_NOTE + _BARE_NOTE
-        text = (
-            summary.bare(patient.sex) if bare else summary.write(case, patient.sex, rng, later_words=self.later_words)
-        )
+        text = summary.bare(patient.sex) if bare else summary.write(case, patient.sex, rng, later_words=self.later_words)
         self.files["note/discharge"].writerow(
             (f"{patient.subject_id}-DS-{visit + 1}", patient.subject_id, hadm_id, "DS", visit + 1, left, left, text)
         )

@@ -163,7 +163,7 @@ def _init_gloo(backend: str | None = None, *args: Any, **kwargs: Any) -> Any:
 torch.distributed.init_process_group = _init_gloo
 
 
-def _without_pinned_memory(self: Any, pin_memory: bool = True) -> None:  # noqa: ARG001
+def _without_pinned_memory(self: Any, pin_memory: bool = True) -> None:
     # With a reference policy, verl asks for pinned memory, which needs an accelerator.
     object.__setattr__(self, "pin_memory", False)
 

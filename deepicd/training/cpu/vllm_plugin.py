@@ -16,7 +16,7 @@ from deepicd.training.imports import after_import
 _FUNCTION = "dispatch_cpu_unquantized_gemm"
 
 
-def _use_plain_linear(layer: Any, remove_weight: bool) -> None:  # noqa: ARG001
+def _use_plain_linear(layer: Any, remove_weight: bool) -> None:
     import torch
 
     layer.cpu_linear = torch.nn.functional.linear

@@ -28,10 +28,7 @@ def test_metrics_json_of_any_models_answers(tmp_path: Path) -> None:
 
 
 def test_seed_decides_the_output() -> None:
-    runs = [
-        CliRunner().invoke(app, ["--seed", seed, "--bootstrap", "5"], input=LINES * 1).stdout
-        for seed in ("1", "1", "2")
-    ]
+    runs = [CliRunner().invoke(app, ["--seed", seed, "--bootstrap", "5"], input=LINES * 1).stdout for seed in ("1", "1", "2")]
     assert runs[0] == runs[1] != runs[2]
 
 

@@ -69,16 +69,12 @@ def test_a_header_before_a_colon_is_known_in_its_variants(words: str, kind: Head
     assert header(words, colon=True) is kind
 
 
-@pytest.mark.parametrize(
-    "words", ["HEENT", "General", "In the ED, initial vitals", "ROS", "Labs notable for", "Mother"]
-)
+@pytest.mark.parametrize("words", ["HEENT", "General", "In the ED, initial vitals", "ROS", "Labs notable for", "Mother"])
 def test_other_words_before_a_colon_are_text(words: str) -> None:
     assert header(words, colon=True) is None
 
 
-@pytest.mark.parametrize(
-    "words", ["PE", "CC", "discharge home", "history", "Discharge home with visiting nurse in a day"]
-)
+@pytest.mark.parametrize("words", ["PE", "CC", "discharge home", "history", "Discharge home with visiting nurse in a day"])
 def test_a_line_without_colon_that_may_be_wrapped_text_is_no_header(words: str) -> None:
     assert header(words, colon=False) is None
 
@@ -88,8 +84,6 @@ def test_a_short_name_in_small_letters_is_no_header(words: str) -> None:
     assert header(words, colon=True) is None
 
 
-@pytest.mark.parametrize(
-    "words", ["Discharge exam", "BRIEF HOSPITAL COURSE", "Discharge Physical Exam", "Family History"]
-)
+@pytest.mark.parametrize("words", ["Discharge exam", "BRIEF HOSPITAL COURSE", "Discharge Physical Exam", "Family History"])
 def test_a_header_alone_on_its_line_needs_no_colon(words: str) -> None:
     assert header(words, colon=False) is not None

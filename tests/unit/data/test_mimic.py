@@ -174,9 +174,7 @@ def test_a_missing_column_is_named_with_its_file(hospital: Hospital, table: str,
         ("diagnoses_icd", "icd_version", "1"),
     ],
 )
-def test_a_value_that_is_no_number_or_date_is_named_by_column(
-    hospital: Hospital, table: str, column: str, value: str
-) -> None:
+def test_a_value_that_is_no_number_or_date_is_named_by_column(hospital: Hospital, table: str, column: str, value: str) -> None:
     hospital.rows[table][-1][column] = value
     with pytest.raises(UserError, match=rf"{table}\.csv: column {column} holds no .* in 1 rows"):
         hospital.write().extract()
@@ -261,9 +259,7 @@ def test_a_full_disk_is_named_by_folder(hospital: Hospital, monkeypatch: pytest.
     assert list((hospital.folder / "out").iterdir()) == []
 
 
-def test_no_note_text_is_written_but_to_the_parquet_files(
-    hospital: Hospital, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_no_note_text_is_written_but_to_the_parquet_files(hospital: Hospital, capfd: pytest.CaptureFixture[str]) -> None:
     for row in hospital.rows["discharge"]:
         row["text"] = f"CC: {CANARY}\nBrief Hospital Course:\n{CANARY}\n"
     hospital.write().extract()

@@ -189,9 +189,7 @@ def test_a_later_section_in_a_rendered_note_is_found() -> None:
 
 LINES = st.lists(
     st.one_of(
-        st.sampled_from(
-            ["CC: x", "HPI:", "PMH:", "___", "PE: soft", "Physical Exam:", "Allergies:", "General: well", " "]
-        ),
+        st.sampled_from(["CC: x", "HPI:", "PMH:", "___", "PE: soft", "Physical Exam:", "Allergies:", "General: well", " "]),
         st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=40),
     ),
     max_size=12,
@@ -200,9 +198,7 @@ LINES = st.lists(
 
 @given(
     before=LINES,
-    header=st.sampled_from(
-        ["Brief Hospital Course:", "DISCHARGE DIAGNOSIS:", "Discharge Medications:", "Hospital Course"]
-    ),
+    header=st.sampled_from(["Brief Hospital Course:", "DISCHARGE DIAGNOSIS:", "Discharge Medications:", "Hospital Course"]),
     after=LINES,
 )
 def test_nothing_below_a_later_header_is_ever_taken(before: list[str], header: str, after: list[str]) -> None:

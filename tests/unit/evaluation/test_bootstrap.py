@@ -19,9 +19,7 @@ def test_a_sample_draws_as_many_patients_as_there_are() -> None:
 
 
 def test_the_seed_decides_the_samples() -> None:
-    first, again, other = (
-        np.concatenate(list(patient_weights(list("abcdef"), 50, seed=seed)), axis=1) for seed in (3, 3, 4)
-    )
+    first, again, other = (np.concatenate(list(patient_weights(list("abcdef"), 50, seed=seed)), axis=1) for seed in (3, 3, 4))
     assert (first == again).all()
     assert (first != other).any()
 

@@ -69,10 +69,7 @@ def test_an_empty_input_is_refused() -> None:
         read([b"\n", b"  \n"])
 
 
-@given(
-    st.binary(max_size=200)
-    | st.recursive(st.none() | st.text() | st.integers(), st.lists).map(json.dumps).map(str.encode)
-)
+@given(st.binary(max_size=200) | st.recursive(st.none() | st.text() | st.integers(), st.lists).map(json.dumps).map(str.encode))
 def test_any_line_is_a_prediction_or_a_user_error(content: bytes) -> None:
     with contextlib.suppress(UserError):
         assert len(read([content])) == 1

@@ -3,9 +3,7 @@ import pytest
 from deepicd.evaluation import formatting
 
 
-@pytest.mark.parametrize(
-    ("value", "text"), [(0.0243, "+2.4"), (-0.003, "−0.3"), (0.0, "+0.0"), (-0.0001, "+0.0"), (None, "–")]
-)
+@pytest.mark.parametrize(("value", "text"), [(0.0243, "+2.4"), (-0.003, "−0.3"), (0.0, "+0.0"), (-0.0001, "+0.0"), (None, "–")])
 def test_differences_carry_their_sign(value: float | None, text: str) -> None:
     assert formatting.signed(value, formatting.percent) == text
 

@@ -15,9 +15,7 @@ from deepicd.evaluation.metrics_schema import SCHEMA, Comparison, Metrics
 from deepicd.evaluation.predictions import Prediction
 
 
-def prediction(
-    number: int, gold: str, answer: str | None, *, patient: int | None = None, **known: object
-) -> Prediction:
+def prediction(number: int, gold: str, answer: str | None, *, patient: int | None = None, **known: object) -> Prediction:
     subject = number if patient is None else patient
     return Prediction(id=str(number), subject_id=str(subject), gold=gold, prediction=answer, **known)  # type: ignore[arg-type]
 
@@ -190,9 +188,7 @@ def test_admissions_of_one_patient_widen_the_interval() -> None:
 def test_bootstrap_agrees_with_metrics_of_the_resampled_admissions() -> None:
     choice = random.Random(1)
     codes = ["I10", "D65", "M5116", "M5117", "D120"]
-    records = [
-        prediction(n, choice.choice(codes), choice.choice([*codes, "M51", None]), patient=n // 2) for n in range(60)
-    ]
+    records = [prediction(n, choice.choice(codes), choice.choice([*codes, "M51", None]), patient=n // 2) for n in range(60)]
     interval = measured(records, 200)["levels"]["code"]["macroF1"]["interval"]
     # The same draws, each turned into a list of admissions and measured on its own.
     patients = np.unique([record.subject_id for record in records])

@@ -25,9 +25,7 @@ def answers(right: float, seed: int) -> list[Prediction]:
         gold = CODES[number % len(CODES)]
         answer = gold if choice.random() < right else choice.choice([*CODES, "M51", None])
         faults = () if answer else ("no_diagnosis", "truncated")
-        records.append(
-            Prediction(str(number), str(number // 2), gold, answer, faults, float(answer == gold), {"outcome": 1.0})
-        )
+        records.append(Prediction(str(number), str(number // 2), gold, answer, faults, float(answer == gold), {"outcome": 1.0}))
     return records
 
 
@@ -53,10 +51,7 @@ def report() -> Report:
     counts = {code: 10 * (1 + at) for at, code in enumerate(CODES[:-1])}
     return Report(
         run="quick<start>",
-        metrics={
-            name: compute(records, train_counts=counts, bootstrap_samples=50, seed=1)
-            for name, records in models.items()
-        },
+        metrics={name: compute(records, train_counts=counts, bootstrap_samples=50, seed=1) for name, records in models.items()},
         predictions=models,
         curves=[*curve_rows("sft", 5), *curve_rows("grpo", 70)],
         stage_seconds={"prepare": 4.0, "grpo": 181.0},
@@ -235,9 +230,7 @@ def test_one_model_without_curves_counts_or_faults_still_makes_a_page(report: Re
 def test_a_model_without_any_valid_answer_still_makes_a_page(report: Report) -> None:
     records = [replace(record, prediction=None, faults=("no_diagnosis",)) for record in report.predictions["base"]]
     metrics = compute(records, train_counts={"I10": 1}, bootstrap_samples=20)
-    assert "0.0" in row_of(
-        html(replace(report, metrics={"base": metrics}, predictions={"base": records})), "summary", "base"
-    )
+    assert "0.0" in row_of(html(replace(report, metrics={"base": metrics}, predictions={"base": records})), "summary", "base")
 
 
 def save(report: Report, run_folder: Path) -> Path:
@@ -280,9 +273,7 @@ def test_a_missing_file_is_named(report: Report, tmp_path: Path, name: str) -> N
         ("curves.jsonl", lambda text: text + '{"step": 1}\n', "line 76: stage or step is missing"),
     ],
 )
-def test_a_broken_file_is_named(
-    report: Report, tmp_path: Path, name: str, change: Callable[[str], str], message: str
-) -> None:
+def test_a_broken_file_is_named(report: Report, tmp_path: Path, name: str, change: Callable[[str], str], message: str) -> None:
     path = save(report, tmp_path) / name
     path.write_text(change(path.read_text()))
     with pytest.raises(UserError, match=message):

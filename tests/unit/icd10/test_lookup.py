@@ -78,9 +78,7 @@ def test_there_are_22_chapter_titles() -> None:
         ("M98", ()),
     ],
 )
-def test_ancestors_are_nearest_first_and_skip_placeholders_that_are_no_level(
-    code: str, ancestors: tuple[str, ...]
-) -> None:
+def test_ancestors_are_nearest_first_and_skip_placeholders_that_are_no_level(code: str, ancestors: tuple[str, ...]) -> None:
     assert icd10.ancestors(code) == ancestors
 
 

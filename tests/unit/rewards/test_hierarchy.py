@@ -58,9 +58,7 @@ def test_the_right_code_earns_1_however_long_it_is(gold: str) -> None:
 
 
 @given(st.sampled_from(SOME_CODES), CHARACTERS.filter(bool), st.integers(3, 7))
-def test_a_non_existent_extension_earns_no_more_than_its_deepest_existing_ancestor(
-    gold: str, added: str, kept: int
-) -> None:
+def test_a_non_existent_extension_earns_no_more_than_its_deepest_existing_ancestor(gold: str, added: str, kept: int) -> None:
     invented = gold[:kept] + added
     if icd10.is_valid(invented):
         return

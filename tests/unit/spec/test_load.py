@@ -47,7 +47,7 @@ def test_a_dumped_run_is_the_same_run(path: Path) -> None:
         ({"spec__data": {}}, "spec.data: give exactly one of mimic, synthetic, prepared; got none"),
         ({"spec__data": {"prepared": "/data"}}, "stages.sft learns from reasoning traces: give data.traces"),
         ({"spec__stages": {"evaluate": None}}, "spec.stages: no stage is given"),
-        ({"spec__reward": {"preset": "deepicd-r1", "weights": {"outcome": 1}}}, "spec.reward: weights: the preset 'deepicd-r1' has fixed"),
+        ({"spec__reward": {"preset": "deepicd-r1", "weights": {"outcome": 1}}}, "the preset 'deepicd-r1' has fixed weights"),
         ({"metadata__name": "Not A Name"}, "metadata.name: "),
         ({"kind": "Pod"}, "kind: "),
         ({"spec__compute": {"gpus": 3}}, "compute.gpus 3"),
@@ -61,7 +61,7 @@ def test_a_mistake_is_named_with_its_field(changes: dict[str, Any], message: str
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="nowhere.yaml: No such file"):
+    with pytest.raises(UserError, match=r"nowhere\.yaml: No such file"):
         load(tmp_path / "nowhere.yaml")
 
 

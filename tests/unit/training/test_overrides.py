@@ -96,14 +96,10 @@ def with_override(override: str) -> DeepICDRun:
 
 
 def test_an_override_of_the_user_wins() -> None:
-    assert (
-        composed(with_override("actor_rollout_ref.actor.optim.lr=0.5"), "grpo").actor_rollout_ref.actor.optim.lr == 0.5
-    )
+    assert composed(with_override("actor_rollout_ref.actor.optim.lr=0.5"), "grpo").actor_rollout_ref.actor.optim.lr == 0.5
 
 
-@pytest.mark.parametrize(
-    "override", ["actor_rollout_ref.actor.learning=1", "no equals sign", "data.train_batch_size=[1"]
-)
+@pytest.mark.parametrize("override", ["actor_rollout_ref.actor.learning=1", "no equals sign", "data.train_batch_size=[1"])
 def test_an_override_that_does_not_fit_is_named(override: str) -> None:
     with pytest.raises(UserError, match=r"spec\.stages\.grpo\.overrides\[0\]: ") as error:
         check_overrides(with_override(override))
