@@ -4,7 +4,7 @@ BIN := .venv/bin
 LOCK := requirements/cpu.txt
 SOURCES := deepicd operator tests benchmarks
 
-.PHONY: setup quickstart test lint format lock bench clean
+.PHONY: setup quickstart test lint format lock bench bench-training clean
 
 setup: .venv/complete
 
@@ -43,8 +43,15 @@ lock: setup
 	$(COMPILE) --extra train-cpu --extra operator --extra dev --constraint requirements/gpu.txt $(UNUSED_ON_CPU) --output-file $(LOCK)
 	sed -n 's/^\(uv==[^ ]*\).*/\1/p' $(LOCK) | $(BIN)/uv pip compile - --quiet --universal --generate-hashes --no-annotate --no-header --output-file requirements/uv.txt
 
+# Minutes; the second one needs the machine for itself for about half an hour.
 bench: setup
-	$(BIN)/python -m benchmarks
+	$(BIN)/python benchmarks/reward_speed.py
+	$(BIN)/python benchmarks/data_mimic.py --admissions 100000
+
+bench-training: setup
+	$(BIN)/python benchmarks/quickstart.py
+	$(BIN)/python benchmarks/learning.py --dir runs/benchmark-learning
+	$(BIN)/python benchmarks/training.py runs/benchmark-learning/seed-0
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

@@ -47,9 +47,8 @@ def term_curves(rows: Sequence[Row]) -> str | None:
         axes = figure.subplots()
         for position, name in enumerate(names):
             _line(axes, flat, name, _LINE_COLOURS[position % len(_LINE_COLOURS)], name)
-        axes.set_xlabel("Step")
+        _step_axis(axes)
         axes.set_ylabel("Mean of the term")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.legend(loc="outside right upper")
         return svg.render(figure, "terms", _told(flat, [(name, name) for name in names]))
 
@@ -78,11 +77,17 @@ def _panels(name: str, rows: Sequence[Row], panels: Sequence[tuple[str, str, str
                 axes.legend(loc="best")
                 told.append((validation, f"{title}, validation"))
             axes.set_title(title)
-            axes.set_xlabel("Step")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            _step_axis(axes)
         for axes in all_axes[len(drawn) :]:
             axes.remove()
         return svg.render(figure, name, _told(rows, told))
+
+
+def _step_axis(axes: Axes) -> None:
+    low, high = axes.get_xlim()
+    axes.set_xlim(min(low, high - 1), max(high, low + 1))  # one step alone would be shown between fractions of it
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set_xlabel("Step")
 
 
 def _series(rows: Sequence[Row], key: str) -> tuple[Any, Any]:

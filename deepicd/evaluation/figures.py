@@ -171,6 +171,7 @@ def _bars(
                 )
     axes.set_xticks(range(len(groups)), [label for label, _ in groups])
     axes.tick_params(axis="x", length=0)
+    axes.set_xlim(-0.6, len(groups) - 0.4)
     axes.set_ylim(bottom=0)
     axes.margins(y=0.1)
     axes.set_ylabel("Macro F1 (%)")

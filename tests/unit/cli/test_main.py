@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from deepicd.cli.main import cli
+
+COMMANDS = [
+    ["run"], ["validate"], ["schema"], ["show-config"], ["sft"], ["grpo"], ["evaluate"], ["metrics"], ["predict"], ["reward"],
+    ["report"], ["data", "synthetic"], ["data", "mimic"], ["data", "check"],
+]  # fmt: skip
+SAMPLES = Path(__file__).parents[3] / "manifests" / "samples"
+
+
+def deepicd(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("deepicd")), *arguments]
+    return subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+
+
+def test_the_commands_are_those_documented() -> None:
+    group = get_command(cli)
+    assert {*group.commands} == {command[0] for command in COMMANDS}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_help_shows_an_example(command: list[str]) -> None:
+    result = CliRunner().invoke(cli, [*command, "--help"])
+    assert result.exit_code == 0
+    assert f"Example: deepicd {' '.join(command)}" in " ".join(result.output.replace("│", " ").split())
+
+
+def test_an_error_is_one_line_on_stderr_with_its_exit_code(tmp_path: Path) -> None:
+    result = deepicd("validate", str(tmp_path / "none.yaml"))
+    assert result.returncode == 64
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("name", ["quickstart", "deepicd-r1-7b"])
+def test_the_samples_are_valid(name: str) -> None:
+    assert deepicd("validate", str(SAMPLES / f"{name}.yaml")).returncode == 0
+
+
+def test_show_config_prints_a_run_that_is_valid_again(tmp_path: Path) -> None:
+    shown = deepicd("show-config", str(SAMPLES / "quickstart.yaml"))
+    (tmp_path / "run.yaml").write_text(shown.stdout)
+    assert deepicd("show-config", str(tmp_path / "run.yaml")).stdout == shown.stdout
+
+
+def test_show_config_prints_what_verl_is_given() -> None:
+    shown = deepicd("show-config", str(SAMPLES / "quickstart.yaml"), "--verl", "grpo").stdout.splitlines()
+    assert "actor_rollout_ref.rollout.n=8" in shown
+
+
+@pytest.mark.parametrize("text", ["", "not json\n", '{"id": 1}\n', '{"id": 1, "note": 5}\n'])
+def test_predict_refuses_lines_that_are_no_notes(text: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    result = deepicd("predict", "--model", str(tmp_path), text=text)
+    assert result.returncode == 64
+    assert "standard input" in result.stderr
+
+
+def test_predict_names_a_folder_that_is_no_model(tmp_path: Path) -> None:
+    result = deepicd("predict", "--model", str(tmp_path), text='{"id": 1, "note": "x"}\n')
+    assert result.returncode == 64
+    assert "has no config.json" in result.stderr

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from deepicd import prompt
+from deepicd.errors import UserError
+from deepicd.spec.model import ModelSpec
+from deepicd.training.base_model import build, make
+
+TINY = {"vocabulary": 400, "hiddenSize": 32, "intermediateSize": 32, "layers": 1, "heads": 2}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("corpus") / "sft.parquet"
+    rows = [
+        {"messages": [*prompt.messages(f"Pain for {days} days."), {"role": "assistant", "content": "x"}]} for days in range(50)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def tiny(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model without an opened think."""
+    folder = tmp_path_factory.mktemp("tiny")
+    make(ModelSpec.model_validate({"tiny": TINY, "openedThink": False}), corpus, folder)
+    return folder
+
+
+def generation_prompt(folder: Path) -> str:
+    from transformers import AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    return str(tokenizer.apply_chat_template(prompt.messages("note"), add_generation_prompt=True, tokenize=False))
+
+
+def test_a_tiny_model_has_as_many_embeddings_as_its_tokenizer_has_tokens(tiny: Path) -> None:
+    from transformers import AutoTokenizer
+
+    config = json.loads((tiny / "config.json").read_text())
+    assert config["vocab_size"] == len(AutoTokenizer.from_pretrained(tiny))
+    assert config["tie_word_embeddings"] is False
+
+
+def test_without_an_opened_think_the_template_is_left_as_it_is(tiny: Path) -> None:
+    assert generation_prompt(tiny).endswith("<|im_start|>assistant\n")
+
+
+def test_a_given_model_gets_the_opened_think_and_keeps_its_files(tiny: Path, corpus: Path, tmp_path: Path) -> None:
+    before = {path.name: path.read_bytes() for path in tiny.iterdir()}
+    make(ModelSpec(path=str(tiny)), corpus, tmp_path)
+    assert generation_prompt(tmp_path).endswith("<|im_start|>assistant\n<think>")
+    assert (tmp_path / "model.safetensors").is_symlink()
+    assert {path.name: path.read_bytes() for path in tiny.iterdir()} == before
+
+
+def test_a_chat_without_generation_prompt_is_not_changed_by_the_opened_think(tiny: Path, corpus: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    make(ModelSpec(path=str(tiny)), corpus, tmp_path)
+    chat = [*prompt.messages("note"), {"role": "assistant", "content": prompt.answer("because", "M5116")}]
+    plain, opened = (
+        AutoTokenizer.from_pretrained(folder).apply_chat_template(chat, tokenize=False) for folder in (tiny, tmp_path)
+    )
+    assert plain == opened
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "is no Hugging Face model"),
+        ({"config.json": "{}"}, "is no Hugging Face model"),
+        ({"config.json": "not json"}, "is no Hugging Face model"),
+    ],
+)
+def test_a_folder_that_is_no_model_is_refused(files: dict[str, str], message: str, corpus: Path, tmp_path: Path) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    source.mkdir()
+    out.mkdir()
+    for name, text in files.items():
+        (source / name).write_text(text)
+    with pytest.raises(UserError, match=message):
+        make(ModelSpec(path=str(source)), corpus, out)
+
+
+def test_a_model_without_weights_is_refused(tiny: Path, corpus: Path, tmp_path: Path) -> None:
+    for path in tiny.iterdir():
+        if path.suffix != ".safetensors":
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(UserError, match="is no Hugging Face model"):
+        make(ModelSpec(path=str(tmp_path)), corpus, tmp_path)
+
+
+def test_the_refusal_reaches_the_caller_of_the_process(tmp_path: Path, corpus: Path) -> None:
+    run = tmp_path / "run.yaml"
+    run.write_text(
+        json.dumps({
+            "apiVersion": "deepicd.io/v1alpha1", "kind": "DeepICDRun", "metadata": {"name": "x"},
+            "spec": {"model": {"path": str(tmp_path)}, "data": {"prepared": "/nowhere"}, "stages": {}},
+        })
+    )  # fmt: skip
+    with pytest.raises(UserError, match=r"spec\.model\.path: .* is no Hugging Face model"):
+        build(run, corpus, tmp_path / "out", tmp_path / "log")
