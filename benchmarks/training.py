@@ -35,6 +35,9 @@ class NeverStop:
     requested = False
     insisted = False
 
+    def raise_when_requested(self, wanted: bool) -> None:
+        pass
+
 
 def with_steps(run: DeepICDRun, steps: int) -> DeepICDRun:
     """The run with a GRPO stage of so many steps, one checkpoint at the end and no validation."""
@@ -58,7 +61,7 @@ def ours(run: DeepICDRun, data: TrainingData, folder: Path) -> list[float]:
             ends.append(time.monotonic() - began)
 
     assert run.spec.stages.grpo is not None
-    train_grpo(run, spec_file, run.spec.stages.grpo, data, folder, NeverStop, note)
+    train_grpo(run, spec_file, run.spec.stages.grpo, data, folder, NeverStop(), note)
     return ends
 
 

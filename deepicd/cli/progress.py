@@ -51,6 +51,7 @@ class LiveProgress:
         self._kl_name = kl_name
         self._rows: dict[str, list[str]] = {}
         self._began: dict[str, float] = {}
+        self._spent: dict[str, float] = {}
         self._etas: dict[str, Eta] = {}
         self._live = Live(console=console, get_renderable=self._table, refresh_per_second=2)
 
@@ -66,32 +67,30 @@ class LiveProgress:
         for name in ("STAGE", "STEP", "LOSS", "REWARD", "KL", "ETA", "TIME"):
             table.add_column(name, justify="left" if name == "STAGE" else "right", no_wrap=True)
         for stage, row in self._rows.items():
-            running = self._began.get(stage)
-            table.add_row(stage, *row, style="bold" if running else None)
-            if running:
-                table.columns[-1]._cells[-1] = show_seconds(time.monotonic() - running)
+            running = stage not in self._spent
+            spent = time.monotonic() - self._began[stage] if running else self._spent[stage]
+            table.add_row(stage, *row, show_seconds(spent), style="bold" if running else None)
         return table
 
     def stage_started(self, stage: str) -> None:
         """See `deepicd.pipeline.pipeline.Reporter`."""
         self._began[stage] = time.monotonic()
         self._etas[stage] = Eta()
-        self._rows[stage] = ["", "", "", "", "", ""]
+        self._rows[stage] = [""] * 5
 
     def step(self, stage: str, row: StepMetrics, total: int | None) -> None:
         """See `deepicd.pipeline.pipeline.Reporter`."""
         steps = f"{row.step}/{total}" if total else str(row.step)
         eta = show_seconds(self._etas[stage].seconds(row.step, total))
         reward = row.reward if row.reward is not None else row.validation_reward
-        shown = [steps, show_number(row.loss), show_number(reward), show_number(row.kl), eta, ""]
+        shown = [steps, show_number(row.loss), show_number(reward), show_number(row.kl), eta]
         before = self._rows[stage]
         self._rows[stage] = [new or old for new, old in zip(shown, before, strict=True)]
 
     def stage_finished(self, stage: str, seconds: float, *, already: bool) -> None:
         """See `deepicd.pipeline.pipeline.Reporter`."""
-        self._began.pop(stage, None)
-        row = self._rows.setdefault(stage, ["", "", "", "", "", ""])
-        row[-2:] = ["done before" if already else "done", show_seconds(seconds)]
+        self._spent[stage] = seconds
+        self._rows.setdefault(stage, [""] * 5)[-1] = "done before" if already else "done"
 
 
 class LogProgress:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import signal
 from types import FrameType
 
+from deepicd.errors import TerminatedError
+
 
 class SignalStop:
     """Counts the signals that asked the run to stop."""
 
     def __init__(self) -> None:
         self._count = 0
+        self._raise = False
 
     def install(self) -> None:
         """Listen to SIGTERM and SIGINT from now on."""
@@ -19,6 +22,13 @@ class SignalStop:
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self._count += 1
+        if self._raise:
+            self._raise = False
+            raise TerminatedError("stopped on request: run again to go on")
+
+    def raise_when_requested(self, wanted: bool) -> None:
+        """See `deepicd.training.supervise.Stop`."""
+        self._raise = wanted
 
     @property
     def requested(self) -> bool:

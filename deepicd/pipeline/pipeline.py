@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from deepicd.errors import DeepICDError, UserError
+from deepicd.errors import DeepICDError, TerminatedError, UserError
 from deepicd.pipeline.run_folder import StageRecord, locked
 from deepicd.spec import DeepICDRun, dump
 from deepicd.stages.context import Context
@@ -95,6 +95,8 @@ def run_pipeline(run: DeepICDRun, folder: Path, stop: Stop, reporter: Reporter, 
                 seconds[stage.name] = done["seconds"]
                 reporter.stage_finished(stage.name, done["seconds"], already=True)
                 continue
+            if stop.requested:
+                raise TerminatedError(f"stopped on request before {stage.name}: run again to go on")
             reporter.stage_started(stage.name)
             record.begin()
             started = time.monotonic()
@@ -114,10 +116,14 @@ def _records(run: DeepICDRun, folder: Path) -> Iterator[tuple[Stage, StageRecord
 
 
 def _act(stage: Stage, context: Context) -> None:
+    # Only `prepare` has no process of its own to end.
+    context.stop.raise_when_requested(stage.name == "prepare")
     try:
         stage.act(context)
     except DeepICDError as error:
         raise type(error)(f"{stage.name}: {error}") from None
+    finally:
+        context.stop.raise_when_requested(False)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ class SyntheticSource(SpecModel):
     """Number of admissions to make."""
     codes: int = Field(default=60, ge=2)
     """Number of distinct principal diagnoses, with long-tailed frequencies."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Seed of the generator: the same seed gives the same bytes."""
 
 
@@ -38,7 +38,7 @@ class SplitSpec(SpecModel):
     """Share of patients to follow training with."""
     test: float = Field(default=0.2, gt=0, lt=1)
     """Share of patients held out for the evaluation."""
-    seed: int = 42
+    seed: int = Field(default=42, ge=0)
     """Seed of the split."""
 
     @model_validator(mode="after")

@@ -22,7 +22,7 @@ class TinyModel(SpecModel):
     """Number of transformer layers."""
     heads: int = Field(default=4, ge=1)
     """Number of attention heads."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Seed of the weights."""
 
     @model_validator(mode="after")

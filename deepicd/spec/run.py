@@ -66,7 +66,7 @@ class RunMetadata(SpecModel):
 class RunSpec(SpecModel):
     """Everything that decides what a run does."""
 
-    seed: int = 42
+    seed: int = Field(default=42, ge=0)
     """Seed of data order, sampling and bootstrap."""
     model: ModelSpec
     """The base model."""

@@ -56,11 +56,11 @@ def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
     folder = context.stage_folder("evaluate")
     files = StageFiles(folder)
     files.metrics.mkdir(parents=True, exist_ok=True)
-    files.stop_request.unlink(missing_ok=True)
+    files.loop_entered.unlink(missing_ok=True)
     progress = next_launch(files.metrics)
     engine: dict[str, Any] = {
         "dtype": spec.model.dtype,
-        "tensor_parallel_size": spec.compute.gpus,
+        "tensor_parallel_size": sampling.tensor_parallel,
         "gpu_memory_utilization": 0.9,
     }
     environment = offline_environment()
@@ -89,7 +89,7 @@ def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
     process = GuardedProcess([sys.executable, "-m", "deepicd.evaluation.answer", str(plan_file)], environment, files.log)
     supervise(
         process, files, progress, stall_after=context.run.spec.recovery.stall_after, stop=context.stop,
-        on_step=context.on_step, watch_servants=False,
+        on_step=context.on_step, training=False,
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from deepicd.spec import DeepICDRun
@@ -44,6 +45,11 @@ def _write(settings: Mapping[str, Value]) -> list[str]:
     return [f"{key}={hydra_text(value)}" for key, value in settings.items()]
 
 
+def attention() -> str:
+    """The attention for transformers: FlashAttention where it is installed, else PyTorch's own."""
+    return "sdpa" if find_spec("flash_attn") is None else "flash_attention_2"
+
+
 def grpo_overrides(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: StageFiles) -> list[str]:
     """Overrides for `verl.trainer.main_ppo`; the ones of `stages.grpo.overrides` come last."""
     spec = run.spec
@@ -62,6 +68,7 @@ def grpo_overrides(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: S
         "data.truncation": "right",
         "data.seed": spec.seed,
         "actor_rollout_ref.model.path": data.model,
+        "+actor_rollout_ref.model.override_config.attn_implementation": attention(),
         "actor_rollout_ref.model.use_remove_padding": grpo.remove_padding,
         "actor_rollout_ref.model.enable_gradient_checkpointing": grpo.gradient_checkpointing,
         f"{actor}.strategy": "fsdp2",
@@ -127,6 +134,7 @@ def sft_overrides(run: DeepICDRun, sft: SftSpec, data: TrainingData, files: Stag
         "data.max_length": sft.max_tokens,
         "data.truncation": "right",
         "model.path": data.model,
+        "+model.override_config.attn_implementation": attention(),
         "model.use_remove_padding": sft.remove_padding,
         "model.enable_gradient_checkpointing": sft.gradient_checkpointing,
         "engine": "fsdp",

@@ -46,6 +46,9 @@ class Stop(Protocol):
     def insisted(self) -> bool:
         """Leave at once."""
 
+    def raise_when_requested(self, wanted: bool) -> None:
+        """Whether a signal shall raise TerminatedError where it arrives: for work that is done again from its start."""
+
 
 @dataclass
 class Watch:
@@ -156,11 +159,12 @@ def supervise(
     stall_after: timedelta,
     stop: Stop,
     on_step: Callable[[StepMetrics, int | None], None],
-    watch_servants: bool = True,
+    training: bool = True,
 ) -> None:
     """Wait for a stage's process, reporting its steps; end its whole tree before returning or raising.
 
-    `watch_servants`: an end of a Ray or vLLM process means a crash.
+    `training`: the process saves a checkpoint when it is asked to stop, and the end of a Ray or vLLM process means a crash;
+    one that only generates is ended at once, and ends its engines itself.
 
     Raises:
         UserError, CrashError, StallError: the stage failed; see `Watch`.
@@ -184,10 +188,10 @@ def supervise(
                 raise CrashError("vLLM failed to generate: see the log; run again to go on from the last checkpoint")
             if stop.requested:
                 files.stop_request.touch()
-                if stop.insisted or not files.loop_entered.exists():
+                if stop.insisted or not training or not files.loop_entered.exists():
                     break
             watch.check_stall(now)
-            if watch_servants:
+            if training:
                 watch.check_servants(servants(process.pid), now)
             time.sleep(POLL_SECONDS)
     finally:

@@ -31,7 +31,6 @@ ENVIRONMENT = {
 GRPO_OVERRIDES = (
     "trainer.device=cpu",
     "data.dataloader_num_workers=0",
-    "+actor_rollout_ref.model.override_config.attn_implementation=sdpa",
     "actor_rollout_ref.rollout.enforce_eager=True",
     "actor_rollout_ref.rollout.free_cache_engine=False",
     "actor_rollout_ref.rollout.max_num_seqs=64",
@@ -53,7 +52,6 @@ def grpo_overrides(gpus: int) -> list[str]:
 SFT_OVERRIDES = (
     "trainer.device=cpu",
     "data.num_workers=0",
-    "+model.override_config.attn_implementation=sdpa",
 )
 
 

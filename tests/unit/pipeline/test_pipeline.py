@@ -21,6 +21,9 @@ class NeverStop:
     requested = False
     insisted = False
 
+    def raise_when_requested(self, wanted: bool) -> None:
+        pass
+
 
 class Events:
     """A reporter that keeps what it is told."""
