@@ -28,17 +28,25 @@ def error_of(process: DeepicdProcess) -> str:
     return next(line for line in process.text.splitlines() if line.startswith("error: "))
 
 
-def test_a_raising_reward_ends_the_run_and_is_not_scored_0(cohort: Path, tmp_path: Path) -> None:
-    process = start(cohort, tmp_path, "broken_reward")
-    assert process.finish() == 70
+@pytest.fixture(scope="module")
+def raised(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[DeepicdProcess, str]:
+    """A run whose reward code raised with a note in the exception, and its training log."""
+    folder = tmp_path_factory.mktemp("raised")
+    process = start(cohort, folder, "broken_reward")
+    process.finish()
+    return process, (folder / "run" / "stages" / "grpo" / "training.log").read_text()
+
+
+def test_a_raising_reward_ends_the_run_and_is_not_scored_0(raised: tuple[DeepicdProcess, str]) -> None:
+    process, _ = raised
+    assert process.process.returncode == 70
     assert "the reward code raised KeyError at " in error_of(process)
     assert process.steps("grpo") == []
 
 
-def test_a_raising_reward_does_not_show_the_note_it_raised_with(cohort: Path, tmp_path: Path) -> None:
-    process = start(cohort, tmp_path, "broken_reward")
-    process.finish()
-    log = (tmp_path / "run" / "stages" / "grpo" / "training.log").read_text()
+def test_a_raising_reward_does_not_show_the_note_it_raised_with(raised: tuple[DeepicdProcess, str]) -> None:
+    process, log = raised
+    assert "the reward code raised KeyError" in log
     assert "Complaint" not in process.text
     assert "Complaint" not in log
 

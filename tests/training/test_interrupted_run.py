@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,3 +157,15 @@ def test_no_note_text_is_in_anything_written_but_the_cohort(story: Story) -> Non
     assert len(written) > 10
     assert [path for path in written if CANARY.encode() in path.read_bytes()] == []
     assert CANARY not in story.output
+
+
+def test_the_trained_model_predicts_a_code_or_says_what_was_wrong(story: Story) -> None:
+    notes = [{"id": number, "note": f"Chief Complaint: cough for {number} days"} for number in (1, 2)]
+    result = subprocess.run(
+        [str(Path(sys.executable).with_name("deepicd")), "predict", "--model", str(story.folder / "stages" / "grpo" / "model"),
+         "--max-response-tokens", "24"],
+        input="".join(json.dumps(note) + "\n" for note in notes), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [answer["id"] for answer in answers] == [1, 2]
+    assert all(answer["code"] or answer["faults"] for answer in answers)
