@@ -68,7 +68,7 @@ class DataSpec(SpecModel):
         given = [name for name in ("mimic", "synthetic", "prepared") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"give exactly one of mimic, synthetic, prepared; got {', '.join(given) or 'none'}")
-        if self.prepared is not None and "split" in self.model_fields_set:
+        if self.prepared is not None and self.split != SplitSpec():
             raise ValueError("split: a prepared folder is split already: remove the field")
         if self.synthetic is not None and self.traces is not None:
             raise ValueError("traces: synthetic data bring their own: remove the field")

@@ -60,6 +60,19 @@ def test_a_mistake_is_named_with_its_field(changes: dict[str, Any], message: str
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"spec__data": {"prepared": "/data", "traces": "/traces.jsonl"}},
+        {"spec__reward": {"preset": "deepicd-r1"}},
+        {"spec__stages": {"grpo": {}, "evaluate": None}},
+    ],
+)  # fmt: skip
+def test_defaults_that_do_not_apply_may_be_written_out(changes: dict[str, Any]) -> None:
+    run = parse(quickstart(**changes), "run.yaml")
+    assert parse(yaml.safe_load(dump(run)), "dump") == run
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.yaml: No such file"):
         load(tmp_path / "nowhere.yaml")
