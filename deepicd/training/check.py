@@ -28,7 +28,7 @@ def stage_overrides(run: DeepICDRun, folder: Path = Path("RUN")) -> dict[str, li
 
 
 def compose(stage: str, overrides: list[str]) -> Any:
-    """Verl's configuration for a stage, with overrides applied (an omegaconf DictConfig).
+    """verl's configuration for a stage, with overrides applied (an omegaconf DictConfig).
 
     Raises:
         UserError: verl is not installed.

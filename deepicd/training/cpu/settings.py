@@ -45,7 +45,7 @@ GRPO_OVERRIDES = (
 
 
 def grpo_overrides(gpus: int) -> list[str]:
-    """Verl overrides for GRPO on `gpus` CPU ranks."""
+    """verl overrides for GRPO on `gpus` CPU ranks."""
     return [*GRPO_OVERRIDES, f"+ray_kwargs.ray_init.num_gpus={gpus}"]
 
 
