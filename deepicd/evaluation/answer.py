@@ -21,6 +21,9 @@ from deepicd.evaluation.predictions import Prediction
 from deepicd.rewards import Sample, Score, make_scorer
 from deepicd.spec.reward import RewardSpec
 
+CHUNK = 64
+"""Admissions that are asked at once: small enough that progress shows, large enough to keep vLLM busy."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -45,7 +48,7 @@ class Plan:
     out: str
     """predictions.parquet to write."""
     progress: str
-    """File to add a line to after each batch, as verl's metrics logger does."""
+    """File to add a line to after each chunk, as verl's metrics logger does."""
     total: str
     """File that gets the number of those lines."""
 
@@ -76,27 +79,26 @@ def answer(plan: Plan) -> dict[str, list[Prediction]]:
     admissions = read_admissions(Path(plan.test), plan.max_admissions)
     notes = [admission["prompt"][-1]["content"] for admission in admissions]
     score = make_scorer(RewardSpec.model_validate(plan.reward), opened_think=plan.opened_think)
-    Path(plan.total).write_text(str(2 * len(plan.models)))
+    chunks = [slice(start, start + CHUNK) for start in range(0, len(admissions), CHUNK)]
+    Path(plan.total).write_text(str(len(plan.models) * len(chunks)))
+    step = 0
     answers: dict[str, list[Prediction]] = {}
-    for number, (name, folder) in enumerate(plan.models.items()):
+    for name, folder in plan.models.items():
         generator = Generator(
             Path(folder), max_prompt_tokens=plan.max_prompt_tokens, max_response_tokens=plan.max_response_tokens,
             engine=plan.engine, seed=plan.seed,
         )  # fmt: skip
-        greedy = [
-            completion.parse(choices[0].text, opened_think=plan.opened_think, truncated=choices[0].truncated)
-            for choices in generator.generate(notes)
-        ]
-        _note_progress(plan, 2 * number + 1)
-        sampled = generator.generate(notes, temperature=plan.temperature, top_k=plan.top_k, samples=plan.samples)
+        answers[name] = []
+        for chunk in chunks:
+            greedy = generator.generate(notes[chunk])
+            sampled = generator.generate(notes[chunk], temperature=plan.temperature, top_k=plan.top_k, samples=plan.samples)
+            for admission, note, [best], choices in zip(admissions[chunk], notes[chunk], greedy, sampled, strict=True):
+                parsed = completion.parse(best.text, opened_think=plan.opened_think, truncated=best.truncated)
+                samples = [Sample(choice.text, admission["code"], note, choice.truncated) for choice in choices]
+                answers[name].append(to_prediction(admission, parsed, score(samples)))
+            step += 1
+            _note_progress(plan, step)
         generator.close()
-        answers[name] = [
-            to_prediction(admission, parsed, score([
-                Sample(choice.text, admission["code"], note, choice.truncated) for choice in choices
-            ]))
-            for admission, note, parsed, choices in zip(admissions, notes, greedy, sampled, strict=True)
-        ]  # fmt: skip
-        _note_progress(plan, 2 * number + 2)
     return answers
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,18 @@ class Generator:
         self, notes: Sequence[str], *, temperature: float = 0.0, top_k: int = -1, samples: int = 1
     ) -> list[list[Generated]]:
         """Complete the prompt of each note `samples` times; temperature 0 is greedy. Result: notes × samples."""
-        parameters = SamplingParams(
-            n=samples, temperature=temperature, top_k=top_k, max_tokens=self._max_response_tokens, seed=self._seed
-        )
         prompts = [{"prompt_token_ids": self._prompt_tokens(note)} for note in notes]
+        # Requests with one seed would draw the same random numbers: each note has its own.
+        parameters = [
+            SamplingParams(
+                n=samples,
+                temperature=temperature,
+                top_k=top_k,
+                max_tokens=self._max_response_tokens,
+                seed=int.from_bytes(sha256(f"{self._seed} {note}".encode()).digest()[:4]),
+            )
+            for note in notes
+        ]
         outputs = self._llm.generate(prompts, parameters, use_tqdm=False)
         return [
             [Generated(choice.text, truncated=choice.finish_reason == "length") for choice in output.outputs]

@@ -51,7 +51,7 @@ def plan(run: DeepICDRun) -> list[Stage]:
     spec = run.spec
     settings = spec.model_dump(by_alias=True, mode="json")
     common = {"seed": spec.seed, "model": {"dtype": spec.model.dtype}, "compute": settings["compute"]}
-    steps = settings["stages"]
+    steps = {name: _deciding(chosen or {}) for name, chosen in settings["stages"].items()}
     stages = [Stage("prepare", {"data": settings["data"], "model": settings["model"], "tables": _tables(run)}, prepare)]
     if spec.stages.sft is not None:
         chosen = spec.stages.sft
@@ -67,11 +67,24 @@ def plan(run: DeepICDRun) -> list[Stage]:
     return stages
 
 
+# What may change between two launches of a stage: it decides how the work is done, not what is learned.
+_HOW = {
+    "microBatchSizePerGpu", "gpuMemoryUtilization", "gradientCheckpointing", "torchCompile", "removePadding",
+    "offloadParameters", "offloadOptimizer", "saveEverySteps", "keepCheckpoints", "validateEverySteps",
+    "maxValidationAdmissions",
+}  # fmt: skip
+_READ = ("admissions", "patients", "diagnoses_icd", "d_icd_diagnoses", "discharge", "train", "validation", "test")
+
+
+def _deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in _HOW}
+
+
 def _tables(run: DeepICDRun) -> dict[str, int]:
     """Sizes of the files that the run reads, by name: a changed table is a changed input."""
     data = run.spec.data
     folders = [data.mimic.hosp, data.mimic.note] if data.mimic else [data.prepared] if data.prepared else []
-    files = [path for folder in folders for path in Path(folder).glob("*") if path.is_file()]
+    files = [path for folder in folders for path in Path(folder).glob("*") if path.name.split(".")[0] in _READ]
     files += [Path(data.traces)] if data.traces else []
     return {path.name: path.stat().st_size for path in files if path.is_file()}
 

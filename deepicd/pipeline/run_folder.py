@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deepicd.errors import UserError
+from deepicd.training.checkpoints import TRACKER
 
 
 def digest(inputs: Mapping[str, Any]) -> str:
@@ -71,12 +72,13 @@ class StageRecord:
         return digest(self._inputs)
 
     def check(self) -> None:
-        """Compare the inputs with those that the stage's folder was made from.
+        """Compare the inputs with those that the stage's work was made from, where there is any to lose.
 
         Raises:
             UserError: they differ: going on would mix two runs.
         """
-        if not self._inputs_file.exists():
+        kept = self._completed_file.exists() or (self._folder / "checkpoints" / TRACKER).exists()
+        if not kept or not self._inputs_file.exists():
             return
         before = json.loads(self._inputs_file.read_text())
         if before != self._inputs:

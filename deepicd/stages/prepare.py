@@ -9,6 +9,7 @@ from deepicd.data import mimic, sft, synthetic
 from deepicd.errors import UserError
 from deepicd.stages.context import Context
 from deepicd.training.base_model import build
+from deepicd.training.launch import wait_for_earlier
 
 
 def prepare(context: Context) -> None:
@@ -19,6 +20,7 @@ def prepare(context: Context) -> None:
     """
     folder = context.stage_folder("prepare")
     spec = context.run.spec
+    wait_for_earlier(folder / "model.log")
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)

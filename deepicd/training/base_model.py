@@ -39,20 +39,20 @@ def build(spec_file: Path, corpus: Path, out: Path, log: Path) -> None:
         raise CrashError(f"the base model could not be made: see {log}")
 
 
-def make(model: ModelSpec, corpus: Path, out: Path) -> None:
+def make(model: ModelSpec, corpus: Path, out: Path, *, for_grpo: bool = True) -> None:
     """Write the base model's folder.
 
     With `openedThink` the chat template's generation prompt ends in `<think>`, so that every later reader of the folder
     (SFT, vLLM, a user's own server) opens the trace in the same way.
 
     Raises:
-        UserError: `model.path` names no model that can be loaded, or one without a chat template.
+        UserError: `model.path` names no model that can be loaded, one without a chat template, or one that GRPO cannot train.
     """
     if model.tiny is not None:
         tokenizer = _train_tokenizer(model.tiny, _texts(corpus))
         _save_tiny_weights(model.tiny, tokenizer, out)
     else:
-        tokenizer = _link_model(str(model.path), out)
+        tokenizer = _link_model(str(model.path), out, for_grpo=for_grpo)
     if model.opened_think:
         tokenizer.chat_template = tokenizer.chat_template.rstrip("\n") + _OPENING
     tokenizer.save_pretrained(out)
@@ -111,7 +111,7 @@ def _save_tiny_weights(tiny: TinyModel, tokenizer: Any, out: Path) -> None:
     Qwen2ForCausalLM(config).save_pretrained(out)
 
 
-def _link_model(path: str, out: Path) -> Any:
+def _link_model(path: str, out: Path, *, for_grpo: bool) -> Any:
     """Fill `out` with links to a model's files; its tokenizer is returned, to be saved beside them."""
     from huggingface_hub import snapshot_download
     from transformers import AutoConfig, AutoTokenizer
@@ -124,7 +124,7 @@ def _link_model(path: str, out: Path) -> Any:
             "give the folder of a Hugging Face model"
         ) from None
     try:
-        AutoConfig.from_pretrained(source)
+        config = AutoConfig.from_pretrained(source)
         tokenizer = AutoTokenizer.from_pretrained(source)
         if not any(source.glob("*.safetensors")) and not any(source.glob("*.bin")):
             raise OSError("no weights")
@@ -134,6 +134,11 @@ def _link_model(path: str, out: Path) -> Any:
         ) from None
     if not tokenizer.chat_template:
         raise UserError(f"spec.model.path: the tokenizer of '{path}' has no chat template: use an instruction-tuned model")
+    if for_grpo and config.tie_word_embeddings:
+        raise UserError(
+            f"spec.model.path: '{path}' has tied embeddings, which verl cannot send to vLLM: "
+            "use a model without, or leave stages.grpo out"
+        )
     for file in source.iterdir():
         if file.is_file():
             (out / file.name).symlink_to(file.resolve())
@@ -149,7 +154,8 @@ def main(arguments: list[str]) -> int:
     spec_file, corpus, out = map(Path, arguments)
     out.mkdir(parents=True, exist_ok=True)
     try:
-        make(load(spec_file).spec.model, corpus, out)
+        spec = load(spec_file).spec
+        make(spec.model, corpus, out, for_grpo=spec.stages.grpo is not None)
     except UserError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

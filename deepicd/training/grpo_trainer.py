@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -25,6 +24,8 @@ def _save_hugging_face_too(worker: Any) -> None:
 class Trainer(PPOTrainerSync):  # type: ignore[misc]
     """Adds to the synchronous trainer what a supervised run needs."""
 
+    total_training_steps: int
+
     def __init__(self, config: DictConfig) -> None:
         # The mode has chosen this class; elsewhere verl compares its name with "sync".
         with open_dict(config):
@@ -42,14 +43,14 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
             ray.get([worker.__ray_call__.remote(_save_hugging_face_too) for worker in self.actor_rollout_wg.workers])
 
     def on_step_end(self) -> None:
-        if not self._files.stop_request.exists():
-            super().on_step_end()
-            return
-        if self._files.last_step != self.global_steps:
-            self._save_checkpoint()
-        # The loop ends after this step, once its metrics are written.
-        self.total_training_steps = self.global_steps
+        super().on_step_end()
+        if self._files.stop_request.exists() and self.global_steps < self.total_training_steps:
+            if self._files.last_step != self.global_steps:
+                self._save_checkpoint()
+            # The loop ends after this step, once its metrics are written, and without a validation.
+            self.total_training_steps = self.global_steps
+            self.config.trainer.test_freq = -1
 
     def _save_checkpoint(self) -> None:
         super()._save_checkpoint()
-        drop_old_checkpoints(Path(self.config.trainer.default_local_dir), self.config.trainer.max_actor_ckpt_to_keep)
+        drop_old_checkpoints(self._files.checkpoints, keep=StageFiles.kept_checkpoints())

@@ -1,9 +1,9 @@
 """Owner of a training process tree: nothing of it outlives this process, whoever dies first.
 
-`python -m deepicd.training.guard SCRATCH -- COMMAND…` runs COMMAND. When COMMAND ends, when SIGTERM or SIGINT arrives, or
-when the parent dies (kill -9 included), every descendant is ended, the POSIX shared memory that they had mapped is removed,
-and so is the folder SCRATCH. Ray's and vLLM's daemons do not escape: orphans are handed to this process (child
-subreaper, prctl(2)). It exits with COMMAND's exit code.
+`python -m deepicd.training.guard PARENT SCRATCH -- COMMAND…` runs COMMAND for the process PARENT. When COMMAND ends,
+when SIGTERM or SIGINT arrives, or when the parent dies (kill -9 included), every descendant is ended, the POSIX
+shared memory that they had mapped is removed, and so is the folder SCRATCH. Ray's and vLLM's daemons do not escape:
+orphans are handed to this process (child subreaper, prctl(2)). It exits with COMMAND's exit code.
 
 Only the standard library is imported: the guard must be up before, and lighter than, what it guards.
 """
@@ -27,6 +27,7 @@ _SHARED_MEMORY = "/dev/shm/"  # noqa: S108 - where POSIX shared memory lives
 POLL_SECONDS = 0.2
 SCAN_SECONDS = 5.0
 GRACE_SECONDS = 3.0
+PATIENCE_SECONDS = 60.0
 
 
 class _Ended(Exception):
@@ -87,11 +88,14 @@ def _signal_all(pids: list[int], signum: int) -> None:
 
 
 def end_tree(root: int) -> None:
-    """End every descendant of `root`: SIGTERM, then SIGKILL until none is left."""
+    """End every descendant of `root`: SIGTERM, then SIGKILL until none is left.
+
+    One that the kernel cannot end (a hung driver) is waited for no longer than `PATIENCE_SECONDS`.
+    """
     _signal_all(descendants(root), signal.SIGTERM)
-    deadline = time.monotonic() + GRACE_SECONDS
-    while living := descendants(root):
-        if time.monotonic() > deadline:
+    began = time.monotonic()
+    while (living := descendants(root)) and time.monotonic() - began < PATIENCE_SECONDS:
+        if time.monotonic() - began > GRACE_SECONDS:
             _signal_all(living, signal.SIGKILL)
         time.sleep(0.05)
         _reap()
@@ -110,10 +114,9 @@ def _wait(child: subprocess.Popen[bytes], segments: set[str]) -> int:
 
 def main(arguments: list[str]) -> int:
     """Run the command and clean up after it; see the module's text."""
-    scratch, separator, *command = arguments
+    parent, scratch, separator, *command = arguments
     if separator != "--" or not command:
-        raise SystemExit("usage: guard SCRATCH -- COMMAND…")
-    parent = os.getppid()
+        raise SystemExit("usage: guard PARENT SCRATCH -- COMMAND…")
     libc = ctypes.CDLL(None, use_errno=True)
     signal.signal(signal.SIGTERM, _raise_ended)
     signal.signal(signal.SIGINT, _raise_ended)
@@ -122,7 +125,7 @@ def main(arguments: list[str]) -> int:
     segments: set[str] = set()
     code = 128 + signal.SIGTERM
     try:
-        if os.getppid() == parent:  # else the parent died before prctl
+        if os.getppid() == int(parent):  # else the parent died before prctl
             code = _wait(subprocess.Popen(command), segments)
     except _Ended:
         pass

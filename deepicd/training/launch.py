@@ -7,19 +7,22 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deepicd.training.cpu import settings as cpu
-from deepicd.training.stage_files import FOLDER_VARIABLE, SPEC_VARIABLE, StageFiles
+from deepicd.training.guard import PATIENCE_SECONDS
+from deepicd.training.stage_files import FOLDER_VARIABLE, KEEP_VARIABLE, SPEC_VARIABLE, StageFiles
 
 
-def training_environment(spec_file: Path, files: StageFiles, metrics: Path) -> dict[str, str]:
+def training_environment(spec_file: Path, files: StageFiles, metrics: Path, keep_checkpoints: int) -> dict[str, str]:
     """Variables for the processes of a training stage, on top of ours."""
     plugins = ["deepicd.training.grpo_plugin"]
     environment = {
         SPEC_VARIABLE: str(spec_file),
         FOLDER_VARIABLE: str(files.folder),
+        KEEP_VARIABLE: str(keep_checkpoints),
         "VERL_FILE_LOGGER_PATH": str(metrics),
         **offline_environment(),
     }
@@ -43,6 +46,25 @@ def offline_environment() -> dict[str, str]:
     }
 
 
+_SHORT_TEMPORARY = "/tmp"  # noqa: S108 - mkdtemp makes a folder of our own below it
+_LONGEST_TEMPORARY = 24
+"""Ray's unix sockets lie about 80 characters below the temporary folder; the system allows 107."""
+
+
+def wait_for_earlier(log: Path) -> None:
+    """Wait until the guard of an earlier launch with the same log has ended its tree: it may still be at it."""
+    file = log.with_suffix(".guard")
+    deadline = time.monotonic() + 2 * PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            command = Path(f"/proc/{int(file.read_text())}/cmdline").read_text()
+        except (OSError, ValueError):
+            return
+        if "deepicd.training.guard" not in command:
+            return
+        time.sleep(0.1)
+
+
 class GuardedProcess:
     """A command whose whole process tree ends with it, with the guard, and with us."""
 
@@ -52,15 +74,20 @@ class GuardedProcess:
         The temporary folder in `{scratch}` of the command is deleted with the tree. Its path is short, since Ray's
         unix sockets lie below it.
         """
-        self.scratch = Path(tempfile.mkdtemp(prefix="dicd-"))
+        wait_for_earlier(log)
+        usual = tempfile.gettempdir()
+        short = usual if len(usual) <= _LONGEST_TEMPORARY else _SHORT_TEMPORARY
+        self.scratch = Path(tempfile.mkdtemp(prefix="dicd-", dir=short))
         # Everything temporary of the tree goes there too.
         variables = {**os.environ, **environment, "TMPDIR": str(self.scratch)}
         filled = [part.replace("{scratch}", str(self.scratch)) for part in command]
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "deepicd.training.guard", str(self.scratch), "--", *filled],
+                [sys.executable, "-m", "deepicd.training.guard", str(os.getpid()), str(self.scratch), "--", *filled],
                 env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
+
+        log.with_suffix(".guard").write_text(str(self._process.pid))
 
     @property
     def pid(self) -> int:
@@ -72,8 +99,11 @@ class GuardedProcess:
         return self._process.poll()
 
     def wait(self) -> int:
-        """Wait for the command's end, and give its exit code."""
-        return self._process.wait()
+        """Wait for the command's end, and give its exit code; an exception while waiting ends the tree."""
+        try:
+            return self._process.wait()
+        finally:
+            self.end()
 
     def end(self) -> None:
         """End the tree, and wait until it is gone."""

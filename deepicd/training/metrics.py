@@ -18,7 +18,8 @@ KL_OF_UPDATE = "actor/ppo_kl"
 
 _REWARD = "critic/score/mean"
 _VALIDATION = "val-"
-_WATCHED = (_REWARD, "actor/pg_loss", "actor/loss", "actor/grad_norm", "train/loss", "train/grad_norm")
+# Not the gradient's norm: verl leaves out an update whose gradient is not finite, and goes on.
+_WATCHED = (_REWARD, "actor/pg_loss", "actor/loss", "train/loss")
 
 
 @dataclass(frozen=True)

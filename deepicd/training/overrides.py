@@ -86,6 +86,8 @@ def grpo_overrides(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: S
         f"{actor}.fsdp_config.seed": spec.seed,
         f"{actor}.data_loader_seed": spec.seed,
         "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu": grpo.micro_batch_size_per_gpu,
+        "actor_rollout_ref.ref.fsdp_config.use_torch_compile": grpo.torch_compile,
+        "actor_rollout_ref.ref.fsdp_config.param_offload": grpo.offload_parameters,
         f"{rollout}.name": "vllm",
         f"{rollout}.n": grpo.rollouts,
         f"{rollout}.temperature": grpo.temperature,
@@ -110,13 +112,15 @@ def grpo_overrides(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: S
         "trainer.save_freq": grpo.save_every_steps,
         "trainer.test_freq": grpo.validate_every_steps if data.validation else -1,
         "trainer.val_before_train": data.validation is not None and files.last_step == 0,
-        "trainer.max_actor_ckpt_to_keep": grpo.keep_checkpoints,
+        # verl would delete the last complete checkpoint before the new one is complete: we delete after it.
+        "trainer.max_actor_ckpt_to_keep": None,
         "+ray_kwargs.ray_init.address": "local",
         "+ray_kwargs.ray_init.include_dashboard": False,
     }
     overrides = _write(settings)
     if spec.model.dtype == "float32":
-        overrides.append(f"+{actor}.fsdp_config.mixed_precision={_FULL_PRECISION}")
+        # The reference policy too: in another format it would show a false KL.
+        overrides += [f"+actor_rollout_ref.{part}.fsdp_config.mixed_precision={_FULL_PRECISION}" for part in ("actor", "ref")]
     if cpu.is_installed():
         overrides += cpu.grpo_overrides(spec.compute.gpus)
     return [*overrides, *grpo.overrides]
@@ -150,7 +154,7 @@ def sft_overrides(run: DeepICDRun, sft: SftSpec, data: TrainingData, files: Stag
         **_length(sft.epochs, sft.max_steps),
         "trainer.save_freq": sft.save_every_steps,
         "trainer.test_freq": sft.save_every_steps if data.validation else -1,
-        "trainer.max_ckpt_to_keep": sft.keep_checkpoints,
+        "trainer.max_ckpt_to_keep": None,
     }
     overrides = _write(settings)
     if spec.model.dtype == "float32":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -22,12 +21,20 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
 
     def __init__(self, config: DictConfig) -> None:
         super().__init__(config)
+        if self.resume_global_step and self.resume_global_step % self.steps_per_epoch == 0:
+            # The loaded state stands at an epoch's end: the loader would give an empty epoch first.
+            self._build_dataloader()
+            self.ckpt_handler.train_dataloader = self.train_dataloader
         self._files = StageFiles.from_environment()
         self._stopping = False
         self._train_batch = self.training_client.train_batch
         self.training_client.train_batch = self._train_batch_and_check_stop
         self._save = self.ckpt_handler.save_checkpoint
         self.ckpt_handler.save_checkpoint = self._save_checkpoint
+
+    def _build_dataloader(self) -> None:
+        super()._build_dataloader()
+        self.train_sampler.seed = self.config.trainer.seed  # verl leaves it at 0
 
     def _train_batch_and_check_stop(self, data: Any) -> Any:
         if self.rank == 0:
@@ -47,7 +54,7 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
             manager.checkpoint_save_contents = [*manager.checkpoint_save_contents, "hf_model"]
         self._save(step=step)
         if self.rank == 0:
-            drop_old_checkpoints(Path(self.config.trainer.default_local_dir), self.config.trainer.max_ckpt_to_keep)
+            drop_old_checkpoints(self._files.checkpoints, keep=StageFiles.kept_checkpoints())
         if self._stopping and step < self.total_training_steps:
             destroy_global_process_group()
             raise SystemExit(0)

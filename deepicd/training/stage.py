@@ -8,11 +8,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from deepicd.errors import CrashError
+import pyarrow.parquet as pq
+
+from deepicd.errors import CrashError, UserError
 from deepicd.spec import DeepICDRun
 from deepicd.spec.training import GrpoSpec, SftSpec
 from deepicd.training.checkpoints import drop_incomplete_checkpoints
-from deepicd.training.launch import GuardedProcess, training_environment
+from deepicd.training.cpu import settings as cpu
+from deepicd.training.launch import GuardedProcess, training_environment, wait_for_earlier
 from deepicd.training.metrics import StepMetrics, next_launch
 from deepicd.training.overrides import TrainingData, grpo_overrides, sft_overrides
 from deepicd.training.stage_files import StageFiles
@@ -29,13 +32,14 @@ def train_sft(
     Raises:
         DeepICDError: see `supervise`.
     """
+    _check_size(run, data, sft.train_batch_size, "stages.sft.trainBatchSize")
     files = StageFiles(folder)
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes=1",
         f"--nproc_per_node={run.spec.compute.gpus}", "-m", "deepicd.training.sft_main",
         *sft_overrides(run, sft, data, files),
     ]  # fmt: skip
-    _train(run, spec_file, command, files, "huggingface", stop, on_step)
+    _train(run, spec_file, command, files, "huggingface", sft.keep_checkpoints, stop, on_step)
 
 
 def train_grpo(
@@ -46,18 +50,27 @@ def train_grpo(
     Raises:
         DeepICDError: see `supervise`.
     """
+    _check_size(run, data, grpo.train_batch_size, "stages.grpo.trainBatchSize")
     files = StageFiles(folder)
     command = [
         sys.executable, "-m", "verl.trainer.main_ppo",
         *grpo_overrides(run, grpo, data, files),
         "+ray_kwargs.ray_init._temp_dir={scratch}",
     ]  # fmt: skip
-    _train(run, spec_file, command, files, "actor/huggingface", stop, on_step)
+    _train(run, spec_file, command, files, "actor/huggingface", grpo.keep_checkpoints, stop, on_step)
 
 
 def _train(
-    run: DeepICDRun, spec_file: Path, command: list[str], files: StageFiles, exported: str, stop: Stop, on_step: OnStep
+    run: DeepICDRun,
+    spec_file: Path,
+    command: list[str],
+    files: StageFiles,
+    exported: str,
+    keep_checkpoints: int,
+    stop: Stop,
+    on_step: OnStep,
 ) -> None:
+    wait_for_earlier(files.log)
     # What is kept of an earlier launch is its metrics and complete checkpoints.
     for leftover in (files.stop_request, files.loop_entered, files.failure):
         leftover.unlink(missing_ok=True)
@@ -65,13 +78,23 @@ def _train(
     drop_incomplete_checkpoints(files.checkpoints)
     if not _has_weights(files.last_checkpoint / exported):
         metrics = next_launch(files.metrics)
-        process = GuardedProcess(command, training_environment(spec_file, files, metrics), files.log)
+        process = GuardedProcess(command, training_environment(spec_file, files, metrics, keep_checkpoints), files.log)
         supervise(process, files, metrics, stall_after=run.spec.recovery.stall_after, stop=stop, on_step=on_step)
     if not _has_weights(files.last_checkpoint / exported):
         raise CrashError(f"training ended after step {files.last_step} without its final model: see {files.log}")
     shutil.rmtree(files.model, ignore_errors=True)
     # Hard links: the weights are not copied, and outlive the checkpoint.
     shutil.copytree(files.last_checkpoint / exported, files.model, copy_function=os.link)
+
+
+def _check_size(run: DeepICDRun, data: TrainingData, batch: int, field: str) -> None:
+    """Raises: UserError: there is less than one batch, or fewer GPUs than the run wants."""
+    rows = pq.ParquetFile(data.train).metadata.num_rows
+    if rows < batch:
+        raise UserError(f"spec.{field}: {batch} is more than the {rows} training examples: lower it, or give more data")
+    present = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    if not cpu.is_installed() and present < run.spec.compute.gpus:
+        raise UserError(f"spec.compute.gpus: {run.spec.compute.gpus} wanted, this machine has {present}: lower it")
 
 
 def _has_weights(folder: Path) -> bool:

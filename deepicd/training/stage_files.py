@@ -8,6 +8,7 @@ from pathlib import Path
 
 FOLDER_VARIABLE = "DEEPICD_STAGE_FOLDER"
 SPEC_VARIABLE = "DEEPICD_RUN_SPEC"
+KEEP_VARIABLE = "DEEPICD_KEEP_CHECKPOINTS"
 
 
 class StageFiles:
@@ -27,6 +28,11 @@ class StageFiles:
     def from_environment(cls) -> StageFiles:
         """The files of the stage that this process belongs to."""
         return cls(Path(os.environ[FOLDER_VARIABLE]))
+
+    @staticmethod
+    def kept_checkpoints() -> int:
+        """How many checkpoints stay on the disk, for the training process that deletes the others."""
+        return int(os.environ[KEEP_VARIABLE])
 
     @property
     def last_step(self) -> int:

@@ -32,7 +32,7 @@ _ROLLOUT_FAILURE = "Error in _run_prompt"
 _EXCEPTION = re.compile(r"^(?:\(\S+ pid=\d+[^)]*\) )?((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt))(?::|$)")
 # Ray and vLLM put their names where the program's path was. Actors live as long as training and bear a class's name;
 # tasks, which end, bear a function's.
-_SERVANT = re.compile(r"ray::((?!IDLE)(?:[A-Z]|vLLM)\w*)|(VLLM::\w+)|\S*/(gcs_server|raylet)$")
+_SERVANT = re.compile(r"ray::((?!IDLE|SPILL_|RESTORE_|DELETE_)(?:[A-Z]|vLLM)\w*)|(VLLM::\w+)|\S*/(gcs_server|raylet)$")
 
 
 class Stop(Protocol):
@@ -196,7 +196,7 @@ def supervise(
             time.sleep(POLL_SECONDS)
     finally:
         process.end()
-    if stop.requested:
-        raise TerminatedError(f"stopped on request after step {files.last_step}: run again to go on")
     if code:
         raise explain_exit(code, log.recent)
+    if stop.requested:
+        raise TerminatedError(f"stopped on request after step {files.last_step}: run again to go on")

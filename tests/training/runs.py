@@ -35,7 +35,8 @@ def write_tables_with_canary(folder: Path, admissions: int = 300) -> None:
     with gzip.open(path, "rt", newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
-        row["text"] = row["text"].replace(" with ", f" with {CANARY} ")
+        row["text"] = row["text"].replace(" with ", f" with {CANARY} ").replace("o man ", f"o man {CANARY} ")
+        row["text"] = row["text"].replace("o woman ", f"o woman {CANARY} ")
     with gzip.open(path, "wt", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()

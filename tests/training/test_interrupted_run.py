@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from deepicd.training.metrics import all_steps
@@ -156,7 +157,15 @@ def test_no_note_text_is_in_anything_written_but_the_cohort(story: Story) -> Non
     ]
     assert len(written) > 10
     assert [path for path in written if CANARY.encode() in path.read_bytes()] == []
+    # Compressed: its bytes would not show it.
+    assert CANARY not in str(pq.read_table(story.folder / "evaluate" / "predictions.parquet").to_pylist())
     assert CANARY not in story.output
+
+
+def test_every_note_of_the_cohort_holds_the_canary(story: Story) -> None:
+    for path in (story.folder / "stages" / "prepare" / "cohort").glob("*.parquet"):
+        notes = [prompt[-1]["content"] for prompt in pq.read_table(path).column("prompt").to_pylist()]
+        assert all(CANARY in note for note in notes)
 
 
 def test_the_trained_model_predicts_a_code_or_says_what_was_wrong(story: Story) -> None:

@@ -74,6 +74,8 @@ def test_the_stages_follow_the_spec(run: DeepICDRun) -> None:
         ("reward.preset", "deepicd-r1", {"grpo", "evaluate"}),
         ("stages.evaluate.samples", 7, {"evaluate"}),
         ("recovery.stallAfter", "9m", set()),
+        ("stages.grpo.microBatchSizePerGpu", 8, set()),
+        ("stages.grpo.keepCheckpoints", 1, set()),
     ],
 )
 def test_a_setting_changes_its_own_stage_and_those_that_build_on_it(

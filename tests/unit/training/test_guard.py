@@ -43,7 +43,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 15) -> None:
 def start(folder: Path, *command: str) -> subprocess.Popen[bytes]:
     scratch = folder / "scratch"
     scratch.mkdir()
-    return subprocess.Popen([sys.executable, "-m", "deepicd.training.guard", str(scratch), "--", *command])
+    return subprocess.Popen([sys.executable, "-m", "deepicd.training.guard", str(os.getpid()), str(scratch), "--", *command])
 
 
 def tree_of(folder: Path) -> tuple[list[int], list[Path]]:
@@ -82,7 +82,8 @@ def test_sigterm_ends_the_whole_tree_and_its_shared_memory(tmp_path: Path) -> No
 def test_kill_9_of_the_parent_ends_the_whole_tree(tmp_path: Path) -> None:
     (tmp_path / "scratch").mkdir()
     launcher = (
-        "import subprocess, sys, time; subprocess.Popen([sys.executable, '-m', 'deepicd.training.guard', *sys.argv[1:]], "
+        "import os, subprocess, sys, time; "
+        "subprocess.Popen([sys.executable, '-m', 'deepicd.training.guard', str(os.getpid()), *sys.argv[1:]], "
         "start_new_session=True); time.sleep(120)"
     )
     command = [sys.executable, "-c", TREE, str(tmp_path)]

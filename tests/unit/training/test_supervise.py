@@ -33,8 +33,8 @@ def test_starting_up_counts_as_no_step() -> None:
 
 
 def test_a_metric_that_is_not_finite_is_for_the_user_to_mend() -> None:
-    with pytest.raises(UserError, match="actor/grad_norm is not a finite number at step 7"):
-        watch().check_step(StepMetrics(step=7, not_finite="actor/grad_norm"), 1.0)
+    with pytest.raises(UserError, match="actor/pg_loss is not a finite number at step 7"):
+        watch().check_step(StepMetrics(step=7, not_finite="actor/pg_loss"), 1.0)
 
 
 def test_a_dead_worker_is_a_crash_once_the_main_process_had_time_to_say_so() -> None:

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from deepicd.errors import UserError
+from deepicd.spec import load
+from deepicd.training.cpu import settings as cpu
+from deepicd.training.metrics import StepMetrics
+from deepicd.training.overrides import TrainingData
+from deepicd.training.stage import train_grpo, train_sft
+
+QUICKSTART = Path(__file__).parents[3] / "manifests" / "samples" / "quickstart.yaml"
+
+
+class NeverStop:
+    requested = False
+    insisted = False
+
+    def raise_when_requested(self, wanted: bool) -> None:
+        pass
+
+
+def ignore(row: StepMetrics, total: int | None) -> None:
+    pass
+
+
+def rows(path: Path, count: int) -> TrainingData:
+    pq.write_table(pa.table({"code": ["M5116"] * count}), path / "train.parquet")
+    return TrainingData(path / "train.parquet", None, path / "model")
+
+
+def test_less_than_one_batch_of_traces_is_for_the_user_to_mend(tmp_path: Path) -> None:
+    run = load(QUICKSTART)
+    assert run.spec.stages.sft is not None
+    with pytest.raises(UserError, match=r"spec\.stages\.sft\.trainBatchSize: 16 is more than the 15 training examples"):
+        train_sft(run, QUICKSTART, run.spec.stages.sft, rows(tmp_path, 15), tmp_path / "sft", NeverStop(), ignore)
+
+
+def test_less_than_one_batch_of_prompts_is_for_the_user_to_mend(tmp_path: Path) -> None:
+    run = load(QUICKSTART)
+    assert run.spec.stages.grpo is not None
+    with pytest.raises(UserError, match=r"spec\.stages\.grpo\.trainBatchSize: 8 is more than the 7 training examples"):
+        train_grpo(run, QUICKSTART, run.spec.stages.grpo, rows(tmp_path, 7), tmp_path / "grpo", NeverStop(), ignore)
+
+
+def test_more_gpus_than_there_are_is_for_the_user_to_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "is_installed", lambda: False)
+    run = load(QUICKSTART)
+    many = run.model_copy(
+        update={"spec": run.spec.model_copy(update={"compute": run.spec.compute.model_copy(update={"gpus": 16})})}
+    )
+    assert run.spec.stages.grpo is not None
+    with pytest.raises(UserError, match=r"spec\.compute\.gpus: 16 wanted"):
+        train_grpo(many, QUICKSTART, run.spec.stages.grpo, rows(tmp_path, 99), tmp_path / "grpo", NeverStop(), ignore)
