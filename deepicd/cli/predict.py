@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +30,6 @@ def predict(
     requests = [_request(number, line) for number, line in enumerate(sys.stdin, 1) if line.strip()]
     if not requests:
         raise UserError('standard input: is empty: give lines {"id": …, "note": …}')
-    from deepicd.evaluation.predict import predict_notes
     from deepicd.training.cpu import settings as cpu
     from deepicd.training.launch import offline_environment
 
@@ -37,12 +38,29 @@ def predict(
     if cpu.is_installed():
         os.environ.update(cpu.ENGINE_ENVIRONMENT)
         engine = dict(cpu.ENGINE)
-    answers = predict_notes(
-        model, [note for _, note in requests], max_prompt_tokens=max_prompt_tokens, max_response_tokens=max_response_tokens,
-        engine=engine, with_traces=traces,
-    )  # fmt: skip
+    with _results_only_on_stdout():
+        from deepicd.evaluation.predict import predict_notes
+
+        answers = predict_notes(
+            model, [note for _, note in requests], max_prompt_tokens=max_prompt_tokens, max_response_tokens=max_response_tokens,
+            engine=engine, with_traces=traces,
+        )  # fmt: skip
     for (identity, _), found in zip(requests, answers, strict=True):
         typer.echo(json.dumps({"id": identity, **found}))
+
+
+@contextmanager
+def _results_only_on_stdout() -> Iterator[None]:
+    """Send to stderr what vLLM and its processes print to standard output."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _request(number: int, line: str) -> tuple[Any, str]:

@@ -26,7 +26,7 @@ class DeepicdProcess:
         self.lines: list[dict[str, Any]] = []
         self.text = ""
         self._shared_memory = shared_memory()
-        self._temporary = temporary_folders()
+        self._temporary: set[str] = set()
         self.process = subprocess.Popen(
             [str(Path(sys.executable).with_name("deepicd")), *arguments, "--json"],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
@@ -58,15 +58,20 @@ class DeepicdProcess:
         return [line["step"] for line in self.lines if line.get("event") == "step" and line["stage"] == stage]
 
     def tree(self) -> list[psutil.Process]:
-        """Its living descendants."""
-        return psutil.Process(self.process.pid).children(recursive=True)
+        """Its living descendants; their guards' temporary folders are noted."""
+        tree = psutil.Process(self.process.pid).children(recursive=True)
+        for child in tree:
+            self._temporary |= {part for part in child.cmdline() if Path(part).name.startswith("dicd-")}
+        return tree
 
     def left_behind(self, tree: list[psutil.Process], seconds: float = 30) -> list[str]:
         """Processes of its tree, shared memory and temporary folders that are still there after a while."""
         deadline = time.monotonic() + seconds
         while True:
             left = [f"process {process.pid}" for process in tree if process.is_running() and process.status() != "zombie"]
-            left += sorted(shared_memory() - self._shared_memory) + sorted(temporary_folders() - self._temporary)
+            left += sorted(shared_memory() - self._shared_memory) + sorted(
+                path for path in self._temporary if Path(path).exists()
+            )
             if not left or time.monotonic() > deadline:
                 return left
             time.sleep(0.2)
@@ -75,8 +80,3 @@ class DeepicdProcess:
 def shared_memory() -> set[str]:
     """POSIX shared memory on this machine."""
     return {str(path) for path in Path("/dev/shm").iterdir()}
-
-
-def temporary_folders() -> set[str]:
-    """Folders of guarded processes."""
-    return {str(path) for path in Path("/tmp").glob("dicd-*")}
