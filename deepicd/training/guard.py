@@ -102,6 +102,35 @@ def end_tree(root: int) -> None:
     _reap()
 
 
+def end_orphans(scratch: str) -> None:
+    """End what a guard that was itself killed has left: its processes, known by their TMPDIR, their memory and their files."""
+    mark = b"TMPDIR=" + os.fsencode(scratch)
+    segments: set[str] = set()
+    began = time.monotonic()
+    while (living := _with_variable(mark)) and time.monotonic() - began < PATIENCE_SECONDS:
+        segments |= shared_memory_of(living)
+        _signal_all(living, signal.SIGKILL)
+        time.sleep(0.05)
+    _remove(segments, scratch)
+
+
+def _with_variable(mark: bytes) -> list[int]:
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and int(entry) != os.getpid():
+            with contextlib.suppress(OSError):
+                if mark in Path(f"/proc/{entry}/environ").read_bytes().split(b"\0"):
+                    found.append(int(entry))
+    return found
+
+
+def _remove(segments: set[str], scratch: str) -> None:
+    for segment in segments:
+        with contextlib.suppress(OSError):
+            os.unlink(segment)
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
 def _wait(child: subprocess.Popen[bytes], segments: set[str]) -> int:
     next_scan = 0.0
     while (code := child.poll()) is None:
@@ -134,10 +163,7 @@ def main(arguments: list[str]) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         segments |= shared_memory_of(descendants(os.getpid()))
         end_tree(os.getpid())
-        for segment in segments:
-            with contextlib.suppress(OSError):
-                os.unlink(segment)
-        shutil.rmtree(scratch, ignore_errors=True)
+        _remove(segments, scratch)
     return code if code >= 0 else 128 - code
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deepicd.training.cpu import settings as cpu
-from deepicd.training.guard import PATIENCE_SECONDS
+from deepicd.training.guard import PATIENCE_SECONDS, end_orphans
 from deepicd.training.stage_files import FOLDER_VARIABLE, KEEP_VARIABLE, SPEC_VARIABLE, StageFiles
 
 
@@ -52,17 +52,23 @@ _LONGEST_TEMPORARY = 24
 
 
 def wait_for_earlier(log: Path) -> None:
-    """Wait until the guard of an earlier launch with the same log has ended its tree: it may still be at it."""
-    file = log.with_suffix(".guard")
+    """Wait until the guard of an earlier launch with the same log has ended its tree; if it was killed, do it for it."""
+    try:
+        pid, scratch = log.with_suffix(".guard").read_text().split("\n")
+    except (FileNotFoundError, ValueError):
+        return
     deadline = time.monotonic() + 2 * PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            command = Path(f"/proc/{int(file.read_text())}/cmdline").read_text()
-        except (OSError, ValueError):
-            return
-        if "deepicd.training.guard" not in command:
-            return
+    while time.monotonic() < deadline and _is_guard(pid):
         time.sleep(0.1)
+    if Path(scratch).exists():
+        end_orphans(scratch)
+
+
+def _is_guard(pid: str) -> bool:
+    try:
+        return "deepicd.training.guard" in Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return False
 
 
 class GuardedProcess:
@@ -87,7 +93,7 @@ class GuardedProcess:
                 env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 
-        log.with_suffix(".guard").write_text(str(self._process.pid))
+        log.with_suffix(".guard").write_text(f"{self._process.pid}\n{self.scratch}")
 
     @property
     def pid(self) -> int:
@@ -109,4 +115,5 @@ class GuardedProcess:
         """End the tree, and wait until it is gone."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
-        self._process.wait()
+        if self._process.wait() < 0:
+            end_orphans(str(self.scratch))

@@ -19,6 +19,10 @@ from tests.training.runs import CANARY, GRPO, SFT, write_run, write_tables_with_
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(1500)]
 
+# An SFT step takes a few hundredths of a second: enough of them for a signal to arrive in their midst.
+LONG_SFT = {**SFT, "maxSteps": 100, "saveEverySteps": 40}
+LONG_GRPO = {**GRPO, "maxSteps": 12}
+
 
 @dataclass
 class Story:
@@ -50,7 +54,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
         "traces": str(home / "tables" / "traces.jsonl"),
     }
     evaluate = {"maxAdmissions": 20, "samples": 2, "bootstrapSamples": 50}
-    run = write_run(home / "run.yaml", "story", data, {"sft": SFT, "grpo": GRPO, "evaluate": evaluate})
+    run = write_run(home / "run.yaml", "story", data, {"sft": LONG_SFT, "grpo": LONG_GRPO, "evaluate": evaluate})
     folder = home / "run"
     command = ("run", str(run), "--dir", str(folder))
 
@@ -100,7 +104,7 @@ def test_sigterm_during_sft_saves_a_checkpoint_and_exits_143(story: Story) -> No
     code, step = story.sft_stopped
     assert code == 143
     assert step >= 1
-    assert step < SFT["maxSteps"]
+    assert step < LONG_SFT["maxSteps"]
 
 
 def test_sft_goes_on_after_its_last_step(story: Story) -> None:
@@ -110,7 +114,7 @@ def test_sft_goes_on_after_its_last_step(story: Story) -> None:
 def test_sigterm_during_grpo_saves_a_checkpoint_and_exits_143(story: Story) -> None:
     code, step = story.grpo_stopped
     assert code == 143
-    assert 1 <= step < GRPO["maxSteps"]
+    assert 1 <= step < LONG_GRPO["maxSteps"]
 
 
 def test_grpo_goes_on_after_its_last_step(story: Story) -> None:
@@ -136,7 +140,7 @@ def test_the_run_finishes_in_spite_of_it_all(story: Story) -> None:
     assert (story.folder / "evaluate" / "report.html").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize(("stage", "last"), [("sft", SFT["maxSteps"]), ("grpo", GRPO["maxSteps"])])
+@pytest.mark.parametrize(("stage", "last"), [("sft", LONG_SFT["maxSteps"]), ("grpo", LONG_GRPO["maxSteps"])])
 def test_every_step_is_in_the_curves_once(story: Story, stage: str, last: int) -> None:
     steps = [row.step for row in all_steps(story.folder / "stages" / stage / "metrics") if row.step > 0]
     assert steps == list(range(1, last + 1))

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from deepicd.training.launch import GuardedProcess, wait_for_earlier
@@ -31,16 +33,53 @@ def test_an_earlier_guard_is_waited_for(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import time; time.sleep(1.5)"]
     scratch = tmp_path / "scratch"
     earlier = subprocess.Popen([sys.executable, "-m", "deepicd.training.guard", str(os.getpid()), str(scratch), "--", *command])
-    log.with_suffix(".guard").write_text(str(earlier.pid))
+    log.with_suffix(".guard").write_text(f"{earlier.pid}\n{scratch}")
     time.sleep(0.3)
     wait_for_earlier(log)
     assert not scratch.exists()
     assert earlier.wait(timeout=1) == 0
 
 
-@pytest.mark.parametrize("content", ["", "not a number", str(os.getpid())])
+@pytest.mark.parametrize("content", ["", "no guard's record", f"{os.getpid()}\n/nonexistent"])
 def test_a_process_that_is_no_guard_is_not_waited_for(content: str, tmp_path: Path) -> None:
     (tmp_path / "training.guard").write_text(content)
     began = time.monotonic()
     wait_for_earlier(tmp_path / "training.log")
     assert time.monotonic() - began < 5
+
+
+# A tree that outlives its guard: a child and a daemon that has left its session, both deaf to SIGTERM.
+SURVIVORS = """
+import os, pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+name = "child"
+if os.fork() == 0:
+    os.setsid()
+    name = "daemon"
+(pathlib.Path(sys.argv[1]) / name).write_text(str(os.getpid()))
+time.sleep(120)
+"""
+
+
+def survivors_of_a_killed_guard(folder: Path) -> tuple[GuardedProcess, list[int]]:
+    process = GuardedProcess([sys.executable, "-c", SURVIVORS, str(folder)], {}, folder / "training.log")
+    deadline = time.monotonic() + 15
+    while not all((folder / name).exists() and (folder / name).read_text() for name in ("child", "daemon")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    return process, [int((folder / name).read_text()) for name in ("child", "daemon")]
+
+
+def test_what_a_killed_guard_leaves_is_ended(tmp_path: Path) -> None:
+    process, pids = survivors_of_a_killed_guard(tmp_path)
+    assert process.wait() == -signal.SIGKILL
+    assert not [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
+    assert not process.scratch.exists()
+
+
+def test_what_an_earlier_killed_guard_left_is_ended_before_the_next_launch(tmp_path: Path) -> None:
+    process, pids = survivors_of_a_killed_guard(tmp_path)
+    wait_for_earlier(tmp_path / "training.log")
+    assert not [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
+    assert not process.scratch.exists()

@@ -15,7 +15,8 @@ def _free_weight(layer: Any, remove_weight: bool) -> None:
 
     weight = layer.weight.detach()
     layer.cpu_linear = lambda x, _, bias: torch.nn.functional.linear(x, weight, bias)
-    layer.weight = torch.nn.Parameter(torch.empty(0), requires_grad=False)
+    if remove_weight:
+        layer.weight = torch.nn.Parameter(torch.empty(0), requires_grad=False)
 
 
 def _patch(module: ModuleType) -> None:

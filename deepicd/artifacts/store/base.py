@@ -1,0 +1,98 @@
+"""What a store of artefacts can do. Keys are relative to the store's root, with `/` between their parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+OnBytes = Callable[[int], None]
+"""Called with the number of bytes that were just transferred, from any thread."""
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """One object of a store."""
+
+    key: str
+    size: int
+    """Bytes."""
+    modified: datetime
+    """By the store's clock."""
+
+
+@dataclass(frozen=True)
+class Transferred:
+    """What was sent: the digest is of the bytes as they were read, in the same pass."""
+
+    key: str
+    size: int
+    sha256: str
+
+
+class ConflictError(Exception):
+    """A conditional write was refused: the object is there already, or is not the version that was expected."""
+
+
+class Store(Protocol):
+    """A folder or an S3 prefix. Methods may be called from several threads.
+
+    Every method raises `UserError` for what the user must mend (no permission, no such bucket, wrong secret, disk full) and
+    `StoreError` when the store cannot be reached or keeps failing after the retries; both name the store and the remedy.
+    """
+
+    @property
+    def url(self) -> str:
+        """`s3://bucket/prefix` or the folder's path: what messages and `latest.json` show."""
+
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+        """All objects whose key begins with `prefix`, in the order of their keys."""
+
+    def read(self, key: str) -> tuple[bytes, str] | None:
+        """A small object's content and its version (ETag), or None where there is none."""
+
+    def write(self, key: str, content: bytes, *, if_absent: bool = False, if_version: str | None = None) -> str:
+        """Put a small object in one request; its version. Without a condition it replaces what is there.
+
+        A retried request whose first answer was lost is no conflict: an object with exactly this content counts as written.
+
+        Raises:
+            ConflictError: the condition does not hold.
+        """
+
+    def upload(self, files: Iterable[tuple[Path, str]], on_bytes: OnBytes | None = None) -> list[Transferred]:
+        """Send files to keys, several at once, each read once; returns in the order given when all are durable.
+
+        A large upload that was cut off goes on with the parts that the store has already, after a restart too.
+
+        Raises:
+            ChangedError: a file changed while it was read.
+        """
+
+    def download(self, files: Iterable[tuple[str, Path, Transferred]], on_bytes: OnBytes | None = None) -> None:
+        """Fetch keys to paths by parallel ranged reads and verify size and SHA-256; a partial file is gone on with.
+
+        A path appears under its name only when its content is verified.
+
+        Raises:
+            DamagedError: an object is missing, short or altered; names its key.
+        """
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove objects; one that is not there is no error."""
+
+    def abort_uploads(self, prefix: str, older_than: datetime) -> int:
+        """Give up unfinished uploads below `prefix` begun before then; how many."""
+
+    def link(self, key: str, seconds: int) -> str:
+        """A link that opens the object without credentials for so long; for a folder its `file:` address."""
+
+
+class DamagedError(Exception):
+    """An object is missing, short or altered."""
+
+
+class ChangedError(Exception):
+    """A file changed while it was read."""
