@@ -3,9 +3,10 @@
     python benchmarks/learning.py [--seeds 3] [--dir FOLDER]
 
 The run is the quickstart's with less SFT, more GRPO and the whole test split (`CHANGES`): at the quickstart's own size, 15
-steps of 8 prompts, the difference drowns in the noise of a few hundred admissions. Each seed makes its own admissions, split, weights and sampling. Printed per seed: held-out reward (sampled) and category
-macro F1 (greedy) of both models, and their difference with its 95 % interval (paired, by patient); then the mean difference
-over the seeds with its 95 % t interval. A run that is in FOLDER already is not done again.
+steps of 8 prompts, the difference drowns in the noise of a few hundred admissions. Each seed makes its own admissions, split,
+weights and sampling. Printed per seed: held-out reward (sampled) and category macro F1 (greedy) of both models, and their
+difference with its 95 % interval (paired, by patient); then the mean difference over the seeds with its 95 % t interval. A run
+that is in FOLDER already is not done again.
 """
 
 from __future__ import annotations
