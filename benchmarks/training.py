@@ -22,6 +22,7 @@ from statistics import median
 
 from deepicd.spec import dump, load
 from deepicd.spec.run import DeepICDRun
+from deepicd.training.checkpoints import LocalCheckpoints
 from deepicd.training.launch import training_environment
 from deepicd.training.metrics import MetricsFile, StepMetrics
 from deepicd.training.overrides import TrainingData, grpo_overrides
@@ -77,7 +78,7 @@ def bare(run: DeepICDRun, data: TrainingData, folder: Path) -> list[float]:
         began = time.monotonic()
         process = subprocess.Popen(
             [sys.executable, "-m", "verl.trainer.main_ppo", *overrides, f"+ray_kwargs.ray_init._temp_dir={scratch}"],
-            env={**os.environ, **training_environment(spec_file, files, metrics, 2), "TMPDIR": scratch},
+            env={**os.environ, **training_environment(spec_file, files, metrics, LocalCheckpoints(files.checkpoints, 2, stored=False)), "TMPDIR": scratch},
             stdout=(folder / "log").open("wb"),
             stderr=subprocess.STDOUT,
         )

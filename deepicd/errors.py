@@ -30,6 +30,12 @@ class StallError(DeepICDError):
     exit_code = 75
 
 
+class StoreError(DeepICDError):
+    """The store of artefacts cannot be reached or keeps failing: trying again later may help."""
+
+    exit_code = 75
+
+
 class TerminatedError(DeepICDError):
     """SIGTERM or Ctrl-C arrived; the newest checkpoint was saved where the stage could still do so."""
 

@@ -7,13 +7,14 @@ from typing import NoReturn
 
 import typer
 
-from deepicd.cli import data
+from deepicd.cli import artifacts, data
 from deepicd.cli.metrics import metrics
 from deepicd.cli.predict import predict
 from deepicd.cli.report import report
 from deepicd.cli.reward import reward
 from deepicd.cli.run import evaluate, grpo, run, sft
 from deepicd.cli.spec import schema, show_config, validate
+from deepicd.cli.sync import sync
 from deepicd.errors import DeepICDError
 
 cli = typer.Typer(
@@ -25,9 +26,10 @@ cli = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for command in (run, validate, schema, show_config, sft, grpo, evaluate, metrics, predict, reward, report):
+for command in (run, validate, schema, show_config, sft, grpo, evaluate, metrics, predict, reward, report, sync):
     cli.command()(command)
 cli.add_typer(data.app, name="data")
+cli.add_typer(artifacts.app, name="artifacts")
 
 
 def app() -> NoReturn:

@@ -11,8 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from deepicd.artifacts.identity import decisive
+from deepicd.artifacts.store import Store
 from deepicd.errors import DeepICDError, TerminatedError, UserError
 from deepicd.pipeline.run_folder import StageRecord, locked
+from deepicd.pipeline.stored import restore_stage, store_of, uploading
 from deepicd.spec import DeepICDRun, dump
 from deepicd.stages.context import Context
 from deepicd.stages.evaluate import evaluate
@@ -50,8 +53,10 @@ def plan(run: DeepICDRun) -> list[Stage]:
     """The stages of a run, in order."""
     spec = run.spec
     settings = spec.model_dump(by_alias=True, mode="json")
-    common = {"seed": spec.seed, "model": {"dtype": spec.model.dtype}, "compute": settings["compute"]}
-    steps = {name: _deciding(chosen or {}) for name, chosen in settings["stages"].items()}
+    # Of `compute` only the number of ranks decides what is learned.
+    ranks = spec.compute.gpus * spec.compute.nodes
+    common = {"seed": spec.seed, "model": {"dtype": spec.model.dtype}, "compute": {"gpus": ranks}}
+    steps = {name: decisive(chosen or {}) for name, chosen in settings["stages"].items()}
     stages = [Stage("prepare", {"data": settings["data"], "model": settings["model"], "tables": _tables(run)}, prepare)]
     if spec.stages.sft is not None:
         chosen = spec.stages.sft
@@ -67,17 +72,7 @@ def plan(run: DeepICDRun) -> list[Stage]:
     return stages
 
 
-# What may change between two launches of a stage: it decides how the work is done, not what is learned.
-_HOW = {
-    "microBatchSizePerGpu", "gpuMemoryUtilization", "gradientCheckpointing", "torchCompile", "removePadding",
-    "offloadParameters", "offloadOptimizer", "saveEverySteps", "keepCheckpoints", "validateEverySteps",
-    "maxValidationAdmissions",
-}  # fmt: skip
 _READ = ("admissions", "patients", "diagnoses_icd", "d_icd_diagnoses", "discharge", "train", "validation", "test")
-
-
-def _deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if name not in _HOW}
 
 
 def _tables(run: DeepICDRun) -> dict[str, int]:
@@ -95,29 +90,46 @@ def run_pipeline(run: DeepICDRun, folder: Path, stop: Stop, reporter: Reporter, 
     Raises:
         DeepICDError: a stage failed; what was finished stays.
     """
+    store = store_of(run)
     with locked(folder), _disk_full_as_user_error(folder):
         records = list(_records(run, folder))
         for _, record in records:
             record.check()
         (folder / "run.yaml").write_text(dump(run))
-        seconds: dict[str, float] = {}
-        for stage, record in records:
-            if last is not None and last in seconds:
-                break
-            if done := record.completed():
-                seconds[stage.name] = done["seconds"]
-                reporter.stage_finished(stage.name, done["seconds"], already=True)
-                continue
-            if stop.requested:
-                raise TerminatedError(f"stopped on request before {stage.name}: run again to go on")
-            reporter.stage_started(stage.name)
+        with uploading(run, store, folder, stop):
+            return _stages(run, folder, store, records, stop, reporter, last)
+
+
+def _stages(
+    run: DeepICDRun,
+    folder: Path,
+    store: Store | None,
+    records: list[tuple[Stage, StageRecord]],
+    stop: Stop,
+    reporter: Reporter,
+    last: str | None,
+) -> dict[str, float]:
+    seconds: dict[str, float] = {}
+    for stage, record in records:
+        if last is not None and last in seconds:
+            break
+        if store is not None and not record.completed() and restore_stage(store, stage.name, folder / "stages" / stage.name):
             record.begin()
-            started = time.monotonic()
-            _act(stage, Context(run, folder, stop, partial(reporter.step, stage.name)))
-            seconds[stage.name] = time.monotonic() - started
-            record.complete(seconds[stage.name])
-            reporter.stage_finished(stage.name, seconds[stage.name], already=False)
-        return seconds
+            record.complete(0.0)
+        if done := record.completed():
+            seconds[stage.name] = done["seconds"]
+            reporter.stage_finished(stage.name, done["seconds"], already=True)
+            continue
+        if stop.requested:
+            raise TerminatedError(f"stopped on request before {stage.name}: run again to go on")
+        reporter.stage_started(stage.name)
+        record.begin()
+        started = time.monotonic()
+        _act(stage, Context(run, folder, stop, partial(reporter.step, stage.name)))
+        seconds[stage.name] = time.monotonic() - started
+        record.complete(seconds[stage.name])
+        reporter.stage_finished(stage.name, seconds[stage.name], already=False)
+    return seconds
 
 
 def _records(run: DeepICDRun, folder: Path) -> Iterator[tuple[Stage, StageRecord]]:

@@ -13,7 +13,9 @@ from pydantic.alias_generators import to_camel
 from pydantic.functional_validators import BeforeValidator
 from pydantic.json_schema import WithJsonSchema
 
-_DURATION = re.compile(r"([0-9]+)(s|m|h|d)")
+# Every duration is shorter than thirty years: a date and a duration always add up.
+_DURATION_TEXT = "([0-9]{1,9}s|[0-9]{1,7}m|[0-9]{1,5}h|[0-9]{1,4}d)"
+_DURATION = re.compile(_DURATION_TEXT)
 _DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZE = re.compile(r"([0-9]+)(Ki|Mi|Gi|Ti)")
 _SIZE_UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
@@ -30,7 +32,7 @@ def parse_duration(value: object) -> timedelta:
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError("a duration is a whole number and a unit: 90s, 30m, 2h or 1d")
-    return timedelta(seconds=int(match[1]) * _DURATION_UNITS[match[2]])
+    return timedelta(seconds=int(match[1][:-1]) * _DURATION_UNITS[match[1][-1]])
 
 
 def format_duration(value: timedelta) -> str:
@@ -72,7 +74,7 @@ def _text(parse: Callable[[object], Any], show: Callable[[Any], str], pattern: s
     )
 
 
-Duration = Annotated[timedelta, *_text(parse_duration, format_duration, "[0-9]+(s|m|h|d)")]
+Duration = Annotated[timedelta, *_text(parse_duration, format_duration, _DURATION_TEXT)]
 """A time span in run.yaml: `90s`, `30m`, `2h`, `1d`."""
 
 Size = Annotated[int, *_text(parse_size, format_size, "[0-9]+(Ki|Mi|Gi|Ti)")]

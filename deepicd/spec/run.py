@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from deepicd.spec.base import Duration, SpecModel
+from deepicd.spec.base import SpecModel
+from deepicd.spec.compute import ComputeSpec
 from deepicd.spec.data import DataSpec
 from deepicd.spec.model import ModelSpec
+from deepicd.spec.recovery import RecoverySpec
 from deepicd.spec.reward import RewardSpec
+from deepicd.spec.storage import StorageSpec
 from deepicd.spec.training import GrpoSpec, SftSpec
 
 
@@ -42,20 +44,6 @@ class StagesSpec(SpecModel):
         return self
 
 
-class ComputeSpec(SpecModel):
-    """What the run needs to compute on."""
-
-    gpus: int = Field(default=4, ge=1, le=16)
-    """GPUs; with the CPU build of the training stack, that many ranks on the CPU."""
-
-
-class RecoverySpec(SpecModel):
-    """When an attempt is given up."""
-
-    stall_after: Duration = timedelta(minutes=30)
-    """End the attempt when a stage makes no step for this long; starting up counts too."""
-
-
 class RunMetadata(SpecModel):
     """Names of the run."""
 
@@ -76,10 +64,14 @@ class RunSpec(SpecModel):
     """How completions are scored."""
     stages: StagesSpec
     """What is done."""
+    storage: StorageSpec | None = None
+    """Where checkpoints, models and results are kept; without it they stay in the run's folder alone."""
     compute: ComputeSpec = ComputeSpec()
     """What it is done on."""
     recovery: RecoverySpec = RecoverySpec()
-    """Limits of an attempt."""
+    """When an attempt is given up, and what follows."""
+    suspend: bool = False
+    """On a cluster: `true` stops the run once a checkpoint is durable, `false` lets it go on from there."""
 
     @model_validator(mode="after")
     def _sft_has_traces(self) -> Self:
@@ -89,21 +81,22 @@ class RunSpec(SpecModel):
 
     @model_validator(mode="after")
     def _batches_split_over_gpus(self) -> Self:
-        sft, grpo, gpus = self.stages.sft, self.stages.grpo, self.compute.gpus
+        sft, grpo, gpus = self.stages.sft, self.stages.grpo, self.compute.gpus * self.compute.nodes
+        named = "compute.gpus" if self.compute.nodes == 1 else "compute.gpus × nodes ="
         if sft is not None and sft.train_batch_size % (sft.micro_batch_size_per_gpu * gpus):
             raise ValueError(
                 f"stages.sft.trainBatchSize {sft.train_batch_size} is not a multiple of "
-                f"microBatchSizePerGpu {sft.micro_batch_size_per_gpu} × compute.gpus {gpus}"
+                f"microBatchSizePerGpu {sft.micro_batch_size_per_gpu} × {named} {gpus}"
             )
         if grpo is not None:
             completions = grpo.ppo_mini_batch_size * grpo.rollouts
             if completions % (grpo.micro_batch_size_per_gpu * gpus):
                 raise ValueError(
                     f"stages.grpo.ppoMiniBatchSize × rollouts = {completions} is not a multiple of "
-                    f"microBatchSizePerGpu {grpo.micro_batch_size_per_gpu} × compute.gpus {gpus}"
+                    f"microBatchSizePerGpu {grpo.micro_batch_size_per_gpu} × {named} {gpus}"
                 )
             if gpus % grpo.tensor_parallel:
-                raise ValueError(f"compute.gpus {gpus} is not a multiple of stages.grpo.tensorParallel {grpo.tensor_parallel}")
+                raise ValueError(f"{named} {gpus} is not a multiple of stages.grpo.tensorParallel {grpo.tensor_parallel}")
         return self
 
 

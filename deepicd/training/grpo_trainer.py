@@ -9,7 +9,7 @@ from omegaconf import DictConfig, open_dict
 from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
-from deepicd.training.checkpoints import drop_old_checkpoints
+from deepicd.training.checkpoints import LocalCheckpoints
 from deepicd.training.stage_files import StageFiles
 
 
@@ -52,5 +52,7 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
             self.config.trainer.test_freq = -1
 
     def _save_checkpoint(self) -> None:
+        local = LocalCheckpoints.from_environment(self._files.checkpoints)
+        local.make_room(self._files.wait_for_disk)
         super()._save_checkpoint()
-        drop_old_checkpoints(self._files.checkpoints, keep=StageFiles.kept_checkpoints())
+        local.drop_old()

@@ -13,16 +13,17 @@ from pathlib import Path
 
 from deepicd.training.cpu import settings as cpu
 from deepicd.training.guard import PATIENCE_SECONDS, end_orphans
-from deepicd.training.stage_files import FOLDER_VARIABLE, KEEP_VARIABLE, SPEC_VARIABLE, StageFiles
+from deepicd.training.checkpoints import LocalCheckpoints
+from deepicd.training.stage_files import FOLDER_VARIABLE, SPEC_VARIABLE, StageFiles
 
 
-def training_environment(spec_file: Path, files: StageFiles, metrics: Path, keep_checkpoints: int) -> dict[str, str]:
+def training_environment(spec_file: Path, files: StageFiles, metrics: Path, checkpoints: LocalCheckpoints) -> dict[str, str]:
     """Variables for the processes of a training stage, on top of ours."""
     plugins = ["deepicd.training.grpo_plugin"]
     environment = {
         SPEC_VARIABLE: str(spec_file),
         FOLDER_VARIABLE: str(files.folder),
-        KEEP_VARIABLE: str(keep_checkpoints),
+        **checkpoints.environment(),
         "VERL_FILE_LOGGER_PATH": str(metrics),
         **offline_environment(),
     }

@@ -12,7 +12,7 @@ from verl.trainer.sft_trainer import SFTTrainer
 from verl.utils.device import auto_set_device
 from verl.utils.distributed import destroy_global_process_group, initialize_global_process_group
 
-from deepicd.training.checkpoints import drop_old_checkpoints
+from deepicd.training.checkpoints import LocalCheckpoints
 from deepicd.training.stage_files import StageFiles
 
 
@@ -52,9 +52,13 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
         if step >= self.total_training_steps:
             manager = self.engine.checkpoint_manager
             manager.checkpoint_save_contents = [*manager.checkpoint_save_contents, "hf_model"]
+        local = LocalCheckpoints.from_environment(self._files.checkpoints)
+        if self.rank == 0:
+            local.make_room(self._files.wait_for_disk)
+        torch.distributed.barrier()
         self._save(step=step)
         if self.rank == 0:
-            drop_old_checkpoints(self._files.checkpoints, keep=StageFiles.kept_checkpoints())
+            local.drop_old()
         if self._stopping and step < self.total_training_steps:
             destroy_global_process_group()
             raise SystemExit(0)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from deepicd.errors import CrashError, UserError
 from deepicd.spec import DeepICDRun
 from deepicd.spec.training import GrpoSpec, SftSpec
-from deepicd.training.checkpoints import drop_incomplete_checkpoints
+from deepicd.training.checkpoints import LocalCheckpoints
 from deepicd.training.cpu import settings as cpu
 from deepicd.training.launch import GuardedProcess, training_environment, wait_for_earlier
 from deepicd.training.metrics import StepMetrics, next_launch
@@ -39,7 +39,7 @@ def train_sft(
         f"--nproc_per_node={run.spec.compute.gpus}", "-m", "deepicd.training.sft_main",
         *sft_overrides(run, sft, data, files),
     ]  # fmt: skip
-    _train(run, spec_file, command, files, "huggingface", sft.keep_checkpoints, stop, on_step)
+    _train(run, spec_file, command, files, "huggingface", _local(run, files, sft.keep_checkpoints), stop, on_step)
 
 
 def train_grpo(
@@ -57,7 +57,7 @@ def train_grpo(
         *grpo_overrides(run, grpo, data, files),
         "+ray_kwargs.ray_init._temp_dir={scratch}",
     ]  # fmt: skip
-    _train(run, spec_file, command, files, "actor/huggingface", grpo.keep_checkpoints, stop, on_step)
+    _train(run, spec_file, command, files, "actor/huggingface", _local(run, files, grpo.keep_checkpoints), stop, on_step)
 
 
 def _train(
@@ -66,25 +66,29 @@ def _train(
     command: list[str],
     files: StageFiles,
     exported: str,
-    keep_checkpoints: int,
+    checkpoints: LocalCheckpoints,
     stop: Stop,
     on_step: OnStep,
 ) -> None:
     wait_for_earlier(files.log)
     # What is kept of an earlier launch is its metrics and complete checkpoints.
-    for leftover in (files.stop_request, files.loop_entered, files.failure):
+    for leftover in (files.stop_request, files.loop_entered, files.failure, files.waiting_for_disk):
         leftover.unlink(missing_ok=True)
     files.metrics.mkdir(parents=True, exist_ok=True)
-    drop_incomplete_checkpoints(files.checkpoints)
+    checkpoints.drop_incomplete()
     if not _has_weights(files.last_checkpoint / exported):
         metrics = next_launch(files.metrics)
-        process = GuardedProcess(command, training_environment(spec_file, files, metrics, keep_checkpoints), files.log)
+        process = GuardedProcess(command, training_environment(spec_file, files, metrics, checkpoints), files.log)
         supervise(process, files, metrics, stall_after=run.spec.recovery.stall_after, stop=stop, on_step=on_step)
     if not _has_weights(files.last_checkpoint / exported):
         raise CrashError(f"training ended after step {files.last_step} without its final model: see {files.log}")
     shutil.rmtree(files.model, ignore_errors=True)
     # Hard links: the weights are not copied, and outlive the checkpoint.
     shutil.copytree(files.last_checkpoint / exported, files.model, copy_function=os.link)
+
+
+def _local(run: DeepICDRun, files: StageFiles, keep: int) -> LocalCheckpoints:
+    return LocalCheckpoints(files.checkpoints, keep, stored=run.spec.storage is not None)
 
 
 def _check_size(run: DeepICDRun, data: TrainingData, batch: int, field: str) -> None:

@@ -6,9 +6,10 @@ import json
 import os
 from pathlib import Path
 
+from deepicd.training.checkpoints import last_complete_step
+
 FOLDER_VARIABLE = "DEEPICD_STAGE_FOLDER"
 SPEC_VARIABLE = "DEEPICD_RUN_SPEC"
-KEEP_VARIABLE = "DEEPICD_KEEP_CHECKPOINTS"
 
 
 class StageFiles:
@@ -23,24 +24,17 @@ class StageFiles:
         self.stop_request = folder / "stop-requested"
         self.loop_entered = folder / "loop-entered"
         self.failure = folder / "failure.json"
+        self.waiting_for_disk = folder / "waiting-for-disk"
 
     @classmethod
     def from_environment(cls) -> StageFiles:
         """The files of the stage that this process belongs to."""
         return cls(Path(os.environ[FOLDER_VARIABLE]))
 
-    @staticmethod
-    def kept_checkpoints() -> int:
-        """How many checkpoints stay on the disk, for the training process that deletes the others."""
-        return int(os.environ[KEEP_VARIABLE])
-
     @property
     def last_step(self) -> int:
-        """Step of the newest complete checkpoint, 0 where there is none; verl writes this file last."""
-        try:
-            return int((self.checkpoints / "latest_checkpointed_iteration.txt").read_text())
-        except (FileNotFoundError, ValueError):
-            return 0
+        """Step of the newest complete checkpoint, 0 where there is none."""
+        return last_complete_step(self.checkpoints)
 
     @property
     def last_checkpoint(self) -> Path:
@@ -59,6 +53,13 @@ class StageFiles:
             return int(self.loop_entered.read_text())
         except (FileNotFoundError, ValueError):
             return None
+
+    def wait_for_disk(self, waiting: bool) -> None:
+        """Tell the supervisor that training pauses until the store has a checkpoint that may be deleted, or no longer."""
+        if waiting:
+            self.waiting_for_disk.touch()
+        else:
+            self.waiting_for_disk.unlink(missing_ok=True)
 
     def report_failure(self, message: str) -> None:
         """Tell the supervisor why training cannot go on; the first report stays."""

@@ -77,6 +77,10 @@ class Watch:
             )
         self.last_progress = now
 
+    def pause(self, now: float) -> None:
+        """Training waits for the disk: that is no stall."""
+        self.last_progress = now
+
     def check_stall(self, now: float) -> None:
         """Raises: StallError: no step for `stall_after`."""
         if now - self.last_progress > self.stall_after.total_seconds():
@@ -190,6 +194,8 @@ def supervise(
                 files.stop_request.touch()
                 if stop.insisted or not training or not files.loop_entered.exists():
                     break
+            if files.waiting_for_disk.exists():
+                watch.pause(now)
             watch.check_stall(now)
             if training:
                 watch.check_servants(servants(process.pid), now)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from deepicd.pipeline.stored import store_of
+from deepicd.spec import load
 from deepicd.training.metrics import all_steps
 from deepicd.training.stage_files import StageFiles
+from tests.storage.seaweed import BUCKET, Seaweed, secret_folder
 from tests.training.deepicd_process import DeepicdProcess
 from tests.training.runs import CANARY, GRPO, SFT, write_run, write_tables_with_canary
 
@@ -28,7 +33,15 @@ LONG_GRPO = {**GRPO, "maxSteps": 12}
 class Story:
     """What happened."""
 
+    run: Path
+    """Its run.yaml."""
     folder: Path
+    sft_curves: tuple[dict[int, float | None], dict[int, float | None]]
+    """Loss by step: of the interrupted SFT, and of an undisturbed one."""
+    lost: list[dict[str, str]]
+    """Digests of the files of SFT's model and GRPO's checkpoint on the machine that is no more."""
+    restored: list[dict[str, str]]
+    """The same on the machine that went on with what the bucket had."""
     output: str
     """Everything that the commands printed."""
     sft_stopped: tuple[int, int]
@@ -45,33 +58,58 @@ class Story:
     """A launch after everything was finished."""
 
 
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file below a folder."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def sft_curve(folder: Path) -> dict[int, float | None]:
+    """Loss by step."""
+    return {row.step: row.loss for row in all_steps(folder / "stages" / "sft" / "metrics") if row.step > 0}
+
+
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+def story(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) -> Story:
     home = tmp_path_factory.mktemp("story")
     write_tables_with_canary(home / "tables")
     data = {
         "mimic": {"hosp": str(home / "tables" / "hosp"), "note": str(home / "tables" / "note")},
         "traces": str(home / "tables" / "traces.jsonl"),
     }
+    storage = {"s3": {
+        "endpoint": seaweed.endpoint, "bucket": BUCKET, "prefix": "story",
+        "credentials": {"secretFolder": secret_folder(home / "secret")},
+    }}  # fmt: skip
     evaluate = {"maxAdmissions": 20, "samples": 2, "bootstrapSamples": 50}
-    run = write_run(home / "run.yaml", "story", data, {"sft": LONG_SFT, "grpo": LONG_GRPO, "evaluate": evaluate})
-    folder = home / "run"
-    command = ("run", str(run), "--dir", str(folder))
+    stages = {"sft": LONG_SFT, "grpo": LONG_GRPO, "evaluate": evaluate}
+    run = write_run(home / "run.yaml", "story", data, stages, storage=storage)
+    command = ("run", str(run), "--dir", str(home / "first-machine"))
+    folder = home / "second-machine"
+
+    same = write_run(home / "same.yaml", "undisturbed", data, stages)
+    undisturbed = DeepicdProcess("sft", str(same), "--dir", str(home / "undisturbed"))
+    assert undisturbed.finish() == 0, undisturbed.text[-3000:]
 
     first = DeepicdProcess(*command)
     first.wait_for_step("sft", 1)
     first.process.send_signal(signal.SIGTERM)
-    sft_stopped = (first.finish(), StageFiles(folder / "stages" / "sft").last_step)
+    sft_stopped = (first.finish(), StageFiles(home / "first-machine" / "stages" / "sft").last_step)
 
     second = DeepicdProcess(*command)
     second.wait_for_step("grpo", 1)
     tree = second.tree()
     second.process.send_signal(signal.SIGTERM)
-    grpo_stopped = (second.finish(), StageFiles(folder / "stages" / "grpo").last_step)
+    grpo_stopped = (second.finish(), StageFiles(home / "first-machine" / "stages" / "grpo").last_step)
     left_after_sigterm = second.left_behind(tree)
 
+    # The machine is lost: another one has the tables, run.yaml and the bucket, no more.
+    shutil.move(home / "first-machine", home / "lost")
+    command = ("run", str(run), "--dir", str(folder))
     third = DeepicdProcess(*command)
     third.wait_for_step("grpo", grpo_stopped[1] + 1)
+    brought = ("sft/model", f"grpo/checkpoints/global_step_{grpo_stopped[1]}")
+    lost, restored = ([digests(machine / "stages" / part) for part in brought] for machine in (home / "lost", folder))
     tree = third.tree()
     third.process.send_signal(signal.SIGKILL)
     third.finish()
@@ -86,7 +124,11 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     again = DeepicdProcess(*command)
     again.finish()
     return Story(
+        run=run,
         folder=folder,
+        sft_curves=(sft_curve(home / "lost"), sft_curve(home / "undisturbed")),
+        lost=lost,
+        restored=restored,
         output="".join(process.text for process in (first, second, third, fourth, again)),
         sft_stopped=sft_stopped,
         sft_resumed_at=second.steps("sft")[0],
@@ -119,6 +161,33 @@ def test_sigterm_during_grpo_saves_a_checkpoint_and_exits_143(story: Story) -> N
 
 def test_grpo_goes_on_after_its_last_step(story: Story) -> None:
     assert story.grpo_resumed_at == story.grpo_stopped[1] + 1
+
+
+def test_an_interrupted_sft_has_the_loss_curve_of_an_undisturbed_one(story: Story) -> None:
+    interrupted, undisturbed = story.sft_curves
+    assert len(interrupted) == LONG_SFT["maxSteps"]
+    assert interrupted == undisturbed
+
+
+def test_another_machine_goes_on_with_exactly_what_was_lost(story: Story) -> None:
+    assert all(len(files) > 2 for files in story.lost)
+    assert story.restored == story.lost
+
+
+def test_everything_in_the_bucket_verifies(story: Story) -> None:
+    command = [str(Path(sys.executable).with_name("deepicd")), "artifacts", "verify", "--spec", str(story.run)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_bucket_holds_models_checkpoints_results_and_logs(story: Story) -> None:
+    store = store_of(load(story.run))
+    assert store is not None
+    keys = [item.key for item in store.list()]
+    for part in ("/models/base/manifest.json", "/models/sft/manifest.json", "/models/grpo/manifest.json",
+                 f"/checkpoints/step-{LONG_GRPO['maxSteps']:06}/manifest.json", "/evaluation/report.html",
+                 "/evaluation/metrics.json", "/logs/grpo/training.log"):  # fmt: skip
+        assert [key for key in keys if key.endswith(part)], part
 
 
 def test_nothing_stays_behind_after_sigterm(story: Story) -> None:

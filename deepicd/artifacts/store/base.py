@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -62,7 +62,7 @@ class Store(Protocol):
             ConflictError: the condition does not hold.
         """
 
-    def upload(self, files: Iterable[tuple[Path, str]], on_bytes: OnBytes | None = None) -> list[Transferred]:
+    def upload(self, files: Iterable[tuple[Path, str]], on_bytes: OnBytes | None = None) -> Sequence[Transferred]:
         """Send files to keys, several at once, each read once; returns in the order given when all are durable.
 
         A large upload that was cut off goes on with the parts that the store has already, after a restart too.

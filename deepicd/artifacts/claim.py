@@ -1,0 +1,135 @@
+"""Who writes an attempt: `attempts/<n>/writer.json`. Two processes cannot write the same one.
+
+The writer's id stays in the local folder: an uploader that is started again there is the same writer.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from deepicd.artifacts.layout import ATTEMPTS, parse_attempt, writer_key
+from deepicd.artifacts.store.base import ConflictError, Store
+from deepicd.errors import UserError
+
+WRITER_FILE = ".deepicd-writer.json"
+ATTEMPT_VARIABLE = "DEEPICD_ATTEMPT"
+
+
+@dataclass(frozen=True)
+class Writer:
+    """What a local folder remembers of its uploader."""
+
+    writer: str
+    """Random id."""
+    attempts: dict[str, int]
+    """Attempt by the store's URL."""
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[Writer]:
+    """Hold a local folder for this process's uploads; the hold ends with the process, however it ends.
+
+    Raises:
+        UserError: another process uploads from it, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / f"{WRITER_FILE}.lock").open("a+")
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror}): choose another --dir") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                f"{folder}: is being uploaded by another process: wait for it, or give this one another --dir"
+            ) from None
+        yield _remembered(folder) or _remember(folder, Writer(secrets.token_hex(8), {}))
+
+
+def choose_attempt(
+    store: Store, folder: Path, writer: Writer, wanted: int | None = None, environment: Mapping[str, str] = os.environ
+) -> int:
+    """Claim an attempt: the one that is wanted, or DEEPICD_ATTEMPT, or the folder's own, or the next free one.
+
+    Raises:
+        UserError: another process writes that attempt.
+    """
+    if wanted is None:
+        wanted = _from_environment(environment) or writer.attempts.get(store.url)
+    if wanted is not None:
+        claim(store, wanted, writer)
+    while wanted is None:
+        free = 1 + max((parse_attempt(item.key) or 0 for item in store.list(ATTEMPTS)), default=0)
+        try:
+            claim(store, free, writer)
+            wanted = free
+        except UserError:
+            continue  # another run took it in between
+    _remember(folder, Writer(writer.writer, {**writer.attempts, store.url: wanted}))
+    return wanted
+
+
+def claim(store: Store, attempt: int, writer: Writer) -> None:
+    """Become, or go on as, the writer of an attempt.
+
+    Raises:
+        UserError: another process writes it.
+    """
+    key = writer_key(attempt)
+    found = store.read(key)
+    if found is None:
+        content = json.dumps({"writer": writer.writer, "host": socket.gethostname()}).encode() + b"\n"
+        try:
+            store.write(key, content, if_absent=True)
+        except ConflictError:
+            found = store.read(key)
+    if found is not None and (owner := _owner(found[0])).get("writer") != writer.writer:
+        raise UserError(
+            f"attempt {attempt} is being written by another process (host {owner.get('host', 'unknown')}): "
+            "give this one another --attempt"
+        )
+
+
+def _owner(content: bytes) -> dict[str, object]:
+    try:
+        owner = json.loads(content)
+    except ValueError:
+        return {}
+    return owner if isinstance(owner, dict) else {}
+
+
+def _from_environment(environment: Mapping[str, str]) -> int | None:
+    value = environment.get(ATTEMPT_VARIABLE)
+    if not value:
+        return None
+    if not value.isascii() or not value.isdigit() or int(value) < 1:
+        raise UserError(f"{ATTEMPT_VARIABLE}: is '{value}': give a number from 1")
+    return int(value)
+
+
+def _remembered(folder: Path) -> Writer | None:
+    try:
+        return Writer(**json.loads((folder / WRITER_FILE).read_text()))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError):
+        raise UserError(f"{folder / WRITER_FILE}: is damaged: delete it, and give another --attempt") from None
+
+
+def _remember(folder: Path, writer: Writer) -> Writer:
+    temporary = folder / f"{WRITER_FILE}.tmp"
+    with temporary.open("w") as file:
+        json.dump(asdict(writer), file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(folder / WRITER_FILE)
+    return writer

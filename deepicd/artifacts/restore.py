@@ -1,0 +1,148 @@
+"""From the store to this machine: the newest checkpoint that is whole, and the models of finished stages."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from deepicd.artifacts import manifest
+from deepicd.artifacts.layout import ATTEMPTS, MANIFEST, CheckpointRef, ModelRef, Sealed, manifest_key, parse_sealed
+from deepicd.artifacts.manifest import Manifest
+from deepicd.artifacts.sources import (
+    Complete,
+    checkpoint_folder,
+    last_complete_step,
+    place,
+    set_last_complete_step,
+)
+from deepicd.artifacts.store.base import DamagedError, OnBytes, Store
+
+_BEING_FETCHED = ".fetching-"
+
+
+def candidates(store: Store, wanted: Callable[[Sealed], bool]) -> list[Sealed]:
+    """Checkpoints or models that have a manifest, newest first, over all attempts."""
+    found = [parsed[0] for item in store.list(ATTEMPTS) if (parsed := parse_sealed(item.key)) and parsed[1] == MANIFEST]
+    return sorted((ref for ref in found if wanted(ref)), key=_age, reverse=True)
+
+
+def read_manifest(store: Store, ref: Sealed) -> Manifest:
+    """The manifest of a checkpoint or model, once every file that it lists is there in its size.
+
+    Raises:
+        DamagedError: it cannot be read, or a file is missing or short; names the key.
+        UserError, StoreError: see `Store`.
+    """
+    key = manifest_key(ref)
+    found = store.read(key)
+    if found is None:
+        raise DamagedError(f"{key}: is missing")
+    made = manifest.parse(found[0], key)
+    sizes = {item.key: item.size for item in store.list(f"{ref.folder}/")}
+    for file in made.transfers():
+        if file.key not in sizes:
+            raise DamagedError(f"{file.key}: is missing")
+        if sizes[file.key] != file.size:
+            raise DamagedError(f"{file.key}: {sizes[file.key]} bytes instead of {file.size}")
+    return made
+
+
+def latest_verified(store: Store, stage: str) -> tuple[CheckpointRef, Manifest] | None:
+    """The newest checkpoint of a stage whose files are all there in their sizes; None where there is none.
+
+    A damaged one is skipped with a warning that names what is wrong.
+    """
+    for ref in candidates(store, _checkpoint_of(stage)):
+        try:
+            made = read_manifest(store, ref)
+        except DamagedError as error:
+            _warn(ref, error)
+        else:
+            assert isinstance(ref, CheckpointRef)  # noqa: S101  for mypy
+            return ref, made
+    return None
+
+
+def restore_checkpoint(store: Store, stage: str, folder: Path, on_bytes: OnBytes | None = None) -> CheckpointRef | None:
+    """Bring the newest whole checkpoint of a stage into verl's folder, verified; which, or None where there is none.
+
+    A folder with a complete checkpoint of its own is left alone. A damaged checkpoint is skipped with a warning that names
+    what is wrong, and the one before it is taken. A download that was cut off is gone on with.
+
+    Raises:
+        UserError, StoreError: see `Store`.
+    """
+    if (last := last_complete_step(folder)) and checkpoint_folder(folder, last).is_dir():
+        return None
+    for ref in candidates(store, _checkpoint_of(stage)):
+        assert isinstance(ref, CheckpointRef)  # noqa: S101  for mypy
+        target = checkpoint_folder(folder, ref.step)
+        try:
+            fetch(store, read_manifest(store, ref), target, on_bytes)
+        except DamagedError as error:
+            _warn(ref, error)
+            continue
+        place(Complete(target, stage, ref.step), ref)
+        set_last_complete_step(folder, ref.step)
+        return ref
+    return None
+
+
+def restore_model(store: Store, stage: str, folder: Path, on_bytes: OnBytes | None = None) -> ModelRef | None:
+    """Bring the newest whole model of a stage (`base`, `sft`, `grpo`) to a folder, verified; which, or None.
+
+    Raises:
+        UserError, StoreError: see `Store`.
+    """
+    for ref in candidates(store, lambda ref: isinstance(ref, ModelRef) and ref.stage == stage):
+        assert isinstance(ref, ModelRef)  # noqa: S101  for mypy
+        try:
+            fetch(store, read_manifest(store, ref), folder, on_bytes)
+        except DamagedError as error:
+            _warn(ref, error)
+            continue
+        place(Complete(folder, stage, None), ref)
+        return ref
+    return None
+
+
+def fetch(store: Store, made: Manifest, folder: Path, on_bytes: OnBytes | None = None) -> None:
+    """Download what a manifest lists; `folder` appears, or takes an older one's place, when all of it is verified.
+
+    Raises:
+        DamagedError: a file is missing, short or altered; names its key.
+        UserError, StoreError: see `Store`.
+    """
+    # Named after the content: what an earlier try has fetched is gone on with, or is another checkpoint's.
+    name = made.ref.folder.replace("/", "-")
+    temporary = folder.with_name(f"{_BEING_FETCHED}{name}")
+    begin = len(made.ref.folder) + 1
+    try:
+        store.download(((file.key, temporary / file.key[begin:], file) for file in made.transfers()), on_bytes)
+    except DamagedError:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    listed = {file.path for file in made.files}
+    for path in temporary.rglob("*"):
+        if path.is_file() and path.relative_to(temporary).as_posix() not in listed:
+            path.unlink()
+    if folder.exists():
+        shutil.rmtree(folder)
+    temporary.replace(folder)
+    for leftover in folder.parent.glob(f"{_BEING_FETCHED}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _checkpoint_of(stage: str) -> Callable[[Sealed], bool]:
+    return lambda ref: isinstance(ref, CheckpointRef) and ref.stage == stage
+
+
+def _age(ref: Sealed) -> tuple[int, int]:
+    return ref.attempt, ref.step if isinstance(ref, CheckpointRef) else 0
+
+
+def _warn(ref: Sealed, error: DamagedError) -> None:
+    structlog.get_logger().warning("is damaged, the one before it is used", damaged=str(ref), reason=str(error))

@@ -1,0 +1,54 @@
+"""Where artefacts are kept: a folder or a bucket, behind one interface."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from deepicd.artifacts.store.base import (
+    ChangedError,
+    ConflictError,
+    DamagedError,
+    Store,
+    StoredObject,
+    Transferred,
+)
+from deepicd.artifacts.store.folder import FolderStore
+from deepicd.errors import UserError
+from deepicd.spec.storage import S3Spec, StorageSpec
+
+__all__ = ["ChangedError", "ConflictError", "DamagedError", "Store", "StoredObject", "Transferred", "open_store", "store_url"]
+
+
+def store_url(storage: StorageSpec) -> str:
+    """The address of a run.yaml's store: `s3://bucket/prefix`, or a folder's absolute path."""
+    if storage.s3 is not None:
+        return "/".join(part for part in (f"s3://{storage.s3.bucket}", storage.s3.prefix) if part)
+    return str(Path(storage.folder or ".").absolute())
+
+
+def open_store(
+    url: str, *, storage: StorageSpec | None = None, endpoint_url: str | None = None, retry_seconds: float = 600.0
+) -> Store:
+    """The store at `s3://bucket/prefix` or in a folder; `storage` gives the settings beside the address.
+
+    `retry_seconds`: how long a failing request is tried again before it is an error.
+
+    Raises:
+        UserError: the address names no store.
+    """
+    if url.startswith("s3://"):
+        bucket, _, prefix = url.removeprefix("s3://").partition("/")
+        settings: dict[str, object] = {"bucket": bucket, "prefix": prefix.strip("/")}
+        if endpoint_url is not None:
+            settings["endpoint"] = endpoint_url
+        try:
+            base = storage.s3.model_dump(by_alias=False) if storage is not None and storage.s3 is not None else {}
+            s3 = S3Spec.model_validate({**base, **settings})
+        except ValueError:
+            raise UserError(f"{url}: is no address of a store: write s3://BUCKET/PREFIX or a folder") from None
+        from deepicd.artifacts.store.s3 import S3Store
+
+        return S3Store(s3, retry_seconds=retry_seconds, limit=storage.max_bytes_per_second if storage is not None else None)
+    if "://" in url:
+        raise UserError(f"{url}: is no address of a store: write s3://BUCKET/PREFIX or a folder")
+    return FolderStore(Path(url))

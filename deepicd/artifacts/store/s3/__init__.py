@@ -1,0 +1,115 @@
+"""A bucket as a store. boto3 is known in this package alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+from deepicd.artifacts.store.base import ConflictError, OnBytes, StoredObject, Transferred
+from deepicd.artifacts.store.s3.client import Bucket, MissingError
+from deepicd.artifacts.store.s3.download import Downloader
+from deepicd.artifacts.store.s3.upload import RateLimit, Uploader, crc32
+from deepicd.spec.storage import S3Spec
+
+_DELETED_AT_ONCE = 8
+
+
+class S3Store:
+    """The objects below a prefix of a bucket."""
+
+    def __init__(self, settings: S3Spec, *, retry_seconds: float = 600.0, limit: int | None = None) -> None:
+        """`limit`: bytes a second that uploads may use."""
+        self._settings = settings
+        self._root = f"{settings.prefix}/" if settings.prefix else ""
+        self._bucket = Bucket(settings, retry_seconds)
+        self._limit = RateLimit(limit)
+
+    @property
+    def url(self) -> str:
+        return f"s3://{self._settings.bucket}/{self._settings.prefix}".rstrip("/")
+
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+        arguments: dict[str, str] = {}
+        while True:
+            answer = self._bucket.call("list_objects_v2", Prefix=self._root + prefix, **arguments)
+            for item in answer.get("Contents", []):
+                yield StoredObject(item["Key"].removeprefix(self._root), item["Size"], item["LastModified"])
+            if not answer.get("IsTruncated"):
+                return
+            arguments = {"ContinuationToken": answer["NextContinuationToken"]}
+
+    def read(self, key: str) -> tuple[bytes, str] | None:
+        try:
+            answer = self._bucket.call("get_object", Key=self._root + key)
+        except MissingError:
+            return None
+        return answer["Body"], answer["ETag"]
+
+    def write(self, key: str, content: bytes, *, if_absent: bool = False, if_version: str | None = None) -> str:
+        condition = {"IfNoneMatch": "*"} if if_absent else {"IfMatch": if_version} if if_version is not None else {}
+        arguments = {**condition, **self._encryption}
+        try:
+            answer = self._bucket.call(
+                "put_object", Key=self._root + key, Body=content, ChecksumCRC32=crc32(content), **arguments
+            )
+        except ConflictError:
+            # An earlier try of this very request may have come through, its answer lost.
+            present = self.read(key)
+            if present is None or present[0] != content:
+                raise
+            return present[1]
+        return str(answer["ETag"])
+
+    def upload(self, files: Iterable[tuple[Path, str]], on_bytes: OnBytes | None = None) -> Sequence[Transferred]:
+        sent = self._uploader.upload([(path, self._root + key) for path, key in files], on_bytes)
+        return [Transferred(item.key.removeprefix(self._root), item.size, item.sha256) for item in sent]
+
+    def download(self, files: Iterable[tuple[str, Path, Transferred]], on_bytes: OnBytes | None = None) -> None:
+        self._downloader.download([(self._root + key, path, expected) for key, path, expected in files], on_bytes)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        # One by one: the key is part of what is signed, and not every store has the request that deletes many.
+        with ThreadPoolExecutor(_DELETED_AT_ONCE, "delete") as pool:
+            for _ in pool.map(lambda key: self._bucket.call("delete_object", Key=self._root + key), keys):
+                pass
+
+    def abort_uploads(self, prefix: str, older_than: datetime) -> int:
+        found = []
+        arguments: dict[str, str] = {}
+        while True:
+            answer = self._bucket.call("list_multipart_uploads", Prefix=self._root + prefix, **arguments)
+            found += [item for item in answer.get("Uploads", []) if item["Initiated"] < older_than]
+            if not answer.get("IsTruncated"):
+                break
+            arguments = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
+        count = 0
+        for item in found:
+            try:
+                self._bucket.call("abort_multipart_upload", Key=item["Key"], UploadId=item["UploadId"])
+            except MissingError:
+                continue
+            count += 1
+        return count
+
+    def link(self, key: str, seconds: int) -> str:
+        return self._bucket.presigned(self._root + key, seconds)
+
+    @cached_property
+    def _uploader(self) -> Uploader:
+        return Uploader(self._bucket, self._encryption, self._limit)
+
+    @cached_property
+    def _downloader(self) -> Downloader:
+        return Downloader(self._bucket)
+
+    @property
+    def _encryption(self) -> dict[str, str]:
+        chosen = self._settings.encryption
+        if chosen is None:
+            return {}
+        if chosen.type == "s3":
+            return {"ServerSideEncryption": "AES256"}
+        return {"ServerSideEncryption": "aws:kms"} | ({"SSEKMSKeyId": chosen.kms_key_id} if chosen.kms_key_id else {})

@@ -1,0 +1,222 @@
+"""Uploading a folder while it is filled: training never waits for it.
+
+Models and checkpoints go up one after another, what a resume needs first; files that grow go up beside them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Set
+from dataclasses import dataclass, field
+from math import inf
+
+import structlog
+
+from deepicd.artifacts import retention
+from deepicd.artifacts.follow import Follower
+from deepicd.artifacts.layout import MODELS, manifest_key, parse_folder
+from deepicd.artifacts.publish import Origin, VanishedError, publish
+from deepicd.artifacts.retention import Keep
+from deepicd.artifacts.sources import FINISHED, Complete, Source, drop_markers, place
+from deepicd.artifacts.store.base import ChangedError, DamagedError, Store
+from deepicd.errors import DeepICDError, StoreError, UserError
+
+POLL_SECONDS = 1.0
+_LONGEST_WAIT = 60.0
+_CHANGING = (ChangedError, VanishedError)
+_PASSING = (ChangedError, DamagedError, StoreError, UserError, OSError)
+"""What the next try may mend: a secret may be renewed, a disk be emptied."""
+
+Metrics = Callable[[str, int], dict[str, float] | None]
+"""The metrics of a stage's step, where they are known."""
+
+
+class MissingError(DeepICDError):
+    """The upload ended before everything that is complete was durable."""
+
+    exit_code = 75
+
+
+def next_upload(
+    complete: Iterable[Complete], durable: Set[Complete], put_off: Mapping[Complete, float] | None = None, now: float = 0
+) -> Complete | None:
+    """What is uploaded next: models in the order of training, since every resume needs them, then the newest checkpoint."""
+    waiting = [item for item in complete if item not in durable and (put_off or {}).get(item, 0) <= now]
+    return min(waiting, key=_urgency, default=None)
+
+
+def _urgency(item: Complete) -> tuple[bool, int, int]:
+    stage = MODELS.index(item.stage)
+    return (False, stage, 0) if item.step is None else (True, -stage, -item.step)
+
+
+@dataclass
+class Sync:
+    """The uploads of one attempt. Its store is rooted at the run, and the attempt is claimed."""
+
+    store: Store
+    attempt: int
+    source: Source
+    origin: Origin
+    metrics: Metrics = lambda stage, step: None
+    keep: Keep | None = None
+    """Which checkpoints stay in the store; None keeps all."""
+    clock: Callable[[], float] = time.monotonic
+
+    _durable: frozenset[Complete] = field(default=frozenset(), init=False)
+    _put_off: dict[Complete, float] = field(default_factory=dict, init=False)
+    _ending: threading.Event = field(default_factory=threading.Event, init=False)
+    _ended: threading.Event = field(default_factory=threading.Event, init=False)
+    _failure: Exception | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._follower = Follower(self.store, self.source, self.attempt, self.clock)
+        self._log = structlog.get_logger().bind(attempt=self.attempt)
+
+    def once(self) -> None:
+        """Upload what is complete, and the files that grow as they are.
+
+        Raises:
+            MissingError: a folder kept changing.
+            UserError, StoreError: see `Store`.
+        """
+        for last in (False, False, True):
+            while item := self._next():
+                try:
+                    self._upload(item)
+                except _CHANGING as error:
+                    self._put_off[item] = inf
+                    self._log.warning("changed during its upload", what=str(item), reason=str(error))
+            if not self._put_off or last:
+                break
+            time.sleep(POLL_SECONDS)
+            self._put_off.clear()
+        self._follower.send(everything=True)
+        # A log that grew meanwhile is no loss: what there was is stored.
+        if missing := [str(item) for item in self._waiting()]:
+            raise MissingError(f"{self.source.folder}: changed during the upload: not stored: {', '.join(missing)}")
+
+    def start(self) -> None:
+        """Begin to upload, in threads of this process."""
+        for loop in (self._seal, self._follow):
+            threading.Thread(target=self._guarded, args=(loop,), name="deepicd-sync", daemon=True).start()
+
+    def request_end(self) -> None:
+        """Upload what is complete by then, and end."""
+        self._ending.set()
+
+    def join(self, seconds: float | None = None) -> bool:
+        """Wait until everything is durable after `request_end` or the folder's `run-finished`; whether it is.
+
+        Raises:
+            Exception: what ended the upload; a store that fails does not.
+        """
+        ended = self._ended.wait(seconds)
+        if self._failure is not None:
+            raise self._failure
+        return ended
+
+    def missing(self) -> list[str]:
+        """What is complete here but not durable in the store, what a resume needs first at the front."""
+        return [*(str(item) for item in self._waiting()), *self._follower.unsent()]
+
+    def _guarded(self, loop: Callable[[], None]) -> None:
+        try:
+            loop()
+        except Exception as error:  # handed to `join`
+            self._failure = error
+            self._ended.set()
+
+    def _seal(self) -> None:
+        failures = 0
+        while not self._ended.is_set():
+            item = self._next()
+            if item is None:
+                self._pause(POLL_SECONDS)
+                continue
+            try:
+                self._upload(item)
+                failures = 0
+            except VanishedError:
+                self._put_off[item] = self.clock() + POLL_SECONDS
+                self._log.info("was deleted before it was stored", what=str(item))
+            except _PASSING as error:
+                failures += 1
+                wait = min(2.0**failures, _LONGEST_WAIT)
+                self._warn(error, str(item), wait)
+                if isinstance(error, StoreError):
+                    self._pause(wait)
+                else:
+                    self._put_off[item] = self.clock() + wait
+
+    def _follow(self) -> None:
+        failures = 0
+        while True:
+            ending = self._is_ending() and not self._waiting()
+            wait = POLL_SECONDS
+            try:
+                self._follower.send(everything=ending)
+                failures = 0
+            except _PASSING as error:
+                failures += 1
+                wait = min(2.0**failures, _LONGEST_WAIT)
+                self._warn(error, "logs and metrics", wait)
+            # A log that grows on is not waited for: what there was at the end is stored.
+            if ending and not failures and not self._waiting():
+                self._ended.set()
+                return
+            self._pause(wait)
+
+    def _pause(self, seconds: float) -> None:
+        if self._is_ending():
+            time.sleep(min(seconds, POLL_SECONDS))
+        else:
+            self._ending.wait(seconds)
+
+    def _is_ending(self) -> bool:
+        return self._ending.is_set() or (self.source.folder / FINISHED).exists()
+
+    def _next(self) -> Complete | None:
+        complete = self.source.complete()
+        for folder in {item.folder.parent for item in self._durable.union(complete)}:
+            drop_markers(folder)
+        # A folder that training has deleted may be made again, and needs its marker again.
+        self._durable &= frozenset(complete)
+        return next_upload(complete, self._durable, self._put_off, self.clock())
+
+    def _waiting(self) -> list[Complete]:
+        return sorted((item for item in self.source.complete() if item not in self._durable), key=_urgency)
+
+    def _warn(self, error: Exception, what: str, wait: float) -> None:
+        self._log.warning("upload failed, trying again", what=what, reason=str(error), seconds=wait)
+
+    def _upload(self, item: Complete) -> None:
+        began = self.clock()
+        try:
+            if not self._is_stored(item):
+                step, ref = item.step, item.ref(self.attempt)
+                metrics = (lambda: None) if step is None else (lambda: self.metrics(item.stage, step))
+                done = publish(self.store, ref, item.folder, self.origin, metrics=metrics)
+                place(item, ref)
+                self._log.info("stored", what=str(item), bytes=done.size, seconds=round(self.clock() - began, 1))
+        except FileNotFoundError:
+            raise VanishedError(str(item.folder)) from None
+        self._durable |= {item}
+        self._put_off.pop(item, None)
+        if self.keep is not None and item.step is not None:
+            self._retain(self.keep)
+
+    def _is_stored(self, item: Complete) -> bool:
+        """Stored by an earlier process here, or restored from another attempt: its marker says where."""
+        try:
+            ref = parse_folder(item.marker.read_text().strip())
+        except FileNotFoundError:
+            return False
+        return ref is not None and self.store.read(manifest_key(ref)) is not None
+
+    def _retain(self, keep: Keep) -> None:
+        try:
+            retention.apply(self.store, keep, may=lambda ref: ref.attempt <= self.attempt)
+        except (UserError, StoreError, DamagedError) as error:
+            self._log.warning("old checkpoints stay for now", reason=str(error))

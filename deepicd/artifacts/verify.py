@@ -1,0 +1,54 @@
+"""Whether what the store has is what its manifests say, and whether local files are."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from hashlib import file_digest
+from pathlib import Path
+
+from deepicd.artifacts.layout import Sealed
+from deepicd.artifacts.manifest import Manifest
+from deepicd.artifacts.restore import read_manifest
+from deepicd.artifacts.store.base import OnBytes, Store, Transferred
+
+_BATCH = 256 * 2**20
+"""Bytes that are on the local disk at once, or one file where that is larger."""
+
+
+def verify(store: Store, ref: Sealed, on_bytes: OnBytes | None = None) -> Manifest:
+    """Read every file of a checkpoint or model back, and compare its SHA-256.
+
+    Raises:
+        DamagedError: one is missing, short or altered; names its key.
+        UserError, StoreError: see `Store`.
+    """
+    made = read_manifest(store, ref)
+    for batch in _batches(made):
+        with tempfile.TemporaryDirectory(prefix="deepicd-verify-") as folder:
+            store.download([(file.key, Path(folder, str(number)), file) for number, file in enumerate(batch)], on_bytes)
+    return made
+
+
+def matches(made: Manifest, folder: Path) -> bool:
+    """Whether a local folder holds exactly what a manifest lists."""
+    if {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} != {f.path for f in made.files}:
+        return False
+    return all(
+        (folder / file.path).stat().st_size == file.size and _digest(folder / file.path) == file.sha256 for file in made.files
+    )
+
+
+def _batches(made: Manifest) -> Iterator[list[Transferred]]:
+    batch: list[Transferred] = []
+    for file in made.transfers():
+        if batch and sum(other.size for other in batch) + file.size > _BATCH:
+            yield batch
+            batch = []
+        batch.append(file)
+    yield batch
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,231 @@
+"""`deepicd artifacts`: what a store holds of a run, to look at, fetch, check and clean up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deepicd.errors import UserError
+from deepicd.spec.base import parse_duration
+
+if TYPE_CHECKING:
+    from deepicd.artifacts.store import Store
+    from deepicd.artifacts.store.base import OnBytes
+
+app = typer.Typer(
+    help="List, fetch, verify, prune and link what a store holds of a run.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+_RUN = "Address of a run (s3://BUCKET/PREFIX/RUN or a folder), or with --store or --spec its name there."
+Runs = Annotated[list[str] | None, typer.Argument(metavar="RUN", help=_RUN, show_default=False)]
+OneRun = Annotated[str | None, typer.Argument(metavar="RUN", help=_RUN, show_default=False)]
+StoreUrl = Annotated[
+    str | None, typer.Option("--store", help="s3://BUCKET/PREFIX or a folder that holds runs.", show_default=False)
+]
+Spec = Annotated[Path | None, typer.Option("--spec", help="run.yaml: its storage, and its run where no RUN is given.")]
+Endpoint = Annotated[str | None, typer.Option("--endpoint-url", help="Address of the S3 store.", show_default="AWS")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def ls(
+    runs: Runs = None, store: StoreUrl = None, spec: Spec = None, endpoint_url: Endpoint = None, as_json: Json = False
+) -> None:
+    """List runs with their attempts, checkpoints, models, metrics and reports.
+
+    Example: `deepicd artifacts ls quickstart --store s3://models/deepicd`
+    """
+    from deepicd.artifacts.listing import survey, to_json
+    from deepicd.cli.artifacts_view import print_runs
+
+    found = [(survey(each, name), each.url) for name, each in _runs(runs, store, spec, endpoint_url)]
+    if as_json:
+        typer.echo(json.dumps([to_json(run, url) for run, url in found], indent=2))
+    else:
+        print_runs(found)
+
+
+@app.command()
+def get(
+    run: OneRun = None,
+    out: Annotated[Path, typer.Option(help="Folder to write to; made when missing.", show_default=False)] = ...,  # type: ignore[assignment]
+    what: Annotated[str, typer.Option(help="checkpoint, model, evaluation or logs.")] = "checkpoint",
+    attempt: Annotated[int | None, typer.Option(min=1, help="Number of the attempt.", show_default="the newest")] = None,
+    stage: Annotated[str | None, typer.Option(help="base, sft or grpo.", show_default="the last")] = None,
+    step: Annotated[int | None, typer.Option(min=1, help="Step of the checkpoint.", show_default="the newest")] = None,
+    store: StoreUrl = None,
+    spec: Spec = None,
+    endpoint_url: Endpoint = None,
+) -> None:
+    """Fetch a checkpoint, a model, the evaluation or the logs, verified; again, it goes on where it was cut off.
+
+    Example: `deepicd artifacts get s3://models/deepicd/quickstart --what model --out downloads`
+    """
+    from deepicd.artifacts.fetch import KINDS, Wanted, fetch_files, fetch_sealed
+
+    if what not in KINDS:
+        raise UserError(f"--what: is '{what}': give one of {', '.join(KINDS)}")
+    source = _one(run, store, spec, endpoint_url)
+    wanted = Wanted(what, attempt, stage, step)
+    if what in ("checkpoint", "model"):
+        chosen = wanted.choose(source)
+        with _progress(f"{chosen.ref}", chosen.size) as on_bytes:
+            typer.echo(fetch_sealed(source, chosen, out, on_bytes))
+    else:
+        for path in fetch_files(source, wanted, out):
+            typer.echo(path)
+
+
+@app.command()
+def verify(runs: Runs = None, store: StoreUrl = None, spec: Spec = None, endpoint_url: Endpoint = None) -> None:
+    """Read every checkpoint and model back and compare its SHA-256; exit 64 where one is damaged.
+
+    Example: `deepicd artifacts verify s3://models/deepicd/quickstart`
+    """
+    from deepicd.artifacts.retention import sealed
+    from deepicd.artifacts.store import DamagedError
+    from deepicd.artifacts.verify import verify as read_back
+
+    damaged = []
+    for _, each in _runs(runs, store, spec, endpoint_url):
+        objects = list(each.list())
+        with _progress("verifying", sum(item.size for item in objects)) as on_bytes:
+            for ref in sealed(objects):
+                try:
+                    made = read_back(each, ref, on_bytes)
+                except DamagedError as error:
+                    damaged.append(f"{each.url}/{error}")
+                    typer.echo(f"damaged  {each.url}/{ref.folder}: {error}")
+                else:
+                    typer.echo(f"whole    {each.url}/{ref.folder}: {len(made.files)} files")
+    if damaged:
+        raise UserError(f"damaged: {'; '.join(damaged)}: delete those folders; a resume takes the checkpoint before them")
+
+
+@app.command()
+def prune(
+    runs: Runs = None,
+    keep_last: Annotated[
+        int | None, typer.Option(min=1, help="Newest checkpoints of a stage that stay.", show_default="--spec's, or 3")
+    ] = None,
+    keep_best: Annotated[
+        int | None, typer.Option(min=0, help="Best ones that stay beside them.", show_default="--spec's, or 1")
+    ] = None,
+    idle: Annotated[str, typer.Option(help="Leave unfinished uploads that were at work so recently.")] = "1h",
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it only show.")] = False,
+    store: StoreUrl = None,
+    spec: Spec = None,
+    endpoint_url: Endpoint = None,
+) -> None:
+    """Delete old checkpoints and what interrupted uploads have left. Shows what goes; deletes with --yes only.
+
+    Never the newest checkpoint of a stage, which a run resumes from, nor a model.
+
+    Example: `deepicd artifacts prune s3://models/deepicd/quickstart --keep-last 2 --yes`
+    """
+    from deepicd.artifacts.prune import carry_out, propose
+    from deepicd.artifacts.retention import Keep
+    from deepicd.cli.artifacts_view import print_proposal
+    from deepicd.spec import load
+
+    storage = None if spec is None else load(spec).spec.storage
+    chosen = Keep(
+        keep_last or (3 if storage is None else storage.keep_last),
+        keep_best if keep_best is not None else 1 if storage is None else storage.keep_best,
+    )
+    try:
+        patience = parse_duration(idle)
+    except ValueError as error:
+        raise UserError(f"--idle: {error} (got '{idle}')") from None
+    found = False
+    for _, each in _runs(runs, store, spec, endpoint_url):
+        proposal = propose(each, chosen, patience)
+        print_proposal(each.url, proposal, deleted=yes)
+        found = found or not proposal.is_empty
+        if yes:
+            carry_out(each, proposal, patience)
+    if found and not yes:
+        typer.echo("nothing was deleted: add --yes")
+
+
+@app.command()
+def url(
+    run: OneRun = None,
+    what: Annotated[str, typer.Option(help="evaluation, logs, checkpoint or model.")] = "evaluation",
+    attempt: Annotated[int | None, typer.Option(min=1, help="Number of the attempt.", show_default="the newest")] = None,
+    stage: Annotated[str | None, typer.Option(help="base, sft or grpo.", show_default="the last")] = None,
+    step: Annotated[int | None, typer.Option(min=1, help="Step of the checkpoint.", show_default="the newest")] = None,
+    expires: Annotated[str, typer.Option(help="How long the links open.")] = "1h",
+    store: StoreUrl = None,
+    spec: Spec = None,
+    endpoint_url: Endpoint = None,
+) -> None:
+    """Print links that open without credentials, one a file: its path, a tab, its address.
+
+    Example: `deepicd artifacts url s3://models/deepicd/quickstart --what evaluation --expires 2h`
+    """
+    from deepicd.artifacts.fetch import KINDS, Wanted, keys
+
+    if what not in KINDS:
+        raise UserError(f"--what: is '{what}': give one of {', '.join(KINDS)}")
+    try:
+        seconds = int(parse_duration(expires).total_seconds())
+    except ValueError as error:
+        raise UserError(f"--expires: {error} (got '{expires}')") from None
+    source = _one(run, store, spec, endpoint_url)
+    for key in keys(source, Wanted(what, attempt, stage, step)):
+        typer.echo(f"{key}\t{source.link(key, seconds)}")
+
+
+def _runs(
+    runs: list[str] | None, store: str | None, spec: Path | None, endpoint_url: str | None
+) -> Iterator[tuple[str, Store]]:
+    """Each run that is asked for, with a store that is rooted at it."""
+    from deepicd.artifacts.identity import run_path
+    from deepicd.artifacts.listing import roots
+    from deepicd.artifacts.store import open_store, store_url
+    from deepicd.spec import load
+
+    run = None if spec is None else load(spec)
+    storage = None if run is None else run.spec.storage
+    base = store or (None if storage is None else store_url(storage))
+    if base is None and not runs:
+        raise UserError("RUN: give the address of a run, or --store, or --spec with a run.yaml that has spec.storage")
+    named = runs or ([run_path(run)] if run is not None else [""])
+    for name in named:
+        address = name if base is None or "://" in name else f"{base.rstrip('/')}/{name}".rstrip("/")
+        if "://" not in address:
+            address = str(Path(address).absolute())
+        outer = open_store(address, storage=storage, endpoint_url=endpoint_url)
+        found = roots(outer.list())
+        if not found:
+            raise UserError(f"{address}: holds no run: give another RUN or --store")
+        for root in found:
+            place = f"{address}/{root}" if root else address
+            yield f"{name}/{root}".strip("/") or place, open_store(place, storage=storage, endpoint_url=endpoint_url)
+
+
+def _one(run: str | None, store: str | None, spec: Path | None, endpoint_url: str | None) -> Store:
+    found = list(_runs([run] if run else None, store, spec, endpoint_url))
+    if len(found) > 1:
+        shown = ", ".join(each.url for _, each in found[:5])
+        raise UserError(f"RUN: there are {len(found)} runs: give one of {shown}{', …' if len(found) > 5 else ''}")
+    return found[0][1]
+
+
+@contextmanager
+def _progress(title: str, size: int) -> Iterator[OnBytes]:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=size)
+        yield lambda count: bar.advance(task, count)

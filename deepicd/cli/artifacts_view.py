@@ -1,0 +1,79 @@
+"""Runs of a store as tables of at most 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from deepicd.cli.progress import show_number
+
+if TYPE_CHECKING:
+    from deepicd.artifacts.listing import Run
+    from deepicd.artifacts.prune import Proposal
+
+_WIDTH = 80
+
+
+def print_runs(runs: Iterable[tuple[Run, str]]) -> None:
+    """Print each run: its checkpoints and models, what its evaluation measured, where its report is."""
+    console = _console()
+    for run, url in runs:
+        console.print(_sealed(run, url))
+        for attempt, models in run.results.items():
+            shown = ", ".join(f"{name} {show_number(value) or '–'}" for name, value in models.items())
+            console.print(f"attempt {attempt}: macro F1 of full codes: {shown}", highlight=False)
+        for report in run.reports:
+            console.print(f"report: {report}", highlight=False)
+        unsealed = len(run.unsealed)
+        if unsealed:
+            console.print(f"{unsealed} unfinished: uploads at work, or what 'deepicd artifacts prune' deletes")
+
+
+def print_proposal(url: str, proposal: Proposal, *, deleted: bool) -> None:
+    """Print what a clean-up deletes."""
+    console = _console()
+    if proposal.is_empty:
+        console.print(f"{url}: nothing to delete", highlight=False)
+        return
+    table = Table("deleted" if deleted else "would be deleted", title=url, title_justify="left")
+    table.add_column("size", justify="right")
+    for ref, size in proposal.checkpoints:
+        table.add_row(str(ref), show_bytes(size))
+    if proposal.leftovers:
+        size = sum(item.size for item in proposal.leftovers)
+        table.add_row(f"{len(proposal.leftovers)} files of interrupted uploads", show_bytes(size))
+    console.print(table)
+
+
+def show_bytes(size: float) -> str:
+    """`1536` as `1.5 KiB`."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+def _sealed(run: Run, url: str) -> Table:
+    table = Table(title=f"{run.root or url} ({show_bytes(run.size)})", title_justify="left")
+    for heading in ("attempt", "what", "step", "size", "files", "when (UTC)", "reward"):
+        table.add_column(heading, justify="left" if heading in ("what", "when (UTC)") else "right", no_wrap=True)
+    newest = run.latest.ref if run.latest else None
+    for ref, made in run.manifests.items():
+        if made is None:
+            table.add_row(str(ref.attempt), f"{ref.stage}: manifest damaged", style="red")
+            continue
+        what = f"{made.stage} model" if made.step is None else f"{made.stage} (latest)" if ref == newest else made.stage
+        reward = (made.metrics or {}).get("reward")
+        when = made.created.strftime("%Y-%m-%d %H:%M")
+        step = "" if made.step is None else str(made.step)
+        table.add_row(str(made.attempt), what, step, show_bytes(made.size), f"{len(made.files):,}", when, show_number(reward))
+    return table
+
+
+def _console() -> Console:
+    console = Console()
+    return Console(width=min(console.width, _WIDTH)) if console.is_terminal else Console(width=_WIDTH)

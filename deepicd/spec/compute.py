@@ -1,0 +1,193 @@
+"""`spec.compute`: what a run computes on. Everything but `gpus` has an effect on a cluster alone."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from deepicd.spec.base import Size, SpecModel
+
+NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+PATH_PATTERN = r"^/[^:]*$"
+
+ObjectName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=253)]
+"""Name of an object of the cluster."""
+
+LabelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+"""Name of an object of the cluster that is also used as a label's value."""
+
+AbsolutePath = Annotated[str, StringConstraints(pattern=PATH_PATTERN, max_length=1024)]
+"""An absolute path in the container."""
+
+QUALIFIED_PATTERN = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+QualifiedName = Annotated[str, StringConstraints(pattern=QUALIFIED_PATTERN, max_length=317)]
+"""A label's key or a resource's name, such as `nvidia.com/gpu`."""
+
+
+class SecretKey(SpecModel):
+    """One key of a Secret in the run's namespace."""
+
+    name: ObjectName
+    """Name of the Secret."""
+    key: str = Field(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)
+    """Key in it."""
+
+
+class EnvironmentVariable(SpecModel):
+    """A variable of the containers' environment: exactly one of `value`, `secret`."""
+
+    name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=253)
+    """Name of the variable."""
+    value: str | None = Field(default=None, max_length=4096)
+    """Its value, as it is."""
+    secret: SecretKey | None = None
+    """Where its value is kept."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.value is None) == (self.secret is None):
+            raise ValueError("give exactly one of value, secret")
+        if self.name.startswith("DEEPICD_"):
+            raise ValueError("name: names that begin with DEEPICD_ are the operator's: choose another")
+        return self
+
+
+class Toleration(SpecModel):
+    """A taint of nodes that the run's pods tolerate."""
+
+    key: QualifiedName | None = None
+    """Key of the taint; every taint where there is none."""
+    operator: Literal["Equal", "Exists"] = "Equal"
+    """`Equal` compares `value`, `Exists` does not."""
+    value: str | None = Field(default=None, max_length=63)
+    """Value of the taint."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """Effect of the taint; all effects where there is none."""
+    toleration_seconds: int | None = Field(default=None, ge=0)
+    """How long a `NoExecute` taint is tolerated; for ever where there is none."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.key is None and self.operator != "Exists":
+            raise ValueError("operator: must be Exists where key is left out")
+        if self.value is not None and self.operator == "Exists":
+            raise ValueError("value: has no effect with operator Exists: remove it")
+        if self.toleration_seconds is not None and self.effect != "NoExecute":
+            raise ValueError("tolerationSeconds: goes with effect NoExecute")
+        return self
+
+
+class DataVolume(SpecModel):
+    """Something mounted read-only, so that the paths of `data`, `model` and `storage` exist in the pod:
+    exactly one of `claim`, `configMap`, `secret`.
+    """
+
+    claim: ObjectName | None = None
+    """A PersistentVolumeClaim of the run's namespace."""
+    config_map: ObjectName | None = None
+    """A ConfigMap of the run's namespace, for example with a store's CA bundle."""
+    secret: ObjectName | None = None
+    """A Secret of the run's namespace."""
+    path: AbsolutePath
+    """Where it is mounted."""
+    sub_path: str | None = Field(default=None, pattern=r"^[^/].*$", max_length=1024)
+    """Mount this folder or file of it alone."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if sum(source is not None for source in (self.claim, self.config_map, self.secret)) != 1:
+            raise ValueError("give exactly one of claim, configMap, secret")
+        return self
+
+
+class ScratchSpec(SpecModel):
+    """The volume that holds the run's folder, temporary files and checkpoints until they are uploaded."""
+
+    size: Size = 200 * 2**30
+    """How large it may become."""
+    storage_class: ObjectName | None = None
+    """Make a volume of this StorageClass for each pod, gone with the pod; the node's own disk where there is none."""
+
+
+class ServiceAccountSpec(SpecModel):
+    """The identity of the run's pods. It may patch one ConfigMap, the attempt's progress, and nothing else."""
+
+    name: LabelName | None = None
+    """An existing ServiceAccount to use; one of the run's own is made where there is none."""
+    annotations: dict[QualifiedName, Annotated[str, StringConstraints(max_length=2048)]] = Field(default={}, max_length=16)
+    """Annotations of the run's own ServiceAccount, such as the role that a cloud's workload identity gives it."""
+
+    @model_validator(mode="after")
+    def _annotations_have_an_effect(self) -> Self:
+        if self.name is not None and self.annotations:
+            raise ValueError("annotations: an existing ServiceAccount is not changed: remove them, or remove name")
+        return self
+
+
+class PodTemplatePatch(SpecModel):
+    """A strategic merge patch of the pod template: lists of named things (containers, volumes, env, …) are merged by name."""
+
+    metadata: dict[str, Any] | None = None
+    """Labels and annotations."""
+    spec: dict[str, Any] | None = None
+    """The pod's spec, as Kubernetes writes it; the trainer's container is `trainer`, the uploader's `sync`."""
+
+
+class ComputeSpec(SpecModel):
+    """What the run needs to compute on. On one machine `gpus` alone has an effect, the rest is for the cluster."""
+
+    gpus: int = Field(default=4, ge=1, le=16)
+    """GPUs of a node; with the CPU build of the training stack, that many ranks on the CPU."""
+    gpu_resource: QualifiedName | None = "nvidia.com/gpu"
+    """On a cluster: the resource that a GPU is asked for by; `null` asks for none, for the CPU build."""
+    nodes: int = Field(default=1, ge=1, le=64)
+    """On a cluster: nodes, each with `gpus` GPUs. More than one makes a RayJob and needs KubeRay."""
+    cpu: float | None = Field(default=None, gt=0, le=4096)
+    """On a cluster: processor cores asked for, per node."""
+    cpu_limit: float | None = Field(default=None, gt=0, le=4096)
+    """On a cluster: processor cores that may be used, per node; no limit where there is none."""
+    memory: Size | None = None
+    """On a cluster: memory asked for and the limit, per node; it includes what lies in `sharedMemory`."""
+    shared_memory: Size = 16 * 2**30
+    """On a cluster: size of /dev/shm, through which the training processes exchange tensors."""
+    scratch: ScratchSpec = ScratchSpec()
+    """On a cluster: the volume that the run's folder lies on."""
+    model_cache: ObjectName | None = None
+    """On a cluster: PersistentVolumeClaim for the Hugging Face cache, kept between runs; on `scratch` where there is none."""
+    data_volumes: tuple[DataVolume, ...] = Field(default=(), max_length=32)
+    """On a cluster: claims with data and models, mounted read-only."""
+    image: str | None = Field(default=None, min_length=1, max_length=512)
+    """On a cluster: image of the trainer; the one the operator was installed with where there is none."""
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
+    """On a cluster: when the image is pulled; Kubernetes' own rule where there is none."""
+    image_pull_secrets: tuple[ObjectName, ...] = Field(default=(), max_length=16)
+    """On a cluster: Secrets with the registry's credentials."""
+    queue: LabelName | None = None
+    """On a cluster: Kueue's LocalQueue that admits the attempts."""
+    node_selector: dict[QualifiedName, Annotated[str, StringConstraints(max_length=63)]] = Field(default={}, max_length=32)
+    """On a cluster: labels that a node must have."""
+    tolerations: tuple[Toleration, ...] = Field(default=(), max_length=32)
+    """On a cluster: taints of nodes that are tolerated."""
+    affinity: dict[str, Any] | None = None
+    """On a cluster: the pods' affinity, as Kubernetes writes it."""
+    priority_class: ObjectName | None = None
+    """On a cluster: the pods' PriorityClass."""
+    runtime_class: ObjectName | None = None
+    """On a cluster: the pods' RuntimeClass, such as `nvidia`."""
+    service_account: ServiceAccountSpec = ServiceAccountSpec()
+    """On a cluster: the pods' identity."""
+    env: tuple[EnvironmentVariable, ...] = Field(default=(), max_length=128)
+    """On a cluster: further variables of the containers' environment."""
+    pod_template_patch: PodTemplatePatch | None = None
+    """On a cluster: a strategic merge patch of the pod template, applied last, for what has no field here."""
+    price_per_gpu_hour: float | None = Field(default=None, ge=0, le=1e6)
+    """On a cluster: price of one GPU for an hour, in any currency: the unit of `status.cost`."""
+
+    @model_validator(mode="after")
+    def _limits_hold(self) -> Self:
+        if self.cpu is not None and self.cpu_limit is not None and self.cpu_limit < self.cpu:
+            raise ValueError(f"cpuLimit {self.cpu_limit:g} is less than cpu {self.cpu:g}: raise it or lower cpu")
+        if self.memory is not None and self.memory < self.shared_memory:
+            raise ValueError("memory is less than sharedMemory, which is a part of it: raise it or lower sharedMemory")
+        return self

@@ -1,0 +1,143 @@
+"""What an attempt reports while it runs: `progress.json` in the ConfigMap `<run>-a<attempt>-progress`.
+
+The trainer writes it, at most every ten seconds; the operator makes the ConfigMap and turns it into the run's status.
+A process that fails writes the same `Failure` to its termination log, which reaches the operator where the
+ConfigMap could not be written.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+PROGRESS_KEY = "progress.json"
+"""Key of the ConfigMap."""
+MAX_PROGRESS_BYTES = 16 * 1024
+"""A longer report is not read."""
+
+StageName = Literal["prepare", "distill", "sft", "grpo", "evaluate"]
+
+
+class FailureCode(StrEnum):
+    """Why an attempt failed, as the trainer knows it. Without one the exit code decides."""
+
+    BAD_INPUT = "BadInput"
+    """Spec, data, model or disk: the user must change something (exit code 64)."""
+    REWARD_CODE = "RewardCodeFailed"
+    """The reward's code raised: a run is never scored by a reward that does not work."""
+    REWARD_COLLAPSE = "RewardCollapsed"
+    """The reward collapsed by the rule of `recovery.rewardCollapse`."""
+    NOT_A_NUMBER = "NotANumber"
+    """Loss or reward is not a number."""
+    STALL = "Stalled"
+    """A stage made no step for `recovery.stallAfter`."""
+    STORE = "StoreUnreachable"
+    """The store could not be reached, or kept failing."""
+    TERMINATED = "Terminated"
+    """The process was asked to end (SIGTERM)."""
+    CRASH = "Crashed"
+    """A process of the training stack failed."""
+
+
+class _Report(BaseModel):
+    # What a newer trainer adds does not disturb an older operator.
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, use_attribute_docstrings=True
+    )
+
+
+class Failure(_Report):
+    """Why an attempt failed."""
+
+    code: FailureCode
+    """Kind of the failure."""
+    message: str = Field(max_length=1024)
+    """One line: field or file, finding, remedy; never note text."""
+
+
+class LevelMetrics(_Report):
+    """Macro F1 of the last finished evaluation on the test split, at three levels, each in [0, 1]."""
+
+    chapter: float | None = Field(default=None, ge=0, le=1)
+    """Macro F1 of chapters."""
+    category: float | None = Field(default=None, ge=0, le=1)
+    """Macro F1 of categories (first three characters)."""
+    code: float | None = Field(default=None, ge=0, le=1)
+    """Macro F1 of full codes."""
+
+
+class Checkpoint(_Report):
+    """A checkpoint that lies in the store, each file compared with its SHA-256."""
+
+    stage: StageName
+    """Stage that it belongs to."""
+    step: int = Field(ge=0)
+    """Step that it was saved after."""
+    uri: str = Field(max_length=2048)
+    """Where it lies."""
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    """SHA-256 of its manifest."""
+    time: AwareDatetime
+    """When its manifest was written."""
+
+
+class Progress(_Report):
+    """One report of an attempt."""
+
+    stage: StageName | None = None
+    """Stage that is at work."""
+    step: int | None = Field(default=None, ge=0, lt=2**53)
+    """Steps that the stage has made."""
+    steps: int | None = Field(default=None, ge=0, lt=2**53)
+    """Steps that the stage will have made."""
+    reward: float | None = Field(default=None, allow_inf_nan=False)
+    """Mean reward of the last step."""
+    kl: float | None = Field(default=None, allow_inf_nan=False)
+    """KL divergence of the last step."""
+    eta_seconds: float | None = Field(default=None, ge=0, lt=1e9)
+    """Time left in the stage."""
+    metrics: LevelMetrics | None = None
+    """Results of the evaluation, once there are any."""
+    checkpoint: Checkpoint | None = None
+    """Newest verified checkpoint."""
+    failure: Failure | None = None
+    """Why the attempt is about to end."""
+    time: AwareDatetime
+    """When this was written."""
+
+
+def progress_name(run: str, attempt: int) -> str:
+    """Name of the ConfigMap of an attempt."""
+    return f"{run}-a{attempt}-progress"
+
+
+def read_progress(text: str) -> Progress | None:
+    """The report, or None where the text is none: it is written by the run's own pod, which may write anything."""
+    if len(text) > MAX_PROGRESS_BYTES:
+        return None
+    try:
+        return Progress.model_validate_json(text)
+    except (ValidationError, ValueError, RecursionError):
+        return None
+
+
+def read_failure(text: str) -> Failure | None:
+    """The failure in a termination log, or None where the text is none."""
+    try:
+        return Failure.model_validate_json(text[:4096])
+    except (ValidationError, ValueError, RecursionError):
+        return None
+
+
+def write(report: Progress | Failure) -> str:
+    """The report as one line of JSON, for the ConfigMap or the termination log (`/dev/termination-log`)."""
+    return report.model_dump_json(by_alias=True, exclude_none=True)
+
+
+__all__ = [
+    "MAX_PROGRESS_BYTES", "PROGRESS_KEY", "Checkpoint", "Failure", "FailureCode", "LevelMetrics", "Progress", "StageName",
+    "progress_name", "read_failure", "read_progress", "write",
+]  # fmt: skip

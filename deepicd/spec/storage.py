@@ -1,0 +1,89 @@
+"""`storage`: where a run's artefacts are kept beyond the machine that made them."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from deepicd.spec.base import Size, SpecModel
+
+
+class S3Credentials(SpecModel):
+    """Where the access key comes from; without this part boto3's own chain looks for it (environment, workload identity, …)."""
+
+    secret_name: str | None = Field(default=None, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)
+    """On a cluster: the Secret with the keys `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, if there is one,
+    `AWS_SESSION_TOKEN`. Elsewhere it has no effect."""
+    secret_folder: str | None = Field(default=None, min_length=1)
+    """A folder with files of those names, as a mounted Secret has them."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.secret_name is None) == (self.secret_folder is None):
+            raise ValueError("give secretName or secretFolder, one of the two")
+        return self
+
+
+class S3Encryption(SpecModel):
+    """Encryption by the server."""
+
+    type: Literal["s3", "kms"]
+    """`s3`: with the server's own key (SSE-S3); `kms`: with a key of the key management service (SSE-KMS)."""
+    kms_key_id: str | None = Field(default=None, min_length=1)
+    """The key of type `kms`; the bucket's default key where there is none."""
+
+    @model_validator(mode="after")
+    def _key_only_with_kms(self) -> Self:
+        if self.kms_key_id is not None and self.type != "kms":
+            raise ValueError("kmsKeyId goes with type: kms")
+        return self
+
+
+class S3Spec(SpecModel):
+    """A bucket of any S3-compatible store."""
+
+    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    """Name of the bucket, which must exist."""
+    prefix: str = Field(default="", pattern=r"^([A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*)?$")
+    """Runs are kept below this key."""
+    endpoint: str | None = Field(default=None, pattern=r"^https?://[^/\s@]+/?$")
+    """Address of the store, `https://…`; AWS where there is none."""
+    region: str | None = Field(default=None, pattern=r"^[a-z0-9-]+$")
+    """Region of the bucket."""
+    credentials: S3Credentials | None = None
+    """Source of the access key."""
+    ca_bundle: str | None = Field(default=None, min_length=1)
+    """File with the certificates that the store's own is signed by, where that is no public one."""
+    path_style: bool | None = None
+    """Bucket in the path instead of the host name; by default where an endpoint is given."""
+    encryption: S3Encryption | None = None
+    """Encryption by the server; the bucket's default where there is none."""
+
+    @field_validator("prefix")
+    @classmethod
+    def _no_dots(cls, prefix: str) -> str:
+        if any(part in {".", ".."} for part in prefix.split("/")):
+            raise ValueError("a part of the prefix cannot be '.' or '..'")
+        return prefix
+
+
+class StorageSpec(SpecModel):
+    """One store, and what is kept there."""
+
+    s3: S3Spec | None = None
+    """A bucket."""
+    folder: str | None = Field(default=None, min_length=1)
+    """A folder, for example of a file server."""
+    keep_last: int = Field(default=3, ge=1)
+    """Checkpoints of a stage that stay: the newest."""
+    keep_best: int = Field(default=1, ge=0)
+    """Checkpoints of a stage that stay beside them: those of the highest validation reward."""
+    max_bytes_per_second: Size | None = None
+    """Upload no faster than this."""
+
+    @model_validator(mode="after")
+    def _one_store(self) -> Self:
+        if (self.s3 is None) == (self.folder is None):
+            raise ValueError("give s3 or folder, one of the two")
+        return self

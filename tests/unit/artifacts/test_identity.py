@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deepicd.artifacts.identity import run_path, run_uid
+from deepicd.errors import UserError
+from deepicd.spec import DeepICDRun, parse
+
+
+def run(**spec: Any) -> DeepICDRun:
+    content = {"model": {"path": "some/model"}, "data": {"prepared": "data"}, "stages": {"grpo": {}}, **spec}
+    return parse({"apiVersion": "deepicd.io/v1alpha1", "kind": "DeepICDRun", "metadata": {"name": "r"}, "spec": content}, "x")
+
+
+def test_the_same_file_is_the_same_run() -> None:
+    assert run_uid(run(), {}) == run_uid(run(), {})
+    assert len(run_uid(run(), {})) == 12
+
+
+@pytest.mark.parametrize(
+    "how", [{"storage": {"folder": "/x"}}, {"recovery": {"stallAfter": "1h"}}, {"stages": {"grpo": {"saveEverySteps": 7}}}]
+)
+def test_the_way_of_working_does_not_make_another_run(how: dict[str, Any]) -> None:
+    assert run_uid(run(**how), {}) == run_uid(run(), {})
+
+
+@pytest.mark.parametrize(
+    "what",
+    [{"seed": 1}, {"model": {"path": "another"}}, {"stages": {"grpo": {"learningRate": 1e-3}}}, {"compute": {"gpus": 2}}],
+)
+def test_what_decides_the_result_does(what: dict[str, Any]) -> None:
+    assert run_uid(run(**what), {}) != run_uid(run(), {})
+
+
+def test_the_environment_names_the_run() -> None:
+    assert run_path(run(), {"DEEPICD_RUN_UID": "7c1f-22"}) == "r/7c1f-22"
+    with pytest.raises(UserError, match="DEEPICD_RUN_UID"):
+        run_uid(run(), {"DEEPICD_RUN_UID": "../other"})
