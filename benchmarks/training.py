@@ -78,7 +78,11 @@ def bare(run: DeepICDRun, data: TrainingData, folder: Path) -> list[float]:
         began = time.monotonic()
         process = subprocess.Popen(
             [sys.executable, "-m", "verl.trainer.main_ppo", *overrides, f"+ray_kwargs.ray_init._temp_dir={scratch}"],
-            env={**os.environ, **training_environment(spec_file, files, metrics, LocalCheckpoints(files.checkpoints, 2, stored=False)), "TMPDIR": scratch},
+            env={
+                **os.environ,
+                **training_environment(spec_file, files, metrics, LocalCheckpoints(files.checkpoints, 2, stored=False)),
+                "TMPDIR": scratch,
+            },
             stdout=(folder / "log").open("wb"),
             stderr=subprocess.STDOUT,
         )

@@ -3,8 +3,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.storage.seaweed import Seaweed
+
+# A busy machine is no failure.
+settings.register_profile("deepicd", deadline=None)
+settings.load_profile("deepicd")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from typing import NoReturn
 
 import typer
@@ -38,7 +40,16 @@ def app() -> NoReturn:
         cli()
     except DeepICDError as error:
         sys.stderr.write(f"error: {error}\n")
-        sys.exit(error.exit_code)
+        _leave(error.exit_code)
     except BrokenPipeError:
         sys.exit(141)
-    sys.exit(0)
+    _leave(0)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process; an upload that was given up may still wait for its store in a thread that Python would wait for."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
+        os._exit(code)
+    sys.exit(code)

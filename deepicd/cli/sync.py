@@ -23,7 +23,7 @@ from deepicd.spec.base import parse_duration
 if TYPE_CHECKING:
     from deepicd.artifacts.sources import Source
     from deepicd.artifacts.store import Store
-    from deepicd.artifacts.sync import Metrics, Sync
+    from deepicd.artifacts.sync import Sync
     from deepicd.spec import DeepICDRun
 
 T = TypeVar("T")
@@ -163,6 +163,7 @@ def _sync(run: DeepICDRun | None, target: Store, attempt: int, source: Source) -
     from deepicd.artifacts.publish import Origin
     from deepicd.artifacts.retention import Keep
     from deepicd.artifacts.sync import Sync
+    from deepicd.pipeline.stored import step_metrics
 
     if run is None:
         return Sync(target, attempt, source, Origin(target.url.rstrip("/").rpartition("/")[2]))
@@ -170,17 +171,3 @@ def _sync(run: DeepICDRun | None, target: Store, attempt: int, source: Source) -
     keep = None if storage is None else Keep(storage.keep_last, storage.keep_best)
     origin = Origin(run.metadata.name, spec_digest(run))
     return Sync(target, attempt, source, origin, step_metrics(source.folder), keep)
-
-
-def step_metrics(folder: Path) -> Metrics:
-    """The metrics of a run's steps, as its manifests have them."""
-    from deepicd.training.metrics import all_steps
-
-    def of_step(stage: str, step: int) -> dict[str, float] | None:
-        rows = [row for row in all_steps(folder / "stages" / stage / "metrics") if row.step == step]
-        if not rows:
-            return None
-        values = {"reward": rows[0].validation_reward, "trainingReward": rows[0].reward, "loss": rows[0].loss}
-        return {name: value for name, value in values.items() if value is not None}
-
-    return of_step

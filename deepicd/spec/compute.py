@@ -139,8 +139,9 @@ class ComputeSpec(SpecModel):
 
     gpus: int = Field(default=4, ge=1, le=16)
     """GPUs of a node; with the CPU build of the training stack, that many ranks on the CPU."""
-    gpu_resource: QualifiedName | None = "nvidia.com/gpu"
-    """On a cluster: the resource that a GPU is asked for by; `null` asks for none, for the CPU build."""
+    gpu_resource: str = Field(default="nvidia.com/gpu", pattern=f"^({QUALIFIED_PATTERN[1:-1]})?$", max_length=317)
+    """On a cluster: the resource that a GPU is asked for by; the empty text asks for none, for the CPU build.
+    (`null` would not do: `kubectl apply` leaves it out.)"""
     nodes: int = Field(default=1, ge=1, le=64)
     """On a cluster: nodes, each with `gpus` GPUs. More than one makes a RayJob and needs KubeRay."""
     cpu: float | None = Field(default=None, gt=0, le=4096)

@@ -111,3 +111,9 @@ class DeepICDRun(SpecModel):
     """What the run is called."""
     spec: RunSpec
     """Everything that decides what the run does."""
+
+    @model_validator(mode="after")
+    def _name_fits_a_ray_cluster(self) -> Self:
+        if self.spec.compute.nodes > 1 and len(self.metadata.name) > 42:
+            raise ValueError("metadata.name: KubeRay takes at most 42 characters with compute.nodes > 1: shorten it")
+        return self

@@ -6,10 +6,12 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from deepicd.artifacts.store import ConflictError, Transferred
+from deepicd.artifacts.store import ChangedError, ConflictError, Transferred
+from deepicd.artifacts.store.s3 import upload
 from deepicd.errors import StoreError, UserError
 from tests.storage.conftest import MakeS3
 from tests.storage.fault_proxy import FAULTS, KINDS, FaultProxy
@@ -214,6 +216,25 @@ def test_a_full_disk_while_downloading_is_for_the_user_to_mend(
     with pytest.raises(UserError, match="the disk is full: free space"):
         store.download([("large", tmp_path / "out", item)])
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_fails_is_named_whatever_the_others_do(
+    make_s3: MakeS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = []
+    for name, size in (("long", 64 * MIB), ("changing", 20 * MIB)):
+        (tmp_path / name).write_bytes(bytes(size))
+        files.append((tmp_path / name, name))
+    read = upload.read_exactly
+
+    def fails(file: Any, count: int) -> bytes:
+        if Path(file.name).name == "changing":
+            raise ChangedError("changing")
+        return read(file, count)
+
+    monkeypatch.setattr(upload, "read_exactly", fails)
+    with pytest.raises(ChangedError, match="changing"):
+        make_s3().upload(files)
 
 
 def test_the_upload_rate_is_limited(make_s3: MakeS3, tmp_path: Path) -> None:

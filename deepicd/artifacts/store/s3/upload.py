@@ -8,7 +8,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from hashlib import md5, sha256
 from pathlib import Path
@@ -88,12 +88,18 @@ class Uploader:
         with ThreadPoolExecutor(FILES_AT_ONCE, "file") as pool:
             futures = [pool.submit(self._file, path, key, on_bytes or (lambda _: None), stop) for path, key in files]
             try:
-                return [future.result() for future in futures]
-            except BaseException:
-                stop.set()
-                for future in futures:
-                    future.cancel()
-                raise
+                wait(futures, return_when=FIRST_EXCEPTION)
+            finally:
+                # After a failure, or Ctrl-C: the other files are not gone on with.
+                if any(not future.done() for future in futures):
+                    stop.set()
+                    for future in futures:
+                        future.cancel()
+        failures = [failure for future in futures if not future.cancelled() and (failure := future.exception())]
+        for failure in failures:
+            if not isinstance(failure, _StoppedError):
+                raise failure
+        return [future.result() for future in futures]
 
     def _file(self, path: Path, key: str, on_bytes: OnBytes, stop: threading.Event) -> Transferred:
         with path.open("rb", buffering=0) as file:
