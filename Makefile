@@ -28,8 +28,11 @@ lint: setup
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deepicd-operator crd | diff --unified=1 manifests/crd.yaml -
 
+# The CRD is generated from deepicd.spec.
 format: setup
+	$(BIN)/deepicd-operator crd > manifests/crd.yaml
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 

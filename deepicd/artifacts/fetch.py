@@ -72,7 +72,7 @@ def fetch_sealed(store: Store, made: Manifest, out: Path, on_bytes: OnBytes | No
     target = out / f"model-{made.stage}" if made.step is None else checkpoint_folder(out, made.step)
     if target.exists():
         if not matches(made, target):
-            raise UserError(f"{target}: exists, and is not {made.ref}: give another --out, or delete it")
+            raise UserError(f"{target}: exists, and is not {made.ref}: give another --dir, or delete it")
         return target
     try:
         fetch(store, made, target, on_bytes)

@@ -20,7 +20,7 @@ _HOW = {
     "offloadParameters", "offloadOptimizer", "saveEverySteps", "keepCheckpoints", "validateEverySteps",
     "maxValidationAdmissions",
 }  # fmt: skip
-_WHERE = {"storage", "recovery"}
+_WHERE = {"storage", "recovery", "suspend"}
 
 
 def run_uid(run: DeepICDRun, environment: Mapping[str, str] = os.environ) -> str:

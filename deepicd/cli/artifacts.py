@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 
 _RUN = "Address of a run (s3://BUCKET/PREFIX/RUN or a folder), or with --store or --spec its name there."
+_RESULTS = "results"
 Runs = Annotated[list[str] | None, typer.Argument(metavar="RUN", help=_RUN, show_default=False)]
 OneRun = Annotated[str | None, typer.Argument(metavar="RUN", help=_RUN, show_default=False)]
 StoreUrl = Annotated[
@@ -54,9 +55,11 @@ def ls(
 
 @app.command()
 def get(
+    folder: Annotated[Path, typer.Option("--dir", help="Folder to write to; made when missing.", show_default=False)],
     run: OneRun = None,
-    out: Annotated[Path, typer.Option(help="Folder to write to; made when missing.", show_default=False)] = ...,  # type: ignore[assignment]
-    what: Annotated[str, typer.Option(help="checkpoint, model, evaluation or logs.")] = "checkpoint",
+    what: Annotated[
+        str, typer.Option(help="results (model and evaluation), checkpoint, model, evaluation or logs.")
+    ] = "results",
     attempt: Annotated[int | None, typer.Option(min=1, help="Number of the attempt.", show_default="the newest")] = None,
     stage: Annotated[str | None, typer.Option(help="base, sft or grpo.", show_default="the last")] = None,
     step: Annotated[int | None, typer.Option(min=1, help="Step of the checkpoint.", show_default="the newest")] = None,
@@ -64,23 +67,24 @@ def get(
     spec: Spec = None,
     endpoint_url: Endpoint = None,
 ) -> None:
-    """Fetch a checkpoint, a model, the evaluation or the logs, verified; again, it goes on where it was cut off.
+    """Fetch the report, metrics and the model, or a checkpoint, verified; again, it goes on where it was cut off.
 
-    Example: `deepicd artifacts get s3://models/deepicd/quickstart --what model --out downloads`
+    Example: `deepicd artifacts get s3://models/deepicd/quickstart --dir downloads`
     """
     from deepicd.artifacts.fetch import KINDS, Wanted, fetch_files, fetch_sealed
 
-    if what not in KINDS:
-        raise UserError(f"--what: is '{what}': give one of {', '.join(KINDS)}")
+    if what not in (_RESULTS, *KINDS):
+        raise UserError(f"--what: is '{what}': give one of {', '.join((_RESULTS, *KINDS))}")
     source = _one(run, store, spec, endpoint_url)
-    wanted = Wanted(what, attempt, stage, step)
-    if what in ("checkpoint", "model"):
-        chosen = wanted.choose(source)
-        with _progress(f"{chosen.ref}", chosen.size) as on_bytes:
-            typer.echo(fetch_sealed(source, chosen, out, on_bytes))
-    else:
-        for path in fetch_files(source, wanted, out):
-            typer.echo(path)
+    for kind in ("model", "evaluation") if what == _RESULTS else (what,):
+        wanted = Wanted(kind, attempt, stage, step if kind == "checkpoint" else None)
+        if kind in ("checkpoint", "model"):
+            chosen = wanted.choose(source)
+            with _progress(f"{chosen.ref}", chosen.size) as on_bytes:
+                typer.echo(fetch_sealed(source, chosen, folder, on_bytes))
+        else:
+            for path in fetch_files(source, wanted, folder):
+                typer.echo(path)
 
 
 @app.command()

@@ -59,7 +59,7 @@ def show_bytes(size: float) -> str:
 
 def _sealed(run: Run, url: str) -> Table:
     table = Table(title=f"{run.root or url} ({show_bytes(run.size)})", title_justify="left")
-    for heading in ("attempt", "what", "step", "size", "files", "when (UTC)", "reward"):
+    for heading in ("attempt", "what", "step", "size", "when (UTC)", "reward"):
         table.add_column(heading, justify="left" if heading in ("what", "when (UTC)") else "right", no_wrap=True)
     newest = run.latest.ref if run.latest else None
     for ref, made in run.manifests.items():
@@ -70,7 +70,7 @@ def _sealed(run: Run, url: str) -> Table:
         reward = (made.metrics or {}).get("reward")
         when = made.created.strftime("%Y-%m-%d %H:%M")
         step = "" if made.step is None else str(made.step)
-        table.add_row(str(made.attempt), what, step, show_bytes(made.size), f"{len(made.files):,}", when, show_number(reward))
+        table.add_row(str(made.attempt), what, step, show_bytes(made.size), when, show_number(reward))
     return table
 
 

@@ -11,9 +11,9 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from deepicd.training.checkpoints import LocalCheckpoints
 from deepicd.training.cpu import settings as cpu
 from deepicd.training.guard import PATIENCE_SECONDS, end_orphans
-from deepicd.training.checkpoints import LocalCheckpoints
 from deepicd.training.stage_files import FOLDER_VARIABLE, SPEC_VARIABLE, StageFiles
 
 

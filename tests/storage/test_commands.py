@@ -52,7 +52,7 @@ def test_what_was_uploaded_is_listed_verified_fetched_and_linked(machine: Machin
     (found,) = json.loads(machine.run("artifacts", "ls", machine.root, "--json").stdout)
     assert [item["step"] for item in found["sealed"]] == [5, 10]
     assert machine.run("artifacts", "verify", machine.root).stdout.count("whole") == 2
-    assert machine.run("artifacts", "get", machine.root, "--out", tmp_path / "out").returncode == 0
+    assert machine.run("artifacts", "get", machine.root, "--what", "checkpoint", "--dir", tmp_path / "out").returncode == 0
     assert (tmp_path / "out" / "global_step_10" / "model.pt").read_text() == "weights 10"
     lines = machine.run("artifacts", "url", machine.root, "--what", "checkpoint").stdout.splitlines()
     with urllib.request.urlopen(lines[0].split("\t")[1]) as answer:

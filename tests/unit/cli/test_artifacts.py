@@ -91,18 +91,24 @@ def test_an_address_without_a_run_is_an_error_of_the_user(tmp_path: Path) -> Non
         run("ls")
 
 
-def test_get_brings_the_newest_checkpoint_by_default(root: Path, tmp_path: Path) -> None:
-    said = run("get", root, "--out", tmp_path / "out").strip()
+def test_get_brings_the_newest_checkpoint(root: Path, tmp_path: Path) -> None:
+    said = run("get", root, "--dir", tmp_path / "out", "--what", "checkpoint").strip()
     assert said == str(tmp_path / "out" / "global_step_20")
     assert (Path(said) / "actor" / "model.pt").read_text() == "weights 20"
 
 
+def test_get_brings_model_and_results_by_default(root: Path, tmp_path: Path) -> None:
+    run("get", root, "--dir", tmp_path / "out")
+    assert (tmp_path / "out" / "model-grpo" / "actor" / "model.pt").read_text() == "weights 20"
+    assert (tmp_path / "out" / "report.html").read_text() == "<html>"
+
+
 def test_get_brings_what_is_named(root: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    run("get", root, "--out", out, "--step", 10, "--attempt", 1, "--stage", "grpo")
-    run("get", root, "--out", out, "--what", "model")
-    run("get", root, "--out", out / "results", "--what", "evaluation")
-    run("get", root, "--out", out / "logs", "--what", "logs")
+    run("get", root, "--dir", out, "--what", "checkpoint", "--step", 10, "--attempt", 1, "--stage", "grpo")
+    run("get", root, "--dir", out, "--what", "model")
+    run("get", root, "--dir", out / "results", "--what", "evaluation")
+    run("get", root, "--dir", out / "logs", "--what", "logs")
     assert (out / "global_step_10" / "actor" / "model.pt").read_text() == "weights 10"
     assert (out / "model-grpo" / "actor" / "model.pt").read_text() == "weights 20"
     assert (out / "results" / "report.html").read_text() == "<html>"
@@ -110,8 +116,8 @@ def test_get_brings_what_is_named(root: Path, tmp_path: Path) -> None:
 
 
 def test_get_again_is_content_with_what_is_there(root: Path, tmp_path: Path) -> None:
-    first = run("get", root, "--out", tmp_path / "out")
-    assert run("get", root, "--out", tmp_path / "out") == first
+    first = run("get", root, "--dir", tmp_path / "out", "--what", "checkpoint")
+    assert run("get", root, "--dir", tmp_path / "out", "--what", "checkpoint") == first
 
 
 def test_get_does_not_replace_another_folder(root: Path, tmp_path: Path) -> None:
@@ -119,14 +125,14 @@ def test_get_does_not_replace_another_folder(root: Path, tmp_path: Path) -> None
     mine.parent.mkdir(parents=True)
     mine.write_text("x")
     with pytest.raises(UserError, match="exists, and is not attempt 1, grpo step 20"):
-        run("get", root, "--out", tmp_path / "out")
+        run("get", root, "--dir", tmp_path / "out", "--what", "checkpoint")
     assert mine.read_text() == "x"
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--step", "11"], "has no checkpoint step 11"),
+        (["--what", "checkpoint", "--step", "11"], "has no checkpoint step 11"),
         (["--what", "everything"], "--what: is 'everything'"),
         (["--what", "model", "--stage", "sft"], "has no model stage sft"),
         (["--what", "logs", "--attempt", "2"], "has no logs attempt 2"),
@@ -134,20 +140,20 @@ def test_get_does_not_replace_another_folder(root: Path, tmp_path: Path) -> None
 )
 def test_get_says_what_there_is_not(root: Path, tmp_path: Path, arguments: list[str], words: str) -> None:
     with pytest.raises(UserError, match=words):
-        run("get", root, "--out", tmp_path / "out", *arguments)
+        run("get", root, "--dir", tmp_path / "out", *arguments)
 
 
 def test_get_refuses_a_damaged_one_by_name(root: Path, tmp_path: Path) -> None:
     (root / WEIGHTS).write_text("weightz 10")
     with pytest.raises(UserError, match=WEIGHTS):
-        run("get", root, "--out", tmp_path / "out", "--step", 10)
+        run("get", root, "--dir", tmp_path / "out", "--what", "checkpoint", "--step", 10)
     assert not (tmp_path / "out" / "global_step_10").exists()
 
 
 def test_get_of_several_runs_asks_for_one(outer: Path, tmp_path: Path) -> None:
     FolderStore(outer / "another").write("latest.json", b"{}")
     with pytest.raises(UserError, match="there are 2 runs: give one of"):
-        run("get", "--store", outer, "--out", tmp_path / "out")
+        run("get", "--store", outer, "--dir", tmp_path / "out")
 
 
 def test_verify_reads_everything_back(root: Path) -> None:

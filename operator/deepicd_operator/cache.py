@@ -1,0 +1,161 @@
+"""What the watches have said so far, kept small: a run as the bytes of its JSON, everything else as a view."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from deepicd.spec.progress import PROGRESS_KEY
+from deepicd_operator.names import KIND, RUN_LABEL
+from deepicd_operator.observed import JobView, PodView, job_view, owner, pod_view
+
+Raw = Mapping[str, Any]
+JOB_KINDS = ("Job", "RayJob")
+
+
+class Key(NamedTuple):
+    """Which run."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Versioned:
+    version: int
+    owner: str | None
+    value: Any
+
+
+@dataclass(slots=True)
+class _Family:
+    """A run and its children, by kind and name."""
+
+    run: _Versioned | None = None
+    children: dict[tuple[str, str], _Versioned] = field(default_factory=dict)
+
+
+class Cache:
+    """The newest known version of every run and of its Jobs, pods and reports."""
+
+    def __init__(self) -> None:
+        self._families: dict[Key, _Family] = {}
+
+    def put(self, raw: Raw) -> tuple[Key | None, bool]:
+        """Take an object in; the run it concerns, and whether it was new. An older version than the known one is left out."""
+        key = key_of(raw)
+        if key is None:
+            return None, False
+        family = self._families.setdefault(key, _Family())
+        version = version_of(raw)
+        known = family.run if raw["kind"] == KIND else family.children.get(_place(raw))
+        if known is not None and version <= known.version:
+            return key, False
+        if raw["kind"] == KIND:
+            family.run = _Versioned(version, raw["metadata"]["uid"], _slim(raw))
+        else:
+            family.children[_place(raw)] = _Versioned(version, owner(raw), _view(raw))
+        return key, True
+
+    def drop(self, raw: Raw) -> Key | None:
+        """Forget an object that was deleted; the run it concerns."""
+        key = key_of(raw)
+        if key is None:
+            return None
+        if raw["kind"] == KIND:
+            self.forget(key)
+        elif (family := self._families.get(key)) is not None:
+            family.children.pop(_place(raw), None)
+            self._tidy(key, family)
+        return key
+
+    def forget(self, key: Key) -> None:
+        """The run is gone; what is left of its children stays until their own deletion is seen."""
+        if (family := self._families.get(key)) is not None:
+            family.run = None
+            self._tidy(key, family)
+
+    def _tidy(self, key: Key, family: _Family) -> None:
+        if family.run is None and not family.children:
+            del self._families[key]
+
+    def drop_child(self, key: Key, kind: str, name: str) -> None:
+        """Forget one child, found to be gone."""
+        if (family := self._families.get(key)) is not None:
+            family.children.pop((kind, name), None)
+
+    def run(self, key: Key) -> Any:
+        """The run's object, or None."""
+        family = self._families.get(key)
+        return None if family is None or family.run is None else json.loads(family.run.value)
+
+    def runs(self) -> list[Key]:
+        """All known runs."""
+        return [key for key, family in self._families.items() if family.run is not None]
+
+    def jobs(self, key: Key, uid: str) -> tuple[JobView, ...]:
+        """Jobs and RayJobs that belong to the run of that identity."""
+        return tuple(each.value for kind, each in self._children(key) if kind in JOB_KINDS and each.owner == uid)
+
+    def pods(self, key: Key) -> tuple[PodView, ...]:
+        """Pods of the run's attempts; their owner is a Job, so they are told by their label."""
+        return tuple(each.value for kind, each in self._children(key) if kind == "Pod")
+
+    def report(self, key: Key, name: str, uid: str) -> str:
+        """Text of the report in a ConfigMap; empty where there is none."""
+        family = self._families.get(key)
+        found = family.children.get(("ConfigMap", name)) if family else None
+        return found.value if found is not None and found.owner == uid else ""
+
+    def _children(self, key: Key) -> Iterable[tuple[str, _Versioned]]:
+        family = self._families.get(key)
+        return [] if family is None else [(kind, each) for (kind, _), each in family.children.items()]
+
+    def keep_only(self, kind: str, present: Iterable[Raw], namespaces: Iterable[str] = ()) -> list[Key]:
+        """Forget objects of a kind that a full list does not have; the runs concerned."""
+        names = {(key_of(raw), raw["metadata"]["name"]) for raw in present}
+        within, touched = set(namespaces), []
+        for key, family in list(self._families.items()):
+            if within and key.namespace not in within:
+                continue
+            if kind == KIND and family.run is not None and (key, key.name) not in names:
+                self.forget(key)
+                touched.append(key)
+            for place in [place for place in family.children if place[0] == kind and (key, place[1]) not in names]:
+                del family.children[place]
+                touched.append(key)
+        return touched
+
+
+def key_of(raw: Raw) -> Key | None:
+    """The run that an object is, or belongs to by its label."""
+    metadata = raw["metadata"]
+    name = metadata["name"] if raw["kind"] == KIND else (metadata.get("labels") or {}).get(RUN_LABEL)
+    return Key(metadata["namespace"], name) if name else None
+
+
+def version_of(raw: Raw) -> int:
+    """The object's version; Kubernetes numbers them upwards."""
+    text = raw["metadata"].get("resourceVersion", "0")
+    return int(text) if text.isdecimal() else 0
+
+
+def _place(raw: Raw) -> tuple[str, str]:
+    return raw["kind"], raw["metadata"]["name"]
+
+
+def _view(raw: Raw) -> Any:
+    if raw["kind"] in JOB_KINDS:
+        return job_view(raw)
+    if raw["kind"] == "Pod":
+        return pod_view(raw)
+    return (raw.get("data") or {}).get(PROGRESS_KEY, "")
+
+
+def _slim(raw: Raw) -> bytes:
+    kept = ("name", "namespace", "uid", "generation", "resourceVersion", "deletionTimestamp")
+    metadata = {name: raw["metadata"][name] for name in kept if name in raw["metadata"]}
+    slim = {**{name: raw.get(name) for name in ("apiVersion", "kind", "spec", "status")}, "metadata": metadata}
+    return json.dumps(slim, separators=(",", ":")).encode()

@@ -1,0 +1,93 @@
+"""Conditions of a run: a list with one entry per type; a transition is a change of status or reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from deepicd_operator.reasons import Reason
+
+MAX_MESSAGE = 1024
+
+
+class ConditionType(StrEnum):
+    """What is known about a run."""
+
+    ACCEPTED = "Accepted"
+    SCHEDULED = "Scheduled"
+    RUNNING = "Running"
+    CHECKPOINT_DURABLE = "CheckpointDurable"
+    STALLED = "Stalled"
+    REWARD_COLLAPSED = "RewardCollapsed"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+class StatusModel(BaseModel):
+    """A part of the status. Fields of a newer operator are ignored."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, use_attribute_docstrings=True
+    )
+
+
+class Condition(StatusModel):
+    """One condition, in Kubernetes' form."""
+
+    type: str = Field(max_length=64)
+    """What it is about."""
+    status: Literal["True", "False", "Unknown"]
+    """Whether it holds."""
+    reason: str = Field(max_length=64)
+    """One word, documented."""
+    message: str = Field(default="", max_length=MAX_MESSAGE)
+    """What was found, and the remedy."""
+    last_transition_time: AwareDatetime
+    """When `status` last changed."""
+    observed_generation: int | None = None
+    """Generation of the spec that it was found for."""
+
+
+Conditions = tuple[Condition, ...]
+
+
+def find(conditions: Conditions, kind: ConditionType) -> Condition | None:
+    """The condition of a type, or None."""
+    return next((condition for condition in conditions if condition.type == kind), None)
+
+
+def holds(conditions: Conditions, kind: ConditionType) -> bool:
+    """Whether the condition is there and true."""
+    found = find(conditions, kind)
+    return found is not None and found.status == "True"
+
+
+def put(
+    conditions: Conditions, kind: ConditionType, status: bool, reason: Reason, message: str, now: datetime, generation: int
+) -> Conditions:
+    """The conditions with one set; the time of its transition moves only when its status changes."""
+    before = find(conditions, kind)
+    value: Literal["True", "False"] = "True" if status else "False"
+    same = before is not None and before.status == value
+    condition = Condition(
+        type=kind,
+        status=value,
+        reason=reason,
+        message=message[:MAX_MESSAGE],
+        last_transition_time=before.last_transition_time if before and same else now,
+        observed_generation=generation,
+    )
+    if before is None:
+        return in_order((*conditions, condition))
+    return tuple(condition if each.type == kind else each for each in conditions)
+
+
+def in_order(conditions: Iterable[Condition]) -> Conditions:
+    """Sorted as the types are declared; foreign types last."""
+    order = {str(kind): number for number, kind in enumerate(ConditionType)}
+    return tuple(sorted(conditions, key=lambda condition: order.get(condition.type, len(order))))

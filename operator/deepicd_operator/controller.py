@@ -1,0 +1,284 @@
+"""Keeps runs as they should be: takes in what the watches say, reconciles what is due, carries out the plans."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+
+from deepicd_operator.cache import JOB_KINDS, Cache, Key
+from deepicd_operator.cluster import (
+    ALL_NAMESPACES,
+    WATCHED,
+    Cluster,
+    ConflictError,
+    NotThereError,
+    RefusedError,
+    UnreachableError,
+)
+from deepicd_operator.metrics import Metrics
+from deepicd_operator.names import KIND
+from deepicd_operator.observe import UnreadableStatusError, observe
+from deepicd_operator.observed import Observed, Refusal, job_view, owner, pod_view
+from deepicd_operator.plan import Plan
+from deepicd_operator.reasons import Reason, shorten
+from deepicd_operator.reconcile import reconcile
+from deepicd_operator.resources.event import event
+from deepicd_operator.settings import Settings
+from deepicd_operator.status import write_status
+from deepicd_operator.workqueue import WorkQueue
+
+log = structlog.get_logger()
+
+SETTLE = 0.2
+"""Seconds that a change of a child waits for others: a pod is placed and started by several writes in a row."""
+FIRST_RETRY, LAST_RETRY = 0.5, 60.0
+REFUSAL_WAIT = timedelta(seconds=15)
+
+
+class _RefusedObjectError(Exception):
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class _Refused:
+    refusal: Refusal
+    generation: int
+
+
+def utc_now() -> datetime:
+    """The time in whole seconds, as Kubernetes keeps times."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+class Controller:
+    """One operator. Two at once do no harm: names are fixed, and a status is written only as it was read."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        settings: Settings,
+        metrics: Metrics,
+        namespaces: Collection[str] = (),
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._cluster = cluster
+        self._settings = settings
+        self._metrics = metrics
+        self._namespaces = tuple(namespaces)
+        self._clock = clock
+        self._cache = Cache()
+        self.queue = WorkQueue(time.monotonic)
+        self._failures: dict[Key, int] = {}
+        self._refused: dict[Key, _Refused] = {}
+        self._shown: dict[Key, tuple[str, str, str, float]] = {}
+        self._absent_kinds: set[str] = set()
+        self.listed = False
+        """Whether everything has been listed once."""
+
+    # What the watches say.
+
+    def notice(self, raw: Mapping[str, Any], *, gone: bool = False) -> None:
+        """Take in an object that was made, changed or deleted."""
+        if gone:
+            key, news = self._cache.drop(raw), True
+            if key is not None and raw["kind"] == KIND:
+                self._forget(key)
+        else:
+            key, news = self._cache.put(raw)
+        if key is not None and news:
+            self.queue.add(key, 0.0 if gone or _is_urgent(raw) else SETTLE)
+
+    async def resync(self) -> None:
+        """List everything and compare: a watch that lost events, or went silent, is made good here."""
+        for kind in WATCHED:
+            for namespace in self._namespaces or (ALL_NAMESPACES,):
+                await self._resync_kind(kind, namespace)
+        self.listed = True
+        for key in self._cache.runs():
+            self.queue.add(key)
+        self._metrics.show_runs(self._shown.values())
+
+    async def _resync_kind(self, kind: str, namespace: str) -> None:
+        try:
+            found = await self._cluster.list(kind, namespace)
+        except NotThereError:
+            if kind == KIND:
+                raise
+            self._absent_kinds.add(kind)
+            return
+        self._absent_kinds.discard(kind)
+        for raw in found:
+            _, news = self._cache.put(raw)
+            if news and self.listed:
+                self._metrics.missed.labels(kind).inc()
+        within = () if namespace == ALL_NAMESPACES else (namespace,)
+        for key in self._cache.keep_only(kind, found, within):
+            if self._cache.run(key) is None:
+                self._forget(key)
+
+    def serves(self, kind: str) -> bool:
+        """Whether the API server has that kind."""
+        return kind not in self._absent_kinds
+
+    # Work.
+
+    async def work(self) -> None:
+        """Reconcile runs as they become due, for ever. Several of these may run at once."""
+        while True:
+            key = await self.queue.get()
+            try:
+                await self._reconcile_safely(key)
+            finally:
+                self.queue.done(key)
+                self._metrics.queue_age.set(self.queue.age)
+                self._metrics.queue_depth.set(self.queue.depth)
+
+    async def _reconcile_safely(self, key: Key) -> None:
+        began = time.monotonic()
+        structlog.contextvars.bind_contextvars(run=key.name, namespace=key.namespace)
+        try:
+            await self._reconcile(key)
+            self._failures.pop(key, None)
+        except ConflictError:
+            await self._read_again(key)
+            self.queue.add(key, self._wait(key, 0.05))
+        except NotThereError:
+            await self._read_again(key)
+        except UnreachableError as error:
+            self._metrics.errors.labels("unreachable").inc()
+            wait = self._wait(key, max(FIRST_RETRY, error.retry_after or 0))
+            log.warning("the API server is not able to answer", error=str(error), again_in=round(wait, 1))
+            self.queue.add(key, wait)
+        except (RefusedError, UnreadableStatusError) as error:
+            self._metrics.errors.labels("refused").inc()
+            log.warning("cannot go on with this run", error=shorten(str(error)))
+            self.queue.add(key, self._wait(key, 5.0))
+        except Exception as error:
+            # A fault of ours in one run must not end the others.
+            self._metrics.errors.labels("bug").inc()
+            log.error("fault in the operator", error=f"{type(error).__name__}: {error}", exc_info=True)
+            self.queue.add(key, self._wait(key, 5.0))
+        finally:
+            self._metrics.reconciles.observe(time.monotonic() - began)
+            structlog.contextvars.clear_contextvars()
+
+    def _wait(self, key: Key, first: float) -> float:
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        return float(min(first * 2 ** min(failures, 12), max(LAST_RETRY, first)))
+
+    async def _read_again(self, key: Key) -> None:
+        try:
+            self._cache.put(await self._cluster.get(KIND, key.namespace, key.name))
+        except NotThereError:
+            self._cache.forget(key)
+            self._forget(key)
+        except (UnreachableError, RefusedError):
+            return
+
+    async def _reconcile(self, key: Key) -> None:
+        raw, now = self._cache.run(key), self._clock()
+        if raw is None:
+            self._forget(key)
+            return
+        refusal = self._refusal(key, raw)
+        observed, again = await observe(key, raw, self._cache, self._cluster, refusal, now)
+        structlog.contextvars.bind_contextvars(attempt=observed.status.attempt)
+        plan = reconcile(observed, now, self._settings)
+        await self._carry_out(key, raw, observed, plan, now)
+        if plan.requeue_after is not None:
+            self.queue.add(key, plan.requeue_after)
+        if again is not None:
+            self.queue.add(key, max(0.0, (again - now).total_seconds()))
+
+    async def _carry_out(self, key: Key, raw: dict[str, Any], observed: Observed, plan: Plan, now: datetime) -> None:
+        for told in plan.events:
+            log.info(told.message, reason=str(told.reason))
+        await self._all(self._tell(event(told, key.name, key.namespace, observed.uid, now)) for told in plan.events)
+        if plan.status is not None:
+            # From here on this operator is the one that decided: another one's write of the same version fails.
+            self._cache.put(await self._cluster.write_status(raw, write_status(plan.status)))
+        shown = plan.status or observed.status
+        self._shown[key] = (key.namespace, shown.state, shown.stage or "", shown.gpu_hours)
+        await self._all(self._cluster.delete(key.namespace, deletion) for deletion in plan.delete)
+        await self._make(key, observed, plan, now)
+
+    async def _make(self, key: Key, observed: Observed, plan: Plan, now: datetime) -> None:
+        if not plan.apply:
+            return
+        *independent, binding, job = plan.apply
+        try:
+            await self._all(self._create(content, observed.uid) for content in independent)
+            await self._create(binding, observed.uid)
+            await self._create(job, observed.uid)
+        except _RefusedObjectError as error:
+            wait = REFUSAL_WAIT if key not in self._refused else REFUSAL_WAIT * 4
+            refusal = Refusal(error.reason, shorten(str(error)), now + wait)
+            self._refused[key] = _Refused(refusal, observed.generation)
+            self.queue.add(key)
+        else:
+            self._refused.pop(key, None)
+
+    async def _all(self, requests: Any) -> None:
+        results = await asyncio.gather(*requests, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _tell(self, content: dict[str, Any]) -> None:
+        try:
+            await self._cluster.create(content)
+        except ConflictError:
+            return
+        except RefusedError as error:
+            # A run must not stand still because nobody may be told about it.
+            log.warning("an event could not be written", error=shorten(str(error)))
+
+    async def _create(self, content: dict[str, Any], uid: str) -> None:
+        kind, metadata = content["kind"], content["metadata"]
+        try:
+            made = await self._cluster.create(content)
+        except ConflictError:
+            made = await self._cluster.get(kind, metadata["namespace"], metadata["name"])
+            if owner(made) != uid:
+                raise _RefusedObjectError(Reason.NAME_TAKEN, f"{kind} {metadata['name']}") from None
+        except NotThereError as error:
+            found = "RayJob: KubeRay is not installed" if kind == "RayJob" else f"{kind} {metadata['name']}: {error}"
+            raise _RefusedObjectError(Reason.API_REFUSED, found) from None
+        except RefusedError as error:
+            if "is being terminated" in str(error):
+                raise UnreachableError(f"namespace {metadata['namespace']} is being deleted", LAST_RETRY) from None
+            reason = Reason.QUOTA_EXCEEDED if "exceeded quota" in str(error) else Reason.API_REFUSED
+            raise _RefusedObjectError(reason, f"{kind} {metadata['name']}: {error}") from None
+        if kind in JOB_KINDS:
+            self._cache.put(made)
+
+    def _refusal(self, key: Key, raw: Mapping[str, Any]) -> Refusal | None:
+        refused = self._refused.get(key)
+        if refused is None or refused.generation != raw["metadata"].get("generation"):
+            return None
+        return refused.refusal
+
+    def _forget(self, key: Key) -> None:
+        for memory in (self._failures, self._refused, self._shown):
+            memory.pop(key, None)
+
+
+def _is_urgent(raw: Mapping[str, Any]) -> bool:
+    """Whether something new must follow from this object soon."""
+    if raw["kind"] == KIND:
+        return True
+    if raw["kind"] in JOB_KINDS:
+        return job_view(raw).finished
+    if raw["kind"] == "Pod":
+        pod = pod_view(raw)
+        return pod.deleting or bool(pod.disruption) or pod.phase in ("Succeeded", "Failed")
+    return False

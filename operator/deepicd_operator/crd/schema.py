@@ -1,0 +1,126 @@
+"""Pydantic's JSON Schema, made structural: what a CustomResourceDefinition takes.
+
+Every level has a type, nothing is a reference, "X or null" is `nullable`, keys that OpenAPI v3.0 lacks are rewritten,
+and strings, lists and maps are bounded, so that the API server can bound the cost of the CEL rules.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, TypeAdapter
+from pydantic.fields import FieldInfo
+
+from deepicd_operator.crd.rules import RULES
+
+MAX_STRING = 4096
+MAX_ITEMS = 64
+MAX_PROPERTIES = 64
+_KEPT = ("type", "enum", "pattern", "minLength", "maxLength", "maximum", "minimum", "multipleOf", "maxItems", "maxProperties")
+_FREE_OBJECT = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+
+
+def structural(model: type[BaseModel], models: dict[str, type[BaseModel]] | None = None) -> dict[str, Any]:
+    """The structural schema of a model, with its rules and those of the models in it."""
+    root = model.model_json_schema(by_alias=True)
+    definitions = {model.__name__: root, **root.get("$defs", {})}
+    return _object(model, definitions)
+
+
+def _object(model: type[BaseModel], definitions: dict[str, Any]) -> dict[str, Any]:
+    written = definitions[model.__name__]
+    properties = {}
+    for name, field in model.model_fields.items():
+        alias = field.alias or name
+        properties[alias] = _property(field, written["properties"][alias], definitions)
+    result: dict[str, Any] = {"type": "object", "description": _one_line(written.get("description", ""))}
+    if required := written.get("required"):
+        result["required"] = list(required)
+    result["properties"] = properties
+    if rules := RULES.get(model.__name__):
+        result["x-kubernetes-validations"] = [rule.to_dict() for rule in rules]
+    return result
+
+
+def _property(field: FieldInfo, written: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    schema = _value(field.annotation, written, definitions)
+    if field.description:
+        schema["description"] = _one_line(field.description)
+    if not field.is_required() and field.default is not None:
+        schema["default"] = _default(field)
+    return dict(sorted(schema.items(), key=lambda item: (item[0] not in {"description", "type", "default"}, item[0])))
+
+
+def _default(field: FieldInfo) -> Any:
+    default = field.default
+    if isinstance(default, BaseModel):
+        return default.model_dump(mode="json", by_alias=True, exclude_none=True)
+    annotation: Any = field.annotation
+    for part in field.metadata:
+        annotation = Annotated[annotation, part]
+    adapter: TypeAdapter[Any] = TypeAdapter(annotation)
+    return adapter.dump_python(default, mode="json", by_alias=True)
+
+
+def _value(annotation: Any, written: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    if "anyOf" in written:
+        choices = [choice for choice in written["anyOf"] if choice.get("type") != "null"]
+        if len(choices) != 1:
+            raise TypeError(f"{annotation}: a structural schema has one type at each place")
+        return {**_value(annotation, choices[0], definitions), "nullable": True}
+    if "$ref" in written:
+        name = written["$ref"].rpartition("/")[2]
+        model = _model(annotation, name)
+        return _object(model, definitions) if model else _scalar(definitions[name])
+    kind = written.get("type")
+    if kind == "array":
+        items = _value(annotation, written["items"], definitions)
+        return {
+            **_scalar(written),
+            "items": items,
+            "maxItems": written.get("maxItems", MAX_ITEMS),
+            "x-kubernetes-list-type": "atomic",
+        }
+    if kind == "object":
+        return _map(annotation, written, definitions)
+    return _scalar(written)
+
+
+def _map(annotation: Any, written: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    values = next(iter(written.get("patternProperties", {}).values()), written.get("additionalProperties"))
+    if not isinstance(values, dict):
+        return dict(_FREE_OBJECT)
+    values = _value(annotation, values, definitions)
+    return {"type": "object", "additionalProperties": values, "maxProperties": written.get("maxProperties", MAX_PROPERTIES)}
+
+
+def _scalar(written: dict[str, Any]) -> dict[str, Any]:
+    schema = {key: written[key] for key in _KEPT if key in written}
+    if "const" in written:
+        schema["enum"] = [written["const"]]
+    for bound in ("Minimum", "Maximum"):
+        if f"exclusive{bound}" in written:
+            schema[bound.lower()] = written[f"exclusive{bound}"]
+            schema[f"exclusive{bound}"] = True
+    kind = schema.get("type")
+    if kind == "string" and written.get("format") == "date-time":
+        schema["format"] = "date-time"
+    elif kind == "string" and "enum" not in schema:
+        schema.setdefault("maxLength", MAX_STRING)
+    elif kind == "integer":
+        schema["format"] = "int64"
+    return schema
+
+
+def _model(annotation: Any, name: str) -> type[BaseModel] | None:
+    """The model of that name in an annotation such as `tuple[Model, ...] | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation if annotation.__name__ == name else None
+    for inner in getattr(annotation, "__args__", ()):
+        if found := _model(inner, name):
+            return found
+    return None
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

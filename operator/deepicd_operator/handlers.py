@@ -1,0 +1,56 @@
+"""kopf's part: it watches, reconnects and logs in; each event goes to the controller."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import kopf
+
+from deepicd_operator.controller import Controller
+from deepicd_operator.names import GROUP, MANAGED_SELECTOR, PLURAL, VERSION
+
+_SERVER_TIMEOUT, _CLIENT_TIMEOUT, _CONNECT_TIMEOUT = 270, 300, 15
+_CHILDREN = {"Job": ("batch", "v1", "jobs"), "Pod": ("", "v1", "pods"), "ConfigMap": ("", "v1", "configmaps")}
+_RAYJOBS = ("ray.io", "v1", "rayjobs")
+
+
+def settings() -> kopf.OperatorSettings:
+    """Watches that end by themselves, notice silence, and ask for nothing but the operator's own objects."""
+    chosen = kopf.OperatorSettings()
+    chosen.posting.enabled = False
+    chosen.peering.standalone = True
+    chosen.scanning.disabled = True
+    chosen.watching.server_timeout = _SERVER_TIMEOUT
+    chosen.watching.client_timeout = _CLIENT_TIMEOUT
+    chosen.watching.connect_timeout = _CONNECT_TIMEOUT
+    for place in (*_CHILDREN.values(), _RAYJOBS):
+        chosen.watching.label_selectors[place] = MANAGED_SELECTOR
+    return chosen
+
+
+def register(registry: kopf.OperatorRegistry, controller: Controller) -> None:
+    """Have everything that is watched told to the controller."""
+    watched = {PLURAL: (GROUP, VERSION, PLURAL), **_CHILDREN}
+    if controller.serves("RayJob"):
+        watched["RayJob"] = _RAYJOBS
+
+    async def notice(event: Any, resource: Any, **_: Any) -> None:
+        raw = {"kind": resource.kind, **event["object"]}
+        controller.notice(raw, gone=event["type"] == "DELETED")
+
+    for place in watched.values():
+        kopf.on.event(*place, registry=registry)(notice)
+
+    @kopf.on.login(registry=registry)
+    def login(**given: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_with_service_account(**given) or kopf.login_with_kubeconfig(**given)
+
+
+async def watch(controller: Controller, namespaces: tuple[str, ...], stop: asyncio.Event) -> None:
+    """Watch until told to stop, or until kopf gives up."""
+    registry = kopf.OperatorRegistry()
+    register(registry, controller)
+    await kopf.operator(
+        registry=registry, settings=settings(), clusterwide=not namespaces, namespaces=namespaces, stop_flag=stop
+    )

@@ -1,0 +1,38 @@
+"""Names and labels of everything the operator makes. Names are fixed by run and attempt, so nothing can exist twice."""
+
+from __future__ import annotations
+
+GROUP = "deepicd.io"
+VERSION = "v1alpha1"
+KIND = "DeepICDRun"
+PLURAL = "deepicdruns"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+MANAGER = "deepicd-operator"
+"""Field manager, and value of `app.kubernetes.io/managed-by`."""
+RUN_LABEL = f"{GROUP}/run"
+ATTEMPT_LABEL = f"{GROUP}/attempt"
+MANAGED_SELECTOR = f"app.kubernetes.io/managed-by={MANAGER}"
+"""Label selector of what the operator watches."""
+
+TRAINER = "trainer"
+"""Name of the container that trains."""
+SYNC = "sync"
+"""Name of the sidecar that uploads."""
+
+
+def attempt_name(run: str, attempt: int) -> str:
+    """Name of an attempt's Job (or RayJob), Role and RoleBinding: at most 59 characters for a run's 52 and 99,999 attempts."""
+    return f"{run}-a{attempt}"
+
+
+def labels(run: str, attempt: int | None = None, component: str = "trainer") -> dict[str, str]:
+    """The labels of an object, by Kubernetes' recommended scheme and our own."""
+    chosen = {
+        "app.kubernetes.io/name": "deepicd",
+        "app.kubernetes.io/instance": run,
+        "app.kubernetes.io/component": component,
+        "app.kubernetes.io/managed-by": MANAGER,
+        RUN_LABEL: run,
+    }
+    return chosen if attempt is None else {**chosen, ATTEMPT_LABEL: str(attempt)}

@@ -1,0 +1,97 @@
+"""From the cache to what a reconcile sees; asks the API server only where a wrong "it is not there" would matter."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from deepicd.spec.progress import PROGRESS_KEY, progress_name, read_progress
+from deepicd_operator.cache import Cache, Key
+from deepicd_operator.cluster import Cluster, NotThereError
+from deepicd_operator.names import attempt_name
+from deepicd_operator.observed import Observed, Refusal
+from deepicd_operator.situation import SLOW_START
+from deepicd_operator.status import Attempt, read_status
+
+LOOK_AT_NODE = timedelta(seconds=10)
+
+
+class UnreadableStatusError(Exception):
+    """The status is not one of ours: nothing may be decided by it."""
+
+
+async def observe(
+    key: Key, raw: dict[str, Any], cache: Cache, cluster: Cluster, refusal: Refusal | None, now: datetime
+) -> tuple[Observed, datetime | None]:
+    """What is known of a run, and when to look again for what no watch tells.
+
+    Raises:
+        UnreadableStatusError: see there.
+    """
+    metadata = raw["metadata"]
+    uid, status = metadata["uid"], read_status(raw.get("status"))
+    if status is None:
+        raise UnreadableStatusError(f"{key.namespace}/{key.name}: its status was not written by this version of the operator")
+    observed = Observed(
+        name=key.name,
+        namespace=key.namespace,
+        uid=uid,
+        generation=metadata.get("generation", 0),
+        deleting="deletionTimestamp" in metadata,
+        content={name: raw[name] for name in ("apiVersion", "kind")} | {"metadata": {"name": key.name}, "spec": raw["spec"]},
+        status=status,
+        jobs=cache.jobs(key, uid),
+        pods=cache.pods(key),
+        refusal=refusal,
+    )
+    attempt = status.current
+    if attempt is None or attempt.end is not None or observed.deleting:
+        return observed, None
+    observed = await _confirm_job(key, observed, attempt, cache, cluster)
+    observed = await _read_report(key, observed, attempt, cache, cluster)
+    return await _look_closer(observed, attempt, cluster, now)
+
+
+async def _confirm_job(key: Key, observed: Observed, attempt: Attempt, cache: Cache, cluster: Cluster) -> Observed:
+    """A Job that was there and is not in the cache is looked for: its absence ends the attempt."""
+    suspended = bool(observed.content["spec"].get("suspend"))
+    if observed.job(attempt.number) is not None or (attempt.pod is None and attempt.reason is None and not suspended):
+        return observed
+    compute = observed.content["spec"].get("compute") or {}
+    kind = "RayJob" if isinstance(compute, dict) and (compute.get("nodes") or 1) > 1 else "Job"
+    try:
+        cache.put(await cluster.get(kind, key.namespace, attempt_name(key.name, attempt.number)))
+    except NotThereError:
+        return observed
+    return replace(observed, jobs=cache.jobs(key, observed.uid))
+
+
+async def _read_report(key: Key, observed: Observed, attempt: Attempt, cache: Cache, cluster: Cluster) -> Observed:
+    """The newest report. The last one of a finished Job is read afresh: its watch may be slower than the Job's."""
+    name, job = progress_name(key.name, attempt.number), observed.job(attempt.number)
+    text = cache.report(key, name, observed.uid)
+    if job is not None and job.finished:
+        with suppress(NotThereError):
+            text = ((await cluster.get("ConfigMap", key.namespace, name)).get("data") or {}).get(PROGRESS_KEY, text)
+    return replace(observed, progress=read_progress(text) if text else None)
+
+
+async def _look_closer(
+    observed: Observed, attempt: Attempt, cluster: Cluster, now: datetime
+) -> tuple[Observed, datetime | None]:
+    job, pod = observed.job(attempt.number), observed.pod(attempt.number)
+    lost = {each.node for each in observed.pods if each.attempt == attempt.number and each.deleting and each.node}
+    if lost and job is not None and not job.finished:
+        gone = frozenset([node for node in sorted(lost) if await cluster.node_is_lost(node)])
+        return replace(observed, lost_nodes=gone), now + LOOK_AT_NODE
+    if job is None or job.finished or job.suspended or attempt.running is not None:
+        return observed, None
+    if pod is not None and (not pod.scheduled or pod.trainer.running_since is not None):
+        return observed, None
+    since = attempt.start + SLOW_START
+    if now < since:
+        return observed, since
+    trouble = await cluster.warnings(observed.namespace, pod.uid if pod is not None else job.uid)
+    return replace(observed, trouble=trouble), now + 3 * SLOW_START

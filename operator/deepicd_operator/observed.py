@@ -1,0 +1,210 @@
+"""What is known of a run's objects: small views of what the API server sent, and nothing else of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from deepicd.spec.progress import Progress
+from deepicd_operator.names import ATTEMPT_LABEL, KIND, SYNC, TRAINER
+from deepicd_operator.reasons import Reason
+from deepicd_operator.status import RunStatus
+
+Raw = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A Job or a RayJob."""
+
+    kind: str
+    name: str
+    uid: str
+    attempt: int
+    deleting: bool
+    suspended: bool
+    succeeded: bool
+    failed: bool
+    message: str
+    """Why it failed."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether all its pods have ended."""
+        return self.succeeded or self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerView:
+    """A container's present state, and how its last launch ended where it was restarted."""
+
+    running_since: datetime | None = None
+    waiting: str = ""
+    """Reason why it waits."""
+    message: str = ""
+    """What Kubernetes says to that."""
+    exit_code: int | None = None
+    ended_as: str = ""
+    """Reason of its end, such as OOMKilled."""
+    termination_log: str = ""
+    started: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PodView:
+    """A pod of an attempt."""
+
+    name: str
+    uid: str
+    attempt: int
+    created: str
+    node: str
+    phase: str
+    deleting: bool
+    gone_by: datetime | None
+    """When a pod that is being deleted should be gone."""
+    scheduled: bool
+    unscheduled_reason: str
+    unscheduled_message: str
+    disruption: str
+    """Reason of the condition DisruptionTarget."""
+    reason: str
+    """The pod's own reason, such as Evicted."""
+    message: str
+    head: bool
+    trainer: ContainerView
+    sync: ContainerView
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An object of the run that the API server would not take, and until when it is not offered again."""
+
+    reason: Reason
+    message: str
+    until: datetime
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Everything a reconcile depends on, beside the clock."""
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    deleting: bool
+    content: Raw
+    """apiVersion, kind, metadata.name and spec, as the user wrote them."""
+    status: RunStatus
+    jobs: tuple[JobView, ...] = ()
+    pods: tuple[PodView, ...] = ()
+    progress: Progress | None = None
+    """Newest report of the newest attempt."""
+    trouble: str = ""
+    """Newest warning about a pod that is not made or does not start."""
+    lost_nodes: frozenset[str] = frozenset()
+    """Nodes that are gone or do not answer."""
+    refusal: Refusal | None = None
+
+    def job(self, attempt: int) -> JobView | None:
+        """The Job of an attempt."""
+        return next((job for job in self.jobs if job.attempt == attempt), None)
+
+    def pod(self, attempt: int) -> PodView | None:
+        """The attempt's pod; of several, the head of the Ray cluster, else the newest."""
+        pods = [pod for pod in self.pods if pod.attempt == attempt]
+        return max(pods, key=lambda pod: (pod.head, pod.created, pod.uid), default=None)
+
+
+def moment(text: Any) -> datetime | None:
+    """A time as Kubernetes writes it."""
+    return datetime.fromisoformat(text) if isinstance(text, str) and text else None
+
+
+def owner(raw: Raw) -> str | None:
+    """Identity of the run that an object belongs to."""
+    for reference in raw["metadata"].get("ownerReferences") or ():
+        if reference["kind"] == KIND and reference.get("controller"):
+            return str(reference["uid"])
+    return None
+
+
+def attempt_of(raw: Raw) -> int:
+    """Number of the attempt in the object's labels; 0 where there is none."""
+    text = (raw["metadata"].get("labels") or {}).get(ATTEMPT_LABEL, "")
+    return int(text) if text.isdecimal() and len(text) < 10 else 0
+
+
+def job_view(raw: Raw) -> JobView:
+    """A Job or RayJob as it matters here."""
+    metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
+    conditions = {each["type"]: each for each in status.get("conditions") or () if each.get("status") == "True"}
+    succeeded, failed = "Complete" in conditions, "Failed" in conditions
+    failure = conditions.get("Failed") or {}
+    message = failure.get("message", "")
+    if raw["kind"] == "RayJob":
+        deployment = status.get("jobDeploymentStatus", "")
+        succeeded = deployment == "Complete" and status.get("jobStatus") == "SUCCEEDED"
+        failed = not succeeded and deployment in ("Complete", "Failed")
+        message = status.get("message", "")
+    return JobView(
+        kind=raw["kind"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        attempt=attempt_of(raw),
+        deleting="deletionTimestamp" in metadata,
+        suspended=bool(spec.get("suspend")),
+        succeeded=succeeded,
+        failed=failed,
+        message=message,
+    )
+
+
+def pod_view(raw: Raw) -> PodView:
+    """A pod as it matters here."""
+    metadata, status = raw["metadata"], raw.get("status") or {}
+    conditions = {each["type"]: each for each in status.get("conditions") or ()}
+    placed = conditions.get("PodScheduled") or {}
+    disruption = conditions.get("DisruptionTarget") or {}
+    node = (raw.get("spec") or {}).get("nodeName") or ""
+    containers = status.get("containerStatuses") or ()
+    return PodView(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        attempt=attempt_of(raw),
+        created=metadata.get("creationTimestamp") or "",
+        node=node,
+        phase=status.get("phase") or "Pending",
+        deleting="deletionTimestamp" in metadata,
+        gone_by=moment(metadata.get("deletionTimestamp")),
+        scheduled=bool(node),
+        unscheduled_reason=placed.get("reason", "") if placed.get("status") == "False" else "",
+        unscheduled_message=placed.get("message", "") if placed.get("status") == "False" else "",
+        disruption=disruption.get("reason", "Disruption") if disruption.get("status") == "True" else "",
+        reason=status.get("reason") or "",
+        message=status.get("message") or "",
+        head=(metadata.get("labels") or {}).get("ray.io/node-type") == "head",
+        trainer=_container(containers, TRAINER),
+        sync=_container(status.get("initContainerStatuses") or (), SYNC),
+    )
+
+
+def _container(statuses: Iterable[Raw], name: str) -> ContainerView:
+    found = next((each for each in statuses if each.get("name") == name), None)
+    if found is None:
+        return ContainerView()
+    state = found.get("state") or {}
+    running, waiting = state.get("running") or {}, state.get("waiting") or {}
+    ended = state.get("terminated") or (found.get("lastState") or {}).get("terminated") or {}
+    return ContainerView(
+        running_since=moment(running.get("startedAt")),
+        waiting=waiting.get("reason", ""),
+        message=waiting.get("message", "") or "",
+        exit_code=ended.get("exitCode"),
+        ended_as=ended.get("reason", "") or "",
+        termination_log=(ended.get("message") or "")[:4096],
+        started=moment(running.get("startedAt")) or moment(ended.get("startedAt")),
+    )

@@ -1,0 +1,43 @@
+"""What a reconcile wants done. It is carried out in the order: events, status, deletions, objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from deepicd_operator.status import RunStatus
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """An object to delete, if it is still that one."""
+
+    kind: str
+    name: str
+    uid: str
+    foreground: bool = False
+    """Keep the object until its pods are gone."""
+
+
+@dataclass(frozen=True)
+class RunEvent:
+    """Something to tell the user once. Its identity decides the event's name, so it cannot be told twice."""
+
+    reason: str
+    message: str
+    warning: bool
+    identity: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is to be done now, and when to look again though nothing changed."""
+
+    status: RunStatus | None = None
+    """The status to write; None where it stays."""
+    apply: tuple[dict[str, Any], ...] = ()
+    """Objects to make; all but the last two at once, those one after the other. One that exists is left as it is."""
+    delete: tuple[Deletion, ...] = ()
+    events: tuple[RunEvent, ...] = ()
+    requeue_after: float | None = None
+    """Seconds."""

@@ -1,0 +1,203 @@
+"""Every reason that a condition, an event or an attempt can have: what it means, what to do, and what the operator does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Rule(StrEnum):
+    """What the operator does about a reason."""
+
+    GO_ON = "go on"
+    """Nothing is wrong."""
+    WAIT = "wait"
+    """The attempt stays; it goes on once the cause is gone."""
+    RETRY = "retry"
+    """A new attempt follows, from the last verified checkpoint, after a back-off; the old one counts."""
+    RETRY_FREE = "retry, not counted"
+    """A new attempt follows at once; the cluster took the old one, which does not count."""
+    STOP = "stop"
+    """The run has failed."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What is documented about a reason."""
+
+    rule: Rule
+    meaning: str
+    remedy: str = ""
+
+
+class Reason(StrEnum):
+    """One word that tools can rely on. `reason.explanation` holds what people read."""
+
+    # The spec.
+    VALID = "Valid"
+    INVALID_SPEC = "InvalidSpec"
+    UNKNOWN_FIELD = "UnknownField"
+    # Before a pod runs.
+    CREATED = "Created"
+    QUEUED = "Queued"
+    UNSCHEDULABLE = "Unschedulable"
+    QUOTA_EXCEEDED = "QuotaExceeded"
+    POD_REFUSED = "PodRefused"
+    NAME_TAKEN = "NameTaken"
+    API_REFUSED = "ApiRefused"
+    SCHEDULED = "Scheduled"
+    STARTING = "Starting"
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    CONFIG_MISSING = "ConfigMissing"
+    VOLUME_MISSING = "VolumeMissing"
+    BACK_OFF = "BackOff"
+    # While it runs.
+    RUNNING = "Running"
+    STEPPING = "Stepping"
+    UPLOADED = "Uploaded"
+    NO_CHECKPOINT = "NoCheckpoint"
+    NO_STORAGE = "NoStorage"
+    STABLE = "Stable"
+    STOPPING = "Stopping"
+    # How an attempt or a run ended.
+    COMPLETED = "Completed"
+    SUSPENDED = "Suspended"
+    BAD_INPUT = "BadInput"
+    REWARD_CODE_FAILED = "RewardCodeFailed"
+    REWARD_COLLAPSED = "RewardCollapsed"
+    IMAGE_NAME_INVALID = "ImageNameInvalid"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    ATTEMPTS_EXHAUSTED = "AttemptsExhausted"
+    CRASHED = "Crashed"
+    NOT_A_NUMBER = "NotANumber"
+    STALLED = "Stalled"
+    STORE_UNREACHABLE = "StoreUnreachable"
+    OUT_OF_MEMORY = "OutOfMemory"
+    TERMINATED = "Terminated"
+    POD_DELETED = "PodDeleted"
+    JOB_DELETED = "JobDeleted"
+    EVICTED = "Evicted"
+    PREEMPTED = "Preempted"
+    NODE_LOST = "NodeLost"
+
+    @property
+    def explanation(self) -> Explanation:
+        """Meaning, remedy and rule."""
+        return EXPLANATIONS[self]
+
+    @property
+    def rule(self) -> Rule:
+        """What the operator does."""
+        return EXPLANATIONS[self].rule
+
+    def says(self, found: str = "") -> str:
+        """The message of a condition: meaning, what was found, remedy."""
+        explanation = EXPLANATIONS[self]
+        parts = [explanation.meaning + (f" ({shorten(found)})" if found else ""), explanation.remedy]
+        return ": ".join(part for part in parts if part)
+
+
+MAX_FOUND = 600
+
+
+def shorten(text: str) -> str:
+    """One line of at most `MAX_FOUND` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_FOUND else line[: MAX_FOUND - 1] + "…"
+
+
+_GO_ON, _WAIT, _RETRY, _FREE, _STOP = Rule.GO_ON, Rule.WAIT, Rule.RETRY, Rule.RETRY_FREE, Rule.STOP
+
+EXPLANATIONS: dict[Reason, Explanation] = {
+    Reason.VALID: Explanation(_GO_ON, "the spec is valid"),
+    Reason.INVALID_SPEC: Explanation(_WAIT, "the spec breaks the schema", "mend the named field and apply the run again"),
+    Reason.UNKNOWN_FIELD: Explanation(
+        _WAIT, "the spec has a field that this operator does not know", "upgrade the operator, or remove the field"
+    ),
+    Reason.CREATED: Explanation(_GO_ON, "the attempt's Job is made; its pod is not placed yet"),
+    Reason.QUEUED: Explanation(
+        _WAIT, "Kueue has not admitted the attempt yet", "see the Workload's conditions, or choose another compute.queue"
+    ),
+    Reason.UNSCHEDULABLE: Explanation(
+        _WAIT, "no node has room for the pod", "free or add nodes, or lower compute.gpus, compute.cpu or compute.memory"
+    ),
+    Reason.QUOTA_EXCEEDED: Explanation(
+        _WAIT, "the namespace's quota refuses the pod", "free or raise the ResourceQuota, or lower what compute asks for"
+    ),
+    Reason.POD_REFUSED: Explanation(
+        _WAIT, "the API server refuses the pod", "change what the message names, mostly in compute.podTemplatePatch"
+    ),
+    Reason.NAME_TAKEN: Explanation(
+        _WAIT, "an object that is not the run's has the name it needs", "delete that object, or give the run another name"
+    ),
+    Reason.API_REFUSED: Explanation(
+        _WAIT, "the API server refuses an object of the run", "mend what the message names (spec.compute, the operator's RBAC)"
+    ),
+    Reason.SCHEDULED: Explanation(_GO_ON, "the pod has a node"),
+    Reason.STARTING: Explanation(_GO_ON, "the containers are being started"),
+    Reason.IMAGE_PULL_FAILED: Explanation(
+        _WAIT, "the image cannot be pulled", "correct compute.image or compute.imagePullSecrets, or push the image"
+    ),
+    Reason.CONFIG_MISSING: Explanation(
+        _WAIT, "a container's configuration is not there", "make the Secret or key that compute.env names"
+    ),
+    Reason.VOLUME_MISSING: Explanation(
+        _WAIT,
+        "a volume cannot be mounted",
+        "make the Secret, ConfigMap or claim that storage.s3.credentials.secretName, compute.dataVolumes "
+        "or compute.modelCache names",
+    ),
+    Reason.BACK_OFF: Explanation(_GO_ON, "the next attempt begins after a wait"),
+    Reason.RUNNING: Explanation(_GO_ON, "the trainer runs"),
+    Reason.STEPPING: Explanation(_GO_ON, "the stage makes steps"),
+    Reason.UPLOADED: Explanation(_GO_ON, "a checkpoint lies in the store, every file compared with its SHA-256"),
+    Reason.NO_CHECKPOINT: Explanation(_GO_ON, "no checkpoint is durable yet: a lost attempt would begin anew"),
+    Reason.NO_STORAGE: Explanation(
+        _GO_ON, "spec.storage is not given: results are gone with the pod, and a lost attempt begins anew", "give spec.storage"
+    ),
+    Reason.STABLE: Explanation(_GO_ON, "no collapse of the reward was seen"),
+    Reason.STOPPING: Explanation(_GO_ON, "the pod saves a checkpoint, uploads it and ends"),
+    Reason.COMPLETED: Explanation(_GO_ON, "all stages are finished"),
+    Reason.SUSPENDED: Explanation(_WAIT, "the run is suspended", "set spec.suspend to false to go on"),
+    Reason.BAD_INPUT: Explanation(
+        _STOP, "spec, data or model must be changed", "mend what the message names, then apply the run under another name"
+    ),
+    Reason.REWARD_CODE_FAILED: Explanation(
+        _STOP, "the reward's code raised an error", "mend the reward, then apply the run under another name"
+    ),
+    Reason.REWARD_COLLAPSED: Explanation(
+        _STOP,
+        "the reward collapsed by the rule of recovery.rewardCollapse",
+        "lower stages.grpo.learningRate or raise klLossCoefficient, then apply the run under another name",
+    ),
+    Reason.IMAGE_NAME_INVALID: Explanation(_STOP, "compute.image is no image's name", "correct compute.image"),
+    Reason.DEADLINE_EXCEEDED: Explanation(
+        _STOP, "the attempts together took longer than recovery.deadline", "raise it, or lower stages.*.maxSteps"
+    ),
+    Reason.ATTEMPTS_EXHAUSTED: Explanation(
+        _STOP, "recovery.maxAttempts attempts have failed", "see the attempts' reasons; mend the cause or raise maxAttempts"
+    ),
+    Reason.CRASHED: Explanation(_RETRY, "a process of the training stack failed", "see the pod's log if it happens again"),
+    Reason.NOT_A_NUMBER: Explanation(
+        _RETRY, "loss or reward is not a number", "lower the stage's learningRate, or use dtype bfloat16, if it happens again"
+    ),
+    Reason.STALLED: Explanation(
+        _RETRY, "no step for recovery.stallAfter", "see the pod's log; raise stallAfter if steps take that long"
+    ),
+    Reason.STORE_UNREACHABLE: Explanation(
+        _RETRY, "the store could not be reached", "check storage.s3.endpoint, the bucket, its credentials and the NetworkPolicy"
+    ),
+    Reason.OUT_OF_MEMORY: Explanation(
+        _RETRY, "the container used more than its memory limit", "raise compute.memory, or lower microBatchSizePerGpu"
+    ),
+    Reason.TERMINATED: Explanation(_RETRY, "the trainer was asked to end", "see the pod's events for who asked"),
+    Reason.POD_DELETED: Explanation(_RETRY, "somebody deleted the pod", "set spec.suspend to true to stop a run"),
+    Reason.JOB_DELETED: Explanation(_RETRY, "somebody deleted the attempt's Job", "set spec.suspend to true to stop a run"),
+    Reason.EVICTED: Explanation(
+        _FREE, "the pod was evicted from its node", "raise compute.memory or compute.scratch.size if the node ran short"
+    ),
+    Reason.PREEMPTED: Explanation(
+        _FREE, "the pod gave way to one of higher priority", "give the run a higher compute.priorityClass"
+    ),
+    Reason.NODE_LOST: Explanation(_FREE, "the pod's node is gone or does not answer", "none: the run goes on elsewhere"),
+}

@@ -1,0 +1,255 @@
+"""The whole of what the operator decides: (what is observed, now) -> what is to be done. Pure.
+
+It keeps nothing between calls: the run's status holds all that is remembered, and every decision follows from facts
+that do not become untrue again (an ended Job, a written end of an attempt), so that a stale view repeats a decision
+and never makes a second one.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from deepicd.errors import UserError
+from deepicd.spec import DeepICDRun, parse
+from deepicd.spec.recovery import RecoverySpec
+from deepicd_operator.conditions import ConditionType
+from deepicd_operator.names import KIND
+from deepicd_operator.observed import JobView, Observed
+from deepicd_operator.outcome import Ending, doomed, ending
+from deepicd_operator.plan import Deletion, Plan
+from deepicd_operator.reasons import Reason, Rule
+from deepicd_operator.resources import AttemptRequest, attempt_objects
+from deepicd_operator.settings import Settings
+from deepicd_operator.situation import situation
+from deepicd_operator.status import Attempt, RunStatus
+from deepicd_operator.turn import Turn
+
+STALL_SLACK = timedelta(minutes=1)
+"""How much longer than `stallAfter` the operator waits: the trainer's own supervisor knows more, and comes first."""
+MAX_BACKOFF = timedelta(minutes=10)
+FREE_RETRIES = 3
+"""Disruptions in a row after which the operator begins to wait between attempts."""
+
+
+def reconcile(observed: Observed, now: datetime, settings: Settings) -> Plan:
+    """What is to be done about a run now."""
+    if observed.deleting:
+        return Plan()
+    turn = Turn(observed, now)
+    run = _accept(turn)
+    if observed.status.finished:
+        _finished(turn, run)
+    elif (attempt := observed.status.current) is not None and attempt.end is None:
+        _follow(turn, run, attempt, settings)
+    else:
+        _between(turn, run, settings)
+    return turn.plan()
+
+
+def _accept(turn: Turn) -> DeepICDRun | None:
+    """The run, or None where its spec breaks the schema."""
+    observed = turn.observed
+    try:
+        run = parse(observed.content, observed.name)
+    except UserError as error:
+        found = str(error).removeprefix(f"{observed.name}: ")
+        reason = Reason.UNKNOWN_FIELD if "unknown field '" in found else Reason.INVALID_SPEC
+        if not observed.status.finished:
+            turn.condition(ConditionType.ACCEPTED, False, reason, found)
+        return None
+    if not observed.status.finished:
+        turn.condition(ConditionType.ACCEPTED, True, Reason.VALID)
+    turn.spec = run.spec
+    return run
+
+
+def _recovery(run: DeepICDRun | None) -> RecoverySpec:
+    return run.spec.recovery if run is not None else RecoverySpec()
+
+
+def _finished(turn: Turn, run: DeepICDRun | None) -> None:
+    """A terminal state stays; what is left over goes, and at last the run itself."""
+    _delete_unfinished(turn)
+    ttl, ended = _recovery(run).ttl_after_finished, turn.status.completion_time
+    if ttl is None or ended is None:
+        return
+    if turn.now >= ended + ttl:
+        turn.delete(Deletion(KIND, turn.observed.name, turn.observed.uid))
+    else:
+        turn.look_again_at(ended + ttl)
+
+
+def _between(turn: Turn, run: DeepICDRun | None, settings: Settings) -> None:
+    """No attempt is at work: begin the next one, or say why not."""
+    _delete_unfinished(turn)
+    if run is None:
+        turn.state("Pending", _accepted_reason(turn))
+    elif run.spec.suspend:
+        turn.not_running(Reason.SUSPENDED)
+        turn.state("Suspended", Reason.SUSPENDED)
+    elif (retry_at := turn.status.retry_at) is not None and turn.now < retry_at:
+        turn.state("Pending", Reason.BACK_OFF)
+        turn.look_again_at(retry_at)
+    else:
+        _begin(turn, run, settings)
+
+
+def _begin(turn: Turn, run: DeepICDRun, settings: Settings) -> None:
+    checkpoint, number = turn.status.last_verified_checkpoint, turn.status.attempt + 1
+    attempt = Attempt(
+        number=number,
+        start=turn.now,
+        gpus=run.spec.compute.gpus * run.spec.compute.nodes,
+        resumed_from=checkpoint.uri if checkpoint else None,
+    )
+    turn.begin(attempt)
+    turn.condition(ConditionType.SCHEDULED, False, Reason.CREATED)
+    turn.condition(ConditionType.RUNNING, False, Reason.CREATED)
+    turn.state("Pending", Reason.CREATED)
+    since = f"from {checkpoint.stage} step {checkpoint.step}" if checkpoint else "from the beginning"
+    turn.event("AttemptStarted", f"attempt {number} begins {since}", f"attempt/{number}/start")
+    _make(turn, run, number, settings)
+
+
+def _make(turn: Turn, run: DeepICDRun, number: int, settings: Settings) -> None:
+    observed = turn.observed
+    if observed.refusal is not None and turn.now < observed.refusal.until:
+        turn.look_again_at(observed.refusal.until)
+        return
+    turn.apply(attempt_objects(AttemptRequest(run, observed.namespace, observed.uid, number, settings)))
+
+
+def _follow(turn: Turn, run: DeepICDRun | None, attempt: Attempt, settings: Settings) -> None:
+    """An attempt is at work."""
+    _delete_unfinished(turn, but=attempt.number)
+    attempt = turn.absorb(attempt)
+    job, ended = turn.observed.job(attempt.number), ending(attempt, turn.observed, turn.now)
+    if ended is None and job is None and (attempt.reason is not None or (run is not None and run.spec.suspend)):
+        ended = Ending(Reason(attempt.reason) if attempt.reason else Reason.SUSPENDED)
+    if ended is not None:
+        _end(turn, run, attempt, ended, settings)
+        return
+    if attempt.reason is None and job is not None and (stop := _stop_for(turn, run, attempt)) is not None:
+        attempt = turn.update(attempt, reason=stop.reason, message=stop.reason.says(stop.found), exit_code=stop.exit_code)
+    if attempt.reason is not None and job is not None:
+        _stop(turn, attempt, job)
+        return
+    if job is None and run is not None:
+        _make(turn, run, attempt.number, settings)
+    _show(turn, attempt)
+
+
+def _show(turn: Turn, attempt: Attempt) -> None:
+    stands = situation(attempt, turn.observed)
+    placed = Reason.SCHEDULED if stands.scheduled else stands.reason
+    turn.condition(ConditionType.SCHEDULED, stands.scheduled, placed, "" if stands.scheduled else stands.found)
+    turn.condition(ConditionType.RUNNING, stands.running, stands.reason, stands.found)
+    if stands.running:
+        turn.condition(ConditionType.REWARD_COLLAPSED, False, Reason.STABLE)
+    turn.state("Running" if stands.running else "Pending", stands.reason)
+
+
+def _stop_for(turn: Turn, run: DeepICDRun | None, attempt: Attempt) -> Ending | None:
+    """Why an attempt that goes on must be stopped, or None."""
+    if (hopeless := doomed(attempt, turn.observed)) is not None:
+        return hopeless
+    recovery = _recovery(run)
+    if run is not None and run.spec.suspend:
+        return Ending(Reason.SUSPENDED)
+    if recovery.deadline is not None:
+        left = recovery.deadline.total_seconds() - turn.status.seconds(turn.now)
+        if left <= 0:
+            return Ending(Reason.DEADLINE_EXCEEDED)
+        turn.look_again_at(turn.now + timedelta(seconds=left))
+    return _stalled(turn, attempt, recovery)
+
+
+def _stalled(turn: Turn, attempt: Attempt, recovery: RecoverySpec) -> Ending | None:
+    since = attempt.progressed or attempt.running
+    if since is None:
+        return None
+    suspected, certain = since + recovery.stall_after, since + recovery.stall_after + STALL_SLACK
+    if turn.now < suspected:
+        turn.condition(ConditionType.STALLED, False, Reason.STEPPING)
+        turn.look_again_at(suspected)
+        return None
+    turn.condition(ConditionType.STALLED, True, Reason.STALLED, f"since {since:%Y-%m-%d %H:%M:%S} UTC")
+    if turn.now < certain:
+        turn.look_again_at(certain)
+        return None
+    return Ending(Reason.STALLED, f"since {since:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def _stop(turn: Turn, attempt: Attempt, job: JobView) -> None:
+    """Deleting the Job ends its pod, which has its grace period to make a checkpoint durable."""
+    if not job.deleting:
+        turn.delete(Deletion(job.kind, job.name, job.uid, foreground=True))
+    turn.condition(ConditionType.RUNNING, attempt.running is not None, Reason.STOPPING, attempt.reason or "")
+    turn.state("Running" if attempt.running is not None else "Pending", Reason.STOPPING)
+
+
+def _end(turn: Turn, run: DeepICDRun | None, attempt: Attempt, ended: Ending, settings: Settings) -> None:
+    """Note how the attempt ended, and what follows."""
+    reason, message, recovery = ended.reason, ended.reason.says(ended.found), _recovery(run)
+    if attempt.reason is not None and reason is not Reason.COMPLETED:
+        # It was stopped on purpose: the purpose counts, not the signal. What is complete is complete.
+        reason, message = Reason(attempt.reason), attempt.message or ""
+    exit_code = attempt.exit_code if ended.exit_code is None else ended.exit_code
+    counted = reason.rule in (Rule.RETRY, Rule.STOP)
+    turn.update(attempt, end=turn.now, reason=str(reason), message=message, counted=counted, exit_code=exit_code)
+    turn.set(eta_seconds=None)
+    if reason is Reason.STALLED:
+        turn.condition(ConditionType.STALLED, True, reason, message=message)
+    if reason is Reason.REWARD_COLLAPSED:
+        turn.condition(ConditionType.REWARD_COLLAPSED, True, reason, message=message)
+    if reason is Reason.COMPLETED:
+        turn.finish("Succeeded", reason, message)
+    elif reason.rule is Rule.STOP:
+        turn.finish("Failed", reason, message)
+    elif reason.rule is Rule.RETRY and turn.status.counted_attempts >= recovery.max_attempts:
+        exhausted = Reason.ATTEMPTS_EXHAUSTED
+        turn.finish("Failed", exhausted, exhausted.says(f"the last one, {reason}: {message}"))
+    elif recovery.deadline is not None and turn.status.seconds(turn.now) >= recovery.deadline.total_seconds():
+        late = Reason.DEADLINE_EXCEEDED
+        turn.finish("Failed", late, late.says(f"the last attempt, {reason}: {message}"))
+    if turn.status.finished:
+        _delete_unfinished(turn)
+        return
+    if reason.rule is not Rule.WAIT:
+        _announce_retry(turn, reason, message, backoff(turn.status, recovery))
+    _between(turn, run, settings)
+
+
+def _announce_retry(turn: Turn, reason: Reason, message: str, wait: timedelta) -> None:
+    number = turn.status.attempt
+    turn.not_running(reason, message)
+    turn.set(retry_at=turn.now + wait)
+    follows = f"attempt {number + 1} follows" + (f" in {wait.total_seconds():.0f} s" if wait else "")
+    turn.event(reason, f"attempt {number} ended: {message}; {follows}", f"attempt/{number}/{reason}", warning=True)
+
+
+def backoff(status: RunStatus, recovery: RecoverySpec) -> timedelta:
+    """Wait before the next attempt: doubled with each one that counts; after disruptions only when many came in a row."""
+    in_a_row = 0
+    for attempt in reversed(status.attempts):
+        if attempt.reason is None or Reason(attempt.reason).rule is not Rule.RETRY_FREE:
+            break
+        in_a_row += 1
+    doublings = in_a_row - FREE_RETRIES - 1 if in_a_row else status.counted_attempts - 1
+    if doublings < 0:
+        return timedelta(0)
+    longest = max(MAX_BACKOFF, recovery.backoff)
+    return min(recovery.backoff * int(2 ** min(doublings, 20)), longest)
+
+
+def _delete_unfinished(turn: Turn, but: int | None = None) -> None:
+    """Jobs of attempts that are over: one may have been made by an operator that lost a race."""
+    for job in turn.observed.jobs:
+        if job.attempt != but and not job.finished and not job.deleting:
+            turn.delete(Deletion(job.kind, job.name, job.uid))
+
+
+def _accepted_reason(turn: Turn) -> Reason:
+    accepted: Any = next(each for each in turn.status.conditions if each.type == ConditionType.ACCEPTED)
+    return Reason(accepted.reason)

@@ -1,0 +1,53 @@
+"""What an attempt's objects are made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from deepicd.spec.run import DeepICDRun, RunSpec
+from deepicd_operator.names import API_VERSION, KIND, attempt_name, labels
+from deepicd_operator.settings import Settings
+
+
+@dataclass(frozen=True)
+class AttemptRequest:
+    """One attempt of a run that is to be made."""
+
+    run: DeepICDRun
+    namespace: str
+    uid: str
+    """Identity of the run's object: children are tied to it, and the store's paths hold it."""
+    number: int
+    settings: Settings
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+        return self.run.metadata.name
+
+    @property
+    def spec(self) -> RunSpec:
+        """The run's spec."""
+        return self.run.spec
+
+    @property
+    def attempt_name(self) -> str:
+        """Name of the attempt's objects."""
+        return attempt_name(self.name, self.number)
+
+    @property
+    def service_account(self) -> str:
+        """Name of the ServiceAccount that the pods use."""
+        return self.spec.compute.service_account.name or f"{self.name}-trainer"
+
+    def metadata(self, name: str, *, of_attempt: bool = True) -> dict[str, Any]:
+        """Metadata of a child: deleted with the run, found by its labels."""
+        return {
+            "name": name,
+            "namespace": self.namespace,
+            "labels": labels(self.name, self.number if of_attempt else None),
+            "ownerReferences": [
+                {"apiVersion": API_VERSION, "kind": KIND, "name": self.name, "uid": self.uid, "controller": True}
+            ],
+        }

@@ -1,0 +1,29 @@
+"""Events about a run. The name follows from what is told, so that telling it again changes nothing."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+from deepicd_operator.names import API_VERSION, KIND, MANAGER, labels
+from deepicd_operator.plan import RunEvent
+
+
+def event(told: RunEvent, name: str, namespace: str, uid: str, now: datetime) -> dict[str, Any]:
+    """The Event object."""
+    digest = sha256(f"{uid}/{told.identity}".encode()).hexdigest()[:16]
+    time = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{name}.{digest}", "namespace": namespace, "labels": labels(name, component="operator")},
+        "involvedObject": {"apiVersion": API_VERSION, "kind": KIND, "name": name, "namespace": namespace, "uid": uid},
+        "type": "Warning" if told.warning else "Normal",
+        "reason": str(told.reason),
+        "message": told.message[:1024],
+        "count": 1,
+        "firstTimestamp": time,
+        "lastTimestamp": time,
+        "source": {"component": MANAGER},
+    }

@@ -1,0 +1,40 @@
+"""The Job of an attempt: one pod, tried once. The operator tries again, under a new number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deepicd_operator.names import TRAINER
+from deepicd_operator.resources.attempt import AttemptRequest
+from deepicd_operator.resources.pod import pod_template
+
+USER_ERROR = 64
+"""Exit code of a mistake that only the user can mend."""
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+
+
+def job(request: AttemptRequest) -> dict[str, Any]:
+    """The Job. Every failure ends it: a second pod in the same attempt would write where the first one may still write.
+
+    The rules differ in nothing but the message that the Job keeps when the pod is gone.
+    """
+    metadata = request.metadata(request.attempt_name)
+    if request.spec.compute.queue is not None:
+        metadata["labels"][QUEUE_LABEL] = request.spec.compute.queue
+    disruption = {"type": "DisruptionTarget", "status": "True"}
+    rules = [
+        {"action": "FailJob", "onExitCodes": {"containerName": TRAINER, "operator": "In", "values": [USER_ERROR]}},
+        {"action": "FailJob", "onPodConditions": [disruption]},
+        {"action": "FailJob", "onExitCodes": {"containerName": TRAINER, "operator": "NotIn", "values": [0]}},
+    ]
+    spec: dict[str, Any] = {
+        "backoffLimit": 0,
+        "completions": 1,
+        "parallelism": 1,
+        "podFailurePolicy": {"rules": rules},
+        "podReplacementPolicy": "Failed",
+        "template": pod_template(request),
+    }
+    if request.spec.compute.queue is not None:
+        spec["suspend"] = True
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}

@@ -1,0 +1,38 @@
+"""What the run's pods may talk to: names, the API server, the store; and each other, on several nodes."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from deepicd_operator.names import RUN_LABEL
+from deepicd_operator.resources.attempt import AttemptRequest
+
+
+def network_policy(request: AttemptRequest) -> dict[str, Any]:
+    """Egress by port alone: a NetworkPolicy knows no host names. Nothing may connect to the pods from outside the run."""
+    selector = {"matchLabels": {RUN_LABEL: request.name}}
+    egress: list[dict[str, Any]] = [
+        {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]},
+        {"ports": [{"protocol": "TCP", "port": port} for port in sorted(_ports(request))]},
+    ]
+    ingress: list[dict[str, Any]] = []
+    if request.spec.compute.nodes > 1:
+        egress.append({"to": [{"podSelector": selector}]})
+        ingress.append({"from": [{"podSelector": selector}]})
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": request.metadata(f"{request.name}-trainer", of_attempt=False),
+        "spec": {"podSelector": selector, "policyTypes": ["Ingress", "Egress"], "ingress": ingress, "egress": egress},
+    }
+
+
+def _ports(request: AttemptRequest) -> set[int]:
+    # 443 also leads to the model hub and to AWS.
+    ports = {443, *request.settings.api_server_ports}
+    storage = request.spec.storage
+    if storage is not None and storage.s3 is not None and storage.s3.endpoint is not None:
+        address = urlsplit(storage.s3.endpoint)
+        ports.add(address.port or (443 if address.scheme == "https" else 80))
+    return ports

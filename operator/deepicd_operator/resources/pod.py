@@ -1,0 +1,157 @@
+"""The pod template: the trainer's container, the uploader beside it, and their volumes.
+
+It satisfies the restricted Pod Security Standard; only /scratch, /tmp and /dev/shm can be written.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deepicd.spec import dump
+from deepicd.spec.base import format_duration, format_size
+from deepicd.spec.progress import progress_name
+from deepicd_operator.names import GROUP, SYNC, TRAINER, labels
+from deepicd_operator.resources.attempt import AttemptRequest
+from deepicd_operator.resources.patch import merge
+from deepicd_operator.resources.volumes import mounts, volumes
+
+RUN_FILE = "/etc/deepicd/run.yaml"
+RUN_FOLDER = "/scratch/run"
+RUN_ANNOTATION = f"{GROUP}/run.yaml"
+FILE_GROUP = 65532
+"""Group that volumes are made writable for; the image's user may be any but root."""
+
+_SECURITY = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+    "runAsNonRoot": True,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+def pod_template(request: AttemptRequest, *, command: bool = True) -> dict[str, Any]:
+    """Labels, annotations and spec of the pod; `command=False` leaves the trainer's command to Ray.
+
+    The run's file travels as an annotation, so that it exists exactly as long as the Job does, and cannot change under it.
+    """
+    compute = request.spec.compute
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "serviceAccountName": request.service_account,
+        "automountServiceAccountToken": True,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": int(request.spec.recovery.grace_period.total_seconds()),
+        "securityContext": {
+            "runAsNonRoot": True,
+            "fsGroup": FILE_GROUP,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_trainer(request, command)],
+        "volumes": volumes(request, RUN_ANNOTATION),
+    }
+    if request.spec.storage is not None:
+        spec["initContainers"] = [_sync(request)]
+    optional = {
+        "imagePullSecrets": [{"name": name} for name in compute.image_pull_secrets],
+        "nodeSelector": dict(compute.node_selector),
+        "tolerations": [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in compute.tolerations],
+        "affinity": compute.affinity,
+        "priorityClassName": compute.priority_class,
+        "runtimeClassName": compute.runtime_class,
+    }
+    spec |= {name: value for name, value in optional.items() if value}
+    template = {
+        "metadata": {
+            "labels": labels(request.name, request.number),
+            "annotations": {RUN_ANNOTATION: dump(request.run), "kubectl.kubernetes.io/default-container": TRAINER},
+        },
+        "spec": spec,
+    }
+    if (patch := compute.pod_template_patch) is not None:
+        template = merge(template, patch.model_dump(exclude_none=True))
+        # What the operator finds the pod by is not the patch's to change.
+        template["metadata"]["labels"] |= labels(request.name, request.number)
+    return template
+
+
+TRAIN_COMMAND = ("deepicd", "run", RUN_FILE, "--dir", RUN_FOLDER, "--json")
+
+
+def _trainer(request: AttemptRequest, command: bool) -> dict[str, Any]:
+    return {
+        **_container(request, TRAINER),
+        **({"command": list(TRAIN_COMMAND)} if command else {}),
+        "resources": _trainer_resources(request),
+        "volumeMounts": mounts(request, uploader=False),
+    }
+
+
+def _sync(request: AttemptRequest) -> dict[str, Any]:
+    grace = format_duration(request.spec.recovery.grace_period)
+    # An init container that restarts always is a sidecar: it ends after the trainer, and has the rest of the grace period.
+    return {
+        **_container(request, SYNC),
+        "command": ["deepicd", "sync", "--spec", RUN_FILE, "--dir", RUN_FOLDER, "--grace", grace, "--json"],
+        "restartPolicy": "Always",
+        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
+        "volumeMounts": mounts(request, uploader=True),
+    }
+
+
+def _container(request: AttemptRequest, name: str) -> dict[str, Any]:
+    compute = request.spec.compute
+    container = {
+        "name": name,
+        "image": compute.image or request.settings.image,
+        "env": _environment(request),
+        "securityContext": dict(_SECURITY),
+        "terminationMessagePolicy": "File",
+    }
+    if compute.image_pull_policy:
+        container["imagePullPolicy"] = compute.image_pull_policy
+    return container
+
+
+def _trainer_resources(request: AttemptRequest) -> dict[str, Any]:
+    compute = request.spec.compute
+    requests: dict[str, str] = {}
+    limits: dict[str, str] = {}
+    if compute.cpu is not None:
+        requests["cpu"] = _cores(compute.cpu)
+    if compute.cpu_limit is not None:
+        limits["cpu"] = _cores(compute.cpu_limit)
+    if compute.memory is not None:
+        requests["memory"] = limits["memory"] = format_size(compute.memory)
+    if compute.gpu_resource:
+        requests[compute.gpu_resource] = limits[compute.gpu_resource] = str(compute.gpus)
+    return {"requests": requests, "limits": limits}
+
+
+def _cores(number: float) -> str:
+    return f"{max(1, round(number * 1000))}m"
+
+
+def _environment(request: AttemptRequest) -> list[dict[str, Any]]:
+    cache = "/cache" if request.spec.compute.model_cache else "/scratch"
+    own: list[dict[str, Any]] = [
+        {"name": "DEEPICD_RUN_UID", "value": request.uid},
+        {"name": "DEEPICD_ATTEMPT", "value": str(request.number)},
+        {"name": "DEEPICD_PROGRESS", "value": progress_name(request.name, request.number)},
+        {"name": "DEEPICD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+        {"name": "DEEPICD_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"name": "DEEPICD_NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+        {"name": "HOME", "value": "/scratch/home"},
+        {"name": "TMPDIR", "value": "/tmp"},  # noqa: S108  (a volume of the pod's own)
+        {"name": "HF_HOME", "value": f"{cache}/huggingface"},
+    ]
+    given: list[dict[str, Any]] = []
+    for variable in request.spec.compute.env:
+        if variable.secret is not None:
+            key = {"name": variable.secret.name, "key": variable.secret.key}
+            given.append({"name": variable.name, "valueFrom": {"secretKeyRef": key}})
+        else:
+            given.append({"name": variable.name, "value": variable.value})
+    chosen = {variable["name"] for variable in given}
+    return [variable for variable in own if variable["name"] not in chosen] + given

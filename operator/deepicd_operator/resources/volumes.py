@@ -1,0 +1,82 @@
+"""The pod's volumes and where they are mounted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deepicd.spec.base import format_size
+from deepicd_operator.resources.attempt import AttemptRequest
+
+SECRET_FOLDER = "/var/run/secrets/deepicd/s3"  # noqa: S105  (a path)
+_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+
+
+def volumes(request: AttemptRequest, run_annotation: str) -> list[dict[str, Any]]:
+    """All volumes of the pod; `run_annotation` is the one that holds run.yaml."""
+    compute = request.spec.compute
+    field = {"fieldPath": f"metadata.annotations['{run_annotation}']"}
+    made: list[dict[str, Any]] = [
+        {"name": "run", "downwardAPI": {"items": [{"path": "run.yaml", "fieldRef": field}]}},
+        {"name": "scratch", **_scratch(request)},
+        {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": format_size(compute.shared_memory)}},
+    ]
+    if compute.model_cache is not None:
+        made.append({"name": "model-cache", "persistentVolumeClaim": {"claimName": compute.model_cache}})
+    if (secret := _secret_name(request)) is not None:
+        made.append({"name": "s3", "projected": {"defaultMode": 0o440, "sources": _secret_sources(secret)}})
+    for number, volume in enumerate(compute.data_volumes):
+        if volume.claim is not None:
+            source: dict[str, Any] = {"persistentVolumeClaim": {"claimName": volume.claim, "readOnly": True}}
+        elif volume.config_map is not None:
+            source = {"configMap": {"name": volume.config_map}}
+        else:
+            source = {"secret": {"secretName": volume.secret}}
+        made.append({"name": f"data-{number}", **source})
+    return made
+
+
+def mounts(request: AttemptRequest, *, uploader: bool) -> list[dict[str, Any]]:
+    """Mounts of the trainer's container, or of the uploader's, which needs neither shared memory nor models."""
+    compute = request.spec.compute
+    made: list[dict[str, Any]] = [
+        {"name": "run", "mountPath": "/etc/deepicd", "readOnly": True},
+        {"name": "scratch", "mountPath": "/scratch"},
+        {"name": "scratch", "mountPath": "/tmp", "subPath": "tmp"},  # noqa: S108  (a volume of the pod's own)
+    ]
+    if not uploader:
+        made.append({"name": "shared-memory", "mountPath": "/dev/shm"})  # noqa: S108  (a volume of the pod's own)
+        if compute.model_cache is not None:
+            made.append({"name": "model-cache", "mountPath": "/cache"})
+    if _secret_name(request) is not None:
+        made.append({"name": "s3", "mountPath": SECRET_FOLDER, "readOnly": True})
+    for number, volume in enumerate(compute.data_volumes):
+        mount: dict[str, Any] = {"name": f"data-{number}", "mountPath": volume.path, "readOnly": True}
+        made.append(mount | ({"subPath": volume.sub_path} if volume.sub_path else {}))
+    return made
+
+
+def _scratch(request: AttemptRequest) -> dict[str, Any]:
+    scratch = request.spec.compute.scratch
+    size = format_size(scratch.size)
+    if scratch.storage_class is None:
+        return {"emptyDir": {"sizeLimit": size}}
+    claim = {
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": scratch.storage_class,
+        "resources": {"requests": {"storage": size}},
+    }
+    return {"ephemeral": {"volumeClaimTemplate": {"spec": claim}}}
+
+
+def _secret_name(request: AttemptRequest) -> str | None:
+    storage = request.spec.storage
+    if storage is None or storage.s3 is None or storage.s3.credentials is None:
+        return None
+    return storage.s3.credentials.secret_name
+
+
+def _secret_sources(name: str) -> list[dict[str, Any]]:
+    # Naming the keys makes a missing one an event that names it, before the trainer starts.
+    needed = [{"key": key, "path": key} for key in _KEYS]
+    token = {"key": "AWS_SESSION_TOKEN", "path": "AWS_SESSION_TOKEN"}
+    return [{"secret": {"name": name, "items": needed}}, {"secret": {"name": name, "items": [token], "optional": True}}]

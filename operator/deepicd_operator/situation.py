@@ -1,0 +1,70 @@
+"""Where an attempt that goes on stands: is its pod placed, does its trainer run, and if not, why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from deepicd_operator.observed import JobView, Observed, PodView
+from deepicd_operator.reasons import Reason
+from deepicd_operator.status import Attempt
+
+SLOW_START = timedelta(seconds=10)
+"""When a pod is not made or not started by then, its warnings are read: quotas and volumes show nowhere else."""
+_IMAGE = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable"}
+_CONFIG = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Two conditions: placed, and running."""
+
+    scheduled: bool
+    running: bool
+    reason: Reason
+    """Why it is not running, or that it is."""
+    found: str = ""
+
+
+def situation(attempt: Attempt, observed: Observed) -> Situation:
+    """Where the attempt stands."""
+    job, pod = observed.job(attempt.number), observed.pod(attempt.number)
+    if job is None and observed.refusal is not None:
+        return Situation(False, False, observed.refusal.reason, observed.refusal.message)
+    if job is None:
+        return Situation(False, False, Reason.CREATED)
+    if pod is None:
+        return _without_pod(job, observed.trouble)
+    if not pod.scheduled:
+        return _unplaced(pod)
+    if attempt.running is not None or pod.trainer.running_since is not None:
+        return Situation(True, True, Reason.RUNNING, f"{pod.name} on {pod.node}")
+    return _starting(pod, observed.trouble)
+
+
+def _without_pod(job: JobView, trouble: str) -> Situation:
+    if job.suspended:
+        return Situation(False, False, Reason.QUEUED)
+    if trouble:
+        reason = Reason.QUOTA_EXCEEDED if "exceeded quota" in trouble else Reason.POD_REFUSED
+        return Situation(False, False, reason, trouble)
+    return Situation(False, False, Reason.CREATED)
+
+
+def _unplaced(pod: PodView) -> Situation:
+    if pod.unscheduled_reason == "SchedulingGated":
+        return Situation(False, False, Reason.QUEUED, pod.unscheduled_message)
+    if pod.unscheduled_reason:
+        return Situation(False, False, Reason.UNSCHEDULABLE, pod.unscheduled_message)
+    return Situation(False, False, Reason.CREATED)
+
+
+def _starting(pod: PodView, trouble: str) -> Situation:
+    for container in (pod.sync, pod.trainer):
+        if container.waiting in _IMAGE:
+            return Situation(True, False, Reason.IMAGE_PULL_FAILED, container.message or container.waiting)
+        if container.waiting in _CONFIG:
+            return Situation(True, False, Reason.CONFIG_MISSING, container.message or container.waiting)
+    if trouble:
+        return Situation(True, False, Reason.VOLUME_MISSING, trouble)
+    return Situation(True, False, Reason.STARTING)

@@ -1,0 +1,187 @@
+"""One reconcile while it is being thought out: the status as it will be, and what is to be done."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from deepicd.spec.run import RunSpec
+from deepicd_operator.columns import columns
+from deepicd_operator.conditions import Condition, ConditionType, put
+from deepicd_operator.observed import Observed
+from deepicd_operator.plan import Deletion, Plan, RunEvent
+from deepicd_operator.reasons import Reason, Rule
+from deepicd_operator.status import MAX_ATTEMPTS, Attempt, Earlier, VerifiedCheckpoint
+
+State = Literal["Pending", "Running", "Suspended", "Succeeded", "Failed"]
+MAX_CLOCK_SKEW = timedelta(minutes=10)
+"""Reports from further in the future are not believed."""
+_PER_SPEC = {ConditionType.ACCEPTED}
+"""Conditions that are about the spec; the others are about an attempt."""
+
+
+class Turn:
+    """Collects a plan. `status` is the status so far."""
+
+    def __init__(self, observed: Observed, now: datetime) -> None:
+        self.observed = observed
+        self.now = now
+        self.status = observed.status
+        self.spec: RunSpec | None = None
+        """The spec, where it is valid."""
+        self._apply: tuple[dict[str, Any], ...] = ()
+        self._delete: list[Deletion] = []
+        self._events: list[RunEvent] = []
+        self._again: datetime | None = None
+
+    def set(self, **fields: Any) -> None:
+        """Change fields of the status."""
+        self.status = self.status.model_copy(update=fields)
+
+    def condition(self, kind: ConditionType, status: bool, reason: Reason, found: str = "", message: str = "") -> None:
+        """Set a condition; its message is the reason's, with what was found, unless one is given."""
+        text = message or reason.says(found)
+        self.set(conditions=put(self.status.conditions, kind, status, reason, text, self.now, self.observed.generation))
+
+    def state(self, state: State, reason: Reason) -> None:
+        """Set the state, the conditions in one word."""
+        self.set(state=state, reason=str(reason))
+
+    def apply(self, objects: tuple[dict[str, Any], ...]) -> None:
+        """Make these objects."""
+        self._apply = objects
+
+    def delete(self, deletion: Deletion) -> None:
+        """Delete an object."""
+        if deletion not in self._delete:
+            self._delete.append(deletion)
+
+    def event(self, reason: str, message: str, identity: str, *, warning: bool = False) -> None:
+        """Tell the user something, once for each identity."""
+        self._events.append(RunEvent(reason, message, warning, identity))
+
+    def look_again_at(self, when: datetime) -> None:
+        """Reconcile at this time, though nothing has changed."""
+        self._again = when if self._again is None else min(self._again, when)
+
+    def begin(self, attempt: Attempt) -> None:
+        """A new attempt is the current one; the oldest listed ones are summed up."""
+        attempts, earlier = (*self.status.attempts, attempt), self.status.earlier
+        while len(attempts) > MAX_ATTEMPTS:
+            old, attempts = attempts[0], attempts[1:]
+            earlier = Earlier(
+                attempts=earlier.attempts + 1,
+                counted=earlier.counted + old.counted,
+                seconds=earlier.seconds + old.seconds(self.now),
+                gpu_hours=earlier.gpu_hours + old.gpu_hours(self.now),
+            )
+        start = self.status.start_time or self.now
+        self.set(attempt=attempt.number, attempts=attempts, earlier=earlier, retry_at=None, start_time=start)
+
+    def update(self, attempt: Attempt, **fields: Any) -> Attempt:
+        """Change fields of the current attempt."""
+        changed = attempt.model_copy(update=fields)
+        self.set(attempts=(*self.status.attempts[:-1], changed))
+        return changed
+
+    def absorb(self, attempt: Attempt) -> Attempt:
+        """Take over what the attempt's pod and its newest report say."""
+        pod, report = self.observed.pod(attempt.number), self.observed.progress
+        if pod is not None and pod.scheduled:
+            fields: dict[str, Any] = {"pod": attempt.pod or pod.name, "node": pod.node}
+            if attempt.running is None and pod.trainer.started is not None:
+                fields["running"] = min(pod.trainer.started, self.now)
+            attempt = self.update(attempt, **fields)
+        if report is None or report.time > self.now + MAX_CLOCK_SKEW:
+            return attempt
+        if attempt.reported is not None and report.time < attempt.reported:
+            return attempt
+        moved = attempt.progressed is None or (report.stage, report.step) != (self.status.stage, self.status.step)
+        fields = {"reported": report.time}
+        if moved and report.stage is not None:
+            fields["progressed"] = self.now
+        self.set(
+            stage=report.stage or self.status.stage,
+            step=report.step,
+            steps=report.steps,
+            reward=_rounded(report.reward),
+            kl=_rounded(report.kl),
+            eta_seconds=None if report.eta_seconds is None else round(report.eta_seconds),
+            metrics=report.metrics or self.status.metrics,
+        )
+        if report.checkpoint is not None:
+            self._take(VerifiedCheckpoint(attempt=attempt.number, **report.checkpoint.model_dump()))
+        return self.update(attempt, **fields)
+
+    def _take(self, checkpoint: VerifiedCheckpoint) -> None:
+        before = self.status.last_verified_checkpoint
+        if before is None or (before.attempt, before.time) < (checkpoint.attempt, checkpoint.time):
+            self.set(last_verified_checkpoint=checkpoint)
+
+    def not_running(self, reason: Reason, message: str = "") -> None:
+        """Neither placed nor running."""
+        self.condition(ConditionType.SCHEDULED, False, reason, message=message)
+        self.condition(ConditionType.RUNNING, False, reason, message=message)
+
+    def finish(self, state: Literal["Succeeded", "Failed"], reason: Reason, message: str) -> None:
+        """The run is over: this stays."""
+        self.not_running(reason, message)
+        kind = ConditionType.SUCCEEDED if state == "Succeeded" else ConditionType.FAILED
+        self.condition(kind, True, reason, message=message)
+        self.set(completion_time=self.now, retry_at=None, eta_seconds=None)
+        self.state(state, reason)
+
+    def plan(self) -> Plan:
+        """The plan, with a status only where it differs from the one that is there."""
+        self._durability()
+        self._account()
+        self.set(observed_generation=self.observed.generation)
+        self.set(columns=columns(self.status))
+        self._tell_transitions()
+        again = None if self._again is None else max(0.0, (self._again - self.now).total_seconds())
+        changed = self.status if self.status != self.observed.status else None
+        return Plan(changed, self._apply, tuple(self._delete), tuple(self._events), again)
+
+    def _durability(self) -> None:
+        checkpoint = self.status.last_verified_checkpoint
+        if self.spec is None or self.observed.status.finished:
+            return
+        if checkpoint is not None:
+            where = f"{checkpoint.stage} step {checkpoint.step}: {checkpoint.uri}"
+            self.condition(ConditionType.CHECKPOINT_DURABLE, True, Reason.UPLOADED, where)
+        else:
+            reason = Reason.NO_STORAGE if self.spec.storage is None else Reason.NO_CHECKPOINT
+            self.condition(ConditionType.CHECKPOINT_DURABLE, False, reason)
+
+    def _account(self) -> None:
+        """GPU-hours up to the last report: a number that moved with the clock would be written for ever."""
+        if self.spec is None or self.observed.status.finished:
+            return
+        hours, price = self.status.earlier.gpu_hours, self.spec.compute.price_per_gpu_hour
+        for attempt in self.status.attempts:
+            hours += attempt.gpu_hours(attempt.end or attempt.reported or attempt.start)
+        self.set(gpu_hours=round(hours, 4), cost=None if price is None else round(hours * price, 2))
+
+    def _tell_transitions(self) -> None:
+        before = {each.type: each for each in self.observed.status.conditions}
+        for condition in self.status.conditions:
+            known = before.get(condition.type)
+            if known is None or (known.status, known.reason) != (condition.status, condition.reason):
+                self._tell(condition)
+
+    def _tell(self, condition: Condition) -> None:
+        kind = ConditionType(condition.type)
+        reason = Reason(condition.reason)
+        good = reason.rule is Rule.GO_ON
+        if good and (condition.status == "False" or kind in _PER_SPEC):
+            return
+        # One cause is told once, though it shows in several conditions.
+        if any(event.reason == reason for event in self._events):
+            return
+        of = f"spec/{self.observed.generation}" if kind in _PER_SPEC else f"attempt/{self.status.attempt}"
+        warning = not good and reason is not Reason.SUSPENDED
+        self.event(reason, condition.message, f"{of}/{reason}", warning=warning)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.6g}")

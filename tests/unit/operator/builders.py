@@ -1,0 +1,228 @@
+"""Objects as the API server would send them, written like sentences, and the views made of them."""
+
+from __future__ import annotations
+
+import copy
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from deepicd.spec.progress import Progress
+from deepicd_operator.names import API_VERSION, KIND, attempt_name, labels
+from deepicd_operator.observed import JobView, Observed, PodView, Refusal, job_view, pod_view
+from deepicd_operator.plan import Plan
+from deepicd_operator.reconcile import reconcile
+from deepicd_operator.settings import Settings
+from deepicd_operator.status import RunStatus, read_status, write_status
+
+NOON = datetime(2026, 4, 1, 12, 0, 0, tzinfo=UTC)
+SAMPLES = Path(__file__).parents[3] / "manifests" / "samples"
+SETTINGS = Settings(image="registry.example/trainer:1")
+NAME, UID = "night-run", "0b5c5f0e-run"
+DIGEST = "a" * 64
+
+
+def at(seconds: float) -> datetime:
+    """A time after noon."""
+    return NOON + timedelta(seconds=seconds)
+
+
+def spec(**changes: Any) -> dict[str, Any]:
+    """The quickstart's spec with a store, and fields set by path (double underscores for dots)."""
+    content: dict[str, Any] = yaml.safe_load((SAMPLES / "quickstart.yaml").read_text())["spec"]
+    content["storage"] = {"s3": {"bucket": "models", "credentials": {"secretName": "s3-keys"}}}
+    content["recovery"] = {"stallAfter": "5m", "backoff": "10s", "maxAttempts": 3}
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        place = content
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    return content
+
+
+def iso(when: datetime) -> str:
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class JobMade:
+    """A Job of an attempt."""
+
+    def __init__(self, attempt: int = 1, uid: str | None = None) -> None:
+        metadata = {"name": attempt_name(NAME, attempt), "uid": uid or f"job-{attempt}", "labels": labels(NAME, attempt)}
+        owner = {"apiVersion": API_VERSION, "kind": KIND, "name": NAME, "uid": UID, "controller": True}
+        self.raw: dict[str, Any] = {
+            "kind": "Job",
+            "metadata": {**metadata, "ownerReferences": [owner]},
+            "spec": {},
+            "status": {},
+        }
+
+    def suspended(self) -> Self:
+        self.raw["spec"]["suspend"] = True
+        return self
+
+    def complete(self) -> Self:
+        self.raw["status"]["conditions"] = [{"type": "Complete", "status": "True"}]
+        return self
+
+    def failed(self, message: str = "Job has reached the specified backoff limit") -> Self:
+        self.raw["status"]["conditions"] = [
+            {"type": "Failed", "status": "True", "reason": "PodFailurePolicy", "message": message}
+        ]
+        return self
+
+    def deleting(self) -> Self:
+        self.raw["metadata"]["deletionTimestamp"] = iso(NOON)
+        return self
+
+    def view(self) -> JobView:
+        return job_view(self.raw)
+
+
+class PodMade:
+    """A pod of an attempt, pending and unplaced at first."""
+
+    def __init__(self, attempt: int = 1) -> None:
+        self.raw: dict[str, Any] = {
+            "metadata": {
+                "name": f"{attempt_name(NAME, attempt)}-x", "uid": f"pod-{attempt}", "creationTimestamp": iso(NOON),
+                "labels": labels(NAME, attempt),
+            },
+            "spec": {},
+            "status": {"phase": "Pending", "conditions": []},
+        }  # fmt: skip
+
+    def unschedulable(self, message: str = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.") -> Self:
+        return self.condition("PodScheduled", "False", "Unschedulable", message)
+
+    def condition(self, kind: str, status: str, reason: str, message: str = "") -> Self:
+        conditions = [each for each in self.raw["status"]["conditions"] if each["type"] != kind]
+        conditions.append({"type": kind, "status": status, "reason": reason, "message": message})
+        self.raw["status"]["conditions"] = conditions
+        return self
+
+    def placed(self, node: str = "node-1") -> Self:
+        self.raw["spec"]["nodeName"] = node
+        return self.condition("PodScheduled", "True", "")
+
+    def container(self, state: dict[str, Any], name: str = "trainer", **more: Any) -> Self:
+        kind = "initContainerStatuses" if name == "sync" else "containerStatuses"
+        self.raw["status"][kind] = [{"name": name, "state": state, **more}]
+        return self
+
+    def waiting(self, reason: str, message: str = "", name: str = "trainer") -> Self:
+        return self.placed().container({"waiting": {"reason": reason, "message": message}}, name)
+
+    def running(self, since: datetime = NOON) -> Self:
+        self.placed()
+        self.raw["status"]["phase"] = "Running"
+        return self.container({"running": {"startedAt": iso(since)}})
+
+    def ended(self, code: int, reason: str = "Error", message: str = "", name: str = "trainer") -> Self:
+        self.placed()
+        if name == "trainer":
+            self.raw["status"]["phase"] = "Failed" if code else "Succeeded"
+        state = {"exitCode": code, "reason": reason, "message": message, "startedAt": iso(NOON), "finishedAt": iso(at(60))}
+        return self.container({"terminated": state}, name)
+
+    def disrupted(self, reason: str) -> Self:
+        return self.condition("DisruptionTarget", "True", reason)
+
+    def evicted_by_kubelet(self) -> Self:
+        self.raw["status"] |= {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}
+        return self
+
+    def deleting(self, gone_by: datetime = NOON) -> Self:
+        self.raw["metadata"]["deletionTimestamp"] = iso(gone_by)
+        return self
+
+    def view(self) -> PodView:
+        return pod_view(self.raw)
+
+
+def report(when: datetime = NOON, **fields: Any) -> Progress:
+    """A report of an attempt."""
+    return Progress.model_validate({"stage": "grpo", "step": 3, "steps": 15, "time": when, **fields})
+
+
+def checkpoint(step: int = 10, when: datetime = NOON) -> dict[str, Any]:
+    return {"stage": "grpo", "step": step, "uri": f"s3://models/{step}", "sha256": DIGEST, "time": when}
+
+
+class Story:
+    """A run, told step by step: each `now` reconciles, and keeps the status as the API server would."""
+
+    def __init__(self, **changes: Any) -> None:
+        self.spec = spec(**changes)
+        self.status = RunStatus()
+        self.generation = 1
+        self.name = NAME
+        self.plan = Plan()
+        self.events: list[str] = []
+
+    def observed(
+        self,
+        *objects: JobMade | PodMade,
+        progress: Progress | None = None,
+        trouble: str = "",
+        lost: frozenset[str] = frozenset(),
+        refusal: Refusal | None = None,
+        deleting: bool = False,
+    ) -> Observed:
+        return Observed(
+            name=self.name,
+            namespace="research",
+            uid=UID,
+            generation=self.generation,
+            deleting=deleting,
+            content={
+                "apiVersion": API_VERSION,
+                "kind": KIND,
+                "metadata": {"name": self.name},
+                "spec": copy.deepcopy(self.spec),
+            },
+            status=self.status,
+            jobs=tuple(each.view() for each in objects if isinstance(each, JobMade)),
+            pods=tuple(each.view() for each in objects if isinstance(each, PodMade)),
+            progress=progress,
+            trouble=trouble,
+            lost_nodes=lost,
+            refusal=refusal,
+        )
+
+    def now(self, seconds: float, *objects: JobMade | PodMade, **seen: Any) -> Plan:
+        """Reconcile at a time after noon with these objects."""
+        self.plan = reconcile(self.observed(*objects, **seen), at(seconds), SETTINGS)
+        if self.plan.status is not None:
+            kept = read_status(write_status(self.plan.status))
+            assert kept == self.plan.status
+            self.status = kept
+        self.events += [event.reason for event in self.plan.events]
+        return self.plan
+
+    @property
+    def made(self) -> list[str]:
+        """Kinds and names of what the last plan makes."""
+        return [f"{each['kind']}/{each['metadata']['name']}" for each in self.plan.apply]
+
+    @property
+    def deleted(self) -> list[str]:
+        """Kinds and names of what the last plan deletes."""
+        return [f"{each.kind}/{each.name}" for each in self.plan.delete]
+
+    def condition(self, kind: str) -> tuple[str, str]:
+        """Status and reason of a condition."""
+        found = next(each for each in self.status.conditions if each.type == kind)
+        return found.status, found.reason
+
+    def message(self, kind: str) -> str:
+        return next(each.message for each in self.status.conditions if each.type == kind)
+
+    def running(self, **changes: Any) -> Self:
+        """The first attempt runs."""
+        self.now(0)
+        self.now(1, JobMade(), PodMade().running(at(1)))
+        return self

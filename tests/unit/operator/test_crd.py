@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from deepicd.spec.run import DeepICDRun
+from deepicd_operator.crd import crd, crd_yaml
+from deepicd_operator.crd.rules import RULES
+
+MANIFEST = Path(__file__).parents[3] / "manifests" / "crd.yaml"
+
+
+def schema() -> dict[str, Any]:
+    version = crd()["spec"]["versions"][0]
+    found: dict[str, Any] = version["schema"]["openAPIV3Schema"]
+    return found
+
+
+def places(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    yield path, node
+    for name, inner in node.get("properties", {}).items():
+        yield from places(inner, f"{path}.{name}")
+    if "items" in node:
+        yield from places(node["items"], f"{path}[]")
+    if isinstance(node.get("additionalProperties"), dict):
+        yield from places(node["additionalProperties"], f"{path}{{}}")
+
+
+def test_every_place_has_one_type_and_nothing_that_a_structural_schema_forbids() -> None:
+    forbidden = {"$ref", "anyOf", "oneOf", "allOf", "const", "$defs", "patternProperties", "propertyNames", "title"}
+    for path, node in places(schema()):
+        assert isinstance(node.get("type"), str), path
+        assert not forbidden & set(node), path
+        assert not ("properties" in node and "additionalProperties" in node), path
+
+
+def test_only_the_escape_hatches_take_unknown_fields() -> None:
+    free = [path for path, node in places(schema()) if node.get("x-kubernetes-preserve-unknown-fields")]
+    assert free == [
+        ".spec.compute.affinity", ".spec.compute.podTemplatePatch.metadata", ".spec.compute.podTemplatePatch.spec",
+    ]  # fmt: skip
+
+
+def test_every_field_of_the_spec_is_described() -> None:
+    fields = {path: node for path, node in places(schema()) if path.startswith(".spec.") and not path.endswith(("[]", "{}"))}
+    nameless = [path for path, node in fields.items() if not node.get("description")]
+    assert nameless == []
+
+
+def test_texts_lists_and_maps_are_bounded() -> None:
+    for path, node in places(schema()["properties"]["spec"]):
+        if node["type"] == "string" and "enum" not in node:
+            assert "maxLength" in node, path
+        if node["type"] == "array":
+            assert "maxItems" in node, path
+        if isinstance(node.get("additionalProperties"), dict):
+            assert "maxProperties" in node, path
+
+
+def test_bounds_defaults_and_choices_are_those_of_the_models() -> None:
+    spec = schema()["properties"]["spec"]["properties"]
+    grpo = spec["stages"]["properties"]["grpo"]
+    assert grpo["nullable"] is True
+    assert grpo["properties"]["rollouts"] == {
+        "description": "Completions sampled per prompt: the group whose mean is the baseline.",
+        "type": "integer", "default": 8, "format": "int64", "minimum": 2,
+    }  # fmt: skip
+    rate = grpo["properties"]["learningRate"]
+    assert (rate["minimum"], rate["exclusiveMinimum"], rate["default"]) == (0, True, 1e-6)
+    assert spec["model"]["properties"]["dtype"]["enum"] == ["bfloat16", "float32"]
+    assert spec["recovery"]["properties"]["stallAfter"]["default"] == "30m"
+    assert spec["compute"]["properties"]["sharedMemory"]["default"] == "16Gi"
+    assert spec["compute"]["default"]["scratch"] == {"size": "200Gi"}
+
+
+def test_every_model_with_a_check_across_fields_has_rules() -> None:
+    def models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+        yield model
+        for field in model.model_fields.values():
+            yield from inner(field.annotation)
+
+    def inner(annotation: Any) -> Iterator[type[BaseModel]]:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield from models(annotation)
+        for part in getattr(annotation, "__args__", ()):
+            yield from inner(part)
+
+    checked = {
+        model.__name__
+        for model in models(DeepICDRun)
+        if any(name != "_name_unknown_fields" for name in model.__pydantic_decorators__.model_validators)
+    }
+    assert checked <= set(RULES)
+
+
+def test_rules_are_written_out() -> None:
+    rule = next(rule for rule in RULES["ModelSpec"]).to_dict()
+    assert rule == {
+        "rule": "(has(self.path) ? 1 : 0) + (has(self.tiny) ? 1 : 0) == 1", "message": "give exactly one of path, tiny",
+    }  # fmt: skip
+
+
+def test_the_columns_are_those_that_are_promised() -> None:
+    columns = crd()["spec"]["versions"][0]["additionalPrinterColumns"]
+    assert [column["name"].upper() for column in columns if "priority" not in column] == [
+        "STAGE", "STEP", "REWARD", "KL", "F1-CATEGORY", "ATTEMPT", "ETA", "AGE",
+    ]  # fmt: skip
+
+
+def test_every_column_shows_a_field_of_the_status() -> None:
+    known = {path for path, _ in places(schema())}
+    for column in crd()["spec"]["versions"][0]["additionalPrinterColumns"]:
+        assert column["jsonPath"] in known | {".metadata.creationTimestamp"}
+
+
+def test_the_manifest_in_the_repository_is_the_one_that_is_generated() -> None:
+    assert MANIFEST.read_text() == crd_yaml()
+    assert yaml.safe_load(crd_yaml()) == crd()

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import yaml
+
+from deepicd.spec import parse
+from deepicd_operator.resources import AttemptRequest, attempt_objects
+from deepicd_operator.settings import Settings
+from tests.unit.operator.builders import NAME, SETTINGS, UID, spec
+
+
+def request(name: str = NAME, number: int = 1, settings: Settings = SETTINGS, **changes: Any) -> AttemptRequest:
+    content = {"apiVersion": "deepicd.io/v1alpha1", "kind": "DeepICDRun", "metadata": {"name": name}, "spec": spec(**changes)}
+    return AttemptRequest(parse(content, "run"), "research", UID, number, settings)
+
+
+def made(kind: str, **changes: Any) -> dict[str, Any]:
+    return next(each for each in attempt_objects(request(**changes)) if each["kind"] == kind)
+
+
+def pod(**changes: Any) -> dict[str, Any]:
+    found: dict[str, Any] = made("Job", **changes)["spec"]["template"]
+    return found
+
+
+def trainer(**changes: Any) -> dict[str, Any]:
+    found: dict[str, Any] = pod(**changes)["spec"]["containers"][0]
+    return found
+
+
+def test_everything_belongs_to_the_run_and_carries_its_labels() -> None:
+    for each in attempt_objects(request()):
+        owner = each["metadata"]["ownerReferences"][0]
+        assert (owner["uid"], owner["controller"]) == (UID, True)
+        assert each["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "deepicd-operator"
+        assert each["metadata"]["labels"]["deepicd.io/run"] == NAME
+        assert each["metadata"]["namespace"] == "research"
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_names_and_labels_of_the_longest_run_fit(nodes: int) -> None:
+    name = "a" * (52 if nodes == 1 else 42)
+    objects = attempt_objects(request(name=name, number=99999, compute__nodes=nodes, stages__sft__microBatchSizePerGpu=8))
+    for each in objects:
+        assert len(each["metadata"]["name"]) <= (63 if each["kind"] in ("Job", "RayJob") else 253)
+        assert all(len(value) <= 63 for value in each["metadata"]["labels"].values())
+
+
+def test_the_job_is_tried_once_and_says_why_it_failed() -> None:
+    job = made("Job")["spec"]
+    assert (job["backoffLimit"], job["template"]["spec"]["restartPolicy"]) == (0, "Never")
+    assert [rule["action"] for rule in job["podFailurePolicy"]["rules"]] == ["FailJob"] * 3
+    assert "suspend" not in job
+
+
+def test_a_queue_suspends_the_job_for_kueue() -> None:
+    job = made("Job", compute__queue="gpus")
+    assert job["spec"]["suspend"] is True
+    assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
+
+
+def test_the_pod_satisfies_the_restricted_standard() -> None:
+    template = pod()["spec"]
+    assert template["securityContext"]["runAsNonRoot"] is True
+    for container in template["containers"] + template["initContainers"]:
+        context = container["securityContext"]
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert context["readOnlyRootFilesystem"] is True
+
+
+def test_the_uploader_is_a_sidecar_and_only_there_with_a_store() -> None:
+    sidecar = pod(recovery__gracePeriod="7m")["spec"]["initContainers"][0]
+    assert (sidecar["name"], sidecar["restartPolicy"]) == ("sync", "Always")
+    assert sidecar["command"][:2] == ["deepicd", "sync"]
+    assert sidecar["command"][-3:] == ["--grace", "7m", "--json"]
+    assert "initContainers" not in pod(storage=None)["spec"]
+
+
+def test_the_run_travels_with_the_pod_and_is_what_the_trainer_reads() -> None:
+    template = pod()
+    content = template["metadata"]["annotations"]["deepicd.io/run.yaml"]
+    assert parse(yaml.safe_load(content), "annotation").metadata.name == NAME
+    volume = next(each for each in template["spec"]["volumes"] if each["name"] == "run")
+    assert volume["downwardAPI"]["items"][0]["fieldRef"]["fieldPath"] == "metadata.annotations['deepicd.io/run.yaml']"
+    assert trainer()["command"] == ["deepicd", "run", "/etc/deepicd/run.yaml", "--dir", "/scratch/run", "--json"]
+
+
+def test_the_pod_knows_its_run_and_attempt() -> None:
+    environment = {each["name"]: each.get("value") for each in trainer()["env"]}
+    assert environment["DEEPICD_RUN_UID"] == UID
+    assert environment["DEEPICD_ATTEMPT"] == "1"
+    assert environment["DEEPICD_PROGRESS"] == f"{NAME}-a1-progress"
+
+
+def test_the_role_lets_the_pods_patch_one_config_map_and_nothing_else() -> None:
+    rules = made("Role")["rules"]
+    assert rules == [
+        {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [f"{NAME}-a1-progress"], "verbs": ["patch"]}
+    ]
+    assert made("RoleBinding")["subjects"][0]["name"] == pod()["spec"]["serviceAccountName"] == f"{NAME}-trainer"
+
+
+def test_an_existing_service_account_is_used_as_it_is() -> None:
+    kinds = [each["kind"] for each in attempt_objects(request(compute__serviceAccount={"name": "own"}))]
+    assert "ServiceAccount" not in kinds
+    assert pod(compute__serviceAccount={"name": "own"})["spec"]["serviceAccountName"] == "own"
+
+
+def test_resources_are_asked_for_by_the_fields_of_compute() -> None:
+    asked = trainer(compute={"gpus": 1, "cpu": 3.5, "cpuLimit": 4, "memory": "64Gi"})["resources"]
+    assert asked["requests"] == {"cpu": "3500m", "memory": "64Gi", "nvidia.com/gpu": "1"}
+    assert asked["limits"] == {"cpu": "4000m", "memory": "64Gi", "nvidia.com/gpu": "1"}
+    assert trainer(compute={"gpus": 1, "gpuResource": ""})["resources"] == {"requests": {}, "limits": {}}
+
+
+def test_what_is_mounted_is_there() -> None:
+    template = pod(
+        compute__modelCache="models", compute__scratch={"size": "1Ti", "storageClass": "fast"},
+        compute__dataVolumes=[
+            {"claim": "mimic", "path": "/data", "subPath": "v3.1"}, {"configMap": "ca", "path": "/ca"},
+            {"secret": "s", "path": "/s"},
+        ],
+    )["spec"]  # fmt: skip
+    volumes = {each["name"]: each for each in template["volumes"]}
+    for container in template["containers"] + template["initContainers"]:
+        assert {mount["name"] for mount in container["volumeMounts"]} <= set(volumes)
+    mounted = {mount["mountPath"]: mount for mount in template["containers"][0]["volumeMounts"]}
+    assert mounted["/data"]["readOnly"] is True
+    assert mounted["/data"]["subPath"] == "v3.1"
+    assert volumes["scratch"]["ephemeral"]["volumeClaimTemplate"]["spec"]["storageClassName"] == "fast"
+    assert volumes["shared-memory"]["emptyDir"] == {"medium": "Memory", "sizeLimit": "16Gi"}
+    assert "/var/run/secrets/deepicd/s3" in mounted
+
+
+def test_a_missing_key_of_the_secret_stops_the_pod_and_a_missing_token_does_not() -> None:
+    volume = next(each for each in pod()["spec"]["volumes"] if each["name"] == "s3")
+    needed, optional = (source["secret"] for source in volume["projected"]["sources"])
+    assert [item["key"] for item in needed["items"]] == ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
+    assert "optional" not in needed
+    assert optional["optional"] is True
+
+
+def test_env_may_come_from_secrets_and_replaces_what_the_operator_sets() -> None:
+    env = [{"name": "HF_TOKEN", "secret": {"name": "hub", "key": "token"}}, {"name": "HF_HOME", "value": "/models"}]
+    found = {each["name"]: each for each in trainer(compute__env=env)["env"]}
+    assert found["HF_TOKEN"]["valueFrom"]["secretKeyRef"] == {"name": "hub", "key": "token"}
+    assert found["HF_HOME"] == {"name": "HF_HOME", "value": "/models"}
+
+
+def test_placement_goes_to_the_pod() -> None:
+    template = pod(
+        compute__nodeSelector={"gpu": "h100"}, compute__tolerations=[{"key": "gpu", "operator": "Exists"}],
+        compute__priorityClass="urgent", compute__runtimeClass="nvidia", compute__imagePullSecrets=["registry"],
+        compute__affinity={"nodeAffinity": {}},
+    )["spec"]  # fmt: skip
+    assert template["nodeSelector"] == {"gpu": "h100"}
+    assert template["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
+    assert (template["priorityClassName"], template["runtimeClassName"]) == ("urgent", "nvidia")
+    assert template["imagePullSecrets"] == [{"name": "registry"}]
+    assert template["affinity"] == {"nodeAffinity": {}}
+
+
+def test_the_patch_is_applied_last_but_cannot_hide_the_pod() -> None:
+    template = pod(
+        compute__podTemplatePatch={
+            "metadata": {"labels": {"team": "icd", "deepicd.io/run": "other"}},
+            "spec": {"containers": [{"name": "trainer", "securityContext": {"runAsUser": 7}}]},
+        }
+    )
+    assert template["metadata"]["labels"]["team"] == "icd"
+    assert template["metadata"]["labels"]["deepicd.io/run"] == NAME
+    context = template["spec"]["containers"][0]["securityContext"]
+    assert (context["runAsUser"], context["runAsNonRoot"]) == (7, True)
+
+
+def test_pods_may_reach_names_the_api_server_and_the_store() -> None:
+    policy = made("NetworkPolicy", storage={"s3": {"bucket": "models", "endpoint": "http://store.svc:8333"}})["spec"]
+    assert policy["ingress"] == []
+    ports = [port["port"] for rule in policy["egress"] for port in rule["ports"]]
+    assert ports == [53, 53, 443, 6443, 8333]
+    silent = attempt_objects(request(settings=Settings(network_policy=False)))
+    assert "NetworkPolicy" not in [each["kind"] for each in silent]
+
+
+def test_several_nodes_make_a_ray_job_with_gpus_on_every_node() -> None:
+    job = made("RayJob", compute__nodes=2, stages__sft__microBatchSizePerGpu=8)
+    cluster = job["spec"]["rayClusterSpec"]
+    workers = cluster["workerGroupSpecs"][0]
+    assert (workers["replicas"], job["spec"]["backoffLimit"]) == (1, 0)
+    for template in (cluster["headGroupSpec"]["template"], workers["template"]):
+        assert template["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
+        assert "command" not in template["spec"]["containers"][0]
+    assert "initContainers" in cluster["headGroupSpec"]["template"]["spec"]
+    assert "initContainers" not in workers["template"]["spec"]
+    assert job["spec"]["entrypoint"].startswith("deepicd run /etc/deepicd/run.yaml")
+
+
+def test_building_changes_nothing_that_is_shared() -> None:
+    first = attempt_objects(request())
+    before = copy.deepcopy(first)
+    first[-1]["spec"]["template"]["spec"]["containers"][0]["securityContext"]["runAsUser"] = 0
+    assert attempt_objects(request()) == before
