@@ -18,6 +18,7 @@ from deepicd.training.cpu import settings as cpu
 from deepicd.training.launch import GuardedProcess, training_environment, wait_for_earlier
 from deepicd.training.metrics import StepMetrics, next_launch
 from deepicd.training.overrides import TrainingData, grpo_overrides, sft_overrides
+from deepicd.training.reward_collapse import RewardWatch
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.supervise import Stop, supervise
 
@@ -57,7 +58,23 @@ def train_grpo(
         *grpo_overrides(run, grpo, data, files),
         "+ray_kwargs.ray_init._temp_dir={scratch}",
     ]  # fmt: skip
-    _train(run, spec_file, command, files, "actor/huggingface", _local(run, files, grpo.keep_checkpoints), stop, on_step)
+    rule = run.spec.recovery.reward_collapse
+    watched = on_step if rule is None else ends_on_collapse(RewardWatch(rule), on_step)
+    _train(run, spec_file, command, files, "actor/huggingface", _local(run, files, grpo.keep_checkpoints), stop, watched)
+
+
+def ends_on_collapse(watch: RewardWatch, on_step: OnStep) -> OnStep:
+    """`on_step`, and after it the end of the stage where the reward has collapsed."""
+
+    def act(row: StepMetrics, total: int | None) -> None:
+        on_step(row, total)
+        if row.step > 0 and row.reward is not None and (found := watch.step(row.reward)):
+            raise UserError(
+                f"the reward collapsed at step {row.step} (recovery.rewardCollapse): {found}: "
+                "lower stages.grpo.learningRate or raise klLossCoefficient, and give the run another name"
+            )
+
+    return act
 
 
 def _train(

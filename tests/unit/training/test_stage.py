@@ -8,10 +8,12 @@ import pytest
 
 from deepicd.errors import UserError
 from deepicd.spec import load
+from deepicd.spec.recovery import RewardCollapseSpec
 from deepicd.training.cpu import settings as cpu
 from deepicd.training.metrics import StepMetrics
 from deepicd.training.overrides import TrainingData
-from deepicd.training.stage import train_grpo, train_sft
+from deepicd.training.reward_collapse import RewardWatch
+from deepicd.training.stage import ends_on_collapse, train_grpo, train_sft
 
 QUICKSTART = Path(__file__).parents[3] / "manifests" / "samples" / "quickstart.yaml"
 
@@ -56,3 +58,16 @@ def test_more_gpus_than_there_are_is_for_the_user_to_mend(tmp_path: Path, monkey
     assert run.spec.stages.grpo is not None
     with pytest.raises(UserError, match=r"spec\.compute\.gpus: 16 wanted"):
         train_grpo(many, QUICKSTART, run.spec.stages.grpo, rows(tmp_path, 99), tmp_path / "grpo", NeverStop(), ignore)
+
+
+def test_a_collapsed_reward_ends_the_stage_after_its_step_was_reported() -> None:
+    seen: list[int] = []
+    watch = RewardWatch(RewardCollapseSpec(window=2, drop=0.2))
+    act = ends_on_collapse(watch, lambda row, total: seen.append(row.step))
+    for step, reward in enumerate((0.5, 0.6, 0.6, 0.5, 0.3), start=1):
+        act(StepMetrics(step=step, reward=reward), 10)
+    with pytest.raises(
+        UserError, match=r"the reward collapsed at step 6 \(recovery.rewardCollapse\): mean reward of the last 2"
+    ):
+        act(StepMetrics(step=6, reward=0.1), 10)
+    assert seen == [1, 2, 3, 4, 5, 6]
