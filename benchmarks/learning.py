@@ -5,8 +5,9 @@
 The run is the quickstart's with less SFT, more GRPO and the whole test split (`CHANGES`): at the quickstart's own size, 15
 steps of 8 prompts, the difference drowns in the noise of a few hundred admissions. Each seed makes its own admissions, split,
 weights and sampling. Printed per seed: held-out reward (sampled) and category macro F1 (greedy) of both models, and their
-difference with its 95 % interval (paired, by patient); then the mean difference over the seeds with its 95 % t interval. A run
-that is in FOLDER already is not done again.
+difference with its 95 % interval (paired, by patient); then the mean difference over the seeds with two 95 % intervals: over
+patients, for these seeds, and over seeds (t, with as few degrees of freedom as seeds allow). A run that is in FOLDER already is
+not done again.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from deepicd.evaluation import metrics, predictions
 
 QUICKSTART = Path(__file__).parents[1] / "manifests" / "samples" / "quickstart.yaml"
 CHANGES: dict[str, dict[str, object]] = {
-    "sft": {"maxSteps": 70},
-    "grpo": {"trainBatchSize": 16, "ppoMiniBatchSize": 8, "learningRate": 1.0e-4, "maxSteps": 45, "saveEverySteps": 45,
+    "sft": {"maxSteps": 100},
+    "grpo": {"trainBatchSize": 16, "ppoMiniBatchSize": 8, "learningRate": 4.0e-5, "maxSteps": 45, "saveEverySteps": 45,
              "validateEverySteps": 15},
     "evaluate": {"maxAdmissions": None},
 }  # fmt: skip
@@ -61,6 +62,7 @@ def main() -> None:
     options = parser.parse_args()
     options.dir.mkdir(parents=True, exist_ok=True)
     differences: dict[str, list[float]] = {name: [] for name in SHOWN}
+    halves: dict[str, list[float]] = {name: [] for name in SHOWN}
     for seed in range(options.seeds):
         run = run_seed(seed, options.dir)
         answers = predictions.read(run / "evaluate" / "predictions.parquet")
@@ -72,13 +74,19 @@ def main() -> None:
             assert found["value"] is not None
             differences[name].append(found["value"])
             interval = found["interval"]
+            halves[name].append((interval[1] - interval[0]) / 2 if interval else math.nan)
             shown = f"[{interval[0]:+.3f}, {interval[1]:+.3f}]" if interval else ""
             print(f"seed {seed}  {title:18} sft {before:.3f}  grpo {after:.3f}  {found['value']:+.3f} {shown}", flush=True)
     for name, title in SHOWN.items():
         values = differences[name]
         half = T_95[len(values)] * statistics.stdev(values) / math.sqrt(len(values))
         mean = statistics.fmean(values)
-        print(f"mean    {title:18} {mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}] over {len(values)} seeds")
+        # The seeds' test patients are different people: their errors are independent.
+        patients = math.sqrt(sum(value**2 for value in halves[name])) / len(values)
+        print(
+            f"mean    {title:18} {mean:+.3f}  over patients [{mean - patients:+.3f}, {mean + patients:+.3f}]  "
+            f"over {len(values)} seeds [{mean - half:+.3f}, {mean + half:+.3f}]"
+        )
 
 
 def value_of(found: dict[str, dict[str, dict[str, dict[str, float]]]], name: str) -> float:
