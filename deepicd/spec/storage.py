@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -30,7 +30,7 @@ class S3Encryption(SpecModel):
 
     type: Literal["s3", "kms"]
     """`s3`: with the server's own key (SSE-S3); `kms`: with a key of the key management service (SSE-KMS)."""
-    kms_key_id: str | None = Field(default=None, min_length=1)
+    kms_key_id: str | None = Field(default=None, pattern=r"^[!-~]+$")
     """The key of type `kms`; the bucket's default key where there is none."""
 
     @model_validator(mode="after")
@@ -59,6 +59,14 @@ class S3Spec(SpecModel):
     """Bucket in the path instead of the host name; by default where an endpoint is given."""
     encryption: S3Encryption | None = None
     """Encryption by the server; the bucket's default where there is none."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_credentials_in_endpoint(cls, value: Any) -> Any:
+        # Here, and not at the field, whose error would show what it got.
+        if isinstance(value, dict) and "@" in str(value.get("endpoint")):
+            raise ValueError("endpoint: has a user or password in it: remove them, and give credentials")
+        return value
 
     @field_validator("prefix")
     @classmethod

@@ -9,9 +9,11 @@ from functools import cached_property
 from pathlib import Path
 
 from deepicd.artifacts.store.base import ConflictError, OnBytes, StoredObject, Transferred
+from deepicd.artifacts.store.s3.buffers import Buffers
 from deepicd.artifacts.store.s3.client import Bucket, MissingError
 from deepicd.artifacts.store.s3.download import Downloader
-from deepicd.artifacts.store.s3.upload import RateLimit, Uploader, crc32
+from deepicd.artifacts.store.s3.rate import RateLimit
+from deepicd.artifacts.store.s3.upload import Uploader, crc32
 from deepicd.spec.storage import S3Spec
 
 _DELETED_AT_ONCE = 8
@@ -26,6 +28,7 @@ class S3Store:
         self._root = f"{settings.prefix}/" if settings.prefix else ""
         self._bucket = Bucket(settings, retry_seconds)
         self._limit = RateLimit(limit)
+        self._buffers = Buffers()
 
     @property
     def url(self) -> str:
@@ -61,6 +64,8 @@ class S3Store:
             if present is None or present[0] != content:
                 raise
             return present[1]
+        except MissingError:  # what some stores say where the version to replace does not exist
+            raise ConflictError(key) from None
         return str(answer["ETag"])
 
     def upload(self, files: Iterable[tuple[Path, str]], on_bytes: OnBytes | None = None) -> Sequence[Transferred]:
@@ -99,11 +104,11 @@ class S3Store:
 
     @cached_property
     def _uploader(self) -> Uploader:
-        return Uploader(self._bucket, self._encryption, self._limit)
+        return Uploader(self._bucket, self._encryption, self._limit, self._buffers)
 
     @cached_property
     def _downloader(self) -> Downloader:
-        return Downloader(self._bucket)
+        return Downloader(self._bucket, self._buffers)
 
     @property
     def _encryption(self) -> dict[str, str]:
