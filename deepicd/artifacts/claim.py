@@ -18,9 +18,9 @@ from pathlib import Path
 from deepicd.artifacts.layout import ATTEMPTS, parse_attempt, writer_key
 from deepicd.artifacts.store.base import ConflictError, Store
 from deepicd.errors import UserError
+from deepicd.spec.environment import ATTEMPT
 
 WRITER_FILE = ".deepicd-writer.json"
-ATTEMPT_VARIABLE = "DEEPICD_ATTEMPT"
 
 
 @dataclass(frozen=True)
@@ -108,11 +108,11 @@ def _owner(content: bytes) -> dict[str, object]:
 
 
 def _from_environment(environment: Mapping[str, str]) -> int | None:
-    value = environment.get(ATTEMPT_VARIABLE)
+    value = environment.get(ATTEMPT)
     if not value:
         return None
     if not value.isascii() or not value.isdigit() or int(value) < 1:
-        raise UserError(f"{ATTEMPT_VARIABLE}: is '{value}': give a number from 1")
+        raise UserError(f"{ATTEMPT}: is '{value}': give a number from 1")
     return int(value)
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from deepicd.errors import UserError
 from deepicd.spec import DeepICDRun
+from deepicd.spec.environment import RUN_UID
 
-UID_VARIABLE = "DEEPICD_RUN_UID"
 
 # What may change between two launches of a run: it decides how and where the work is done, not what is learned.
 _HOW = {
@@ -31,9 +31,9 @@ def run_uid(run: DeepICDRun, environment: Mapping[str, str] = os.environ) -> str
     Raises:
         UserError: the variable cannot be a folder's name.
     """
-    if given := environment.get(UID_VARIABLE):
+    if given := environment.get(RUN_UID):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", given):
-            raise UserError(f"{UID_VARIABLE}: is '{given}': give letters, digits and dashes, at most 64")
+            raise UserError(f"{RUN_UID}: is '{given}': give letters, digits and dashes, at most 64")
         return given
     settings: dict[str, Any] = run.spec.model_dump(by_alias=True, mode="json")
     deciding = {name: value for name, value in settings.items() if name not in _WHERE}

@@ -19,12 +19,11 @@ from deepicd.artifacts.sources import FINISHED, RunFolder
 from deepicd.artifacts.store import Store, open_store, store_url
 from deepicd.artifacts.sync import Metrics, Sync
 from deepicd.spec import DeepICDRun
+from deepicd.spec.environment import SIDECAR
 from deepicd.training.metrics import all_steps
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.supervise import Stop
 
-SIDECAR_VARIABLE = "DEEPICD_SIDECAR"
-"""Set in a pod: `deepicd sync` runs beside this process and uploads; this one only downloads."""
 FAILED_RUN_SECONDS = 300.0
 """How long a run that ended with an error waits for its uploads, if the store does not answer."""
 
@@ -48,7 +47,7 @@ def uploading(
     """
     finished = folder / FINISHED
     finished.unlink(missing_ok=True)
-    if store is None or environment.get(SIDECAR_VARIABLE):
+    if store is None or environment.get(SIDECAR):
         try:
             yield
         finally:

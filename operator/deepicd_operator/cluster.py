@@ -150,9 +150,14 @@ class Cluster:
         return await self._call("update", f"{KIND}/status", request)
 
     async def delete(self, namespace: str, deletion: Deletion) -> None:
-        """Delete an object; one that is gone already is fine."""
+        """Delete an object; one that is gone already is fine.
+
+        Raises:
+            ConflictError: it is another one of that name, or has changed since the version to delete.
+        """
+        expected = {"uid": deletion.uid} | ({"resourceVersion": deletion.version} if deletion.version is not None else {})
         options = {
-            "preconditions": {"uid": deletion.uid},
+            "preconditions": expected,
             "propagationPolicy": "Foreground" if deletion.foreground else "Background",
         }
 
@@ -165,8 +170,7 @@ class Cluster:
 
         try:
             await self._call("delete", deletion.kind, request)
-        except (NotThereError, ConflictError):
-            # Gone, or gone and made anew.
+        except NotThereError:
             return
 
     async def warnings(self, namespace: str, uid: str) -> str:

@@ -25,7 +25,7 @@ from deepicd_operator.metrics import Metrics
 from deepicd_operator.names import KIND
 from deepicd_operator.observe import UnreadableStatusError, observe
 from deepicd_operator.observed import Observed, Refusal, job_view, owner, pod_view
-from deepicd_operator.plan import Plan
+from deepicd_operator.plan import Deletion, Plan
 from deepicd_operator.reasons import Reason, shorten
 from deepicd_operator.reconcile import reconcile
 from deepicd_operator.resources.event import event
@@ -208,7 +208,7 @@ class Controller:
             self._cache.put(await self._cluster.write_status(raw, write_status(plan.status)))
         shown = plan.status or observed.status
         self._shown[key] = (key.namespace, shown.state, shown.stage or "", shown.gpu_hours)
-        await self._all(self._cluster.delete(key.namespace, deletion) for deletion in plan.delete)
+        await self._all(self._delete(key, deletion) for deletion in plan.delete)
         await self._make(key, observed, plan, now)
 
     async def _make(self, key: Key, observed: Observed, plan: Plan, now: datetime) -> None:
@@ -241,6 +241,17 @@ class Controller:
         except RefusedError as error:
             # A run must not stand still because nobody may be told about it.
             log.warning("an event could not be written", error=shorten(str(error)))
+
+    async def _delete(self, key: Key, deletion: Deletion) -> None:
+        try:
+            await self._cluster.delete(key.namespace, deletion)
+        except ConflictError:
+            # The view of it was late: decide again on what it is now.
+            try:
+                self._cache.put(await self._cluster.get(deletion.kind, key.namespace, deletion.name))
+            except NotThereError:
+                self._cache.drop_child(key, deletion.kind, deletion.name)
+            raise
 
     async def _create(self, content: dict[str, Any], uid: str) -> None:
         kind, metadata = content["kind"], content["metadata"]

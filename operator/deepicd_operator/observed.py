@@ -22,6 +22,7 @@ class JobView:
     kind: str
     name: str
     uid: str
+    version: str
     attempt: int
     deleting: bool
     suspended: bool
@@ -154,6 +155,7 @@ def job_view(raw: Raw) -> JobView:
         kind=raw["kind"],
         name=metadata["name"],
         uid=metadata["uid"],
+        version=metadata["resourceVersion"],
         attempt=attempt_of(raw),
         deleting="deletionTimestamp" in metadata,
         suspended=bool(spec.get("suspend")),

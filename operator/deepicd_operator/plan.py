@@ -15,6 +15,8 @@ class Deletion:
     kind: str
     name: str
     uid: str
+    version: str | None = None
+    """Only in this version: one that has changed since is to be looked at again."""
     foreground: bool = False
     """Keep the object until its pods are gone."""
 

@@ -184,7 +184,7 @@ def _stalled(turn: Turn, attempt: Attempt, recovery: RecoverySpec) -> Ending | N
 def _stop(turn: Turn, attempt: Attempt, job: JobView) -> None:
     """Deleting the Job ends its pod, which has its grace period to make a checkpoint durable."""
     if not job.deleting:
-        turn.delete(Deletion(job.kind, job.name, job.uid, foreground=True))
+        turn.delete(Deletion(job.kind, job.name, job.uid, job.version, foreground=True))
     turn.condition(ConditionType.RUNNING, attempt.running is not None, Reason.STOPPING, attempt.reason or "")
     turn.state("Running" if attempt.running is not None else "Pending", Reason.STOPPING)
 
@@ -247,7 +247,8 @@ def _delete_unfinished(turn: Turn, but: int | None = None) -> None:
     """Jobs of attempts that are over: one may have been made by an operator that lost a race."""
     for job in turn.observed.jobs:
         if job.attempt != but and not job.finished and not job.deleting:
-            turn.delete(Deletion(job.kind, job.name, job.uid))
+            # In the version that was seen: one that has ended meanwhile keeps its pod, and the pod its log.
+            turn.delete(Deletion(job.kind, job.name, job.uid, job.version))
 
 
 def _accepted_reason(turn: Turn) -> Reason:

@@ -67,7 +67,10 @@ def _value(annotation: Any, written: dict[str, Any], definitions: dict[str, Any]
         choices = [choice for choice in written["anyOf"] if choice.get("type") != "null"]
         if len(choices) != 1:
             raise TypeError(f"{annotation}: a structural schema has one type at each place")
-        return {**_value(annotation, choices[0], definitions), "nullable": True}
+        value = _value(annotation, choices[0], definitions)
+        if "enum" in value:  # of which null must be a member
+            value["enum"] = [*value["enum"], None]
+        return {**value, "nullable": True}
     if "$ref" in written:
         name = written["$ref"].rpartition("/")[2]
         model = _model(annotation, name)

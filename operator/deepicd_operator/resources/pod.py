@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deepicd.spec import dump
+from deepicd.spec import dump, environment
 from deepicd.spec.base import format_duration, format_size
 from deepicd.spec.progress import progress_name
 from deepicd_operator.names import GROUP, SYNC, TRAINER, labels
@@ -136,16 +136,16 @@ def _cores(number: float) -> str:
 def _environment(request: AttemptRequest) -> list[dict[str, Any]]:
     cache = "/cache" if request.spec.compute.model_cache else "/scratch"
     own: list[dict[str, Any]] = [
-        {"name": "DEEPICD_RUN_UID", "value": request.uid},
-        {"name": "DEEPICD_ATTEMPT", "value": str(request.number)},
-        {"name": "DEEPICD_PROGRESS", "value": progress_name(request.name, request.number)},
-        {"name": "DEEPICD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
-        {"name": "DEEPICD_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-        {"name": "DEEPICD_NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+        {"name": environment.RUN_UID, "value": request.uid},
+        {"name": environment.ATTEMPT, "value": str(request.number)},
+        {"name": environment.PROGRESS, "value": progress_name(request.name, request.number)},
+        {"name": environment.NAMESPACE, "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
         {"name": "HOME", "value": "/scratch/home"},
         {"name": "TMPDIR", "value": "/tmp"},  # noqa: S108  (a volume of the pod's own)
         {"name": "HF_HOME", "value": f"{cache}/huggingface"},
     ]
+    if request.spec.storage is not None:
+        own.append({"name": environment.SIDECAR, "value": "1"})
     given: list[dict[str, Any]] = []
     for variable in request.spec.compute.env:
         if variable.secret is not None:

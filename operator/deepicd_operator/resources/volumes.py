@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from deepicd.spec.base import format_size
+from deepicd.spec.environment import S3_SECRET
 from deepicd_operator.resources.attempt import AttemptRequest
 
-SECRET_FOLDER = "/var/run/secrets/deepicd/s3"  # noqa: S105  (a path)
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 
@@ -48,7 +48,7 @@ def mounts(request: AttemptRequest, *, uploader: bool) -> list[dict[str, Any]]:
         if compute.model_cache is not None:
             made.append({"name": "model-cache", "mountPath": "/cache"})
     if _secret_name(request) is not None:
-        made.append({"name": "s3", "mountPath": SECRET_FOLDER, "readOnly": True})
+        made.append({"name": "s3", "mountPath": S3_SECRET, "readOnly": True})
     for number, volume in enumerate(compute.data_volumes):
         mount: dict[str, Any] = {"name": f"data-{number}", "mountPath": volume.path, "readOnly": True}
         made.append(mount | ({"subPath": volume.sub_path} if volume.sub_path else {}))

@@ -51,11 +51,11 @@ class JobMade:
     """A Job of an attempt."""
 
     def __init__(self, attempt: int = 1, uid: str | None = None) -> None:
-        metadata = {"name": attempt_name(NAME, attempt), "uid": uid or f"job-{attempt}", "labels": labels(NAME, attempt)}
+        metadata = {"name": attempt_name(NAME, attempt), "uid": uid or f"job-{attempt}", "resourceVersion": "7"}
         owner = {"apiVersion": API_VERSION, "kind": KIND, "name": NAME, "uid": UID, "controller": True}
         self.raw: dict[str, Any] = {
             "kind": "Job",
-            "metadata": {**metadata, "ownerReferences": [owner]},
+            "metadata": {**metadata, "labels": labels(NAME, attempt), "ownerReferences": [owner]},
             "spec": {},
             "status": {},
         }

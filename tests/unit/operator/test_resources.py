@@ -97,6 +97,11 @@ def test_the_pod_knows_its_run_and_attempt() -> None:
     assert environment["DEEPICD_PROGRESS"] == f"{NAME}-a1-progress"
 
 
+def test_the_trainer_leaves_uploading_to_the_sidecar_where_there_is_one() -> None:
+    assert {"name": "DEEPICD_SIDECAR", "value": "1"} in trainer()["env"]
+    assert "DEEPICD_SIDECAR" not in {each["name"] for each in trainer(storage=None)["env"]}
+
+
 def test_the_role_lets_the_pods_patch_one_config_map_and_nothing_else() -> None:
     rules = made("Role")["rules"]
     assert rules == [

@@ -32,13 +32,12 @@ from deepicd.artifacts.store.base import ConflictError
 from deepicd.artifacts.store.s3.refusals import CONFLICT, GARBLED, GARBLED_TRIES, MISSING, PASSING, STALE_SECRET, explain
 from deepicd.artifacts.store.s3.wire import Pace, Wire
 from deepicd.errors import StoreError, UserError
+from deepicd.spec.environment import S3_SECRET
 from deepicd.spec.storage import S3Spec
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-MOUNTED_SECRET = Path("/var/run/secrets/deepicd/s3")
-"""Where the operator mounts the Secret that `credentials.secretName` names."""
 FIRST_CONTACT_SECONDS = 20.0
 """A store that has never answered is given up sooner: its address is more likely wrong than it is down."""
 LONGEST_PAUSE = 5.0
@@ -218,7 +217,7 @@ class Bucket:
         chosen = self.settings.credentials
         if chosen is None:
             return {}
-        folder = Path(chosen.secret_folder) if chosen.secret_folder is not None else MOUNTED_SECRET
+        folder = Path(chosen.secret_folder) if chosen.secret_folder is not None else Path(S3_SECRET)
         if chosen.secret_name is not None and not folder.is_dir():
             return {}
         found = {name: (folder / name).read_text().strip() for name in _KEYS if (folder / name).is_file()}

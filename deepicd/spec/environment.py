@@ -1,0 +1,16 @@
+"""How the operator's pod tells `deepicd` who it is: environment variables and mounted files."""
+
+from __future__ import annotations
+
+RUN_UID = "DEEPICD_RUN_UID"
+"""Identity of the run: part of its address in the store."""
+ATTEMPT = "DEEPICD_ATTEMPT"
+"""Number of the attempt."""
+SIDECAR = "DEEPICD_SIDECAR"
+"""Set where `deepicd sync` runs beside `deepicd run` and uploads."""
+PROGRESS = "DEEPICD_PROGRESS"
+"""Name of the ConfigMap that the attempt reports to."""
+NAMESPACE = "DEEPICD_NAMESPACE"
+"""Namespace of that ConfigMap."""
+S3_SECRET = "/var/run/secrets/deepicd/s3"  # noqa: S105  (a path)
+"""Where the files of the Secret lie that `storage.s3.credentials.secretName` names."""
