@@ -13,7 +13,6 @@ from deepicd.errors import UserError
 from deepicd.spec import DeepICDRun
 from deepicd.spec.environment import RUN_UID
 
-
 # What may change between two launches of a run: it decides how and where the work is done, not what is learned.
 _HOW = {
     "microBatchSizePerGpu", "gpuMemoryUtilization", "gradientCheckpointing", "torchCompile", "removePadding",

@@ -1,0 +1,111 @@
+"""A process that a test starts and that ends with it, however the test ends."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+_PR_SET_PDEATHSIG = 1
+# Below the range that outgoing connections take theirs from, so that none takes one of these in between.
+_FIRST_PORT, _LAST_PORT = 20000, 32000
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports on loopback that nobody listens on."""
+    found: list[int] = []
+    candidate = _FIRST_PORT + (time.time_ns() // 1000) % (_LAST_PORT - _FIRST_PORT)
+    while len(found) < count:
+        candidate = candidate + 1 if candidate < _LAST_PORT else _FIRST_PORT
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", candidate))
+            except OSError:
+                continue
+        found.append(candidate)
+    return found
+
+
+def _die_with_parent() -> None:
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+class Daemon:
+    """One process; what it writes goes to `folder/NAME.log`. It can be started again.
+
+    It dies with the thread that started it: start it in the main thread.
+    """
+
+    def __init__(
+        self, name: str, command: Sequence[str | Path], folder: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.name = name
+        self.log = folder / f"{name}.log"
+        self._command = [str(part) for part in command]
+        self._folder = folder
+        self._environment = None if environment is None else dict(environment)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, without waiting for it to be ready."""
+        assert self._process is None, f"{self.name} runs already"
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._folder, env=self._environment,
+                start_new_session=True, preexec_fn=_die_with_parent,  # noqa: PLW1509  (one system call)
+            )  # fmt: skip
+
+    def wait_until_ready(self, ready: Callable[[], bool], seconds: float) -> None:
+        """Wait until it says that it is ready; its death ends the wait."""
+        deadline = time.monotonic() + seconds
+        while not ready():
+            assert self.running, f"{self.name} ended at its start: {self.tail()}"
+            assert time.monotonic() < deadline, f"{self.name} is not ready after {seconds:.0f} s: {self.tail()}"
+            time.sleep(0.05)
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None, f"{self.name} does not run"
+        return self._process.pid
+
+    @property
+    def memory(self) -> int:
+        """Bytes in memory, the program itself among them."""
+        return int(psutil.Process(self.pid).memory_info().rss)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.stop(signal.SIGKILL)
+
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 30) -> int | None:
+        """End it with a signal; its exit code. One that does not end in time is killed."""
+        process, self._process = self._process, None
+        if process is None:
+            return None
+        if process.poll() is None:
+            os.kill(process.pid, number)
+        try:
+            return process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+    def tail(self, size: int = 3000) -> str:
+        """The end of its log."""
+        return self.log.read_text(errors="replace")[-size:] if self.log.exists() else ""

@@ -1,0 +1,47 @@
+"""`deepicd-operator run` as a process of its own."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.cluster.daemon import Daemon, free_ports
+
+START_SECONDS = 60
+_ENTRY = "from deepicd_operator.main import app; app()"
+
+
+class OperatorProcess(Daemon):
+    """One operator, as the user that the kubeconfig names. Its log has a JSON object per line."""
+
+    def __init__(
+        self,
+        kubeconfig: Path,
+        folder: Path,
+        *arguments: str,
+        name: str = "operator",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        (self.port,) = free_ports(1)
+        command = [sys.executable, "-c", _ENTRY, "run", f"--port={self.port}", *arguments]
+        inherited = {key: value for key, value in os.environ.items() if not key.upper().endswith("_PROXY")}
+        super().__init__(name, command, folder, {**inherited, "KUBECONFIG": str(kubeconfig), **(environment or {})})
+
+    def wait_until_serving(self) -> None:
+        """Wait until its readiness probe is content."""
+        self.wait_until_ready(lambda: self.get("/readyz")[0] == 200, START_SECONDS)
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and text of `/healthz`, `/readyz` or `/metrics`; 0 where nobody listens."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        except (OSError, http.client.HTTPException):
+            return 0, ""
+        finally:
+            connection.close()

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from lightkube import ApiError
+
+from deepicd.errors import UserError
+from deepicd.spec import dump, parse
+from deepicd.spec.run import DeepICDRun
+from tests.cluster.api import Api, Raw, refusal
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.generated_specs import contents
+from tests.cluster.runs import SAMPLES, changed, sample
+
+pytestmark = pytest.mark.usefixtures("run_definition")
+
+
+def validated(content: Raw) -> DeepICDRun:
+    """As `deepicd validate` reads it; the namespace is the API server's business."""
+    return parse({**content, "metadata": {"name": content["metadata"]["name"]}}, "run.yaml")
+
+
+def written_out(run: DeepICDRun) -> Any:
+    return run.model_dump(by_alias=True, mode="json", exclude_none=True)["spec"]
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_every_sample_is_accepted_with_the_defaults_of_the_models(api: Api, namespace: str, path: Path) -> None:
+    content = sample(path.stem, namespace)
+    assert api.try_out(content)["spec"] == written_out(validated(content))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"spec__stages__grpo__learningRat": 1}, 'unknown field "spec.stages.grpo.learningRat"'),
+        ({"spec__recovery__stallAfter": 30}, "spec.recovery.stallAfter in body must be of type string"),
+        ({"spec__recovery__stallAfter": "30 min"}, "spec.recovery.stallAfter in body should match"),
+        ({"spec__recovery__deadline": "99999d"}, "spec.recovery.deadline in body should match"),
+        ({"spec__recovery__rewardCollapse": {"window": 5}}, "spec.recovery.rewardCollapse.drop: Required value"),
+        ({"spec__stages__grpo__rollouts": 1}, "spec.stages.grpo.rollouts in body should be greater than or equal to 2"),
+        ({"spec__stages__grpo__learningRate": 0}, "spec.stages.grpo.learningRate in body should be greater than 0"),
+        ({"spec__stages__grpo__microBatchSizePerGpu": 5}, "spec.stages.grpo: Invalid value: ppoMiniBatchSize × rollouts"),
+        ({"spec__stages__grpo__ppoMiniBatchSize": 3}, "spec.stages.grpo: Invalid value: trainBatchSize is not a multiple"),
+        ({"spec__stages__sft__trainBatchSize": 17}, "spec.stages.sft: Invalid value: trainBatchSize is not a multiple"),
+        ({"spec__stages": {"evaluate": None}}, "spec.stages: Invalid value: no stage is given"),
+        ({"spec__model": {}}, "spec.model: Invalid value: give exactly one of path, tiny"),
+        ({"spec__model__tiny__heads": 5}, "spec.model.tiny: Invalid value: heads"),
+        ({"spec__model__dtype": "int8"}, 'spec.model.dtype: Unsupported value: "int8"'),
+        ({"spec__data": {}}, "spec.data: Invalid value: give exactly one of mimic, synthetic, prepared"),
+        ({"spec__data": {"prepared": "/data"}}, "stages.sft learns from reasoning traces: give data.traces"),
+        ({"spec__data__split": {"train": 0.9}}, "spec.data.split: Invalid value: train + validation + test must be 1"),
+        ({"spec__data__traces": "/traces"}, "traces: synthetic data bring their own"),
+        ({"spec__reward": {"preset": "deepicd-r1", "weights": {"outcome": 1}}}, "the preset 'deepicd-r1' has fixed weights"),
+        ({"spec__storage": {}}, "spec.storage: Invalid value: give exactly one of s3, folder"),
+        ({"spec__storage": {"s3": {"bucket": "B"}}}, "spec.storage.s3.bucket in body should match"),
+        ({"spec__storage": {"s3": {"bucket": "models", "prefix": "a/../b"}}}, "a part of it cannot be '.' or '..'"),
+        ({"spec__storage": {"s3": {"bucket": "models", "credentials": {}}}}, "give exactly one of secretName, secretFolder"),
+        ({"spec__storage": {"s3": {"bucket": "models", "encryption": {"type": "s3", "kmsKeyId": "k"}}}}, "goes with type: kms"),
+        ({"metadata__name": "a.b"}, "metadata.name: must be lower-case letters, digits and dashes, without dots"),
+        ({"metadata__name": "a" * 53}, "metadata.name: is longer than 52 characters: shorten it"),
+        ({"spec__compute__gpus": 3}, "is not a multiple of microBatchSizePerGpu × compute.gpus × compute.nodes"),
+        ({"spec__compute__gpus": 0}, "spec.compute.gpus in body should be greater than or equal to 1"),
+        ({"spec__compute__memory": "1Gi"}, "memory is less than sharedMemory, which is a part of it"),
+        ({"spec__compute__cpu": 2, "spec__compute__cpuLimit": 1}, "cpuLimit is less than cpu: raise it or lower cpu"),
+        ({"spec__compute__env": [{"name": "A"}]}, "spec.compute.env[0]: Invalid value: give exactly one of value, secret"),
+        ({"spec__compute__env": [{"name": "DEEPICD_X", "value": "x"}]}, "names that begin with DEEPICD_ are the operator's"),
+        ({"spec__compute__tolerations": [{"value": "x"}]}, "operator: must be Exists where key is left out"),
+        ({"spec__compute__tolerations": [{"key": "a", "tolerationSeconds": 3}]}, "tolerationSeconds: goes with effect"),
+        ({"spec__compute__dataVolumes": [{"path": "/data"}]}, "give exactly one of claim, configMap, secret"),
+        ({"spec__compute__dataVolumes": [{"claim": "a", "path": "data"}]}, "spec.compute.dataVolumes[0].path in body should"),
+        ({"spec__compute__serviceAccount": {"name": "own", "annotations": {"a": "b"}}}, "ServiceAccount is not changed"),
+        ({"spec__compute__podTemplatePatch": {"specs": {}}}, 'unknown field "spec.compute.podTemplatePatch.specs"'),
+        ({"spec__compute__nodeSelector": {"a b": "c"}}, "nodeSelector: a key is no label's name"),
+        ({"spec__compute__queue": "Not A Queue"}, "spec.compute.queue in body should match"),
+        ({"spec__compute__gpuResource": "nvidia com"}, "spec.compute.gpuResource in body should match"),
+    ],
+)  # fmt: skip
+def test_what_validate_refuses_is_refused_with_the_field(
+    api: Api, namespace: str, changes: dict[str, Any], message: str
+) -> None:
+    content = changed(sample("quickstart", namespace), changes)
+    with pytest.raises(UserError):
+        validated(content)
+    with pytest.raises(ApiError) as refused:
+        api.try_out(content)
+    assert message in refusal(refused.value)
+
+
+# A null where a value is due is not drawn: `deepicd validate` refuses it, the API server takes the default instead.
+@given(contents())
+@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_validate_and_the_api_server_agree_on_generated_specs(cluster: ControlPlane, content: Raw) -> None:
+    placed = {**content, "metadata": {**content["metadata"], "namespace": "default"}}
+    try:
+        run = validated(content)
+    except UserError:
+        with pytest.raises(ApiError):
+            cluster.api.try_out(placed)
+        return
+    # `validate` also takes `true` for 1 and a number of bytes for a size: what it makes of them is what must be taken.
+    taken = cluster.api.try_out({**placed, "spec": written_out(run)})
+    assert validated({**taken, "metadata": content["metadata"]}) == run
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_a_run_with_every_default_and_null_written_out_is_accepted(api: Api, namespace: str, path: Path) -> None:
+    run = validated(sample(path.stem, namespace))
+    content = yaml.safe_load(dump(run))
+    content["metadata"]["namespace"] = namespace
+    assert api.try_out(content)["spec"]
+
+
+def started(api: Api, namespace: str) -> Raw:
+    """A run of which an attempt has begun."""
+    made = api.create(sample("quickstart", namespace))
+    return api.patch("DeepICDRun", "quickstart", namespace, {"status": {"attempt": 1}}, status=True) | {"spec": made["spec"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"seed": 1}, "spec.seed"),
+        ({"stages": {"grpo": {"rollouts": 12}}}, "spec.stages"),
+        ({"data": {"synthetic": {"seed": 1}}}, "spec.data"),
+        ({"model": {"dtype": "bfloat16"}}, "spec.model"),
+        ({"reward": {"preset": "deepicd-r1"}}, "spec.reward"),
+        ({"storage": {"folder": "/results"}}, "spec.storage"),
+    ],
+)
+def test_what_an_attempt_was_made_from_cannot_change(api: Api, namespace: str, change: Any, field: str) -> None:
+    started(api, namespace)
+    with pytest.raises(ApiError) as refused:
+        api.patch("DeepICDRun", "quickstart", namespace, {"spec": change})
+    assert f"{field} cannot change once the run has started" in refusal(refused.value)
+
+
+@pytest.mark.parametrize("change", [{"suspend": True}, {"recovery": {"maxAttempts": 9}}, {"compute": {"memory": "64Gi"}}])
+def test_what_only_steers_a_run_may_change(api: Api, namespace: str, change: Any) -> None:
+    started(api, namespace)
+    assert api.patch("DeepICDRun", "quickstart", namespace, {"spec": change})["metadata"]["generation"] == 2
+
+
+def test_everything_may_change_before_the_first_attempt(api: Api, namespace: str) -> None:
+    api.create(sample("quickstart", namespace))
+    assert api.patch("DeepICDRun", "quickstart", namespace, {"spec": {"seed": 1}})["spec"]["seed"] == 1
+
+
+def test_a_user_who_writes_the_status_with_the_spec_has_no_say_in_it(api: Api, namespace: str) -> None:
+    made = api.create(sample("quickstart", namespace) | {"status": {"state": "Succeeded"}})
+    assert "status" not in made
+
+
+def kubectl(cluster: ControlPlane, *arguments: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
+    command = [
+        str(cluster.binaries["kubectl"]),
+        f"--kubeconfig={cluster.kubeconfig}",
+        f"--cache-dir={cluster.folder / 'kubectl'}",
+        *arguments,
+    ]
+    return subprocess.run(command, input=given, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("name", ["deepicdruns", "deepicdrun", "icd", "deepicd"])
+def test_kubectl_shows_the_columns(cluster: ControlPlane, api: Api, namespace: str, name: str) -> None:
+    api.create(sample("quickstart", namespace))
+    columns = {"step": "120/1406", "reward": "0.41", "kl": "0.012", "eta": "9h"}
+    api.patch(
+        "DeepICDRun", "quickstart", namespace, {"status": {"stage": "grpo", "columns": columns, "attempt": 1}}, status=True
+    )
+    header, line = kubectl(cluster, "get", name, "-n", namespace).stdout.splitlines()
+    assert header.split() == ["NAME", "STAGE", "STEP", "REWARD", "KL", "F1-CATEGORY", "ATTEMPT", "ETA", "AGE"]
+    assert line.split()[:-1] == ["quickstart", "grpo", "120/1406", "0.41", "0.012", "1", "9h"]
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_kubectl_applies_every_sample_twice(cluster: ControlPlane, namespace: str, path: Path) -> None:
+    for outcome in ("created", "unchanged"):
+        done = kubectl(cluster, "apply", "-n", namespace, "-f", str(path))
+        assert (done.stdout, done.stderr) == (f"deepicdrun.deepicd.io/{path.stem} {outcome}\n", "")
+
+
+def test_kubectl_refuses_a_misspelt_field_by_its_name(cluster: ControlPlane, namespace: str) -> None:
+    content = sample("quickstart", namespace, stages__grpo__learningRat=1)
+    done = kubectl(cluster, "apply", "-f", "-", given=yaml.safe_dump(content))
+    assert done.returncode == 1
+    assert 'unknown field "spec.stages.grpo.learningRat"' in done.stderr
+
+
+def test_kubectl_explains_fields(cluster: ControlPlane) -> None:
+    shown = kubectl(cluster, "explain", "deepicdrun.spec.recovery.stallAfter").stdout
+    assert "End the attempt when a stage makes no step for this long" in shown
