@@ -101,8 +101,9 @@ def fill(folder: Path, sizes: list[int]) -> None:
     folder.mkdir()
     for number, size in enumerate(sizes):
         with (folder / f"file-{number:05}").open("wb") as file:
-            for start in range(0, size, 64 * 2**20):
-                file.write(os.urandom(min(64 * 2**20, size - start)))
+            # In small pieces: a child's peak memory is never less than what its parent had.
+            for start in range(0, size, 2**20):
+                file.write(os.urandom(min(2**20, size - start)))
 
 
 def main() -> None:

@@ -16,7 +16,8 @@ from deepicd.artifacts.layout import TRAINING_STAGES, CheckpointRef, ModelRef, S
 FINISHED = "run-finished"
 """Written into the folder when nothing more will come."""
 
-_TRACKER = "latest_checkpointed_iteration.txt"
+TRACKER = "latest_checkpointed_iteration.txt"
+"""verl writes it last: the step of the newest complete checkpoint beside it."""
 _STEP = "global_step_"
 _MARKER = ".durable"
 
@@ -32,8 +33,8 @@ class Complete:
 
     @property
     def marker(self) -> Path:
-        """Beside the folder: it is durable in the store, so training may delete it. Holds the folder's place there."""
-        return self.folder.with_name(self.folder.name + _MARKER)
+        """See `marker_of`."""
+        return marker_of(self.folder)
 
     def ref(self, attempt: int) -> Sealed:
         """What it is in the store."""
@@ -113,6 +114,11 @@ class RunFolder:
         return sorted(found, key=lambda item: item.key)
 
 
+def marker_of(folder: Path) -> Path:
+    """Beside a folder: it is durable in the store, so training may delete it. Holds the folder's place there."""
+    return folder.with_name(folder.name + _MARKER)
+
+
 def place(item: Complete, ref: Sealed) -> None:
     """Note beside a folder where it is durable."""
     item.marker.write_text(f"{ref.folder}\n")
@@ -128,16 +134,16 @@ def drop_markers(folder: Path) -> None:
 def last_complete_step(folder: Path) -> int:
     """Step that verl's tracker names, 0 where there is none."""
     try:
-        return int((folder / _TRACKER).read_text())
+        return int((folder / TRACKER).read_text())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return 0
 
 
 def set_last_complete_step(folder: Path, step: int) -> None:
     """Write verl's tracker, whole or not at all."""
-    temporary = folder / f".{_TRACKER}"
+    temporary = folder / f".{TRACKER}"
     temporary.write_text(str(step))
-    temporary.replace(folder / _TRACKER)
+    temporary.replace(folder / TRACKER)
 
 
 def checkpoint_folder(folder: Path, step: int) -> Path:

@@ -9,18 +9,20 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
+from hashlib import sha256
 from math import inf
 
 import structlog
 
-from deepicd.artifacts import retention
+from deepicd.artifacts import manifest, retention
 from deepicd.artifacts.follow import Follower
-from deepicd.artifacts.layout import MODELS, manifest_key, parse_folder
+from deepicd.artifacts.layout import MODELS, CheckpointRef, Sealed, manifest_key, parse_folder
 from deepicd.artifacts.publish import Origin, VanishedError, publish
 from deepicd.artifacts.retention import Keep
 from deepicd.artifacts.sources import FINISHED, Complete, Source, drop_markers, place
 from deepicd.artifacts.store.base import ChangedError, DamagedError, Store
 from deepicd.errors import DeepICDError, StoreError, UserError
+from deepicd.spec.progress import Checkpoint
 
 POLL_SECONDS = 1.0
 _LONGEST_WAIT = 60.0
@@ -62,8 +64,11 @@ class Sync:
     metrics: Metrics = lambda stage, step: None
     keep: Keep | None = None
     """Which checkpoints stay in the store; None keeps all."""
+    on_checkpoint: Callable[[Checkpoint], None] | None = None
+    """Told of each checkpoint of this attempt that is stored and newer than the last one it was told of."""
     clock: Callable[[], float] = time.monotonic
 
+    _told: CheckpointRef | None = field(default=None, init=False)
     _durable: frozenset[Complete] = field(default=frozenset(), init=False)
     _put_off: dict[Complete, float] = field(default_factory=dict, init=False)
     _ending: threading.Event = field(default_factory=threading.Event, init=False)
@@ -194,7 +199,7 @@ class Sync:
     def _upload(self, item: Complete) -> None:
         began = self.clock()
         try:
-            if not self._is_stored(item):
+            if (ref := self._stored_as(item)) is None:
                 step, ref = item.step, item.ref(self.attempt)
                 metrics = (lambda: None) if step is None else (lambda: self.metrics(item.stage, step))
                 done = publish(self.store, ref, item.folder, self.origin, metrics=metrics)
@@ -204,16 +209,31 @@ class Sync:
             raise VanishedError(str(item.folder)) from None
         self._durable |= {item}
         self._put_off.pop(item, None)
+        self._tell(ref)
         if self.keep is not None and item.step is not None:
             self._retain(self.keep)
 
-    def _is_stored(self, item: Complete) -> bool:
-        """Stored by an earlier process here, or restored from another attempt: its marker says where."""
+    def _stored_as(self, item: Complete) -> Sealed | None:
+        """Where it was stored by an earlier process here, or restored from: its marker says so."""
         try:
             ref = parse_folder(item.marker.read_text().strip())
         except FileNotFoundError:
-            return False
-        return ref is not None and self.store.read(manifest_key(ref)) is not None
+            return None
+        return ref if ref is not None and self.store.read(manifest_key(ref)) is not None else None
+
+    def _tell(self, ref: Sealed) -> None:
+        if self.on_checkpoint is None or not isinstance(ref, CheckpointRef) or ref.attempt != self.attempt:
+            return
+        # An older one that is stored later is no news.
+        if self._told is not None and ref <= self._told:
+            return
+        key = manifest_key(ref)
+        if (found := self.store.read(key)) is None:
+            return
+        made = manifest.parse(found[0], key)
+        uri, digest = f"{self.store.url}/{ref.folder}", sha256(found[0]).hexdigest()
+        self.on_checkpoint(Checkpoint(stage=ref.stage, step=ref.step, uri=uri, sha256=digest, time=made.created))
+        self._told = ref
 
     def _retain(self, keep: Keep) -> None:
         try:

@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_RUN = "Address of a run (s3://BUCKET/PREFIX/RUN or a folder), or with --store or --spec its name there."
+_RUN = "Address of a run (s3://BUCKET/PREFIX/RUN or a folder); its name with --store or --spec, or on the cluster."
 _RESULTS = "results"
 Runs = Annotated[list[str] | None, typer.Argument(metavar="RUN", help=_RUN, show_default=False)]
 OneRun = Annotated[str | None, typer.Argument(metavar="RUN", help=_RUN, show_default=False)]
@@ -32,12 +32,20 @@ StoreUrl = Annotated[
 ]
 Spec = Annotated[Path | None, typer.Option("--spec", help="run.yaml: its storage, and its run where no RUN is given.")]
 Endpoint = Annotated[str | None, typer.Option("--endpoint-url", help="Address of the S3 store.", show_default="AWS")]
+Namespace = Annotated[
+    str | None, typer.Option("--namespace", "-n", help="Where the cluster has the run.", show_default="the kubeconfig's")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
 def ls(
-    runs: Runs = None, store: StoreUrl = None, spec: Spec = None, endpoint_url: Endpoint = None, as_json: Json = False
+    runs: Runs = None,
+    store: StoreUrl = None,
+    spec: Spec = None,
+    endpoint_url: Endpoint = None,
+    namespace: Namespace = None,
+    as_json: Json = False,
 ) -> None:
     """List runs with their attempts, checkpoints, models, metrics and reports.
 
@@ -46,7 +54,7 @@ def ls(
     from deepicd.artifacts.listing import survey, to_json
     from deepicd.cli.artifacts_view import print_runs
 
-    found = [(survey(each, name), each.url) for name, each in _runs(runs, store, spec, endpoint_url)]
+    found = [(survey(each, name), each.url) for name, each in _runs(runs, store, spec, endpoint_url, namespace)]
     if as_json:
         typer.echo(json.dumps([to_json(run, url) for run, url in found], indent=2))
     else:
@@ -66,6 +74,7 @@ def get(
     store: StoreUrl = None,
     spec: Spec = None,
     endpoint_url: Endpoint = None,
+    namespace: Namespace = None,
 ) -> None:
     """Fetch the report, metrics and the model, or a checkpoint, verified; again, it goes on where it was cut off.
 
@@ -75,7 +84,7 @@ def get(
 
     if what not in (_RESULTS, *KINDS):
         raise UserError(f"--what: is '{what}': give one of {', '.join((_RESULTS, *KINDS))}")
-    source = _one(run, store, spec, endpoint_url)
+    source = _one(run, store, spec, endpoint_url, namespace)
     for kind in ("model", "evaluation") if what == _RESULTS else (what,):
         wanted = Wanted(kind, attempt, stage, step if kind == "checkpoint" else None)
         if kind in ("checkpoint", "model"):
@@ -88,7 +97,9 @@ def get(
 
 
 @app.command()
-def verify(runs: Runs = None, store: StoreUrl = None, spec: Spec = None, endpoint_url: Endpoint = None) -> None:
+def verify(
+    runs: Runs = None, store: StoreUrl = None, spec: Spec = None, endpoint_url: Endpoint = None, namespace: Namespace = None
+) -> None:
     """Read every checkpoint and model back and compare its SHA-256; exit 64 where one is damaged.
 
     Example: `deepicd artifacts verify s3://models/deepicd/quickstart`
@@ -98,7 +109,7 @@ def verify(runs: Runs = None, store: StoreUrl = None, spec: Spec = None, endpoin
     from deepicd.artifacts.verify import verify as read_back
 
     damaged = []
-    for _, each in _runs(runs, store, spec, endpoint_url):
+    for _, each in _runs(runs, store, spec, endpoint_url, namespace):
         objects = list(each.list())
         with _progress("verifying", sum(item.size for item in objects)) as on_bytes:
             for ref in sealed(objects):
@@ -127,6 +138,7 @@ def prune(
     store: StoreUrl = None,
     spec: Spec = None,
     endpoint_url: Endpoint = None,
+    namespace: Namespace = None,
 ) -> None:
     """Delete old checkpoints and what interrupted uploads have left. Shows what goes; deletes with --yes only.
 
@@ -149,7 +161,7 @@ def prune(
     except ValueError as error:
         raise UserError(f"--idle: {error} (got '{idle}')") from None
     found = False
-    for _, each in _runs(runs, store, spec, endpoint_url):
+    for _, each in _runs(runs, store, spec, endpoint_url, namespace):
         proposal = propose(each, chosen, patience)
         print_proposal(each.url, proposal, deleted=yes)
         found = found or not proposal.is_empty
@@ -170,6 +182,7 @@ def url(
     store: StoreUrl = None,
     spec: Spec = None,
     endpoint_url: Endpoint = None,
+    namespace: Namespace = None,
 ) -> None:
     """Print links that open without credentials, one a file: its path, a tab, its address.
 
@@ -183,13 +196,13 @@ def url(
         seconds = int(parse_duration(expires).total_seconds())
     except ValueError as error:
         raise UserError(f"--expires: {error} (got '{expires}')") from None
-    source = _one(run, store, spec, endpoint_url)
+    source = _one(run, store, spec, endpoint_url, namespace)
     for key in keys(source, Wanted(what, attempt, stage, step)):
         typer.echo(f"{key}\t{source.link(key, seconds)}")
 
 
 def _runs(
-    runs: list[str] | None, store: str | None, spec: Path | None, endpoint_url: str | None
+    runs: list[str] | None, store: str | None, spec: Path | None, endpoint_url: str | None, namespace: str | None
 ) -> Iterator[tuple[str, Store]]:
     """Each run that is asked for, with a store that is rooted at it."""
     from deepicd.artifacts.identity import run_path
@@ -204,6 +217,9 @@ def _runs(
         raise UserError("RUN: give the address of a run, or --store, or --spec with a run.yaml that has spec.storage")
     named = runs or ([run_path(run)] if run is not None else [""])
     for name in named:
+        if base is None and spec is None and _is_name(name):
+            yield name, _of_cluster(name, namespace, endpoint_url)
+            continue
         address = name if base is None or "://" in name else f"{base.rstrip('/')}/{name}".rstrip("/")
         if "://" not in address:
             address = str(Path(address).absolute())
@@ -216,8 +232,23 @@ def _runs(
             yield f"{name}/{root}".strip("/") or place, open_store(place, storage=storage, endpoint_url=endpoint_url)
 
 
-def _one(run: str | None, store: str | None, spec: Path | None, endpoint_url: str | None) -> Store:
-    found = list(_runs([run] if run else None, store, spec, endpoint_url))
+def _is_name(text: str) -> bool:
+    return "://" not in text and "/" not in text and not Path(text).exists()
+
+
+def _of_cluster(name: str, namespace: str | None, endpoint_url: str | None) -> Store:
+    """The store of a run on the cluster, rooted at it."""
+    from deepicd.artifacts.store import open_store, store_url
+    from deepicd.cluster.api import Api
+
+    run, uid = Api(namespace).spec_of(name)
+    if run.spec.storage is None:
+        raise UserError(f"run {name}: has no spec.storage: its results are gone with its pod")
+    return open_store(f"{store_url(run.spec.storage)}/{name}/{uid}", storage=run.spec.storage, endpoint_url=endpoint_url)
+
+
+def _one(run: str | None, store: str | None, spec: Path | None, endpoint_url: str | None, namespace: str | None) -> Store:
+    found = list(_runs([run] if run else None, store, spec, endpoint_url, namespace))
     if len(found) > 1:
         shown = ", ".join(each.url for _, each in found[:5])
         raise UserError(f"RUN: there are {len(found)} runs: give one of {shown}{', …' if len(found) > 5 else ''}")

@@ -10,6 +10,7 @@ from typing import NoReturn
 import typer
 
 from deepicd.cli import artifacts, data
+from deepicd.cli.cluster import cancel, logs, resume, status, submit, wait
 from deepicd.cli.metrics import metrics
 from deepicd.cli.predict import predict
 from deepicd.cli.report import report
@@ -18,6 +19,7 @@ from deepicd.cli.run import evaluate, grpo, run, sft
 from deepicd.cli.spec import schema, show_config, validate
 from deepicd.cli.sync import sync
 from deepicd.errors import DeepICDError
+from deepicd.spec.environment import PROGRESS
 
 cli = typer.Typer(
     name="deepicd",
@@ -30,6 +32,8 @@ cli = typer.Typer(
 )
 for command in (run, validate, schema, show_config, sft, grpo, evaluate, metrics, predict, reward, report, sync):
     cli.command()(command)
+for on_cluster in (submit, status, logs, wait, cancel, resume):
+    cli.command(rich_help_panel="On a cluster")(on_cluster)
 cli.add_typer(data.app, name="data")
 cli.add_typer(artifacts.app, name="artifacts")
 
@@ -40,6 +44,10 @@ def app() -> NoReturn:
         cli()
     except DeepICDError as error:
         sys.stderr.write(f"error: {error}\n")
+        if PROGRESS in os.environ:
+            from deepicd.cluster.progress import tell_kubelet
+
+            tell_kubelet(error)
         _leave(error.exit_code)
     except BrokenPipeError:
         sys.exit(141)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from types import TracebackType
 from typing import Self
 
@@ -31,19 +30,6 @@ def show_number(value: float | None, digits: int = 3) -> str:
     return f"{value:.1e}" if 0 < abs(value) < 10**-digits else f"{value:.{digits}f}"
 
 
-class Eta:
-    """Time left in a stage, by the pace of its last steps."""
-
-    def __init__(self) -> None:
-        self._seen: deque[tuple[int, float]] = deque(maxlen=20)
-
-    def seconds(self, step: int, total: int | None) -> float | None:
-        """Seconds left after `step` of `total`; None before the pace is known."""
-        self._seen.append((step, time.monotonic()))
-        (first, began), (_, now) = self._seen[0], self._seen[-1]
-        return (now - began) / (step - first) * (total - step) if total is not None and step > first else None
-
-
 class LiveProgress:
     """A table with a row per stage, redrawn in place."""
 
@@ -52,7 +38,6 @@ class LiveProgress:
         self._rows: dict[str, list[str]] = {}
         self._began: dict[str, float] = {}
         self._spent: dict[str, float] = {}
-        self._etas: dict[str, Eta] = {}
         self._live = Live(console=console, get_renderable=self._table, refresh_per_second=2)
 
     def __enter__(self) -> Self:
@@ -73,22 +58,20 @@ class LiveProgress:
         return table
 
     def stage_started(self, stage: str) -> None:
-        """See `deepicd.pipeline.pipeline.Reporter`."""
+        """See `deepicd.pipeline.reporter.Reporter`."""
         self._began[stage] = time.monotonic()
-        self._etas[stage] = Eta()
         self._rows[stage] = [""] * 5
 
-    def step(self, stage: str, row: StepMetrics, total: int | None) -> None:
-        """See `deepicd.pipeline.pipeline.Reporter`."""
+    def step(self, stage: str, row: StepMetrics, total: int | None, eta: float | None) -> None:
+        """See `deepicd.pipeline.reporter.Reporter`."""
         steps = f"{row.step}/{total}" if total else str(row.step)
-        eta = show_seconds(self._etas[stage].seconds(row.step, total))
         reward = row.reward if row.reward is not None else row.validation_reward
-        shown = [steps, show_number(row.loss), show_number(reward), show_number(row.kl), eta]
+        shown = [steps, show_number(row.loss), show_number(reward), show_number(row.kl), show_seconds(eta)]
         before = self._rows[stage]
         self._rows[stage] = [new or old for new, old in zip(shown, before, strict=True)]
 
     def stage_finished(self, stage: str, seconds: float, *, already: bool) -> None:
-        """See `deepicd.pipeline.pipeline.Reporter`."""
+        """See `deepicd.pipeline.reporter.Reporter`."""
         self._spent[stage] = seconds
         self._rows.setdefault(stage, [""] * 5)[-1] = "done before" if already else "done"
 
@@ -99,22 +82,13 @@ class LogProgress:
     def __init__(self, run: str, kl_name: str) -> None:
         self._log = structlog.get_logger().bind(run=run)
         self._kl_name = kl_name
-        self._etas: dict[str, Eta] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        return None
 
     def stage_started(self, stage: str) -> None:
-        """See `deepicd.pipeline.pipeline.Reporter`."""
-        self._etas[stage] = Eta()
+        """See `deepicd.pipeline.reporter.Reporter`."""
         self._log.info("stage started", stage=stage)
 
-    def step(self, stage: str, row: StepMetrics, total: int | None) -> None:
-        """See `deepicd.pipeline.pipeline.Reporter`."""
-        eta = self._etas[stage].seconds(row.step, total)
+    def step(self, stage: str, row: StepMetrics, total: int | None, eta: float | None) -> None:
+        """See `deepicd.pipeline.reporter.Reporter`."""
         values = {
             "loss": row.loss, "reward": row.reward, "validation_reward": row.validation_reward,
             "kl": row.kl, "kl_is": self._kl_name if row.kl is not None else None, "eta_seconds": eta and round(eta),
@@ -123,5 +97,5 @@ class LogProgress:
         self._log.info("step", stage=stage, step=row.step, steps=total, **shown)
 
     def stage_finished(self, stage: str, seconds: float, *, already: bool) -> None:
-        """See `deepicd.pipeline.pipeline.Reporter`."""
+        """See `deepicd.pipeline.reporter.Reporter`."""
         self._log.info("stage finished", stage=stage, seconds=round(seconds, 1), already=already)

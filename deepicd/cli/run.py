@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import typer
 from deepicd.cli.spec import SpecFile
 from deepicd.errors import UserError
 from deepicd.spec import DeepICDRun, load
+from deepicd.spec.progress import PROGRESS_KEY
 
 RunFolder = Annotated[Path | None, typer.Option("--dir", help="The run's folder.", show_default="runs/NAME")]
 JsonLogs = Annotated[bool, typer.Option("--json", help="Log JSON lines instead of the live table.")]
@@ -56,7 +58,9 @@ def _carry_out(chosen: DeepICDRun, folder: Path | None, json_logs: bool, last: s
     from deepicd.cli import logs, summary
     from deepicd.cli.progress import LiveProgress, LogProgress
     from deepicd.cli.stop import SignalStop
+    from deepicd.cluster.progress import Postman, ProgressReport, send_to
     from deepicd.pipeline.pipeline import run_pipeline
+    from deepicd.pipeline.reporter import Reporters
     from deepicd.stages.evaluate import kl_name
     from deepicd.training.check import check_overrides
 
@@ -70,8 +74,11 @@ def _carry_out(chosen: DeepICDRun, folder: Path | None, json_logs: bool, last: s
     stop.install()
     check_overrides(chosen)
     kl = kl_name(chosen)
-    with LiveProgress(console, kl) if live else LogProgress(chosen.metadata.name, kl) as reporter:
-        seconds = run_pipeline(chosen, place, stop, reporter, last=last)
+    with ExitStack() as stack:
+        shown = stack.enter_context(LiveProgress(console, kl)) if live else LogProgress(chosen.metadata.name, kl)
+        send = send_to(PROGRESS_KEY)
+        told = [stack.enter_context(ProgressReport(Postman(send), place))] if send else []
+        seconds = run_pipeline(chosen, place, stop, Reporters(shown, *told), last=last)
     results = place / "evaluate"
     if "evaluate" in seconds:
         if json_logs:

@@ -7,7 +7,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from deepicd.artifacts.store import Store
     from deepicd.artifacts.sync import Sync
     from deepicd.spec import DeepICDRun
+    from deepicd.spec.progress import Checkpoint
 
 T = TypeVar("T")
 
@@ -82,9 +84,28 @@ def sync(
     while not source.folder.is_dir():
         if requested.event.wait(_POLL_SECONDS):
             return
-    with sole_writer(source.folder) as writer:
+    with sole_writer(source.folder) as writer, _reported() as on_checkpoint:
         number = _patiently(lambda: choose_attempt(target, source.folder, writer, attempt))
-        _follow(_sync(run, target, number, source), requested, patience)
+        at_work = _sync(run, target, number, source)
+        at_work.on_checkpoint = on_checkpoint
+        _follow(at_work, requested, patience)
+
+
+@contextmanager
+def _reported() -> Iterator[Callable[[Checkpoint], None] | None]:
+    """In a pod, the operator is told of each checkpoint that is stored."""
+    from deepicd.cluster.progress import Postman, send_to
+    from deepicd.spec.progress import CHECKPOINT_KEY, write
+
+    send = send_to(CHECKPOINT_KEY)
+    if send is None:
+        yield None
+        return
+    postman = Postman(send)
+    try:
+        yield lambda checkpoint: postman.post(write(checkpoint))
+    finally:
+        postman.close()
 
 
 def _patiently(act: Callable[[], T]) -> T:
@@ -132,17 +153,17 @@ def _grace(text: str) -> timedelta:
 
 
 def _store(run: DeepICDRun | None, address: str | None, endpoint_url: str | None) -> Store:
-    from deepicd.artifacts.identity import run_path
-    from deepicd.artifacts.store import open_store, store_url
+    from deepicd.artifacts.store import open_store
+    from deepicd.pipeline.stored import store_of
 
-    storage = None if run is None else run.spec.storage
     if address is None:
-        if run is None or storage is None:
+        found = None if run is None else store_of(run, endpoint_url)
+        if found is None:
             raise UserError("--store: give the run's root in the store, or --spec with a run.yaml that has spec.storage")
-        address = f"{store_url(storage)}/{run_path(run)}"
+        return found
     if "://" not in address:
         address = str(Path(address).absolute())
-    return open_store(address, storage=storage, endpoint_url=endpoint_url)
+    return open_store(address, storage=None if run is None else run.spec.storage, endpoint_url=endpoint_url)
 
 
 def _source(run: DeepICDRun | None, folder: Path | None, stage: str | None) -> Source:
@@ -159,15 +180,10 @@ def _source(run: DeepICDRun | None, folder: Path | None, stage: str | None) -> S
 
 
 def _sync(run: DeepICDRun | None, target: Store, attempt: int, source: Source) -> Sync:
-    from deepicd.artifacts.identity import spec_digest
     from deepicd.artifacts.publish import Origin
-    from deepicd.artifacts.retention import Keep
     from deepicd.artifacts.sync import Sync
-    from deepicd.pipeline.stored import step_metrics
+    from deepicd.pipeline.stored import sync_of
 
     if run is None:
         return Sync(target, attempt, source, Origin(target.url.rstrip("/").rpartition("/")[2]))
-    storage = run.spec.storage
-    keep = None if storage is None else Keep(storage.keep_last, storage.keep_best)
-    origin = Origin(run.metadata.name, spec_digest(run))
-    return Sync(target, attempt, source, origin, step_metrics(source.folder), keep)
+    return sync_of(run, target, attempt, source)

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from deepicd.artifacts.identity import decisive
 from deepicd.artifacts.store import Store
 from deepicd.errors import DeepICDError, TerminatedError, UserError
+from deepicd.pipeline.reporter import Eta, Reporter
 from deepicd.pipeline.run_folder import StageRecord, locked
 from deepicd.pipeline.stored import restore_stage, store_of, uploading
 from deepicd.spec import DeepICDRun, dump
@@ -24,19 +24,6 @@ from deepicd.stages.prepare import prepare
 from deepicd.stages.sft import sft
 from deepicd.training.metrics import StepMetrics
 from deepicd.training.supervise import Stop
-
-
-class Reporter(Protocol):
-    """Shows a run's progress."""
-
-    def stage_started(self, stage: str) -> None:
-        """A stage begins or goes on."""
-
-    def step(self, stage: str, row: StepMetrics, total: int | None) -> None:
-        """A stage made a step; `total` is the number of steps it will have made."""
-
-    def stage_finished(self, stage: str, seconds: float, *, already: bool) -> None:
-        """A stage is finished; `already`: it was before this command began."""
 
 
 @dataclass(frozen=True)
@@ -125,11 +112,16 @@ def _stages(
         reporter.stage_started(stage.name)
         record.begin()
         started = time.monotonic()
-        _act(stage, Context(run, folder, stop, partial(reporter.step, stage.name)))
+        _act(stage, Context(run, folder, stop, _timed(reporter, stage.name)))
         seconds[stage.name] = time.monotonic() - started
         record.complete(seconds[stage.name])
         reporter.stage_finished(stage.name, seconds[stage.name], already=False)
     return seconds
+
+
+def _timed(reporter: Reporter, stage: str) -> Callable[[StepMetrics, int | None], None]:
+    eta = Eta()
+    return lambda row, total: reporter.step(stage, row, total, eta.seconds(row.step, total))
 
 
 def _records(run: DeepICDRun, folder: Path) -> Iterator[tuple[Stage, StageRecord]]:

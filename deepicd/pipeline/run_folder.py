@@ -11,8 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from deepicd.artifacts.sources import TRACKER
 from deepicd.errors import UserError
-from deepicd.training.checkpoints import TRACKER
 
 
 def digest(inputs: Mapping[str, Any]) -> str:

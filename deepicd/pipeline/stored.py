@@ -15,7 +15,7 @@ from deepicd.artifacts.layout import TRAINING_STAGES, logs_folder
 from deepicd.artifacts.publish import Origin
 from deepicd.artifacts.restore import restore_checkpoint, restore_model
 from deepicd.artifacts.retention import Keep
-from deepicd.artifacts.sources import FINISHED, RunFolder
+from deepicd.artifacts.sources import FINISHED, RunFolder, Source
 from deepicd.artifacts.store import Store, open_store, store_url
 from deepicd.artifacts.sync import Metrics, Sync
 from deepicd.spec import DeepICDRun
@@ -28,10 +28,19 @@ FAILED_RUN_SECONDS = 300.0
 """How long a run that ended with an error waits for its uploads, if the store does not answer."""
 
 
-def store_of(run: DeepICDRun) -> Store | None:
-    """The store of a run, rooted at the run, or None where it has none."""
+def store_of(run: DeepICDRun, endpoint_url: str | None = None) -> Store | None:
+    """The store of a run, rooted at the run, or None where it has none; `endpoint_url` in place of the spec's."""
     storage = run.spec.storage
-    return None if storage is None else open_store(f"{store_url(storage)}/{run_path(run)}", storage=storage)
+    if storage is None:
+        return None
+    return open_store(f"{store_url(storage)}/{run_path(run)}", storage=storage, endpoint_url=endpoint_url)
+
+
+def sync_of(run: DeepICDRun, store: Store, attempt: int, source: Source) -> Sync:
+    """The uploads of one attempt of a run."""
+    storage = run.spec.storage
+    keep = None if storage is None else Keep(storage.keep_last, storage.keep_best)
+    return Sync(store, attempt, source, Origin(run.metadata.name, spec_digest(run)), step_metrics(source.folder), keep)
 
 
 @contextmanager
@@ -55,10 +64,7 @@ def uploading(
         return
     with sole_writer(folder) as writer:
         attempt = choose_attempt(store, folder, writer)
-        storage = run.spec.storage
-        keep = Keep(storage.keep_last, storage.keep_best) if storage is not None else None
-        origin = Origin(run.metadata.name, spec_digest(run))
-        sync = Sync(store, attempt, RunFolder(folder), origin, step_metrics(folder), keep)
+        sync = sync_of(run, store, attempt, RunFolder(folder))
         sync.start()
         patience: float | None = None
         try:

@@ -19,18 +19,26 @@ def load(path: Path) -> DeepICDRun:
     Raises:
         UserError: the file is missing, is no YAML, or breaks the schema; the message names each field at fault.
     """
+    return parse(read_yaml(path), str(path))
+
+
+def read_yaml(path: Path) -> Any:
+    """Content of a YAML file, as it was written.
+
+    Raises:
+        UserError: the file is missing, or is no YAML.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
         raise UserError(f"{path}: {reason}: give the path of a run.yaml") from None
     try:
-        content = yaml.safe_load(text)
+        return yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark is not None else ""
         raise UserError(f"{path}:{where} is not YAML: {getattr(error, 'problem', None) or 'mend the file'}") from None
-    return parse(content, str(path))
 
 
 def parse(content: Any, source: str) -> DeepICDRun:

@@ -1,8 +1,8 @@
-"""What an attempt reports while it runs: `progress.json` in the ConfigMap `<run>-a<attempt>-progress`.
+"""What an attempt reports while it runs, in the ConfigMap `<run>-a<attempt>-progress`.
 
-The trainer writes it, at most every ten seconds; the operator makes the ConfigMap and turns it into the run's status.
-A process that fails writes the same `Failure` to its termination log, which reaches the operator where the
-ConfigMap could not be written.
+`progress.json` is the trainer's, `checkpoint.json` the uploader's; each writes at most every ten seconds. The operator
+makes the ConfigMap and turns it into the run's status. A process that fails writes the same `Failure` to its termination
+log, which reaches the operator where the ConfigMap could not be written.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from pydantic.alias_generators import to_camel
 
 PROGRESS_KEY = "progress.json"
-"""Key of the ConfigMap."""
+CHECKPOINT_KEY = "checkpoint.json"
 MAX_PROGRESS_BYTES = 16 * 1024
 """A longer report is not read."""
 
@@ -70,7 +70,7 @@ class LevelMetrics(_Report):
 
 
 class Checkpoint(_Report):
-    """A checkpoint that lies in the store, each file compared with its SHA-256."""
+    """A checkpoint that lies in the store: the server has compared every part with its checksum, and the manifest is there."""
 
     stage: StageName
     """Stage that it belongs to."""
@@ -101,8 +101,6 @@ class Progress(_Report):
     """Time left in the stage."""
     metrics: LevelMetrics | None = None
     """Results of the evaluation, once there are any."""
-    checkpoint: Checkpoint | None = None
-    """Newest verified checkpoint."""
     failure: Failure | None = None
     """Why the attempt is about to end."""
     time: AwareDatetime
@@ -124,6 +122,16 @@ def read_progress(text: str) -> Progress | None:
         return None
 
 
+def read_checkpoint(text: str) -> Checkpoint | None:
+    """The newest checkpoint that the uploader stored, or None where the text says of none."""
+    if len(text) > MAX_PROGRESS_BYTES:
+        return None
+    try:
+        return Checkpoint.model_validate_json(text)
+    except (ValidationError, ValueError, RecursionError):
+        return None
+
+
 def read_failure(text: str) -> Failure | None:
     """The failure in a termination log, or None where the text is none."""
     try:
@@ -132,12 +140,13 @@ def read_failure(text: str) -> Failure | None:
         return None
 
 
-def write(report: Progress | Failure) -> str:
+def write(report: Progress | Checkpoint | Failure) -> str:
     """The report as one line of JSON, for the ConfigMap or the termination log (`/dev/termination-log`)."""
     return report.model_dump_json(by_alias=True, exclude_none=True)
 
 
 __all__ = [
-    "MAX_PROGRESS_BYTES", "PROGRESS_KEY", "Checkpoint", "Failure", "FailureCode", "LevelMetrics", "Progress", "StageName",
-    "progress_name", "read_failure", "read_progress", "write",
+    "CHECKPOINT_KEY", "MAX_PROGRESS_BYTES", "PROGRESS_KEY", "Checkpoint", "Failure", "FailureCode", "LevelMetrics", "Progress",
+    "StageName",
+    "progress_name", "read_checkpoint", "read_failure", "read_progress", "write",
 ]  # fmt: skip

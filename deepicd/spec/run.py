@@ -49,6 +49,12 @@ class RunMetadata(SpecModel):
 
     name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$")
     """Name of the run and of its folder: lower-case letters, digits and dashes, at most 52."""
+    namespace: str | None = None
+    """On a cluster: the namespace of the run."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """On a cluster: labels of the run itself."""
+    annotations: dict[str, str] = Field(default_factory=dict)
+    """On a cluster: annotations of the run itself."""
 
 
 class RunSpec(SpecModel):

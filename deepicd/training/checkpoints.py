@@ -9,18 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-TRACKER = "latest_checkpointed_iteration.txt"
+from deepicd.artifacts.sources import checkpoint_folder, last_complete_step, marker_of
+
 KEEP_VARIABLE = "DEEPICD_KEEP_CHECKPOINTS"
 STORED_VARIABLE = "DEEPICD_CHECKPOINTS_STORED"
 POLL_SECONDS = 1.0
-
-
-def last_complete_step(folder: Path) -> int:
-    """Step of the newest complete `global_step_N` in a folder, 0 where there is none."""
-    try:
-        return int((folder / TRACKER).read_text())
-    except (FileNotFoundError, ValueError):
-        return 0
 
 
 @dataclass(frozen=True)
@@ -92,7 +85,7 @@ class LocalCheckpoints:
         return sorted(int(step) for step in found if step.isdigit())
 
     def _of(self, step: int) -> Path:
-        return self.folder / f"global_step_{step}"
+        return checkpoint_folder(self.folder, step)
 
     def _may_go(self, step: int) -> bool:
-        return not self.stored or (self.folder / f"global_step_{step}.durable").exists()
+        return not self.stored or marker_of(self._of(step)).exists()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from deepicd.errors import CrashError, UserError
+from deepicd.errors import CrashError, RewardCollapsedError, UserError
 from deepicd.spec import DeepICDRun
 from deepicd.spec.training import GrpoSpec, SftSpec
 from deepicd.training.checkpoints import LocalCheckpoints
@@ -69,7 +69,7 @@ def ends_on_collapse(watch: RewardWatch, on_step: OnStep) -> OnStep:
     def act(row: StepMetrics, total: int | None) -> None:
         on_step(row, total)
         if row.step > 0 and row.reward is not None and (found := watch.step(row.reward)):
-            raise UserError(
+            raise RewardCollapsedError(
                 f"the reward collapsed at step {row.step} (recovery.rewardCollapse): {found}: "
                 "lower stages.grpo.learningRate or raise klLossCoefficient, and give the run another name"
             )

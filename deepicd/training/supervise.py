@@ -12,7 +12,15 @@ from typing import Protocol
 
 import psutil
 
-from deepicd.errors import CrashError, DeepICDError, StallError, TerminatedError, UserError
+from deepicd.errors import (
+    CrashError,
+    DeepICDError,
+    NotANumberError,
+    RewardCodeError,
+    StallError,
+    TerminatedError,
+    UserError,
+)
 from deepicd.spec.base import format_duration
 from deepicd.training.launch import GuardedProcess
 from deepicd.training.metrics import MetricsFile, StepMetrics
@@ -68,10 +76,10 @@ class Watch:
         """Take note of a step.
 
         Raises:
-            UserError: reward, loss or gradient is NaN or infinite.
+            NotANumberError: reward or loss is NaN or infinite.
         """
         if row.not_finite:
-            raise UserError(
+            raise NotANumberError(
                 f"{row.not_finite} is not a finite number at step {row.step}: lower the learning rate, or check the reward; "
                 "run again to go on from the last checkpoint"
             )
@@ -185,7 +193,7 @@ def supervise(
                 on_step(row, files.total_steps)
             lines = log.new_lines()
             if message := files.failure_message():
-                raise CrashError(f"{message}: mend it, then run again to go on from the last checkpoint")
+                raise RewardCodeError(f"{message}: mend it, then run again to go on from the last checkpoint")
             if code is not None:
                 break
             if any(_ROLLOUT_FAILURE in line for line in lines):

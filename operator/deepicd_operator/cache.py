@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from deepicd.spec.progress import PROGRESS_KEY
-from deepicd_operator.names import KIND, RUN_LABEL
+from deepicd.spec.kubernetes import KIND, RUN_LABEL
+from deepicd.spec.progress import CHECKPOINT_KEY, PROGRESS_KEY
 from deepicd_operator.observed import JobView, PodView, job_view, owner, pod_view
 
 Raw = Mapping[str, Any]
@@ -103,11 +103,11 @@ class Cache:
         """Pods of the run's attempts; their owner is a Job, so they are told by their label."""
         return tuple(each.value for kind, each in self._children(key) if kind == "Pod")
 
-    def report(self, key: Key, name: str, uid: str) -> str:
-        """Text of the report in a ConfigMap; empty where there is none."""
+    def reports(self, key: Key, name: str, uid: str) -> Mapping[str, str]:
+        """Texts of the reports in a ConfigMap, by key."""
         family = self._families.get(key)
         found = family.children.get(("ConfigMap", name)) if family else None
-        return found.value if found is not None and found.owner == uid else ""
+        return found.value if found is not None and found.owner == uid else {}
 
     def _children(self, key: Key) -> Iterable[tuple[str, _Versioned]]:
         family = self._families.get(key)
@@ -151,7 +151,12 @@ def _view(raw: Raw) -> Any:
         return job_view(raw)
     if raw["kind"] == "Pod":
         return pod_view(raw)
-    return (raw.get("data") or {}).get(PROGRESS_KEY, "")
+    return reports(raw)
+
+
+def reports(config_map: Raw) -> dict[str, str]:
+    """What an attempt has written into its ConfigMap."""
+    return {key: text for key, text in (config_map.get("data") or {}).items() if key in (PROGRESS_KEY, CHECKPOINT_KEY)}
 
 
 def _slim(raw: Raw) -> bytes:

@@ -10,8 +10,9 @@ import httpx2
 from lightkube import ApiError, AsyncClient
 from lightkube.generic_resource import create_global_resource, create_namespaced_resource
 
+from deepicd.spec.kubernetes import API_VERSION, GROUP, KIND, PLURAL, VERSION
 from deepicd_operator.metrics import Metrics
-from deepicd_operator.names import API_VERSION, GROUP, KIND, MANAGED_SELECTOR, MANAGER, PLURAL, VERSION
+from deepicd_operator.names import MANAGED_SELECTOR, MANAGER
 from deepicd_operator.plan import Deletion
 
 Raw = dict[str, Any]

@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from deepicd.spec.kubernetes import KIND
 from deepicd_operator.cache import JOB_KINDS, Cache, Key
 from deepicd_operator.cluster import (
     ALL_NAMESPACES,
@@ -22,7 +23,6 @@ from deepicd_operator.cluster import (
     UnreachableError,
 )
 from deepicd_operator.metrics import Metrics
-from deepicd_operator.names import KIND
 from deepicd_operator.observe import UnreadableStatusError, observe
 from deepicd_operator.observed import Observed, Refusal, job_view, owner, pod_view
 from deepicd_operator.plan import Deletion, Plan

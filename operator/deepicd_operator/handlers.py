@@ -7,8 +7,9 @@ from typing import Any
 
 import kopf
 
+from deepicd.spec.kubernetes import GROUP, PLURAL, VERSION
 from deepicd_operator.controller import Controller
-from deepicd_operator.names import GROUP, MANAGED_SELECTOR, PLURAL, VERSION
+from deepicd_operator.names import MANAGED_SELECTOR
 
 _SERVER_TIMEOUT, _CLIENT_TIMEOUT, _CONNECT_TIMEOUT = 270, 300, 15
 _CHILDREN = {"Job": ("batch", "v1", "jobs"), "Pod": ("", "v1", "pods"), "ConfigMap": ("", "v1", "configmaps")}

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-GROUP = "deepicd.io"
-VERSION = "v1alpha1"
-KIND = "DeepICDRun"
-PLURAL = "deepicdruns"
-API_VERSION = f"{GROUP}/{VERSION}"
+from deepicd.spec.kubernetes import ATTEMPT_LABEL, RUN_LABEL
 
 MANAGER = "deepicd-operator"
 """Field manager, and value of `app.kubernetes.io/managed-by`."""
-RUN_LABEL = f"{GROUP}/run"
-ATTEMPT_LABEL = f"{GROUP}/attempt"
 MANAGED_SELECTOR = f"app.kubernetes.io/managed-by={MANAGER}"
 """Label selector of what the operator watches."""
-
-TRAINER = "trainer"
-"""Name of the container that trains."""
-SYNC = "sync"
-"""Name of the sidecar that uploads."""
 
 
 def attempt_name(run: str, attempt: int) -> str:

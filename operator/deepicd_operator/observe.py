@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from deepicd.spec.progress import PROGRESS_KEY, progress_name, read_progress
-from deepicd_operator.cache import Cache, Key
+from deepicd.spec.progress import CHECKPOINT_KEY, PROGRESS_KEY, progress_name, read_checkpoint, read_progress
+from deepicd_operator.cache import Cache, Key, reports
 from deepicd_operator.cluster import Cluster, NotThereError
 from deepicd_operator.names import attempt_name
 from deepicd_operator.observed import Observed, Refusal
@@ -69,13 +69,17 @@ async def _confirm_job(key: Key, observed: Observed, attempt: Attempt, cache: Ca
 
 
 async def _read_report(key: Key, observed: Observed, attempt: Attempt, cache: Cache, cluster: Cluster) -> Observed:
-    """The newest report. The last one of a finished Job is read afresh: its watch may be slower than the Job's."""
+    """The newest reports. The last ones of a finished Job are read afresh: their watch may be slower than the Job's."""
     name, job = progress_name(key.name, attempt.number), observed.job(attempt.number)
-    text = cache.report(key, name, observed.uid)
+    found = cache.reports(key, name, observed.uid)
     if job is not None and job.finished:
         with suppress(NotThereError):
-            text = ((await cluster.get("ConfigMap", key.namespace, name)).get("data") or {}).get(PROGRESS_KEY, text)
-    return replace(observed, progress=read_progress(text) if text else None)
+            found = reports(await cluster.get("ConfigMap", key.namespace, name))
+    return replace(
+        observed,
+        progress=read_progress(found.get(PROGRESS_KEY, "")),
+        checkpoint=read_checkpoint(found.get(CHECKPOINT_KEY, "")),
+    )
 
 
 async def _look_closer(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from deepicd.spec.progress import Progress
-from deepicd_operator.names import ATTEMPT_LABEL, KIND, SYNC, TRAINER
+from deepicd.spec.kubernetes import ATTEMPT_LABEL, KIND, SYNC, TRAINER
+from deepicd.spec.progress import Checkpoint, Progress
 from deepicd_operator.reasons import Reason
 from deepicd_operator.status import RunStatus
 
@@ -103,7 +103,9 @@ class Observed:
     jobs: tuple[JobView, ...] = ()
     pods: tuple[PodView, ...] = ()
     progress: Progress | None = None
-    """Newest report of the newest attempt."""
+    """Newest report of the newest attempt's trainer."""
+    checkpoint: Checkpoint | None = None
+    """Newest checkpoint that its uploader has stored."""
     trouble: str = ""
     """Newest warning about a pod that is not made or does not start."""
     lost_nodes: frozenset[str] = frozenset()

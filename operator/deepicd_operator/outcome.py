@@ -32,7 +32,7 @@ _FAILURES = {
     FailureCode.TERMINATED: Reason.TERMINATED,
     FailureCode.CRASH: Reason.CRASHED,
 }
-_FINAL = {FailureCode.BAD_INPUT, FailureCode.REWARD_CODE, FailureCode.REWARD_COLLAPSE}
+_FINAL = {FailureCode.BAD_INPUT, FailureCode.NOT_A_NUMBER, FailureCode.REWARD_CODE, FailureCode.REWARD_COLLAPSE}
 
 
 @dataclass(frozen=True)

@@ -170,6 +170,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "the reward collapsed by the rule of recovery.rewardCollapse",
         "lower stages.grpo.learningRate or raise klLossCoefficient, then apply the run under another name",
     ),
+    Reason.NOT_A_NUMBER: Explanation(
+        _STOP, "loss or reward is not a number", "lower the stage's learningRate, then apply the run under another name"
+    ),
     Reason.IMAGE_NAME_INVALID: Explanation(_STOP, "compute.image is no image's name", "correct compute.image"),
     Reason.DEADLINE_EXCEEDED: Explanation(
         _STOP, "the attempts together took longer than recovery.deadline", "raise it, or lower stages.*.maxSteps"
@@ -178,9 +181,6 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         _STOP, "recovery.maxAttempts attempts have failed", "see the attempts' reasons; mend the cause or raise maxAttempts"
     ),
     Reason.CRASHED: Explanation(_RETRY, "a process of the training stack failed", "see the pod's log if it happens again"),
-    Reason.NOT_A_NUMBER: Explanation(
-        _RETRY, "loss or reward is not a number", "lower the stage's learningRate, or use dtype bfloat16, if it happens again"
-    ),
     Reason.STALLED: Explanation(
         _RETRY, "no step for recovery.stallAfter", "see the pod's log; raise stallAfter if steps take that long"
     ),

@@ -12,9 +12,9 @@ from typing import Any
 
 from deepicd.errors import UserError
 from deepicd.spec import DeepICDRun, parse
+from deepicd.spec.kubernetes import KIND
 from deepicd.spec.recovery import RecoverySpec
 from deepicd_operator.conditions import ConditionType
-from deepicd_operator.names import KIND
 from deepicd_operator.observed import JobView, Observed
 from deepicd_operator.outcome import Ending, doomed, ending
 from deepicd_operator.plan import Deletion, Plan

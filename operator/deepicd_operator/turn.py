@@ -85,13 +85,15 @@ class Turn:
         return changed
 
     def absorb(self, attempt: Attempt) -> Attempt:
-        """Take over what the attempt's pod and its newest report say."""
+        """Take over what the attempt's pod and its newest reports say."""
         pod, report = self.observed.pod(attempt.number), self.observed.progress
         if pod is not None and pod.scheduled:
             fields: dict[str, Any] = {"pod": attempt.pod or pod.name, "node": pod.node}
             if attempt.running is None and pod.trainer.started is not None:
                 fields["running"] = min(pod.trainer.started, self.now)
             attempt = self.update(attempt, **fields)
+        if self.observed.checkpoint is not None:
+            self._take(VerifiedCheckpoint(attempt=attempt.number, **self.observed.checkpoint.model_dump()))
         if report is None or report.time > self.now + MAX_CLOCK_SKEW:
             return attempt
         if attempt.reported is not None and report.time < attempt.reported:
@@ -109,8 +111,6 @@ class Turn:
             eta_seconds=None if report.eta_seconds is None else round(report.eta_seconds),
             metrics=report.metrics or self.status.metrics,
         )
-        if report.checkpoint is not None:
-            self._take(VerifiedCheckpoint(attempt=attempt.number, **report.checkpoint.model_dump()))
         return self.update(attempt, **fields)
 
     def _take(self, checkpoint: VerifiedCheckpoint) -> None:

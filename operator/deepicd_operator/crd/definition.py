@@ -6,10 +6,10 @@ from typing import Any
 
 import yaml
 
+from deepicd.spec.kubernetes import GROUP, KIND, PLURAL, VERSION
 from deepicd.spec.run import DeepICDRun, RunSpec
 from deepicd_operator.crd.rules import RULES
 from deepicd_operator.crd.schema import structural
-from deepicd_operator.names import GROUP, KIND, PLURAL, VERSION
 from deepicd_operator.status import RunStatus
 
 _COLUMNS = (

@@ -1,7 +1,4 @@
-"""CEL rules: what the models' validators check across fields, for the API server to check as well.
-
-`GIVEN` stands for "the field is there and not null": `{path}` becomes `(has(self.path) && self.path != null)`.
-"""
+"""CEL rules: what the models' validators check across fields, for the API server to check as well."""
 
 from __future__ import annotations
 

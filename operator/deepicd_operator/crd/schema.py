@@ -6,6 +6,7 @@ and strings, lists and maps are bounded, so that the API server can bound the co
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from pydantic import BaseModel, TypeAdapter
@@ -68,8 +69,9 @@ def _value(annotation: Any, written: dict[str, Any], definitions: dict[str, Any]
         if len(choices) != 1:
             raise TypeError(f"{annotation}: a structural schema has one type at each place")
         value = _value(annotation, choices[0], definitions)
-        if "enum" in value:  # of which null must be a member
-            value["enum"] = [*value["enum"], None]
+        if choices := value.pop("enum", None):
+            # The API server refuses null where there is an enum, listed in it or not.
+            value["pattern"] = f"^({'|'.join(re.escape(choice) for choice in choices)})$"
         return {**value, "nullable": True}
     if "$ref" in written:
         name = written["$ref"].rpartition("/")[2]

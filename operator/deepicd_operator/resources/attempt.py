@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from deepicd.spec.kubernetes import API_VERSION, KIND
 from deepicd.spec.run import DeepICDRun, RunSpec
-from deepicd_operator.names import API_VERSION, KIND, attempt_name, labels
+from deepicd_operator.names import attempt_name, labels
 from deepicd_operator.settings import Settings
 
 

@@ -6,7 +6,8 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from deepicd_operator.names import API_VERSION, KIND, MANAGER, labels
+from deepicd.spec.kubernetes import API_VERSION, KIND
+from deepicd_operator.names import MANAGER, labels
 from deepicd_operator.plan import RunEvent
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from deepicd_operator.names import RUN_LABEL
+from deepicd.spec.kubernetes import RUN_LABEL
 from deepicd_operator.resources.attempt import AttemptRequest
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from deepicd.spec import dump, environment
 from deepicd.spec.base import format_duration, format_size
+from deepicd.spec.kubernetes import GROUP, SYNC, TRAINER
 from deepicd.spec.progress import progress_name
-from deepicd_operator.names import GROUP, SYNC, TRAINER, labels
+from deepicd_operator.names import labels
 from deepicd_operator.resources.attempt import AttemptRequest
 from deepicd_operator.resources.patch import merge
 from deepicd_operator.resources.volumes import mounts, volumes

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -121,8 +120,11 @@ def test_no_content_brings_down_the_reader(content: bytes) -> None:
 )
 def test_no_value_of_a_field_brings_down_the_reader(value: Any) -> None:
     for field in VALID:
-        with suppress(DamagedError):
-            parse(changed(**{field: value}), KEY)
+        try:
+            read = parse(changed(**{field: value}), KEY)
+        except DamagedError:
+            continue
+        assert isinstance(read, Manifest)
 
 
 def test_a_model_has_no_step() -> None:

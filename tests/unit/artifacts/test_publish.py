@@ -97,17 +97,12 @@ def test_what_a_killed_try_has_left_is_overwritten(store: FolderStore, origin: O
     assert found[0] == b"order 50"
 
 
-def test_a_file_that_changes_meanwhile_prevents_the_manifest(origin: Origin, save: Save, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["data.pt", "late.pt"])
+def test_a_file_that_changes_or_is_added_meanwhile_prevents_the_manifest(
+    name: str, origin: Origin, save: Save, tmp_path: Path
+) -> None:
     folder = save(tmp_path / "c", 50)
-    store = interfering(tmp_path / "store", lambda: (folder / "data.pt").write_text("other order"))
-    with pytest.raises(ChangedError):
-        publish(store, REF, folder, origin)
-    assert store.read(manifest_key(REF)) is None
-
-
-def test_a_file_that_is_added_meanwhile_prevents_the_manifest(origin: Origin, save: Save, tmp_path: Path) -> None:
-    folder = save(tmp_path / "c", 50)
-    store = interfering(tmp_path / "store", lambda: (folder / "late.pt").write_text("x"))
+    store = interfering(tmp_path / "store", lambda: (folder / name).write_text("other order"))
     with pytest.raises(ChangedError):
         publish(store, REF, folder, origin)
     assert store.read(manifest_key(REF)) is None

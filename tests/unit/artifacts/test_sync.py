@@ -262,6 +262,7 @@ def test_a_checkpoint_that_is_made_again_gets_its_marker_again(at_work: Sync, sa
     eventually(lambda: not marker.exists())
     save(folder, 5)
     eventually(marker.exists)
+    assert at_work.missing() == []
 
 
 def test_its_metrics_are_asked_for_at_the_end(unsteady: Unsteady, origin: Origin, save: Save, folder: Path) -> None:

@@ -9,8 +9,9 @@ from typing import Any, Self
 
 import yaml
 
-from deepicd.spec.progress import Progress
-from deepicd_operator.names import API_VERSION, KIND, attempt_name, labels
+from deepicd.spec.kubernetes import API_VERSION, KIND
+from deepicd.spec.progress import Checkpoint, Progress
+from deepicd_operator.names import attempt_name, labels
 from deepicd_operator.observed import JobView, Observed, PodView, Refusal, job_view, pod_view
 from deepicd_operator.plan import Plan
 from deepicd_operator.reconcile import reconcile
@@ -148,8 +149,9 @@ def report(when: datetime = NOON, **fields: Any) -> Progress:
     return Progress.model_validate({"stage": "grpo", "step": 3, "steps": 15, "time": when, **fields})
 
 
-def checkpoint(step: int = 10, when: datetime = NOON) -> dict[str, Any]:
-    return {"stage": "grpo", "step": step, "uri": f"s3://models/{step}", "sha256": DIGEST, "time": when}
+def checkpoint(step: int = 10, when: datetime = NOON) -> Checkpoint:
+    """A checkpoint that an attempt's uploader has stored."""
+    return Checkpoint(stage="grpo", step=step, uri=f"s3://models/{step}", sha256=DIGEST, time=when)
 
 
 class Story:
@@ -167,6 +169,7 @@ class Story:
         self,
         *objects: JobMade | PodMade,
         progress: Progress | None = None,
+        stored: Checkpoint | None = None,
         trouble: str = "",
         lost: frozenset[str] = frozenset(),
         refusal: Refusal | None = None,
@@ -188,6 +191,7 @@ class Story:
             jobs=tuple(each.view() for each in objects if isinstance(each, JobMade)),
             pods=tuple(each.view() for each in objects if isinstance(each, PodMade)),
             progress=progress,
+            checkpoint=stored,
             trouble=trouble,
             lost_nodes=lost,
             refusal=refusal,

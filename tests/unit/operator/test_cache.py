@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from deepicd.spec.kubernetes import API_VERSION, KIND
 from deepicd_operator.cache import Cache, Key
-from deepicd_operator.names import API_VERSION, KIND
 from tests.unit.operator.builders import NAME, UID, JobMade, PodMade, spec
 
 KEY = Key("research", NAME)
@@ -90,5 +90,5 @@ def test_a_report_is_read_only_from_the_runs_own_config_map() -> None:
     raw = {**job(), "kind": "ConfigMap", "data": {"progress.json": "{}"}}
     raw["metadata"] = {**raw["metadata"], "name": "report"}
     cache.put(raw)
-    assert cache.report(KEY, "report", UID) == "{}"
-    assert cache.report(KEY, "report", "another") == ""
+    assert cache.reports(KEY, "report", UID) == {"progress.json": "{}"}
+    assert cache.reports(KEY, "report", "another") == {}

@@ -72,7 +72,7 @@ def test_bounds_defaults_and_choices_are_those_of_the_models() -> None:
     rate = grpo["properties"]["learningRate"]
     assert (rate["minimum"], rate["exclusiveMinimum"], rate["default"]) == (0, True, 1e-6)
     assert spec["model"]["properties"]["dtype"]["enum"] == ["bfloat16", "float32"]
-    assert spec["compute"]["properties"]["imagePullPolicy"]["enum"] == ["Always", "IfNotPresent", "Never", None]
+    assert spec["compute"]["properties"]["imagePullPolicy"]["pattern"] == "^(Always|IfNotPresent|Never)$"
     assert spec["recovery"]["properties"]["stallAfter"]["default"] == "30m"
     assert spec["compute"]["properties"]["sharedMemory"]["default"] == "16Gi"
     assert spec["compute"]["default"]["scratch"] == {"size": "200Gi"}

@@ -34,7 +34,7 @@ class Events:
     def stage_started(self, stage: str) -> None:
         self.seen.append(("started", stage))
 
-    def step(self, stage: str, row: StepMetrics, total: int | None) -> None:
+    def step(self, stage: str, row: StepMetrics, total: int | None, eta: float | None) -> None:
         self.seen.append(("step", stage))
 
     def stage_finished(self, stage: str, seconds: float, *, already: bool) -> None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepicd.training.checkpoints import TRACKER, LocalCheckpoints
+from deepicd.artifacts.sources import TRACKER
+from deepicd.training.checkpoints import LocalCheckpoints
 
 SIZE = 1000
 

@@ -1,0 +1,217 @@
+"""`deepicd submit`, `status`, `logs`, `wait`, `cancel`, `resume`: runs on a Kubernetes cluster."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deepicd.cli.spec import SpecFile
+from deepicd.errors import DeepICDError, StoreError, UserError
+from deepicd.spec.base import parse_duration
+from deepicd.spec.kubernetes import SYNC, TRAINER
+
+if TYPE_CHECKING:
+    from deepicd.cluster.api import Api
+
+Name = Annotated[str, typer.Argument(metavar="RUN", help="Name of the run.", show_default=False)]
+Namespace = Annotated[
+    str | None, typer.Option("--namespace", "-n", help="Namespace of the run.", show_default="the kubeconfig's")
+]
+
+POLL_SECONDS = 2.0
+ENDED = ("Succeeded", "Failed")
+
+
+class RunFailedError(DeepICDError):
+    """The run that was waited for has failed; the exit code is its last attempt's."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class NotYetError(DeepICDError):
+    """The run had not ended by `--timeout`."""
+
+    exit_code = 75
+
+
+def submit(
+    file: SpecFile,
+    namespace: Namespace = None,
+    wait_for_end: Annotated[bool, typer.Option("--wait", help="Wait for its end, as `deepicd wait` does.")] = False,
+) -> None:
+    """Check run.yaml and apply it to the cluster: a new run, or a change of one that exists.
+
+    Example: `deepicd submit manifests/samples/deepicd-r1-7b.yaml --namespace research`
+    """
+    from deepicd.spec import load
+    from deepicd.spec.load import read_yaml
+
+    run = load(file)
+    name = run.metadata.name
+    api = _api(namespace or run.metadata.namespace)
+    api.apply(read_yaml(file))
+    typer.echo(f"run {name} applied in namespace {api.namespace}: 'deepicd wait {name} -n {api.namespace}' waits for its end")
+    if wait_for_end:
+        _wait(api, name, None)
+
+
+def status(
+    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Name of a run.", show_default="all runs")] = None,
+    namespace: Namespace = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it anew every two seconds.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the objects as JSON.")] = False,
+) -> None:
+    """Show the runs of a namespace, or one with its conditions, attempts, checkpoint and metrics.
+
+    Example: `deepicd status quickstart --watch`
+    """
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
+    from deepicd.cli.cluster_view import one_run, table_of
+
+    api = _api(namespace)
+
+    def look() -> RenderableType:
+        return table_of(api.runs()) if run is None else one_run(api.run(run))
+
+    if as_json:
+        typer.echo(json.dumps(api.runs() if run is None else api.run(run), indent=2))
+    elif not watch:
+        Console().print(look())
+    else:
+        with Live(look(), auto_refresh=False) as live:
+            while True:
+                time.sleep(POLL_SECONDS)
+                live.update(look(), refresh=True)
+
+
+def logs(
+    run: Name,
+    namespace: Namespace = None,
+    attempt: Annotated[int | None, typer.Option(min=1, help="Number of the attempt.", show_default="the newest")] = None,
+    container: Annotated[str, typer.Option(help=f"{TRAINER} or {SYNC}, the uploader.")] = TRAINER,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the container ends.")] = False,
+    tail: Annotated[int | None, typer.Option(min=0, help="Only so many last lines.", show_default="all")] = None,
+) -> None:
+    """Print the log of a run's pod. The training stack's own log is in the store: `deepicd artifacts get --what logs`.
+
+    Example: `deepicd logs quickstart --follow`
+    """
+    if container not in (TRAINER, SYNC):
+        raise UserError(f"--container: is '{container}': give {TRAINER} or {SYNC}")
+    api = _api(namespace)
+    found = api.run(run).get("status") or {}
+    number = attempt or int(found.get("attempt") or 0)
+    pods = api.pods(run, number) if number else []
+    if not pods:
+        reason = found.get("reason") or "the operator has not seen it yet"
+        raise UserError(f"run {run}: attempt {number} has no pod ({reason}): see 'deepicd status {run}'")
+    for line in api.log(pods[-1]["metadata"]["name"], container, follow=follow, tail=tail):
+        sys.stdout.write(line if line.endswith("\n") else f"{line}\n")
+        sys.stdout.flush()
+
+
+def wait(
+    run: Name,
+    namespace: Namespace = None,
+    timeout: Annotated[str | None, typer.Option(help="Give up after this time, as 90m.", show_default="never")] = None,
+) -> None:
+    """Wait for the end of a run; a line for each change. Exit code 0: it succeeded; its last attempt's: it failed; 75: not yet.
+
+    Example: `deepicd wait quickstart --timeout 2h`
+    """
+    try:
+        patience = None if timeout is None else parse_duration(timeout)
+    except ValueError as error:
+        raise UserError(f"--timeout: {error} (got '{timeout}')") from None
+    _wait(_api(namespace), run, patience)
+
+
+def cancel(
+    run: Name,
+    namespace: Namespace = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete the run; what is in its store stays.")] = False,
+) -> None:
+    """Stop a run once its checkpoint is durable; `deepicd resume` goes on from there.
+
+    Example: `deepicd cancel quickstart`
+    """
+    api = _api(namespace)
+    if delete:
+        api.delete(run)
+        typer.echo(f"run {run} is deleted; what is in its store stays")
+        return
+    _check_not_ended(api.run(run), "cancel")
+    api.change(run, {"suspend": True})
+    typer.echo(f"run {run} stops once its checkpoint is durable: 'deepicd resume {run}' goes on")
+
+
+def resume(run: Name, namespace: Namespace = None) -> None:
+    """Let a cancelled run go on from its last verified checkpoint.
+
+    Example: `deepicd resume quickstart`
+    """
+    api = _api(namespace)
+    found = api.run(run)
+    _check_not_ended(found, "resume")
+    if not (found["spec"].get("suspend") or False):
+        raise UserError(f"run {run}: is not suspended: see 'deepicd status {run}'")
+    api.change(run, {"suspend": False})
+    typer.echo(f"run {run} goes on: 'deepicd wait {run}' waits for its end")
+
+
+def _api(namespace: str | None) -> Api:
+    from deepicd.cluster.api import Api
+
+    return Api(namespace)
+
+
+def _check_not_ended(run: dict[str, Any], verb: str) -> None:
+    state = (run.get("status") or {}).get("state")
+    if state in ENDED:
+        name = run["metadata"]["name"]
+        raise UserError(f"run {name}: has {state.lower()}, there is nothing to {verb}: submit it under another name")
+
+
+def _wait(api: Api, name: str, patience: timedelta | None) -> None:
+    from deepicd.cli.cluster_view import news
+    from deepicd.cluster.api import ClusterError
+
+    began, told, uid = time.monotonic(), "", ""
+    while True:
+        try:
+            run = api.run(name)
+        except ClusterError as error:
+            # A control plane that is upgraded is away for minutes; the run goes on meanwhile.
+            sys.stderr.write(f"warning: {error}\n")
+        else:
+            uid = uid or run["metadata"]["uid"]
+            if run["metadata"]["uid"] != uid:
+                raise UserError(f"run {name}: was deleted, and another one of that name was made")
+            if (line := news(run)) != told:
+                typer.echo(line)
+                told = line
+            _leave_if_ended(name, run.get("status") or {})
+        if patience is not None and time.monotonic() - began > patience.total_seconds():
+            raise NotYetError(f"run {name}: has not ended within --timeout: {told}")
+        time.sleep(POLL_SECONDS)
+
+
+def _leave_if_ended(name: str, status: dict[str, Any]) -> None:
+    if status.get("state") == "Succeeded":
+        raise typer.Exit(0)
+    if status.get("state") == "Failed":
+        attempts = status.get("attempts") or [{}]
+        code = attempts[-1].get("exitCode")
+        failed: dict[str, Any] = next((each for each in status.get("conditions") or () if each["type"] == "Failed"), {})
+        known = (UserError.exit_code, DeepICDError.exit_code, StoreError.exit_code)
+        message = f"run {name}: {status.get('reason')}: {failed.get('message', '')}"
+        raise RunFailedError(message, code if code in known else DeepICDError.exit_code)

@@ -1,0 +1,149 @@
+"""What an attempt's pod reports to its ConfigMap. Training never waits for it, and never fails by it."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+
+from deepicd.cluster.api import Api
+from deepicd.errors import DeepICDError, UserError
+from deepicd.spec import environment as names
+from deepicd.spec.progress import Failure, FailureCode, LevelMetrics, Progress, write
+from deepicd.training.metrics import StepMetrics
+
+INTERVAL_SECONDS = 10.0
+LAST_WORD_SECONDS = 20.0
+"""How long the end of a process waits for its last report."""
+TERMINATION_LOG = Path("/dev/termination-log")
+MAX_MESSAGE = 1024
+
+Send = Callable[[str], None]
+"""Writes a report's text."""
+
+
+def send_to(key: str, environment: Mapping[str, str] = os.environ) -> Send | None:
+    """Writes one key of this attempt's ConfigMap; None outside of an attempt's pod, or in one without access to the API."""
+    name = environment.get(names.PROGRESS)
+    if not name:
+        return None
+    try:
+        api = Api(environment.get(names.NAMESPACE))
+    except UserError as error:
+        structlog.get_logger().warning("progress will not be reported", reason=str(error))
+        return None
+    return lambda text: api.write_config_map(name, key, text)
+
+
+class Postman:
+    """Sends the newest text from a thread of its own: at once, and then at most every `interval` seconds."""
+
+    def __init__(self, send: Send, interval: float = INTERVAL_SECONDS) -> None:
+        self._send = send
+        self._interval = interval
+        self._change = threading.Condition()
+        self._waiting: str | None = None
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="deepicd-progress", daemon=True)
+        self._thread.start()
+
+    def post(self, text: str) -> None:
+        """Send this in place of what was not sent yet."""
+        with self._change:
+            self._waiting = text
+            self._change.notify()
+
+    def close(self, seconds: float = LAST_WORD_SECONDS) -> None:
+        """Wait until the last text is sent, at most so long."""
+        self._ending.set()
+        with self._change:
+            self._change.notify()
+        self._thread.join(seconds)
+
+    def _work(self) -> None:
+        while True:
+            with self._change:
+                self._change.wait_for(lambda: self._waiting is not None or self._ending.is_set())
+                text, self._waiting = self._waiting, None
+            if text is None:
+                return
+            try:
+                self._send(text)
+            except DeepICDError as error:
+                structlog.get_logger().warning("progress was not reported", reason=str(error))
+                with self._change:
+                    # Said again later, unless there is something newer by then.
+                    self._waiting = self._waiting or (None if self._ending.is_set() else text)
+            self._ending.wait(self._interval)
+
+
+class ProgressReport:
+    """A `Reporter` whose reader is the operator."""
+
+    def __init__(self, postman: Postman, folder: Path) -> None:
+        """`folder`: the run's, for the metrics of a finished evaluation."""
+        self._postman = postman
+        self._metrics = folder / "evaluate" / "metrics.json"
+        self._state: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if isinstance(error, DeepICDError):
+            self._state["failure"] = failure_of(error)
+        self._post()
+        self._postman.close()
+
+    def stage_started(self, stage: str) -> None:
+        """See `deepicd.pipeline.reporter.Reporter`."""
+        self._state = {name: self._state[name] for name in ("reward", "kl", "metrics") if name in self._state}
+        self._state["stage"] = stage
+        self._post()
+
+    def step(self, stage: str, row: StepMetrics, total: int | None, eta: float | None) -> None:
+        """See `deepicd.pipeline.reporter.Reporter`."""
+        reward = row.reward if row.reward is not None else row.validation_reward
+        seen = {"reward": reward, "kl": row.kl}
+        self._state |= {name: value for name, value in seen.items() if value is not None}
+        self._state |= {"stage": stage, "step": row.step, "steps": total, "eta_seconds": eta}
+        self._post()
+
+    def stage_finished(self, stage: str, seconds: float, *, already: bool) -> None:
+        """See `deepicd.pipeline.reporter.Reporter`."""
+        self._state |= {"stage": stage, "eta_seconds": None}
+        if stage == "evaluate":
+            self._state["metrics"] = level_metrics(self._metrics)
+        self._post()
+
+    def _post(self) -> None:
+        self._postman.post(write(Progress(**self._state, time=datetime.now(UTC))))
+
+
+def level_metrics(path: Path) -> LevelMetrics | None:
+    """Macro F1 at the three levels of the model that was trained last, from metrics.json; None where there is none."""
+    try:
+        models: dict[str, Any] = json.loads(path.read_text())
+        last = list(models.values())[-1]["levels"]
+        return LevelMetrics(**{level: last[level]["macroF1"]["value"] for level in ("chapter", "category", "code")})
+    except (FileNotFoundError, IndexError):
+        return None
+
+
+def failure_of(error: DeepICDError) -> Failure:
+    """The error as the operator reads it."""
+    line = " ".join(str(error).split())
+    return Failure(code=FailureCode(error.code), message=line[:MAX_MESSAGE])
+
+
+def tell_kubelet(error: DeepICDError, environment: Mapping[str, str] = os.environ, log: Path = TERMINATION_LOG) -> None:
+    """Leave the failure where the operator finds it though the ConfigMap could not be written; in a pod only."""
+    if environment.get(names.PROGRESS) and log.exists():
+        log.write_text(write(failure_of(error)))

@@ -1,0 +1,17 @@
+"""Names of a run on Kubernetes, as the operator makes them and `deepicd` looks for them."""
+
+from __future__ import annotations
+
+GROUP = "deepicd.io"
+VERSION = "v1alpha1"
+KIND = "DeepICDRun"
+PLURAL = "deepicdruns"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+RUN_LABEL = f"{GROUP}/run"
+ATTEMPT_LABEL = f"{GROUP}/attempt"
+
+TRAINER = "trainer"
+"""Name of the container that trains."""
+SYNC = "sync"
+"""Name of the sidecar that uploads."""

@@ -1,0 +1,189 @@
+"""`deepicd submit`, `status`, `wait`, `cancel`, `resume` and a pod's own reports, on a real API server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from deepicd.cluster.progress import Postman, ProgressReport, send_to
+from deepicd.spec.progress import CHECKPOINT_KEY, PROGRESS_KEY, Checkpoint, write
+from deepicd.training.metrics import StepMetrics
+from tests.cluster.api import Api, wait_for
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.operator_process import OperatorProcess
+from tests.cluster.pods import end_pod
+from tests.cluster.runs import SAMPLES
+from tests.cluster.test_operator import operator, quickstart, run_of, running_pod, wait_for_state
+
+__all__ = ["operator"]
+
+pytestmark = pytest.mark.usefixtures("run_definition")
+SAMPLE = next(path for path in SAMPLES if path.stem == "quickstart")
+Deepicd = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def deepicd(cluster: ControlPlane, namespace: str) -> Deepicd:
+    """The command, in the test's namespace."""
+    environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig), "COLUMNS": "120"}
+
+    def act(*arguments: str, within: float = 60) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", "from deepicd.cli.main import app; app()", *arguments, "--namespace", namespace]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=within, check=False)
+
+    return act
+
+
+def test_a_submitted_run_is_waited_for_until_it_has_succeeded(
+    api: Api, namespace: str, operator: OperatorProcess, deepicd: Deepicd
+) -> None:
+    done = deepicd("submit", str(SAMPLE))
+    assert (done.returncode, done.stderr) == (0, "")
+    pod = running_pod(api, namespace)
+    wait_for_state(api, namespace, "Running")
+    assert "Running" in deepicd("status").stdout
+    end_pod(api, pod)
+    waited = deepicd("wait", "quickstart", "--timeout", "1m")
+    assert (waited.returncode, waited.stderr) == (0, "")
+    assert waited.stdout.splitlines()[-1].startswith("Succeeded (Completed)")
+
+
+def test_submitting_again_changes_the_run(api: Api, namespace: str, deepicd: Deepicd, tmp_path: Path) -> None:
+    assert deepicd("submit", str(SAMPLE)).returncode == 0
+    changed = tmp_path / "run.yaml"
+    changed.write_text(SAMPLE.read_text() + "  suspend: true\n")
+    assert deepicd("submit", str(changed)).returncode == 0
+    assert run_of(api, namespace)["spec"]["suspend"] is True
+
+
+def test_a_failed_run_ends_the_wait_with_its_exit_code_and_its_message(
+    api: Api, namespace: str, operator: OperatorProcess, deepicd: Deepicd
+) -> None:
+    api.create(quickstart(namespace))
+    failure = json.dumps({"code": "BadInput", "message": "spec.model.path: is no model: give a folder"})
+    end_pod(api, running_pod(api, namespace), 64, termination_log=failure)
+    waited = deepicd("wait", "quickstart")
+    assert waited.returncode == 64
+    (line,) = waited.stderr.splitlines()
+    assert line.startswith("error: run quickstart: BadInput: ")
+    assert "spec.model.path: is no model" in line
+
+
+def test_a_wait_that_takes_too_long_is_no_failure_of_the_run(namespace: str, api: Api, deepicd: Deepicd) -> None:
+    api.create(quickstart(namespace))
+    waited = deepicd("wait", "quickstart", "--timeout", "1s")
+    assert waited.returncode == 75
+    assert "has not ended within --timeout" in waited.stderr
+
+
+def test_a_cancelled_run_stops_and_goes_on_when_it_is_resumed(
+    api: Api, namespace: str, operator: OperatorProcess, deepicd: Deepicd
+) -> None:
+    api.create(quickstart(namespace))
+    running_pod(api, namespace)
+    assert deepicd("cancel", "quickstart").returncode == 0
+    wait_for_state(api, namespace, "Suspended")
+    assert deepicd("resume", "quickstart").returncode == 0
+    running_pod(api, namespace, attempt=2)
+    again = deepicd("resume", "quickstart")
+    assert (again.returncode, "is not suspended" in again.stderr) == (64, True)
+
+
+def test_a_run_is_deleted_on_request_only(api: Api, namespace: str, deepicd: Deepicd) -> None:
+    api.create(quickstart(namespace))
+    assert deepicd("cancel", "quickstart", "--delete").returncode == 0
+    assert api.list("DeepICDRun", namespace) == []
+    missing = deepicd("status", "quickstart")
+    assert missing.returncode == 64
+    assert missing.stderr.startswith("error: run quickstart in namespace ")
+
+
+def test_what_may_not_be_done_says_which_right_is_missing(cluster: ControlPlane, namespace: str) -> None:
+    environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig_of("nobody"))}
+    command = [sys.executable, "-c", "from deepicd.cli.main import app; app()", "status", "-n", namespace]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 64
+    assert "not allowed" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_run_that_waits_for_its_pod_has_no_log(api: Api, namespace: str, deepicd: Deepicd) -> None:
+    api.create(quickstart(namespace))
+    done = deepicd("logs", "quickstart")
+    assert done.returncode == 64
+    assert "has no pod" in done.stderr
+
+
+def test_a_pod_reports_with_its_own_rights_and_the_status_follows(
+    cluster: ControlPlane,
+    api: Api,
+    namespace: str,
+    operator: OperatorProcess,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    api.create(quickstart(namespace))
+    running_pod(api, namespace)
+    wait_for_state(api, namespace, "Running")
+    account = f"system:serviceaccount:{namespace}:quickstart-trainer"
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig_of(account)))
+    pod = {"DEEPICD_PROGRESS": "quickstart-a1-progress", "DEEPICD_NAMESPACE": namespace}
+    progress, stored = send_to(PROGRESS_KEY, pod), send_to(CHECKPOINT_KEY, pod)
+    assert progress is not None
+    assert stored is not None
+    with ProgressReport(Postman(progress, interval=0), tmp_path) as report:
+        report.stage_started("grpo")
+        report.step("grpo", StepMetrics(12, reward=0.414, kl=0.0123), 15, 33000.0)
+    uri = f"s3://models/quickstart/{namespace}/attempts/1/checkpoints/step-000010"
+    stored(write(Checkpoint(stage="grpo", step=10, uri=uri, sha256="a" * 64, time=datetime.now(UTC))))
+
+    def status() -> bool:
+        found = run_of(api, namespace)["status"]
+        return found.get("step") == 12 and (found.get("lastVerifiedCheckpoint") or {}).get("uri") == uri
+
+    wait_for(status, 20, lambda: run_of(api, namespace)["status"])
+
+
+def test_a_pod_may_write_no_other_attempts_report(
+    cluster: ControlPlane, api: Api, namespace: str, operator: OperatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deepicd.errors import UserError
+
+    api.create(quickstart(namespace))
+    running_pod(api, namespace)
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig_of(f"system:serviceaccount:{namespace}:quickstart-trainer")))
+    other = send_to(PROGRESS_KEY, {"DEEPICD_PROGRESS": "quickstart-a2-progress", "DEEPICD_NAMESPACE": namespace})
+    assert other is not None
+    with pytest.raises(UserError, match="not allowed"):
+        other("{}")
+
+
+def test_reports_survive_an_api_server_that_cannot_answer(
+    cluster: ControlPlane,
+    api: Api,
+    namespace: str,
+    operator: OperatorProcess,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    api.create(quickstart(namespace))
+    running_pod(api, namespace)
+    account = f"system:serviceaccount:{namespace}:quickstart-trainer"
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig_of(account)))
+    send = send_to(PROGRESS_KEY, {"DEEPICD_PROGRESS": "quickstart-a1-progress", "DEEPICD_NAMESPACE": namespace})
+    assert send is not None
+    with ProgressReport(Postman(send, interval=0.5), tmp_path) as report:
+        with cluster.api_server_down():
+            report.step("grpo", StepMetrics(1, reward=0.1), 15, None)
+        wait_for(
+            lambda: PROGRESS_KEY in (api.get("ConfigMap", "quickstart-a1-progress", namespace).get("data") or {}),
+            30,
+            "nothing was reported",
+        )

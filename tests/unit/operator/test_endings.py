@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from deepicd_operator.observed import Refusal
+from deepicd_operator.reasons import Reason
+from tests.unit.operator.builders import NAME, JobMade, PodMade, Story, at, report
+
+EXIT = "Container trainer for pod a/b failed with exit code %d matching FailJob rule at index 2"
+FAILURE = '{"code": "%s", "message": "what happened"}'
+
+
+Seen = tuple[JobMade | PodMade, ...]
+RETRIED: list[tuple[str, Callable[[], Seen], bool]] = [
+    ("NodeLost", lambda: (JobMade().failed(), PodMade().ended(137).disrupted("DeletionByTaintManager")), False),
+    ("NodeLost", lambda: (JobMade(), PodMade().running().disrupted("DeletionByTaintManager").deleting(at(40))), False),
+    ("Evicted", lambda: (JobMade().failed(), PodMade().ended(143).disrupted("EvictionByEvictionAPI")), False),
+    ("Evicted", lambda: (JobMade().failed(), PodMade().running().evicted_by_kubelet()), False),
+    ("Evicted", lambda: (JobMade().failed("Pod x has condition DisruptionTarget matching FailJob rule at index 1"),), False),
+    ("Preempted", lambda: (JobMade().failed(), PodMade().ended(143).disrupted("PreemptionByScheduler")), False),
+    ("OutOfMemory", lambda: (JobMade().failed(), PodMade().ended(137, "OOMKilled")), True),
+    ("Crashed", lambda: (JobMade().failed(), PodMade().ended(70)), True),
+    ("Crashed", lambda: (JobMade().failed(EXIT % 70),), True),
+    ("Stalled", lambda: (JobMade().failed(), PodMade().ended(75, message=FAILURE % "Stalled")), True),
+    ("StoreUnreachable", lambda: (JobMade().failed(), PodMade().ended(75, message=FAILURE % "StoreUnreachable")), True),
+    ("StoreUnreachable", lambda: (JobMade().complete(), PodMade().ended(75, name="sync")), True),
+    ("Terminated", lambda: (JobMade().failed(), PodMade().ended(143)), True),
+    ("PodDeleted", lambda: (JobMade().failed(), PodMade().ended(143).deleting()), True),
+    ("PodDeleted", lambda: (JobMade().failed(),), True),
+    ("JobDeleted", tuple, True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("reason", "seen", "counted"), RETRIED)
+def test_an_attempt_that_can_be_repeated_is_followed_by_another(reason: str, seen: Callable[[], Seen], counted: bool) -> None:
+    story = Story().running()
+    story.now(60, *seen())
+    ended = story.status.attempts[0]
+    assert (ended.reason, ended.counted, ended.end) == (reason, counted, at(60))
+    assert ended.message
+    assert story.events.count(reason) == 1
+    if counted:
+        assert (story.status.state, story.status.reason) == ("Pending", "BackOff")
+        assert story.status.retry_at == at(70)
+        assert story.plan.requeue_after == 10
+        assert story.made == []
+        story.now(70)
+    assert story.status.attempt == 2
+    assert f"Job/{NAME}-a2" in story.made
+
+
+STOPPED: list[tuple[str, Callable[[], Seen], int | None]] = [
+    ("BadInput", lambda: (JobMade().failed(), PodMade().ended(64, message=FAILURE % "BadInput")), 64),
+    ("BadInput", lambda: (JobMade().failed(EXIT % 64),), 64),
+    ("BadInput", lambda: (JobMade().failed(), PodMade().ended(64).disrupted("EvictionByEvictionAPI")), 64),
+    ("RewardCodeFailed", lambda: (JobMade().failed(), PodMade().ended(64, message=FAILURE % "RewardCodeFailed")), 64),
+    ("NotANumber", lambda: (JobMade().failed(), PodMade().ended(64, message=FAILURE % "NotANumber")), 64),
+    ("RewardCollapsed", lambda: (JobMade().failed(), PodMade().ended(64, message=FAILURE % "RewardCollapsed")), 64),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("reason", "seen", "code"), STOPPED)
+def test_a_failure_that_trying_again_cannot_mend_ends_the_run(reason: str, seen: Callable[[], Seen], code: int | None) -> None:
+    story = Story().running()
+    story.now(60, *seen())
+    assert (story.status.state, story.status.reason) == ("Failed", reason)
+    assert story.condition("Failed") == ("True", reason)
+    assert story.status.attempts[0].exit_code == code
+    assert Reason(reason).explanation.remedy in story.message("Failed")
+    story.now(9999)
+    assert story.made == []
+
+
+def test_a_collapsed_reward_is_a_condition() -> None:
+    story = Story().running()
+    story.now(60, JobMade().failed(), PodMade().ended(70, message=FAILURE % "RewardCollapsed"))
+    assert story.condition("RewardCollapsed") == ("True", "RewardCollapsed")
+
+
+WAITED: list[tuple[str, Callable[[], Seen], dict[str, Any]]] = [
+    ("Unschedulable", lambda: (JobMade(), PodMade().unschedulable()), {}),
+    ("Queued", lambda: (JobMade().suspended(),), {}),
+    ("QuotaExceeded", lambda: (JobMade(),), {"trouble": 'pods "x" is forbidden: exceeded quota: gpus, requested: 4'}),
+    ("PodRefused", lambda: (JobMade(),), {"trouble": 'pods "x" is forbidden: violates PodSecurity "restricted:latest"'}),
+    ("ImagePullFailed", lambda: (JobMade(), PodMade().waiting("ImagePullBackOff", "no such image")), {}),
+    ("ImagePullFailed", lambda: (JobMade(), PodMade().waiting("ErrImagePull", "no such image", name="sync")), {}),
+    ("ConfigMissing", lambda: (JobMade(), PodMade().waiting("CreateContainerConfigError", 'secret "x" not found')), {}),
+    ("VolumeMissing", lambda: (JobMade(), PodMade().waiting("PodInitializing")), {"trouble": 'secret "s3-keys" not found'}),
+    ("NameTaken", tuple, {"refusal": Refusal(Reason.NAME_TAKEN, "Job night-run-a1", at(90))}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("reason", "seen", "more"), WAITED)
+def test_what_may_come_right_by_itself_is_waited_for(reason: str, seen: Callable[[], Seen], more: dict[str, Any]) -> None:
+    story = Story()
+    story.now(0)
+    story.now(20, *seen(), **more)
+    assert (story.status.state, story.status.reason) == ("Pending", reason)
+    assert story.events.count(reason) == 1
+    assert Reason(reason).explanation.remedy in story.message("Running")
+    story.now(80, *seen(), **more)
+    assert story.status.attempts[0].end is None
+    assert story.deleted == []
+    assert story.events.count(reason) == 1
+    story.now(99, JobMade(), PodMade().running(at(98)))
+    assert story.status.state == "Running"
+
+
+def test_a_refused_object_is_not_offered_again_before_its_time() -> None:
+    story = Story()
+    story.now(0)
+    refusal = Refusal(Reason.API_REFUSED, "Job: spec.template is invalid", at(30))
+    story.now(10, refusal=refusal)
+    assert story.made == []
+    assert story.plan.requeue_after == 20
+    story.now(30, refusal=refusal)
+    assert f"Job/{NAME}-a1" in story.made
+
+
+def test_an_image_that_is_no_name_ends_the_run() -> None:
+    story = Story()
+    story.now(0)
+    story.now(5, JobMade(), PodMade().waiting("InvalidImageName", "couldn't parse image"))
+    assert story.deleted == [f"Job/{NAME}-a1"]
+    story.now(6)
+    assert (story.status.state, story.status.reason) == ("Failed", "ImageNameInvalid")
+    assert "couldn't parse image" in story.message("Failed")
+
+
+def test_an_uploader_that_cannot_work_ends_the_run() -> None:
+    story = Story().running()
+    pod = PodMade().running(at(1))
+    pod.container({"terminated": {"exitCode": 64, "message": FAILURE % "BadInput"}}, "sync")
+    story.now(5, JobMade(), pod)
+    story.now(9, JobMade().failed(), PodMade().ended(143))
+    assert (story.status.state, story.status.reason) == ("Failed", "BadInput")
+    assert "what happened" in story.message("Failed")
+
+
+def test_an_attempt_without_steps_is_stalled_and_then_tried_again() -> None:
+    story = Story().running()
+    objects = (JobMade(), PodMade().running(at(1)))
+    story.now(10, *objects, progress=report(at(10)))
+    assert story.plan.requeue_after == 300
+    story.now(310, *objects, progress=report(at(300)))
+    assert story.condition("Stalled") == ("True", "Stalled")
+    assert story.deleted == []
+    story.now(370, *objects, progress=report(at(300)))
+    assert story.deleted == [f"Job/{NAME}-a1"]
+    assert story.plan.delete[0].foreground
+    story.now(375, JobMade().deleting(), PodMade().running(at(1)).deleting(at(999)))
+    assert story.deleted == []
+    story.now(380)
+    assert story.status.attempts[0].reason == "Stalled"
+    assert story.status.retry_at == at(390)
+    assert story.events.count("Stalled") == 1 + 1  # suspected, then ended: one event's name, so the API server keeps one
+
+
+def test_a_step_ends_the_suspicion_of_a_stall() -> None:
+    story = Story().running()
+    objects = (JobMade(), PodMade().running(at(1)))
+    story.now(10, *objects, progress=report(at(10), step=3))
+    story.now(310, *objects, progress=report(at(10), step=3))
+    story.now(320, *objects, progress=report(at(320), step=4))
+    assert story.condition("Stalled") == ("False", "Stepping")
+
+
+def test_attempts_that_count_are_used_up_and_waits_double() -> None:
+    story = Story().running()
+    waits = []
+    now = 60.0
+    for number in (1, 2, 3):
+        story.now(now, JobMade(number).failed(), PodMade(number).ended(70))
+        if story.status.retry_at is not None:
+            waits.append(story.status.retry_at - at(now))
+            now += waits[-1].total_seconds()
+            story.now(now)
+            now += 60
+    assert waits == [timedelta(seconds=10), timedelta(seconds=20)]
+    assert (story.status.state, story.status.reason) == ("Failed", "AttemptsExhausted")
+    assert "Crashed" in story.message("Failed")
+    assert [attempt.number for attempt in story.status.attempts] == [1, 2, 3]
+
+
+def test_disruptions_use_up_no_attempts_and_only_a_row_of_them_waits() -> None:
+    story = Story().running()
+    now = 60.0
+    for number in range(1, 5):
+        story.now(now, JobMade(number).failed(), PodMade(number).ended(143).disrupted("EvictionByEvictionAPI"))
+        now += 60
+    assert story.status.attempt == 4
+    assert story.status.retry_at == at(now - 60) + timedelta(seconds=10)
+    story.now(now)
+    assert story.status.attempt == 5
+
+
+def test_a_lost_node_counts_at_once_when_the_node_is_known_to_be_gone() -> None:
+    story = Story().running()
+    pod = PodMade().running(at(1)).disrupted("DeletionByTaintManager").deleting(at(660))
+    story.now(60, JobMade(), pod)
+    assert story.status.attempts[0].end is None
+    story.now(61, JobMade(), pod, lost=frozenset({"node-1"}))
+    assert story.status.attempts[0].reason == "NodeLost"
+    assert story.deleted == [f"Job/{NAME}-a1"]
+    assert f"Job/{NAME}-a2" in story.made
