@@ -72,6 +72,7 @@ def _value(annotation: Any, written: dict[str, Any], definitions: dict[str, Any]
         if choices := value.pop("enum", None):
             # The API server refuses null where there is an enum, listed in it or not.
             value["pattern"] = f"^({'|'.join(re.escape(choice) for choice in choices)})$"
+            value["maxLength"] = max(len(choice) for choice in choices)
         return {**value, "nullable": True}
     if "$ref" in written:
         name = written["$ref"].rpartition("/")[2]
