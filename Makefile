@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 LOCK := requirements/cpu.txt
-SOURCES := deepicd operator tests benchmarks
+SOURCES := deepicd operator charts tests benchmarks
 
 .PHONY: setup quickstart test cluster-tools lint format lock bench bench-training clean
 
@@ -29,16 +29,25 @@ test: setup
 cluster-tools:
 	bash tests/cluster/tools/cluster-tools.sh build
 
+# For those without helm; a test compares it with the chart.
+manifests/install.yaml: $(shell find charts/deepicd -type f)
+	printf 'apiVersion: v1\nkind: Namespace\nmetadata: {name: deepicd-system}\n' > $@
+	helm template deepicd charts/deepicd --namespace deepicd-system --no-hooks >> $@
+
 lint: setup
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/deepicd-operator crd | diff --unified=1 manifests/crd.yaml -
+	$(BIN)/deepicd-operator crd | diff --unified=1 charts/deepicd/files/crd.yaml -
+	$(BIN)/deepicd-operator permissions | diff --unified=1 charts/deepicd/files/permissions.yaml -
+	$(BIN)/python charts/readme.py | diff --unified=1 charts/deepicd/README.md -
 
-# The CRD is generated from deepicd.spec.
+# The CRD is generated from deepicd.spec, the chart's rules from the operator's, its README from its values.
 format: setup
-	$(BIN)/deepicd-operator crd > manifests/crd.yaml
+	$(BIN)/deepicd-operator crd > charts/deepicd/files/crd.yaml
+	$(BIN)/deepicd-operator permissions > charts/deepicd/files/permissions.yaml
+	$(BIN)/python charts/readme.py > charts/deepicd/README.md.new && mv charts/deepicd/README.md.new charts/deepicd/README.md
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 

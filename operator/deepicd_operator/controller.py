@@ -22,7 +22,7 @@ from deepicd_operator.cluster import (
     RefusedError,
     UnreachableError,
 )
-from deepicd_operator.metrics import Metrics
+from deepicd_operator.metrics import Metrics, RunFigures
 from deepicd_operator.observe import UnreadableStatusError, observe
 from deepicd_operator.observed import Observed, Refusal, job_view, owner, pod_view
 from deepicd_operator.plan import Deletion, Plan
@@ -78,7 +78,7 @@ class Controller:
         self.queue = WorkQueue(time.monotonic)
         self._failures: dict[Key, int] = {}
         self._refused: dict[Key, _Refused] = {}
-        self._shown: dict[Key, tuple[str, str, str, float]] = {}
+        self._shown: dict[Key, RunFigures] = {}
         self._absent_kinds: set[str] = set()
         self.listed = False
         """Whether everything has been listed once."""
@@ -207,7 +207,7 @@ class Controller:
             # From here on this operator is the one that decided: another one's write of the same version fails.
             self._cache.put(await self._cluster.write_status(raw, write_status(plan.status)))
         shown = plan.status or observed.status
-        self._shown[key] = (key.namespace, shown.state, shown.stage or "", shown.gpu_hours)
+        self._shown[key] = RunFigures.of(key.namespace, key.name, shown)
         await self._all(self._delete(key, deletion) for deletion in plan.delete)
         await self._make(key, observed, plan, now)
 

@@ -32,6 +32,19 @@ def crd() -> None:
 
 
 @cli.command()
+def permissions() -> None:
+    """Print the RBAC rules that the operator needs, in each namespace it serves and in the cluster.
+
+    Example: `deepicd-operator permissions`
+    """
+    import yaml
+
+    from deepicd_operator.permissions import CLUSTER, NAMESPACED
+
+    yaml.safe_dump({"namespaced": list(NAMESPACED), "cluster": list(CLUSTER)}, sys.stdout, sort_keys=False)
+
+
+@cli.command()
 def run(
     namespace: Annotated[
         list[str] | None, typer.Option("--namespace", "-n", help="Serve this namespace; again for more.", show_default="all")

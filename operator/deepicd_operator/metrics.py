@@ -5,9 +5,40 @@ from __future__ import annotations
 from collections import Counter as Count
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from deepicd_operator.conditions import ConditionType
+from deepicd_operator.status import RunStatus
+
+_PROBLEMS = (ConditionType.FAILED, ConditionType.STALLED, ConditionType.REWARD_COLLAPSED)
+
+
+class RunFigures(NamedTuple):
+    """What is shown of a run."""
+
+    namespace: str
+    name: str
+    state: str
+    stage: str
+    gpu_hours: float
+    problems: tuple[tuple[str, str], ...]
+    """Type and reason of conditions that somebody should look at."""
+    steps_since_checkpoint: int | None
+    """None where the run is not running, or keeps no checkpoints."""
+
+    @classmethod
+    def of(cls, namespace: str, name: str, status: RunStatus) -> Self:
+        """From the run's status."""
+        problems = tuple(
+            (each.type, each.reason) for each in status.conditions if each.type in _PROBLEMS and each.status == "True"
+        )
+        since = None
+        if status.state == "Running" and status.stage in ("sft", "grpo") and status.step is not None:
+            last = status.last_verified_checkpoint
+            since = max(0, status.step - (last.step if last is not None and last.stage == status.stage else 0))
+        return cls(namespace, name, status.state, status.stage or "", status.gpu_hours, problems, since)
 
 
 class Metrics:
@@ -23,18 +54,30 @@ class Metrics:
         self.queue_depth = Gauge("deepicd_queue_depth", "Runs that are due or at work.", **own)
         self.runs = Gauge("deepicd_runs", "Runs by state and stage.", ["state", "stage"], **own)
         self.gpu_hours = Gauge("deepicd_gpu_hours", "GPU-hours of all runs that exist.", ["namespace"], **own)
+        self.problems = Gauge(
+            "deepicd_run_problem", "1 while a run has failed, is stalled or has a collapsed reward.",
+            ["namespace", "run", "type", "reason"], **own,
+        )  # fmt: skip
+        self.steps_since_checkpoint = Gauge(
+            "deepicd_run_steps_since_checkpoint", "Steps of the running stage since its last durable checkpoint.",
+            ["namespace", "run"], **own,
+        )  # fmt: skip
         self.missed = Counter("deepicd_watch_missed", "Changes that a full list found and no watch had told.", ["kind"], **own)
         self.last_contact = Gauge("deepicd_api_last_success_timestamp_seconds", "When the API server last answered.", **own)
 
-    def show_runs(self, runs: Iterable[tuple[str, str, str, float]]) -> None:
-        """Set the gauges from (namespace, state, stage, GPU-hours) of every run."""
+    def show_runs(self, runs: Iterable[RunFigures]) -> None:
+        """Set the gauges from the figures of every run."""
         places: Count[tuple[str, str]] = Count()
         hours: defaultdict[str, float] = defaultdict(float)
-        for namespace, state, stage, spent in runs:
-            places[state, stage] += 1
-            hours[namespace] += spent
-        self.runs.clear()
-        self.gpu_hours.clear()
+        for gauge in (self.runs, self.gpu_hours, self.problems, self.steps_since_checkpoint):
+            gauge.clear()
+        for run in runs:
+            places[run.state, run.stage] += 1
+            hours[run.namespace] += run.gpu_hours
+            for kind, reason in run.problems:
+                self.problems.labels(run.namespace, run.name, kind, reason).set(1)
+            if run.steps_since_checkpoint is not None:
+                self.steps_since_checkpoint.labels(run.namespace, run.name).set(run.steps_since_checkpoint)
         for (state, stage), number in places.items():
             self.runs.labels(state, stage).set(number)
         for namespace, spent in hours.items():

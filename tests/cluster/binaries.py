@@ -1,4 +1,4 @@
-"""Where the binaries of Kubernetes and kwok are."""
+"""Where the binaries of Kubernetes, kwok and helm are."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-NEEDED = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kwok")
+NEEDED = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kwok", "helm")
 SCRIPT = Path(__file__).parent / "tools" / "cluster-tools.sh"
 
 

@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     except BinariesMissingError as error:
         # By a mark: pytest tells it once for each file, not once for each test.
         for item in chosen:
-            if "cluster" in getattr(item, "fixturenames", ()):
+            if "binaries" in getattr(item, "fixturenames", ()):
                 item.add_marker(pytest.mark.skip(reason=f"no tests on a real Kubernetes: {error}"))
 
 

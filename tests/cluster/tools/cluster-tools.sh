@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A Kubernetes control plane and kwok for tests/cluster, built once from Go modules (about 20 minutes on two cores).
+# A Kubernetes control plane, kwok and helm for tests/cluster, built once from Go modules (about 20 minutes on two cores).
 #
 #   cluster-tools.sh where     print the folder that they are built into
 #   cluster-tools.sh build     build what is not there, neither in KUBEBUILDER_ASSETS nor in that folder; print where it is
@@ -9,10 +9,11 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 kwok=v0.8.0
-binaries=(etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok)
+helm=v4.3.1
+binaries=(etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok helm)
 kubernetes=$(sed -n 's/^\tk8s.io\/kubernetes \(v[0-9.]*\).*/\1/p' go.mod)
 needed=$(sed -n 's/^go //p' go.mod)
-folder=${XDG_CACHE_HOME:-$HOME/.cache}/deepicd/cluster-tools/kubernetes-$kubernetes-kwok-$kwok
+folder=${XDG_CACHE_HOME:-$HOME/.cache}/deepicd/cluster-tools/kubernetes-$kubernetes-kwok-$kwok-helm-$helm
 
 complete() { # FOLDER [PATH]: whether each binary is in the folder, or on the path
   local name
@@ -39,6 +40,8 @@ build() { # FOLDER
   export CGO_ENABLED=0 GOBIN=$1
   echo "building kwok $kwok" >&2
   go install -trimpath -buildvcs=false -ldflags "-s -w" "sigs.k8s.io/kwok/cmd/kwok@$kwok"
+  echo "building helm $helm" >&2
+  go install -trimpath -buildvcs=false -ldflags "-s -w" "helm.sh/helm/v4/cmd/helm@$helm"
   echo "building Kubernetes $kubernetes and etcd" >&2
   go install -trimpath -buildvcs=false -ldflags "$stamp" tool
   mv "$1/server" "$1/etcd" # Go names a binary by its folder

@@ -11,7 +11,7 @@ from deepicd.spec.run import DeepICDRun
 from deepicd_operator.crd import crd, crd_yaml
 from deepicd_operator.crd.rules import RULES
 
-MANIFEST = Path(__file__).parents[3] / "manifests" / "crd.yaml"
+MANIFEST = Path(__file__).parents[3] / "charts" / "deepicd" / "files" / "crd.yaml"
 
 
 def schema() -> dict[str, Any]:
