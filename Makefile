@@ -4,7 +4,7 @@ BIN := .venv/bin
 LOCK := requirements/cpu.txt
 SOURCES := deepicd operator charts tests benchmarks
 
-.PHONY: setup quickstart test cluster-tools lint format lock bench bench-training clean
+.PHONY: setup quickstart test cluster-tools images operator-image trainer-image lint format lock bench bench-training clean
 
 setup: .venv/complete
 
@@ -13,7 +13,7 @@ setup: .venv/complete
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11: run 'make PYTHON=python3.12 $(MAKECMDGOALS)'" >&2; exit 64; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes $(LOCK)
+	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes $(LOCK)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
@@ -29,6 +29,21 @@ test: setup
 cluster-tools:
 	bash tests/cluster/tools/cluster-tools.sh build
 
+# docker build; BASE_IMAGE names another base (by digest, for a build that can be repeated), TRAINER=cpu the flavour for trials.
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+TRAINER ?= gpu
+BUILD := docker build $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) --build-arg VERSION=$(VERSION)
+trainer_arguments_gpu :=
+trainer_arguments_cpu := --build-arg LOCK=trainer-cpu $(if $(BASE_IMAGE),,--build-arg BASE_IMAGE=python:3.12-slim-bookworm)
+
+images: operator-image trainer-image
+
+operator-image:
+	$(BUILD) -f images/operator/Dockerfile -t deepicd/operator:$(VERSION) .
+
+trainer-image:
+	$(BUILD) $(trainer_arguments_$(TRAINER)) -f images/trainer/Dockerfile -t deepicd/trainer:$(VERSION) .
+
 # For those without helm; a test compares it with the chart.
 manifests/install.yaml: $(shell find charts/deepicd -type f)
 	printf 'apiVersion: v1\nkind: Namespace\nmetadata: {name: deepicd-system}\n' > $@
@@ -39,6 +54,7 @@ lint: setup
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint images/*/Dockerfile
 	$(BIN)/deepicd-operator crd | diff --unified=1 charts/deepicd/files/crd.yaml -
 	$(BIN)/deepicd-operator permissions | diff --unified=1 charts/deepicd/files/permissions.yaml -
 	$(BIN)/python charts/readme.py | diff --unified=1 charts/deepicd/README.md -
@@ -52,14 +68,19 @@ format: setup
 	$(BIN)/ruff format $(SOURCES)
 
 # The CPU lock leaves out NVIDIA packages that torch loads on no machine without a GPU.
-COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-annotate --no-header --override requirements/overrides.txt
+HASHED := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+COMPILE := $(BIN)/uv pip compile pyproject.toml $(HASHED) --override requirements/overrides.txt
 UNUSED_ON_CPU := $(foreach name,nvidia-cusolver triton nvidia-nvtx cuda-bindings cuda-pathfinder,--no-emit-package $(name))
+# What `deepicd run` needs and the operator's image leaves out; a test imports the operator without.
+UNUSED_BY_OPERATOR := $(foreach name,contourpy cycler duckdb fonttools jinja2 kiwisolver markupsafe matplotlib numpy packaging \
+	pillow psutil pyarrow pyparsing python-dateutil six,--no-emit-package $(name))
 
 lock: setup
 	$(COMPILE) --extra train --output-file requirements/gpu.txt
 	$(COMPILE) --extra train-cpu --extra operator --extra dev --constraint requirements/gpu.txt $(UNUSED_ON_CPU) --output-file $(LOCK)
-	sed -n 's/^\(uv==[^ ]*\).*/\1/p' $(LOCK) | $(BIN)/uv pip compile - --quiet --universal --generate-hashes --no-annotate --no-header --output-file requirements/uv.txt
+	$(COMPILE) --extra train-cpu --constraint $(LOCK) $(UNUSED_ON_CPU) --output-file requirements/trainer-cpu.txt
+	$(COMPILE) --extra operator --constraint $(LOCK) $(UNUSED_BY_OPERATOR) --output-file requirements/operator.txt
+	$(foreach name,hatchling uv,grep -o '^$(name)==[^ ]*' $(LOCK) | $(BIN)/uv pip compile - --constraint $(LOCK) $(HASHED) --output-file requirements/$(name).txt;)
 
 # Minutes; the second one needs the machine for itself for about half an hour.
 bench: setup

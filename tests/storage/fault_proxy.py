@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import http.client
 import socket
+import ssl
 import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 KINDS = ("put", "create", "part", "complete", "get", "list", "delete", "list-uploads", "list-parts")
@@ -40,12 +42,14 @@ class Fault:
 
 
 class FaultProxy:
-    """Listens on loopback; counts what passes."""
+    """Listens on loopback; counts what passes. `certificate`: of its TLS, with the key; without it there is none."""
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: str, certificate: tuple[Path, Path] | None = None) -> None:
         self.upstream = urlsplit(upstream).netloc
         self.fault: Fault | None = None
         self.seen: Counter[str] = Counter()
+        self.headers: list[tuple[str, dict[str, str]]] = []
+        """Kind and headers, their names in lower case, of each request."""
         self.failed = 0
         self.skew: str | None = None
         self._lock = threading.Lock()
@@ -56,7 +60,13 @@ class FaultProxy:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            # The handshake is the connection's own thread's, or one that hangs would stop them all.
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+        scheme = "http" if certificate is None else "https"
+        self.endpoint = f"{scheme}://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def fail(self, kind: str, how: str, times: int = 1) -> None:
@@ -85,7 +95,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        how = self.owner.take(kind_of(self.command, self.path))
+        kind = kind_of(self.command, self.path)
+        self.owner.headers.append((kind, {name.lower(): value for name, value in self.headers.items()}))
+        how = self.owner.take(kind)
         if how in {"500", "503", "429"}:
             self._answer(int(how), {}, b"")
             return

@@ -201,6 +201,14 @@ class Bucket:
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
+        if settings.ca_bundle is not None:
+            try:
+                ssl.create_default_context(cafile=settings.ca_bundle)
+            except OSError:  # ssl.SSLError among them
+                raise UserError(
+                    f"storage.s3.caBundle: {settings.ca_bundle}: holds no certificate that can be read: "
+                    "give a PEM file of the store's authority"
+                ) from None
         try:
             session = boto3.Session(
                 aws_access_key_id=secret.get(_KEYS[0]),
