@@ -4,7 +4,7 @@ BIN := .venv/bin
 LOCK := requirements/cpu.txt
 SOURCES := deepicd operator charts tests benchmarks
 
-.PHONY: setup quickstart test cluster-tools images operator-image trainer-image lint format lock bench bench-training clean
+.PHONY: setup quickstart test test-kind cluster-tools images operator-image trainer-image lint format lock bench bench-training clean
 
 setup: .venv/complete
 
@@ -23,7 +23,11 @@ quickstart: setup
 # Where Go is, or KUBEBUILDER_ASSETS names a Kubernetes, the operator's tests on a real API server are among them.
 test: setup
 	if command -v go >/dev/null || test -n "$$KUBEBUILDER_ASSETS"; then $(MAKE) --no-print-directory cluster-tools; fi
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore=tests/kind
+
+# Real pods in a kind cluster of its own, from nothing, and gone again; KEEP=1 keeps it. Needs docker, kind, kubectl and helm.
+test-kind: setup
+	$(BIN)/python -m pytest tests/kind
 
 # Built once, into the user's cache: about 20 minutes on two cores.
 cluster-tools:

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kind.kind_cluster import ACCESS_KEY, CHART, ROOT, SECRET_KEY, KindCluster
+
+VERSION = "0.1.0"
+SYSTEM, RESEARCH = "deepicd-system", "research"
+_CLUSTER = pytest.StashKey[KindCluster]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker("kind")
+
+
+@pytest.fixture(scope="session")
+def kind(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[KindCluster]:
+    """A cluster with store and operator, and a namespace that enforces the restricted Pod Security Standard."""
+    missing = [name for name in ("docker", "kind", "kubectl", "helm", "make") if shutil.which(name) is None]
+    if missing:
+        pytest.fail(f"not on the PATH: {', '.join(missing)}: install them to run these tests")
+    cluster = KindCluster(f"deepicd-{secrets.token_hex(3)}", tmp_path_factory.mktemp("kind"))
+    request.config.stash[_CLUSTER] = cluster
+    cluster.must("make", "images", "TRAINER=cpu", seconds=3000)
+    try:
+        cluster.create()
+        for image in ("operator", "trainer"):
+            cluster.load(f"deepicd/{image}:{VERSION}")
+        cluster.install_store()
+        cluster.must("helm", "install", "deepicd", str(CHART), "--namespace", SYSTEM, "--create-namespace", "--wait",
+                     "--timeout", "120s")  # fmt: skip
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+        cluster.apply(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": RESEARCH, "labels": labels}},
+            {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s3-keys", "namespace": RESEARCH}, "stringData": keys},
+        )
+        yield cluster
+    finally:
+        if not os.environ.get("KEEP"):
+            cluster.delete()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    cluster = item.config.stash.get(_CLUSTER, None)
+    if report.failed and cluster is not None and cluster.kubeconfig.exists():
+        folder = ROOT / "runs" / "kind-failures" / item.name
+        cluster.save(folder, SYSTEM, RESEARCH)
+        report.sections.append(("saved", str(folder)))
+    return report

@@ -1,0 +1,171 @@
+"""A kind cluster of the tests' own: made from nothing, with a store in it and the operator, and gone again afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "charts" / "deepicd"
+GPUS = 4
+STORE_PORT = 8333
+ACCESS_KEY, SECRET_KEY, BUCKET = "kind", "kind-secret", "models"
+STORE_CONFIG = {
+    "identities": [
+        {"name": "kind", "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}], "actions": ["Admin"]},
+    ]
+}  # fmt: skip
+SEAWEED = "deepicd-test/seaweedfs:1"
+
+
+class KindCluster:
+    """kind, kubectl, helm and docker are on the PATH; KIND_NODE_IMAGE, KIND_CONFIG, BASE_IMAGE may name what they use."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.folder = folder
+        self.kubeconfig = folder / "kubeconfig"
+        places = {f"HELM_{each}_HOME": str(folder / "helm") for each in ("CACHE", "CONFIG", "DATA")}
+        self.environment = {**os.environ, **places, "KUBECONFIG": str(self.kubeconfig)}
+
+    def must(self, *command: str, text: str | None = None, seconds: float = 600) -> str:
+        """What a command prints; it has to succeed."""
+        done = subprocess.run(
+            command, env=self.environment, input=text, capture_output=True, text=True, timeout=seconds, check=False, cwd=ROOT
+        )
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stdout[-2000:]}{done.stderr[-4000:]}"
+        return done.stdout
+
+    def create(self) -> None:
+        """The cluster, with one node that offers 4 GPUs to the scheduler."""
+        chosen = [("--image", os.environ.get("KIND_NODE_IMAGE")), ("--config", os.environ.get("KIND_CONFIG"))]
+        options = [each for name, value in chosen if value for each in (name, value)]
+        self.must(
+            "kind", "create", "cluster", "--name", self.name, "--kubeconfig", str(self.kubeconfig), "--wait", "180s", *options
+        )
+        for node in self.must("kind", "get", "nodes", "--name", self.name).split():
+            capacity = [{"op": "add", "path": "/status/capacity/nvidia.com~1gpu", "value": str(GPUS)}]
+            self.kubectl("patch", "node", node, "--subresource=status", "--type=json", "-p", json.dumps(capacity))
+
+    def delete(self) -> None:
+        """All of it."""
+        self.must("kind", "delete", "cluster", "--name", self.name, "--kubeconfig", str(self.kubeconfig))
+
+    def load(self, image: str) -> None:
+        """Put an image of docker's into the cluster."""
+        self.must("kind", "load", "docker-image", image, "--name", self.name, seconds=1200)
+
+    def kubectl(self, *arguments: str, text: str | None = None) -> str:
+        """kubectl has to succeed."""
+        return self.must("kubectl", *arguments, text=text)
+
+    def apply(self, *objects: dict[str, Any]) -> None:
+        """Make or change objects."""
+        self.kubectl("apply", "-f", "-", text=yaml.safe_dump_all(objects))
+
+    def get(self, kind: str, name: str, namespace: str) -> dict[str, Any]:
+        """One object."""
+        found: dict[str, Any] = json.loads(self.kubectl("get", kind, name, "-n", namespace, "-o", "json"))
+        return found
+
+    def deepicd(
+        self, *arguments: str, seconds: float = 600, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """The command, as a user of the cluster."""
+        command = [str(Path(sys.executable).with_name("deepicd")), *arguments]
+        surroundings = {**self.environment, **(environment or {})}
+        return subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=seconds, check=False)
+
+    def install_store(self) -> None:
+        """SeaweedFS as the S3 store, in a namespace of its own; what it keeps is gone with the cluster."""
+        context = self.folder / "seaweed"
+        context.mkdir()
+        weed = Path(sys.executable).with_name("weed")
+        shutil.copy(weed.resolve(), context / "weed")
+        base = os.environ.get("BASE_IMAGE", "python:3.12-slim-bookworm")
+        (context / "Dockerfile").write_text(f"FROM {base}\nCOPY weed /usr/local/bin/weed\n")
+        self.must("docker", "build", "-q", "-t", SEAWEED, str(context))
+        self.load(SEAWEED)
+        labels = {"app": "seaweed"}
+        command = [
+            "weed", "server", "-dir=/data", "-ip=127.0.0.1", "-ip.bind=0.0.0.0", "-master.volumeSizeLimitMB=256",
+            "-volume.max=100", "-master.telemetry=false", "-s3", f"-s3.port={STORE_PORT}", "-s3.config=/etc/seaweed/s3.json",
+        ]  # fmt: skip
+        container = {
+            "name": "weed", "image": SEAWEED, "command": command, "ports": [{"containerPort": STORE_PORT}],
+            "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "config", "mountPath": "/etc/seaweed"}],
+            "readinessProbe": {"tcpSocket": {"port": STORE_PORT}},
+        }  # fmt: skip
+        # On the node's own disk: the volumes of kind's storage class may lie in memory.
+        volumes = [
+            {"name": "data", "hostPath": {"path": "/var/seaweed", "type": "DirectoryOrCreate"}},
+            {"name": "config", "configMap": {"name": "seaweed"}},
+        ]
+        template = {"metadata": {"labels": labels}, "spec": {"containers": [container], "volumes": volumes}}
+        place = {"name": "seaweed", "namespace": "store"}
+        self.apply(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "store"}},
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": place, "data": {"s3.json": json.dumps(STORE_CONFIG)}},
+            {"apiVersion": "v1", "kind": "Service", "metadata": place,
+             "spec": {"selector": labels, "ports": [{"port": STORE_PORT}]}},
+            {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": place,
+             "spec": {"selector": {"matchLabels": labels}, "template": template, "strategy": {"type": "Recreate"}}},
+        )  # fmt: skip
+        self.kubectl("rollout", "status", "deployment/seaweed", "-n", "store", "--timeout=120s")
+        with self.store() as endpoint:
+            import boto3
+            from botocore.config import Config
+
+            client = boto3.client(
+                "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id=ACCESS_KEY,
+                aws_secret_access_key=SECRET_KEY, config=Config(s3={"addressing_style": "path"}),
+            )  # fmt: skip
+            client.create_bucket(Bucket=BUCKET)
+
+    @contextmanager
+    def store(self) -> Iterator[str]:
+        """The store's address on this machine while the body runs."""
+        command = ["kubectl", "port-forward", "-n", "store", "service/seaweed", f":{STORE_PORT}"]
+        process = subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, text=True)
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()  # Forwarding from 127.0.0.1:40123 -> 8333
+            yield f"http://127.0.0.1:{line.split('->')[0].strip().rpartition(':')[2]}"
+        finally:
+            process.kill()
+            process.wait()
+
+    def save(self, folder: Path, *namespaces: str) -> None:
+        """Objects and logs, for whoever looks for the reason of a failure."""
+        folder.mkdir(parents=True, exist_ok=True)
+        kinds = "deepicdruns,jobs,pods,events,configmaps"
+        for namespace in namespaces:
+            for name, command in (
+                ("objects.yaml", ["get", kinds, "-n", namespace, "-o", "yaml"]),
+                ("pods.txt", ["describe", "pods", "-n", namespace]),
+                (
+                    "logs.txt",
+                    ["logs", "-n", namespace, "-l", "app.kubernetes.io/name", "--all-containers", "--tail=500", "--prefix"],
+                ),
+            ):
+                done = subprocess.run(["kubectl", *command], env=self.environment, capture_output=True, text=True, check=False)
+                (folder / f"{namespace}-{name}").write_text(done.stdout + done.stderr)
+
+
+def wait_for(look: Callable[[], Any], seconds: float, what: str) -> Any:
+    """What `look` returns once that is true; fails after so many seconds."""
+    until = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < until, f"not within {seconds:.0f} s: {what}"
+        time.sleep(1)
+    return found
