@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import kopf
 
 from deepicd.spec.kubernetes import GROUP, PLURAL, VERSION
 from deepicd_operator.controller import Controller
-from deepicd_operator.names import MANAGED_SELECTOR
+from deepicd_operator.names import MANAGED_SELECTOR, MANAGER
 
 _SERVER_TIMEOUT, _CLIENT_TIMEOUT, _CONNECT_TIMEOUT = 270, 300, 15
 _CHILDREN = {"Job": ("batch", "v1", "jobs"), "Pod": ("", "v1", "pods"), "ConfigMap": ("", "v1", "configmaps")}
@@ -53,5 +53,11 @@ async def watch(controller: Controller, namespaces: tuple[str, ...], stop: async
     registry = kopf.OperatorRegistry()
     register(registry, controller)
     await kopf.operator(
-        registry=registry, settings=settings(), clusterwide=not namespaces, namespaces=namespaces, stop_flag=stop
+        registry=registry,
+        settings=settings(),
+        clusterwide=not namespaces,
+        namespaces=namespaces,
+        stop_flag=stop,
+        # Peers are not used; kopf's own guess needs a user with a name, which a container's need not have.
+        identity=cast("Any", MANAGER),
     )

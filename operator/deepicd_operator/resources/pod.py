@@ -142,6 +142,7 @@ def _environment(request: AttemptRequest) -> list[dict[str, Any]]:
         {"name": environment.PROGRESS, "value": progress_name(request.name, request.number)},
         {"name": environment.NAMESPACE, "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
         {"name": "HOME", "value": "/scratch/home"},
+        {"name": "USER", "value": "deepicd"},  # torch asks for the user's name, which the image need not know
         {"name": "TMPDIR", "value": "/tmp"},  # noqa: S108  (a volume of the pod's own)
         {"name": "HF_HOME", "value": f"{cache}/huggingface"},
     ]
