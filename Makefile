@@ -23,7 +23,7 @@ quickstart: setup
 # Where Go is, or KUBEBUILDER_ASSETS names a Kubernetes, the operator's tests on a real API server are among them.
 test: setup
 	if command -v go >/dev/null || test -n "$$KUBEBUILDER_ASSETS"; then $(MAKE) --no-print-directory cluster-tools; fi
-	$(BIN)/python -m pytest --ignore=tests/kind
+	$(BIN)/python -m pytest
 
 # Real pods in a kind cluster of its own, from nothing, and gone again; KEEP=1 keeps it. Needs docker, kind, kubectl and helm.
 test-kind: setup
@@ -71,9 +71,9 @@ format: setup
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-# The CPU lock leaves out NVIDIA packages that torch loads on no machine without a GPU.
 HASHED := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 COMPILE := $(BIN)/uv pip compile pyproject.toml $(HASHED) --override requirements/overrides.txt
+# NVIDIA packages that torch loads on no machine without a GPU.
 UNUSED_ON_CPU := $(foreach name,nvidia-cusolver triton nvidia-nvtx cuda-bindings cuda-pathfinder,--no-emit-package $(name))
 # What `deepicd run` needs and the operator's image leaves out; a test imports the operator without.
 UNUSED_BY_OPERATOR := $(foreach name,contourpy cycler duckdb fonttools jinja2 kiwisolver markupsafe matplotlib numpy packaging \

@@ -41,11 +41,11 @@ def one_run(run: Raw) -> RenderableType:
     attempts.columns[-1].no_wrap = False
     for each in status.get("attempts") or ():
         attempts.add_row(
-            str(each["number"]), each.get("reason", "runs"), str(each.get("exitCode", "")), each.get("node", ""),
+            str(each["number"]), each.get("reason", ""), str(each.get("exitCode", "")), each.get("node", ""),
             _between(each.get("start"), each.get("end")), each.get("message", ""),
         )  # fmt: skip
-    parts += [Text(), table] if (table := conditions).row_count else []
-    parts += [Text(), attempts] if attempts.row_count else []
+    for table in (conditions, attempts):
+        parts += [Text(), table] if table.row_count else []
     return Group(*parts)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from deepicd.errors import StoreError, UserError
+from deepicd.errors import DeepICDError, UserError
 from deepicd.spec import DeepICDRun, parse
 from deepicd.spec.kubernetes import API_VERSION, ATTEMPT_LABEL, GROUP, KIND, PLURAL, RUN_LABEL, VERSION
 
@@ -17,21 +17,17 @@ MANAGER = "deepicd"
 """Field manager of what the commands apply."""
 
 
-class ClusterError(StoreError):
+class ClusterError(DeepICDError):
     """The API server does not answer, or is not able to: trying again later may help."""
 
-    code = "Crashed"
-
-
-class MissingError(UserError):
-    """The object does not exist."""
+    exit_code = 75
 
 
 class Api:
     """Requests in one namespace: that of the kubeconfig's context or of the pod, unless one is given.
 
     Every method raises
-        UserError: the API server refuses the request.
+        UserError: the API server refuses the request, or there is no such object.
         ClusterError: it does not answer.
     """
 
@@ -59,19 +55,11 @@ class Api:
         }
 
     def run(self, name: str) -> Raw:
-        """A DeepICDRun.
-
-        Raises:
-            MissingError: there is none of that name.
-        """
+        """A DeepICDRun."""
         return self._ask(f"run {name}", lambda: dict(self._client.get(self._kinds[KIND], name, **self._here)))
 
     def spec_of(self, name: str) -> tuple[DeepICDRun, str]:
-        """A run as run.yaml has it, and its identity.
-
-        Raises:
-            MissingError: there is none of that name.
-        """
+        """A run as run.yaml has it, and its identity."""
         found = self.run(name)
         content = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": found["spec"]}
         return parse(content, f"run {name}"), str(found["metadata"]["uid"])
@@ -137,7 +125,7 @@ class Api:
         if code == 404 and "could not find the requested resource" in message:
             return UserError(f"{place}: the cluster does not know DeepICDRuns: install the operator")
         if code == 404:
-            return MissingError(f"{place}: does not exist: see 'deepicd status'")
+            return UserError(f"{place}: does not exist: see 'deepicd status'")
         if code == 401:
             return UserError(f"{place}: the API server does not know this user: renew the kubeconfig's credentials")
         if code == 403:

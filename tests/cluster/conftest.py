@@ -14,6 +14,8 @@ from tests.cluster.builders import is_true
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.fault_proxy import FaultProxy
 from tests.cluster.nodes import add_nodes, fake_node, remove_node
+from tests.cluster.operated import USER, grant
+from tests.cluster.operator_process import OperatorProcess
 
 _HERE = Path(__file__).parent
 _PLANE = pytest.StashKey[ControlPlane]()
@@ -121,3 +123,14 @@ def proxied(cluster: ControlPlane, proxy: FaultProxy) -> Iterator[Api]:
     made = Api(cluster.kubeconfig_of("proxied", "system:masters", server=proxy.server))
     yield made
     made.close()
+
+
+@pytest.fixture
+def operator(cluster: ControlPlane, api: Api, namespace: str, proxy: FaultProxy, tmp_path: Path) -> Iterator[OperatorProcess]:
+    """The operator of the test's namespace, with exactly its rights, behind the proxy."""
+    grant(api, namespace)
+    made = OperatorProcess(cluster.kubeconfig_of(USER, server=proxy.server), tmp_path, f"--namespace={namespace}", "--resync=5")
+    made.start()
+    made.wait_until_serving()
+    yield made
+    made.kill()

@@ -51,7 +51,7 @@ def of_kind(objects: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 
 
 def test_lint_finds_nothing(helm: Helm) -> None:
-    helm.must("lint", "--strict", str(CHART))
+    assert "0 chart(s) failed" in helm.must("lint", "--strict", str(CHART))
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_the_installed_rights_are_enough_for_a_run(
     try:
         operator.wait_until_serving()
         api.create(sample("quickstart", namespace))
-        wait_for(lambda: api.pods_of("quickstart-a1", namespace), 30, lambda: operator.tail(2000))
+        assert wait_for(lambda: api.pods_of("quickstart-a1", namespace), 30, lambda: operator.tail(2000))
     finally:
         operator.kill()
         helm_at_cluster.must("uninstall", "deepicd", "--namespace", namespace)

@@ -13,16 +13,15 @@ from pathlib import Path
 import pytest
 
 from deepicd.cluster.progress import Postman, ProgressReport, send_to
+from deepicd.errors import UserError
 from deepicd.spec.progress import CHECKPOINT_KEY, PROGRESS_KEY, Checkpoint, write
 from deepicd.training.metrics import StepMetrics
 from tests.cluster.api import Api, wait_for
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.operated import quickstart, run_of, running_pod, wait_for_state
 from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.pods import end_pod
 from tests.cluster.runs import SAMPLES
-from tests.cluster.test_operator import operator, quickstart, run_of, running_pod, wait_for_state
-
-__all__ = ["operator"]
 
 pytestmark = pytest.mark.usefixtures("run_definition")
 SAMPLE = next(path for path in SAMPLES if path.stem == "quickstart")
@@ -39,6 +38,14 @@ def deepicd(cluster: ControlPlane, namespace: str) -> Deepicd:
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=within, check=False)
 
     return act
+
+
+@pytest.fixture
+def as_pod(cluster: ControlPlane, namespace: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """With the rights of the first attempt's pod; its environment."""
+    account = f"system:serviceaccount:{namespace}:quickstart-trainer"
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig_of(account)))
+    return {"DEEPICD_PROGRESS": "quickstart-a1-progress", "DEEPICD_NAMESPACE": namespace}
 
 
 def test_a_submitted_run_is_waited_for_until_it_has_succeeded(
@@ -122,20 +129,12 @@ def test_a_run_that_waits_for_its_pod_has_no_log(api: Api, namespace: str, deepi
 
 
 def test_a_pod_reports_with_its_own_rights_and_the_status_follows(
-    cluster: ControlPlane,
-    api: Api,
-    namespace: str,
-    operator: OperatorProcess,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    api: Api, namespace: str, operator: OperatorProcess, as_pod: dict[str, str], tmp_path: Path
 ) -> None:
     api.create(quickstart(namespace))
     running_pod(api, namespace)
     wait_for_state(api, namespace, "Running")
-    account = f"system:serviceaccount:{namespace}:quickstart-trainer"
-    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig_of(account)))
-    pod = {"DEEPICD_PROGRESS": "quickstart-a1-progress", "DEEPICD_NAMESPACE": namespace}
-    progress, stored = send_to(PROGRESS_KEY, pod), send_to(CHECKPOINT_KEY, pod)
+    progress, stored = send_to(PROGRESS_KEY, as_pod), send_to(CHECKPOINT_KEY, as_pod)
     assert progress is not None
     assert stored is not None
     with ProgressReport(Postman(progress, interval=0), tmp_path) as report:
@@ -148,42 +147,32 @@ def test_a_pod_reports_with_its_own_rights_and_the_status_follows(
         found = run_of(api, namespace)["status"]
         return found.get("step") == 12 and (found.get("lastVerifiedCheckpoint") or {}).get("uri") == uri
 
-    wait_for(status, 20, lambda: run_of(api, namespace)["status"])
+    assert wait_for(status, 20, lambda: run_of(api, namespace)["status"])
 
 
 def test_a_pod_may_write_no_other_attempts_report(
-    cluster: ControlPlane, api: Api, namespace: str, operator: OperatorProcess, monkeypatch: pytest.MonkeyPatch
+    api: Api, namespace: str, operator: OperatorProcess, as_pod: dict[str, str]
 ) -> None:
-    from deepicd.errors import UserError
-
     api.create(quickstart(namespace))
     running_pod(api, namespace)
-    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig_of(f"system:serviceaccount:{namespace}:quickstart-trainer")))
-    other = send_to(PROGRESS_KEY, {"DEEPICD_PROGRESS": "quickstart-a2-progress", "DEEPICD_NAMESPACE": namespace})
+    other = send_to(PROGRESS_KEY, {**as_pod, "DEEPICD_PROGRESS": "quickstart-a2-progress"})
     assert other is not None
     with pytest.raises(UserError, match="not allowed"):
         other("{}")
 
 
 def test_reports_survive_an_api_server_that_cannot_answer(
-    cluster: ControlPlane,
-    api: Api,
-    namespace: str,
-    operator: OperatorProcess,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    cluster: ControlPlane, api: Api, namespace: str, operator: OperatorProcess, as_pod: dict[str, str], tmp_path: Path
 ) -> None:
     api.create(quickstart(namespace))
     running_pod(api, namespace)
-    account = f"system:serviceaccount:{namespace}:quickstart-trainer"
-    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig_of(account)))
-    send = send_to(PROGRESS_KEY, {"DEEPICD_PROGRESS": "quickstart-a1-progress", "DEEPICD_NAMESPACE": namespace})
+    send = send_to(PROGRESS_KEY, as_pod)
     assert send is not None
+
+    def reported() -> bool:
+        return PROGRESS_KEY in (api.get("ConfigMap", "quickstart-a1-progress", namespace).get("data") or {})
+
     with ProgressReport(Postman(send, interval=0.5), tmp_path) as report:
         with cluster.api_server_down():
             report.step("grpo", StepMetrics(1, reward=0.1), 15, None)
-        wait_for(
-            lambda: PROGRESS_KEY in (api.get("ConfigMap", "quickstart-a1-progress", namespace).get("data") or {}),
-            30,
-            "nothing was reported",
-        )
+        assert wait_for(reported, 30, "nothing was reported")

@@ -183,7 +183,7 @@ def test_what_a_deleted_object_owns_goes_with_it(api: Api, namespace: str) -> No
     owner = api.create(config_map("owner"))
     api.create(config_map("owned", owner))
     api.delete("ConfigMap", "owner", namespace)
-    wait_for(lambda: api.find("ConfigMap", "owned", namespace) is None, 30, "it is still there")
+    assert wait_for(lambda: api.find("ConfigMap", "owned", namespace) is None, 30, "it is still there")
 
 
 def test_the_api_server_can_be_restarted(cluster: ControlPlane, api: Api, namespace: str) -> None:

@@ -12,10 +12,11 @@ from lightkube import ApiError
 from deepicd.errors import UserError
 from deepicd.spec import dump, parse
 from deepicd.spec.run import DeepICDRun
+from tests.by_path import changed
 from tests.cluster.api import Api, Raw, refusal
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.generated_specs import contents
-from tests.cluster.runs import SAMPLES, changed, sample
+from tests.cluster.runs import SAMPLES, sample
 
 pytestmark = pytest.mark.usefixtures("run_definition")
 

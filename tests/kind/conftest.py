@@ -4,13 +4,14 @@ import os
 import secrets
 import shutil
 from collections.abc import Generator, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from tests.kind.kind_cluster import ACCESS_KEY, CHART, ROOT, SECRET_KEY, KindCluster
 
-VERSION = "0.1.0"
+VERSION = version("deepicd")
 SYSTEM, RESEARCH = "deepicd-system", "research"
 _CLUSTER = pytest.StashKey[KindCluster]()
 

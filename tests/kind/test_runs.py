@@ -95,6 +95,6 @@ def test_an_image_that_does_not_exist_is_waited_for_and_a_deleted_run_leaves_not
         status = kind.get("deepicdrun", "no-image", RESEARCH).get("status") or {}
         return bool(status.get("reason") == "ImagePullFailed")
 
-    wait_for(reason, 120, "the run does not say that its image cannot be pulled")
+    assert wait_for(reason, 120, "the run does not say that its image cannot be pulled")
     kind.kubectl("delete", "deepicdrun", "no-image", "-n", RESEARCH)
     wait_for(lambda: not leftovers(kind, "no-image"), 90, "objects of a deleted run are left")

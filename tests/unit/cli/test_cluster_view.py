@@ -7,7 +7,7 @@ from rich.console import Console, RenderableType
 
 from deepicd.cli.cluster_view import news, one_run, table_of
 
-AGO = (datetime.now(UTC) - timedelta(minutes=71)).isoformat()
+START = "2026-04-01T12:00:00Z"
 STATUS = {
     "state": "Running", "reason": "Running", "stage": "grpo", "attempt": 2, "gpuHours": 4.2, "cost": 12.6,
     "columns": {"step": "120/1406", "reward": "0.41", "kl": "0.012", "f1Category": "", "eta": "9h", "gpuHours": "4.2"},
@@ -15,14 +15,16 @@ STATUS = {
     "metrics": {"category": 0.8},
     "conditions": [{"type": "Stalled", "status": "True", "reason": "Stalled", "message": "no step for recovery.stallAfter"}],
     "attempts": [
-        {"number": 1, "start": AGO, "end": AGO, "reason": "NodeLost", "exitCode": 137, "node": "gpu-3", "message": "gone"},
-        {"number": 2, "start": AGO},
+        {"number": 1, "start": START, "end": START, "reason": "NodeLost", "exitCode": 137, "node": "gpu-3", "message": "gone"},
+        {"number": 2, "start": START},
     ],
 }  # fmt: skip
 
 
 def run(**status: Any) -> dict[str, Any]:
-    return {"metadata": {"name": "deepicd-r1-7b", "creationTimestamp": AGO}, "spec": {}, "status": status}
+    # From now, not from the start of the tests, which may be minutes ago.
+    made = (datetime.now(UTC) - timedelta(minutes=71)).isoformat()
+    return {"metadata": {"name": "deepicd-r1-7b", "creationTimestamp": made}, "spec": {}, "status": status}
 
 
 def shown(what: RenderableType) -> str:

@@ -17,6 +17,7 @@ from deepicd_operator.plan import Plan
 from deepicd_operator.reconcile import reconcile
 from deepicd_operator.settings import Settings
 from deepicd_operator.status import RunStatus, read_status, write_status
+from tests.by_path import changed
 
 NOON = datetime(2026, 4, 1, 12, 0, 0, tzinfo=UTC)
 SAMPLES = Path(__file__).parents[3] / "manifests" / "samples"
@@ -35,13 +36,7 @@ def spec(**changes: Any) -> dict[str, Any]:
     content: dict[str, Any] = yaml.safe_load((SAMPLES / "quickstart.yaml").read_text())["spec"]
     content["storage"] = {"s3": {"bucket": "models", "credentials": {"secretName": "s3-keys"}}}
     content["recovery"] = {"stallAfter": "5m", "backoff": "10s", "maxAttempts": 3}
-    for path, value in changes.items():
-        *parents, last = path.split("__")
-        place = content
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[last] = value
-    return content
+    return changed(content, changes)
 
 
 def iso(when: datetime) -> str:
