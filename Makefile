@@ -25,7 +25,8 @@ test: setup
 	if command -v go >/dev/null || test -n "$$KUBEBUILDER_ASSETS"; then $(MAKE) --no-print-directory cluster-tools; fi
 	$(BIN)/python -m pytest
 
-# Real pods in a kind cluster of its own, from nothing, and gone again; KEEP=1 keeps it. Needs docker, kind, kubectl and helm.
+# Real pods in a kind cluster of its own, from nothing, and gone again; KEEP=1 keeps it, CLUSTER=NAME goes on
+# in a kept one. Needs docker, kind, kubectl and helm.
 test-kind: setup
 	$(BIN)/python -m pytest tests/kind
 

@@ -28,8 +28,13 @@ def kind(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
     missing = [name for name in ("docker", "kind", "kubectl", "helm", "make") if shutil.which(name) is None]
     if missing:
         pytest.fail(f"not on the PATH: {', '.join(missing)}: install them to run these tests")
-    cluster = KindCluster(f"deepicd-{secrets.token_hex(3)}", tmp_path_factory.mktemp("kind"))
+    kept = os.environ.get("CLUSTER")
+    cluster = KindCluster(kept or f"deepicd-{secrets.token_hex(3)}", tmp_path_factory.mktemp("kind"))
     request.config.stash[_CLUSTER] = cluster
+    if kept:
+        cluster.take()
+        yield cluster
+        return
     cluster.must("make", "images", "TRAINER=cpu", seconds=3000)
     try:
         cluster.create()

@@ -57,6 +57,10 @@ class KindCluster:
             capacity = [{"op": "add", "path": "/status/capacity/nvidia.com~1gpu", "value": str(GPUS)}]
             self.kubectl("patch", "node", node, "--subresource=status", "--type=json", "-p", json.dumps(capacity))
 
+    def take(self) -> None:
+        """A cluster that an earlier run of the tests kept, as it stands."""
+        self.must("kind", "export", "kubeconfig", "--name", self.name, "--kubeconfig", str(self.kubeconfig))
+
     def delete(self) -> None:
         """All of it."""
         self.must("kind", "delete", "cluster", "--name", self.name, "--kubeconfig", str(self.kubeconfig))
