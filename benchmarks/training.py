@@ -1,22 +1,25 @@
-"""Start-up, pace and overhead of GRPO: `deepicd grpo` and bare verl with the same overrides, in turn.
+"""Start-up, pace and overhead of GRPO: `deepicd grpo` and bare verl with the same overrides, or with uploads and without.
 
     python benchmarks/training.py RUN_FOLDER [--rounds 2] [--steps 10]
+    python benchmarks/training.py RUN_FOLDER --uploads [--rounds 2] [--steps 45] [--save-every 20]
 
-RUN_FOLDER is a finished run (the quickstart's): its cohort and SFT model are what both train. Bare verl is
+RUN_FOLDER is a finished run (the quickstart's): its cohort and SFT model are what both train, in turn. Bare verl is
 `python -m verl.trainer.main_ppo` with its own synchronous trainer, without guard, supervision or our trainer; the reward
-manager is the same, since verl has no reward for codes. Printed: seconds from command to the end of the first step, median
-seconds from step to step (wall clock, from step 2 on), and their ratio.
+manager is the same, since verl has no reward for codes. --uploads: `deepicd grpo` beside `deepicd sync` to an S3 server, which
+has to share this machine's cores, and without it; both save the same checkpoints. Printed: seconds from command to the end of
+the first step, mean seconds from step to step (wall clock, from step 2 on), and their ratio.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import runpy
 import subprocess
 import sys
 import tempfile
 import time
-from itertools import pairwise
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -29,6 +32,13 @@ from deepicd.training.overrides import TrainingData, grpo_overrides
 from deepicd.training.stage import train_grpo
 from deepicd.training.stage_files import StageFiles
 
+Launch = Callable[[DeepICDRun, TrainingData, Path], list[float]]
+
+# By its path: verl installs a package `tests` that hides ours.
+_seaweed = runpy.run_path(str(Path(__file__).parents[1] / "tests" / "storage" / "seaweed.py"))
+Seaweed, BUCKET = _seaweed["Seaweed"], str(_seaweed["BUCKET"])
+ACCESS_KEY, SECRET_KEY = str(_seaweed["ACCESS_KEY"]), str(_seaweed["SECRET_KEY"])
+
 
 class NeverStop:
     """No signal is listened to."""
@@ -40,12 +50,12 @@ class NeverStop:
         pass
 
 
-def with_steps(run: DeepICDRun, steps: int) -> DeepICDRun:
-    """The run with a GRPO stage of so many steps, one checkpoint at the end and no validation."""
+def with_steps(run: DeepICDRun, steps: int, save_every: int) -> DeepICDRun:
+    """The run with a GRPO stage of so many steps, checkpoints and no validation."""
     grpo = run.spec.stages.grpo
     if grpo is None:
         raise SystemExit("the run has no GRPO stage")
-    changed = grpo.model_copy(update={"max_steps": steps, "save_every_steps": steps})
+    changed = grpo.model_copy(update={"max_steps": steps, "save_every_steps": save_every})
     stages = run.spec.stages.model_copy(update={"grpo": changed})
     return run.model_copy(update={"spec": run.spec.model_copy(update={"stages": stages})})
 
@@ -96,28 +106,56 @@ def bare(run: DeepICDRun, data: TrainingData, folder: Path) -> list[float]:
     return ends
 
 
+def uploading(run: DeepICDRun, data: TrainingData, folder: Path) -> list[float]:
+    """The same as `ours`, with the uploader beside it."""
+    server = Seaweed(folder / "store")
+    server.start()
+    try:
+        sync = subprocess.Popen(
+            [Path(sys.executable).with_name("deepicd"), "sync", "--dir", StageFiles(folder).checkpoints,
+             "--store", f"s3://{BUCKET}/benchmark", "--attempt", "1", "--endpoint-url", server.endpoint],
+            env={**os.environ, "AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY},
+            stderr=(folder / "sync.log").open("wb"),
+        )  # fmt: skip
+        try:
+            return ours(run, data, folder)
+        finally:
+            sync.terminate()
+            sync.wait()
+            stored = (folder / "sync.log").read_text().count("stored")
+            assert stored, (folder / "sync.log").read_text()
+    finally:
+        server.kill()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0] if __doc__ else None)
     parser.add_argument("run", type=Path)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--save-every", type=int)
+    parser.add_argument("--uploads", action="store_true")
     options = parser.parse_args()
-    run = with_steps(load(options.run / "run.yaml"), options.steps)
+    steps = options.steps or (45 if options.uploads else 10)
+    save_every = options.save_every or (20 if options.uploads else steps)
+    run = with_steps(load(options.run / "run.yaml"), steps, save_every)
     stages = options.run.resolve() / "stages"
     data = TrainingData(stages / "prepare" / "cohort" / "train.parquet", None, stages / "sft" / "model")
-    first: dict[str, list[float]] = {"deepicd": [], "bare verl": []}
-    pace: dict[str, list[float]] = {"deepicd": [], "bare verl": []}
+    ways: list[tuple[str, Launch]]
+    ways = [("uploads", uploading), ("no uploads", ours)] if options.uploads else [("deepicd", ours), ("bare verl", bare)]
+    first: dict[str, list[float]] = {name: [] for name, _ in ways}
+    pace: dict[str, list[float]] = {name: [] for name, _ in ways}
     for number in range(options.rounds):
-        for name, launch in (("deepicd", ours), ("bare verl", bare)):
+        for name, launch in ways:
             with tempfile.TemporaryDirectory() as folder:
                 ends = launch(run, data, Path(folder))
-            steps = [later - earlier for earlier, later in pairwise(ends)]
             first[name].append(ends[0])
-            pace[name].append((ends[-1] - ends[0]) / len(steps))
+            pace[name].append((ends[-1] - ends[0]) / (len(ends) - 1))
             print(f"round {number + 1}  {name:10} first step {ends[0]:5.1f} s, then {pace[name][-1]:.2f} s a step", flush=True)
-    ratio = median(a / b for a, b in zip(pace["deepicd"], pace["bare verl"], strict=True))
-    start = median(a / b for a, b in zip(first["deepicd"], first["bare verl"], strict=True))
-    print(f"deepicd / bare verl: {ratio:.3f} a step, {start:.3f} to the first step (medians of {options.rounds} pairs)")
+    (one, _), (other, _) = ways
+    ratio = median(a / b for a, b in zip(pace[one], pace[other], strict=True))
+    start = median(a / b for a, b in zip(first[one], first[other], strict=True))
+    print(f"{one} / {other}: {ratio:.3f} a step, {start:.3f} to the first step (medians of {options.rounds} pairs)")
 
 
 if __name__ == "__main__":

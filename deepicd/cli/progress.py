@@ -91,7 +91,8 @@ class LogProgress:
         """See `deepicd.pipeline.reporter.Reporter`."""
         values = {
             "loss": row.loss, "reward": row.reward, "validation_reward": row.validation_reward,
-            "kl": row.kl, "kl_is": self._kl_name if row.kl is not None else None, "eta_seconds": eta and round(eta),
+            "kl": row.kl, "kl_is": self._kl_name if row.kl is not None else None,
+            "eta_seconds": round(eta) if eta is not None else None,
         }  # fmt: skip
         shown = {name: value for name, value in values.items() if value is not None}
         self._log.info("step", stage=stage, step=row.step, steps=total, **shown)

@@ -3,16 +3,20 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.kind.kind_cluster import ACCESS_KEY, CHART, ROOT, SECRET_KEY, KindCluster
+pytest.register_assert_rewrite("tests.kind.kind_cluster", "tests.kind.runs")
+
+from tests.kind.kind_cluster import CHART, ROOT, KindCluster  # noqa: E402
+from tests.kind.runs import RESEARCH, STORE_KEYS, Run  # noqa: E402
 
 VERSION = version("deepicd")
-SYSTEM, RESEARCH = "deepicd-system", "research"
+SYSTEM = "deepicd-system"
 _CLUSTER = pytest.StashKey[KindCluster]()
 
 
@@ -44,15 +48,34 @@ def kind(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
         cluster.must("helm", "install", "deepicd", str(CHART), "--namespace", SYSTEM, "--create-namespace", "--wait",
                      "--timeout", "120s")  # fmt: skip
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-        keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
         cluster.apply(
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": RESEARCH, "labels": labels}},
-            {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s3-keys", "namespace": RESEARCH}, "stringData": keys},
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": "s3-keys", "namespace": RESEARCH},
+                "stringData": STORE_KEYS,
+            },
         )
         yield cluster
     finally:
         if not os.environ.get("KEEP"):
             cluster.delete()
+
+
+@pytest.fixture
+def start(kind: KindCluster) -> Iterator[Callable[[dict[str, Any]], Run]]:
+    """Applies a run; it is deleted, with all that was made for it, when the test is over."""
+    started: list[Run] = []
+
+    def apply(content: dict[str, Any]) -> Run:
+        started.append(Run(kind, content["metadata"]["name"]))
+        kind.apply(content)
+        return started[-1]
+
+    yield apply
+    for run in started:
+        run.delete()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -11,9 +11,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import boto3
 import yaml
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "deepicd"
@@ -38,11 +43,15 @@ class KindCluster:
         places = {f"HELM_{each}_HOME": str(folder / "helm") for each in ("CACHE", "CONFIG", "DATA")}
         self.environment = {**os.environ, **places, "KUBECONFIG": str(self.kubeconfig)}
 
-    def must(self, *command: str, text: str | None = None, seconds: float = 600) -> str:
-        """What a command prints; it has to succeed."""
-        done = subprocess.run(
+    def run(self, *command: str, text: str | None = None, seconds: float = 600) -> subprocess.CompletedProcess[str]:
+        """A command, which may fail."""
+        return subprocess.run(
             command, env=self.environment, input=text, capture_output=True, text=True, timeout=seconds, check=False, cwd=ROOT
         )
+
+    def must(self, *command: str, text: str | None = None, seconds: float = 600) -> str:
+        """What a command prints; it has to succeed."""
+        done = self.run(*command, text=text, seconds=seconds)
         assert done.returncode == 0, f"{' '.join(command)}: {done.stdout[-2000:]}{done.stderr[-4000:]}"
         return done.stdout
 
@@ -53,9 +62,28 @@ class KindCluster:
         self.must(
             "kind", "create", "cluster", "--name", self.name, "--kubeconfig", str(self.kubeconfig), "--wait", "180s", *options
         )
-        for node in self.must("kind", "get", "nodes", "--name", self.name).split():
-            capacity = [{"op": "add", "path": "/status/capacity/nvidia.com~1gpu", "value": str(GPUS)}]
-            self.kubectl("patch", "node", node, "--subresource=status", "--type=json", "-p", json.dumps(capacity))
+        self.offer_gpus()
+
+    def nodes(self) -> list[str]:
+        """Names of the nodes, which are docker's containers too."""
+        return self.must("kind", "get", "nodes", "--name", self.name).split()
+
+    def offer_gpus(self) -> None:
+        """What a device plugin tells of a node with 4 GPUs."""
+        capacity = json.dumps([{"op": "add", "path": "/status/capacity/nvidia.com~1gpu", "value": str(GPUS)}])
+        for node in self.nodes():
+            self.kubectl("patch", "node", node, "--subresource=status", "--type=json", "-p", capacity)
+
+    def restart_node(self) -> None:
+        """Stop the only node and start it again; returns once the API server answers and GPUs are offered."""
+        (node,) = self.nodes()
+        self.must("docker", "stop", node)
+        self.must("docker", "start", node)
+        wait_for(
+            lambda: self.run("kubectl", "get", "--raw", "/readyz").returncode == 0, 180, "the API server does not come back"
+        )
+        self.kubectl("wait", "node", node, "--for=condition=Ready", "--timeout=180s")
+        self.offer_gpus()
 
     def take(self) -> None:
         """A cluster that an earlier run of the tests kept, as it stands."""
@@ -83,12 +111,14 @@ class KindCluster:
         return found
 
     def deepicd(
-        self, *arguments: str, seconds: float = 600, environment: Mapping[str, str] | None = None
+        self, *arguments: str, seconds: float = 600, environment: Mapping[str, str] | None = None, text: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         """The command, as a user of the cluster."""
         command = [str(Path(sys.executable).with_name("deepicd")), *arguments]
         surroundings = {**self.environment, **(environment or {})}
-        return subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=seconds, check=False)
+        return subprocess.run(
+            command, env=surroundings, input=text, capture_output=True, text=True, timeout=seconds, check=False
+        )
 
     def install_store(self) -> None:
         """SeaweedFS as the S3 store, in a namespace of its own; what it keeps is gone with the cluster."""
@@ -126,15 +156,22 @@ class KindCluster:
              "spec": {"selector": {"matchLabels": labels}, "template": template, "strategy": {"type": "Recreate"}}},
         )  # fmt: skip
         self.kubectl("rollout", "status", "deployment/seaweed", "-n", "store", "--timeout=120s")
-        with self.store() as endpoint:
-            import boto3
-            from botocore.config import Config
+        with self.bucket() as client:
+            client.create_bucket(Bucket=BUCKET)
 
-            client = boto3.client(
+    @contextmanager
+    def bucket(self) -> Iterator[S3Client]:
+        """A client of the store while the body runs."""
+        with self.store() as endpoint:
+            yield boto3.client(
                 "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id=ACCESS_KEY,
                 aws_secret_access_key=SECRET_KEY, config=Config(s3={"addressing_style": "path"}),
             )  # fmt: skip
-            client.create_bucket(Bucket=BUCKET)
+
+    def stored(self, key: str) -> bytes:
+        """What the store holds under a key."""
+        with self.bucket() as client:
+            return client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
 
     @contextmanager
     def store(self) -> Iterator[str]:

@@ -1,100 +1,110 @@
-"""Real pods, real verl and vLLM: a run from `deepicd submit` to verified artefacts."""
+"""Real pods, real verl and vLLM: runs from `deepicd submit` to verified artefacts."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.kind.conftest import RESEARCH
-from tests.kind.kind_cluster import ACCESS_KEY, BUCKET, ROOT, SECRET_KEY, STORE_PORT, KindCluster, wait_for
+from tests.kind.kind_cluster import KindCluster, wait_for
+from tests.kind.runs import COMPUTE, RESEARCH, STORE_KEYS, Run, small_run
 
-# Two cores carry the control plane too: a trainer without a limit starves it.
-COMPUTE = {
-    "gpus": 1, "cpu": 1.0, "cpuLimit": 1.4, "memory": "11Gi", "sharedMemory": "2Gi", "imagePullPolicy": "IfNotPresent",
-    "scratch": {"size": "10Gi"},
-}  # fmt: skip
+Start = Callable[[dict[str, Any]], Run]
 
 
-def run(name: str, **changes: Any) -> dict[str, Any]:
-    """The quickstart with a few steps of each stage, kept in the cluster's store."""
-    content: dict[str, Any] = yaml.safe_load((ROOT / "manifests" / "samples" / "quickstart.yaml").read_text())
-    spec = content["spec"]
-    content["metadata"] = {"name": name, "namespace": RESEARCH}
-    spec["stages"]["sft"] |= {"maxSteps": 8, "saveEverySteps": 4}
-    spec["stages"]["grpo"] |= {"maxSteps": 3, "saveEverySteps": 1}
-    spec["stages"]["evaluate"] = {"maxAdmissions": 16, "samples": 1, "bootstrapSamples": 0}
-    spec["compute"] = dict(COMPUTE)
-    endpoint = f"http://seaweed.store.svc:{STORE_PORT}"
-    spec["storage"] = {
-        "s3": {"endpoint": endpoint, "bucket": BUCKET, "prefix": "deepicd", "credentials": {"secretName": "s3-keys"}}
-    }
-    spec |= changes
-    return content
-
-
-def leftovers(kind: KindCluster, name: str) -> list[str]:
-    kinds = "jobs,pods,configmaps,serviceaccounts,roles,rolebindings,networkpolicies"
-    return kind.kubectl("get", kinds, "-n", RESEARCH, "-l", f"deepicd.io/run={name}", "-o", "name").split()
-
-
-@pytest.mark.timeout(2400)
-def test_a_run_succeeds_and_its_artefacts_are_verified(kind: KindCluster, tmp_path: Path) -> None:
+@pytest.mark.timeout(1800)
+def test_a_run_succeeds_and_its_artefacts_are_verified(kind: KindCluster, start: Start, tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
-    file.write_text(yaml.safe_dump(run("night-run")))
+    file.write_text(yaml.safe_dump(small_run("night-run")))
     submitted = kind.deepicd("submit", str(file))
     assert submitted.returncode == 0, submitted.stderr
-    waited = kind.deepicd("wait", "night-run", "-n", RESEARCH, "--timeout", "35m", seconds=2200)
+    run = Run(kind, "night-run")
+    waited = kind.deepicd("wait", run.name, "-n", RESEARCH, "--timeout", "25m", seconds=1600)
     assert waited.returncode == 0, waited.stdout + waited.stderr
     for stage in ("sft", "grpo", "evaluate"):
         assert stage in waited.stdout
-    status = kind.get("deepicdrun", "night-run", RESEARCH)["status"]
+    status = run.status()
     assert (status["state"], len(status["attempts"]), status["attempts"][0]["reason"]) == ("Succeeded", 1, "Completed")
-    assert status["lastVerifiedCheckpoint"]["stage"] == "grpo"
-    assert status["lastVerifiedCheckpoint"]["step"] == 3
+    assert run.verified("grpo") == 3
     assert set(status["metrics"]) == {"chapter", "category", "code"}
-    keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
     with kind.store() as endpoint:
-        place = ("night-run", "-n", RESEARCH, "--endpoint-url", endpoint)
-        verified = kind.deepicd("artifacts", "verify", *place, environment=keys)
+        place = (run.name, "-n", RESEARCH, "--endpoint-url", endpoint)
+        verified = kind.deepicd("artifacts", "verify", *place, environment=STORE_KEYS)
         assert verified.returncode == 0, verified.stdout + verified.stderr
         assert verified.stdout.count("whole") >= 5
-        fetched = kind.deepicd("artifacts", "get", *place, "--dir", str(tmp_path / "out"), environment=keys)
+        fetched = kind.deepicd("artifacts", "get", *place, "--dir", str(tmp_path / "out"), environment=STORE_KEYS)
         assert fetched.returncode == 0, fetched.stderr
     assert list((tmp_path / "out").rglob("report.html"))
     metrics = json.loads(next((tmp_path / "out").rglob("metrics.json")).read_text())
     assert list(metrics) == ["base", "sft", "grpo"]
+    (model,) = (path.parent for path in (tmp_path / "out").rglob("grpo/**/config.json"))
+    note = json.dumps({"id": "1", "note": "CHIEF COMPLAINT: chest pain"})
+    predicted = kind.deepicd("predict", "--model", str(model), "--max-response-tokens", "16", text=note)
+    assert predicted.returncode == 0, predicted.stderr
+    assert set(json.loads(predicted.stdout)) == {"id", "code"}
+    run.delete()
+
+
+@pytest.mark.timeout(1800)
+def test_four_gpus_train_in_one_pod(kind: KindCluster, start: Start) -> None:
+    content = small_run("four", compute={**COMPUTE, "gpus": 4, "memory": "18Gi", "sharedMemory": "4Gi"})
+    spec = content["spec"]
+    spec["model"]["tiny"] = {"vocabulary": 1000, "hiddenSize": 64, "intermediateSize": 128, "layers": 1, "heads": 4}
+    spec["stages"]["sft"] |= {"maxSteps": 2, "saveEverySteps": 2, "microBatchSizePerGpu": 4}
+    spec["stages"]["grpo"] |= {"maxSteps": 1, "microBatchSizePerGpu": 4}
+    del spec["stages"]["evaluate"]
+    run = start(content)
+    wait_for(lambda: run.status().get("state") in ("Succeeded", "Failed"), 1500, "the run has no end")
+    status = run.status()
+    assert (status["state"], len(status["attempts"])) == ("Succeeded", 1), status
+    assert run.verified("grpo") == 1
+    assert [line["world_size"] for line in run.lines(1, "step") if "world_size" in line] in ([], [4])
+    pod = kind.get("pod", run.pod(1), RESEARCH)
+    (trainer,) = pod["spec"]["containers"]
+    assert trainer["resources"]["limits"]["nvidia.com/gpu"] == "4"
+    assert [each for each in run.objects() if each.startswith(("job", "pod"))] == [f"pod/{run.pod(1)}", "job.batch/four-a1"]
 
 
 @pytest.mark.timeout(600)
-def test_a_secret_that_does_not_exist_is_named_and_waited_for(kind: KindCluster) -> None:
-    content = run("no-secret")
+def test_a_secret_that_does_not_exist_is_named_and_waited_for(kind: KindCluster, start: Start) -> None:
+    content = small_run("no-secret")
     content["spec"]["storage"]["s3"]["credentials"]["secretName"] = "absent"
-    kind.apply(content)
-
-    def reason() -> bool:
-        status = kind.get("deepicdrun", "no-secret", RESEARCH).get("status") or {}
-        return bool(status.get("reason") == "VolumeMissing")
-
-    wait_for(reason, 120, "the run does not say which volume is missing")
-    described = kind.kubectl("describe", "deepicdrun", "no-secret", "-n", RESEARCH)
+    run = start(content)
+    wait_for(lambda: run.reason() == "VolumeMissing", 120, "the run does not say which volume is missing")
+    described = kind.kubectl("describe", "deepicdrun", run.name, "-n", RESEARCH)
     assert "storage.s3.credentials.secretName" in described
     assert "absent" in described
-    kind.kubectl("delete", "deepicdrun", "no-secret", "-n", RESEARCH)
-    wait_for(lambda: not leftovers(kind, "no-secret"), 60, "objects of a deleted run are left")
 
 
 @pytest.mark.timeout(600)
-def test_an_image_that_does_not_exist_is_waited_for_and_a_deleted_run_leaves_nothing(kind: KindCluster) -> None:
-    kind.apply(run("no-image", compute={**COMPUTE, "image": "deepicd/absent:0"}))
+def test_an_image_that_does_not_exist_is_waited_for(kind: KindCluster, start: Start) -> None:
+    run = start(small_run("no-image", compute={**COMPUTE, "image": "deepicd/absent:0"}))
+    wait_for(lambda: run.reason() == "ImagePullFailed", 120, "the run does not say that its image cannot be pulled")
 
-    def reason() -> bool:
-        status = kind.get("deepicdrun", "no-image", RESEARCH).get("status") or {}
-        return bool(status.get("reason") == "ImagePullFailed")
 
-    assert wait_for(reason, 120, "the run does not say that its image cannot be pulled")
-    kind.kubectl("delete", "deepicdrun", "no-image", "-n", RESEARCH)
-    wait_for(lambda: not leftovers(kind, "no-image"), 90, "objects of a deleted run are left")
+@pytest.mark.timeout(600)
+def test_a_secret_key_that_the_store_refuses_ends_the_run(kind: KindCluster, start: Start) -> None:
+    name = {"name": "wrong-keys", "namespace": RESEARCH}
+    keys = {**STORE_KEYS, "AWS_SECRET_ACCESS_KEY": "wrong"}
+    kind.apply({"apiVersion": "v1", "kind": "Secret", "metadata": name, "stringData": keys})
+    content = small_run("wrong-secret")
+    content["spec"]["storage"]["s3"]["credentials"]["secretName"] = "wrong-keys"
+    run = start(content)
+    wait_for(lambda: run.status().get("state") == "Failed", 240, "the run does not fail")
+    assert (run.attempts()[-1]["reason"], run.attempts()[-1]["exitCode"]) == ("BadInput", 64)
+    assert "wrong" not in json.dumps(run.status()["attempts"]).replace("wrong-", "")
+
+
+@pytest.mark.timeout(600)
+def test_a_container_out_of_memory_is_told_and_retried(kind: KindCluster, start: Start) -> None:
+    content = small_run("too-little", compute={**COMPUTE, "memory": "700Mi", "sharedMemory": "64Mi"})
+    content["spec"]["recovery"]["maxAttempts"] = 2
+    run = start(content)
+    wait_for(lambda: run.status().get("state") == "Failed", 400, "the run does not fail")
+    assert [each["reason"] for each in run.attempts()] == ["OutOfMemory", "OutOfMemory"]
+    assert run.reason() == "AttemptsExhausted"
+    assert "compute.memory" in run.attempts()[-1]["message"]

@@ -1,0 +1,128 @@
+"""Runs of the kind cluster: small ones to apply, and what can be seen of one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import yaml
+
+from tests.kind.kind_cluster import ACCESS_KEY, BUCKET, ROOT, SECRET_KEY, STORE_PORT, KindCluster, wait_for
+
+RESEARCH = "research"
+STORE_KEYS = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+# Two cores carry the control plane too: a trainer without a limit starves it.
+COMPUTE = {
+    "gpus": 1, "cpu": 0.5, "cpuLimit": 1.4, "memory": "11Gi", "sharedMemory": "2Gi", "imagePullPolicy": "IfNotPresent",
+    "scratch": {"size": "10Gi"},
+}  # fmt: skip
+STARTED = 240
+"""Seconds that a pod has to its first steps of SFT, and an attempt to its end."""
+ROLLED_OUT = 480
+"""Seconds that a pod has to its first steps of GRPO: the training stack starts twice."""
+
+
+def small_run(name: str, **changes: Any) -> dict[str, Any]:
+    """The quickstart with a few steps of each stage, kept in the cluster's store."""
+    content: dict[str, Any] = yaml.safe_load((ROOT / "manifests" / "samples" / "quickstart.yaml").read_text())
+    spec = content["spec"]
+    content["metadata"] = {"name": name, "namespace": RESEARCH}
+    spec["stages"]["sft"] |= {"maxSteps": 8, "saveEverySteps": 4}
+    spec["stages"]["grpo"] |= {"maxSteps": 3, "saveEverySteps": 1}
+    spec["stages"]["evaluate"] = {"maxAdmissions": 16, "samples": 1, "bootstrapSamples": 0}
+    spec["compute"] = dict(COMPUTE)
+    spec["recovery"] |= {"backoff": "1s", "gracePeriod": "2m"}
+    endpoint = f"http://seaweed.store.svc:{STORE_PORT}"
+    spec["storage"] = {
+        "s3": {"endpoint": endpoint, "bucket": BUCKET, "prefix": "deepicd", "credentials": {"secretName": "s3-keys"}}
+    }
+    spec |= changes
+    return content
+
+
+def long_run(name: str) -> dict[str, Any]:
+    """One that stays in SFT, which is quickly there again, for longer than any test looks at it."""
+    content = small_run(name)
+    content["spec"]["stages"]["sft"] |= {"epochs": 100, "maxSteps": 3000, "saveEverySteps": 10}
+    return content
+
+
+class Run:
+    """A run in the cluster."""
+
+    def __init__(self, kind: KindCluster, name: str) -> None:
+        self.kind = kind
+        self.name = name
+
+    def status(self) -> dict[str, Any]:
+        """Its status; empty before the operator has seen it."""
+        return dict(self.kind.get("deepicdrun", self.name, RESEARCH).get("status") or {})
+
+    def reason(self) -> str:
+        """The status' reason."""
+        return str(self.status().get("reason"))
+
+    def attempts(self) -> list[dict[str, Any]]:
+        """What the status says of the attempts, oldest first."""
+        return list(self.status().get("attempts") or [])
+
+    def pod(self, attempt: int) -> str:
+        """Name of an attempt's pod; empty before there is one."""
+        return next((str(each.get("pod") or "") for each in self.attempts() if each["number"] == attempt), "")
+
+    def patch(self, **spec: Any) -> None:
+        """Change fields of its spec."""
+        change = json.dumps({"spec": spec})
+        self.kind.kubectl("patch", "deepicdrun", self.name, "-n", RESEARCH, "--type=merge", "-p", change)
+
+    def lines(self, attempt: int, event: str) -> list[dict[str, Any]]:
+        """The log lines of one event from an attempt's trainer; none while its pod cannot tell them."""
+        if not (pod := self.pod(attempt)):
+            return []
+        done = self.kind.run("kubectl", "logs", pod, "-n", RESEARCH, "-c", "trainer")
+        lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        return [line for line in lines if line["event"] == event]
+
+    def steps(self, attempt: int, stage: str) -> list[int]:
+        """Steps of training that an attempt has made in a stage so far."""
+        return [line["step"] for line in self.lines(attempt, "step") if line["stage"] == stage and "loss" in line]
+
+    def verified(self, stage: str) -> int:
+        """Step of the last verified checkpoint, if it is of this stage, else 0."""
+        checkpoint = self.status().get("lastVerifiedCheckpoint") or {}
+        return int(checkpoint["step"]) if checkpoint.get("stage") == stage else 0
+
+    def wait_for_verified(self, stage: str, step: int, seconds: float = STARTED) -> int:
+        """The last verified checkpoint's step, once it is at least so far."""
+        what = f"{self.name}: no checkpoint of {stage} at step {step} or later"
+        return int(wait_for(lambda: (made := self.verified(stage)) >= step and made, seconds, what))
+
+    def wait_for_end(self, attempt: int, seconds: float = STARTED) -> dict[str, Any]:
+        """What the status says of an attempt that is over."""
+
+        def over() -> dict[str, Any] | None:
+            return next((each for each in self.attempts() if each["number"] == attempt and each.get("reason")), None)
+
+        found: dict[str, Any] = wait_for(over, seconds, f"{self.name}: attempt {attempt} goes on")
+        return found
+
+    def goes_on_from_its_last_checkpoint(self, attempt: int, stage: str, seconds: float = STARTED) -> int:
+        """The step that an attempt went on from: what its log, its first step and the store's manifest agree upon."""
+        what = f"{self.name}: attempt {attempt} makes no step of {stage}"
+        first = int(wait_for(lambda: self.steps(attempt, stage), seconds, what)[0])
+        (restored,) = (line["what"] for line in self.lines(attempt, "restored") if line["stage"] == stage)
+        assert restored.endswith(f", {stage} step {first - 1}")
+        address = next(each["resumedFrom"] for each in self.attempts() if each["number"] == attempt)
+        manifest = self.kind.stored(f"{address.partition(f's3://{BUCKET}/')[2]}/manifest.json")
+        assert json.loads(manifest)["step"] == first - 1
+        return first - 1
+
+    def objects(self) -> list[str]:
+        """What there is of it in its namespace."""
+        kinds = "jobs,pods,configmaps,serviceaccounts,roles,rolebindings,networkpolicies,deepicdruns"
+        return self.kind.kubectl("get", kinds, "-n", RESEARCH, "-l", f"deepicd.io/run={self.name}", "-o", "name").split()
+
+    def delete(self) -> None:
+        """Delete it, and wait until all that was made for it is gone."""
+        self.kind.kubectl("delete", "deepicdrun", self.name, "-n", RESEARCH, "--ignore-not-found")
+        wait_for(lambda: not self.objects(), 180, f"objects of {self.name}, which is deleted, are left")
