@@ -2,9 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 LOCK := requirements/cpu.txt
-SOURCES := deepicd operator charts tests benchmarks
+SOURCES := deepicd operator charts docs tests benchmarks
 
-.PHONY: setup quickstart test test-kind cluster-tools images operator-image trainer-image lint format lock bench bench-training clean
+.PHONY: setup quickstart test test-kind cluster-tools images operator-image trainer-image lint format lock docs sbom bench bench-training clean
 
 setup: .venv/complete
 
@@ -54,7 +54,7 @@ manifests/install.yaml: $(shell find charts/deepicd -type f)
 	printf 'apiVersion: v1\nkind: Namespace\nmetadata: {name: deepicd-system}\n' > $@
 	helm template deepicd charts/deepicd --namespace deepicd-system --no-hooks >> $@
 
-lint: setup
+lint: setup docs
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
@@ -71,6 +71,16 @@ format: setup
 	$(BIN)/python charts/readme.py > charts/deepicd/README.md.new && mv charts/deepicd/README.md.new charts/deepicd/README.md
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
+
+# The site, in site/. NO_MKDOCS_2_WARNING: no advertisement in the output.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# What each image is made of, from the locks.
+sbom: setup
+	mkdir -p dist
+	$(BIN)/cyclonedx-py requirements --output-reproducible --output-file dist/operator.cdx.json requirements/operator.txt
+	$(BIN)/cyclonedx-py requirements --output-reproducible --output-file dist/trainer.cdx.json requirements/gpu.txt
 
 HASHED := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 COMPILE := $(BIN)/uv pip compile pyproject.toml $(HASHED) --override requirements/overrides.txt

@@ -53,7 +53,7 @@ def test_a_run_succeeds_and_its_artefacts_are_verified(kind: KindCluster, start:
 def test_four_gpus_train_in_one_pod(kind: KindCluster, start: Start) -> None:
     content = small_run("four", compute={**COMPUTE, "gpus": 4, "memory": "18Gi", "sharedMemory": "4Gi"})
     spec = content["spec"]
-    spec["model"]["tiny"] = {"vocabulary": 1000, "hiddenSize": 64, "intermediateSize": 128, "layers": 1, "heads": 4}
+    spec["model"]["tiny"] = {"vocabulary": 1000, "hiddenSize": 64, "intermediateSize": 128, "layers": 1, "heads": 2}
     spec["stages"]["sft"] |= {"maxSteps": 2, "saveEverySteps": 2, "microBatchSizePerGpu": 4}
     spec["stages"]["grpo"] |= {"maxSteps": 1, "microBatchSizePerGpu": 4}
     del spec["stages"]["evaluate"]

@@ -96,8 +96,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "ModelSpec": (_exactly_one("path", "tiny"),),
     "TinyModel": (
         Rule(
-            "self.hiddenSize % self.heads == 0 && (self.hiddenSize / self.heads) % 8 == 0",
-            "heads: they do not divide hiddenSize into multiples of 8",
+            "self.hiddenSize % self.heads == 0 && (self.hiddenSize / self.heads) % 32 == 0",
+            "heads: they do not divide hiddenSize into multiples of 32",
         ),
     ),
     "RewardSpec": (

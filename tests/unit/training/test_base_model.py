@@ -13,7 +13,7 @@ from deepicd.errors import UserError
 from deepicd.spec.model import ModelSpec
 from deepicd.training.base_model import build, make
 
-TINY = {"vocabulary": 400, "hiddenSize": 32, "intermediateSize": 32, "layers": 1, "heads": 2}
+TINY = {"vocabulary": 400, "hiddenSize": 32, "intermediateSize": 32, "layers": 1, "heads": 1}
 
 
 @pytest.fixture(scope="module")
