@@ -12,8 +12,8 @@ import pytest
 
 pytest.register_assert_rewrite("tests.kind.kind_cluster", "tests.kind.runs")
 
-from tests.kind.kind_cluster import CHART, ROOT, KindCluster  # noqa: E402
-from tests.kind.runs import RESEARCH, STORE_KEYS, Run  # noqa: E402
+from tests.kind.kind_cluster import ROOT, KindCluster  # noqa: E402
+from tests.kind.runs import RESEARCH, STORE_KEYS, Run, readme_commands  # noqa: E402
 
 VERSION = version("deepicd")
 SYSTEM = "deepicd-system"
@@ -37,16 +37,21 @@ def kind(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
     request.config.stash[_CLUSTER] = cluster
     if kept:
         cluster.take()
+        cluster.kubectl("config", "set-context", "--current", "--namespace", RESEARCH)
         yield cluster
         return
-    cluster.must("make", "images", "TRAINER=cpu", seconds=3000)
     try:
-        cluster.create()
-        for image in ("operator", "trainer"):
-            cluster.load(f"deepicd/{image}:{VERSION}")
+        with cluster.timed("images built, what docker has cached left out"):
+            cluster.must("make", "images", "TRAINER=cpu", seconds=3000)
+        with cluster.timed("kind cluster made"):
+            cluster.create()
+        with cluster.timed("images loaded"):
+            for image in ("operator", "trainer"):
+                cluster.load(f"deepicd/{image}:{VERSION}")
         cluster.install_store()
-        cluster.must("helm", "install", "deepicd", str(CHART), "--namespace", SYSTEM, "--create-namespace", "--wait",
-                     "--timeout", "120s")  # fmt: skip
+        install = readme_commands("## On a cluster")[0]
+        with cluster.timed("helm install until the operator is ready"):
+            cluster.shell(f"{install} --wait --timeout 120s", ROOT)
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         cluster.apply(
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": RESEARCH, "labels": labels}},
@@ -57,10 +62,19 @@ def kind(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
                 "stringData": STORE_KEYS,
             },
         )
+        cluster.kubectl("config", "set-context", "--current", "--namespace", RESEARCH)
         yield cluster
     finally:
         if not os.environ.get("KEEP"):
             cluster.delete()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    cluster = config.stash.get(_CLUSTER, None)
+    if cluster is not None and cluster.timings:
+        terminalreporter.section("seconds")
+        for what, seconds in cluster.timings.items():
+            terminalreporter.write_line(f"{seconds:8.1f}  {what}")
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "deepicd"
 GPUS = 4
-STORE_PORT = 8333
+STORE_PORT, STORE_NODE_PORT = 8333, 30333
 ACCESS_KEY, SECRET_KEY, BUCKET = "kind", "kind-secret", "models"
 STORE_CONFIG = {
     "identities": [
@@ -41,6 +41,8 @@ class KindCluster:
         self.folder = folder
         self.kubeconfig = folder / "kubeconfig"
         places = {f"HELM_{each}_HOME": str(folder / "helm") for each in ("CACHE", "CONFIG", "DATA")}
+        self.timings: dict[str, float] = {}
+        """Seconds that parts took, shown when the tests are over."""
         self.environment = {**os.environ, **places, "KUBECONFIG": str(self.kubeconfig)}
 
     def run(self, *command: str, text: str | None = None, seconds: float = 600) -> subprocess.CompletedProcess[str]:
@@ -54,6 +56,13 @@ class KindCluster:
         done = self.run(*command, text=text, seconds=seconds)
         assert done.returncode == 0, f"{' '.join(command)}: {done.stdout[-2000:]}{done.stderr[-4000:]}"
         return done.stdout
+
+    @contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        """Note how long the body takes."""
+        began = time.monotonic()
+        yield
+        self.timings[what] = time.monotonic() - began
 
     def create(self) -> None:
         """The cluster, with one node that offers 4 GPUs to the scheduler."""
@@ -120,6 +129,16 @@ class KindCluster:
             command, env=surroundings, input=text, capture_output=True, text=True, timeout=seconds, check=False
         )
 
+    def shell(self, line: str, folder: Path, environment: Mapping[str, str] | None = None, seconds: float = 600) -> str:
+        """What a line of shell prints, typed by a user in a folder; it has to succeed."""
+        path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        surroundings = {**self.environment, **path, **(environment or {})}
+        done = subprocess.run(
+            ["bash", "-c", line], env=surroundings, cwd=folder, capture_output=True, text=True, timeout=seconds, check=False
+        )
+        assert done.returncode == 0, f"{line}: {done.stdout[-2000:]}{done.stderr[-4000:]}"
+        return done.stdout
+
     def install_store(self) -> None:
         """SeaweedFS as the S3 store, in a namespace of its own; what it keeps is gone with the cluster."""
         context = self.folder / "seaweed"
@@ -151,40 +170,29 @@ class KindCluster:
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "store"}},
             {"apiVersion": "v1", "kind": "ConfigMap", "metadata": place, "data": {"s3.json": json.dumps(STORE_CONFIG)}},
             {"apiVersion": "v1", "kind": "Service", "metadata": place,
-             "spec": {"selector": labels, "ports": [{"port": STORE_PORT}]}},
+             "spec": {"selector": labels, "type": "NodePort", "ports": [{"port": STORE_PORT, "nodePort": STORE_NODE_PORT}]}},
             {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": place,
              "spec": {"selector": {"matchLabels": labels}, "template": template, "strategy": {"type": "Recreate"}}},
         )  # fmt: skip
         self.kubectl("rollout", "status", "deployment/seaweed", "-n", "store", "--timeout=120s")
-        with self.bucket() as client:
-            client.create_bucket(Bucket=BUCKET)
+        self.bucket().create_bucket(Bucket=BUCKET)
 
-    @contextmanager
-    def bucket(self) -> Iterator[S3Client]:
-        """A client of the store while the body runs."""
-        with self.store() as endpoint:
-            yield boto3.client(
-                "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id=ACCESS_KEY,
-                aws_secret_access_key=SECRET_KEY, config=Config(s3={"addressing_style": "path"}),
-            )  # fmt: skip
+    @property
+    def endpoint(self) -> str:
+        """The store's address, for pods and for this machine: the node's own."""
+        found = self.kubectl("get", "nodes", "-o", "jsonpath={.items[0].status.addresses[?(@.type=='InternalIP')].address}")
+        return f"http://{found}:{STORE_NODE_PORT}"
+
+    def bucket(self) -> S3Client:
+        """A client of the store."""
+        return boto3.client(
+            "s3", endpoint_url=self.endpoint, region_name="us-east-1", aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=SECRET_KEY, config=Config(s3={"addressing_style": "path"}),
+        )  # fmt: skip
 
     def stored(self, key: str) -> bytes:
         """What the store holds under a key."""
-        with self.bucket() as client:
-            return client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
-
-    @contextmanager
-    def store(self) -> Iterator[str]:
-        """The store's address on this machine while the body runs."""
-        command = ["kubectl", "port-forward", "-n", "store", "service/seaweed", f":{STORE_PORT}"]
-        process = subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, text=True)
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()  # Forwarding from 127.0.0.1:40123 -> 8333
-            yield f"http://127.0.0.1:{line.split('->')[0].strip().rpartition(':')[2]}"
-        finally:
-            process.kill()
-            process.wait()
+        return self.bucket().get_object(Bucket=BUCKET, Key=key)["Body"].read()
 
     def save(self, folder: Path, *namespaces: str) -> None:
         """Objects and logs, for whoever looks for the reason of a failure."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
+from itertools import pairwise, takewhile
 from typing import Any
 
 import yaml
 
-from tests.kind.kind_cluster import ACCESS_KEY, BUCKET, ROOT, SECRET_KEY, STORE_PORT, KindCluster, wait_for
+from tests.kind.kind_cluster import ACCESS_KEY, BUCKET, ROOT, SECRET_KEY, KindCluster, wait_for
 
 RESEARCH = "research"
 STORE_KEYS = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
@@ -22,7 +24,15 @@ ROLLED_OUT = 480
 """Seconds that a pod has to its first steps of GRPO: the training stack starts twice."""
 
 
-def small_run(name: str, **changes: Any) -> dict[str, Any]:
+def readme_commands(heading: str) -> list[str]:
+    """What the first block of code below a heading of the README tells a user to type, line by line."""
+    below = (ROOT / "README.md").read_text().partition(f"\n{heading}\n")[2]
+    lines = below[below.index("\n    ") :].lstrip("\n").splitlines()
+    block = takewhile(lambda line: line.startswith("    "), lines)
+    return [line.partition(" # ")[0].strip() for line in block]
+
+
+def small_run(name: str, endpoint: str, **changes: Any) -> dict[str, Any]:
     """The quickstart with a few steps of each stage, kept in the cluster's store."""
     content: dict[str, Any] = yaml.safe_load((ROOT / "manifests" / "samples" / "quickstart.yaml").read_text())
     spec = content["spec"]
@@ -32,7 +42,6 @@ def small_run(name: str, **changes: Any) -> dict[str, Any]:
     spec["stages"]["evaluate"] = {"maxAdmissions": 16, "samples": 1, "bootstrapSamples": 0}
     spec["compute"] = dict(COMPUTE)
     spec["recovery"] |= {"backoff": "1s", "gracePeriod": "2m"}
-    endpoint = f"http://seaweed.store.svc:{STORE_PORT}"
     spec["storage"] = {
         "s3": {"endpoint": endpoint, "bucket": BUCKET, "prefix": "deepicd", "credentials": {"secretName": "s3-keys"}}
     }
@@ -40,9 +49,9 @@ def small_run(name: str, **changes: Any) -> dict[str, Any]:
     return content
 
 
-def long_run(name: str) -> dict[str, Any]:
+def long_run(name: str, endpoint: str) -> dict[str, Any]:
     """One that stays in SFT, which is quickly there again, for longer than any test looks at it."""
-    content = small_run(name)
+    content = small_run(name, endpoint)
     content["spec"]["stages"]["sft"] |= {"epochs": 100, "maxSteps": 3000, "saveEverySteps": 10}
     return content
 
@@ -116,6 +125,28 @@ class Run:
         manifest = self.kind.stored(f"{address.partition(f's3://{BUCKET}/')[2]}/manifest.json")
         assert json.loads(manifest)["step"] == first - 1
         return first - 1
+
+    def start_up(self, attempt: int) -> dict[str, float]:
+        """Seconds that each part took from `kubectl apply` to the first step of GRPO."""
+        pod = self.kind.get("pod", self.pod(attempt), RESEARCH)
+        conditions = {each["type"]: each["lastTransitionTime"] for each in pod["status"]["conditions"]}
+        state = pod["status"]["containerStatuses"][0]["state"]
+        begun = {line["stage"]: line["timestamp"] for line in self.lines(attempt, "stage started")}
+        grpo = {line["step"]: line["timestamp"] for line in self.lines(attempt, "step") if line["stage"] == "grpo"}
+        moments = [
+            ("", self.kind.get("deepicdrun", self.name, RESEARCH)["metadata"]["creationTimestamp"]),
+            ("Job made, pod placed", conditions["PodScheduled"]),
+            ("sidecar and trainer started", (state.get("running") or state["terminated"])["startedAt"]),
+            ("Python", begun["prepare"]),
+            ("tables, cohort, tiny model", begun["sft"]),
+            ("SFT, eight steps", begun["grpo"]),
+            ("Ray, ranks, vLLM, validation", grpo[0]),
+            ("first step of GRPO", grpo[1]),
+        ]
+        return {
+            what: (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
+            for (_, begin), (what, end) in pairwise(moments)
+        }
 
     def objects(self) -> list[str]:
         """What there is of it in its namespace."""

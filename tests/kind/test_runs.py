@@ -1,4 +1,4 @@
-"""Real pods, real verl and vLLM: runs from `deepicd submit` to verified artefacts."""
+"""Real pods, real verl and vLLM: runs from `kubectl apply` to verified artefacts."""
 
 from __future__ import annotations
 
@@ -10,38 +10,33 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.kind.conftest import SYSTEM
 from tests.kind.kind_cluster import KindCluster, wait_for
-from tests.kind.runs import COMPUTE, RESEARCH, STORE_KEYS, Run, small_run
+from tests.kind.runs import COMPUTE, RESEARCH, STORE_KEYS, Run, readme_commands, small_run
 
 Start = Callable[[dict[str, Any]], Run]
 
 
 @pytest.mark.timeout(1800)
-def test_a_run_succeeds_and_its_artefacts_are_verified(kind: KindCluster, start: Start, tmp_path: Path) -> None:
-    file = tmp_path / "run.yaml"
-    file.write_text(yaml.safe_dump(small_run("night-run")))
-    submitted = kind.deepicd("submit", str(file))
-    assert submitted.returncode == 0, submitted.stderr
-    run = Run(kind, "night-run")
-    waited = kind.deepicd("wait", run.name, "-n", RESEARCH, "--timeout", "25m", seconds=1600)
-    assert waited.returncode == 0, waited.stdout + waited.stderr
+def test_the_readmes_commands_train_a_model_and_fetch_it(kind: KindCluster, tmp_path: Path) -> None:
+    run = Run(kind, "deepicd-r1-7b")
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(small_run(run.name, kind.endpoint)))
+    install, *commands = readme_commands("## On a cluster")
+    assert install.startswith("helm install ")  # the fixture's
+    printed = {command: kind.shell(command, tmp_path, STORE_KEYS, seconds=1600) for command in commands}
     for stage in ("sft", "grpo", "evaluate"):
-        assert stage in waited.stdout
+        assert stage in printed[f"deepicd wait {run.name} && deepicd artifacts get {run.name} --dir out/"]
     status = run.status()
     assert (status["state"], len(status["attempts"]), status["attempts"][0]["reason"]) == ("Succeeded", 1, "Completed")
     assert run.verified("grpo") == 3
     assert set(status["metrics"]) == {"chapter", "category", "code"}
-    with kind.store() as endpoint:
-        place = (run.name, "-n", RESEARCH, "--endpoint-url", endpoint)
-        verified = kind.deepicd("artifacts", "verify", *place, environment=STORE_KEYS)
-        assert verified.returncode == 0, verified.stdout + verified.stderr
-        assert verified.stdout.count("whole") >= 5
-        fetched = kind.deepicd("artifacts", "get", *place, "--dir", str(tmp_path / "out"), environment=STORE_KEYS)
-        assert fetched.returncode == 0, fetched.stderr
-    assert list((tmp_path / "out").rglob("report.html"))
-    metrics = json.loads(next((tmp_path / "out").rglob("metrics.json")).read_text())
-    assert list(metrics) == ["base", "sft", "grpo"]
-    (model,) = (path.parent for path in (tmp_path / "out").rglob("grpo/**/config.json"))
+    kind.timings |= {f"apply to first GRPO step: {part}": seconds for part, seconds in run.start_up(1).items()}
+    verified = kind.shell(f"deepicd artifacts verify {run.name}", tmp_path, STORE_KEYS)
+    assert verified.count("whole") >= 5
+    out = tmp_path / "out"
+    assert list(out.rglob("report.html"))
+    assert list(json.loads(next(out.rglob("metrics.json")).read_text())) == ["base", "sft", "grpo"]
+    (model,) = (path.parent for path in out.rglob("config.json"))
     note = json.dumps({"id": "1", "note": "CHIEF COMPLAINT: chest pain"})
     predicted = kind.deepicd("predict", "--model", str(model), "--max-response-tokens", "16", text=note)
     assert predicted.returncode == 0, predicted.stderr
@@ -49,9 +44,14 @@ def test_a_run_succeeds_and_its_artefacts_are_verified(kind: KindCluster, start:
     run.delete()
 
 
+@pytest.mark.timeout(900)
+def test_helm_test_trains_a_tiny_model(kind: KindCluster) -> None:
+    kind.must("helm", "test", "deepicd", "--namespace", SYSTEM, "--timeout", "10m", seconds=700)
+
+
 @pytest.mark.timeout(1800)
 def test_four_gpus_train_in_one_pod(kind: KindCluster, start: Start) -> None:
-    content = small_run("four", compute={**COMPUTE, "gpus": 4, "memory": "18Gi", "sharedMemory": "4Gi"})
+    content = small_run("four", kind.endpoint, compute={**COMPUTE, "gpus": 4, "memory": "18Gi", "sharedMemory": "4Gi"})
     spec = content["spec"]
     spec["model"]["tiny"] = {"vocabulary": 1000, "hiddenSize": 64, "intermediateSize": 128, "layers": 1, "heads": 2}
     spec["stages"]["sft"] |= {"maxSteps": 2, "saveEverySteps": 2, "microBatchSizePerGpu": 4}
@@ -71,7 +71,7 @@ def test_four_gpus_train_in_one_pod(kind: KindCluster, start: Start) -> None:
 
 @pytest.mark.timeout(600)
 def test_a_secret_that_does_not_exist_is_named_and_waited_for(kind: KindCluster, start: Start) -> None:
-    content = small_run("no-secret")
+    content = small_run("no-secret", kind.endpoint)
     content["spec"]["storage"]["s3"]["credentials"]["secretName"] = "absent"
     run = start(content)
     wait_for(lambda: run.reason() == "VolumeMissing", 120, "the run does not say which volume is missing")
@@ -82,7 +82,7 @@ def test_a_secret_that_does_not_exist_is_named_and_waited_for(kind: KindCluster,
 
 @pytest.mark.timeout(600)
 def test_an_image_that_does_not_exist_is_waited_for(kind: KindCluster, start: Start) -> None:
-    run = start(small_run("no-image", compute={**COMPUTE, "image": "deepicd/absent:0"}))
+    run = start(small_run("no-image", kind.endpoint, compute={**COMPUTE, "image": "deepicd/absent:0"}))
     wait_for(lambda: run.reason() == "ImagePullFailed", 120, "the run does not say that its image cannot be pulled")
 
 
@@ -91,7 +91,7 @@ def test_a_secret_key_that_the_store_refuses_ends_the_run(kind: KindCluster, sta
     name = {"name": "wrong-keys", "namespace": RESEARCH}
     keys = {**STORE_KEYS, "AWS_SECRET_ACCESS_KEY": "wrong"}
     kind.apply({"apiVersion": "v1", "kind": "Secret", "metadata": name, "stringData": keys})
-    content = small_run("wrong-secret")
+    content = small_run("wrong-secret", kind.endpoint)
     content["spec"]["storage"]["s3"]["credentials"]["secretName"] = "wrong-keys"
     run = start(content)
     wait_for(lambda: run.status().get("state") == "Failed", 240, "the run does not fail")
@@ -101,7 +101,7 @@ def test_a_secret_key_that_the_store_refuses_ends_the_run(kind: KindCluster, sta
 
 @pytest.mark.timeout(600)
 def test_a_container_out_of_memory_is_told_and_retried(kind: KindCluster, start: Start) -> None:
-    content = small_run("too-little", compute={**COMPUTE, "memory": "700Mi", "sharedMemory": "64Mi"})
+    content = small_run("too-little", kind.endpoint, compute={**COMPUTE, "memory": "700Mi", "sharedMemory": "64Mi"})
     content["spec"]["recovery"]["maxAttempts"] = 2
     run = start(content)
     wait_for(lambda: run.status().get("state") == "Failed", 400, "the run does not fail")

@@ -1,0 +1,95 @@
+"""Thousands of specs, valid and broken, given to a running operator by an API server that lets everything pass."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from deepicd.errors import UserError
+from deepicd.spec import parse
+from deepicd_operator.crd import crd
+from tests.cluster.api import Api, Raw, wait_for
+from tests.cluster.builders import condition
+from tests.cluster.generated_specs import contents
+from tests.cluster.operator_process import OperatorProcess
+
+BATCH, BATCHES = 100, 20
+FIELD = re.compile(r"\b(spec|metadata)(\.\w+|\[\d+\])*")
+
+
+@pytest.fixture
+def loose_definition(api: Api, run_definition: Raw) -> Iterator[None]:
+    """What an older or a foreign definition might let through: any spec at all."""
+    loose: dict[str, Any] = crd()
+    schema = loose["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    schema["properties"]["spec"] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    schema.pop("x-kubernetes-validations", None)
+    api.apply(loose)
+    yield
+    api.apply(crd())
+
+
+def placed(content: Raw, name: str, namespace: str, *, at_rest: bool) -> Raw:
+    spec = {**content["spec"], "suspend": True} if at_rest else content["spec"]
+    return {**content, "metadata": {"name": name, "namespace": namespace}, "spec": spec}
+
+
+def is_valid(content: Raw) -> bool:
+    metadata = {name: value for name, value in content["metadata"].items() if name != "namespace"}
+    try:
+        parse({**content, "metadata": metadata}, "run.yaml")
+    except UserError:
+        return False
+    return True
+
+
+def verdict(run: Raw) -> tuple[str, str, str] | None:
+    found = condition(run, "Accepted")
+    return (found["status"], found["reason"], found["message"]) if found else None
+
+
+@pytest.mark.usefixtures("loose_definition")
+def test_every_generated_spec_gets_a_verdict_that_names_the_field(api: Api, namespace: str, operator: OperatorProcess) -> None:
+    process = operator.pid
+    seen = {True: 0, False: 0}
+
+    @given(st.lists(contents(), min_size=BATCH, max_size=BATCH))
+    @settings(max_examples=BATCHES, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    def judge(batch: list[Raw]) -> None:
+        runs = {
+            f"run-{number}": placed(content, f"run-{number}", namespace, at_rest=number % 4 != 0)
+            for number, content in enumerate(batch)
+            if isinstance(content["spec"], dict)
+        }
+        for run in runs.values():
+            api.create(run)
+
+        def undecided() -> list[str]:
+            return [run["metadata"]["name"] for run in api.list("DeepICDRun", namespace) if verdict(run) is None]
+
+        wait_for(lambda: not undecided(), 120, undecided)
+        for run in api.list("DeepICDRun", namespace):
+            content, found = runs[run["metadata"]["name"]], verdict(run)
+            assert found is not None
+            status, reason, message = found
+            assert (status == "True") == is_valid(content), (content, found)
+            seen[status == "True"] += 1
+            if status == "False":
+                assert reason in ("InvalidSpec", "UnknownField")
+                assert FIELD.search(message), message
+        for name in runs:
+            api.delete("DeepICDRun", name, namespace)
+        wait_for(lambda: not api.list("DeepICDRun", namespace), 60, "runs are left")
+
+    judge()
+    assert min(seen.values()) > BATCH, seen
+    assert operator.pid == process
+    assert operator.running
+    log = operator.log.read_text()
+    assert "Traceback" not in log
+    assert '"level": "error"' not in log
