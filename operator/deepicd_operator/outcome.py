@@ -58,7 +58,7 @@ def ending(attempt: Attempt, observed: Observed, now: datetime) -> Ending | None
     if job.succeeded:
         return Ending(Reason.COMPLETED, exit_code=0)
     if job.failed:
-        return _failure(job, pod, observed.progress)
+        return _failure(job, pod, observed.progress, attempt.disruption)
     if lost := _on_lost_node(attempt, observed, now):
         return Ending(Reason.NODE_LOST, lost)
     return None
@@ -80,7 +80,7 @@ def doomed(attempt: Attempt, observed: Observed) -> Ending | None:
     return None
 
 
-def _failure(job: JobView, pod: PodView | None, progress: Progress | None) -> Ending:
+def _failure(job: JobView, pod: PodView | None, progress: Progress | None, seen: str | None) -> Ending:
     exit_code, reported = _exit_code(job, pod), _reported(pod, progress)
     found = reported.message if reported else job.message
     if pod is not None and pod.trainer.ended_as == "OOMKilled":
@@ -89,7 +89,7 @@ def _failure(job: JobView, pod: PodView | None, progress: Progress | None) -> En
         reason = _FAILURES[reported.code]
     elif exit_code == USER_ERROR:
         reason = Reason.BAD_INPUT
-    elif disruption := _disruption(job, pod):
+    elif disruption := _disruption(job, pod, seen):
         reason, found = disruption, (pod.message if pod else "") or job.message
     elif reported is not None and reported.code != FailureCode.TERMINATED:
         reason = _FAILURES[reported.code]
@@ -113,9 +113,9 @@ def _exit_code(job: JobView, pod: PodView | None) -> int | None:
     return int(match[1]) if match else None
 
 
-def _disruption(job: JobView, pod: PodView | None) -> Reason | None:
-    if pod is not None and pod.disruption:
-        return _DISRUPTIONS.get(pod.disruption, Reason.EVICTED)
+def _disruption(job: JobView, pod: PodView | None, seen: str | None) -> Reason | None:
+    if why := (pod.disruption if pod is not None else None) or seen:
+        return _DISRUPTIONS.get(why, Reason.EVICTED)
     if pod is not None and pod.phase == "Failed" and pod.reason:
         # The kubelet's own refusals and evictions: Evicted, OutOfcpu, NodeAffinity, UnexpectedAdmissionError, …
         return Reason.NODE_LOST if pod.reason in ("NodeLost", "NodeShutdown", "Terminated", "Shutdown") else Reason.EVICTED

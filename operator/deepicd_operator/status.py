@@ -25,6 +25,8 @@ class Attempt(StatusModel):
     """Name of its pod, once that was seen."""
     node: str | None = Field(default=None, max_length=253)
     """Node that the pod was placed on."""
+    disruption: str | None = Field(default=None, max_length=256)
+    """Why the cluster takes the pod, once that was seen: the pod may be gone when its Job ends."""
     running: AwareDatetime | None = None
     """When its trainer began to run: GPU-hours are counted from here."""
     progressed: AwareDatetime | None = None

@@ -88,7 +88,9 @@ class Turn:
         """Take over what the attempt's pod and its newest reports say."""
         pod, report = self.observed.pod(attempt.number), self.observed.progress
         if pod is not None and pod.scheduled:
-            fields: dict[str, Any] = {"pod": attempt.pod or pod.name, "node": pod.node}
+            fields: dict[str, Any] = {
+                "pod": attempt.pod or pod.name, "node": pod.node, "disruption": pod.disruption or attempt.disruption,
+            }  # fmt: skip
             if attempt.running is None and pod.trainer.started is not None:
                 fields["running"] = min(pod.trainer.started, self.now)
             attempt = self.update(attempt, **fields)

@@ -28,7 +28,7 @@ from tests.cluster.operated import (
     wait_for_state,
 )
 from tests.cluster.operator_process import OperatorProcess
-from tests.cluster.pods import RUNS_FOR, end_pod, fail_pod
+from tests.cluster.pods import RUNS_FOR, TAKES_TO_STOP, end_pod, fail_pod
 
 pytestmark = pytest.mark.usefixtures("run_definition")
 
@@ -139,7 +139,8 @@ def test_a_preempted_attempt_is_free_and_goes_on_when_there_is_room(
     api.create(important)
     try:
         place = {"pool": namespace}
-        api.create(quickstart(namespace, recovery__maxAttempts=1, recovery__gracePeriod="5s", compute__nodeSelector=place))
+        saves = {TAKES_TO_STOP: "3s"}
+        api.create(quickstart(namespace, saves, recovery__maxAttempts=1, compute__nodeSelector=place))
         running_pod(api, namespace)
         api.create(pod(namespace, "urgent", gpus=1, priorityClassName=namespace, nodeSelector=place))
         attempt = ended(api, namespace)

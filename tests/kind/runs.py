@@ -90,7 +90,7 @@ class Run:
             return []
         done = self.kind.run("kubectl", "logs", pod, "-n", RESEARCH, "-c", "trainer")
         lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-        return [line for line in lines if line["event"] == event]
+        return [line for line in lines if line.get("event") == event]
 
     def steps(self, attempt: int, stage: str) -> list[int]:
         """Steps of training that an attempt has made in a stage so far."""
@@ -122,9 +122,14 @@ class Run:
         (restored,) = (line["what"] for line in self.lines(attempt, "restored") if line["stage"] == stage)
         assert restored.endswith(f", {stage} step {first - 1}")
         address = next(each["resumedFrom"] for each in self.attempts() if each["number"] == attempt)
-        manifest = self.kind.stored(f"{address.partition(f's3://{BUCKET}/')[2]}/manifest.json")
-        assert json.loads(manifest)["step"] == first - 1
+        assert self.manifest(address)["step"] == first - 1
         return first - 1
+
+    def manifest(self, address: str | None = None) -> dict[str, Any]:
+        """What the store says of a checkpoint, the last verified one where none is named."""
+        place = address or self.status()["lastVerifiedCheckpoint"]["uri"]
+        found: dict[str, Any] = json.loads(self.kind.stored(f"{place.removeprefix(f's3://{BUCKET}/')}/manifest.json"))
+        return found
 
     def start_up(self, attempt: int) -> dict[str, float]:
         """Seconds that each part took from `kubectl apply` to the first step of GRPO."""

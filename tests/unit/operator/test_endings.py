@@ -53,6 +53,13 @@ def test_an_attempt_that_can_be_repeated_is_followed_by_another(reason: str, see
     assert f"Job/{NAME}-a2" in story.made
 
 
+def test_why_the_cluster_took_a_pod_is_known_when_the_pod_is_gone() -> None:
+    story = Story().running()
+    story.now(50, JobMade(), PodMade().running().disrupted("PreemptionByScheduler").deleting(at(999)))
+    story.now(60, JobMade().failed("Pod x has condition DisruptionTarget matching FailJob rule at index 1"))
+    assert story.status.attempts[0].reason == "Preempted"
+
+
 STOPPED: list[tuple[str, Callable[[], Seen], int | None]] = [
     ("BadInput", lambda: (JobMade().failed(), PodMade().ended(64, message=FAILURE % "BadInput")), 64),
     ("BadInput", lambda: (JobMade().failed(EXIT % 64),), 64),
