@@ -5,7 +5,7 @@
 A real etcd, API server, scheduler and controller manager (KUBEBUILDER_ASSETS, or what `make cluster-tools` has built), with
 kwok for the kubelets: pods of one GPU that end after a second. Each contender in turn, alone on the machine with them. FOLDER
 is a Go module with `github.com/kubeflow/trainer/v2 v2.0.0` and `sigs.k8s.io/jobset v0.8.2` whose controllers are built in its
-`bin/` as `trainer` and `jobset`; without --peer ours is measured alone. Printed: seconds from the create call to the first sight
+`bin/` as `trainer` and `jobset`; without --peer ours is measured alone. Printed: seconds from the create call to first sight
 of the pod in a watch, alone and in bursts; until all are started and finished; API requests per run, watches left out (through
 a counting proxy); CPU per run and peak memory of the controllers; seconds from a pod's loss to the next one.
 """
@@ -21,11 +21,12 @@ import time
 import types
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import quantiles
 from typing import Any, Protocol
 
+import httpx2
 import psutil
 
 ROOT = Path(__file__).parents[1]
@@ -115,13 +116,14 @@ class Sightings:
         from tests.cluster.api import RESOURCES
 
         known: set[str] = set()
-        for event, pod in self._api._client.watch(RESOURCES["Pod"], namespace=self._namespace):
-            name = pod["metadata"]["labels"].get(self._label, "")
-            if event == "ADDED" and pod["metadata"]["uid"] not in known:
-                known.add(pod["metadata"]["uid"])
-                self.seen.setdefault(name, []).append(time.monotonic())
-            if (pod.get("status") or {}).get("phase") == "Succeeded":
-                self.ended.add(name)
+        with suppress(httpx2.TransportError):  # the end of the control plane
+            for event, pod in self._api._client.watch(RESOURCES["Pod"], namespace=self._namespace):
+                name = pod["metadata"]["labels"].get(self._label, "")
+                if event == "ADDED" and pod["metadata"]["uid"] not in known:
+                    known.add(pod["metadata"]["uid"])
+                    self.seen.setdefault(name, []).append(time.monotonic())
+                if (pod.get("status") or {}).get("phase") == "Succeeded":
+                    self.ended.add(name)
 
 
 class Bench:

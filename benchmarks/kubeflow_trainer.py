@@ -111,14 +111,19 @@ class KubeflowTrainer:
             container: dict[str, Any] = {"name": "node", "image": "example.invalid/trainer:1",
                                          "resources": {"limits": {"nvidia.com/gpu": "1"}}}  # fmt: skip
             pod = {"metadata": {"annotations": {RUNS_FOR: f"{seconds}s"}},
-                   "spec": {"containers": [container], "nodeSelector": {"pool": "benchmark"}}}  # fmt: skip
+                   "spec": {"restartPolicy": "Never", "containers": [container], "nodeSelector": {"pool": "benchmark"}}}  # fmt: skip
             job = {"name": "node", "template": {
                 "metadata": {"labels": {"trainer.kubeflow.org/trainjob-ancestor-step": "trainer"}},
-                "spec": {"template": pod, "backoffLimit": 3},
+                "spec": {"template": pod, "backoffLimit": 3, "completionMode": "Indexed"},
             }}  # fmt: skip
+            # What JobSet's webhook would fill in.
+            defaults = {
+                "network": {"enableDNSHostnames": True, "publishNotReadyAddresses": True},
+                "successPolicy": {"operator": "All"}, "startupPolicy": {"startupPolicyOrder": "AnyOrder"},
+            }  # fmt: skip
             content = {
                 "apiVersion": "trainer.kubeflow.org/v1alpha1", "kind": "ClusterTrainingRuntime", "metadata": {"name": name},
-                "spec": {"mlPolicy": {"numNodes": 1}, "template": {"spec": {"replicatedJobs": [job]}}},
+                "spec": {"mlPolicy": {"numNodes": 1}, "template": {"spec": {"replicatedJobs": [job], **defaults}}},
             }  # fmt: skip
             self._kubectl("apply", "--server-side", "-f", "-", given=yaml.safe_dump(content))
 
