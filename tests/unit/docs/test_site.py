@@ -1,76 +1,144 @@
-"""The site is built as it is published: without a network, every link checked."""
-
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
+import shutil
 from collections.abc import Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mkdocs.commands.build import build
+from mkdocs.config import load_config
+from mkdocs.exceptions import Abort
 
-from deepicd_operator.crd import crd
-from deepicd_operator.reasons import Reason
+from deepicd.spec.load import json_schema
+from deepicd_operator.conditions import ConditionType
+from deepicd_operator.reasons import Reason, Rule
+from docs.generate import pages
+from docs.pages.commands import commands_page
+from docs.pages.fields import spec_page
+from docs.pages.reasons import CONDITIONS, notes, places
 
 ROOT = Path(__file__).parents[3]
+LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href", "object": "data", "embed": "src"}
+FROM_ELSEWHERE = re.compile(r"^(?:[a-z]+:)?//", re.IGNORECASE)
+IN_STYLES = re.compile(r"""(?:url\(|@import)\s*["']?([^"')\s]+)""")
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built as `make docs` builds it: a broken link would be an error here."""
     folder = tmp_path_factory.mktemp("site")
-    done = subprocess.run(
-        [Path(sys.executable).with_name("mkdocs"), "build", "--strict", "--site-dir", folder],
-        cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    build(load_config(str(ROOT / "mkdocs.yml"), site_dir=str(folder)))
     return folder
 
 
-def fields(schema: dict[str, Any]) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def generated() -> dict[str, str]:
+    """The generated pages."""
+    return pages()
+
+
+class Resources(HTMLParser):
+    """Addresses that a page loads, and the content security policies in it."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.policies: list[str] = []
+        self.text = page.read_text(encoding="utf-8")
+        self.feed(self.text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        if tag == "meta" and given.get("http-equiv") == "Content-Security-Policy":
+            self.policies.append(given["content"])
+        self.loaded += [given[LOADED[tag]]] if LOADED.get(tag, "") in given else []
+        self.loaded += IN_STYLES.findall(given.get("style", ""))
+
+    def handle_data(self, data: str) -> None:
+        if self.lasttag == "style":
+            self.loaded += IN_STYLES.findall(data)
+
+
+def fields(schema: dict[str, Any], models: dict[str, Any], path: str = "") -> Iterator[str]:
+    """Path of every field in a JSON Schema."""
     for name, field in schema.get("properties", {}).items():
-        yield name
-        yield from fields(field)
-        yield from fields(field.get("items", {}))
-
-
-def test_every_field_of_the_spec_is_in_the_reference(site: Path) -> None:
-    text = (site / "reference" / "run-yaml.html").read_text()
-    shown = set(re.findall(r"<code>(\w+)</code>", text))
-    assert set(fields(crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"])) <= shown
-
-
-def test_every_link_inside_the_reference_has_its_target(site: Path) -> None:
-    text = (site / "reference" / "run-yaml.html").read_text()
-    wanted = set(re.findall(r'href="#([\w-]+)"><code>', text))
-    assert {"compute", "storages3"} <= wanted
-    assert wanted <= set(re.findall(r'id="([\w-]+)"', text))
+        yield f"{path}{name}"
+        below = f"{path}{name}{'[]' if 'items' in field else ''}."
+        for model in re.findall(r"'#/[$]defs/([A-Za-z0-9]+)'", str(field)):
+            yield from fields(models[model], models, below)
 
 
 @pytest.mark.parametrize("reason", list(Reason))
-def test_every_reason_has_a_page_that_says_what_the_operator_does(site: Path, reason: Reason) -> None:
-    text = (site / "reasons" / f"{reason}.html").read_text()
-    assert "What the operator does:" in text
-    assert reason.explanation.remedy.split("`")[0].replace("'", "&#39;")[:20] in text.replace("'", "&#39;")
+def test_every_reason_has_a_page_with_its_meaning_its_remedy_and_its_place(generated: dict[str, str], reason: Reason) -> None:
+    page = generated[f"reference/reasons/{reason}.md"]
+    assert places(reason)
+    for text in (reason.explanation.meaning, reason.explanation.remedy, *places(reason)):
+        assert text[1:] in page
 
 
-def test_notes_belong_to_a_reason(site: Path) -> None:
-    assert {path.stem for path in (ROOT / "docs" / "reasons").glob("*.md")} <= {str(reason) for reason in Reason}
+def test_a_reason_that_ends_the_run_is_seen_in_the_condition_failed() -> None:
+    assert set(CONDITIONS) == set(ConditionType)
+    assert {reason for reason in Reason if "condition `Failed`" in places(reason)} == {
+        reason for reason in Reason if reason.rule is Rule.STOP
+    }
 
 
-def test_pages_load_nothing_from_another_host(site: Path) -> None:
-    pages = list(site.rglob("*.html"))
-    assert len(pages) > len(Reason)
-    for page in pages:
-        text = page.read_text()
-        assert not re.search(r'<(?:script|img|iframe)[^>]+src="(?:https?:)?//', text), page
-        assert not re.search(r'<link[^>]+rel="(?:stylesheet|preconnect|icon)"[^>]+href="(?:https?:)?//', text), page
+def test_what_was_written_about_a_reason_is_on_its_page(generated: dict[str, str]) -> None:
+    written = notes()
+    assert {"OutOfMemory", "Stalled", "BadInput"} <= set(written)
+    for name, note in written.items():
+        assert note in generated[f"reference/reasons/{name}.md"]
+
+
+def test_every_field_of_run_yaml_has_an_anchor_and_its_description() -> None:
+    schema, page = json_schema(), spec_page()
+    expected = list(fields(schema, schema["$defs"]))
+    assert len(expected) > 150
+    assert sorted(re.findall(r"`[{] #([^ ]+) [}] [|]", page)) == sorted(expected)
+
+
+def test_a_default_is_written_as_run_yaml_has_it() -> None:
+    page = spec_page()
+    for row in (
+        "| `sharedMemory`{ #spec.compute.sharedMemory } | size, `64Gi` | `16Gi` |",
+        "| `stallAfter`{ #spec.recovery.stallAfter } | duration, `30m` | `30m` |",
+        "| `learningRate`{ #spec.stages.grpo.learningRate } | number | `1.0e-06` |",
+        "| `path`{ #spec.model.path } | text |  |",
+    ):
+        assert row in page
+
+
+def test_every_command_with_its_options_is_on_the_page() -> None:
+    page = commands_page()
+    for heading in ("### deepicd run\n", "### deepicd artifacts get\n", "### deepicd wait\n", "### deepicd-operator run\n"):
+        assert heading in page
+    assert "| `--namespace`, `-n` | the kubeconfig's | Namespace of the run. |" in page
+
+
+def test_the_site_loads_nothing_from_elsewhere_and_forbids_it(site: Path) -> None:
+    found = sorted(site.rglob("*.html"))
+    assert len(found) > len(Reason)
+    for page in found:
+        resources = Resources(page)
+        assert [address for address in resources.loaded if FROM_ELSEWHERE.match(address)] == [], page
+        assert [policy.partition(";")[0] for policy in resources.policies] == ["default-src 'self' data: 'unsafe-inline'"], page
+        assert "|---" not in resources.text, f"{page}: a table is not seen as one: put an empty line before it"
+        assert resources.text.count("Research use only – not clinical advice.") >= 2, page
     for style in site.rglob("*.css"):
-        assert not re.search(r"url\([\"']?(?:https?:)?//", style.read_text()), style
+        assert [address for address in IN_STYLES.findall(style.read_text()) if FROM_ELSEWHERE.match(address)] == [], style
+    assert not [path for path in site.rglob("*") if path.suffix in {".py", ".pyc"}]
+    assert {"index.html", "search/search_index.json", "reference/reasons/OutOfMemory.html"} <= {
+        str(path.relative_to(site)) for path in site.rglob("*")
+    }
 
 
-def test_every_page_says_research_use_only(site: Path) -> None:
-    for page in site.rglob("*.html"):
-        assert "Research use only" in page.read_text(), page
+def test_a_broken_link_or_anchor_fails_the_build(tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    shutil.copytree(ROOT / "docs", docs)
+    with (docs / "index.md").open("a") as index:
+        index.write("[a](absent.md) [b](run.md#absent)\n")
+    with pytest.raises(Abort, match="2 warnings"):
+        build(load_config(str(ROOT / "mkdocs.yml"), docs_dir=str(docs), site_dir=str(tmp_path / "site")))

@@ -1,0 +1,47 @@
+"""An mkdocs hook: the generated pages, and where they and the decisions stand in the navigation.
+
+A page is a pure function of the code that it documents; nothing generated is kept in the repository.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+from deepicd_operator.reasons import Reason
+from docs.pages.commands import commands_page
+from docs.pages.fields import spec_page
+from docs.pages.reasons import notes, reason_page, reasons_index
+
+REASONS = "reference/reasons/index.md"
+CHART = "reference/chart.md"
+CHART_FILE = Path(__file__).parents[1] / "charts" / "deepicd" / "README.md"
+
+
+def pages() -> dict[str, str]:
+    """Text of each generated page, by its place below `docs`."""
+    written = notes()
+    found = {"reference/run-yaml.md": spec_page(), "reference/commands.md": commands_page(), REASONS: reasons_index()}
+    return found | {f"reference/reasons/{reason}.md": reason_page(reason, written.get(reason, "")) for reason in Reason}
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages to those that lie in `docs`."""
+    for place, text in pages().items():
+        files.append(File.generated(config, place, content=text))
+    files.append(File.generated(config, CHART, abs_src_path=str(CHART_FILE)))
+    reasons = [REASONS, *(f"reference/reasons/{reason}.md" for reason in Reason)]
+    reference = ["reference/run-yaml.md", "reference/commands.md", {"Reasons": reasons}, CHART]
+    decisions = sorted(file.src_uri for file in files.documentation_pages() if file.src_uri.startswith("adr/"))
+    config.nav = [*(config.nav or []), {"Reference": reference}, {"Decisions": decisions}]
+    return files
+
+
+def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """A paragraph of its own for each decision: their files are terse, a bold lead at the begin of a line."""
+    terse = page.file.src_uri == CHART or page.file.src_uri.startswith("adr/")
+    return re.sub(r"^(?=\*\*)", "\n", markdown, flags=re.MULTILINE) if terse else markdown

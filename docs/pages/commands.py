@@ -1,0 +1,63 @@
+"""The page about the commands, from what `--help` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+
+from deepicd.cli.main import cli
+from deepicd_operator.main import cli as operator_cli
+from docs.pages.markdown import cell
+
+_EXAMPLE = "Example: "
+
+
+def commands_page() -> str:
+    """Every command with its arguments and options."""
+    programs = (("deepicd", cli), ("deepicd-operator", operator_cli))
+    parts = "".join(_command(path, each) for name, app in programs for path, each in commands(app, name))
+    return (
+        f"# Commands\nWhat `--help` says. Exit codes are explained in [a run, in depth](../run.md#what-can-go-wrong).\n{parts}"
+    )
+
+
+def commands(app: typer.Typer, name: str) -> Iterator[tuple[str, Any]]:
+    """The commands of a program with their full names, those of groups among them."""
+
+    def below(path: str, command: Any) -> Iterator[tuple[str, Any]]:
+        yield path, command
+        for child, each in getattr(command, "commands", {}).items():
+            yield from below(f"{path} {child}", each)
+
+    return below(name, typer.main.get_command(app))
+
+
+def _command(path: str, command: Any) -> str:
+    about, example = [], ""
+    for paragraph in (command.help or "").split("\n\n"):
+        if paragraph.startswith(_EXAMPLE):
+            example = f"Example:\n\n```sh\n{paragraph.removeprefix(_EXAMPLE).strip().strip('`')}\n```\n"
+        else:
+            about.append(paragraph.replace("<", "&lt;"))
+    if hasattr(command, "commands"):
+        return f"\n## {path}\n" + "\n\n".join(about) + "\n"
+    usage = command.get_usage(typer.Context(command, info_name=path)).removeprefix("Usage: ")
+    rows = "".join(_parameter(each) for each in command.params)
+    table = f"\n| argument, option | default | meaning |\n|---|---|---|\n{rows}" if rows else ""
+    text = "\n\n".join(about)
+    return f"\n### {path}\n{text}\n\n```sh\n{' '.join(usage.split())}\n```\n{table}\n{example}"
+
+
+def _parameter(parameter: Any) -> str:
+    names = [*parameter.opts, *parameter.secondary_opts] if parameter.param_type_name == "option" else [parameter.metavar]
+    shown = parameter.show_default
+    if parameter.required:
+        default = "required"
+    elif isinstance(shown, str):
+        default = shown
+    else:
+        value = parameter.default
+        default = "" if value is None or value is False or not shown else f"`{str(value).lower() if value is True else value}`"
+    return f"| {', '.join(f'`{name}`' for name in names)} | {cell(default)} | {cell(parameter.help or '')} |\n"

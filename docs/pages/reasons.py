@@ -1,0 +1,89 @@
+"""A page for every reason: what it means, where it is seen, what the operator does, what is to be done."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from deepicd_operator.conditions import ConditionType
+from deepicd_operator.reasons import Reason, Rule
+from docs.pages.markdown import cell, sentence
+
+NOTES = Path(__file__).parents[1] / "reasons.md"
+
+_BEFORE_A_POD = (
+    Reason.CREATED, Reason.QUEUED, Reason.UNSCHEDULABLE, Reason.QUOTA_EXCEEDED, Reason.POD_REFUSED, Reason.NAME_TAKEN,
+    Reason.API_REFUSED,
+)  # fmt: skip
+_STARTING = (Reason.STARTING, Reason.IMAGE_PULL_FAILED, Reason.CONFIG_MISSING, Reason.VOLUME_MISSING)
+_ENDED = (Rule.RETRY, Rule.RETRY_FREE, Rule.STOP)
+CONDITIONS: dict[ConditionType, tuple[Reason, ...]] = {
+    ConditionType.ACCEPTED: (Reason.VALID, Reason.INVALID_SPEC, Reason.UNKNOWN_FIELD),
+    ConditionType.SCHEDULED: (*_BEFORE_A_POD, Reason.SCHEDULED, Reason.SUSPENDED),
+    ConditionType.RUNNING: (*_BEFORE_A_POD, *_STARTING, Reason.RUNNING, Reason.STOPPING, Reason.SUSPENDED),
+    ConditionType.CHECKPOINT_DURABLE: (Reason.UPLOADED, Reason.NO_CHECKPOINT, Reason.NO_STORAGE),
+    ConditionType.STALLED: (Reason.STEPPING, Reason.STALLED),
+    ConditionType.REWARD_COLLAPSED: (Reason.STABLE, Reason.REWARD_COLLAPSED),
+    ConditionType.SUCCEEDED: (Reason.COMPLETED,),
+    ConditionType.FAILED: tuple(reason for reason in Reason if reason.rule is Rule.STOP),
+}
+"""Where `reconcile` puts a reason. Ended attempts have theirs in `status.attempts`."""
+ACTS = {
+    Rule.GO_ON: "goes on.",
+    Rule.WAIT: "waits. The attempt stays, and goes on once the cause is gone.",
+    Rule.RETRY: "begins another attempt after a back-off, from the last verified checkpoint. The old one counts towards "
+    "`recovery.maxAttempts`.",
+    Rule.RETRY_FREE: "begins another attempt, from the last verified checkpoint. The old one does not count towards "
+    "`recovery.maxAttempts`.",
+    Rule.STOP: "ends the run: its state is `Failed`, and stays so.",
+}
+
+
+_AT_WORK = (Reason.RUNNING, Reason.STEPPING, Reason.STOPPING)
+_LOOK = """\
+kubectl describe deepicdrun RUN   # conditions, attempts, events
+deepicd status RUN
+"""
+_LOOK_INSIDE = """\
+deepicd logs RUN --attempt N      # with --container sync: the uploader's
+deepicd artifacts get RUN --what logs --dir logs   # the training stack's own
+"""
+
+
+def places(reason: Reason) -> list[str]:
+    """Where the status shows a reason."""
+    found = [f"condition `{kind}`" for kind, reasons in CONDITIONS.items() if reason in reasons]
+    if (reason.rule in _ENDED and reason is not Reason.ATTEMPTS_EXHAUSTED) or reason in (Reason.COMPLETED, Reason.SUSPENDED):
+        found.append("`status.attempts`")
+    if reason is Reason.BACK_OFF:
+        found.append("`status.reason`")
+    return [*found, "an event"] if reason.rule is not Rule.GO_ON else found
+
+
+def notes() -> dict[str, str]:
+    """What was written by hand about reasons, by name."""
+    _, *parts = re.split(r"^## (\w+)\n", NOTES.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {str(Reason(name)): text.strip() for name, text in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def reason_page(reason: Reason, note: str) -> str:
+    """One reason."""
+    explanation = reason.explanation
+    facts = {
+        "Seen in": ", ".join(places(reason)),
+        "The operator": ACTS[reason.rule],
+        "Remedy:": sentence(explanation.remedy),
+    }
+    written = "".join(f"- **{name}** {text}\n" for name, text in facts.items() if text)
+    more = f"\n## More\n{note}\n" if note else ""
+    commands = _LOOK + (_LOOK_INSIDE if reason.rule in _ENDED or reason in _AT_WORK else "")
+    return f"# {reason}\n{sentence(explanation.meaning)}\n\n{written}{more}\n## Look closer\n```sh\n{commands}```\n"
+
+
+def reasons_index() -> str:
+    """All reasons as a table, in the order in which a run meets them."""
+    rows = "".join(f"| [{reason}]({reason}.md) | {cell(reason.explanation.meaning)} | {reason.rule} |\n" for reason in Reason)
+    return (
+        "# Reasons\nA condition, an event or an ended attempt has one of these words as its reason, and in its message what "
+        f"was found, and the remedy.\n\n| reason | means | what follows |\n|---|---|---|\n{rows}"
+    )
