@@ -77,6 +77,7 @@ class Reason(StrEnum):
     POD_DELETED = "PodDeleted"
     JOB_DELETED = "JobDeleted"
     EVICTED = "Evicted"
+    COMPUTE_CHANGED = "ComputeChanged"
     PREEMPTED = "Preempted"
     NODE_LOST = "NodeLost"
 
@@ -175,7 +176,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.IMAGE_NAME_INVALID: Explanation(_STOP, "compute.image is no image's name", "correct compute.image"),
     Reason.DEADLINE_EXCEEDED: Explanation(
-        _STOP, "the attempts together took longer than recovery.deadline", "apply the run under another name with a longer one, or with fewer steps"
+        _STOP,
+        "the attempts together took longer than recovery.deadline",
+        "apply the run under another name with a longer one, or with fewer steps",
     ),
     Reason.ATTEMPTS_EXHAUSTED: Explanation(
         _STOP, "recovery.maxAttempts attempts have failed", "see the attempts' reasons; mend the cause or raise maxAttempts"
@@ -188,13 +191,18 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         _RETRY, "the store could not be reached", "check storage.s3.endpoint, the bucket, its credentials and the NetworkPolicy"
     ),
     Reason.OUT_OF_MEMORY: Explanation(
-        _RETRY, "the container used more than its memory limit", "raise compute.memory, or apply a run of another name with a lower microBatchSizePerGpu"
+        _RETRY,
+        "the container used more than its memory limit",
+        "raise compute.memory, or apply a run of another name with a lower microBatchSizePerGpu",
     ),
     Reason.TERMINATED: Explanation(_RETRY, "the trainer was asked to end", "see the pod's events for who asked"),
     Reason.POD_DELETED: Explanation(_RETRY, "somebody deleted the pod", "set spec.suspend to true to stop a run"),
     Reason.JOB_DELETED: Explanation(_RETRY, "somebody deleted the attempt's Job", "set spec.suspend to true to stop a run"),
     Reason.EVICTED: Explanation(
         _FREE, "the pod was evicted from its node", "raise compute.memory or compute.scratch.size if the node ran short"
+    ),
+    Reason.COMPUTE_CHANGED: Explanation(
+        _FREE, "spec.compute was changed before the trainer ran", "none: the next attempt has it"
     ),
     Reason.PREEMPTED: Explanation(
         _FREE, "the pod gave way to one of higher priority", "give the run a higher compute.priorityClass"

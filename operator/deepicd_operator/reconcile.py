@@ -7,11 +7,13 @@ and never makes a second one.
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime, timedelta
 from typing import Any
 
 from deepicd.errors import UserError
 from deepicd.spec import DeepICDRun, parse
+from deepicd.spec.compute import ComputeSpec
 from deepicd.spec.kubernetes import KIND
 from deepicd.spec.recovery import RecoverySpec
 from deepicd_operator.conditions import ConditionType
@@ -102,6 +104,7 @@ def _begin(turn: Turn, run: DeepICDRun, settings: Settings) -> None:
         start=turn.now,
         gpus=run.spec.compute.gpus * run.spec.compute.nodes,
         resumed_from=checkpoint.uri if checkpoint else None,
+        compute=digest(run.spec.compute),
     )
     turn.begin(attempt)
     turn.condition(ConditionType.SCHEDULED, False, Reason.CREATED)
@@ -157,12 +160,19 @@ def _stop_for(turn: Turn, run: DeepICDRun | None, attempt: Attempt) -> Ending | 
     recovery = _recovery(run)
     if run is not None and run.spec.suspend:
         return Ending(Reason.SUSPENDED)
+    if run is not None and attempt.running is None and attempt.compute not in (None, digest(run.spec.compute)):
+        return Ending(Reason.COMPUTE_CHANGED)
     if recovery.deadline is not None:
         left = recovery.deadline.total_seconds() - turn.status.seconds(turn.now)
         if left <= 0:
             return Ending(Reason.DEADLINE_EXCEEDED)
         turn.look_again_at(turn.now + timedelta(seconds=left))
     return _stalled(turn, attempt, recovery)
+
+
+def digest(compute: ComputeSpec) -> str:
+    """What `spec.compute` says, in 64 characters; a field that a newer operator knows changes nothing where it is not given."""
+    return hashlib.sha256(compute.model_dump_json(exclude_defaults=True).encode()).hexdigest()
 
 
 def _stalled(turn: Turn, attempt: Attempt, recovery: RecoverySpec) -> Ending | None:

@@ -47,6 +47,8 @@ class Attempt(StatusModel):
     """GPUs it holds, on all nodes."""
     resumed_from: str | None = Field(default=None, max_length=2048)
     """Last verified checkpoint when it began."""
+    compute: str | None = Field(default=None, max_length=64)
+    """SHA-256 of the `spec.compute` that its pod was made from."""
 
     def seconds(self, until: datetime) -> float:
         """Time from its begin to its end, or until a time where it has not ended."""

@@ -238,6 +238,16 @@ def test_a_name_that_is_taken_is_waited_for(api: Api, namespace: str, operator: 
     wait_for_state(api, namespace, "Succeeded", 120)
 
 
+def test_a_corrected_compute_replaces_an_attempt_that_waits(api: Api, namespace: str, operator: OperatorProcess) -> None:
+    api.create(quickstart(namespace, compute__nodeSelector={"pool": "nowhere"}))
+    wait_for(lambda: reason_of(api, namespace, "Scheduled") == "Unschedulable", 60, lambda: run_of(api, namespace)["status"])
+    api.patch("DeepICDRun", "quickstart", namespace, {"spec": {"compute": {"nodeSelector": None}}})
+    attempt = ended(api, namespace)
+    assert (attempt["reason"], attempt["counted"]) == ("ComputeChanged", False)
+    end_pod(api, running_pod(api, namespace, 2))
+    wait_for_state(api, namespace, "Succeeded")
+
+
 def test_a_spec_that_is_changed_in_mid_run_is_refused_and_the_run_goes_on(
     api: Api, namespace: str, operator: OperatorProcess
 ) -> None:

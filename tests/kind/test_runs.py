@@ -40,7 +40,7 @@ def test_the_readmes_commands_train_a_model_and_fetch_it(kind: KindCluster, tmp_
     note = json.dumps({"id": "1", "note": "CHIEF COMPLAINT: chest pain"})
     predicted = kind.deepicd("predict", "--model", str(model), "--max-response-tokens", "16", text=note)
     assert predicted.returncode == 0, predicted.stderr
-    assert set(json.loads(predicted.stdout)) == {"id", "code"}
+    assert {"id", "code"} <= set(json.loads(predicted.stdout))
     run.delete()
 
 
@@ -56,7 +56,7 @@ def test_four_gpus_train_in_one_pod(kind: KindCluster, start: Start) -> None:
     spec["model"]["tiny"] = {"vocabulary": 1000, "hiddenSize": 64, "intermediateSize": 128, "layers": 1, "heads": 2}
     spec["stages"]["sft"] |= {"maxSteps": 2, "saveEverySteps": 2, "microBatchSizePerGpu": 4}
     spec["stages"]["grpo"] |= {"maxSteps": 1, "microBatchSizePerGpu": 4}
-    del spec["stages"]["evaluate"]
+    spec["stages"]["evaluate"]["maxAdmissions"] = 4
     run = start(content)
     wait_for(lambda: run.status().get("state") in ("Succeeded", "Failed"), 1500, "the run has no end")
     status = run.status()

@@ -53,6 +53,25 @@ def test_an_attempt_that_can_be_repeated_is_followed_by_another(reason: str, see
     assert f"Job/{NAME}-a2" in story.made
 
 
+def test_a_changed_compute_replaces_an_attempt_that_waits() -> None:
+    story = Story()
+    story.now(0)
+    story.now(10, JobMade(), PodMade().unschedulable())
+    story.spec["compute"]["nodeSelector"] = {"pool": "free"}
+    story.now(20, JobMade(), PodMade().unschedulable())
+    assert story.deleted == [f"Job/{NAME}-a1"]
+    story.now(30)
+    assert (story.status.attempts[0].reason, story.status.attempts[0].counted) == ("ComputeChanged", False)
+    assert f"Job/{NAME}-a2" in story.made
+
+
+def test_a_changed_compute_leaves_a_trainer_alone_that_runs() -> None:
+    story = Story().running()
+    story.spec["compute"]["nodeSelector"] = {"pool": "free"}
+    story.now(20, JobMade(), PodMade().running(at(1)))
+    assert story.deleted == []
+
+
 def test_why_the_cluster_took_a_pod_is_known_when_the_pod_is_gone() -> None:
     story = Story().running()
     story.now(50, JobMade(), PodMade().running().disrupted("PreemptionByScheduler").deleting(at(999)))
