@@ -67,7 +67,7 @@ def test_four_gpus_train_in_one_pod(kind: KindCluster, start: Start) -> None:
     pod = kind.get("pod", run.pod(1), RESEARCH)
     (trainer,) = pod["spec"]["containers"]
     assert trainer["resources"]["limits"]["nvidia.com/gpu"] == "4"
-    assert [each for each in run.objects() if each.startswith(("job", "pod"))] == [f"pod/{run.pod(1)}", "job.batch/four-a1"]
+    assert {each for each in run.objects() if each.startswith(("job", "pod"))} == {f"pod/{run.pod(1)}", "job.batch/four-a1"}
 
 
 @pytest.mark.timeout(600)
