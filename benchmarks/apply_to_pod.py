@@ -144,16 +144,17 @@ class Bench:
         """Each object's seconds to its pod; seconds until all pods were there, and until all had ended."""
         with self.namespace(space) as pods, ThreadPoolExecutor(workers) as pool:
             asked: dict[str, float] = {}
+            contents = [self.contender.content(f"run-{number}", space, seconds) for number in range(count)]
 
-            def create(number: int) -> None:
-                name = f"run-{number}"
+            def create(content: Raw) -> None:
+                name = content["metadata"]["name"]
                 asked[name] = time.monotonic()
-                self.plane.api.create(self.contender.content(name, space, seconds))
+                self.plane.api.create(content)
                 if workers == 1:
                     wait_for(lambda: name in pods.seen, 120, f"{name} has no pod")
 
             began = time.monotonic()
-            list(pool.map(create, range(count)))
+            list(pool.map(create, contents))
             wait_for(lambda: len(pods.seen) == count, 900, lambda: f"{len(pods.seen)} of {count} have pods")
             started = max(each[0] for each in pods.seen.values()) - began
             wait_for(lambda: len(pods.ended) == count, 900, lambda: f"{len(pods.ended)} of {count} have ended")

@@ -111,7 +111,8 @@ class KubeflowTrainer:
             container: dict[str, Any] = {"name": "node", "image": "example.invalid/trainer:1",
                                          "resources": {"limits": {"nvidia.com/gpu": "1"}}}  # fmt: skip
             pod = {"metadata": {"annotations": {RUNS_FOR: f"{seconds}s"}},
-                   "spec": {"restartPolicy": "Never", "containers": [container], "nodeSelector": {"pool": "benchmark"}}}  # fmt: skip
+                   "spec": {"restartPolicy": "Never", "containers": [container],
+                            "nodeSelector": {"pool": "benchmark"}}}  # fmt: skip
             job = {"name": "node", "template": {
                 "metadata": {"labels": {"trainer.kubeflow.org/trainjob-ancestor-step": "trainer"}},
                 "spec": {"template": pod, "backoffLimit": 3, "completionMode": "Indexed"},

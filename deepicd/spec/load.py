@@ -67,10 +67,14 @@ def _problem(error: Any) -> str:
     return f"{field}: {message}"
 
 
+# The C library's, where PyYAML has it: the operator writes out every run that it starts.
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
 def dump(run: DeepICDRun) -> str:
     """Write the run with every default filled in, as YAML."""
     content = run.model_dump(by_alias=True, mode="json")
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    return yaml.dump(content, Dumper=_DUMPER, sort_keys=False, allow_unicode=True)
 
 
 def json_schema() -> dict[str, Any]:

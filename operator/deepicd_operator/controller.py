@@ -191,8 +191,8 @@ class Controller:
             return
         refusal = self._refusal(key, raw)
         observed, again = await observe(key, raw, self._cache, self._cluster, refusal, now)
-        structlog.contextvars.bind_contextvars(attempt=observed.status.attempt)
         plan = reconcile(observed, now, self._settings)
+        structlog.contextvars.bind_contextvars(attempt=(plan.status or observed.status).attempt)
         await self._carry_out(key, raw, observed, plan, now)
         if plan.requeue_after is not None:
             self.queue.add(key, plan.requeue_after)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import yaml
@@ -42,6 +43,7 @@ def places() -> Iterator[tuple[Path, Raw]]:
     yield from _below(("spec",), schema["properties"]["spec"])
 
 
+@cache
 def changes() -> st.SearchStrategy[tuple[Path, Any]]:
     """A place of the spec and a value for it, valid or not. No nulls: what they mean differs (see `test_crd.py`)."""
     return st.sampled_from([(path, value) for path, schema in places() for value in _values(schema)])
