@@ -35,6 +35,8 @@ def settings() -> kopf.OperatorSettings:
     chosen.posting.enabled = False
     chosen.peering.standalone = True
     chosen.scanning.disabled = True
+    # kopf keeps a task for each object that long, and waits for them all when it ends.
+    chosen.queueing.idle_timeout = 0.5
     chosen.persistence.diffbase_storage = _NoDiffs()
     chosen.watching.server_timeout = _SERVER_TIMEOUT
     chosen.watching.client_timeout = _CLIENT_TIMEOUT
