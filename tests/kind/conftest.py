@@ -28,7 +28,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def kind(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[KindCluster]:
-    """A cluster with store and operator, and a namespace that enforces the restricted Pod Security Standard."""
+    """A cluster with store and operator, and a namespace that enforces the restricted Pod Security Standard.
+
+    NetworkPolicies are made in it; whether they are enforced is up to its network plug-in.
+    """
     missing = [name for name in ("docker", "kind", "kubectl", "helm", "make") if shutil.which(name) is None]
     if missing:
         pytest.fail(f"not on the PATH: {', '.join(missing)}: install them to run these tests")
