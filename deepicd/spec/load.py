@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core.core_schema import WithDefaultSchema
 
 from deepicd.errors import UserError
 from deepicd.spec.run import DeepICDRun
@@ -77,7 +79,21 @@ def dump(run: DeepICDRun) -> str:
     return yaml.dump(content, Dumper=_DUMPER, sort_keys=False, allow_unicode=True)
 
 
+class _Schema(GenerateJsonSchema):
+    """With defaults as run.yaml writes them: `30m`, `16Gi`."""
+
+    def default_schema(self, schema: WithDefaultSchema) -> dict[str, Any]:
+        found = super().default_schema(schema)
+        inner: Any = schema
+        while (inner := inner.get("schema")) is not None:
+            written = inner.get("serialization", {})
+            if written.get("type") == "function-plain" and found.get("default") is not None:
+                found["default"] = written["function"](schema["default"])
+                break
+        return found
+
+
 def json_schema() -> dict[str, Any]:
     """JSON Schema of run.yaml, for editors."""
-    schema = DeepICDRun.model_json_schema(by_alias=True)
+    schema = DeepICDRun.model_json_schema(by_alias=True, schema_generator=_Schema)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

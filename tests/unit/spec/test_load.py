@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +105,19 @@ def described(schema: dict[str, Any]) -> list[str]:
 
 def test_every_field_has_a_description() -> None:
     assert described(json_schema()) == []
+
+
+def test_defaults_of_the_schema_are_written_as_in_run_yaml() -> None:
+    broken = []
+
+    def look(part: Any, place: str) -> None:
+        if not isinstance(part, dict):
+            return
+        if "pattern" in part and part.get("default") is not None and not re.search(part["pattern"], str(part["default"])):
+            broken.append((place, part["default"]))
+        for name, inner in part.items():
+            look(inner, f"{place}/{name}")
+
+    look(json_schema(), "")
+    assert broken == []
+    assert json_schema()["$defs"]["ComputeSpec"]["properties"]["sharedMemory"]["default"] == "16Gi"
