@@ -6,7 +6,9 @@ import json
 from typing import Any
 
 from deepicd_operator.permissions import CLUSTER, NAMESPACED
+from deepicd_operator.reasons import Reason
 from tests.cluster.api import Api, Raw, wait_for
+from tests.cluster.builders import condition
 from tests.cluster.runs import sample
 
 USER = "deepicd-operator"
@@ -76,3 +78,23 @@ def leftovers(api: Api, namespace: str) -> list[str]:
         for each in api.list(kind, namespace)
         if (each["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by") == "deepicd-operator"
     ]
+
+
+def attempts(api: Api, namespace: str) -> list[Raw]:
+    return list((run_of(api, namespace).get("status") or {}).get("attempts") or ())
+
+
+def ended(api: Api, namespace: str, number: int = 1, seconds: float = 60) -> Raw:
+    """An attempt that is over; its message says what to do, if anything is to be done."""
+
+    def look() -> Raw | None:
+        return next((each for each in attempts(api, namespace) if each["number"] == number and each.get("end")), None)
+
+    attempt = wait_for(look, seconds, lambda: run_of(api, namespace).get("status"))
+    assert attempt["message"].endswith(Reason(attempt["reason"]).explanation.remedy)
+    return attempt
+
+
+def reason_of(api: Api, namespace: str, kind: str) -> str:
+    found = condition(run_of(api, namespace), kind)
+    return found["reason"] if found else ""
