@@ -71,14 +71,17 @@ def test_four_gpus_train_in_one_pod(kind: KindCluster, start: Start) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_a_secret_that_does_not_exist_is_named_and_waited_for(kind: KindCluster, start: Start) -> None:
+@pytest.mark.parametrize(("secret", "missing"), [("absent", "absent"), ("other-keys", "AWS_ACCESS_KEY_ID")])
+def test_a_secret_that_lacks_is_named_and_waited_for(kind: KindCluster, start: Start, secret: str, missing: str) -> None:
+    name = {"name": "other-keys", "namespace": RESEARCH}
+    kind.apply({"apiVersion": "v1", "kind": "Secret", "metadata": name, "stringData": {"other": "x"}})
     content = small_run("no-secret", kind.endpoint)
-    content["spec"]["storage"]["s3"]["credentials"]["secretName"] = "absent"
+    content["spec"]["storage"]["s3"]["credentials"]["secretName"] = secret
     run = start(content)
     wait_for(lambda: run.reason() == "VolumeMissing", 120, "the run does not say which volume is missing")
     described = kind.kubectl("describe", "deepicdrun", run.name, "-n", RESEARCH)
     assert "storage.s3.credentials.secretName" in described
-    assert "absent" in described
+    assert missing in described
 
 
 @pytest.mark.timeout(600)
