@@ -41,7 +41,7 @@ def small_run(name: str, endpoint: str, **changes: Any) -> dict[str, Any]:
     spec["stages"]["grpo"] |= {"maxSteps": 3, "saveEverySteps": 1}
     spec["stages"]["evaluate"] = {"maxAdmissions": 16, "samples": 1, "bootstrapSamples": 0}
     spec["compute"] = dict(COMPUTE)
-    spec["recovery"] |= {"backoff": "1s", "gracePeriod": "2m"}
+    spec["recovery"] |= {"backoff": "1s", "gracePeriod": "2m", "stallAfter": "15m"}
     spec["storage"] = {
         "s3": {"endpoint": endpoint, "bucket": BUCKET, "prefix": "deepicd", "credentials": {"secretName": "s3-keys"}}
     }
