@@ -154,6 +154,18 @@ def _view(raw: Raw) -> Any:
     return reports(raw)
 
 
+def is_urgent(raw: Raw) -> bool:
+    """Whether something new must follow from this object soon."""
+    if raw["kind"] == KIND:
+        return True
+    if raw["kind"] in JOB_KINDS:
+        return job_view(raw).finished
+    if raw["kind"] == "Pod":
+        pod = pod_view(raw)
+        return pod.deleting or bool(pod.disruption) or pod.ended
+    return False
+
+
 def reports(config_map: Raw) -> dict[str, str]:
     """What an attempt has written into its ConfigMap."""
     return {key: text for key, text in (config_map.get("data") or {}).items() if key in (PROGRESS_KEY, CHECKPOINT_KEY)}

@@ -81,12 +81,12 @@ class Cluster:
         """Close the connections."""
         await self._client.close()
 
-    async def list(self, kind: str, namespace: str = ALL_NAMESPACES) -> list[Raw]:
-        """All objects of a watched kind."""
-        labels = None if kind == KIND else _equal(MANAGED_SELECTOR)
+    async def list(self, kind: str, namespace: str = ALL_NAMESPACES, labels: Mapping[str, str] | None = None) -> list[Raw]:
+        """All objects of a watched kind that the operator manages, or those of them that have the labels."""
+        chosen = None if kind == KIND else {**_equal(MANAGED_SELECTOR), **(labels or {})}
 
         async def request() -> list[Raw]:
-            found = self._client.list(RESOURCES[kind], namespace=namespace, chunk_size=500, labels=labels)
+            found = self._client.list(RESOURCES[kind], namespace=namespace, chunk_size=500, labels=chosen)
             return [_complete(kind, dict(each)) async for each in found]
 
         return await self._call("list", kind, request)

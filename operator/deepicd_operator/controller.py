@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from deepicd.spec.kubernetes import KIND
-from deepicd_operator.cache import JOB_KINDS, Cache, Key
+from deepicd_operator.cache import JOB_KINDS, Cache, Key, is_urgent
 from deepicd_operator.cluster import (
     ALL_NAMESPACES,
     WATCHED,
@@ -24,7 +24,7 @@ from deepicd_operator.cluster import (
 )
 from deepicd_operator.metrics import Metrics, RunFigures
 from deepicd_operator.observe import UnreadableStatusError, observe
-from deepicd_operator.observed import Observed, Refusal, job_view, owner, pod_view
+from deepicd_operator.observed import Observed, Refusal, owner
 from deepicd_operator.plan import Deletion, Plan
 from deepicd_operator.reasons import Reason, shorten
 from deepicd_operator.reconcile import reconcile
@@ -94,17 +94,32 @@ class Controller:
         else:
             key, news = self._cache.put(raw)
         if key is not None and news:
-            self.queue.add(key, 0.0 if gone or _is_urgent(raw) else SETTLE)
+            self.queue.add(key, 0.0 if gone or is_urgent(raw) else SETTLE)
 
     async def resync(self) -> None:
-        """List everything and compare: a watch that lost events, or went silent, is made good here."""
-        for kind in WATCHED:
-            for namespace in self._namespaces or (ALL_NAMESPACES,):
-                await self._resync_kind(kind, namespace)
+        """List everything and compare: a watch that lost events, or went silent, is made good here.
+
+        Raises:
+            RefusedError: nothing may be listed; one namespace of several, which may be gone, does not keep the others waiting.
+        """
+        places = self._namespaces or (ALL_NAMESPACES,)
+        refused = [error for namespace in places if (error := await self._resync_namespace(namespace)) is not None]
+        if len(refused) == len(places):
+            raise refused[0]
+        for error in refused:
+            log.warning("a namespace cannot be served", error=shorten(str(error)))
         self.listed = True
         for key in self._cache.runs():
             self.queue.add(key)
         self._metrics.show_runs(self._shown.values())
+
+    async def _resync_namespace(self, namespace: str) -> RefusedError | None:
+        try:
+            for kind in WATCHED:
+                await self._resync_kind(kind, namespace)
+        except RefusedError as error:
+            return error
+        return None
 
     async def _resync_kind(self, kind: str, namespace: str) -> None:
         try:
@@ -281,15 +296,3 @@ class Controller:
     def _forget(self, key: Key) -> None:
         for memory in (self._failures, self._refused, self._shown):
             memory.pop(key, None)
-
-
-def _is_urgent(raw: Mapping[str, Any]) -> bool:
-    """Whether something new must follow from this object soon."""
-    if raw["kind"] == KIND:
-        return True
-    if raw["kind"] in JOB_KINDS:
-        return job_view(raw).finished
-    if raw["kind"] == "Pod":
-        pod = pod_view(raw)
-        return pod.deleting or bool(pod.disruption) or pod.phase in ("Succeeded", "Failed")
-    return False

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections.abc import Iterator
 from typing import Any, cast
 
 import kopf
@@ -29,6 +31,13 @@ class _NoDiffs(kopf.DiffBaseStorage):
         return None
 
 
+class _Patience:
+    """Seconds between retries, without end: at the last one kopf would give up, and with it everything that is served."""
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((1, 1, 2, 3, 5, 8, 13, 21), itertools.repeat(30))
+
+
 def settings() -> kopf.OperatorSettings:
     """Watches that end by themselves, notice silence, and ask for nothing but the operator's own objects."""
     chosen = kopf.OperatorSettings()
@@ -38,6 +47,7 @@ def settings() -> kopf.OperatorSettings:
     # kopf keeps a task for each object that long, and waits for them all when it ends.
     chosen.queueing.idle_timeout = 0.5
     chosen.persistence.diffbase_storage = _NoDiffs()
+    chosen.networking.error_backoffs = _Patience()
     chosen.watching.server_timeout = _SERVER_TIMEOUT
     chosen.watching.client_timeout = _CLIENT_TIMEOUT
     chosen.watching.connect_timeout = _CONNECT_TIMEOUT
@@ -64,8 +74,12 @@ def register(registry: kopf.OperatorRegistry, controller: Controller) -> None:
         return kopf.login_with_service_account(**given) or kopf.login_with_kubeconfig(**given)
 
 
-async def watch(controller: Controller, namespaces: tuple[str, ...], stop: asyncio.Event) -> None:
-    """Watch until told to stop, or until kopf gives up."""
+async def watch(controller: Controller, namespaces: tuple[str, ...], begun: asyncio.Event, stop: asyncio.Event) -> None:
+    """Watch until told to stop; `begun` is set when kopf has taken over.
+
+    Raises:
+        Exception: kopf met an answer that it does not know, and gave up.
+    """
     registry = kopf.OperatorRegistry()
     register(registry, controller)
     await kopf.operator(
@@ -73,6 +87,7 @@ async def watch(controller: Controller, namespaces: tuple[str, ...], stop: async
         settings=settings(),
         clusterwide=not namespaces,
         namespaces=namespaces,
+        ready_flag=begun,
         stop_flag=stop,
         # Peers are not used; kopf's own guess needs a user with a name, which a container's need not have.
         identity=cast("Any", MANAGER),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from deepicd.spec.kubernetes import ATTEMPT_LABEL, RUN_LABEL
 from deepicd.spec.progress import CHECKPOINT_KEY, PROGRESS_KEY, progress_name, read_checkpoint, read_progress
 from deepicd_operator.cache import Cache, Key, reports
 from deepicd_operator.cluster import Cluster, NotThereError
@@ -50,22 +51,37 @@ async def observe(
     if attempt is None or attempt.end is not None or observed.deleting:
         return observed, None
     observed = await _confirm_job(key, observed, attempt, cache, cluster)
+    observed = await _confirm_end(key, observed, attempt, cache, cluster)
     observed = await _read_report(key, observed, attempt, cache, cluster)
     return await _look_closer(observed, attempt, cluster, now)
 
 
 async def _confirm_job(key: Key, observed: Observed, attempt: Attempt, cache: Cache, cluster: Cluster) -> Observed:
     """A Job that was there and is not in the cache is looked for: its absence ends the attempt."""
-    suspended = bool(observed.content["spec"].get("suspend"))
+    suspended = bool(observed.wished("suspend"))
     if observed.job(attempt.number) is not None or (attempt.pod is None and attempt.reason is None and not suspended):
         return observed
-    compute = observed.content["spec"].get("compute") or {}
-    kind = "RayJob" if isinstance(compute, dict) and (compute.get("nodes") or 1) > 1 else "Job"
+    compute = observed.wished("compute")
+    nodes = compute.get("nodes") if isinstance(compute, dict) else None
+    kind = "RayJob" if isinstance(nodes, int) and nodes > 1 else "Job"
     try:
         cache.put(await cluster.get(kind, key.namespace, attempt_name(key.name, attempt.number)))
     except NotThereError:
         return observed
     return replace(observed, jobs=cache.jobs(key, observed.uid))
+
+
+async def _confirm_end(key: Key, observed: Observed, attempt: Attempt, cache: Cache, cluster: Cluster) -> Observed:
+    """The pods of a finished Job, read afresh where their end has not been heard of: only they say why it ended.
+
+    Each kind has a watch of its own, and that of pods may be the slower one.
+    """
+    job, pod = observed.job(attempt.number), observed.pod(attempt.number)
+    if job is None or not job.finished or (pod is not None and pod.ended):
+        return observed
+    for raw in await cluster.list("Pod", key.namespace, {RUN_LABEL: key.name, ATTEMPT_LABEL: str(attempt.number)}):
+        cache.put(raw)
+    return replace(observed, pods=cache.pods(key))
 
 
 async def _read_report(key: Key, observed: Observed, attempt: Attempt, cache: Cache, cluster: Cluster) -> Observed:

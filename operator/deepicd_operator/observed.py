@@ -78,6 +78,11 @@ class PodView:
     trainer: ContainerView
     sync: ContainerView
 
+    @property
+    def ended(self) -> bool:
+        """Whether all its containers have ended."""
+        return self.phase in ("Succeeded", "Failed")
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -111,6 +116,11 @@ class Observed:
     lost_nodes: frozenset[str] = frozenset()
     """Nodes that are gone or do not answer."""
     refusal: Refusal | None = None
+
+    def wished(self, field: str) -> Any:
+        """A field of the spec; None where it is not given, or where a looser definition let the spec be something else."""
+        spec = self.content["spec"]
+        return spec.get(field) if isinstance(spec, Mapping) else None
 
     def job(self, attempt: int) -> JobView | None:
         """The Job of an attempt."""

@@ -22,6 +22,15 @@ _DISRUPTIONS = {
     "DeletionByTaintManager": Reason.NODE_LOST,
     "DeletionByPodGC": Reason.NODE_LOST,
 }
+"""By the reason of the condition DisruptionTarget; any other is an eviction, unless the pod's own reason says more."""
+_BY_KUBELET = {
+    "Preempting": Reason.PREEMPTED,
+    "NodeLost": Reason.NODE_LOST,
+    "NodeShutdown": Reason.NODE_LOST,
+    "Shutdown": Reason.NODE_LOST,
+    "Terminated": Reason.NODE_LOST,
+}
+"""By the reason of a pod that its kubelet gave up; any other (Evicted, OutOfcpu, NodeAffinity, …) is an eviction."""
 _FAILURES = {
     FailureCode.BAD_INPUT: Reason.BAD_INPUT,
     FailureCode.REWARD_CODE: Reason.REWARD_CODE_FAILED,
@@ -114,11 +123,10 @@ def _exit_code(job: JobView, pod: PodView | None) -> int | None:
 
 
 def _disruption(job: JobView, pod: PodView | None, seen: str | None) -> Reason | None:
-    if why := (pod.disruption if pod is not None else None) or seen:
-        return _DISRUPTIONS.get(why, Reason.EVICTED)
-    if pod is not None and pod.phase == "Failed" and pod.reason:
-        # The kubelet's own refusals and evictions: Evicted, OutOfcpu, NodeAffinity, UnexpectedAdmissionError, …
-        return Reason.NODE_LOST if pod.reason in ("NodeLost", "NodeShutdown", "Terminated", "Shutdown") else Reason.EVICTED
+    why = (pod.disruption if pod is not None else "") or seen or ""
+    given_up = pod.reason if pod is not None and pod.phase == "Failed" else ""
+    if why or given_up:
+        return _DISRUPTIONS.get(why) or _BY_KUBELET.get(given_up, Reason.EVICTED)
     return Reason.EVICTED if "DisruptionTarget" in job.message else None
 
 
@@ -128,7 +136,7 @@ def _on_lost_node(attempt: Attempt, observed: Observed, now: datetime) -> str:
     A dead kubelet never reports a pod's end, so neither the pod nor its Job would ever finish.
     """
     for pod in observed.pods:
-        if pod.attempt != attempt.number or not pod.deleting or pod.phase in ("Succeeded", "Failed") or not pod.node:
+        if pod.attempt != attempt.number or not pod.deleting or pod.ended or not pod.node:
             continue
         overdue = pod.gone_by is not None and now > pod.gone_by + GONE_SLACK
         if pod.node in observed.lost_nodes or (overdue and pod.disruption == "DeletionByTaintManager"):

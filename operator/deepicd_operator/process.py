@@ -6,13 +6,16 @@ import asyncio
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
+from aiohttp import web
 
 from deepicd_operator import handlers, health
 from deepicd_operator.cluster import Cluster, NotThereError, RefusedError, UnreachableError
 from deepicd_operator.controller import Controller
 from deepicd_operator.metrics import Metrics
+from deepicd_operator.reasons import shorten
 from deepicd_operator.settings import Settings
 
 log = structlog.get_logger()
@@ -32,34 +35,51 @@ class Process:
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
         metrics, stop = Metrics(), asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        _stop_on_signals(stop)
         cluster = Cluster(metrics)
         controller = Controller(cluster, self.settings, metrics, self.namespaces)
         runner = await health.serve(self.port, controller, cluster, metrics) if self.port else None
         try:
-            await self._first_list(controller, stop)
-            tasks = [asyncio.create_task(controller.work()) for _ in range(self.workers)]
-            tasks.append(asyncio.create_task(self._resync(controller)))
-            try:
+            while not stop.is_set():
+                await self._first_list(controller, stop)
                 if not stop.is_set():
                     log.info("serving", namespaces=self.namespaces or "all")
-                    await handlers.watch(controller, self.namespaces, stop)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                    await self._serve(controller, runner, metrics, stop)
         finally:
             if runner is not None:
                 await runner.cleanup()
             await cluster.close()
 
+    async def _serve(self, controller: Controller, runner: web.AppRunner | None, metrics: Metrics, stop: asyncio.Event) -> None:
+        """Serve until told to stop, or until the watches break off: an answer that kopf does not know ends them all."""
+        begun, stop_watching = asyncio.Event(), asyncio.Event()
+        tasks = [asyncio.create_task(controller.work()) for _ in range(self.workers)]
+        tasks.append(asyncio.create_task(self._resync(controller)))
+        tasks.append(asyncio.create_task(_take_signals_back(begun, stop)))
+        stopping = asyncio.create_task(stop.wait())
+        watching = asyncio.create_task(handlers.watch(controller, self.namespaces, begun, stop_watching))
+        try:
+            await asyncio.wait({watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            # kopf takes every task that is younger than it for its own, and waits 5 s for each: it ends last.
+            await _cancel(*tasks, stopping)
+            if runner is not None and stop.is_set():
+                await runner.cleanup()
+            stop_watching.set()
+        try:
+            await watching
+        except Exception as error:
+            metrics.errors.labels("watches").inc()
+            log.warning("the watches broke off; they begin anew", error=shorten(f"{type(error).__name__}: {error}"))
+            await _pause(stop)
+        else:
+            stop.set()
+
     async def _first_list(self, controller: Controller, stop: asyncio.Event) -> None:
         """Nothing is decided before everything is known once."""
         while not stop.is_set() and (problem := await self._list(controller)) is not None:
             log.warning("cannot serve yet", problem=problem)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), START_RETRY)
+            await _pause(stop)
 
     async def _list(self, controller: Controller) -> str | None:
         """List everything; why that was not possible, or None."""
@@ -78,3 +98,25 @@ class Process:
             await asyncio.sleep(self.resync_seconds)
             if (problem := await self._list(controller)) is not None:
                 log.warning("a full list failed", problem=problem)
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+
+async def _take_signals_back(begun: asyncio.Event, stop: asyncio.Event) -> None:
+    """kopf puts handlers of its own in their place, which end it before everything else."""
+    await begun.wait()
+    _stop_on_signals(stop)
+
+
+async def _pause(stop: asyncio.Event) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), START_RETRY)
+
+
+async def _cancel(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -24,7 +24,10 @@ from tests.cluster.certificates import ADMIN_GROUP
 from tests.cluster.control_plane import ControlPlane
 
 _NOT_PASSED = {"connection", "transfer-encoding", "content-length", "host", "keep-alive"}
-_REASONS = {409: "Conflict", 429: "TooManyRequests", 500: "InternalError", 503: "ServiceUnavailable", 504: "Timeout"}
+_REASONS = {
+    401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict", 429: "TooManyRequests",
+    500: "InternalError", 503: "ServiceUnavailable", 504: "Timeout",
+}  # fmt: skip
 
 
 @dataclass

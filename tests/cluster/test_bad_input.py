@@ -118,7 +118,8 @@ def test_a_namespace_that_is_deleted_in_mid_run_leaves_the_others_alone(
     wait_for(lambda: api.find("ServiceAccount", "default", doomed), 30, "the namespace has no ServiceAccount")
     for each in (namespace, doomed):
         grant(api, each)
-    operator = OperatorProcess(cluster.kubeconfig_of(USER), tmp_path, f"--namespace={namespace}", f"--namespace={doomed}")
+    served = (f"--namespace={namespace}", f"--namespace={doomed}", "--resync=1")
+    operator = OperatorProcess(cluster.kubeconfig_of(USER), tmp_path, *served)
     operator.start()
     operator.wait_until_serving()
     try:
@@ -127,9 +128,11 @@ def test_a_namespace_that_is_deleted_in_mid_run_leaves_the_others_alone(
             running_pod(api, each)
         api.delete("Namespace", doomed)
         wait_for(lambda: not api.list("DeepICDRun", doomed), 60, "the doomed namespace's run is still there")
+        wait_for(lambda: "a namespace cannot be served" in operator.log.read_text(), 60, operator.tail)
         end_pod(api, running_pod(api, namespace))
         wait_for(lambda: state_of(api, namespace) == "Succeeded", 60, lambda: run_of(api, namespace)["status"])
         assert operator.running
+        assert "a full list failed" not in operator.log.read_text()
         assert "Traceback" not in operator.log.read_text()
     finally:
         operator.kill()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from lightkube import ApiError
 
 from deepicd.errors import UserError
 from deepicd.spec import parse
@@ -16,7 +17,9 @@ from deepicd_operator.crd import crd
 from tests.cluster.api import Api, Raw, wait_for
 from tests.cluster.builders import condition
 from tests.cluster.generated_specs import contents
+from tests.cluster.operated import quickstart, reason_of, run_of, running_pod, wait_for_state
 from tests.cluster.operator_process import OperatorProcess
+from tests.cluster.pods import end_pod
 
 BATCH, BATCHES = 100, 20
 FIELD = re.compile(r"\b(spec|metadata)(\.\w+|\[\d+\])*")
@@ -24,10 +27,10 @@ FIELD = re.compile(r"\b(spec|metadata)(\.\w+|\[\d+\])*")
 
 @pytest.fixture
 def loose_definition(api: Api, run_definition: Raw) -> Iterator[None]:
-    """What an older or a foreign definition might let through: any spec at all."""
+    """What an older or a foreign definition might let through: any spec at all, even one that is no object."""
     loose: dict[str, Any] = crd()
     schema = loose["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    schema["properties"]["spec"] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    schema["properties"]["spec"] = {"x-kubernetes-preserve-unknown-fields": True}
     schema.pop("x-kubernetes-validations", None)
     api.apply(loose)
     yield
@@ -93,3 +96,25 @@ def test_every_generated_spec_gets_a_verdict_that_names_the_field(api: Api, name
     log = operator.log.read_text()
     assert "Traceback" not in log
     assert '"level": "error"' not in log
+
+
+@pytest.mark.usefixtures("loose_definition")
+def test_a_spec_that_becomes_a_text_in_mid_run_does_not_disturb_the_attempt(
+    api: Api, namespace: str, operator: OperatorProcess
+) -> None:
+    api.create(quickstart(namespace))
+    pod = running_pod(api, namespace)
+    wait_for_state(api, namespace, "Running")
+    wait_for(lambda: becomes_text(api, namespace), 30, "the API server does not know the looser definition")
+    wait_for(lambda: reason_of(api, namespace, "Accepted") == "InvalidSpec", 30, lambda: run_of(api, namespace)["status"])
+    end_pod(api, pod)
+    wait_for_state(api, namespace, "Succeeded")
+    assert '"level": "error"' not in operator.log.read_text()
+
+
+def becomes_text(api: Api, namespace: str) -> bool:
+    try:
+        api.patch("DeepICDRun", "quickstart", namespace, {"spec": "x"})
+    except ApiError:
+        return False
+    return True

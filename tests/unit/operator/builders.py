@@ -127,8 +127,9 @@ class PodMade:
     def disrupted(self, reason: str) -> Self:
         return self.condition("DisruptionTarget", "True", reason)
 
-    def evicted_by_kubelet(self) -> Self:
-        self.raw["status"] |= {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}
+    def given_up(self, reason: str) -> Self:
+        """By its kubelet."""
+        self.raw["status"] |= {"phase": "Failed", "reason": reason, "message": "The node was low on resource: memory."}
         return self
 
     def deleting(self, gone_by: datetime = NOON) -> Self:
