@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from tests.kind.conftest import SYSTEM
 from tests.kind.kind_cluster import KindCluster, wait_for
-from tests.kind.runs import COMPUTE, RESEARCH, STORE_KEYS, Run, readme_commands, small_run
-
-Start = Callable[[dict[str, Any]], Run]
+from tests.kind.runs import COMPUTE, RESEARCH, STORE_KEYS, Run, Start, readme_commands, small_run
 
 
 @pytest.mark.timeout(1800)
