@@ -35,7 +35,8 @@ _tests = types.ModuleType("tests")
 _tests.__path__ = [str(ROOT / "tests")]
 sys.modules["tests"] = _tests
 
-from tests.cluster.api import Api, Raw, wait_for  # noqa: E402
+from tests.cluster.api import RESOURCES, Api, Raw, wait_for  # noqa: E402
+from tests.cluster.api_call import Call  # noqa: E402
 from tests.cluster.binaries import find_binaries  # noqa: E402
 from tests.cluster.control_plane import ControlPlane  # noqa: E402
 from tests.cluster.fault_proxy import FaultProxy  # noqa: E402
@@ -46,6 +47,10 @@ from tests.cluster.pods import RUNS_FOR  # noqa: E402
 
 ALONE, COUNTED, LOST = 30, 20, 5
 NODE = "benchmark"
+WORK = ("get", "list", "create", "update", "patch", "delete", "deletecollection")
+"""What counts as a request: watches are left out."""
+QUIET = 3
+"""Seconds without a new request after which the work is done."""
 
 
 class Contender(Protocol):
@@ -113,8 +118,6 @@ class Sightings:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
-        from tests.cluster.api import RESOURCES
-
         known: set[str] = set()
         with suppress(httpx2.TransportError):  # the end of the control plane
             for event, pod in self._api._client.watch(RESOURCES["Pod"], namespace=self._namespace):
@@ -257,8 +260,18 @@ def requests(contender: Contender) -> None:
             bench = Bench(plane, contender)
             before = len(proxy.calls)
             bench.latencies("counted", COUNTED, 1, 1)
-            time.sleep(3)  # the last status is written after the pod's end
-            calls = [call for call in proxy.calls[before:] if call.verb in WORK and call.resource not in ("leases", "")]
+
+            def work() -> list[Call]:
+                return [call for call in proxy.calls[before:] if call.verb in WORK and call.resource not in ("leases", "")]
+
+            def at_rest() -> bool:
+                """Nothing new comes: the last status is written after the pod's end."""
+                seen = len(work())
+                time.sleep(QUIET)
+                return len(work()) == seen
+
+            wait_for(at_rest, 60, "new requests keep coming")
+            calls = work()
         finally:
             contender.stop()
             proxy.close()
@@ -269,9 +282,6 @@ def requests(contender: Contender) -> None:
     per_run = {what: count / COUNTED for what, count in sorted(kinds.items(), key=lambda each: -each[1])}
     print(f"{contender.name:12} requests a run   {len(calls) / COUNTED:.1f}: "
           + ", ".join(f"{what} {count:.1f}" for what, count in per_run.items()), flush=True)  # fmt: skip
-
-
-WORK = ("get", "list", "create", "update", "patch", "delete", "deletecollection")
 
 
 def main() -> None:

@@ -43,8 +43,8 @@ def test_a_pod_that_the_namespace_forbids_is_named_and_waited_for(api: Api, name
 
 
 def test_a_name_that_is_taken_is_waited_for(api: Api, namespace: str, operator: OperatorProcess) -> None:
-    taken = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "quickstart-trainer", "namespace": namespace}}
-    api.create(taken)
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "quickstart-trainer", "namespace": namespace}}
+    api.create(account)
     api.create(quickstart(namespace, {RUNS_FOR: "0s"}))
     wait_for(lambda: reason_of(api, namespace, "Scheduled") == "NameTaken", 60, lambda: run_of(api, namespace)["status"])
     assert "quickstart-trainer" in (condition(run_of(api, namespace), "Scheduled") or {})["message"]

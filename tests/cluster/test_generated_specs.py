@@ -58,7 +58,6 @@ def verdict(run: Raw) -> tuple[str, str, str] | None:
 
 @pytest.mark.usefixtures("loose_definition")
 def test_every_generated_spec_gets_a_verdict_that_names_the_field(api: Api, namespace: str, operator: OperatorProcess) -> None:
-    process = operator.pid
     seen = {True: 0, False: 0}
 
     @given(st.lists(contents(), min_size=BATCH, max_size=BATCH))
@@ -67,7 +66,6 @@ def test_every_generated_spec_gets_a_verdict_that_names_the_field(api: Api, name
         runs = {
             f"run-{number}": placed(content, f"run-{number}", namespace, at_rest=number % 4 != 0)
             for number, content in enumerate(batch)
-            if isinstance(content["spec"], dict)
         }
         for run in runs.values():
             api.create(run)
@@ -91,7 +89,6 @@ def test_every_generated_spec_gets_a_verdict_that_names_the_field(api: Api, name
 
     judge()
     assert min(seen.values()) > BATCH, seen
-    assert operator.pid == process
     assert operator.running
     log = operator.log.read_text()
     assert "Traceback" not in log

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -183,7 +184,12 @@ def test_an_end_stays_whatever_becomes_of_the_job(api: Api, namespace: str, oper
 
 
 def test_a_finished_run_is_deleted_after_its_time(api: Api, namespace: str, operator: OperatorProcess) -> None:
-    api.create(quickstart(namespace, {RUNS_FOR: "0s"}, recovery__ttlAfterFinished="5s"))
-    wait_for_state(api, namespace, "Succeeded")
+    api.create(quickstart(namespace, recovery__ttlAfterFinished="5s"))
+    pod = running_pod(api, namespace)
+    assert leftovers(api, namespace)
+    end_pod(api, pod)
+    ended = datetime.fromisoformat(wait_for_state(api, namespace, "Succeeded")["status"]["completionTime"])
     wait_for(lambda: api.find("DeepICDRun", "quickstart", namespace) is None, 60, "the run is still there")
+    assert datetime.now(UTC) >= ended + timedelta(seconds=5)
     wait_for(lambda: not leftovers(api, namespace), 60, lambda: leftovers(api, namespace))
+    assert leftovers(api, namespace) == []

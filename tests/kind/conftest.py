@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 pytest.register_assert_rewrite("tests.kind.kind_cluster", "tests.kind.runs")
 
 from tests.kind.kind_cluster import ROOT, KindCluster  # noqa: E402
-from tests.kind.runs import RESEARCH, STORE_KEYS, Run, readme_commands  # noqa: E402
+from tests.kind.runs import RESEARCH, STORE_KEYS, Run, Start, readme_commands  # noqa: E402
 
 VERSION = version("deepicd")
 SYSTEM = "deepicd-system"
@@ -81,7 +81,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture
-def start(kind: KindCluster) -> Iterator[Callable[[dict[str, Any]], Run]]:
+def start(kind: KindCluster) -> Iterator[Start]:
     """Applies a run; it is deleted, with all that was made for it, when the test is over."""
     started: list[Run] = []
 

@@ -43,17 +43,33 @@ class KindCluster:
         places = {f"HELM_{each}_HOME": str(folder / "helm") for each in ("CACHE", "CONFIG", "DATA")}
         self.timings: dict[str, float] = {}
         """Seconds that parts took, shown when the tests are over."""
-        self.environment = {**os.environ, **places, "KUBECONFIG": str(self.kubeconfig)}
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        self.environment = {**os.environ, **places, "PATH": path, "KUBECONFIG": str(self.kubeconfig)}
 
-    def run(self, *command: str, text: str | None = None, seconds: float = 600) -> subprocess.CompletedProcess[str]:
+    def run(
+        self,
+        *command: str,
+        text: str | None = None,
+        seconds: float = 600,
+        environment: Mapping[str, str] | None = None,
+        folder: Path = ROOT,
+    ) -> subprocess.CompletedProcess[str]:
         """A command, which may fail."""
+        surroundings = {**self.environment, **(environment or {})}
         return subprocess.run(
-            command, env=self.environment, input=text, capture_output=True, text=True, timeout=seconds, check=False, cwd=ROOT
+            command, env=surroundings, cwd=folder, input=text, capture_output=True, text=True, timeout=seconds, check=False
         )
 
-    def must(self, *command: str, text: str | None = None, seconds: float = 600) -> str:
+    def must(
+        self,
+        *command: str,
+        text: str | None = None,
+        seconds: float = 600,
+        environment: Mapping[str, str] | None = None,
+        folder: Path = ROOT,
+    ) -> str:
         """What a command prints; it has to succeed."""
-        done = self.run(*command, text=text, seconds=seconds)
+        done = self.run(*command, text=text, seconds=seconds, environment=environment, folder=folder)
         assert done.returncode == 0, f"{' '.join(command)}: {done.stdout[-2000:]}{done.stderr[-4000:]}"
         return done.stdout
 
@@ -123,21 +139,11 @@ class KindCluster:
         self, *arguments: str, seconds: float = 600, environment: Mapping[str, str] | None = None, text: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         """The command, as a user of the cluster."""
-        command = [str(Path(sys.executable).with_name("deepicd")), *arguments]
-        surroundings = {**self.environment, **(environment or {})}
-        return subprocess.run(
-            command, env=surroundings, input=text, capture_output=True, text=True, timeout=seconds, check=False
-        )
+        return self.run("deepicd", *arguments, text=text, seconds=seconds, environment=environment)
 
     def shell(self, line: str, folder: Path, environment: Mapping[str, str] | None = None, seconds: float = 600) -> str:
         """What a line of shell prints, typed by a user in a folder; it has to succeed."""
-        path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-        surroundings = {**self.environment, **path, **(environment or {})}
-        done = subprocess.run(
-            ["bash", "-c", line], env=surroundings, cwd=folder, capture_output=True, text=True, timeout=seconds, check=False
-        )
-        assert done.returncode == 0, f"{line}: {done.stdout[-2000:]}{done.stderr[-4000:]}"
-        return done.stdout
+        return self.must("bash", "-c", line, seconds=seconds, environment=environment, folder=folder)
 
     def install_store(self) -> None:
         """SeaweedFS as the S3 store, in a namespace of its own; what it keeps is gone with the cluster."""
@@ -207,7 +213,7 @@ class KindCluster:
                     ["logs", "-n", namespace, "-l", "app.kubernetes.io/name", "--all-containers", "--tail=500", "--prefix"],
                 ),
             ):
-                done = subprocess.run(["kubectl", *command], env=self.environment, capture_output=True, text=True, check=False)
+                done = self.run("kubectl", *command)
                 (folder / f"{namespace}-{name}").write_text(done.stdout + done.stderr)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 from itertools import pairwise, takewhile
 from typing import Any
@@ -162,3 +163,7 @@ class Run:
         """Delete it, and wait until all that was made for it is gone."""
         self.kind.kubectl("delete", "deepicdrun", self.name, "-n", RESEARCH, "--ignore-not-found")
         wait_for(lambda: not self.objects(), 180, f"objects of {self.name}, which is deleted, are left")
+
+
+Start = Callable[[dict[str, Any]], Run]
+"""Applies a run, as the fixture `start` does."""

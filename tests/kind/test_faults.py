@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from tests.kind.conftest import SYSTEM
 from tests.kind.kind_cluster import CHART, KindCluster, wait_for
-from tests.kind.runs import RESEARCH, ROLLED_OUT, STARTED, STORE_KEYS, Run, long_run, small_run
+from tests.kind.runs import RESEARCH, ROLLED_OUT, STARTED, STORE_KEYS, Start, long_run, small_run
 
-Start = Callable[[dict[str, Any]], Run]
 OUTAGE = 120
 """Seconds that the store is away for."""
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from tests.kind.conftest import SYSTEM
 from tests.kind.kind_cluster import KindCluster, wait_for
-from tests.kind.runs import COMPUTE, RESEARCH, STORE_KEYS, Run, readme_commands, small_run
-
-Start = Callable[[dict[str, Any]], Run]
+from tests.kind.runs import COMPUTE, RESEARCH, STORE_KEYS, Run, Start, readme_commands, small_run
 
 
 @pytest.mark.timeout(1800)
@@ -47,6 +43,7 @@ def test_the_readmes_commands_train_a_model_and_fetch_it(kind: KindCluster, tmp_
 @pytest.mark.timeout(900)
 def test_helm_test_trains_a_tiny_model(kind: KindCluster) -> None:
     kind.must("helm", "test", "deepicd", "--namespace", SYSTEM, "--timeout", "10m", seconds=700)
+    assert kind.kubectl("get", "deepicdruns", "-n", SYSTEM, "-o", "name") == ""
 
 
 @pytest.mark.timeout(1800)
@@ -88,6 +85,9 @@ def test_a_secret_that_lacks_is_named_and_waited_for(kind: KindCluster, start: S
 def test_an_image_that_does_not_exist_is_waited_for(kind: KindCluster, start: Start) -> None:
     run = start(small_run("no-image", kind.endpoint, compute={**COMPUTE, "image": "deepicd/absent:0"}))
     wait_for(lambda: run.reason() == "ImagePullFailed", 120, "the run does not say that its image cannot be pulled")
+    described = kind.kubectl("describe", "deepicdrun", run.name, "-n", RESEARCH).splitlines()
+    # In one line: the spec, which is printed as well, has the image's name too.
+    assert [line for line in described if "deepicd/absent:0" in line and "compute.image" in line], described
 
 
 @pytest.mark.timeout(600)
