@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from deepicd.spec.compute import QUALIFIED_PATTERN
+from deepicd.spec.model import HEAD_SIZES
 
 RUN_NAME = r"^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$"
 
@@ -96,8 +97,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "ModelSpec": (_exactly_one("path", "tiny"),),
     "TinyModel": (
         Rule(
-            "self.hiddenSize % self.heads == 0 && (self.hiddenSize / self.heads) % 32 == 0",
-            "heads: they do not divide hiddenSize into multiples of 32",
+            f"self.hiddenSize % self.heads == 0 && (self.hiddenSize / self.heads) in {list(HEAD_SIZES)}",
+            f"heads: they do not divide hiddenSize into one of {', '.join(str(size) for size in HEAD_SIZES)}",
         ),
     ),
     "RewardSpec": (

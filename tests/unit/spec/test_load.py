@@ -45,6 +45,7 @@ def test_a_dumped_run_is_the_same_run(path: Path) -> None:
         ({"spec__stages__grpo__rollouts": 1}, "spec.stages.grpo.rollouts: Input should be greater than or equal to 2 (got 1)"),
         ({"spec__stages__grpo__microBatchSizePerGpu": 5}, "not a multiple of microBatchSizePerGpu 5"),
         ({"spec__model": {}}, "spec.model: give exactly one of path, tiny"),
+        ({"spec__model": {"tiny": {"hiddenSize": 288, "heads": 1}}}, "heads: 1 heads do not divide hiddenSize 288"),
         ({"spec__data": {}}, "spec.data: give exactly one of mimic, synthetic, prepared; got none"),
         ({"spec__data": {"prepared": "/data"}}, "stages.sft learns from reasoning traces: give data.traces"),
         ({"spec__stages": {"evaluate": None}}, "spec.stages: no stage is given"),
@@ -66,6 +67,7 @@ def test_a_mistake_is_named_with_its_field(changes: dict[str, Any], message: str
     [
         {"spec__data": {"prepared": "/data", "traces": "/traces.jsonl"}},
         {"spec__reward": {"preset": "deepicd-r1"}},
+        {"spec__model": {"tiny": {"hiddenSize": 320, "heads": 4}}},
         {"spec__stages": {"grpo": {}, "evaluate": None}},
     ],
 )  # fmt: skip
