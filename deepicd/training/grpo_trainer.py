@@ -6,8 +6,6 @@ from typing import Any
 
 import ray
 from omegaconf import DictConfig, open_dict
-from tensordict import TensorDict
-from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
@@ -56,12 +54,12 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
             self.total_training_steps = self.global_steps
             self.config.trainer.test_freq = -1
 
-    def _submit_batch_to_rollout(self, batch: TensorDict) -> int:
+    def _submit_batch_to_rollout(self, batch: Any) -> int:
         for prompt in batch["uid"]:
             self._places[prompt] = len(self._places)
         return int(super()._submit_batch_to_rollout(batch))
 
-    def _balance_batch(self, batch: KVBatchMeta, *arguments: Any, **options: Any) -> KVBatchMeta:
+    def _balance_batch(self, batch: Any, *arguments: Any, **options: Any) -> Any:
         # They come in the order in which they ended, which would decide what is updated together.
         batch.reorder(rollout_order(batch.keys, self._places))
         return super()._balance_batch(batch, *arguments, **options)

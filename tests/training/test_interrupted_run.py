@@ -182,7 +182,7 @@ def test_an_interrupted_stage_has_exactly_the_curves_of_an_undisturbed_one(story
 
 
 def test_an_interrupted_grpo_has_the_validation_of_an_undisturbed_one(story: Story) -> None:
-    interrupted, undisturbed = (curve[LONG_GRPO["maxSteps"]] for curve in story.curves["grpo"])
+    interrupted, undisturbed = (curve[max(curve)] for curve in story.curves["grpo"])
     # verl adds a validation up in the order in which its completions ended.
     assert interrupted["validationReward"] == pytest.approx(undisturbed["validationReward"], rel=1e-12)
     assert interrupted["terms"] == pytest.approx(undisturbed["terms"], rel=1e-12)
