@@ -1,4 +1,4 @@
-"""External module for verl's processes: makes our trainer known once verl's own is imported."""
+"""External module for verl's processes: makes our trainer and our rollout known once verl's own are imported."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from types import ModuleType
 from deepicd.training.imports import after_import
 
 
-def _register(module: ModuleType) -> None:
+def _register_trainer(module: ModuleType) -> None:
     import deepicd.training.grpo_trainer  # noqa: F401
 
 
-after_import("verl.trainer.ppo.v1.trainer_sync", _register)
+def _register_agent_loop(module: ModuleType) -> None:
+    import deepicd.training.agent_loop  # noqa: F401
+
+
+after_import("verl.trainer.ppo.v1.trainer_sync", _register_trainer)
+after_import("verl.experimental.agent_loop.single_turn_agent_loop", _register_agent_loop)

@@ -1,4 +1,4 @@
-"""verl's synchronous trainer, with a checkpoint on request and a Hugging Face copy of the final weights."""
+"""verl's synchronous trainer, with a checkpoint on request, a Hugging Face copy of the final weights, and batches in order."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
 from deepicd.training.checkpoints import LocalCheckpoints
+from deepicd.training.rollouts import rollout_order
 from deepicd.training.stage_files import StageFiles
 
 
@@ -32,6 +33,7 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
             config.trainer.v1.trainer_mode = "sync"
         super().__init__(config)
         self._files = StageFiles.from_environment()
+        self._places: dict[str, int] = {}
 
     def on_train_begin(self) -> None:
         super().on_train_begin()
@@ -39,6 +41,7 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
 
     def on_step_begin(self) -> None:
         super().on_step_begin()
+        self._places.clear()
         if self.global_steps == self.total_training_steps:
             ray.get([worker.__ray_call__.remote(_save_hugging_face_too) for worker in self.actor_rollout_wg.workers])
 
@@ -50,6 +53,16 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
             # The loop ends after this step, once its metrics are written, and without a validation.
             self.total_training_steps = self.global_steps
             self.config.trainer.test_freq = -1
+
+    def _submit_batch_to_rollout(self, batch: Any) -> int:
+        for prompt in batch["uid"]:
+            self._places[prompt] = len(self._places)
+        return int(super()._submit_batch_to_rollout(batch))
+
+    def _balance_batch(self, batch: Any, *arguments: Any, **options: Any) -> Any:
+        # They come in the order in which they ended, which would decide what is updated together.
+        batch.reorder(rollout_order(batch.keys, self._places))
+        return super()._balance_batch(batch, *arguments, **options)
 
     def _save_checkpoint(self) -> None:
         local = LocalCheckpoints.from_environment(self._files.checkpoints)

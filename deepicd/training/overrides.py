@@ -94,6 +94,7 @@ def grpo_overrides(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: S
         f"{rollout}.top_k": grpo.top_k,
         f"{rollout}.dtype": spec.model.dtype,
         f"{rollout}.seed": spec.seed,
+        f"{rollout}.agent.default_agent_loop": "deepicd",
         f"{rollout}.tensor_model_parallel_size": grpo.tensor_parallel,
         f"{rollout}.gpu_memory_utilization": grpo.gpu_memory_utilization,
         f"{rollout}.max_model_len": grpo.max_prompt_tokens + grpo.max_response_tokens,
@@ -122,7 +123,7 @@ def grpo_overrides(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: S
         # The reference policy too: in another format it would show a false KL.
         overrides += [f"+actor_rollout_ref.{part}.fsdp_config.mixed_precision={_FULL_PRECISION}" for part in ("actor", "ref")]
     if cpu.is_installed():
-        overrides += cpu.grpo_overrides(spec.compute.gpus)
+        overrides += cpu.grpo_overrides(spec.compute.gpus, grpo.max_prompt_tokens + grpo.max_response_tokens)
     return [*overrides, *grpo.overrides]
 
 

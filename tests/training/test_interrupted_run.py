@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -24,9 +25,15 @@ from tests.training.runs import CANARY, GRPO, SFT, write_run, write_tables_with_
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(1500)]
 
-# An SFT step takes a few hundredths of a second: enough of them for a signal to arrive in their midst.
-LONG_SFT = {**SFT, "maxSteps": 100, "saveEverySteps": 40}
-LONG_GRPO = {**GRPO, "maxSteps": 12}
+# An SFT step takes a few hundredths of a second: enough of them for a signal to arrive in their midst. They teach the
+# model to answer, so that rewards differ; two updates a GRPO step let the order of its completions matter.
+LONG_SFT = {**SFT, "maxSteps": 150, "learningRate": 5e-3, "saveEverySteps": 40}
+LONG_GRPO = {**GRPO, "maxSteps": 12, "ppoMiniBatchSize": 2, "maxResponseTokens": 64}
+
+MEASURED = ("reward", "loss", "kl", "responseTokens")
+"""What each step measures, but for the time it takes."""
+Curve = dict[int, dict[str, Any]]
+"""Rows of `curves.jsonl` by step, from step 1."""
 
 
 @dataclass
@@ -36,8 +43,8 @@ class Story:
     run: Path
     """Its run.yaml."""
     folder: Path
-    sft_curves: tuple[dict[int, float | None], dict[int, float | None]]
-    """Loss by step: of the interrupted SFT, and of an undisturbed one."""
+    curves: dict[str, tuple[Curve, Curve]]
+    """By training stage: of the interrupted run, and of an undisturbed one."""
     lost: list[dict[str, str]]
     """Digests of the files of SFT's model and GRPO's checkpoint on the machine that is no more."""
     restored: list[dict[str, str]]
@@ -64,9 +71,8 @@ def digests(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def sft_curve(folder: Path) -> dict[int, float | None]:
-    """Loss by step."""
-    return {row.step: row.loss for row in all_steps(folder / "stages" / "sft" / "metrics") if row.step > 0}
+def curve(folder: Path, stage: str) -> Curve:
+    return {row.step: row.to_json() for row in all_steps(folder / "stages" / stage / "metrics") if row.step > 0}
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +94,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) -> Story:
     folder = home / "second-machine"
 
     same = write_run(home / "same.yaml", "undisturbed", data, stages)
-    undisturbed = DeepicdProcess("sft", str(same), "--dir", str(home / "undisturbed"))
+    undisturbed = DeepicdProcess("grpo", str(same), "--dir", str(home / "undisturbed"))
     assert undisturbed.finish() == 0, undisturbed.text[-3000:]
 
     first = DeepicdProcess(*command)
@@ -126,7 +132,10 @@ def story(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) -> Story:
     return Story(
         run=run,
         folder=folder,
-        sft_curves=(sft_curve(home / "lost"), sft_curve(home / "undisturbed")),
+        curves={
+            "sft": (curve(home / "lost", "sft"), curve(home / "undisturbed", "sft")),
+            "grpo": (curve(folder, "grpo"), curve(home / "undisturbed", "grpo")),
+        },
         lost=lost,
         restored=restored,
         output="".join(process.text for process in (first, second, third, fourth, again)),
@@ -163,10 +172,25 @@ def test_grpo_goes_on_after_its_last_step(story: Story) -> None:
     assert story.grpo_resumed_at == story.grpo_stopped[1] + 1
 
 
-def test_an_interrupted_sft_has_the_loss_curve_of_an_undisturbed_one(story: Story) -> None:
-    interrupted, undisturbed = story.sft_curves
-    assert len(interrupted) == LONG_SFT["maxSteps"]
+@pytest.mark.parametrize(("stage", "last"), [("sft", LONG_SFT["maxSteps"]), ("grpo", LONG_GRPO["maxSteps"])])
+def test_an_interrupted_stage_has_exactly_the_curves_of_an_undisturbed_one(story: Story, stage: str, last: int) -> None:
+    interrupted, undisturbed = (
+        {step: [row[name] for name in MEASURED] for step, row in curve.items()} for curve in story.curves[stage]
+    )
+    assert list(interrupted) == list(range(1, last + 1))
     assert interrupted == undisturbed
+
+
+def test_an_interrupted_grpo_has_the_validation_of_an_undisturbed_one(story: Story) -> None:
+    interrupted, undisturbed = (curve[max(curve)] for curve in story.curves["grpo"])
+    # verl adds a validation up in the order in which its completions ended.
+    assert interrupted["validationReward"] == pytest.approx(undisturbed["validationReward"], rel=1e-12)
+    assert interrupted["terms"] == pytest.approx(undisturbed["terms"], rel=1e-12)
+
+
+def test_grpo_has_something_to_reproduce(story: Story) -> None:
+    for name in MEASURED:
+        assert len({row[name] for row in story.curves["grpo"][1].values()}) > 3, name
 
 
 def test_another_machine_goes_on_with_exactly_what_was_lost(story: Story) -> None:

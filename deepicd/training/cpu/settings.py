@@ -34,7 +34,8 @@ GRPO_OVERRIDES = (
     "actor_rollout_ref.rollout.enforce_eager=True",
     "actor_rollout_ref.rollout.free_cache_engine=False",
     "actor_rollout_ref.rollout.max_num_seqs=64",
-    "actor_rollout_ref.rollout.max_num_batched_tokens=4096",
+    # A seeded request whose prompt is cut in chunks ends vLLM 0.24.0: PyTorch's generators for CPUs have no offset.
+    "actor_rollout_ref.rollout.enable_chunked_prefill=False",
     "actor_rollout_ref.rollout.agent.num_workers=1",
     "actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes=64",
     "+actor_rollout_ref.rollout.engine_kwargs.vllm.enable_sleep_mode=False",
@@ -44,9 +45,13 @@ GRPO_OVERRIDES = (
 )
 
 
-def grpo_overrides(gpus: int) -> list[str]:
-    """verl overrides for GRPO on `gpus` CPU ranks."""
-    return [*GRPO_OVERRIDES, f"+ray_kwargs.ray_init.num_gpus={gpus}"]
+def grpo_overrides(gpus: int, max_tokens: int) -> list[str]:
+    """verl overrides for GRPO on `gpus` CPU ranks, with prompt and completion of up to `max_tokens`."""
+    return [
+        *GRPO_OVERRIDES,
+        f"actor_rollout_ref.rollout.max_num_batched_tokens={max(4096, max_tokens)}",
+        f"+ray_kwargs.ray_init.num_gpus={gpus}",
+    ]
 
 
 SFT_OVERRIDES = (
@@ -55,7 +60,7 @@ SFT_OVERRIDES = (
 )
 
 
-ENGINE = {"enforce_eager": True, "max_num_seqs": 64}
+ENGINE = {"enforce_eager": True, "max_num_seqs": 64, "enable_chunked_prefill": False}
 """Arguments of vLLM's engine when it only generates."""
 
 ENGINE_ENVIRONMENT = {name: ENVIRONMENT[name] for name in ENVIRONMENT if name.startswith(("VLLM_", "TORCHDYNAMO"))}

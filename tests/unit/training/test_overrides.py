@@ -89,6 +89,15 @@ def test_nothing_of_the_cpu_reaches_a_gpu_run() -> None:
     assert not [item for item in stage_overrides(load(SAMPLES / "deepicd-r1-7b.yaml"))["grpo"] if "cpu" in item]
 
 
+@pytest.mark.parametrize("tokens", [80, 6000])
+def test_a_prompt_is_never_cut_in_chunks_on_a_cpu(tokens: int) -> None:
+    content = yaml.safe_load((SAMPLES / "quickstart.yaml").read_text())
+    content["spec"]["stages"]["grpo"]["maxResponseTokens"] = tokens
+    rollout = composed(parse(content, "run.yaml"), "grpo").actor_rollout_ref.rollout
+    assert not rollout.enable_chunked_prefill
+    assert rollout.max_num_batched_tokens >= rollout.max_model_len
+
+
 def with_override(override: str) -> DeepICDRun:
     content = yaml.safe_load((SAMPLES / "quickstart.yaml").read_text())
     content["spec"]["stages"]["grpo"]["overrides"] = [override]
