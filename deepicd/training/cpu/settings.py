@@ -40,13 +40,13 @@ GRPO_OVERRIDES = (
     "+actor_rollout_ref.rollout.engine_kwargs.vllm.enable_sleep_mode=False",
     "+actor_rollout_ref.rollout.engine_kwargs.vllm.distributed_executor_backend=uni",
     "transfer_queue.backend.SimpleStorage.num_data_storage_units=1",
-    "ray_kwargs.ray_init.num_cpus=16",  # logical: Ray places verl's processes by this number
 )
 
 
 def grpo_overrides(gpus: int) -> list[str]:
-    """verl overrides for GRPO on `gpus` CPU ranks."""
-    return [*GRPO_OVERRIDES, f"+ray_kwargs.ray_init.num_gpus={gpus}"]
+    """verl overrides for GRPO on `gpus` CPU ranks of a Ray cluster of its own."""
+    # Both logical: Ray places verl's processes by these numbers.
+    return [*GRPO_OVERRIDES, "ray_kwargs.ray_init.num_cpus=16", f"+ray_kwargs.ray_init.num_gpus={gpus}"]
 
 
 SFT_OVERRIDES = (
