@@ -6,23 +6,37 @@ own process, so that the kubelet's SIGTERM would reach Ray first. A pod without 
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+
 import psutil
 
 from deepicd.spec.environment import ATTEMPT_COMMAND
 
+_POLL_SECONDS = 0.2
 
-def main() -> None:
-    """SIGTERM to `deepicd run`; the kubelet ends the waiting with the grace period."""
-    runs = [process for process in psutil.process_iter(["cmdline"]) if is_run(process.info["cmdline"] or [])]
+
+def end(command: Sequence[str]) -> None:
+    """SIGTERM to the processes that carry out `command`; returns when they have ended, whoever reaps them."""
+    runs = [process for process in psutil.process_iter(["cmdline"]) if carries_out(process.info["cmdline"] or [], command)]
     for process in runs:
         process.terminate()
-    psutil.wait_procs(runs)
+    while any(_lives(process) for process in runs):
+        time.sleep(_POLL_SECONDS)
 
 
-def is_run(command: list[str]) -> bool:
-    """Whether a command line is the attempt's `deepicd run`, with or without the interpreter before it."""
-    return command[-len(ATTEMPT_COMMAND) + 1 :] == list(ATTEMPT_COMMAND[1:])
+def carries_out(found: Sequence[str], command: Sequence[str]) -> bool:
+    """Whether a command line is that command, with or without an interpreter before it, and wherever its program lies."""
+    return list(found[-len(command) + 1 :]) == list(command[1:])
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 if __name__ == "__main__":
-    main()
+    # The kubelet ends the waiting with the grace period.
+    end(ATTEMPT_COMMAND)

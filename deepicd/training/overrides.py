@@ -37,8 +37,12 @@ def hydra_text(value: Value) -> str:
     if isinstance(value, list):
         return "[" + ",".join(hydra_text(item) for item in value) + "]"
     if isinstance(value, Path):
-        return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
+        return _quoted(str(value))
     return str(value)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _write(settings: Mapping[str, Value]) -> list[str]:
@@ -132,9 +136,7 @@ def grpo_overrides(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: S
 
 def worker_environment(environment: Mapping[str, str]) -> list[str]:
     """Overrides that give Ray's workers on all nodes these variables."""
-    return [
-        f"+ray_kwargs.ray_init.runtime_env.env_vars.{name}={hydra_text(Path(value))}" for name, value in environment.items()
-    ]
+    return [f"+ray_kwargs.ray_init.runtime_env.env_vars.{name}={_quoted(value)}" for name, value in environment.items()]
 
 
 def sft_overrides(run: DeepICDRun, sft: SftSpec, data: TrainingData, files: StageFiles) -> list[str]:
