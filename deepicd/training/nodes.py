@@ -15,10 +15,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deepicd.errors import CrashError, StallError, UserError
+from deepicd.errors import CrashError, StallError, TerminatedError, UserError
 from deepicd.spec import DeepICDRun
 from deepicd.spec.environment import ATTEMPT
 from deepicd.training.launch import GuardedProcess, offline_environment
+from deepicd.training.supervise import Stop
 
 ADDRESS = "RAY_ADDRESS"
 """Ray's own variable: host and port of the cluster's head. KubeRay and `ray job submit` set it."""
@@ -28,11 +29,12 @@ _POLL_SECONDS = 1.0
 _CONNECT_SECONDS = 10.0
 
 
-def wait_for_nodes(run: DeepICDRun, folder: Path, log: Path, environment: Mapping[str, str] = os.environ) -> None:
+def wait_for_nodes(run: DeepICDRun, folder: Path, log: Path, stop: Stop, environment: Mapping[str, str] = os.environ) -> None:
     """Wait until `compute.nodes` nodes with `compute.gpus` idle GPUs each are there and see `folder`; one node needs none.
 
     Raises:
         UserError: there is no Ray cluster, it is too small, or its nodes do not share the folder.
+        TerminatedError: a stop was requested meanwhile.
         StallError: nodes that the operator has asked for did not come; trying again may help.
     """
     compute = run.spec.compute
@@ -41,7 +43,14 @@ def wait_for_nodes(run: DeepICDRun, folder: Path, log: Path, environment: Mappin
     check_address(compute.nodes, environment.get(ADDRESS, ""))
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "deepicd.training.nodes", str(compute.nodes), str(compute.gpus), str(folder)]
-    code = GuardedProcess(command, offline_environment(), log).wait()
+    process = GuardedProcess(command, offline_environment(), log)
+    try:
+        while (code := process.poll()) is None:
+            if stop.requested:
+                raise TerminatedError("stopped on request while waiting for the Ray cluster's nodes: run again to go on")
+            time.sleep(_POLL_SECONDS / 4)
+    finally:
+        process.end()
     if code == UserError.exit_code:
         found = log.read_text(errors="replace").strip().splitlines()[-1]
         # A cluster that the operator made for this attempt is not the user's to mend.

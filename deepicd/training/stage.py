@@ -37,7 +37,7 @@ def train_sft(
     _check_size(run, data, sft.train_batch_size, "stages.sft.trainBatchSize")
     files = StageFiles(folder)
     # Said now, not after hours of SFT.
-    wait_for_nodes(run, folder, folder / "nodes.log")
+    wait_for_nodes(run, folder, folder / "nodes.log", stop)
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes=1",
         f"--nproc_per_node={run.spec.compute.gpus}", "-m", "deepicd.training.sft_main",
@@ -58,7 +58,7 @@ def train_grpo(
     files = StageFiles(folder)
     several = run.spec.compute.nodes > 1
     nodes_log = folder / "nodes.log"
-    wait_for_nodes(run, folder, nodes_log)
+    wait_for_nodes(run, folder, nodes_log, stop)
     command = [sys.executable, "-m", "verl.trainer.main_ppo", *grpo_overrides(run, grpo, data, files)]
     if not several:
         command.append("+ray_kwargs.ray_init._temp_dir={scratch}")
@@ -67,7 +67,7 @@ def train_grpo(
     checkpoints = _local(run, files, grpo.keep_checkpoints)
     _train(run, spec_file, command, files, "actor/huggingface", checkpoints, stop, watched, on_nodes=several)
     # Ray ends the stage's workers after its driver; what follows needs their memory.
-    wait_for_nodes(run, folder, nodes_log)
+    wait_for_nodes(run, folder, nodes_log, stop)
 
 
 def ends_on_collapse(watch: RewardWatch, on_step: OnStep) -> OnStep:

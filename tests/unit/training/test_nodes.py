@@ -13,6 +13,14 @@ from deepicd.training.nodes import check_address, shortage, wait_for_nodes
 QUICKSTART = Path(__file__).parents[3] / "manifests" / "samples" / "quickstart.yaml"
 
 
+class NeverStop:
+    requested = False
+    insisted = False
+
+    def raise_when_requested(self, wanted: bool) -> None:
+        pass
+
+
 def on_nodes(nodes: int) -> DeepICDRun:
     run = load(QUICKSTART)
     compute = run.spec.compute.model_copy(update={"nodes": nodes})
@@ -20,13 +28,13 @@ def on_nodes(nodes: int) -> DeepICDRun:
 
 
 def test_one_node_needs_no_ray_cluster(tmp_path: Path) -> None:
-    wait_for_nodes(on_nodes(1), tmp_path / "grpo", tmp_path / "log", environment={})
+    wait_for_nodes(on_nodes(1), tmp_path / "grpo", tmp_path / "log", NeverStop(), environment={})
     assert not (tmp_path / "grpo").exists()
 
 
 def test_several_nodes_without_a_ray_cluster_are_for_the_user_to_mend(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"spec\.compute\.nodes: 2 nodes need a Ray cluster, and RAY_ADDRESS is not set"):
-        wait_for_nodes(on_nodes(2), tmp_path / "grpo", tmp_path / "log", environment={})
+        wait_for_nodes(on_nodes(2), tmp_path / "grpo", tmp_path / "log", NeverStop(), environment={})
 
 
 @pytest.mark.parametrize("address", ["auto", "local", "ray://head:10001", ":6379"])
