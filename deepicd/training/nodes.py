@@ -114,7 +114,7 @@ def _check_shared(folder: Path, nodes: list[str]) -> None:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    @ray.remote(num_cpus=0)
+    @ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]
     def sees(path: str) -> tuple[bool, str]:
         return Path(path).exists(), socket.gethostname()
 
