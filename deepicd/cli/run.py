@@ -58,7 +58,7 @@ def _carry_out(chosen: DeepICDRun, folder: Path | None, json_logs: bool, last: s
     from deepicd.cli import logs, summary
     from deepicd.cli.progress import LiveProgress, LogProgress
     from deepicd.cli.stop import SignalStop
-    from deepicd.cluster.progress import Postman, ProgressReport, send_to
+    from deepicd.cluster.progress import Postman, ProgressReport, checkpoints_reported, send_to
     from deepicd.pipeline.pipeline import run_pipeline
     from deepicd.pipeline.reporter import Reporters
     from deepicd.stages.evaluate import kl_name
@@ -78,7 +78,8 @@ def _carry_out(chosen: DeepICDRun, folder: Path | None, json_logs: bool, last: s
         shown = stack.enter_context(LiveProgress(console, kl)) if live else LogProgress(chosen.metadata.name, kl)
         send = send_to(PROGRESS_KEY)
         told = [stack.enter_context(ProgressReport(Postman(send), place))] if send else []
-        seconds = run_pipeline(chosen, place, stop, Reporters(shown, *told), last=last)
+        stored = stack.enter_context(checkpoints_reported())
+        seconds = run_pipeline(chosen, place, stop, Reporters(shown, *told), last=last, on_checkpoint=stored)
     results = place / "evaluate"
     if "evaluate" in seconds:
         if json_logs:

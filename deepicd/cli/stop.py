@@ -16,9 +16,10 @@ class SignalStop:
         self._raise = False
 
     def install(self) -> None:
-        """Listen to SIGTERM and SIGINT from now on."""
+        """Listen to SIGTERM and SIGINT from now on; a SIGINT that we were started to ignore stays ignored."""
         for signum in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(signum, self._note)
+            if signum == signal.SIGTERM or signal.getsignal(signum) is not signal.SIG_IGN:
+                signal.signal(signum, self._note)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self._count += 1

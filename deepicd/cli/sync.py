@@ -7,8 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from deepicd.artifacts.store import Store
     from deepicd.artifacts.sync import Sync
     from deepicd.spec import DeepICDRun
-    from deepicd.spec.progress import Checkpoint
 
 T = TypeVar("T")
 
@@ -65,6 +63,7 @@ def sync(
     """
     from deepicd.artifacts.claim import choose_attempt, sole_writer
     from deepicd.cli import logs
+    from deepicd.cluster.progress import checkpoints_reported
     from deepicd.spec import load
 
     logs.configure(as_json=json_logs)
@@ -84,28 +83,11 @@ def sync(
     while not source.folder.is_dir():
         if requested.event.wait(_POLL_SECONDS):
             return
-    with sole_writer(source.folder) as writer, _reported() as on_checkpoint:
+    with sole_writer(source.folder) as writer, checkpoints_reported() as on_checkpoint:
         number = _patiently(lambda: choose_attempt(target, source.folder, writer, attempt))
         at_work = _sync(run, target, number, source)
         at_work.on_checkpoint = on_checkpoint
         _follow(at_work, requested, patience)
-
-
-@contextmanager
-def _reported() -> Iterator[Callable[[Checkpoint], None] | None]:
-    """In a pod, the operator is told of each checkpoint that is stored."""
-    from deepicd.cluster.progress import Postman, send_to
-    from deepicd.spec.progress import CHECKPOINT_KEY, write
-
-    send = send_to(CHECKPOINT_KEY)
-    if send is None:
-        yield None
-        return
-    postman = Postman(send)
-    try:
-        yield lambda checkpoint: postman.post(write(checkpoint))
-    finally:
-        postman.close()
 
 
 def _patiently(act: Callable[[], T]) -> T:

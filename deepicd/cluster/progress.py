@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,7 @@ import structlog
 from deepicd.cluster.api import Api
 from deepicd.errors import DeepICDError, UserError
 from deepicd.spec import environment as names
-from deepicd.spec.progress import Failure, FailureCode, LevelMetrics, Progress, write
+from deepicd.spec.progress import CHECKPOINT_KEY, Checkpoint, Failure, FailureCode, LevelMetrics, Progress, write
 from deepicd.training.metrics import StepMetrics
 
 INTERVAL_SECONDS = 10.0
@@ -82,6 +83,20 @@ class Postman:
                     # Said again later, unless there is something newer by then.
                     self._waiting = self._waiting or (None if self._ending.is_set() else text)
             self._ending.wait(self._interval)
+
+
+@contextmanager
+def checkpoints_reported() -> Iterator[Callable[[Checkpoint], None] | None]:
+    """In a pod, what tells the operator of each checkpoint that is stored; None elsewhere."""
+    send = send_to(CHECKPOINT_KEY)
+    if send is None:
+        yield None
+        return
+    postman = Postman(send)
+    try:
+        yield lambda checkpoint: postman.post(write(checkpoint))
+    finally:
+        postman.close()
 
 
 class ProgressReport:

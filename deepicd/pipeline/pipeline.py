@@ -17,6 +17,7 @@ from deepicd.pipeline.reporter import Eta, Reporter
 from deepicd.pipeline.run_folder import StageRecord, locked
 from deepicd.pipeline.stored import restore_stage, store_of, uploading
 from deepicd.spec import DeepICDRun, dump
+from deepicd.spec.progress import Checkpoint
 from deepicd.stages.context import Context
 from deepicd.stages.evaluate import evaluate
 from deepicd.stages.grpo import grpo
@@ -71,8 +72,18 @@ def _tables(run: DeepICDRun) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in files if path.is_file()}
 
 
-def run_pipeline(run: DeepICDRun, folder: Path, stop: Stop, reporter: Reporter, *, last: str | None = None) -> dict[str, float]:
+def run_pipeline(
+    run: DeepICDRun,
+    folder: Path,
+    stop: Stop,
+    reporter: Reporter,
+    *,
+    last: str | None = None,
+    on_checkpoint: Callable[[Checkpoint], None] | None = None,
+) -> dict[str, float]:
     """Carry out a run in its folder up to the stage `last`, going on from what is there; seconds of each stage.
+
+    `on_checkpoint` is told of each checkpoint that this process has stored.
 
     Raises:
         DeepICDError: a stage failed; what was finished stays.
@@ -83,7 +94,7 @@ def run_pipeline(run: DeepICDRun, folder: Path, stop: Stop, reporter: Reporter, 
         for _, record in records:
             record.check()
         (folder / "run.yaml").write_text(dump(run))
-        with uploading(run, store, folder, stop):
+        with uploading(run, store, folder, stop, on_checkpoint):
             return _stages(run, folder, store, records, stop, reporter, last)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from deepicd.artifacts.store import Store, open_store, store_url
 from deepicd.artifacts.sync import Metrics, Sync
 from deepicd.spec import DeepICDRun
 from deepicd.spec.environment import SIDECAR
+from deepicd.spec.progress import Checkpoint
 from deepicd.training.metrics import all_steps
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.supervise import Stop
@@ -45,9 +46,16 @@ def sync_of(run: DeepICDRun, store: Store, attempt: int, source: Source) -> Sync
 
 @contextmanager
 def uploading(
-    run: DeepICDRun, store: Store | None, folder: Path, stop: Stop, environment: Mapping[str, str] = os.environ
+    run: DeepICDRun,
+    store: Store | None,
+    folder: Path,
+    stop: Stop,
+    on_checkpoint: Callable[[Checkpoint], None] | None = None,
+    environment: Mapping[str, str] = os.environ,
 ) -> Iterator[None]:
     """Upload the run's folder while the body runs; at its end, wait until everything is durable.
+
+    `on_checkpoint` is told of each checkpoint that is stored here, not by an uploader beside us.
 
     A second signal ends the waiting: what is missing then is logged, and uploaded by the next launch.
 
@@ -65,6 +73,7 @@ def uploading(
     with sole_writer(folder) as writer:
         attempt = choose_attempt(store, folder, writer)
         sync = sync_of(run, store, attempt, RunFolder(folder))
+        sync.on_checkpoint = on_checkpoint
         sync.start()
         patience: float | None = None
         try:

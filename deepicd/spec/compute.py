@@ -1,4 +1,4 @@
-"""`spec.compute`: what a run computes on. Everything but `gpus` has an effect on a cluster alone."""
+"""`spec.compute`: what a run computes on. Everything but `gpus` and `nodes` has an effect on a cluster alone."""
 
 from __future__ import annotations
 
@@ -107,7 +107,8 @@ class ScratchSpec(SpecModel):
     size: Size = 200 * 2**30
     """How large it may become."""
     storage_class: ObjectName | None = None
-    """Make a volume of this StorageClass for each pod, gone with the pod; the node's own disk where there is none."""
+    """Make a volume of this StorageClass for each pod, gone with the pod; the node's own disk where there is none.
+    With `compute.nodes` above 1 it is needed: one volume for each attempt, which all its pods write to (ReadWriteMany)."""
 
 
 class ServiceAccountSpec(SpecModel):
@@ -135,7 +136,7 @@ class PodTemplatePatch(SpecModel):
 
 
 class ComputeSpec(SpecModel):
-    """What the run needs to compute on. On one machine `gpus` alone has an effect, the rest is for the cluster."""
+    """What the run needs to compute on. On one machine `gpus` and `nodes` alone have an effect, the rest is for the cluster."""
 
     gpus: int = Field(default=4, ge=1, le=16)
     """GPUs of a node; with the CPU build of the training stack, that many ranks on the CPU."""
@@ -143,7 +144,8 @@ class ComputeSpec(SpecModel):
     """On a cluster: the resource that a GPU is asked for by; the empty text asks for none, for the CPU build.
     (`null` would not do: `kubectl apply` leaves it out.)"""
     nodes: int = Field(default=1, ge=1, le=64)
-    """On a cluster: nodes, each with `gpus` GPUs. More than one makes a RayJob and needs KubeRay."""
+    """Nodes, each with `gpus` GPUs, for GRPO; the other stages use the first one's. On a cluster more than one makes a
+    RayJob and needs KubeRay; elsewhere RAY_ADDRESS names a Ray cluster."""
     cpu: float | None = Field(default=None, gt=0, le=4096)
     """On a cluster: processor cores asked for, per node."""
     cpu_limit: float | None = Field(default=None, gt=0, le=4096)
@@ -191,4 +193,13 @@ class ComputeSpec(SpecModel):
             raise ValueError(f"cpuLimit {self.cpu_limit:g} is less than cpu {self.cpu:g}: raise it or lower cpu")
         if self.memory is not None and self.memory < self.shared_memory:
             raise ValueError("memory is less than sharedMemory, which is a part of it: raise it or lower sharedMemory")
+        return self
+
+    @model_validator(mode="after")
+    def _nodes_share_a_folder(self) -> Self:
+        if self.nodes > 1 and self.scratch.storage_class is None:
+            raise ValueError(
+                "scratch.storageClass: is needed with nodes above 1, which share the run's folder: "
+                "give a class of volumes that many nodes can write (ReadWriteMany)"
+            )
         return self

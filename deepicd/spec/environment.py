@@ -1,4 +1,4 @@
-"""How the operator's pod tells `deepicd` who it is: environment variables and mounted files."""
+"""How the operator's pod tells `deepicd` who it is: environment variables, mounted files, the command."""
 
 from __future__ import annotations
 
@@ -14,3 +14,10 @@ NAMESPACE = "DEEPICD_NAMESPACE"
 """Namespace of that ConfigMap."""
 S3_SECRET = "/var/run/secrets/deepicd/s3"  # noqa: S105  (a path)
 """Where the files of the Secret lie that `storage.s3.credentials.secretName` names."""
+
+RUN_FILE = "/etc/deepicd/run.yaml"
+"""Where the run's file lies in a pod."""
+RUN_FOLDER = "/scratch/run"
+"""The run's folder in a pod."""
+ATTEMPT_COMMAND = ("deepicd", "run", RUN_FILE, "--dir", RUN_FOLDER, "--json")
+"""What an attempt's pod carries out."""

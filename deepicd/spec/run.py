@@ -87,12 +87,13 @@ class RunSpec(SpecModel):
 
     @model_validator(mode="after")
     def _batches_split_over_gpus(self) -> Self:
-        sft, grpo, gpus = self.stages.sft, self.stages.grpo, self.compute.gpus * self.compute.nodes
+        sft, grpo, node = self.stages.sft, self.stages.grpo, self.compute.gpus
+        gpus = node * self.compute.nodes
         named = "compute.gpus" if self.compute.nodes == 1 else "compute.gpus × nodes ="
-        if sft is not None and sft.train_batch_size % (sft.micro_batch_size_per_gpu * gpus):
+        if sft is not None and sft.train_batch_size % (sft.micro_batch_size_per_gpu * node):
             raise ValueError(
                 f"stages.sft.trainBatchSize {sft.train_batch_size} is not a multiple of "
-                f"microBatchSizePerGpu {sft.micro_batch_size_per_gpu} × {named} {gpus}"
+                f"microBatchSizePerGpu {sft.micro_batch_size_per_gpu} × compute.gpus {node}"
             )
         if grpo is not None:
             completions = grpo.ppo_mini_batch_size * grpo.rollouts
@@ -101,8 +102,8 @@ class RunSpec(SpecModel):
                     f"stages.grpo.ppoMiniBatchSize × rollouts = {completions} is not a multiple of "
                     f"microBatchSizePerGpu {grpo.micro_batch_size_per_gpu} × {named} {gpus}"
                 )
-            if gpus % grpo.tensor_parallel:
-                raise ValueError(f"{named} {gpus} is not a multiple of stages.grpo.tensorParallel {grpo.tensor_parallel}")
+            if node % grpo.tensor_parallel:
+                raise ValueError(f"compute.gpus {node} is not a multiple of stages.grpo.tensorParallel {grpo.tensor_parallel}")
         return self
 
 

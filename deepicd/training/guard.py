@@ -1,7 +1,7 @@
 """Owner of a training process tree: nothing of it outlives this process, whoever dies first.
 
 `python -m deepicd.training.guard PARENT SCRATCH -- COMMAND…` runs COMMAND for the process PARENT. When COMMAND ends,
-when SIGTERM or SIGINT arrives, or when the parent dies (kill -9 included), every descendant is ended, the POSIX
+when SIGTERM arrives, or when the parent dies (kill -9 included), every descendant is ended, the POSIX
 shared memory that they had mapped is removed, and so is the folder SCRATCH. Ray's and vLLM's daemons do not escape:
 orphans are handed to this process (child subreaper, prctl(2)). It exits with COMMAND's exit code.
 
@@ -148,7 +148,8 @@ def main(arguments: list[str]) -> int:
         raise SystemExit("usage: guard PARENT SCRATCH -- COMMAND…")
     libc = ctypes.CDLL(None, use_errno=True)
     signal.signal(signal.SIGTERM, _raise_ended)
-    signal.signal(signal.SIGINT, _raise_ended)
+    # Ctrl-C and Ray's stop signal are for `deepicd run` to answer; the tree inherits this.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     segments: set[str] = set()
@@ -160,7 +161,6 @@ def main(arguments: list[str]) -> int:
         pass
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         segments |= shared_memory_of(descendants(os.getpid()))
         end_tree(os.getpid())
         _remove(segments, scratch)

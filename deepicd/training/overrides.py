@@ -37,8 +37,12 @@ def hydra_text(value: Value) -> str:
     if isinstance(value, list):
         return "[" + ",".join(hydra_text(item) for item in value) + "]"
     if isinstance(value, Path):
-        return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
+        return _quoted(str(value))
     return str(value)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _write(settings: Mapping[str, Value]) -> list[str]:
@@ -107,7 +111,7 @@ def grpo_overrides(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: S
         "reward.reward_manager.source": "importlib",
         "reward.reward_manager.name": "RewardManager",
         "reward.reward_manager.module.path": reward_manager_path(),
-        **_trainer(run, files),
+        **_trainer(run, files, nodes=spec.compute.nodes),
         "trainer.v1.trainer_mode": "deepicd",
         **_length(grpo.epochs, grpo.max_steps),
         "trainer.save_freq": grpo.save_every_steps,
@@ -115,16 +119,26 @@ def grpo_overrides(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: S
         "trainer.val_before_train": data.validation is not None and files.last_step == 0,
         # verl would delete the last complete checkpoint before the new one is complete: we delete after it.
         "trainer.max_actor_ckpt_to_keep": None,
-        "+ray_kwargs.ray_init.address": "local",
-        "+ray_kwargs.ray_init.include_dashboard": False,
     }
+    several = spec.compute.nodes > 1
+    if several:
+        # RAY_ADDRESS names the cluster, whose nodes have none of our environment.
+        settings["+ray_kwargs.ray_init.address"] = "auto"
+    else:
+        settings |= {"+ray_kwargs.ray_init.address": "local", "+ray_kwargs.ray_init.include_dashboard": False}
     overrides = _write(settings)
     if spec.model.dtype == "float32":
         # The reference policy too: in another format it would show a false KL.
         overrides += [f"+actor_rollout_ref.{part}.fsdp_config.mixed_precision={_FULL_PRECISION}" for part in ("actor", "ref")]
     if cpu.is_installed():
-        overrides += cpu.grpo_overrides(spec.compute.gpus, grpo.max_prompt_tokens + grpo.max_response_tokens)
+        overrides += cpu.grpo_overrides(grpo.max_prompt_tokens + grpo.max_response_tokens)
+        overrides += [] if several else cpu.ray_overrides(spec.compute.gpus)
     return [*overrides, *grpo.overrides]
+
+
+def worker_environment(environment: Mapping[str, str]) -> list[str]:
+    """Overrides that give Ray's workers on all nodes these variables."""
+    return [f"+ray_kwargs.ray_init.runtime_env.env_vars.{name}={_quoted(value)}" for name, value in environment.items()]
 
 
 def sft_overrides(run: DeepICDRun, sft: SftSpec, data: TrainingData, files: StageFiles) -> list[str]:
@@ -150,7 +164,8 @@ def sft_overrides(run: DeepICDRun, sft: SftSpec, data: TrainingData, files: Stag
         "optim.lr_scheduler_type": sft.schedule,
         "optim.lr_warmup_steps": sft.warmup_steps,
         "optim.weight_decay": sft.weight_decay,
-        **_trainer(run, files),
+        # torchrun starts SFT on this machine alone; GRPO, which takes the time, has all nodes.
+        **_trainer(run, files, nodes=1),
         "trainer.seed": spec.seed,
         **_length(sft.epochs, sft.max_steps),
         "trainer.save_freq": sft.save_every_steps,
@@ -169,14 +184,14 @@ def sft_overrides(run: DeepICDRun, sft: SftSpec, data: TrainingData, files: Stag
 _FULL_PRECISION = "{param_dtype:fp32,reduce_dtype:fp32,buffer_dtype:fp32}"
 
 
-def _trainer(run: DeepICDRun, files: StageFiles) -> dict[str, Value]:
+def _trainer(run: DeepICDRun, files: StageFiles, *, nodes: int) -> dict[str, Value]:
     return {
         "trainer.project_name": "deepicd",
         "trainer.experiment_name": run.metadata.name,
         "trainer.default_local_dir": files.checkpoints,
         "trainer.logger": ["file"],
         "trainer.resume_mode": "auto",
-        "trainer.nnodes": 1,
+        "trainer.nnodes": nodes,
         "trainer.n_gpus_per_node": run.spec.compute.gpus,
         # Hydra's own log and output folder are not wanted.
         "hydra.run.dir": files.folder,

@@ -17,7 +17,8 @@ from deepicd.training.checkpoints import LocalCheckpoints
 from deepicd.training.cpu import settings as cpu
 from deepicd.training.launch import GuardedProcess, training_environment, wait_for_earlier
 from deepicd.training.metrics import StepMetrics, next_launch
-from deepicd.training.overrides import TrainingData, grpo_overrides, sft_overrides
+from deepicd.training.nodes import wait_for_nodes
+from deepicd.training.overrides import TrainingData, grpo_overrides, sft_overrides, worker_environment
 from deepicd.training.reward_collapse import RewardWatch
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.supervise import Stop, supervise
@@ -35,6 +36,8 @@ def train_sft(
     """
     _check_size(run, data, sft.train_batch_size, "stages.sft.trainBatchSize")
     files = StageFiles(folder)
+    # Said now, not after hours of SFT.
+    wait_for_nodes(run, folder, folder / "nodes.log", stop)
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes=1",
         f"--nproc_per_node={run.spec.compute.gpus}", "-m", "deepicd.training.sft_main",
@@ -53,14 +56,18 @@ def train_grpo(
     """
     _check_size(run, data, grpo.train_batch_size, "stages.grpo.trainBatchSize")
     files = StageFiles(folder)
-    command = [
-        sys.executable, "-m", "verl.trainer.main_ppo",
-        *grpo_overrides(run, grpo, data, files),
-        "+ray_kwargs.ray_init._temp_dir={scratch}",
-    ]  # fmt: skip
+    several = run.spec.compute.nodes > 1
+    nodes_log = folder / "nodes.log"
+    wait_for_nodes(run, folder, nodes_log, stop)
+    command = [sys.executable, "-m", "verl.trainer.main_ppo", *grpo_overrides(run, grpo, data, files)]
+    if not several:
+        command.append("+ray_kwargs.ray_init._temp_dir={scratch}")
     rule = run.spec.recovery.reward_collapse
     watched = on_step if rule is None else ends_on_collapse(RewardWatch(rule), on_step)
-    _train(run, spec_file, command, files, "actor/huggingface", _local(run, files, grpo.keep_checkpoints), stop, watched)
+    checkpoints = _local(run, files, grpo.keep_checkpoints)
+    _train(run, spec_file, command, files, "actor/huggingface", checkpoints, stop, watched, on_nodes=several)
+    # Ray ends the stage's workers after its driver; what follows needs their memory.
+    wait_for_nodes(run, folder, nodes_log, stop)
 
 
 def ends_on_collapse(watch: RewardWatch, on_step: OnStep) -> OnStep:
@@ -86,6 +93,8 @@ def _train(
     checkpoints: LocalCheckpoints,
     stop: Stop,
     on_step: OnStep,
+    *,
+    on_nodes: bool = False,
 ) -> None:
     wait_for_earlier(files.log)
     # What is kept of an earlier launch is its metrics and complete checkpoints.
@@ -95,7 +104,9 @@ def _train(
     checkpoints.drop_incomplete()
     if not _has_weights(files.last_checkpoint / exported):
         metrics = next_launch(files.metrics)
-        process = GuardedProcess(command, training_environment(spec_file, files, metrics, checkpoints), files.log)
+        environment = training_environment(spec_file, files, metrics, checkpoints)
+        passed_on = worker_environment(environment) if on_nodes else []
+        process = GuardedProcess([*command, *passed_on], environment, files.log)
         supervise(process, files, metrics, stall_after=run.spec.recovery.stall_after, stop=stop, on_step=on_step)
     if not _has_weights(files.last_checkpoint / exported):
         raise CrashError(f"training ended after step {files.last_step} without its final model: see {files.log}")

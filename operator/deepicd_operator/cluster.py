@@ -23,6 +23,7 @@ RESOURCES: dict[str, Any] = {
     KIND: create_namespaced_resource(GROUP, VERSION, KIND, PLURAL),
     "Job": create_namespaced_resource("batch", "v1", "Job", "jobs"),
     "RayJob": create_namespaced_resource("ray.io", "v1", "RayJob", "rayjobs"),
+    "PersistentVolumeClaim": create_namespaced_resource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
     "Pod": create_namespaced_resource("", "v1", "Pod", "pods"),
     "ConfigMap": create_namespaced_resource("", "v1", "ConfigMap", "configmaps"),
     "ServiceAccount": create_namespaced_resource("", "v1", "ServiceAccount", "serviceaccounts"),
@@ -156,7 +157,9 @@ class Cluster:
         Raises:
             ConflictError: it is another one of that name, or has changed since the version to delete.
         """
-        expected = {"uid": deletion.uid} | ({"resourceVersion": deletion.version} if deletion.version is not None else {})
+        expected = ({"uid": deletion.uid} if deletion.uid else {}) | (
+            {"resourceVersion": deletion.version} if deletion.version is not None else {}
+        )
         options = {
             "preconditions": expected,
             "propagationPolicy": "Foreground" if deletion.foreground else "Background",

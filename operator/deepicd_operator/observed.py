@@ -122,6 +122,10 @@ class Observed:
         spec = self.content["spec"]
         return spec.get(field) if isinstance(spec, Mapping) else None
 
+    def disruption(self, attempt: int) -> str:
+        """Why the cluster took one of the attempt's pods; empty where it took none."""
+        return next((pod.disruption for pod in self.pods if pod.attempt == attempt and pod.disruption), "")
+
     def job(self, attempt: int) -> JobView | None:
         """The Job of an attempt."""
         return next((job for job in self.jobs if job.attempt == attempt), None)
@@ -161,8 +165,9 @@ def job_view(raw: Raw) -> JobView:
     if raw["kind"] == "RayJob":
         deployment = status.get("jobDeploymentStatus", "")
         succeeded = deployment == "Complete" and status.get("jobStatus") == "SUCCEEDED"
-        failed = not succeeded and deployment in ("Complete", "Failed")
-        message = status.get("message", "")
+        failed = not succeeded and deployment in ("Complete", "Failed", "ValidationFailed")
+        # Ray adds the last lines of what the command printed.
+        message = status.get("message", "").split(", last available logs")[0]
     return JobView(
         kind=raw["kind"],
         name=metadata["name"],

@@ -14,7 +14,8 @@ class Deletion:
 
     kind: str
     name: str
-    uid: str
+    uid: str | None
+    """None where the name alone tells that it is that one."""
     version: str | None = None
     """Only in this version: one that has changed since is to be looked at again."""
     foreground: bool = False

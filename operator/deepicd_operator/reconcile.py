@@ -256,7 +256,12 @@ def backoff(status: RunStatus, recovery: RecoverySpec) -> timedelta:
 def _delete_unfinished(turn: Turn, but: int | None = None) -> None:
     """Jobs of attempts that are over: one may have been made by an operator that lost a race."""
     for job in turn.observed.jobs:
-        if job.attempt != but and not job.finished and not job.deleting:
+        if job.attempt == but or job.deleting:
+            continue
+        if job.kind == "RayJob":
+            # Its pods are gone with its end; the volume that they shared need not wait for the run's.
+            turn.delete(Deletion("PersistentVolumeClaim", job.name, None))
+        if not job.finished or job.kind == "RayJob":
             # In the version that was seen: one that has ended meanwhile keeps its pod, and the pod its log.
             turn.delete(Deletion(job.kind, job.name, job.uid, job.version))
 

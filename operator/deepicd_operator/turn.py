@@ -89,8 +89,10 @@ class Turn:
         pod, report = self.observed.pod(attempt.number), self.observed.progress
         if pod is not None and pod.scheduled:
             fields: dict[str, Any] = {
-                "pod": attempt.pod or pod.name, "node": pod.node, "disruption": pod.disruption or attempt.disruption,
-            }  # fmt: skip
+                "pod": attempt.pod or pod.name,
+                "node": pod.node,
+                "disruption": self.observed.disruption(attempt.number) or attempt.disruption,
+            }
             if attempt.running is None and pod.trainer.started is not None:
                 fields["running"] = min(pod.trainer.started, self.now)
             attempt = self.update(attempt, **fields)

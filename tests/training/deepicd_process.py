@@ -19,8 +19,8 @@ START_SECONDS = 300
 class DeepicdProcess:
     """One `deepicd run` with JSON logs; each of its lines is kept."""
 
-    def __init__(self, *arguments: str, fault: Path | None = None) -> None:
-        environment = {**os.environ}
+    def __init__(self, *arguments: str, fault: Path | None = None, variables: dict[str, str] | None = None) -> None:
+        environment = {**os.environ, **(variables or {})}
         if fault is not None:
             environment["PYTHONPATH"] = str(fault)
         self.lines: list[dict[str, Any]] = []

@@ -41,17 +41,18 @@ GRPO_OVERRIDES = (
     "+actor_rollout_ref.rollout.engine_kwargs.vllm.enable_sleep_mode=False",
     "+actor_rollout_ref.rollout.engine_kwargs.vllm.distributed_executor_backend=uni",
     "transfer_queue.backend.SimpleStorage.num_data_storage_units=1",
-    "ray_kwargs.ray_init.num_cpus=16",  # logical: Ray places verl's processes by this number
 )
 
 
-def grpo_overrides(gpus: int, max_tokens: int) -> list[str]:
-    """verl overrides for GRPO on `gpus` CPU ranks, with prompt and completion of up to `max_tokens`."""
-    return [
-        *GRPO_OVERRIDES,
-        f"actor_rollout_ref.rollout.max_num_batched_tokens={max(4096, max_tokens)}",
-        f"+ray_kwargs.ray_init.num_gpus={gpus}",
-    ]
+def grpo_overrides(max_tokens: int) -> list[str]:
+    """verl overrides for GRPO on CPU ranks, with prompt and completion of up to `max_tokens`."""
+    return [*GRPO_OVERRIDES, f"actor_rollout_ref.rollout.max_num_batched_tokens={max(4096, max_tokens)}"]
+
+
+def ray_overrides(gpus: int) -> list[str]:
+    """verl overrides for a Ray cluster of the run's own with `gpus` CPU ranks."""
+    # Both logical: Ray places verl's processes by these numbers.
+    return ["ray_kwargs.ray_init.num_cpus=16", f"+ray_kwargs.ray_init.num_gpus={gpus}"]
 
 
 SFT_OVERRIDES = (

@@ -65,8 +65,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "stages.sft learns from reasoning traces: give data.traces, or leave stages.sft out",
         ),
         Rule(
-            f"!{{stages.sft}} || self.stages.sft.trainBatchSize % (self.stages.sft.microBatchSizePerGpu * {_RANKS}) == 0",
-            "stages.sft.trainBatchSize is not a multiple of microBatchSizePerGpu × compute.gpus × compute.nodes",
+            "!{stages.sft} || self.stages.sft.trainBatchSize % (self.stages.sft.microBatchSizePerGpu * self.compute.gpus) == 0",
+            "stages.sft.trainBatchSize is not a multiple of microBatchSizePerGpu × compute.gpus",
         ),
         Rule(
             "!{stages.grpo} || (self.stages.grpo.ppoMiniBatchSize * self.stages.grpo.rollouts) % "
@@ -74,8 +74,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "stages.grpo.ppoMiniBatchSize × rollouts is not a multiple of microBatchSizePerGpu × compute.gpus × compute.nodes",
         ),
         Rule(
-            f"!{{stages.grpo}} || ({_RANKS}) % self.stages.grpo.tensorParallel == 0",
-            "compute.gpus × compute.nodes is not a multiple of stages.grpo.tensorParallel",
+            "!{stages.grpo} || self.compute.gpus % self.stages.grpo.tensorParallel == 0",
+            "compute.gpus is not a multiple of stages.grpo.tensorParallel",
         ),
     ),
     "StagesSpec": (Rule("{sft} || {grpo} || {evaluate}", "no stage is given: add sft, grpo or evaluate"),),
@@ -158,6 +158,11 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule(
             "!{memory} || quantity(self.memory).compareTo(quantity(self.sharedMemory)) >= 0",
             "memory is less than sharedMemory, which is a part of it: raise it or lower sharedMemory",
+        ),
+        Rule(
+            "self.nodes == 1 || {scratch.storageClass}",
+            "scratch.storageClass is needed with nodes above 1: give a class of volumes that many nodes can write "
+            "(ReadWriteMany)",
         ),
         Rule(f"self.nodeSelector.all(key, key.matches('{QUALIFIED_PATTERN}'))", "nodeSelector: a key is no label's name"),
     ),

@@ -10,6 +10,7 @@ from deepicd_operator.resources.job import job
 from deepicd_operator.resources.network import network_policy
 from deepicd_operator.resources.progress import progress_config_map
 from deepicd_operator.resources.rayjob import rayjob
+from deepicd_operator.resources.volumes import scratch_claim
 
 
 def attempt_objects(request: AttemptRequest) -> tuple[dict[str, Any], ...]:
@@ -18,7 +19,9 @@ def attempt_objects(request: AttemptRequest) -> tuple[dict[str, Any], ...]:
     if request.settings.network_policy:
         made.append(network_policy(request))
     made += [role(request), progress_config_map(request)]
-    return (*made, role_binding(request), rayjob(request) if request.spec.compute.nodes > 1 else job(request))
+    if request.on_ray:
+        made.append(scratch_claim(request))
+    return (*made, role_binding(request), rayjob(request) if request.on_ray else job(request))
 
 
 __all__ = ["AttemptRequest", "attempt_objects"]

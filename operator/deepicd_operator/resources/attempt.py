@@ -33,6 +33,11 @@ class AttemptRequest:
         return self.run.spec
 
     @property
+    def on_ray(self) -> bool:
+        """Whether the attempt has several nodes, and is a RayJob."""
+        return self.spec.compute.nodes > 1
+
+    @property
     def attempt_name(self) -> str:
         """Name of the attempt's objects."""
         return attempt_name(self.name, self.number)

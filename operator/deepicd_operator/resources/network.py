@@ -8,9 +8,12 @@ from urllib.parse import urlsplit
 from deepicd.spec.kubernetes import RUN_LABEL
 from deepicd_operator.resources.attempt import AttemptRequest
 
+DASHBOARD_PORT = 8265
+"""Port of the Ray head's HTTP API, Ray's default."""
+
 
 def network_policy(request: AttemptRequest) -> dict[str, Any]:
-    """Egress by port alone: a NetworkPolicy knows no host names. Nothing may connect to the pods from outside the run."""
+    """Egress by port alone: a NetworkPolicy knows no host names. From outside the run KubeRay alone may connect."""
     selector = {"matchLabels": {RUN_LABEL: request.name}}
     egress: list[dict[str, Any]] = [
         {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]},
@@ -20,6 +23,9 @@ def network_policy(request: AttemptRequest) -> dict[str, Any]:
     if request.spec.compute.nodes > 1:
         egress.append({"to": [{"podSelector": selector}]})
         ingress.append({"from": [{"podSelector": selector}]})
+        # KubeRay gives the head's dashboard its command, and asks how things stand. Nobody else may: it wants no password.
+        kuberay = {"namespaceSelector": {}, "podSelector": {"matchLabels": {"app.kubernetes.io/component": "kuberay-operator"}}}
+        ingress.append({"from": [kuberay], "ports": [{"protocol": "TCP", "port": DASHBOARD_PORT}]})
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",

@@ -16,8 +16,6 @@ from deepicd_operator.resources.attempt import AttemptRequest
 from deepicd_operator.resources.patch import merge
 from deepicd_operator.resources.volumes import mounts, volumes
 
-RUN_FILE = "/etc/deepicd/run.yaml"
-RUN_FOLDER = "/scratch/run"
 RUN_ANNOTATION = f"{GROUP}/run.yaml"
 FILE_GROUP = 65532
 """Group that volumes are made writable for; the image's user may be any but root."""
@@ -31,8 +29,8 @@ _SECURITY = {
 }
 
 
-def pod_template(request: AttemptRequest, *, command: bool = True) -> dict[str, Any]:
-    """Labels, annotations and spec of the pod; `command=False` leaves the trainer's command to Ray.
+def pod_template(request: AttemptRequest) -> dict[str, Any]:
+    """Labels, annotations and spec of the pod; with several nodes Ray has the command, and `deepicd run` itself uploads.
 
     The run's file travels as an annotation, so that it exists exactly as long as the Job does, and cannot change under it.
     """
@@ -49,10 +47,10 @@ def pod_template(request: AttemptRequest, *, command: bool = True) -> dict[str, 
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_trainer(request, command)],
+        "containers": [_trainer(request)],
         "volumes": volumes(request, RUN_ANNOTATION),
     }
-    if request.spec.storage is not None:
+    if request.spec.storage is not None and not request.on_ray:
         spec["initContainers"] = [_sync(request)]
     optional = {
         "imagePullSecrets": [{"name": name} for name in compute.image_pull_secrets],
@@ -77,13 +75,10 @@ def pod_template(request: AttemptRequest, *, command: bool = True) -> dict[str, 
     return template
 
 
-TRAIN_COMMAND = ("deepicd", "run", RUN_FILE, "--dir", RUN_FOLDER, "--json")
-
-
-def _trainer(request: AttemptRequest, command: bool) -> dict[str, Any]:
+def _trainer(request: AttemptRequest) -> dict[str, Any]:
     return {
         **_container(request, TRAINER),
-        **({"command": list(TRAIN_COMMAND)} if command else {}),
+        **({} if request.on_ray else {"command": list(environment.ATTEMPT_COMMAND)}),
         "resources": _trainer_resources(request),
         "volumeMounts": mounts(request, uploader=False),
     }
@@ -94,7 +89,17 @@ def _sync(request: AttemptRequest) -> dict[str, Any]:
     # An init container that restarts always is a sidecar: it ends after the trainer, and has the rest of the grace period.
     return {
         **_container(request, SYNC),
-        "command": ["deepicd", "sync", "--spec", RUN_FILE, "--dir", RUN_FOLDER, "--grace", grace, "--json"],
+        "command": [
+            "deepicd",
+            "sync",
+            "--spec",
+            environment.RUN_FILE,
+            "--dir",
+            environment.RUN_FOLDER,
+            "--grace",
+            grace,
+            "--json",
+        ],
         "restartPolicy": "Always",
         "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
         "volumeMounts": mounts(request, uploader=True),
@@ -141,12 +146,13 @@ def _environment(request: AttemptRequest) -> list[dict[str, Any]]:
         {"name": environment.ATTEMPT, "value": str(request.number)},
         {"name": environment.PROGRESS, "value": progress_name(request.name, request.number)},
         {"name": environment.NAMESPACE, "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
-        {"name": "HOME", "value": "/scratch/home"},
+        # Caches of compilers, which lock files, are no node's but its own.
+        {"name": "HOME", "value": "/tmp/home" if request.on_ray else "/scratch/home"},  # noqa: S108  (a volume of the pod's own)
         {"name": "USER", "value": "deepicd"},  # torch asks for the user's name, which the image need not know
         {"name": "TMPDIR", "value": "/tmp"},  # noqa: S108  (a volume of the pod's own)
         {"name": "HF_HOME", "value": f"{cache}/huggingface"},
     ]
-    if request.spec.storage is not None:
+    if request.spec.storage is not None and not request.on_ray:
         own.append({"name": environment.SIDECAR, "value": "1"})
     given: list[dict[str, Any]] = []
     for variable in request.spec.compute.env:

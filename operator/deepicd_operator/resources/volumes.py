@@ -20,6 +20,9 @@ def volumes(request: AttemptRequest, run_annotation: str) -> list[dict[str, Any]
         {"name": "scratch", **_scratch(request)},
         {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": format_size(compute.shared_memory)}},
     ]
+    if request.on_ray:
+        # Ray's sockets and caches are the pod's own, where scratch is shared.
+        made.append({"name": "temporary", "emptyDir": {}})
     if compute.model_cache is not None:
         made.append({"name": "model-cache", "persistentVolumeClaim": {"claimName": compute.model_cache}})
     if (secret := _secret_name(request)) is not None:
@@ -41,7 +44,7 @@ def mounts(request: AttemptRequest, *, uploader: bool) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = [
         {"name": "run", "mountPath": "/etc/deepicd", "readOnly": True},
         {"name": "scratch", "mountPath": "/scratch"},
-        {"name": "scratch", "mountPath": "/tmp", "subPath": "tmp"},  # noqa: S108  (a volume of the pod's own)
+        {"mountPath": "/tmp", **({"name": "temporary"} if request.on_ray else {"name": "scratch", "subPath": "tmp"})},  # noqa: S108  (a volume of the pod's own)
     ]
     if not uploader:
         made.append({"name": "shared-memory", "mountPath": "/dev/shm"})  # noqa: S108  (a volume of the pod's own)
@@ -55,17 +58,32 @@ def mounts(request: AttemptRequest, *, uploader: bool) -> list[dict[str, Any]]:
     return made
 
 
+def scratch_claim(request: AttemptRequest) -> dict[str, Any]:
+    """The claim that all nodes of an attempt write to; it is deleted with the attempt's RayJob."""
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": request.metadata(request.attempt_name),
+        "spec": _claim(request, "ReadWriteMany"),
+    }
+
+
 def _scratch(request: AttemptRequest) -> dict[str, Any]:
     scratch = request.spec.compute.scratch
-    size = format_size(scratch.size)
+    if request.on_ray:
+        return {"persistentVolumeClaim": {"claimName": request.attempt_name}}
     if scratch.storage_class is None:
-        return {"emptyDir": {"sizeLimit": size}}
-    claim = {
-        "accessModes": ["ReadWriteOnce"],
+        return {"emptyDir": {"sizeLimit": format_size(scratch.size)}}
+    return {"ephemeral": {"volumeClaimTemplate": {"spec": _claim(request, "ReadWriteOnce")}}}
+
+
+def _claim(request: AttemptRequest, access: str) -> dict[str, Any]:
+    scratch = request.spec.compute.scratch
+    return {
+        "accessModes": [access],
         "storageClassName": scratch.storage_class,
-        "resources": {"requests": {"storage": size}},
+        "resources": {"requests": {"storage": format_size(scratch.size)}},
     }
-    return {"ephemeral": {"volumeClaimTemplate": {"spec": claim}}}
 
 
 def _secret_name(request: AttemptRequest) -> str | None:

@@ -78,6 +78,18 @@ class JobMade:
         return job_view(self.raw)
 
 
+class RayJobMade(JobMade):
+    """The RayJob of an attempt on several nodes."""
+
+    def __init__(self, attempt: int = 1) -> None:
+        super().__init__(attempt)
+        self.raw["kind"] = "RayJob"
+
+    def is_at(self, deployment: str, job: str = "", message: str = "") -> Self:
+        self.raw["status"] = {"jobDeploymentStatus": deployment, "jobStatus": job, "message": message}
+        return self
+
+
 class PodMade:
     """A pod of an attempt, pending and unplaced at first."""
 
@@ -134,6 +146,12 @@ class PodMade:
 
     def deleting(self, gone_by: datetime = NOON) -> Self:
         self.raw["metadata"]["deletionTimestamp"] = iso(gone_by)
+        return self
+
+    def of_ray(self, kind: str) -> Self:
+        """`head` or `worker` of a Ray cluster."""
+        self.raw["metadata"]["labels"]["ray.io/node-type"] = kind
+        self.raw["metadata"]["uid"] += f"-{kind}"
         return self
 
     def view(self) -> PodView:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,7 +45,9 @@ def test_everything_belongs_to_the_run_and_carries_its_labels() -> None:
 @pytest.mark.parametrize("nodes", [1, 2])
 def test_names_and_labels_of_the_longest_run_fit(nodes: int) -> None:
     name = "a" * (52 if nodes == 1 else 42)
-    objects = attempt_objects(request(name=name, number=99999, compute__nodes=nodes, stages__sft__microBatchSizePerGpu=8))
+    objects = attempt_objects(
+        request(name=name, number=99999, compute__nodes=nodes, compute__scratch={"storageClass": "shared"})
+    )
     for each in objects:
         assert len(each["metadata"]["name"]) <= (63 if each["kind"] in ("Job", "RayJob") else 253)
         assert all(len(value) <= 63 for value in each["metadata"]["labels"].values())
@@ -192,17 +196,85 @@ def test_pods_may_reach_names_the_api_server_and_the_store() -> None:
     assert "NetworkPolicy" not in [each["kind"] for each in silent]
 
 
+SEVERAL: dict[str, Any] = {
+    "compute__nodes": 3,
+    "compute__scratch": {"size": "50Gi", "storageClass": "shared"},
+    "stages__grpo__microBatchSizePerGpu": 8,
+    "stages__grpo__ppoMiniBatchSize": 6,
+    "stages__grpo__trainBatchSize": 6,
+}
+
+
+def ray_nodes(**changes: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Pod templates of head and workers."""
+    cluster = made("RayJob", **{**SEVERAL, **changes})["spec"]["rayClusterSpec"]
+    return cluster["headGroupSpec"]["template"], cluster["workerGroupSpecs"][0]["template"]
+
+
 def test_several_nodes_make_a_ray_job_with_gpus_on_every_node() -> None:
-    job = made("RayJob", compute__nodes=2, stages__sft__microBatchSizePerGpu=8)
-    cluster = job["spec"]["rayClusterSpec"]
-    workers = cluster["workerGroupSpecs"][0]
-    assert (workers["replicas"], job["spec"]["backoffLimit"]) == (1, 0)
-    for template in (cluster["headGroupSpec"]["template"], workers["template"]):
-        assert template["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    spec = made("RayJob", **SEVERAL, compute__gpuResource="example.org/half-gpu", compute__cpu=8)["spec"]
+    head, workers = spec["rayClusterSpec"]["headGroupSpec"], spec["rayClusterSpec"]["workerGroupSpecs"][0]
+    assert (workers["replicas"], spec["backoffLimit"], spec["submissionMode"]) == (2, 0, "HTTPMode")
+    for group in (head, workers):
+        assert group["template"]["spec"]["containers"][0]["resources"]["limits"]["example.org/half-gpu"] == "1"
+        # Neither a resource of that name nor 8 cores would tell KubeRay what verl asks Ray for.
+        assert (group["rayStartParams"]["num-gpus"], group["rayStartParams"]["num-cpus"]) == ("1", "20")
+
+
+def test_ray_has_the_command_and_deepicd_run_uploads_itself() -> None:
+    spec = made("RayJob", **SEVERAL)["spec"]
+    assert "exec deepicd run /etc/deepicd/run.yaml --dir /scratch/run --json" in spec["entrypoint"]
+    for template in ray_nodes():
         assert "command" not in template["spec"]["containers"][0]
-    assert "initContainers" in cluster["headGroupSpec"]["template"]["spec"]
-    assert "initContainers" not in workers["template"]["spec"]
-    assert job["spec"]["entrypoint"].startswith("deepicd run /etc/deepicd/run.yaml")
+        assert "initContainers" not in template["spec"]
+        assert "DEEPICD_SIDECAR" not in [each["name"] for each in template["spec"]["containers"][0]["env"]]
+
+
+def test_a_command_that_is_submitted_twice_runs_once(tmp_path: Path) -> None:
+    entrypoint: str = made("RayJob", **SEVERAL)["spec"]["entrypoint"]
+    command = (
+        entrypoint.replace("/scratch/run", str(tmp_path / "run")).replace("deepicd run", "echo").replace("/proc/1/fd/1", "ran")
+    )
+    results = [subprocess.run(command, shell=True, cwd=tmp_path, check=False).returncode for _ in range(2)]
+    assert (results[0], results[1] != 0) == (0, True)
+    assert (tmp_path / "ran").read_text().count("\n") == 1
+
+
+def test_all_nodes_share_one_volume_and_have_a_temporary_one_of_their_own() -> None:
+    claim = made("PersistentVolumeClaim", **SEVERAL)
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+    assert claim["spec"]["resources"]["requests"]["storage"] == "50Gi"
+    for template in ray_nodes():
+        volumes = {each["name"]: each for each in template["spec"]["volumes"]}
+        assert volumes["scratch"]["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+        mounted = {each["mountPath"]: each["name"] for each in template["spec"]["containers"][0]["volumeMounts"]}
+        assert (mounted["/scratch"], mounted["/tmp"]) == ("scratch", "temporary")
+        assert volumes["temporary"] == {"name": "temporary", "emptyDir": {}}
+
+
+def test_one_node_has_no_claim() -> None:
+    assert "PersistentVolumeClaim" not in [each["kind"] for each in attempt_objects(request())]
+
+
+def test_the_head_alone_waits_for_the_command_before_it_ends() -> None:
+    head, worker = (template["spec"]["containers"][0] for template in ray_nodes())
+    assert head["lifecycle"]["preStop"]["exec"]["command"] == ["python", "-m", "deepicd.cluster.pre_stop"]
+    assert "lifecycle" not in worker
+
+
+def test_probes_of_the_patch_stay() -> None:
+    probe = {"tcpSocket": {"port": 1}}
+    patch = {"spec": {"containers": [{"name": "trainer", "livenessProbe": probe}]}}
+    for template in ray_nodes(compute__podTemplatePatch=patch):
+        assert template["spec"]["containers"][0]["livenessProbe"] == probe
+        assert template["spec"]["containers"][0]["readinessProbe"]["httpGet"]["path"] == "/api/healthz"
+
+
+def test_kuberay_alone_may_reach_the_heads_dashboard() -> None:
+    own, kuberay = made("NetworkPolicy", **SEVERAL)["spec"]["ingress"]
+    assert own == {"from": [{"podSelector": {"matchLabels": {"deepicd.io/run": NAME}}}]}
+    assert kuberay["ports"] == [{"protocol": "TCP", "port": 8265}]
+    assert kuberay["from"][0]["podSelector"]["matchLabels"] == {"app.kubernetes.io/component": "kuberay-operator"}
 
 
 def test_building_changes_nothing_that_is_shared() -> None:

@@ -13,7 +13,8 @@ from tests.unit.spec.test_load import quickstart
     ("compute", "message"),
     [
         ({"gpus": 0}, "spec.compute.gpus"),
-        ({"gpus": 1, "nodes": 3}, "compute.gpus × nodes = 3"),
+        ({"gpus": 1, "nodes": 3, "scratch": {"storageClass": "shared"}}, "compute.gpus × nodes = 3"),
+        ({"gpus": 1, "nodes": 2}, "scratch.storageClass: is needed with nodes above 1"),
         ({"memory": "1Gi"}, "memory is less than sharedMemory"),
         ({"cpu": 2, "cpuLimit": 1}, "cpuLimit 1 is less than cpu 2"),
         ({"env": [{"name": "A"}]}, "spec.compute.env.0: give exactly one of value, secret"),
@@ -36,7 +37,7 @@ def test_a_mistake_in_compute_is_named(compute: dict[str, Any], message: str) ->
 
 
 def test_a_run_on_several_nodes_needs_a_name_that_fits_a_ray_cluster() -> None:
-    changes = {"spec__compute": {"nodes": 2, "gpus": 1}, "spec__stages__sft__microBatchSizePerGpu": 8}
+    changes = {"spec__compute": {"nodes": 2, "gpus": 1, "scratch": {"storageClass": "shared"}}}
     parse(quickstart(metadata__name="a" * 42, **changes), "run.yaml")
     with pytest.raises(UserError, match="KubeRay takes at most 42"):
         parse(quickstart(metadata__name="a" * 43, **changes), "run.yaml")

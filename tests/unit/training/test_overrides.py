@@ -10,10 +10,10 @@ import yaml
 from omegaconf import OmegaConf
 
 from deepicd.errors import UserError
-from deepicd.spec import DeepICDRun, load, parse
+from deepicd.spec import DeepICDRun, dump, load, parse
 from deepicd.training.check import check_overrides, compose, stage_overrides
 from deepicd.training.cpu import settings as cpu
-from deepicd.training.overrides import hydra_text
+from deepicd.training.overrides import hydra_text, worker_environment
 
 SAMPLES = Path(__file__).parents[3] / "manifests" / "samples"
 
@@ -96,6 +96,20 @@ def test_a_prompt_is_never_cut_in_chunks_on_a_cpu(tokens: int) -> None:
     rollout = composed(parse(content, "run.yaml"), "grpo").actor_rollout_ref.rollout
     assert not rollout.enable_chunked_prefill
     assert rollout.max_num_batched_tokens >= rollout.max_model_len
+
+
+def test_several_nodes_join_the_cluster_that_there_is_and_give_it_our_environment() -> None:
+    run = load(SAMPLES / "deepicd-r1-7b.yaml")
+    content = yaml.safe_load(dump(run))
+    content["spec"]["compute"] |= {"nodes": 2, "scratch": {"storageClass": "shared"}}
+    overrides = stage_overrides(parse(content, "run.yaml"))
+    joined = compose("grpo", [*overrides["grpo"], *worker_environment({"VERL_USE_EXTERNAL_MODULES": "a,b", "EMPTY": ""})])
+    ray_init = OmegaConf.to_container(joined.ray_kwargs.ray_init)
+    assert (joined.trainer.nnodes, joined.trainer.n_gpus_per_node) == (2, 4)
+    # Ray refuses the size of a cluster from whoever joins it.
+    assert (ray_init["address"], ray_init["num_cpus"], "num_gpus" in ray_init) == ("auto", None, False)
+    assert ray_init["runtime_env"]["env_vars"] == {"VERL_USE_EXTERNAL_MODULES": "a,b", "EMPTY": ""}
+    assert compose("sft", overrides["sft"]).trainer.nnodes == 1
 
 
 def with_override(override: str) -> DeepICDRun:

@@ -1,0 +1,142 @@
+"""The Ray cluster of a run on several nodes: is it there, large enough, idle, and does it share the run's folder?
+
+The question is asked by a process of its own (`python -m deepicd.training.nodes NODES GPUS FOLDER`), since Ray's driver
+belongs into no supervisor; it exits with 0, or with 64 and one line on stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from deepicd.errors import CrashError, StallError, TerminatedError, UserError
+from deepicd.spec import DeepICDRun
+from deepicd.spec.environment import ATTEMPT
+from deepicd.training.launch import GuardedProcess, offline_environment
+from deepicd.training.supervise import Stop
+
+ADDRESS = "RAY_ADDRESS"
+"""Ray's own variable: host and port of the cluster's head. KubeRay and `ray job submit` set it."""
+WAIT_SECONDS = 300.0
+"""How long nodes may take to join, and the processes of an earlier stage to leave."""
+_POLL_SECONDS = 1.0
+_CONNECT_SECONDS = 10.0
+
+
+def wait_for_nodes(run: DeepICDRun, folder: Path, log: Path, stop: Stop, environment: Mapping[str, str] = os.environ) -> None:
+    """Wait until `compute.nodes` nodes with `compute.gpus` idle GPUs each are there and see `folder`; one node needs none.
+
+    Raises:
+        UserError: there is no Ray cluster, it is too small, or its nodes do not share the folder.
+        TerminatedError: a stop was requested meanwhile.
+        StallError: nodes that the operator has asked for did not come; trying again may help.
+    """
+    compute = run.spec.compute
+    if compute.nodes == 1:
+        return
+    check_address(compute.nodes, environment.get(ADDRESS, ""))
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "deepicd.training.nodes", str(compute.nodes), str(compute.gpus), str(folder)]
+    process = GuardedProcess(command, offline_environment(), log)
+    try:
+        while (code := process.poll()) is None:
+            if stop.requested:
+                raise TerminatedError("stopped on request while waiting for the Ray cluster's nodes: run again to go on")
+            time.sleep(_POLL_SECONDS / 4)
+    finally:
+        process.end()
+    if code == UserError.exit_code:
+        found = log.read_text(errors="replace").strip().splitlines()[-1]
+        # A cluster that the operator made for this attempt is not the user's to mend.
+        raise (StallError if environment.get(ATTEMPT) and found.startswith(_TOO_FEW) else UserError)(found)
+    if code:
+        raise CrashError(f"the Ray cluster at {environment[ADDRESS]} could not be asked for its nodes: see {log}")
+
+
+def check_address(nodes: int, address: str) -> None:
+    """Raises: UserError: `RAY_ADDRESS` names no Ray cluster that answers."""
+    remedy = "start the run on a Ray cluster, or lower it to 1"
+    if not address:
+        raise UserError(f"spec.compute.nodes: {nodes} nodes need a Ray cluster, and {ADDRESS} is not set: {remedy}")
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdecimal():
+        raise UserError(f"{ADDRESS}: '{address}' is no HOST:PORT: give the address of the Ray cluster's head")
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        raise UserError(
+            f"spec.compute.nodes: no Ray cluster answers at {address} ({error.strerror or error}): {remedy}"
+        ) from None
+
+
+_TOO_FEW = "spec.compute.nodes:"
+
+
+def shortage(nodes: int, gpus: int, idle: Mapping[str, float]) -> str | None:
+    """What is missing, in one line, or None; `idle`: idle GPUs by node."""
+    fitting = sum(count >= gpus for count in idle.values())
+    if fitting >= nodes:
+        return None
+    seen = ", ".join(f"{count:g}" for count in sorted(idle.values(), reverse=True))
+    return (
+        f"{_TOO_FEW} {nodes} with {gpus} idle GPUs each wanted, the Ray cluster has {fitting} "
+        f"(nodes: {len(idle)}, idle GPUs: {seen or 'none'}): add nodes, or lower it"
+    )
+
+
+def _ask(nodes: int, gpus: int, folder: Path) -> None:
+    import ray
+
+    ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
+    deadline = time.monotonic() + WAIT_SECONDS
+    while missing := shortage(nodes, gpus, idle := _idle_gpus()):
+        if time.monotonic() > deadline:
+            raise UserError(missing)
+        time.sleep(_POLL_SECONDS)
+    _check_shared(folder, [node for node, count in idle.items() if count >= gpus])
+
+
+def _idle_gpus() -> dict[str, float]:
+    # What verl itself looks at before it places its workers; Ray's public functions know the cluster's sum alone.
+    import ray._private.state
+
+    found: dict[str, Any] = ray._private.state.available_resources_per_node()
+    return {node: float(resources.get("GPU", 0)) for node, resources in found.items()}
+
+
+def _check_shared(folder: Path, nodes: list[str]) -> None:
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    @ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]
+    def sees(path: str) -> tuple[bool, str]:
+        return Path(path).exists(), socket.gethostname()
+
+    with tempfile.NamedTemporaryFile(dir=folder, prefix="seen-by-all-") as mark:
+        places = [NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes]
+        answers = ray.get([sees.options(scheduling_strategy=place).remote(mark.name) for place in places])
+    if blind := [host for seen, host in answers if not seen]:
+        raise UserError(
+            f"{folder}: is not the same folder on node {blind[0]}: put the run's folder on a volume that all nodes share"
+        )
+
+
+def main(arguments: list[str]) -> int:
+    """Command line: NODES GPUS FOLDER."""
+    nodes, gpus, folder = arguments
+    try:
+        _ask(int(nodes), int(gpus), Path(folder))
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,100 @@
+"""GRPO over two nodes: a real Ray cluster of two raylets, which `deepicd run` joins."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.training.deepicd_process import DeepicdProcess
+from tests.training.ray_nodes import ray_nodes
+from tests.training.runs import GRPO, write_run
+
+pytestmark = [pytest.mark.training, pytest.mark.timeout(900)]
+
+SHORT_GRPO = {**GRPO, "maxSteps": 2, "saveEverySteps": 1, "maxValidationAdmissions": 4}
+NODES = 2
+
+
+IDLE = """
+import json, ray, ray._private.state as state
+ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
+print(json.dumps([resources.get("GPU", 0) for resources in state.available_resources_per_node().values()]))
+"""
+
+
+def idle_gpus(address: str) -> list[float]:
+    """Idle GPUs of each node of a Ray cluster."""
+    done = subprocess.run(
+        [sys.executable, "-c", IDLE], env={**os.environ, "RAY_ADDRESS": address}, capture_output=True, text=True, check=True
+    )
+    found: list[float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@dataclass
+class Story:
+    """What happened."""
+
+    code: int
+    text: str
+    steps: list[int]
+    stage: Path
+    idle_meanwhile: list[float]
+    """Idle GPUs by node while steps were made."""
+    idle_after: list[float]
+    left: list[str]
+
+
+@pytest.fixture(scope="module")
+def story(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    home = tmp_path_factory.mktemp("nodes")
+    compute = {"gpus": 1, "nodes": NODES, "scratch": {"storageClass": "shared"}}
+    stages = {"grpo": SHORT_GRPO, "evaluate": None}
+    run = write_run(home / "run.yaml", "two-nodes", {"prepared": str(cohort)}, stages, compute=compute)
+    with ray_nodes(Path(tempfile.mkdtemp(prefix="ray-")), NODES) as address:
+        process = DeepicdProcess("run", str(run), "--dir", str(home / "run"), variables={"RAY_ADDRESS": address})
+        process.wait_for_step("grpo", 1)
+        meanwhile = idle_gpus(address)
+        tree = process.tree()
+        code = process.finish()
+        # Ray's own processes go on: they are not the run's.
+        left = [each for each in process.left_behind(tree) if "/dev/shm" not in each]
+        after = idle_gpus(address)
+    stage = home / "run" / "stages" / "grpo"
+    return Story(code, process.text, process.steps("grpo"), stage, meanwhile, after, left)
+
+
+def test_the_run_ends_well(story: Story) -> None:
+    assert story.code == 0, story.text[-3000:]
+    assert story.steps[-1] == SHORT_GRPO["maxSteps"]
+
+
+def test_every_node_trains(story: Story) -> None:
+    assert story.idle_meanwhile == [0] * NODES
+
+
+def test_each_rank_has_written_its_shard(story: Story) -> None:
+    checkpoint = story.stage / "checkpoints" / f"global_step_{SHORT_GRPO['maxSteps']}" / "actor"
+    shards = sorted(path.name for path in checkpoint.glob("model_world_size_*"))
+    assert shards == [f"model_world_size_{NODES}_rank_{rank}.pt" for rank in range(NODES)]
+
+
+def test_the_final_model_is_whole(story: Story) -> None:
+    from safetensors import safe_open
+
+    with safe_open(story.stage / "model" / "model.safetensors", "pt") as weights:
+        names = set(weights.keys())
+    assert {"model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"} <= names
+    assert {"config.json", "tokenizer.json"} <= {path.name for path in (story.stage / "model").iterdir()}
+
+
+def test_the_cluster_is_as_it_was(story: Story) -> None:
+    assert story.idle_after == [1] * NODES
+    assert story.left == []

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+import uuid
+
+import pytest
+
+from deepicd.cluster.pre_stop import carries_out, end
+from deepicd.spec.environment import ATTEMPT_COMMAND
+
+WAITS_FOR_SIGTERM = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.5), print("saved", flush=True), sys.exit(143)))
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("before", [(), ("/usr/bin/python3",)])
+def test_the_attempts_command_is_known_with_and_without_its_interpreter(before: tuple[str, ...]) -> None:
+    assert carries_out([*before, "/usr/bin/deepicd", *ATTEMPT_COMMAND[1:]], ATTEMPT_COMMAND)
+
+
+@pytest.mark.parametrize("found", [[], ["deepicd", "sync"], [*ATTEMPT_COMMAND, "--more"], ["run"]])
+def test_other_commands_are_left_alone(found: list[str]) -> None:
+    assert not carries_out(found, ATTEMPT_COMMAND)
+
+
+def test_the_run_is_asked_to_leave_and_waited_for() -> None:
+    # Of this test alone: the machine may carry out runs of others.
+    command = ("deepicd", "run", f"{uuid.uuid4()}.yaml")
+    run = subprocess.Popen([sys.executable, "-c", WAITS_FOR_SIGTERM, *command[1:]], stdout=subprocess.PIPE, text=True)
+    assert run.stdout is not None
+    assert run.stdout.readline() == "ready\n"
+    end(command)
+    # It had ended, and said so, before we went on.
+    assert run.poll() == 143
+    assert run.stdout.read() == "saved\n"
+
+
+IGNORES_SIGINT = """
+from deepicd.cli.stop import SignalStop
+stop = SignalStop()
+stop.install()
+print("ready", flush=True)
+input()
+print(stop.requested, flush=True)
+"""
+
+
+def test_a_sigint_that_is_ignored_from_the_start_asks_for_nothing() -> None:
+    command = f"trap '' INT; exec {sys.executable} -c \"$0\""
+    run = subprocess.Popen(["sh", "-c", command, IGNORES_SIGINT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert run.stdout is not None
+    assert run.stdout.readline() == "ready\n"
+    run.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    out, _ = run.communicate("\n", timeout=30)
+    assert out == "False\n"

@@ -1,0 +1,63 @@
+"""How attempts on several nodes end: what KubeRay says of a RayJob, and what is left to delete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.unit.operator.builders import NAME, JobMade, PodMade, RayJobMade, Story, report
+
+RAY_EXIT = "Job entrypoint command failed with exit code %d, last available logs (truncated to 20,000 chars):\nmkdir: x"
+
+Seen = tuple[JobMade | PodMade, ...]
+
+
+def on_nodes() -> Story:
+    story = Story(compute__nodes=2, compute__scratch={"storageClass": "shared"})
+    story.now(0)
+    assert story.made[-1] == f"RayJob/{NAME}-a1"
+    assert f"PersistentVolumeClaim/{NAME}-a1" in story.made
+    story.now(1, RayJobMade().is_at("Running", "RUNNING"), PodMade().running().of_ray("head"), progress=report())
+    assert story.status.state == "Running"
+    return story
+
+
+def failed(code: int) -> RayJobMade:
+    return RayJobMade().is_at("Failed", "FAILED", RAY_EXIT % code)
+
+
+ENDINGS: list[tuple[str, Callable[[], Seen], int | None]] = [
+    ("Completed", lambda: (RayJobMade().is_at("Complete", "SUCCEEDED"),), 0),
+    ("BadInput", lambda: (failed(64), PodMade().running().of_ray("head")), 64),
+    ("Crashed", lambda: (failed(70), PodMade().running().of_ray("head").deleting()), 70),
+    ("Evicted", lambda: (
+        failed(70), PodMade().running().of_ray("head"), PodMade().running().of_ray("worker").disrupted("EvictionByEvictionAPI"),
+    ), 70),
+    ("PodDeleted", lambda: (RayJobMade().is_at("Complete", "STOPPED"),), None),
+    ("PodDeleted", lambda: (RayJobMade().is_at("ValidationFailed", message="RayJob name should be no more"),), None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("reason", "seen", "exit_code"), ENDINGS)
+def test_what_kuberay_says_ends_the_attempt(reason: str, seen: Callable[[], Seen], exit_code: int | None) -> None:
+    story = on_nodes()
+    story.now(60, *seen())
+    ended = story.status.attempts[0]
+    assert (ended.reason, ended.exit_code) == (reason, exit_code)
+    assert "last available logs" not in (ended.message or "")
+
+
+def test_the_volume_goes_with_the_attempt_and_not_with_the_run() -> None:
+    story = on_nodes()
+    story.now(60, RayJobMade().is_at("Complete", "SUCCEEDED"))
+    assert sorted(story.deleted) == [f"PersistentVolumeClaim/{NAME}-a1", f"RayJob/{NAME}-a1"]
+    story.now(61)
+    assert story.deleted == []
+    assert story.status.state == "Succeeded"
+
+
+def test_the_volume_stays_while_the_attempt_goes_on() -> None:
+    story = on_nodes()
+    story.now(60, RayJobMade().is_at("Running", "RUNNING"), PodMade().running().of_ray("head"), progress=report())
+    assert story.deleted == []

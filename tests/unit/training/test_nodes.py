@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from deepicd.errors import UserError
+from deepicd.spec import load
+from deepicd.spec.run import DeepICDRun
+from deepicd.training.nodes import check_address, shortage, wait_for_nodes
+
+QUICKSTART = Path(__file__).parents[3] / "manifests" / "samples" / "quickstart.yaml"
+
+
+class NeverStop:
+    requested = False
+    insisted = False
+
+    def raise_when_requested(self, wanted: bool) -> None:
+        pass
+
+
+def on_nodes(nodes: int) -> DeepICDRun:
+    run = load(QUICKSTART)
+    compute = run.spec.compute.model_copy(update={"nodes": nodes})
+    return run.model_copy(update={"spec": run.spec.model_copy(update={"compute": compute})})
+
+
+def test_one_node_needs_no_ray_cluster(tmp_path: Path) -> None:
+    wait_for_nodes(on_nodes(1), tmp_path / "grpo", tmp_path / "log", NeverStop(), environment={})
+    assert not (tmp_path / "grpo").exists()
+
+
+def test_several_nodes_without_a_ray_cluster_are_for_the_user_to_mend(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"spec\.compute\.nodes: 2 nodes need a Ray cluster, and RAY_ADDRESS is not set"):
+        wait_for_nodes(on_nodes(2), tmp_path / "grpo", tmp_path / "log", NeverStop(), environment={})
+
+
+@pytest.mark.parametrize("address", ["auto", "local", "ray://head:10001", ":6379"])
+def test_an_address_that_is_no_host_and_port_is_refused(address: str) -> None:
+    with pytest.raises(UserError, match=r"RAY_ADDRESS: '.*' is no HOST:PORT"):
+        check_address(2, address)
+
+
+def test_an_address_where_nobody_listens_is_named() -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{reserved.getsockname()[1]}"
+        with pytest.raises(UserError, match=f"no Ray cluster answers at {address}"):
+            check_address(2, address)
+
+
+@pytest.mark.parametrize("idle", [{"a": 4.0, "b": 4.0}, {"a": 8.0, "b": 4.0, "c": 0.0}])
+def test_nodes_with_enough_idle_gpus_are_enough(idle: dict[str, float]) -> None:
+    assert shortage(2, 4, idle) is None
+
+
+@pytest.mark.parametrize(
+    ("idle", "found"),
+    [({}, "has 0 (nodes: 0, idle GPUs: none)"), ({"a": 4.0}, "has 1 (nodes: 1, idle GPUs: 4)"),
+     ({"a": 4.0, "b": 3.0}, "has 1 (nodes: 2, idle GPUs: 4, 3)")],
+)  # fmt: skip
+def test_too_few_nodes_or_gpus_are_counted(idle: dict[str, float], found: str) -> None:
+    assert found in str(shortage(2, 4, idle))
