@@ -125,6 +125,19 @@ class Observed:
         pods = [pod for pod in self.pods if pod.attempt == attempt]
         return max(pods, key=lambda pod: (pod.head, pod.created, pod.uid), default=None)
 
+    def slowest_pod(self, attempt: int) -> PodView | None:
+        """The pod that the attempt's start waits for: of a Ray cluster's the one that is least far."""
+        pod = self.pod(attempt)
+        if pod is None or not pod.head:
+            return pod
+        pods = [pod for pod in self.pods if pod.attempt == attempt]
+        return min(pods, key=_progress_of_start)
+
+
+def _progress_of_start(pod: PodView) -> tuple[bool, bool, float]:
+    started = pod.trainer.started
+    return pod.scheduled, started is not None, -started.timestamp() if started else 0.0
+
 
 def moment(text: Any) -> datetime | None:
     """A time as Kubernetes writes it."""
