@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from deepicd.spec.kubernetes import ATTEMPT_LABEL, KIND, SYNC, TRAINER
+from deepicd.spec.kubernetes import ATTEMPT_LABEL, KIND, RAY_NODE_LABEL, SYNC, TRAINER
 from deepicd.spec.progress import Checkpoint, Progress
 from deepicd_operator.reasons import Reason
 from deepicd_operator.status import RunStatus
@@ -208,7 +208,7 @@ def pod_view(raw: Raw) -> PodView:
         disruption=disruption.get("reason", "Disruption") if disruption.get("status") == "True" else "",
         reason=status.get("reason") or "",
         message=status.get("message") or "",
-        head=(metadata.get("labels") or {}).get("ray.io/node-type") == "head",
+        head=(metadata.get("labels") or {}).get(RAY_NODE_LABEL) == "head",
         trainer=_container(containers, TRAINER),
         sync=_container(status.get("initContainerStatuses") or (), SYNC),
     )
