@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from deepicd.errors import DeepICDError, UserError
 from deepicd.spec import DeepICDRun, parse
-from deepicd.spec.kubernetes import API_VERSION, ATTEMPT_LABEL, GROUP, KIND, PLURAL, RUN_LABEL, VERSION
+from deepicd.spec.kubernetes import API_VERSION, ATTEMPT_LABEL, GROUP, KIND, PLURAL, RAY_NODE_LABEL, RUN_LABEL, VERSION
 
 Raw = dict[str, Any]
 T = TypeVar("T")
@@ -84,10 +84,10 @@ class Api:
         self._ask(f"run {name}", lambda: self._client.delete(self._kinds[KIND], name, **self._here))
 
     def pods(self, run: str, attempt: int) -> list[Raw]:
-        """Pods of an attempt, oldest first."""
+        """Pods of an attempt, oldest first; of a Ray cluster's the head last."""
         chosen = {"labels": {RUN_LABEL: run, ATTEMPT_LABEL: str(attempt)}, **self._here}
         found = self._ask(f"pods of {run}", lambda: [dict(pod) for pod in self._client.list(self._kinds["Pod"], **chosen)])
-        return sorted(found, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+        return sorted(found, key=newest_or_head_last)
 
     def log(self, pod: str, container: str, *, follow: bool, tail: int | None) -> Iterator[str]:
         """Lines of a container's log, each with its end."""
@@ -143,3 +143,9 @@ def _resource(group: str, version: str, kind: str, plural: str) -> Any:
         f"{group}/{version}" if group else version, kind
     )
     return known or create_namespaced_resource(group, version, kind, plural)
+
+
+def newest_or_head_last(pod: Raw) -> tuple[bool, str]:
+    """Order of pods; a Ray cluster's head carries out the run's command."""
+    metadata = pod["metadata"]
+    return metadata["labels"].get(RAY_NODE_LABEL) == "head", str(metadata["creationTimestamp"])

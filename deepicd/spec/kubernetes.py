@@ -11,6 +11,9 @@ API_VERSION = f"{GROUP}/{VERSION}"
 RUN_LABEL = f"{GROUP}/run"
 ATTEMPT_LABEL = f"{GROUP}/attempt"
 
+RAY_NODE_LABEL = "ray.io/node-type"
+"""KubeRay's label of pods: `head` or `worker`."""
+
 TRAINER = "trainer"
 """Name of the container that trains."""
 SYNC = "sync"

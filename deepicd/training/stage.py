@@ -40,6 +40,7 @@ def train_sft(
     wait_for_nodes(run, folder, folder / "nodes.log", stop)
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes=1",
+        "--signals-to-handle=SIGTERM,SIGHUP,SIGQUIT",  # SIGINT stays ignored: see the guard
         f"--nproc_per_node={run.spec.compute.gpus}", "-m", "deepicd.training.sft_main",
         *sft_overrides(run, sft, data, files),
     ]  # fmt: skip

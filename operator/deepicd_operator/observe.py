@@ -101,7 +101,7 @@ async def _read_report(key: Key, observed: Observed, attempt: Attempt, cache: Ca
 async def _look_closer(
     observed: Observed, attempt: Attempt, cluster: Cluster, now: datetime
 ) -> tuple[Observed, datetime | None]:
-    job, pod = observed.job(attempt.number), observed.pod(attempt.number)
+    job, pod = observed.job(attempt.number), observed.slowest_pod(attempt.number)
     lost = {each.node for each in observed.pods if each.attempt == attempt.number and each.deleting and each.node}
     if lost and job is not None and not job.finished:
         gone = frozenset([node for node in sorted(lost) if await cluster.node_is_lost(node)])

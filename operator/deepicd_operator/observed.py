@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from deepicd.spec.kubernetes import ATTEMPT_LABEL, KIND, SYNC, TRAINER
+from deepicd.spec.kubernetes import ATTEMPT_LABEL, KIND, RAY_NODE_LABEL, SYNC, TRAINER
 from deepicd.spec.progress import Checkpoint, Progress
 from deepicd_operator.reasons import Reason
 from deepicd_operator.status import RunStatus
@@ -135,6 +135,19 @@ class Observed:
         pods = [pod for pod in self.pods if pod.attempt == attempt]
         return max(pods, key=lambda pod: (pod.head, pod.created, pod.uid), default=None)
 
+    def slowest_pod(self, attempt: int) -> PodView | None:
+        """The pod that the attempt's start waits for: of a Ray cluster's the one that is least far."""
+        pod = self.pod(attempt)
+        if pod is None or not pod.head:
+            return pod
+        pods = [pod for pod in self.pods if pod.attempt == attempt]
+        return min(pods, key=_progress_of_start)
+
+
+def _progress_of_start(pod: PodView) -> tuple[bool, bool, float]:
+    started = pod.trainer.started
+    return pod.scheduled, started is not None, -started.timestamp() if started else 0.0
+
 
 def moment(text: Any) -> datetime | None:
     """A time as Kubernetes writes it."""
@@ -205,7 +218,7 @@ def pod_view(raw: Raw) -> PodView:
         disruption=disruption.get("reason", "Disruption") if disruption.get("status") == "True" else "",
         reason=status.get("reason") or "",
         message=status.get("message") or "",
-        head=(metadata.get("labels") or {}).get("ray.io/node-type") == "head",
+        head=(metadata.get("labels") or {}).get(RAY_NODE_LABEL) == "head",
         trainer=_container(containers, TRAINER),
         sync=_container(status.get("initContainerStatuses") or (), SYNC),
     )

@@ -29,6 +29,8 @@ class Situation:
 def situation(attempt: Attempt, observed: Observed) -> Situation:
     """Where the attempt stands."""
     job, pod = observed.job(attempt.number), observed.pod(attempt.number)
+    if attempt.running is None:
+        pod = observed.slowest_pod(attempt.number)
     if job is None and observed.refusal is not None:
         return Situation(False, False, observed.refusal.reason, observed.refusal.message)
     if job is None:

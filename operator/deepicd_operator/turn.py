@@ -93,8 +93,9 @@ class Turn:
                 "node": pod.node,
                 "disruption": self.observed.disruption(attempt.number) or attempt.disruption,
             }
-            if attempt.running is None and pod.trainer.started is not None:
-                fields["running"] = min(pod.trainer.started, self.now)
+            slowest = self.observed.slowest_pod(attempt.number) or pod
+            if attempt.running is None and slowest.trainer.started is not None:
+                fields["running"] = min(slowest.trainer.started, self.now)
             attempt = self.update(attempt, **fields)
         if self.observed.checkpoint is not None:
             self._take(VerifiedCheckpoint(attempt=attempt.number, **self.observed.checkpoint.model_dump()))

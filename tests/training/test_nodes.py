@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -12,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from deepicd.training.stage_files import StageFiles
 from tests.training.deepicd_process import DeepicdProcess
 from tests.training.ray_nodes import ray_nodes
 from tests.training.runs import GRPO, write_run
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(900)]
 
-SHORT_GRPO = {**GRPO, "maxSteps": 2, "saveEverySteps": 1, "maxValidationAdmissions": 4}
+SHORT_GRPO = {**GRPO, "maxSteps": 6, "saveEverySteps": 50, "maxValidationAdmissions": 4}
 NODES = 2
 
 
@@ -42,9 +44,13 @@ def idle_gpus(address: str) -> list[float]:
 class Story:
     """What happened."""
 
+    stopped: tuple[int, int]
+    """Exit code after SIGTERM, and the step of the newest checkpoint."""
     code: int
+    """Of the second launch."""
     text: str
     steps: list[int]
+    """Of the second launch."""
     stage: Path
     idle_meanwhile: list[float]
     """Idle GPUs by node while steps were made."""
@@ -58,22 +64,34 @@ def story(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
     compute = {"gpus": 1, "nodes": NODES, "scratch": {"storageClass": "shared"}}
     stages = {"grpo": SHORT_GRPO, "evaluate": None}
     run = write_run(home / "run.yaml", "two-nodes", {"prepared": str(cohort)}, stages, compute=compute)
+    stage = home / "run" / "stages" / "grpo"
     with ray_nodes(Path(tempfile.mkdtemp(prefix="ray-")), NODES) as address:
-        process = DeepicdProcess("run", str(run), "--dir", str(home / "run"), variables={"RAY_ADDRESS": address})
-        process.wait_for_step("grpo", 1)
+        command, variables = ("run", str(run), "--dir", str(home / "run")), {"RAY_ADDRESS": address}
+        first = DeepicdProcess(*command, variables=variables)
+        first.wait_for_step("grpo", 1)
         meanwhile = idle_gpus(address)
+        first.process.send_signal(signal.SIGTERM)
+        stopped = (first.finish(), StageFiles(stage).last_step)
+        process = DeepicdProcess(*command, variables=variables)
+        process.wait_for_step("grpo", stopped[1] + 1)
         tree = process.tree()
         code = process.finish()
-        # Ray's own processes go on: they are not the run's.
+        # Ray's own processes and memory go on: they are not the run's.
         left = [each for each in process.left_behind(tree) if "/dev/shm" not in each]
         after = idle_gpus(address)
-    stage = home / "run" / "stages" / "grpo"
-    return Story(code, process.text, process.steps("grpo"), stage, meanwhile, after, left)
+    return Story(stopped, code, process.text, process.steps("grpo"), stage, meanwhile, after, left)
 
 
 def test_the_run_ends_well(story: Story) -> None:
     assert story.code == 0, story.text[-3000:]
     assert story.steps[-1] == SHORT_GRPO["maxSteps"]
+
+
+def test_sigterm_saves_a_checkpoint_that_the_next_launch_goes_on_from(story: Story) -> None:
+    code, step = story.stopped
+    assert code == 143
+    assert 1 <= step < SHORT_GRPO["maxSteps"]
+    assert story.steps[0] == step + 1
 
 
 def test_every_node_trains(story: Story) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.unit.operator.builders import NAME, JobMade, PodMade, RayJobMade, Story, report
+from tests.unit.operator.builders import NAME, JobMade, PodMade, RayJobMade, Story, at, report
 
 RAY_EXIT = "Job entrypoint command failed with exit code %d, last available logs (truncated to 20,000 chars):\nmkdir: x"
 
@@ -21,6 +21,16 @@ def on_nodes() -> Story:
     story.now(1, RayJobMade().is_at("Running", "RUNNING"), PodMade().running().of_ray("head"), progress=report())
     assert story.status.state == "Running"
     return story
+
+
+def test_an_attempt_runs_when_all_its_nodes_do() -> None:
+    story = Story(compute__nodes=2, compute__scratch={"storageClass": "shared"})
+    story.now(0)
+    head, worker = PodMade().running().of_ray("head"), PodMade().unschedulable().of_ray("worker")
+    story.now(5, RayJobMade().is_at("Initializing"), head, worker)
+    assert (story.status.state, story.status.reason) == ("Pending", "Unschedulable")
+    story.now(9, RayJobMade().is_at("Running", "RUNNING"), head, PodMade().running(at(8)).of_ray("worker"))
+    assert (story.status.state, story.status.attempts[0].running) == ("Running", at(8))
 
 
 def failed(code: int) -> RayJobMade:

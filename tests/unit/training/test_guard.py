@@ -70,6 +70,22 @@ def test_a_command_killed_by_a_signal_exits_as_a_shell_would_say(tmp_path: Path)
     assert guard.wait(timeout=10) == 128 + signal.SIGKILL
 
 
+def test_sigint_is_for_the_supervisor_to_answer_and_ends_nothing(tmp_path: Path) -> None:
+    # As Ray stops a job: it signals every process of the tree.
+    guard = start(
+        tmp_path, sys.executable, "-c", TREE.replace("signal.signal(signal.SIGTERM, signal.SIG_IGN)", ""), str(tmp_path)
+    )
+    pids, segments = tree_of(tmp_path)
+    for pid in (guard.pid, *pids):
+        os.kill(pid, signal.SIGINT)
+    time.sleep(0.5)
+    assert guard.poll() is None
+    assert all(psutil.pid_exists(pid) for pid in pids)
+    guard.terminate()
+    assert guard.wait(timeout=15) == 128 + signal.SIGTERM
+    assert_gone(pids, segments, tmp_path / "scratch")
+
+
 def test_sigterm_ends_the_whole_tree_and_its_shared_memory(tmp_path: Path) -> None:
     guard = start(tmp_path, sys.executable, "-c", TREE, str(tmp_path))
     pids, segments = tree_of(tmp_path)

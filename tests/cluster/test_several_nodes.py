@@ -1,0 +1,89 @@
+"""A run on several nodes: what the operator makes, and what it does about what KubeRay says, which is not here itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from deepicd.spec.kubernetes import RAY_NODE_LABEL
+from tests.cluster.api import Api, Raw, wait_for
+from tests.cluster.builders import is_true
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.operated import quickstart, run_of, wait_for_state
+from tests.cluster.operator_process import OperatorProcess
+
+pytestmark = pytest.mark.usefixtures("run_definition", "rayjob_definition")
+
+ATTEMPT = "quickstart-a1"
+
+
+@pytest.fixture(scope="module")
+def rayjob_definition(cluster: ControlPlane) -> Iterator[None]:
+    """RayJobs, of any content."""
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {
+        "name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}, "subresources": {"status": {}},
+    }  # fmt: skip
+    names = {"kind": "RayJob", "listKind": "RayJobList", "plural": "rayjobs", "singular": "rayjob"}
+    name = "rayjobs.ray.io"
+    cluster.api.apply({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": name},
+        "spec": {"group": "ray.io", "scope": "Namespaced", "names": names, "versions": [version]},
+    })  # fmt: skip
+    wait_for(lambda: is_true(cluster.api.get("CustomResourceDefinition", name), "Established"), 30, "it is not established")
+    wait_for(lambda: cluster.api.list("RayJob") == [], 30, "RayJobs cannot be listed")
+    yield
+    cluster.api.delete("CustomResourceDefinition", name)
+
+
+def on_two_nodes(api: Api, namespace: str) -> Raw:
+    """A run of two nodes; its RayJob."""
+    api.create(quickstart(namespace, compute__nodes=2, compute__scratch={"size": "1Gi", "storageClass": "shared"}))
+    return wait_for(lambda: api.find("RayJob", ATTEMPT, namespace), 30, lambda: run_of(api, namespace).get("status"))
+
+
+def node_pod(job: Raw, namespace: str, kind: str) -> Raw:
+    """The pod that KubeRay would make for the head or a worker."""
+    cluster = job["spec"]["rayClusterSpec"]
+    template = (cluster["headGroupSpec"] if kind == "head" else cluster["workerGroupSpecs"][0])["template"]
+    labels = {**template["metadata"]["labels"], RAY_NODE_LABEL: kind}
+    metadata = {**template["metadata"], "name": f"{ATTEMPT}-{kind}", "namespace": namespace, "labels": labels}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+
+def test_a_run_becomes_a_ray_job_with_a_claim_that_its_nodes_share(api: Api, namespace: str, operator: OperatorProcess) -> None:
+    job = on_two_nodes(api, namespace)
+    claim = api.get("PersistentVolumeClaim", ATTEMPT, namespace)
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+    assert claim["metadata"]["ownerReferences"] == job["metadata"]["ownerReferences"]
+
+
+@pytest.mark.parametrize("kind", ["head", "worker"])
+def test_the_pods_of_all_nodes_satisfy_the_restricted_standard(
+    api: Api, namespace: str, operator: OperatorProcess, kind: str
+) -> None:
+    pod = node_pod(on_two_nodes(api, namespace), namespace, kind)
+    assert api.try_out(pod)["metadata"]["name"] == f"{ATTEMPT}-{kind}"
+
+
+def test_the_claim_goes_when_the_attempt_has_ended(api: Api, namespace: str, operator: OperatorProcess) -> None:
+    on_two_nodes(api, namespace)
+    api.patch("RayJob", ATTEMPT, namespace, {"status": {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"}},
+              status=True)  # fmt: skip
+    wait_for_state(api, namespace, "Succeeded")
+    wait_for(lambda: api.find("RayJob", ATTEMPT, namespace) is None, 30, "the RayJob stays")
+    # No pod uses it, so that nothing protects it.
+    wait_for(lambda: api.find("PersistentVolumeClaim", ATTEMPT, namespace) is None, 30, "the claim stays")
+
+
+def test_what_the_user_must_mend_is_told_from_the_commands_exit_code(
+    api: Api, namespace: str, operator: OperatorProcess
+) -> None:
+    on_two_nodes(api, namespace)
+    message = "Job entrypoint command failed with exit code 64, last available logs (truncated to 20,000 chars):\nx"
+    status = {"jobDeploymentStatus": "Failed", "jobStatus": "FAILED", "message": message}
+    api.patch("RayJob", ATTEMPT, namespace, {"status": status}, status=True)
+    failed = wait_for_state(api, namespace, "Failed")
+    (attempt,) = failed["status"]["attempts"]
+    assert (attempt["reason"], attempt["exitCode"]) == ("BadInput", 64)
