@@ -30,6 +30,8 @@ class JobView:
     failed: bool
     message: str
     """Why it failed."""
+    invalid: bool = False
+    """Whether KubeRay will not take it as it is."""
 
     @property
     def finished(self) -> bool:
@@ -174,9 +176,8 @@ def job_view(raw: Raw) -> JobView:
     conditions = {each["type"]: each for each in status.get("conditions") or () if each.get("status") == "True"}
     succeeded, failed = "Complete" in conditions, "Failed" in conditions
     failure = conditions.get("Failed") or {}
-    message = failure.get("message", "")
+    message, deployment = failure.get("message", ""), status.get("jobDeploymentStatus", "")
     if raw["kind"] == "RayJob":
-        deployment = status.get("jobDeploymentStatus", "")
         succeeded = deployment == "Complete" and status.get("jobStatus") == "SUCCEEDED"
         failed = not succeeded and deployment in ("Complete", "Failed", "ValidationFailed")
         # Ray adds the last lines of what the command printed.
@@ -192,6 +193,7 @@ def job_view(raw: Raw) -> JobView:
         succeeded=succeeded,
         failed=failed,
         message=message,
+        invalid=deployment == "ValidationFailed",
     )
 
 

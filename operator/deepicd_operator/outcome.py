@@ -92,7 +92,9 @@ def doomed(attempt: Attempt, observed: Observed) -> Ending | None:
 def _failure(job: JobView, pod: PodView | None, progress: Progress | None, seen: str | None) -> Ending:
     exit_code, reported = _exit_code(job, pod), _reported(pod, progress)
     found = reported.message if reported else job.message
-    if pod is not None and pod.trainer.ended_as == "OOMKilled":
+    if job.invalid:
+        reason = Reason.BAD_INPUT
+    elif pod is not None and pod.trainer.ended_as == "OOMKilled":
         reason, found = Reason.OUT_OF_MEMORY, pod.name
     elif reported is not None and reported.code in _FINAL:
         reason = _FAILURES[reported.code]

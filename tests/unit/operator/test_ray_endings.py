@@ -45,7 +45,7 @@ ENDINGS: list[tuple[str, Callable[[], Seen], int | None]] = [
         failed(70), PodMade().running().of_ray("head"), PodMade().running().of_ray("worker").disrupted("EvictionByEvictionAPI"),
     ), 70),
     ("PodDeleted", lambda: (RayJobMade().is_at("Complete", "STOPPED"),), None),
-    ("PodDeleted", lambda: (RayJobMade().is_at("ValidationFailed", message="RayJob name should be no more"),), None),
+    ("BadInput", lambda: (RayJobMade().is_at("ValidationFailed", message="RayJob name should be no more"),), None),
 ]  # fmt: skip
 
 
