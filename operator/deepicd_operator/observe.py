@@ -79,8 +79,11 @@ async def _confirm_end(key: Key, observed: Observed, attempt: Attempt, cache: Ca
     job, pod = observed.job(attempt.number), observed.pod(attempt.number)
     if job is None or not job.finished or (pod is not None and pod.ended):
         return observed
-    for raw in await cluster.list("Pod", key.namespace, {RUN_LABEL: key.name, ATTEMPT_LABEL: str(attempt.number)}):
+    found = await cluster.list("Pod", key.namespace, {RUN_LABEL: key.name, ATTEMPT_LABEL: str(attempt.number)})
+    for raw in found:
         cache.put(raw)
+    if pod is not None and pod.name not in {raw["metadata"]["name"] for raw in found}:
+        cache.drop_child(key, "Pod", pod.name)
     return replace(observed, pods=cache.pods(key))
 
 

@@ -138,6 +138,17 @@ def test_why_an_attempt_ended_is_known_though_only_its_job_was_heard_of(
     assert ended(api, namespace)["reason"] == reason
 
 
+def test_a_pod_that_was_deleted_is_known_to_be_gone_though_only_its_job_was_heard_of(
+    api: Api, namespace: str, proxy: FaultProxy
+) -> None:
+    api.create(quickstart(namespace))
+    pod = running_pod(api, namespace)
+    wait_for_state(api, namespace, "Running")
+    assert proxy.silence_watches("pods", new_ones=True) == 1
+    api.delete("Pod", pod["metadata"]["name"], namespace, grace=0)
+    assert ended(api, namespace)["reason"] == "PodDeleted"
+
+
 def test_watches_that_break_or_go_silent_are_made_good(
     api: Api, namespace: str, operator: OperatorProcess, proxy: FaultProxy
 ) -> None:
