@@ -15,7 +15,7 @@ from deepicd import prompt
 from deepicd.errors import CrashError, UserError
 from deepicd.spec import load
 from deepicd.spec.model import ModelSpec, TinyModel
-from deepicd.training.launch import GuardedProcess, offline_environment
+from deepicd.training.launch import GuardedProcess, exit_code_of, last_line, offline_environment
 
 _TINY_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -34,7 +34,7 @@ def build(spec_file: Path, corpus: Path, out: Path, log: Path) -> None:
     command = [sys.executable, "-m", "deepicd.training.base_model", str(spec_file), str(corpus), str(out)]
     code = GuardedProcess(command, offline_environment(), log).wait()
     if code == UserError.exit_code:
-        raise UserError(log.read_text(errors="replace").strip().splitlines()[-1])
+        raise UserError(last_line(log))
     if code:
         raise CrashError(f"the base model could not be made: see {log}")
 
@@ -153,13 +153,12 @@ def main(arguments: list[str]) -> int:
     """Command line: SPEC CORPUS OUT."""
     spec_file, corpus, out = map(Path, arguments)
     out.mkdir(parents=True, exist_ok=True)
-    try:
+
+    def act() -> None:
         spec = load(spec_file).spec
         make(spec.model, corpus, out, for_grpo=spec.stages.grpo is not None)
-    except UserError as error:
-        sys.stderr.write(f"{error}\n")
-        return error.exit_code
-    return 0
+
+    return exit_code_of(act)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from deepicd.errors import UserError
 from deepicd.training.checkpoints import LocalCheckpoints
 from deepicd.training.cpu import settings as cpu
 from deepicd.training.guard import PATIENCE_SECONDS, end_orphans
@@ -118,3 +119,18 @@ class GuardedProcess:
             self._process.send_signal(signal.SIGTERM)
         if self._process.wait() < 0:
             end_orphans(str(self.scratch))
+
+
+def exit_code_of(act: Callable[[], None]) -> int:
+    """Do the work of a process of our own; the code to end it with. What the user must mend is its log's last line."""
+    try:
+        act()
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return 0
+
+
+def last_line(log: Path) -> str:
+    """What such a process has said at its end."""
+    return log.read_text(errors="replace").strip().splitlines()[-1]

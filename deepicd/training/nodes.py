@@ -18,7 +18,7 @@ from typing import Any
 from deepicd.errors import CrashError, StallError, TerminatedError, UserError
 from deepicd.spec import DeepICDRun
 from deepicd.spec.environment import ATTEMPT
-from deepicd.training.launch import GuardedProcess, offline_environment
+from deepicd.training.launch import GuardedProcess, exit_code_of, last_line, offline_environment
 from deepicd.training.supervise import Stop
 
 ADDRESS = "RAY_ADDRESS"
@@ -52,7 +52,7 @@ def wait_for_nodes(run: DeepICDRun, folder: Path, log: Path, stop: Stop, environ
     finally:
         process.end()
     if code == UserError.exit_code:
-        found = log.read_text(errors="replace").strip().splitlines()[-1]
+        found = last_line(log)
         # A cluster that the operator made for this attempt is not the user's to mend.
         raise (StallError if environment.get(ATTEMPT) and found.startswith(_TOO_FEW) else UserError)(found)
     if code:
@@ -130,12 +130,7 @@ def _check_shared(folder: Path, nodes: list[str]) -> None:
 def main(arguments: list[str]) -> int:
     """Command line: NODES GPUS FOLDER."""
     nodes, gpus, folder = arguments
-    try:
-        _ask(int(nodes), int(gpus), Path(folder))
-    except UserError as error:
-        sys.stderr.write(f"{error}\n")
-        return error.exit_code
-    return 0
+    return exit_code_of(lambda: _ask(int(nodes), int(gpus), Path(folder)))
 
 
 if __name__ == "__main__":

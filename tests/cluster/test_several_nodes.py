@@ -71,10 +71,15 @@ def test_the_claim_goes_when_the_attempt_has_ended(api: Api, namespace: str, ope
     on_two_nodes(api, namespace)
     api.patch("RayJob", ATTEMPT, namespace, {"status": {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"}},
               status=True)  # fmt: skip
-    wait_for_state(api, namespace, "Succeeded")
-    wait_for(lambda: api.find("RayJob", ATTEMPT, namespace) is None, 30, "the RayJob stays")
-    # No pod uses it, so that nothing protects it.
-    wait_for(lambda: api.find("PersistentVolumeClaim", ATTEMPT, namespace) is None, 30, "the claim stays")
+    done = wait_for_state(api, namespace, "Succeeded")
+    assert [attempt["reason"] for attempt in done["status"]["attempts"]] == ["Completed"]
+
+    def left() -> list[str]:
+        return [kind for kind in ("RayJob", "PersistentVolumeClaim") if api.find(kind, ATTEMPT, namespace) is not None]
+
+    # No pod uses the claim, so that nothing protects it.
+    wait_for(lambda: not left(), 30, left)
+    assert left() == []
 
 
 def test_what_the_user_must_mend_is_told_from_the_commands_exit_code(

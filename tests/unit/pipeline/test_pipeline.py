@@ -13,16 +13,9 @@ from deepicd.pipeline.pipeline import Stage, plan, run_pipeline
 from deepicd.spec import DeepICDRun, load
 from deepicd.stages.context import Context
 from deepicd.training.metrics import StepMetrics
+from tests.unit.stops import NeverStop
 
 SAMPLES = Path(__file__).parents[3] / "manifests" / "samples"
-
-
-class NeverStop:
-    requested = False
-    insisted = False
-
-    def raise_when_requested(self, wanted: bool) -> None:
-        pass
 
 
 class Events:

@@ -9,16 +9,9 @@ from deepicd.errors import UserError
 from deepicd.spec import load
 from deepicd.spec.run import DeepICDRun
 from deepicd.training.nodes import check_address, shortage, wait_for_nodes
+from tests.unit.stops import NeverStop
 
 QUICKSTART = Path(__file__).parents[3] / "manifests" / "samples" / "quickstart.yaml"
-
-
-class NeverStop:
-    requested = False
-    insisted = False
-
-    def raise_when_requested(self, wanted: bool) -> None:
-        pass
 
 
 def on_nodes(nodes: int) -> DeepICDRun:

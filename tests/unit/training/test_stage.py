@@ -14,16 +14,9 @@ from deepicd.training.metrics import StepMetrics
 from deepicd.training.overrides import TrainingData
 from deepicd.training.reward_collapse import RewardWatch
 from deepicd.training.stage import ends_on_collapse, train_grpo, train_sft
+from tests.unit.stops import NeverStop
 
 QUICKSTART = Path(__file__).parents[3] / "manifests" / "samples" / "quickstart.yaml"
-
-
-class NeverStop:
-    requested = False
-    insisted = False
-
-    def raise_when_requested(self, wanted: bool) -> None:
-        pass
 
 
 def ignore(row: StepMetrics, total: int | None) -> None:
