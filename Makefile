@@ -4,7 +4,7 @@ BIN := .venv/bin
 LOCK := requirements/cpu.txt
 SOURCES := deepicd operator charts docs tests benchmarks
 
-.PHONY: setup quickstart test test-kind cluster-tools images operator-image trainer-image lint format lock docs sbom bench bench-training clean
+.PHONY: setup quickstart test test-kind test-kuberay cluster-tools images operator-image trainer-image lint format lock docs sbom bench bench-training clean
 
 setup: .venv/complete
 
@@ -29,6 +29,11 @@ test: setup
 # in a kept one. Needs docker, kind, kubectl and helm.
 test-kind: setup
 	$(BIN)/python -m pytest tests/kind
+
+# The same with KubeRay in the cluster: runs on two nodes. Needs Go too, which builds KubeRay once into the user's cache;
+# KUBERAY_VERSION names another version.
+test-kuberay: setup
+	$(BIN)/python -m pytest tests/kuberay
 
 # Built once, into the user's cache: about 20 minutes on two cores.
 cluster-tools:

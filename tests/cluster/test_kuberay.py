@@ -1,0 +1,115 @@
+"""A run on several nodes and a real KubeRay: its definitions take what the operator makes, its operator makes pods from it.
+
+The pods are kwok's, so that no Ray answers in them; `make test-kuberay` trains in real ones.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deepicd.spec.kubernetes import RAY_NODE_LABEL
+from tests.cluster.api import Api, Raw, wait_for
+from tests.cluster.builders import is_true
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.daemon import Daemon, free_ports
+from tests.cluster.operated import leftovers, quickstart, run_of, wait_for_state
+from tests.cluster.operator_process import OperatorProcess
+from tests.kuberay.built import built
+
+KUBERAY = built()
+MADE_BY_KUBERAY = ("RayJob", "RayCluster", "Service")
+
+pytestmark = [
+    pytest.mark.usefixtures("run_definition"),
+    pytest.mark.skipif(KUBERAY is None, reason="KubeRay is not built: make test-kuberay does it"),
+]
+
+
+@pytest.fixture(scope="module")
+def definitions(cluster: ControlPlane) -> Iterator[None]:
+    """KubeRay's own."""
+    assert KUBERAY is not None
+    names = []
+    for path in sorted((KUBERAY / "config" / "crd" / "bases").glob("*.yaml")):
+        name = cluster.api.apply(yaml.safe_load(path.read_text()))["metadata"]["name"]
+        names.append(name)
+    for name in names:
+        wait_for(lambda name=name: is_true(cluster.api.get("CustomResourceDefinition", name), "Established"), 30, name)  # type: ignore[misc]
+    wait_for(lambda: cluster.api.list("RayJob") == [], 30, "RayJobs cannot be listed")
+    yield
+    for name in names:
+        cluster.api.delete("CustomResourceDefinition", name)
+
+
+@pytest.fixture
+def kuberay(definitions: None, cluster: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Daemon]:
+    """KubeRay's operator for the test's namespace, with exactly the rights of its manifests."""
+    assert KUBERAY is not None
+    user, rights = "kuberay-operator", yaml.safe_load((KUBERAY / "config" / "rbac" / "role.yaml").read_text())
+    cluster.api.apply(rights)
+    group = "rbac.authorization.k8s.io"
+    cluster.api.apply({
+        "apiVersion": f"{group}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": user},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": rights["metadata"]["name"]},
+        "subjects": [{"apiGroup": group, "kind": "User", "name": user}],
+    })  # fmt: skip
+    metrics, probes = free_ports(2)
+    command: list[str | Path] = [
+        KUBERAY / "ray-operator", f"--watch-namespace={namespace}", "--enable-leader-election=false",
+        f"--metrics-addr=127.0.0.1:{metrics}", f"--health-probe-bind-address=127.0.0.1:{probes}",
+    ]  # fmt: skip
+    environment = {key: value for key, value in os.environ.items() if not key.upper().endswith("_PROXY")}
+    made = Daemon("kuberay", command, tmp_path, {**environment, "KUBECONFIG": str(cluster.kubeconfig_of(user))})
+    made.start()
+    yield made
+    made.kill()
+
+
+@pytest.fixture
+def volume(api: Api, namespace: str) -> Iterator[str]:
+    """A volume that all pods of a run may write; the name of its class."""
+    name = f"{namespace}-shared"
+    api.create({
+        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
+        "spec": {
+            "storageClassName": name, "accessModes": ["ReadWriteMany"], "capacity": {"storage": "1Gi"},
+            "hostPath": {"path": "/nowhere"},
+        },
+    })  # fmt: skip
+    yield name
+    api.delete("PersistentVolume", name)
+
+
+def start(api: Api, namespace: str, storage_class: str) -> None:
+    api.create(quickstart(namespace, compute__nodes=2, compute__scratch={"size": "1Gi", "storageClass": storage_class}))
+
+
+def made_by_kuberay(api: Api, namespace: str) -> list[Raw]:
+    return [each for kind in MADE_BY_KUBERAY for each in api.list(kind, namespace)]
+
+
+def test_kuberay_makes_pods_of_a_run_that_a_restricted_namespace_admits_and_the_run_is_running(
+    api: Api, namespace: str, operator: OperatorProcess, kuberay: Daemon, volume: str
+) -> None:
+    start(api, namespace, volume)
+    wait_for_state(api, namespace, "Running")
+    pods = api.list("Pod", namespace, **{"deepicd.io/run": "quickstart"})
+    assert sorted(pod["metadata"]["labels"][RAY_NODE_LABEL] for pod in pods) == ["head", "worker"]
+    head = next(pod for pod in pods if pod["metadata"]["labels"][RAY_NODE_LABEL] == "head")
+    assert run_of(api, namespace)["status"]["attempts"][0]["pod"] == head["metadata"]["name"]
+
+
+def test_a_deleted_run_leaves_nothing_of_kuberays(
+    api: Api, namespace: str, operator: OperatorProcess, kuberay: Daemon, volume: str
+) -> None:
+    start(api, namespace, volume)
+    wait_for_state(api, namespace, "Running")
+    assert {each["kind"] for each in made_by_kuberay(api, namespace)} == set(MADE_BY_KUBERAY)
+    api.delete("DeepICDRun", "quickstart", namespace)
+    wait_for(lambda: not made_by_kuberay(api, namespace) and not leftovers(api, namespace), 60, lambda: kuberay.tail())
+    assert leftovers(api, namespace) == []

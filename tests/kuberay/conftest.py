@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+pytest.register_assert_rewrite("tests.kuberay.kuberay")
+
+from tests.kind.conftest import kind, pytest_runtest_makereport, pytest_terminal_summary, start  # noqa: E402
+from tests.kind.kind_cluster import KindCluster  # noqa: E402
+from tests.kuberay.kuberay import install, share_volumes  # noqa: E402
+
+__all__ = ["kind", "pytest_runtest_makereport", "pytest_terminal_summary", "start"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker("kind")
+
+
+@pytest.fixture(scope="session")
+def kuberay(kind: KindCluster) -> KindCluster:
+    """The kind cluster with KubeRay in it, and volumes that many pods can write."""
+    if not os.environ.get("CLUSTER"):
+        install(kind)
+        share_volumes(kind)
+    return kind

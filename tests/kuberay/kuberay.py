@@ -1,0 +1,101 @@
+"""KubeRay in a kind cluster, with its own manifests, and volumes for runs on several nodes."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import yaml
+
+from tests.kind.kind_cluster import KindCluster
+from tests.kind.runs import COMPUTE, RESEARCH, Run, small_run
+from tests.kuberay.built import VERSION, build
+
+NAMESPACE = "kuberay-system"
+SHARED = "shared"
+"""StorageClass of the volumes that many pods can write."""
+_VOLUMES = 12
+_IMAGE = "deepicd-test/kuberay"
+_KINDS = (
+    "deepicdruns,rayjobs,rayclusters,pods,services,jobs,persistentvolumeclaims,"
+    "configmaps,serviceaccounts,roles,rolebindings,networkpolicies"
+)
+TINY = {"vocabulary": 1000, "hiddenSize": 64, "intermediateSize": 128, "layers": 1, "heads": 2}
+# Both nodes' pods and the control plane share two cores.
+NODE = {**COMPUTE, "cpu": 0.3, "cpuLimit": 1, "memory": "8Gi", "nodes": 2, "scratch": {"size": "5Gi", "storageClass": SHARED}}
+
+
+def install(kind: KindCluster) -> None:
+    """KubeRay as its manifests have it, but for the image's name."""
+    with kind.timed("KubeRay built, what the cache has left out"):
+        built = build()
+    folder = kind.folder / "kuberay"
+    shutil.copytree(built, folder)
+    (folder / "Dockerfile").write_text("FROM scratch\nCOPY ray-operator /manager\nUSER 65532:65532\n")
+    kind.must("docker", "build", "-q", "-t", f"{_IMAGE}:{VERSION}", str(folder))
+    kind.load(f"{_IMAGE}:{VERSION}")
+    overlay = {
+        "resources": ["config/default"],
+        "namespace": NAMESPACE,
+        "images": [{"name": "quay.io/kuberay/operator", "newName": _IMAGE, "newTag": VERSION}],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    kind.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    # Too large for the annotation of a client-side apply.
+    kind.kubectl("apply", "--server-side", "-k", str(folder))
+    with kind.timed("KubeRay applied until it is ready"):
+        kind.kubectl("rollout", "status", "deployment/kuberay-operator", "-n", NAMESPACE, "--timeout=180s")
+
+
+def share_volumes(kind: KindCluster) -> None:
+    """Folders of the only node, one for each attempt that will want one."""
+    (node,) = kind.nodes()
+    folders = [f"/var/shared/{number}" for number in range(_VOLUMES)]
+    kind.must("docker", "exec", node, "mkdir", "--parents", "--mode=0777", *folders)
+    kind.apply(
+        {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "StorageClass",
+            "metadata": {"name": SHARED},
+            "provisioner": "kubernetes.io/no-provisioner",
+        },
+        *(
+            {
+                "apiVersion": "v1",
+                "kind": "PersistentVolume",
+                "metadata": {"name": f"shared-{number}"},
+                "spec": {
+                    "storageClassName": SHARED,
+                    "accessModes": ["ReadWriteMany"],
+                    "capacity": {"storage": "5Gi"},
+                    "hostPath": {"path": folder},
+                },
+            }
+            for number, folder in enumerate(folders)
+        ),
+    )
+
+
+def run_on_two_nodes(name: str, endpoint: str) -> dict[str, Any]:
+    """A small run on two nodes of one rank each."""
+    content = small_run(name, endpoint, compute=NODE)
+    spec = content["spec"]
+    spec["model"]["tiny"] = TINY
+    spec["stages"]["grpo"] |= {"maxSteps": 2, "microBatchSizePerGpu": 8}
+    spec["stages"]["evaluate"]["maxAdmissions"] = 4
+    return content
+
+
+def pods(run: Run) -> dict[str, str]:
+    """Its pods by what they are in the Ray cluster, head or worker."""
+    listed = run.kind.kubectl(
+        "get", "pods", "-n", RESEARCH, "-l", f"deepicd.io/run={run.name}",
+        "-o", r"jsonpath={range .items[*]}{.metadata.labels.ray\.io/node-type}={.metadata.name}{'\n'}{end}",
+    )  # fmt: skip
+    return dict(line.split("=") for line in listed.split())
+
+
+def left(run: Run) -> list[str]:
+    """Everything in the namespace that has the run's name in its own, KubeRay's objects included."""
+    found = run.kind.kubectl("get", _KINDS, "-n", RESEARCH, "-o", "name").split()
+    return [each for each in found if run.name in each]

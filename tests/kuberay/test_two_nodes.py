@@ -1,0 +1,66 @@
+"""A run on two nodes under a real KubeRay: its RayJob becomes pods that train together, and what is lost is gone on with."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.kind.kind_cluster import KindCluster, wait_for
+from tests.kind.runs import RESEARCH, STORE_KEYS, Start
+from tests.kuberay.kuberay import left, pods, run_on_two_nodes
+
+WHOLE = 1500
+"""Seconds that a small run has."""
+ROLLED_OUT = 900
+"""Seconds that an attempt has to its first step of GRPO: on two cores two nodes start their engines one after the other."""
+
+
+@pytest.mark.timeout(1800)
+def test_two_nodes_train_a_model_and_leave_only_what_is_stored(kuberay: KindCluster, start: Start) -> None:
+    run = start(run_on_two_nodes("pair", kuberay.endpoint))
+    stages: list[str] = []
+
+    def over() -> bool:
+        status = run.status()
+        if (stage := status.get("stage")) and stage not in stages:
+            stages.append(stage)
+        return status.get("state") in ("Succeeded", "Failed")
+
+    wait_for(over, WHOLE, "the run has no end")
+    status = run.status()
+    assert (status["state"], [each["reason"] for each in status["attempts"]]) == ("Succeeded", ["Completed"]), status
+    assert stages[-3:] == ["sft", "grpo", "evaluate"]
+    assert set(status["metrics"]) == {"chapter", "category", "code"}
+    assert run.verified("grpo") == 2
+    ranks = {file["path"] for file in run.manifest()["files"] if "model_world_size_2_rank_" in file["path"]}
+    assert len(ranks) == 2
+    address = run.status()["lastVerifiedCheckpoint"]["uri"].partition("/attempts/")[0].rpartition("/")[0]
+    verified = kuberay.deepicd("artifacts", "verify", address, "--endpoint-url", kuberay.endpoint, environment=STORE_KEYS)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    used = ("rayjob", "raycluster", "pod", "service/", "persistentvolumeclaim")
+    wait_for(lambda: not [each for each in left(run) if each.startswith(used)], 120, "what the attempt used is left")
+
+
+@pytest.mark.timeout(3000)
+def test_a_lost_worker_a_pause_and_a_deletion_in_grpo(kuberay: KindCluster, start: Start) -> None:
+    content = run_on_two_nodes("long", kuberay.endpoint)
+    content["spec"]["stages"]["grpo"] |= {"epochs": 100, "maxSteps": 200}
+    run = start(content)
+    run.wait_for_verified("grpo", 1, ROLLED_OUT)
+
+    with kuberay.timed("worker deleted in GRPO until the next attempt's first step"):
+        kuberay.kubectl("delete", "pod", pods(run)["worker"], "-n", RESEARCH, "--wait=false")
+        assert run.wait_for_end(1)["reason"] in ("Crashed", "PodDeleted")
+        assert run.goes_on_from_its_last_checkpoint(2, "grpo", ROLLED_OUT) >= 1
+
+    run.patch(suspend=True)
+    assert run.wait_for_end(2)["reason"] == "Suspended"
+    wait_for(lambda: not pods(run), 240, "the pods go on")
+    saved = run.verified("grpo")
+    assert saved >= 2
+    run.patch(suspend=False)
+    with kuberay.timed("resumed until the first step of GRPO"):
+        assert run.goes_on_from_its_last_checkpoint(3, "grpo", ROLLED_OUT) == saved
+
+    kuberay.kubectl("delete", "deepicdrun", run.name, "-n", RESEARCH)
+    with kuberay.timed("deleted in GRPO until nothing is left"):
+        wait_for(lambda: not left(run), 240, "something of the deleted run is left")
