@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import hydra
@@ -64,9 +65,15 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
             raise SystemExit(0)
 
 
+_OF_A_RAY_JOB = ("RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES", "RAY_EXPERIMENTAL_NOSET_ASCEND_RT_VISIBLE_DEVICES")
+"""What Ray sets for a submitted command. verl takes them as a sign that it runs in an actor, and asks Ray for its GPU."""
+
+
 @hydra.main(config_path="pkg://verl.trainer.config", config_name="sft_trainer_engine", version_base=None)  # type: ignore[untyped-decorator]
 def main(config: DictConfig) -> None:
     """Train; the configuration comes from the command line, as verl's own entry point has it."""
+    for variable in _OF_A_RAY_JOB:
+        os.environ.pop(variable, None)
     auto_set_device(config)
     initialize_global_process_group()
     Trainer(config).fit()

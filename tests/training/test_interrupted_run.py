@@ -97,7 +97,8 @@ def story(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) -> Story:
     undisturbed = DeepicdProcess("grpo", str(same), "--dir", str(home / "undisturbed"))
     assert undisturbed.finish() == 0, undisturbed.text[-3000:]
 
-    first = DeepicdProcess(*command)
+    # As in a command that was submitted to a Ray cluster: torchrun's processes must not take themselves for Ray's.
+    first = DeepicdProcess(*command, variables={"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"})
     first.wait_for_step("sft", 1)
     first.process.send_signal(signal.SIGTERM)
     sft_stopped = (first.finish(), StageFiles(home / "first-machine" / "stages" / "sft").last_step)
