@@ -180,10 +180,15 @@ def supervise(
 
     Raises:
         UserError, CrashError, StallError: the stage failed; see `Watch`.
-        TerminatedError: a stop was requested; a checkpoint was saved if a training step was under way.
+        TerminatedError: a stop was requested, by a signal or in `files`; a checkpoint was saved if training was under way.
     """
     watch = Watch(stall_after, time.monotonic())
     rows, log = MetricsFile(metrics), LogTail(files.log)
+
+    def asked() -> bool:
+        # Another node of the run may have asked: one that has to leave.
+        return stop.requested or (training and files.stop_request.exists())
+
     try:
         while True:
             code = process.poll()
@@ -200,8 +205,8 @@ def supervise(
                 raise CrashError("vLLM failed to generate: see the log; run again to go on from the last checkpoint")
             if stop.requested:
                 files.stop_request.touch()
-                if stop.insisted or not training or not files.loop_entered.exists():
-                    break
+            if asked() and (stop.insisted or not training or not files.loop_entered.exists()):
+                break
             if files.waiting_for_disk.exists():
                 watch.pause(now)
             watch.check_stall(now)
@@ -212,5 +217,5 @@ def supervise(
         process.end()
     if code:
         raise explain_exit(code, log.recent)
-    if stop.requested:
+    if asked():
         raise TerminatedError(f"stopped on request after step {files.last_step}: run again to go on")

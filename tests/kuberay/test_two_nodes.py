@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.kind.kind_cluster import KindCluster, wait_for
-from tests.kind.runs import RESEARCH, STORE_KEYS, Start
+from tests.kind.runs import RESEARCH, STORE_KEYS, Run, Start
 from tests.kuberay.kuberay import left, pods, run_on_two_nodes
 
 WHOLE = 1500
@@ -40,27 +40,50 @@ def test_two_nodes_train_a_model_and_leave_only_what_is_stored(kuberay: KindClus
     wait_for(lambda: not [each for each in left(run) if each.startswith(used)], 120, "what the attempt used is left")
 
 
-@pytest.mark.timeout(3000)
-def test_a_lost_worker_a_pause_and_a_deletion_in_grpo(kuberay: KindCluster, start: Start) -> None:
-    content = run_on_two_nodes("long", kuberay.endpoint)
-    content["spec"]["stages"]["grpo"] |= {"epochs": 100, "maxSteps": 200}
+def in_grpo(start: Start, kuberay: KindCluster, name: str) -> Run:
+    """A run that makes steps of GRPO, and saves a checkpoint only when it is asked for one."""
+    content = run_on_two_nodes(name, kuberay.endpoint)
+    content["spec"]["stages"]["grpo"] |= {"epochs": 100, "maxSteps": 200, "saveEverySteps": 100}
     run = start(content)
-    run.wait_for_verified("grpo", 1, ROLLED_OUT)
+    wait_for_steps(run, 1)
+    return run
 
+
+def wait_for_steps(run: Run, attempt: int) -> None:
+    wait_for(lambda: len(run.steps(attempt, "grpo")) > 1, ROLLED_OUT, f"attempt {attempt} makes no steps of GRPO")
+
+
+@pytest.mark.timeout(2400)
+def test_a_worker_that_leaves_has_a_checkpoint_saved_and_one_that_vanishes_costs_what_came_after_it(
+    kuberay: KindCluster, start: Start
+) -> None:
+    run = in_grpo(start, kuberay, "worker")
     with kuberay.timed("worker deleted in GRPO until the next attempt's first step"):
         kuberay.kubectl("delete", "pod", pods(run)["worker"], "-n", RESEARCH, "--wait=false")
-        assert run.wait_for_end(1)["reason"] in ("Crashed", "PodDeleted")
-        assert run.goes_on_from_its_last_checkpoint(2, "grpo", ROLLED_OUT) >= 1
-
-    run.patch(suspend=True)
-    assert run.wait_for_end(2)["reason"] == "Suspended"
-    wait_for(lambda: not pods(run), 240, "the pods go on")
-    saved = run.verified("grpo")
+        assert run.wait_for_end(1)["reason"] == "Terminated"
+        saved = run.goes_on_from_its_last_checkpoint(2, "grpo", ROLLED_OUT)
     assert saved >= 2
+    wait_for_steps(run, 2)
+    kuberay.kubectl("delete", "pod", pods(run)["worker"], "-n", RESEARCH, "--grace-period=0", "--force")
+    with kuberay.timed("worker gone in GRPO until the attempt's end"):
+        assert run.wait_for_end(2)["reason"] == "Crashed"
+    wait_for(lambda: len(run.attempts()) == 3, 60, "no attempt follows")
+    assert run.manifest(run.attempts()[2]["resumedFrom"])["step"] == saved
+
+
+@pytest.mark.timeout(2400)
+def test_a_run_that_is_suspended_in_grpo_goes_on_and_a_deleted_one_leaves_nothing(kuberay: KindCluster, start: Start) -> None:
+    run = in_grpo(start, kuberay, "pause")
+    made = run.steps(1, "grpo")[-1]
+    run.patch(suspend=True)
+    with kuberay.timed("suspended in GRPO until the pods are gone"):
+        assert run.wait_for_end(1)["reason"] == "Suspended"
+        wait_for(lambda: not pods(run), 240, "the pods go on")
+    saved = run.verified("grpo")
+    assert saved >= made
     run.patch(suspend=False)
     with kuberay.timed("resumed until the first step of GRPO"):
-        assert run.goes_on_from_its_last_checkpoint(3, "grpo", ROLLED_OUT) == saved
-
+        assert run.goes_on_from_its_last_checkpoint(2, "grpo", ROLLED_OUT) == saved
     kuberay.kubectl("delete", "deepicdrun", run.name, "-n", RESEARCH)
     with kuberay.timed("deleted in GRPO until nothing is left"):
         wait_for(lambda: not left(run), 240, "something of the deleted run is left")

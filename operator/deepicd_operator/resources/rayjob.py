@@ -21,7 +21,7 @@ _FIXED_CPUS, _CPUS_PER_GPU = 16, 4
 
 
 def rayjob(request: AttemptRequest) -> dict[str, Any]:
-    """Head and `nodes - 1` workers, alike but for the hook that ends the run's command before its pod."""
+    """Head and `nodes - 1` workers, all alike; a hook ends what is the run's in a pod before the pod."""
     compute = request.spec.compute
     metadata = request.metadata(request.attempt_name)
     if compute.queue is not None:
@@ -31,7 +31,7 @@ def rayjob(request: AttemptRequest) -> dict[str, Any]:
         "num-gpus": str(compute.gpus),
         "disable-usage-stats": "true",
     }
-    workers = compute.nodes - 1
+    workers, template = compute.nodes - 1, _node(request)
     return {
         "apiVersion": "ray.io/v1",
         "kind": "RayJob",
@@ -45,7 +45,7 @@ def rayjob(request: AttemptRequest) -> dict[str, Any]:
             "shutdownAfterJobFinishes": True,
             "suspend": compute.queue is not None,
             "rayClusterSpec": {
-                "headGroupSpec": {"rayStartParams": dict(start), "template": _node(request, head=True)},
+                "headGroupSpec": {"rayStartParams": dict(start), "template": template},
                 "workerGroupSpecs": [
                     {
                         "groupName": "workers",
@@ -53,7 +53,7 @@ def rayjob(request: AttemptRequest) -> dict[str, Any]:
                         "minReplicas": workers,
                         "maxReplicas": workers,
                         "rayStartParams": dict(start),
-                        "template": _node(request, head=False),
+                        "template": template,
                     }
                 ],
             },
@@ -73,7 +73,7 @@ def _entrypoint() -> str:
     return f"mkdir {RUN_FOLDER} && trap '' INT && exec {shlex.join(ATTEMPT_COMMAND)} >/proc/1/fd/1 2>&1"
 
 
-def _node(request: AttemptRequest, *, head: bool) -> dict[str, Any]:
+def _node(request: AttemptRequest) -> dict[str, Any]:
     template = pod_template(request)
     trainer = template["spec"]["containers"][0]
     grace = int(request.spec.recovery.grace_period.total_seconds())
@@ -89,6 +89,5 @@ def _node(request: AttemptRequest, *, head: bool) -> dict[str, Any]:
     well = {"httpGet": {"path": "/api/healthz", "port": HEALTH_PORT}, "timeoutSeconds": 5}
     trainer.setdefault("readinessProbe", {**well, "periodSeconds": 5, "failureThreshold": 12})
     trainer.setdefault("livenessProbe", {**well, "initialDelaySeconds": 60, "periodSeconds": 10, "failureThreshold": 30})
-    if head:
-        trainer.setdefault("lifecycle", {"preStop": {"exec": {"command": ["python", "-m", "deepicd.cluster.pre_stop"]}}})
+    trainer.setdefault("lifecycle", {"preStop": {"exec": {"command": ["python", "-m", "deepicd.cluster.pre_stop"]}}})
     return template

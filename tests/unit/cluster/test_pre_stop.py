@@ -5,11 +5,14 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
-from deepicd.cluster.pre_stop import carries_out, end
+from deepicd.cluster.pre_stop import carries_out, is_actor, leave
 from deepicd.spec.environment import ATTEMPT_COMMAND
+from deepicd.training.stage_files import StageFiles
 
 WAITS_FOR_SIGTERM = """
 import signal, sys, time
@@ -29,16 +32,55 @@ def test_other_commands_are_left_alone(found: list[str]) -> None:
     assert not carries_out(found, ATTEMPT_COMMAND)
 
 
-def test_the_run_is_asked_to_leave_and_waited_for() -> None:
+@pytest.mark.parametrize("name", ["ray::WorkerDict", "ray::vLLMHttpServer", "ray::TaskRunnerV1", "VLLM::EngineCore"])
+def test_an_actor_of_training_is_known_by_its_name(name: str) -> None:
+    assert is_actor([name])
+
+
+@pytest.mark.parametrize("found", [
+    [], ["ray::IDLE"], ["ray::DashboardAgent"], ["ray::RuntimeEnvAgent"], ["ray::JobSupervisor"], ["ray::sees()"], ["python"],
+])  # fmt: skip
+def test_rays_own_processes_and_tasks_are_none(found: list[str]) -> None:
+    assert not is_actor(found)
+
+
+def nobody(found: Sequence[str]) -> bool:
+    return False
+
+
+def test_the_run_is_asked_to_leave_and_waited_for(tmp_path: Path) -> None:
     # Of this test alone: the machine may carry out runs of others.
     command = ("deepicd", "run", f"{uuid.uuid4()}.yaml")
     run = subprocess.Popen([sys.executable, "-c", WAITS_FOR_SIGTERM, *command[1:]], stdout=subprocess.PIPE, text=True)
     assert run.stdout is not None
     assert run.stdout.readline() == "ready\n"
-    end(command)
+    leave(command, StageFiles(tmp_path), nobody)
     # It had ended, and said so, before we went on.
     assert run.poll() == 143
     assert run.stdout.read() == "saved\n"
+
+
+ENDS_WHEN_THE_STAGE_DOES = """
+import pathlib, sys, time
+asked = pathlib.Path(sys.argv[1])
+while not asked.exists():
+    time.sleep(0.05)
+time.sleep(0.5)
+"""
+
+
+def test_a_worker_asks_the_stage_to_stop_and_waits_for_its_actors(tmp_path: Path) -> None:
+    stage, name = StageFiles(tmp_path), f"ray::Of{uuid.uuid4().hex}"
+    arguments = [name, "-c", ENDS_WHEN_THE_STAGE_DOES, str(stage.stop_request)]
+    actor = subprocess.Popen(arguments, executable=sys.executable)
+    leave(("deepicd", f"{uuid.uuid4()}.yaml"), stage, lambda found: list(found[:1]) == [name])
+    assert actor.poll() == 0
+
+
+def test_a_pod_without_training_asks_for_nothing(tmp_path: Path) -> None:
+    stage = StageFiles(tmp_path)
+    leave(("deepicd", f"{uuid.uuid4()}.yaml"), stage, nobody)
+    assert not stage.stop_request.exists()
 
 
 IGNORES_SIGINT = """

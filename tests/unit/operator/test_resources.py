@@ -256,10 +256,10 @@ def test_one_node_has_no_claim() -> None:
     assert "PersistentVolumeClaim" not in [each["kind"] for each in attempt_objects(request())]
 
 
-def test_the_head_alone_waits_for_the_command_before_it_ends() -> None:
-    head, worker = (template["spec"]["containers"][0] for template in ray_nodes())
-    assert head["lifecycle"]["preStop"]["exec"]["command"] == ["python", "-m", "deepicd.cluster.pre_stop"]
-    assert "lifecycle" not in worker
+def test_every_node_waits_for_training_to_leave_before_it_ends() -> None:
+    for template in ray_nodes():
+        hook = template["spec"]["containers"][0]["lifecycle"]["preStop"]
+        assert hook["exec"]["command"] == ["python", "-m", "deepicd.cluster.pre_stop"]
 
 
 def test_probes_of_the_patch_stay() -> None:

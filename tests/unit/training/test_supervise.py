@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import sys
+import threading
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from deepicd.errors import CrashError, DeepICDError, StallError, UserError
+from deepicd.errors import CrashError, DeepICDError, StallError, TerminatedError, UserError
+from deepicd.training.launch import GuardedProcess
 from deepicd.training.metrics import StepMetrics
-from deepicd.training.supervise import LEAVE_SECONDS, Watch, explain_exit
+from deepicd.training.stage_files import StageFiles
+from deepicd.training.supervise import LEAVE_SECONDS, Watch, explain_exit, supervise
+from tests.unit.stops import NeverStop
 
 
 def watch(stall_after: int = 60) -> Watch:
@@ -70,3 +76,29 @@ def test_an_exit_is_explained_by_the_log(lines: list[str], kind: type[DeepICDErr
 
 def test_an_exceptions_own_text_is_never_quoted() -> None:
     assert "secret" not in str(explain_exit(1, ["ValueError: secret text"]))
+
+
+SAVES_WHEN_ASKED = "import pathlib, sys, time\nwhile not pathlib.Path(sys.argv[1]).exists(): time.sleep(0.05)"
+
+
+def follow(command: list[str], files: StageFiles) -> None:
+    process = GuardedProcess(command, {}, files.log)
+    stall = timedelta(minutes=1)
+    supervise(process, files, files.metrics, stall_after=stall, stop=NeverStop(), on_step=lambda row, total: None)
+
+
+def test_another_node_that_asks_for_a_stop_ends_the_stage_once_training_has_saved(tmp_path: Path) -> None:
+    files = StageFiles(tmp_path)
+    files.enter_loop(9)
+    asking = threading.Timer(0.5, files.stop_request.touch)
+    asking.start()
+    with pytest.raises(TerminatedError, match="stopped on request after step 0"):
+        follow([sys.executable, "-c", SAVES_WHEN_ASKED, str(files.stop_request)], files)
+    asking.join()
+
+
+def test_another_node_that_asks_for_a_stop_before_the_first_step_is_not_waited_with(tmp_path: Path) -> None:
+    files = StageFiles(tmp_path)
+    files.stop_request.touch()
+    with pytest.raises(TerminatedError):
+        follow([sys.executable, "-c", "import time; time.sleep(600)"], files)
