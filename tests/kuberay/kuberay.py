@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from deepicd.spec.kubernetes import ATTEMPT_LABEL, RUN_LABEL
 from tests.kind.kind_cluster import KindCluster
 from tests.kind.runs import COMPUTE, RESEARCH, Run, small_run
 from tests.kuberay.built import VERSION, build
@@ -86,10 +87,11 @@ def run_on_two_nodes(name: str, endpoint: str) -> dict[str, Any]:
     return content
 
 
-def pods(run: Run) -> dict[str, str]:
-    """Its pods by what they are in the Ray cluster, head or worker."""
+def pods(run: Run, attempt: int | None = None) -> dict[str, str]:
+    """Its pods, or those of one attempt, by what they are in the Ray cluster: head or worker."""
+    selector = f"{RUN_LABEL}={run.name}" + (f",{ATTEMPT_LABEL}={attempt}" if attempt else "")
     listed = run.kind.kubectl(
-        "get", "pods", "-n", RESEARCH, "-l", f"deepicd.io/run={run.name}",
+        "get", "pods", "-n", RESEARCH, "-l", selector,
         "-o", r"jsonpath={range .items[*]}{.metadata.labels.ray\.io/node-type}={.metadata.name}{'\n'}{end}",
     )  # fmt: skip
     return dict(line.split("=") for line in listed.split())

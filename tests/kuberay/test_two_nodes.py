@@ -40,6 +40,25 @@ def test_two_nodes_train_a_model_and_leave_only_what_is_stored(kuberay: KindClus
     wait_for(lambda: not [each for each in left(run) if each.startswith(used)], 120, "what the attempt used is left")
 
 
+@pytest.mark.timeout(600)
+def test_a_run_that_is_suspended_while_its_nodes_start_frees_them_before_the_grace_period_is_over(
+    kuberay: KindCluster, start: Start
+) -> None:
+    run = start(run_on_two_nodes("early", kuberay.endpoint))
+
+    def waits_for_the_head() -> bool:
+        if not (worker := pods(run).get("worker")):
+            return False
+        containers = kuberay.get("pod", worker, RESEARCH)["status"].get("initContainerStatuses") or [{}]
+        return "running" in containers[0].get("state", {})
+
+    wait_for(waits_for_the_head, 60, "no worker waits for its head")
+    run.patch(suspend=True)
+    with kuberay.timed("suspended at its start until the pods are gone"):
+        wait_for(lambda: not pods(run), 60, "the pods go on")
+    assert run.wait_for_end(1)["reason"] == "Suspended"
+
+
 def in_grpo(start: Start, kuberay: KindCluster, name: str) -> Run:
     """A run that makes steps of GRPO, and saves a checkpoint only when it is asked for one."""
     content = run_on_two_nodes(name, kuberay.endpoint)
@@ -61,6 +80,8 @@ def test_a_worker_that_leaves_has_a_checkpoint_saved_and_one_that_vanishes_costs
     with kuberay.timed("worker deleted in GRPO until the next attempt's first step"):
         kuberay.kubectl("delete", "pod", pods(run)["worker"], "-n", RESEARCH, "--wait=false")
         assert run.wait_for_end(1)["reason"] == "Terminated"
+        # Among them the one that KubeRay made in its place.
+        wait_for(lambda: not pods(run, 1), 60, "pods of the ended attempt hold what the next one needs")
         saved = run.goes_on_from_its_last_checkpoint(2, "grpo", ROLLED_OUT)
     assert saved >= 2
     wait_for_steps(run, 2)

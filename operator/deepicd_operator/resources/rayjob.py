@@ -21,7 +21,7 @@ _FIXED_CPUS, _CPUS_PER_GPU = 16, 4
 
 
 def rayjob(request: AttemptRequest) -> dict[str, Any]:
-    """Head and `nodes - 1` workers, all alike; a hook ends what is the run's in a pod before the pod."""
+    """Head and `nodes - 1` workers; a hook ends what is the run's in a pod before the pod."""
     compute = request.spec.compute
     metadata = request.metadata(request.attempt_name)
     if compute.queue is not None:
@@ -31,7 +31,7 @@ def rayjob(request: AttemptRequest) -> dict[str, Any]:
         "num-gpus": str(compute.gpus),
         "disable-usage-stats": "true",
     }
-    workers, template = compute.nodes - 1, _node(request)
+    workers = compute.nodes - 1
     return {
         "apiVersion": "ray.io/v1",
         "kind": "RayJob",
@@ -45,7 +45,7 @@ def rayjob(request: AttemptRequest) -> dict[str, Any]:
             "shutdownAfterJobFinishes": True,
             "suspend": compute.queue is not None,
             "rayClusterSpec": {
-                "headGroupSpec": {"rayStartParams": dict(start), "template": template},
+                "headGroupSpec": {"rayStartParams": dict(start), "template": _node(request)},
                 "workerGroupSpecs": [
                     {
                         "groupName": "workers",
@@ -53,7 +53,7 @@ def rayjob(request: AttemptRequest) -> dict[str, Any]:
                         "minReplicas": workers,
                         "maxReplicas": workers,
                         "rayStartParams": dict(start),
-                        "template": template,
+                        "template": _worker(request),
                     }
                 ],
             },
@@ -90,4 +90,13 @@ def _node(request: AttemptRequest) -> dict[str, Any]:
     trainer.setdefault("readinessProbe", {**well, "periodSeconds": 5, "failureThreshold": 12})
     trainer.setdefault("livenessProbe", {**well, "initialDelaySeconds": 60, "periodSeconds": 10, "failureThreshold": 30})
     trainer.setdefault("lifecycle", {"preStop": {"exec": {"command": ["python", "-m", "deepicd.cluster.pre_stop"]}}})
+    return template
+
+
+def _worker(request: AttemptRequest) -> dict[str, Any]:
+    """KubeRay adds a container that waits for the head: a shell, which heeds no SIGTERM where it is its namespace's first
+    process. A pod that is told to end meanwhile would hold its GPUs for the whole grace period.
+    """
+    template = _node(request)
+    template["spec"].setdefault("shareProcessNamespace", True)
     return template

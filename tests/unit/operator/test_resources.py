@@ -262,6 +262,12 @@ def test_every_node_waits_for_training_to_leave_before_it_ends() -> None:
         assert hook["exec"]["command"] == ["python", "-m", "deepicd.cluster.pre_stop"]
 
 
+def test_a_worker_that_waits_for_the_head_can_be_told_to_end() -> None:
+    head, worker = (template["spec"] for template in ray_nodes())
+    assert worker["shareProcessNamespace"] is True
+    assert "shareProcessNamespace" not in head  # the command's output goes to that of the first process
+
+
 def test_probes_of_the_patch_stay() -> None:
     probe = {"tcpSocket": {"port": 1}}
     patch = {"spec": {"containers": [{"name": "trainer", "livenessProbe": probe}]}}
