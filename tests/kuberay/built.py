@@ -1,12 +1,10 @@
-"""KubeRay's operator and its manifests in the user's cache."""
+"""KubeRay's operator and its manifests in the user's cache, in a folder named by its version."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
-VERSION = os.environ.get("KUBERAY_VERSION", "v1.5.1")
 _SCRIPT = Path(__file__).with_name("kuberay.sh")
 
 
@@ -22,6 +20,6 @@ def build() -> Path:
 
 
 def _ask(what: str) -> Path:
-    done = subprocess.run(["bash", str(_SCRIPT), what, VERSION], capture_output=True, text=True, timeout=1800, check=False)
+    done = subprocess.run(["bash", str(_SCRIPT), what], capture_output=True, text=True, timeout=1800, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     return Path(done.stdout.strip())

@@ -10,7 +10,7 @@ import yaml
 from deepicd.spec.kubernetes import ATTEMPT_LABEL, RUN_LABEL
 from tests.kind.kind_cluster import KindCluster
 from tests.kind.runs import COMPUTE, RESEARCH, Run, small_run
-from tests.kuberay.built import VERSION, build
+from tests.kuberay.built import build
 
 NAMESPACE = "kuberay-system"
 SHARED = "shared"
@@ -30,15 +30,16 @@ def install(kind: KindCluster) -> None:
     """KubeRay as its manifests have it, but for the image's name."""
     with kind.timed("KubeRay built, what the cache has left out"):
         built = build()
+    image = f"{_IMAGE}:{built.name}"
     folder = kind.folder / "kuberay"
     shutil.copytree(built, folder)
     (folder / "Dockerfile").write_text("FROM scratch\nCOPY ray-operator /manager\nUSER 65532:65532\n")
-    kind.must("docker", "build", "-q", "-t", f"{_IMAGE}:{VERSION}", str(folder))
-    kind.load(f"{_IMAGE}:{VERSION}")
+    kind.must("docker", "build", "-q", "-t", image, str(folder))
+    kind.load(image)
     overlay = {
         "resources": ["config/default"],
         "namespace": NAMESPACE,
-        "images": [{"name": "quay.io/kuberay/operator", "newName": _IMAGE, "newTag": VERSION}],
+        "images": [{"name": "quay.io/kuberay/operator", "newName": _IMAGE, "newTag": built.name}],
     }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
     kind.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})

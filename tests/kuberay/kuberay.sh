@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # KubeRay's operator, built once for each version from its Go module into the user's cache (a few minutes on two cores).
 #
-#   kuberay.sh where [VERSION]    print the folder: the binary `ray-operator`, and `config` with its manifests
-#   kuberay.sh build [VERSION]    build it if it is not there; print the folder
+#   kuberay.sh where    print the folder: the binary `ray-operator`, and `config` with its manifests
+#   kuberay.sh build    build it if it is not there; print the folder
 #
-# Exit code 64: Go is missing.
+# KUBERAY_VERSION names another version. Exit code 64: Go is missing.
 set -euo pipefail
 
 module=github.com/ray-project/kuberay/ray-operator
-version=${2:-v1.5.1}
+version=${KUBERAY_VERSION:-v1.5.1}
 folder=${XDG_CACHE_HOME:-$HOME/.cache}/deepicd/kuberay/$version
 
 if [ "${1:-}" = build ] && [ ! -d "$folder" ]; then
