@@ -25,5 +25,5 @@ def kuberay(kind: KindCluster) -> KindCluster:
     """The kind cluster with KubeRay in it, and volumes that many pods can write."""
     if not os.environ.get("CLUSTER"):
         install(kind)
-        share_volumes(kind)
+    share_volumes(kind)
     return kind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from typing import Any
 
@@ -50,9 +51,10 @@ def install(kind: KindCluster) -> None:
 
 
 def share_volumes(kind: KindCluster) -> None:
-    """Folders of the only node, one for each attempt that will want one."""
+    """Folders of the only node, one for each attempt that will want one; none is used twice."""
     (node,) = kind.nodes()
-    folders = [f"/var/shared/{number}" for number in range(_VOLUMES)]
+    names = [f"shared-{secrets.token_hex(4)}" for _ in range(_VOLUMES)]
+    folders = [f"/var/{name}" for name in names]
     kind.must("docker", "exec", node, "mkdir", "--parents", "--mode=0777", *folders)
     kind.apply(
         {
@@ -65,7 +67,7 @@ def share_volumes(kind: KindCluster) -> None:
             {
                 "apiVersion": "v1",
                 "kind": "PersistentVolume",
-                "metadata": {"name": f"shared-{number}"},
+                "metadata": {"name": name},
                 "spec": {
                     "storageClassName": SHARED,
                     "accessModes": ["ReadWriteMany"],
@@ -73,7 +75,7 @@ def share_volumes(kind: KindCluster) -> None:
                     "hostPath": {"path": folder},
                 },
             }
-            for number, folder in enumerate(folders)
+            for name, folder in zip(names, folders, strict=True)
         ),
     )
 
