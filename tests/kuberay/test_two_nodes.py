@@ -59,6 +59,17 @@ def test_a_run_that_is_suspended_while_its_nodes_start_frees_them_before_the_gra
     assert run.wait_for_end(1)["reason"] == "Suspended"
 
 
+@pytest.mark.timeout(900)
+def test_a_head_that_is_deleted_is_followed_by_an_attempt_that_goes_on(kuberay: KindCluster, start: Start) -> None:
+    content = run_on_two_nodes("head", kuberay.endpoint)
+    content["spec"]["stages"]["sft"] |= {"epochs": 100, "maxSteps": 3000, "saveEverySteps": 10}
+    run = start(content)
+    run.wait_for_verified("sft", 10)
+    kuberay.kubectl("delete", "pod", pods(run)["head"], "-n", RESEARCH, "--wait=false")
+    assert run.wait_for_end(1)["reason"] in ("Terminated", "PodDeleted")
+    assert run.goes_on_from_its_last_checkpoint(2, "sft") >= 10
+
+
 def in_grpo(start: Start, kuberay: KindCluster, name: str) -> Run:
     """A run that makes steps of GRPO, and saves a checkpoint only when it is asked for one."""
     content = run_on_two_nodes(name, kuberay.endpoint)
