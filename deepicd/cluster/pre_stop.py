@@ -19,7 +19,7 @@ from deepicd.spec.environment import ATTEMPT_COMMAND, RUN_FOLDER
 from deepicd.training.stage_files import StageFiles
 
 _POLL_SECONDS = 0.2
-# Ray puts a name where the program's path was: a class's for an actor, a function's for a task. These are Ray's own.
+# Ray puts a name where the program's path was: a class's for an actor, a function's for a task. The excluded ones are its own.
 _ACTOR = re.compile(r"ray::(?!IDLE|SPILL_|RESTORE_|DELETE_|DashboardAgent|RuntimeEnvAgent|JobSupervisor)(?:[A-Z]|vLLM)|VLLM::")
 
 
