@@ -139,9 +139,10 @@ class Controller:
             if self._cache.run(key) is None:
                 self._forget(key)
 
-    def serves(self, kind: str) -> bool:
-        """Whether the API server has that kind."""
-        return kind not in self._absent_kinds
+    @property
+    def absent_kinds(self) -> frozenset[str]:
+        """What the API server does not have of what is watched."""
+        return frozenset(self._absent_kinds)
 
     # Work.
 

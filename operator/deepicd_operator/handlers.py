@@ -59,7 +59,7 @@ def settings() -> kopf.OperatorSettings:
 def register(registry: kopf.OperatorRegistry, controller: Controller) -> None:
     """Have everything that is watched told to the controller."""
     watched = {PLURAL: (GROUP, VERSION, PLURAL), **_CHILDREN}
-    if controller.serves("RayJob"):
+    if "RayJob" not in controller.absent_kinds:
         watched["RayJob"] = _RAYJOBS
 
     async def notice(event: Any, resource: Any, **_: Any) -> None:

@@ -51,18 +51,21 @@ class Process:
             await cluster.close()
 
     async def _serve(self, controller: Controller, runner: web.AppRunner | None, metrics: Metrics, stop: asyncio.Event) -> None:
-        """Serve until told to stop, or until the watches break off: an answer that kopf does not know ends them all."""
+        """Serve until told to stop, or until the watches must begin anew: an answer that kopf does not know ends them all,
+        and none of them is for a kind that came later.
+        """
         begun, stop_watching = asyncio.Event(), asyncio.Event()
         tasks = [asyncio.create_task(controller.work()) for _ in range(self.workers)]
-        tasks.append(asyncio.create_task(self._resync(controller)))
         tasks.append(asyncio.create_task(_take_signals_back(begun, stop)))
+        resyncing = asyncio.create_task(self._resync(controller))
         stopping = asyncio.create_task(stop.wait())
         watching = asyncio.create_task(handlers.watch(controller, self.namespaces, begun, stop_watching))
         try:
-            await asyncio.wait({watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({watching, stopping, resyncing}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            renewed = resyncing.done()
             # kopf takes every task that is younger than it for its own, and waits 5 s for each: it ends last.
-            await _cancel(*tasks, stopping)
+            await _cancel(*tasks, stopping, resyncing)
             if runner is not None and stop.is_set():
                 await runner.cleanup()
             stop_watching.set()
@@ -73,7 +76,8 @@ class Process:
             log.warning("the watches broke off; they begin anew", error=shorten(f"{type(error).__name__}: {error}"))
             await _pause(stop)
         else:
-            stop.set()
+            if not renewed:
+                stop.set()
 
     async def _first_list(self, controller: Controller, stop: asyncio.Event) -> None:
         """Nothing is decided before everything is known once."""
@@ -94,10 +98,13 @@ class Process:
         return None
 
     async def _resync(self, controller: Controller) -> None:
-        while True:
+        """A full list now and then; ends when the API server has a kind more or less than at the start, such as KubeRay's."""
+        absent = controller.absent_kinds
+        while controller.absent_kinds == absent:
             await asyncio.sleep(self.resync_seconds)
             if (problem := await self._list(controller)) is not None:
                 log.warning("a full list failed", problem=problem)
+        log.info("other kinds are there: the watches begin anew", absent=sorted(controller.absent_kinds))
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

@@ -8,10 +8,10 @@ import pytest
 
 from deepicd.spec.kubernetes import RAY_NODE_LABEL
 from tests.cluster.api import Api, Raw, wait_for
-from tests.cluster.builders import is_true
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.operated import quickstart, run_of, wait_for_state
 from tests.cluster.operator_process import OperatorProcess
+from tests.cluster.ray_definition import rayjobs_known
 
 pytestmark = pytest.mark.usefixtures("run_definition", "rayjob_definition")
 
@@ -20,21 +20,8 @@ ATTEMPT = "quickstart-a1"
 
 @pytest.fixture(scope="module")
 def rayjob_definition(cluster: ControlPlane) -> Iterator[None]:
-    """RayJobs, of any content."""
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    version = {
-        "name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}, "subresources": {"status": {}},
-    }  # fmt: skip
-    names = {"kind": "RayJob", "listKind": "RayJobList", "plural": "rayjobs", "singular": "rayjob"}
-    name = "rayjobs.ray.io"
-    cluster.api.apply({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": name},
-        "spec": {"group": "ray.io", "scope": "Namespaced", "names": names, "versions": [version]},
-    })  # fmt: skip
-    wait_for(lambda: is_true(cluster.api.get("CustomResourceDefinition", name), "Established"), 30, "it is not established")
-    wait_for(lambda: cluster.api.list("RayJob") == [], 30, "RayJobs cannot be listed")
-    yield
-    cluster.api.delete("CustomResourceDefinition", name)
+    with rayjobs_known(cluster.api):
+        yield
 
 
 def on_two_nodes(api: Api, namespace: str) -> Raw:
