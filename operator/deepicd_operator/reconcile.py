@@ -179,6 +179,9 @@ def _stalled(turn: Turn, attempt: Attempt, recovery: RecoverySpec) -> Ending | N
     since = attempt.progressed or attempt.running
     if since is None:
         return None
+    if attempt.reported is not None and turn.status.stage == "prepare":
+        turn.condition(ConditionType.STALLED, False, Reason.PREPARING)
+        return None
     suspected, certain = since + recovery.stall_after, since + recovery.stall_after + STALL_SLACK
     if turn.now < suspected:
         turn.condition(ConditionType.STALLED, False, Reason.STEPPING)
