@@ -157,9 +157,9 @@ class Cluster:
         Raises:
             ConflictError: it is another one of that name, or has changed since the version to delete.
         """
-        expected = ({"uid": deletion.uid} if deletion.uid else {}) | (
-            {"resourceVersion": deletion.version} if deletion.version is not None else {}
-        )
+        expected = {"uid": deletion.uid}
+        if deletion.version is not None:
+            expected["resourceVersion"] = deletion.version
         options = {
             "preconditions": expected,
             "propagationPolicy": "Foreground" if deletion.foreground else "Background",
