@@ -93,14 +93,13 @@ async def _read_report(key: Key, observed: Observed, attempt: Attempt, cache: Ca
     """The newest reports. The last ones of a finished Job are read afresh: their watch may be slower than the Job's."""
     name, job = progress_name(key.name, attempt.number), observed.job(attempt.number)
     found = cache.reports(key, name, observed.uid)
+    if found is None:
+        return observed
     if job is not None and job.finished:
         with suppress(NotThereError):
             found = reports(await cluster.get("ConfigMap", key.namespace, name))
-    if found is None:
-        return replace(observed, complete=False)
     return replace(
         observed,
-        complete=True,
         progress=read_progress(found.get(PROGRESS_KEY, "")),
         checkpoint=read_checkpoint(found.get(CHECKPOINT_KEY, "")),
     )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from deepicd_operator.cache import Key
 
-HEAD_START = 30.0
+HEAD_START = 60.0
 """Seconds by which those that come first do so: under load pods are started before all else, but nothing waits for ever."""
 
 
