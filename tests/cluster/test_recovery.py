@@ -98,7 +98,7 @@ def test_a_trainer_that_hangs_is_stopped_and_tried_again(api: Api, namespace: st
     api.create(quickstart(namespace, recovery__stallAfter="2s"))
     running_pod(api, namespace)
     wait_for(lambda: is_true(run_of(api, namespace), "Stalled"), 60, "nobody suspects a stall")
-    # The trainer ends itself at the limit; one that hangs too hard for that is ended a minute later.
+    # The trainer ends itself at the limit; one that hangs too hard for that is ended by the operator.
     attempt = ended(api, namespace, seconds=120)
     assert (attempt["reason"], attempt["counted"]) == ("Stalled", True)
     running_pod(api, namespace, 2)
