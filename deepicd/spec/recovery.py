@@ -26,7 +26,7 @@ class RecoverySpec(SpecModel):
     """
 
     stall_after: Duration = timedelta(minutes=30)
-    """End the attempt when a stage makes no step for this long; starting up counts too."""
+    """End the attempt when a stage makes no step for this long; starting up counts too, `prepare` does not."""
     reward_collapse: RewardCollapseSpec | None = None
     """End the run when the reward of GRPO collapses; without it nobody watches."""
     max_attempts: int = Field(default=5, ge=1, le=100)

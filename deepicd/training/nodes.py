@@ -1,7 +1,7 @@
 """The Ray cluster of a run on several nodes: is it there, large enough, idle, and does it share the run's folder?
 
 The question is asked by a process of its own (`python -m deepicd.training.nodes NODES GPUS FOLDER`), since Ray's driver
-belongs into no supervisor; it exits with 0, or with 64 and one line on stderr.
+belongs into no supervisor; it exits with 0, or with one line on stderr and 64, or 75 where nodes did not come in time.
 """
 
 from __future__ import annotations
@@ -51,10 +51,11 @@ def wait_for_nodes(run: DeepICDRun, folder: Path, log: Path, stop: Stop, environ
             time.sleep(_POLL_SECONDS / 4)
     finally:
         process.end()
-    if code == UserError.exit_code:
-        found = last_line(log)
+    if code == StallError.exit_code and environment.get(ATTEMPT):
         # A cluster that the operator made for this attempt is not the user's to mend.
-        raise (StallError if environment.get(ATTEMPT) and found.startswith(_TOO_FEW) else UserError)(found)
+        raise StallError(last_line(log))
+    if code in (StallError.exit_code, UserError.exit_code):
+        raise UserError(last_line(log))
     if code:
         raise CrashError(f"the Ray cluster at {environment[ADDRESS]} could not be asked for its nodes: see {log}")
 
@@ -75,9 +76,6 @@ def check_address(nodes: int, address: str) -> None:
         ) from None
 
 
-_TOO_FEW = "spec.compute.nodes:"
-
-
 def shortage(nodes: int, gpus: int, idle: Mapping[str, float]) -> str | None:
     """What is missing, in one line, or None; `idle`: idle GPUs by node."""
     fitting = sum(count >= gpus for count in idle.values())
@@ -85,7 +83,7 @@ def shortage(nodes: int, gpus: int, idle: Mapping[str, float]) -> str | None:
         return None
     seen = ", ".join(f"{count:g}" for count in sorted(idle.values(), reverse=True))
     return (
-        f"{_TOO_FEW} {nodes} with {gpus} idle GPUs each wanted, the Ray cluster has {fitting} "
+        f"spec.compute.nodes: {nodes} with {gpus} idle GPUs each wanted, the Ray cluster has {fitting} "
         f"(nodes: {len(idle)}, idle GPUs: {seen or 'none'}): add nodes, or lower it"
     )
 
@@ -97,7 +95,7 @@ def _ask(nodes: int, gpus: int, folder: Path) -> None:
     deadline = time.monotonic() + WAIT_SECONDS
     while missing := shortage(nodes, gpus, idle := _idle_gpus()):
         if time.monotonic() > deadline:
-            raise UserError(missing)
+            raise StallError(missing)
         time.sleep(_POLL_SECONDS)
     _check_shared(folder, [node for node, count in idle.items() if count >= gpus])
 
@@ -130,7 +128,11 @@ def _check_shared(folder: Path, nodes: list[str]) -> None:
 def main(arguments: list[str]) -> int:
     """Command line: NODES GPUS FOLDER."""
     nodes, gpus, folder = arguments
-    return exit_code_of(lambda: _ask(int(nodes), int(gpus), Path(folder)))
+    try:
+        return exit_code_of(lambda: _ask(int(nodes), int(gpus), Path(folder)))
+    except StallError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ CONDITIONS: dict[ConditionType, tuple[Reason, ...]] = {
     ConditionType.SCHEDULED: (*_BEFORE_A_POD, Reason.SCHEDULED, Reason.SUSPENDED),
     ConditionType.RUNNING: (*_BEFORE_A_POD, *_STARTING, Reason.RUNNING, Reason.STOPPING, Reason.SUSPENDED),
     ConditionType.CHECKPOINT_DURABLE: (Reason.UPLOADED, Reason.NO_CHECKPOINT, Reason.NO_STORAGE),
-    ConditionType.STALLED: (Reason.STEPPING, Reason.STALLED),
+    ConditionType.STALLED: (Reason.PREPARING, Reason.STEPPING, Reason.STALLED),
     ConditionType.REWARD_COLLAPSED: (Reason.STABLE, Reason.REWARD_COLLAPSED),
     ConditionType.SUCCEEDED: (Reason.COMPLETED,),
     ConditionType.FAILED: tuple(reason for reason in Reason if reason.rule is Rule.STOP),
@@ -39,7 +39,7 @@ ACTS = {
 }
 
 
-_AT_WORK = (Reason.RUNNING, Reason.STEPPING, Reason.STOPPING)
+_AT_WORK = (Reason.RUNNING, Reason.PREPARING, Reason.STEPPING, Reason.STOPPING)
 _LOOK = """\
 kubectl describe deepicdrun RUN   # conditions, attempts, events
 deepicd status RUN

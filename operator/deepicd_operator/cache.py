@@ -103,11 +103,11 @@ class Cache:
         """Pods of the run's attempts; their owner is a Job, so they are told by their label."""
         return tuple(each.value for kind, each in self._children(key) if kind == "Pod")
 
-    def reports(self, key: Key, name: str, uid: str) -> Mapping[str, str]:
-        """Texts of the reports in a ConfigMap, by key."""
+    def reports(self, key: Key, name: str, uid: str) -> Mapping[str, str] | None:
+        """Texts of the reports in a ConfigMap, by key; None where it is not there."""
         family = self._families.get(key)
         found = family.children.get(("ConfigMap", name)) if family else None
-        return found.value if found is not None and found.owner == uid else {}
+        return found.value if found is not None and found.owner == uid else None
 
     def _children(self, key: Key) -> Iterable[tuple[str, _Versioned]]:
         family = self._families.get(key)
@@ -164,6 +164,11 @@ def is_urgent(raw: Raw) -> bool:
         pod = pod_view(raw)
         return pod.deleting or bool(pod.disruption) or pod.ended
     return False
+
+
+def awaits_start(raw: Raw) -> bool:
+    """Whether this is a run that nothing has been done for yet."""
+    return raw["kind"] == KIND and not raw.get("status")
 
 
 def reports(config_map: Raw) -> dict[str, str]:

@@ -18,6 +18,7 @@ from deepicd_operator.plan import Deletion
 Raw = dict[str, Any]
 T = TypeVar("T")
 ALL_NAMESPACES = "*"
+REQUEST_SECONDS = 15.0
 
 RESOURCES: dict[str, Any] = {
     KIND: create_namespaced_resource(GROUP, VERSION, KIND, PLURAL),
@@ -71,10 +72,10 @@ class UnreachableError(Exception):
 class Cluster:
     """Requests of the operator, each counted, each with a time limit."""
 
-    def __init__(self, metrics: Metrics, timeout: float = 15.0) -> None:
+    def __init__(self, metrics: Metrics) -> None:
         # One connection per worker and one to spare; the API server limits by priority and fairness, not we.
         # Objects are plain dictionaries here, which lightkube's overloads do not foresee.
-        self._client: Any = AsyncClient(timeout=httpx2.Timeout(timeout), field_manager=MANAGER, http2=False)
+        self._client: Any = AsyncClient(timeout=httpx2.Timeout(REQUEST_SECONDS), field_manager=MANAGER, http2=False)
         self._metrics = metrics
         self.last_contact = 0.0
 
@@ -157,9 +158,9 @@ class Cluster:
         Raises:
             ConflictError: it is another one of that name, or has changed since the version to delete.
         """
-        expected = ({"uid": deletion.uid} if deletion.uid else {}) | (
-            {"resourceVersion": deletion.version} if deletion.version is not None else {}
-        )
+        expected = {"uid": deletion.uid}
+        if deletion.version is not None:
+            expected["resourceVersion"] = deletion.version
         options = {
             "preconditions": expected,
             "propagationPolicy": "Foreground" if deletion.foreground else "Background",

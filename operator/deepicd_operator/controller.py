@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from deepicd.spec.kubernetes import KIND
-from deepicd_operator.cache import JOB_KINDS, Cache, Key, is_urgent
+from deepicd_operator.cache import JOB_KINDS, Cache, Key, awaits_start, is_urgent
 from deepicd_operator.cluster import (
     ALL_NAMESPACES,
     WATCHED,
@@ -24,7 +24,7 @@ from deepicd_operator.cluster import (
 )
 from deepicd_operator.metrics import Metrics, RunFigures
 from deepicd_operator.observe import UnreadableStatusError, observe
-from deepicd_operator.observed import Observed, Refusal, owner
+from deepicd_operator.observed import Observed, Refusal, controller
 from deepicd_operator.plan import Deletion, Plan
 from deepicd_operator.reasons import Reason, shorten
 from deepicd_operator.reconcile import reconcile
@@ -39,6 +39,8 @@ SETTLE = 0.2
 """Seconds that a change of a child waits for others: a pod is placed and started by several writes in a row."""
 FIRST_RETRY, LAST_RETRY = 0.5, 60.0
 REFUSAL_WAIT = timedelta(seconds=15)
+_REMEMBERED = (*JOB_KINDS, "ConfigMap")
+"""Kinds whose being there is decided by: known as soon as they are made."""
 
 
 class _RefusedObjectError(Exception):
@@ -94,7 +96,7 @@ class Controller:
         else:
             key, news = self._cache.put(raw)
         if key is not None and news:
-            self.queue.add(key, 0.0 if gone or is_urgent(raw) else SETTLE)
+            self.queue.add(key, 0.0 if gone or is_urgent(raw) else SETTLE, first=not gone and awaits_start(raw))
 
     async def resync(self) -> None:
         """List everything and compare: a watch that lost events, or went silent, is made good here.
@@ -225,16 +227,13 @@ class Controller:
         shown = plan.status or observed.status
         self._shown[key] = RunFigures.of(key.namespace, key.name, shown)
         await self._all(self._delete(key, deletion) for deletion in plan.delete)
-        await self._make(key, observed, plan, now)
+        if plan.apply:
+            await self._make(key, observed, plan, now)
 
     async def _make(self, key: Key, observed: Observed, plan: Plan, now: datetime) -> None:
-        if not plan.apply:
-            return
-        *independent, binding, job = plan.apply
         try:
-            await self._all(self._create(content, observed.uid) for content in independent)
-            await self._create(binding, observed.uid)
-            await self._create(job, observed.uid)
+            for group in plan.apply:
+                await self._all(self._create(content) for content in group)
         except _RefusedObjectError as error:
             wait = REFUSAL_WAIT if key not in self._refused else REFUSAL_WAIT * 4
             refusal = Refusal(error.reason, shorten(str(error)), now + wait)
@@ -242,6 +241,8 @@ class Controller:
             self.queue.add(key)
         else:
             self._refused.pop(key, None)
+            # What follows from these is not heard of: they are in the cache already.
+            self.queue.add(key, SETTLE)
 
     async def _all(self, requests: Any) -> None:
         results = await asyncio.gather(*requests, return_exceptions=True)
@@ -269,13 +270,13 @@ class Controller:
                 self._cache.drop_child(key, deletion.kind, deletion.name)
             raise
 
-    async def _create(self, content: dict[str, Any], uid: str) -> None:
+    async def _create(self, content: dict[str, Any]) -> None:
         kind, metadata = content["kind"], content["metadata"]
         try:
             made = await self._cluster.create(content)
         except ConflictError:
             made = await self._cluster.get(kind, metadata["namespace"], metadata["name"])
-            if owner(made) != uid:
+            if controller(made) != controller(content):
                 raise _RefusedObjectError(Reason.NAME_TAKEN, f"{kind} {metadata['name']}") from None
         except NotThereError as error:
             found = "RayJob: KubeRay is not installed" if kind == "RayJob" else f"{kind} {metadata['name']}: {error}"
@@ -285,7 +286,7 @@ class Controller:
                 raise UnreachableError(f"namespace {metadata['namespace']} is being deleted", LAST_RETRY) from None
             reason = Reason.QUOTA_EXCEEDED if "exceeded quota" in str(error) else Reason.API_REFUSED
             raise _RefusedObjectError(reason, f"{kind} {metadata['name']}: {error}") from None
-        if kind in JOB_KINDS:
+        if kind in _REMEMBERED:
             self._cache.put(made)
 
     def _refusal(self, key: Key, raw: Mapping[str, Any]) -> Refusal | None:

@@ -50,6 +50,8 @@ async def observe(
     attempt = status.current
     if attempt is None or attempt.end is not None or observed.deleting:
         return observed, None
+    found = cache.reports(key, progress_name(key.name, attempt.number), uid)
+    observed = replace(observed, complete=found is not None)
     observed = await _confirm_job(key, observed, attempt, cache, cluster)
     observed = await _confirm_end(key, observed, attempt, cache, cluster)
     observed = await _read_report(key, observed, attempt, cache, cluster)
@@ -58,8 +60,8 @@ async def observe(
 
 async def _confirm_job(key: Key, observed: Observed, attempt: Attempt, cache: Cache, cluster: Cluster) -> Observed:
     """A Job that was there and is not in the cache is looked for: its absence ends the attempt."""
-    suspended = bool(observed.wished("suspend"))
-    if observed.job(attempt.number) is not None or (attempt.pod is None and attempt.reason is None and not suspended):
+    was_there = observed.complete or attempt.pod is not None
+    if observed.job(attempt.number) is not None or not (was_there or attempt.reason or observed.wished("suspend")):
         return observed
     compute = observed.wished("compute")
     nodes = compute.get("nodes") if isinstance(compute, dict) else None
@@ -91,6 +93,8 @@ async def _read_report(key: Key, observed: Observed, attempt: Attempt, cache: Ca
     """The newest reports. The last ones of a finished Job are read afresh: their watch may be slower than the Job's."""
     name, job = progress_name(key.name, attempt.number), observed.job(attempt.number)
     found = cache.reports(key, name, observed.uid)
+    if found is None:
+        return observed
     if job is not None and job.finished:
         with suppress(NotThereError):
             found = reports(await cluster.get("ConfigMap", key.namespace, name))

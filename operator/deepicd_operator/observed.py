@@ -118,6 +118,8 @@ class Observed:
     lost_nodes: frozenset[str] = frozenset()
     """Nodes that are gone or do not answer."""
     refusal: Refusal | None = None
+    complete: bool = False
+    """Whether the last object of the newest attempt is there, and with it all of them."""
 
     def wished(self, field: str) -> Any:
         """A field of the spec; None where it is not given, or where a looser definition let the spec be something else."""
@@ -156,12 +158,18 @@ def moment(text: Any) -> datetime | None:
     return datetime.fromisoformat(text) if isinstance(text, str) and text else None
 
 
+def controller(raw: Raw) -> tuple[str, str] | None:
+    """Kind and identity of what an object belongs to."""
+    for reference in raw["metadata"].get("ownerReferences") or ():
+        if reference.get("controller"):
+            return reference["kind"], reference["uid"]
+    return None
+
+
 def owner(raw: Raw) -> str | None:
     """Identity of the run that an object belongs to."""
-    for reference in raw["metadata"].get("ownerReferences") or ():
-        if reference["kind"] == KIND and reference.get("controller"):
-            return str(reference["uid"])
-    return None
+    found = controller(raw)
+    return found[1] if found is not None and found[0] == KIND else None
 
 
 def attempt_of(raw: Raw) -> int:

@@ -60,8 +60,8 @@ def ending(attempt: Attempt, observed: Observed, now: datetime) -> Ending | None
     """
     job, pod = observed.job(attempt.number), observed.pod(attempt.number)
     if job is None:
-        # One whose pod was never seen is made (again); it has done nothing yet.
-        return Ending(Reason.JOB_DELETED) if attempt.pod is not None else None
+        # One that has never been there is made.
+        return Ending(Reason.JOB_DELETED) if attempt.pod is not None or observed.complete else None
     if job.succeeded and pod is not None and pod.sync.exit_code == STORE_ERROR:
         return Ending(Reason.STORE_UNREACHABLE, "the results could not be uploaded", STORE_ERROR)
     if job.succeeded:

@@ -18,7 +18,7 @@ NAMESPACED: tuple[Rule, ...] = (
     _rule(GROUP, f"{PLURAL}/status", "update"),
     _rule("batch", "jobs", "get", "list", "watch", "create", "delete"),
     _rule("ray.io", "rayjobs", "get", "list", "watch", "create", "delete"),
-    _rule("", "persistentvolumeclaims", "get", "create", "delete"),
+    _rule("", "persistentvolumeclaims", "get", "create"),
     _rule("", "pods", "list", "watch"),
     # `patch` only so that it may be given to a run's own Role.
     _rule("", "configmaps", "get", "list", "watch", "create", "patch"),

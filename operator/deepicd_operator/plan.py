@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from deepicd_operator.resources import Groups
 from deepicd_operator.status import RunStatus
 
 
@@ -14,8 +14,7 @@ class Deletion:
 
     kind: str
     name: str
-    uid: str | None
-    """None where the name alone tells that it is that one."""
+    uid: str
     version: str | None = None
     """Only in this version: one that has changed since is to be looked at again."""
     foreground: bool = False
@@ -38,8 +37,8 @@ class Plan:
 
     status: RunStatus | None = None
     """The status to write; None where it stays."""
-    apply: tuple[dict[str, Any], ...] = ()
-    """Objects to make; all but the last two at once, those one after the other. One that exists is left as it is."""
+    apply: Groups = ()
+    """Objects to make, group by group. One that exists is left as it is."""
     delete: tuple[Deletion, ...] = ()
     events: tuple[RunEvent, ...] = ()
     requeue_after: float | None = None

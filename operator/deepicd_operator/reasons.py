@@ -53,6 +53,7 @@ class Reason(StrEnum):
     BACK_OFF = "BackOff"
     # While it runs.
     RUNNING = "Running"
+    PREPARING = "Preparing"
     STEPPING = "Stepping"
     UPLOADED = "Uploaded"
     NO_CHECKPOINT = "NoCheckpoint"
@@ -150,6 +151,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.BACK_OFF: Explanation(_GO_ON, "the next attempt begins after a wait"),
     Reason.RUNNING: Explanation(_GO_ON, "the trainer runs"),
+    Reason.PREPARING: Explanation(_GO_ON, "the stage `prepare` makes no steps: no stall can be told"),
     Reason.STEPPING: Explanation(_GO_ON, "the stage makes steps"),
     Reason.UPLOADED: Explanation(_GO_ON, "a checkpoint lies in the store, every file compared with its SHA-256"),
     Reason.NO_CHECKPOINT: Explanation(_GO_ON, "no checkpoint is durable yet: a lost attempt would begin anew"),

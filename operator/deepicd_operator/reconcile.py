@@ -21,7 +21,7 @@ from deepicd_operator.observed import JobView, Observed
 from deepicd_operator.outcome import Ending, doomed, ending
 from deepicd_operator.plan import Deletion, Plan
 from deepicd_operator.reasons import Reason, Rule
-from deepicd_operator.resources import AttemptRequest, attempt_objects
+from deepicd_operator.resources import AttemptRequest, further_objects, starting_objects
 from deepicd_operator.settings import Settings
 from deepicd_operator.situation import situation
 from deepicd_operator.status import Attempt, RunStatus
@@ -110,24 +110,43 @@ def _begin(turn: Turn, run: DeepICDRun, settings: Settings) -> None:
     turn.condition(ConditionType.SCHEDULED, False, Reason.CREATED)
     turn.condition(ConditionType.RUNNING, False, Reason.CREATED)
     turn.state("Pending", Reason.CREATED)
+    _start(turn, run, number, settings)
+
+
+def _start(turn: Turn, run: DeepICDRun, number: int, settings: Settings) -> None:
+    if _may_make(turn):
+        turn.apply(starting_objects(_request(turn, run, number, settings)))
+
+
+def _complete(turn: Turn, run: DeepICDRun, number: int, job: JobView, settings: Settings) -> None:
+    """The rest of the attempt's objects: under load the pods of all runs are started before any run has these."""
+    checkpoint = turn.status.last_verified_checkpoint
     since = f"from {checkpoint.stage} step {checkpoint.step}" if checkpoint else "from the beginning"
     turn.event("AttemptStarted", f"attempt {number} begins {since}", f"attempt/{number}/start")
-    _make(turn, run, number, settings)
+    turn.apply(further_objects(_request(turn, run, number, settings), job.uid))
 
 
-def _make(turn: Turn, run: DeepICDRun, number: int, settings: Settings) -> None:
-    observed = turn.observed
-    if observed.refusal is not None and turn.now < observed.refusal.until:
-        turn.look_again_at(observed.refusal.until)
-        return
-    turn.apply(attempt_objects(AttemptRequest(run, observed.namespace, observed.uid, number, settings)))
+def _request(turn: Turn, run: DeepICDRun, number: int, settings: Settings) -> AttemptRequest:
+    return AttemptRequest(run, turn.observed.namespace, turn.observed.uid, number, settings)
+
+
+def _may_make(turn: Turn) -> bool:
+    refusal = turn.observed.refusal
+    if refusal is None or turn.now >= refusal.until:
+        return True
+    turn.look_again_at(refusal.until)
+    return False
 
 
 def _follow(turn: Turn, run: DeepICDRun | None, attempt: Attempt, settings: Settings) -> None:
     """An attempt is at work."""
     _delete_unfinished(turn, but=attempt.number)
+    job = turn.observed.job(attempt.number)
+    if run is not None and job is not None and not job.deleting and not turn.observed.complete and _may_make(turn):
+        _complete(turn, run, attempt.number, job, settings)
+        return
     attempt = turn.absorb(attempt)
-    job, ended = turn.observed.job(attempt.number), ending(attempt, turn.observed, turn.now)
+    ended = ending(attempt, turn.observed, turn.now)
     if ended is None and job is None and (attempt.reason is not None or (run is not None and run.spec.suspend)):
         ended = Ending(Reason(attempt.reason) if attempt.reason else Reason.SUSPENDED)
     if ended is not None:
@@ -139,7 +158,7 @@ def _follow(turn: Turn, run: DeepICDRun | None, attempt: Attempt, settings: Sett
         _stop(turn, attempt, job)
         return
     if job is None and run is not None:
-        _make(turn, run, attempt.number, settings)
+        _start(turn, run, attempt.number, settings)
     _show(turn, attempt)
 
 
@@ -178,6 +197,9 @@ def digest(compute: ComputeSpec) -> str:
 def _stalled(turn: Turn, attempt: Attempt, recovery: RecoverySpec) -> Ending | None:
     since = attempt.progressed or attempt.running
     if since is None:
+        return None
+    if attempt.reported is not None and turn.status.stage == "prepare":
+        turn.condition(ConditionType.STALLED, False, Reason.PREPARING)
         return None
     suspected, certain = since + recovery.stall_after, since + recovery.stall_after + STALL_SLACK
     if turn.now < suspected:
@@ -258,11 +280,9 @@ def _delete_unfinished(turn: Turn, but: int | None = None) -> None:
     for job in turn.observed.jobs:
         if job.attempt == but or job.deleting:
             continue
-        if job.kind == "RayJob":
-            # Its pods are gone with its end; the volume that they shared need not wait for the run's.
-            turn.delete(Deletion("PersistentVolumeClaim", job.name, None))
         if not job.finished or job.kind == "RayJob":
             # In the version that was seen: one that has ended meanwhile keeps its pod, and the pod its log.
+            # The pods of an ended RayJob are gone; with it goes the volume that they shared.
             turn.delete(Deletion(job.kind, job.name, job.uid, job.version))
 
 

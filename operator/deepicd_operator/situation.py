@@ -31,8 +31,9 @@ def situation(attempt: Attempt, observed: Observed) -> Situation:
     job, pod = observed.job(attempt.number), observed.pod(attempt.number)
     if attempt.running is None:
         pod = observed.slowest_pod(attempt.number)
-    if job is None and observed.refusal is not None:
-        return Situation(False, False, observed.refusal.reason, observed.refusal.message)
+    if not observed.complete and observed.refusal is not None:
+        scheduled = pod is not None and pod.scheduled
+        return Situation(scheduled, False, observed.refusal.reason, observed.refusal.message)
     if job is None:
         return Situation(False, False, Reason.CREATED)
     if pod is None:

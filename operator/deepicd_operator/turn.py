@@ -11,6 +11,7 @@ from deepicd_operator.conditions import Condition, ConditionType, put
 from deepicd_operator.observed import Observed
 from deepicd_operator.plan import Deletion, Plan, RunEvent
 from deepicd_operator.reasons import Reason, Rule
+from deepicd_operator.resources import Groups
 from deepicd_operator.status import MAX_ATTEMPTS, Attempt, Earlier, VerifiedCheckpoint
 
 State = Literal["Pending", "Running", "Suspended", "Succeeded", "Failed"]
@@ -29,7 +30,7 @@ class Turn:
         self.status = observed.status
         self.spec: RunSpec | None = None
         """The spec, where it is valid."""
-        self._apply: tuple[dict[str, Any], ...] = ()
+        self._apply: Groups = ()
         self._delete: list[Deletion] = []
         self._events: list[RunEvent] = []
         self._again: datetime | None = None
@@ -47,9 +48,9 @@ class Turn:
         """Set the state, the conditions in one word."""
         self.set(state=state, reason=str(reason))
 
-    def apply(self, objects: tuple[dict[str, Any], ...]) -> None:
+    def apply(self, groups: Groups) -> None:
         """Make these objects."""
-        self._apply = objects
+        self._apply = groups
 
     def delete(self, deletion: Deletion) -> None:
         """Delete an object."""

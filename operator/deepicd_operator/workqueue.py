@@ -5,8 +5,18 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Callable
+from typing import NamedTuple
 
 from deepicd_operator.cache import Key
+
+HEAD_START = 60.0
+"""Seconds by which those that come first do so: under load pods are started before all else, but nothing waits for ever."""
+
+
+class _Wish(NamedTuple):
+    due: float
+    order: float
+    """Of two that are due, the one with the lower number comes first."""
 
 
 class WorkQueue:
@@ -14,17 +24,20 @@ class WorkQueue:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._due: dict[Key, float] = {}
-        self._heap: list[tuple[float, Key]] = []
+        self._wishes: dict[Key, _Wish] = {}
+        self._later: list[tuple[float, Key]] = []
+        self._now: list[tuple[float, Key]] = []
         self._at_work: set[Key] = set()
         self._changed = asyncio.Event()
 
-    def add(self, key: Key, delay: float = 0.0) -> None:
-        """Have a run reconciled after a delay in seconds, or earlier, if that is wished already."""
+    def add(self, key: Key, delay: float = 0.0, *, first: bool = False) -> None:
+        """Have a run reconciled after a delay in seconds, or earlier, if that is wished already; `first`: before others."""
         due = self._clock() + delay
-        if due < self._due.get(key, float("inf")):
-            self._due[key] = due
-            heapq.heappush(self._heap, (due, key))
+        known = self._wishes.get(key, _Wish(float("inf"), float("inf")))
+        wish = _Wish(min(due, known.due), min(due - (HEAD_START if first else 0.0), known.order))
+        if wish != known:
+            self._wishes[key] = wish
+            heapq.heappush(self._later, (wish.due, key))
             self._changed.set()
 
     async def get(self) -> Key:
@@ -41,27 +54,25 @@ class WorkQueue:
                 continue
 
     def _next(self) -> tuple[Key | None, float | None]:
+        now = self._clock()
+        while self._later and self._later[0][0] <= now:
+            due, key = heapq.heappop(self._later)
+            if (wish := self._wishes.get(key)) is not None and wish.due == due:
+                heapq.heappush(self._now, (wish.order, key))
         held: list[tuple[float, Key]] = []
         found: Key | None = None
-        wait: float | None = None
-        while self._heap:
-            due, key = self._heap[0]
-            if self._due.get(key) != due:
-                heapq.heappop(self._heap)
+        while self._now and found is None:
+            order, key = heapq.heappop(self._now)
+            if key not in self._wishes or self._wishes[key].order != order:
                 continue
-            if due > self._clock():
-                wait = due - self._clock()
-                break
-            heapq.heappop(self._heap)
             if key in self._at_work:
-                held.append((due, key))
+                held.append((order, key))
                 continue
-            del self._due[key]
+            del self._wishes[key]
             found = key
-            break
         for item in held:
-            heapq.heappush(self._heap, item)
-        return found, wait
+            heapq.heappush(self._now, item)
+        return found, self._later[0][0] - now if self._later else None
 
     def done(self, key: Key) -> None:
         """The run is no longer at work."""
@@ -72,10 +83,10 @@ class WorkQueue:
     def depth(self) -> int:
         """Runs that are due or at work."""
         now = self._clock()
-        return len(self._at_work) + sum(due <= now for due in self._due.values())
+        return len(self._at_work) + sum(wish.due <= now for wish in self._wishes.values())
 
     @property
     def age(self) -> float:
         """Seconds that the run waiting longest has been due."""
         now = self._clock()
-        return max((now - due for due in self._due.values() if due <= now), default=0.0)
+        return max((now - wish.due for wish in self._wishes.values() if wish.due <= now), default=0.0)

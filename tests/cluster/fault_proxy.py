@@ -208,8 +208,8 @@ class FaultProxy:
         self._watches.append(watch)
         try:
             await response.prepare(request)
-            async for line in _lines(answer):
-                for altered in self._altered(call, line):
+            async for part in _parts(answer):
+                for altered in self._altered(call, part):
                     if not watch.silent:
                         await response.write(altered)
             if watch.silent:
@@ -242,7 +242,12 @@ def _presented(request: web.BaseRequest) -> tuple[str, list[str]]:
     return (users[0] if users else ""), [value for name, value in names if name == "organizationName"]
 
 
-async def _lines(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+async def _parts(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """The lines of a watch in JSON, an event each; one in protobuf, which has no lines, as it comes."""
+    if answer.content_type != "application/json":
+        async for chunk in answer.content.iter_any():
+            yield chunk
+        return
     rest = b""
     async for chunk in answer.content.iter_any():
         *lines, rest = (rest + chunk).split(b"\n")

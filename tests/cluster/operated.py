@@ -67,7 +67,9 @@ def running_pod(api: Api, namespace: str, attempt: int = 1) -> Raw:
 def report(api: Api, namespace: str, attempt: int = 1, checkpoint: Raw | None = None, **fields: Any) -> None:
     """Write progress, and the newest checkpoint, as the attempt's pod does."""
     data = {"progress.json": json.dumps(fields)} | ({"checkpoint.json": json.dumps(checkpoint)} if checkpoint else {})
-    api.patch("ConfigMap", f"quickstart-a{attempt}-progress", namespace, {"data": data})
+    name = f"quickstart-a{attempt}-progress"
+    wait_for(lambda: api.find("ConfigMap", name, namespace), 30, "there is nothing to report to")
+    api.patch("ConfigMap", name, namespace, {"data": data})
 
 
 def leftovers(api: Api, namespace: str) -> list[str]:

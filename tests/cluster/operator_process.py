@@ -12,6 +12,20 @@ from tests.cluster.daemon import Daemon, free_ports
 
 START_SECONDS = 60
 _ENTRY = "from deepicd_operator.main import app; app()"
+# The times that a test of an error would merely wait out, shortened; a name that is not there any more is an error.
+_HASTE = """
+from datetime import timedelta
+from deepicd_operator import cluster, controller, observe, process, reconcile
+for module, name, value in (
+    (cluster, "REQUEST_SECONDS", 5.0),
+    (controller, "REFUSAL_WAIT", timedelta(seconds=3)),
+    (observe, "SLOW_START", timedelta(seconds=3)),
+    (process, "START_RETRY", 0.5),
+    (reconcile, "STALL_SLACK", timedelta(seconds=3)),
+):
+    assert type(getattr(module, name)) is type(value)
+    setattr(module, name, value)
+"""
 
 
 class OperatorProcess(Daemon):
@@ -24,9 +38,11 @@ class OperatorProcess(Daemon):
         *arguments: str,
         name: str = "operator",
         environment: Mapping[str, str] | None = None,
+        hasty: bool = False,
     ) -> None:
+        """`hasty`: it gives up waiting sooner than a real one."""
         (self.port,) = free_ports(1)
-        command = [sys.executable, "-c", _ENTRY, "run", f"--port={self.port}", *arguments]
+        command = [sys.executable, "-c", _HASTE + _ENTRY if hasty else _ENTRY, "run", f"--port={self.port}", *arguments]
         inherited = {key: value for key, value in os.environ.items() if not key.upper().endswith("_PROXY")}
         super().__init__(name, command, folder, {**inherited, "KUBECONFIG": str(kubeconfig), **(environment or {})})
 

@@ -119,7 +119,7 @@ def test_a_namespace_that_is_deleted_in_mid_run_leaves_the_others_alone(
     for each in (namespace, doomed):
         grant(api, each)
     served = (f"--namespace={namespace}", f"--namespace={doomed}", "--resync=1")
-    operator = OperatorProcess(cluster.kubeconfig_of(USER), tmp_path, *served)
+    operator = OperatorProcess(cluster.kubeconfig_of(USER), tmp_path, *served, hasty=True)
     operator.start()
     operator.wait_until_serving()
     try:

@@ -26,7 +26,9 @@ def creates(call: Call) -> bool:
 
 
 @contextmanager
-def watching(cluster: ControlPlane, proxy: FaultProxy, namespace: str) -> Iterator[queue.Queue[str]]:
+def watching(
+    cluster: ControlPlane, proxy: FaultProxy, namespace: str, accept: str = "application/json"
+) -> Iterator[queue.Queue[str]]:
     """What a watch of the namespace's ConfigMaps of the label `test` hears, and `broken` once it is broken."""
     heard: queue.Queue[str] = queue.Queue()
     context = ssl.create_default_context(cafile=str(cluster.authority.certificate))
@@ -36,9 +38,9 @@ def watching(cluster: ControlPlane, proxy: FaultProxy, namespace: str) -> Iterat
 
     def listen() -> None:
         try:
-            with client.stream("GET", url) as answer:
-                for line in answer.iter_lines():
-                    heard.put(line)
+            with client.stream("GET", url, headers={"Accept": accept}) as answer:
+                for part in answer.iter_lines() if "json" in accept else answer.iter_bytes():
+                    heard.put(part if isinstance(part, str) else part.decode("latin-1"))
         except httpx2.HTTPError:
             heard.put("broken")
 
@@ -180,6 +182,14 @@ def test_a_silent_watch_stays_open_and_a_new_one_speaks(
             api.create(labelled(namespace, "first"))
             assert '"first"' in speaking.get(timeout=10)
         assert silent.get(timeout=10) == "broken"
+
+
+def test_a_watch_in_protobuf_which_has_no_lines_is_heard_at_once(
+    cluster: ControlPlane, api: Api, proxy: FaultProxy, namespace: str
+) -> None:
+    with watching(cluster, proxy, namespace, "application/vnd.kubernetes.protobuf;stream=watch") as heard:
+        api.create(labelled(namespace, "in-protobuf"))
+        assert "in-protobuf" in heard.get(timeout=10)
 
 
 @pytest.mark.parametrize(("factor", "names"), [(0, ["last"]), (2, ["first", "first", "last"])])

@@ -75,7 +75,7 @@ def test_a_report_becomes_status_and_columns(api: Api, namespace: str, operator:
 def test_a_deleted_run_leaves_nothing(api: Api, namespace: str, operator: OperatorProcess) -> None:
     api.create(quickstart(namespace))
     running_pod(api, namespace)
-    assert len(leftovers(api, namespace)) == len(CHILDREN)
+    wait_for(lambda: len(leftovers(api, namespace)) == len(CHILDREN), 30, lambda: leftovers(api, namespace))
     assert "finalizers" not in run_of(api, namespace)["metadata"]
     api.delete("DeepICDRun", "quickstart", namespace)
     wait_for(lambda: not leftovers(api, namespace), 60, lambda: leftovers(api, namespace))

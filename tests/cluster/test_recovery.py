@@ -90,15 +90,15 @@ def test_a_next_attempt_goes_on_from_the_last_verified_checkpoint(api: Api, name
     ended(api, namespace)
     running_pod(api, namespace, 2)
     assert attempts(api, namespace)[1]["resumedFrom"] == "s3://models/x/step-000010"
-    (started,) = [each for each in told(api, namespace, "AttemptStarted") if "attempt 2" in each["message"]]
-    assert started["message"] == "attempt 2 begins from grpo step 10"
+    (_, second) = wait_for(lambda: (found := told(api, namespace, "AttemptStarted"))[1:] and found, 30, "it is not told")
+    assert second["message"] == "attempt 2 begins from grpo step 10"
 
 
 def test_a_trainer_that_hangs_is_stopped_and_tried_again(api: Api, namespace: str, operator: OperatorProcess) -> None:
     api.create(quickstart(namespace, recovery__stallAfter="2s"))
     running_pod(api, namespace)
     wait_for(lambda: is_true(run_of(api, namespace), "Stalled"), 60, "nobody suspects a stall")
-    # The trainer ends itself at the limit; one that hangs too hard for that is ended a minute later.
+    # The trainer ends itself at the limit; one that hangs too hard for that is ended by the operator.
     attempt = ended(api, namespace, seconds=120)
     assert (attempt["reason"], attempt["counted"]) == ("Stalled", True)
     running_pod(api, namespace, 2)

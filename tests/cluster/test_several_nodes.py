@@ -41,9 +41,10 @@ def node_pod(job: Raw, namespace: str, kind: str) -> Raw:
 
 def test_a_run_becomes_a_ray_job_with_a_claim_that_its_nodes_share(api: Api, namespace: str, operator: OperatorProcess) -> None:
     job = on_two_nodes(api, namespace)
-    claim = api.get("PersistentVolumeClaim", ATTEMPT, namespace)
+    claim = wait_for(lambda: api.find("PersistentVolumeClaim", ATTEMPT, namespace), 30, "there is no claim")
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
-    assert claim["metadata"]["ownerReferences"] == job["metadata"]["ownerReferences"]
+    (owner,) = claim["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["uid"]) == ("RayJob", job["metadata"]["uid"])
 
 
 @pytest.mark.parametrize("kind", ["head", "worker"])
@@ -56,6 +57,7 @@ def test_the_pods_of_all_nodes_satisfy_the_restricted_standard(
 
 def test_the_claim_goes_when_the_attempt_has_ended(api: Api, namespace: str, operator: OperatorProcess) -> None:
     on_two_nodes(api, namespace)
+    wait_for(lambda: api.find("PersistentVolumeClaim", ATTEMPT, namespace), 30, "there is no claim")
     api.patch("RayJob", ATTEMPT, namespace, {"status": {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"}},
               status=True)  # fmt: skip
     done = wait_for_state(api, namespace, "Succeeded")
@@ -64,8 +66,8 @@ def test_the_claim_goes_when_the_attempt_has_ended(api: Api, namespace: str, ope
     def left() -> list[str]:
         return [kind for kind in ("RayJob", "PersistentVolumeClaim") if api.find(kind, ATTEMPT, namespace) is not None]
 
-    # No pod uses the claim, so that nothing protects it.
-    wait_for(lambda: not left(), 30, left)
+    # No pod uses the claim, so that nothing protects it. Kubernetes looks for new kinds of owners every 30 s.
+    wait_for(lambda: not left(), 90, left)
     assert left() == []
 
 

@@ -12,16 +12,22 @@ from deepicd_operator.resources.progress import progress_config_map
 from deepicd_operator.resources.rayjob import rayjob
 from deepicd_operator.resources.volumes import scratch_claim
 
+Groups = tuple[tuple[dict[str, Any], ...], ...]
+"""Objects that are made group by group, those of a group at once."""
 
-def attempt_objects(request: AttemptRequest) -> tuple[dict[str, Any], ...]:
-    """All objects of an attempt, in order: a RoleBinding needs its Role, and the Job, which starts it all, needs the rest."""
-    made = [] if request.spec.compute.service_account.name else [service_account(request)]
+
+def starting_objects(request: AttemptRequest) -> Groups:
+    """What the pod must have before it is there, and then the Job, which makes the pod."""
+    before = [] if request.spec.compute.service_account.name else [service_account(request)]
     if request.settings.network_policy:
-        made.append(network_policy(request))
-    made += [role(request), progress_config_map(request)]
-    if request.on_ray:
-        made.append(scratch_claim(request))
-    return (*made, role_binding(request), rayjob(request) if request.on_ray else job(request))
+        before.append(network_policy(request))
+    return tuple(before), (rayjob(request) if request.on_ray else job(request),)
 
 
-__all__ = ["AttemptRequest", "attempt_objects"]
+def further_objects(request: AttemptRequest, job_uid: str) -> Groups:
+    """What the pod needs later: its nodes' volume, and the right to report. The ConfigMap is the last: where it is, all are."""
+    shared = [scratch_claim(request, job_uid)] if request.on_ray else []
+    return (role(request), *shared), (role_binding(request),), (progress_config_map(request),)
+
+
+__all__ = ["AttemptRequest", "Groups", "further_objects", "starting_objects"]

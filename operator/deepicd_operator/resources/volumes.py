@@ -58,12 +58,13 @@ def mounts(request: AttemptRequest, *, uploader: bool) -> list[dict[str, Any]]:
     return made
 
 
-def scratch_claim(request: AttemptRequest) -> dict[str, Any]:
-    """The claim that all nodes of an attempt write to; it is deleted with the attempt's RayJob."""
+def scratch_claim(request: AttemptRequest, rayjob_uid: str) -> dict[str, Any]:
+    """The claim that all nodes of an attempt write to. It belongs to the RayJob, and goes with it, not only with the run."""
+    owner = {"apiVersion": "ray.io/v1", "kind": "RayJob", "name": request.attempt_name, "uid": rayjob_uid, "controller": True}
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": request.metadata(request.attempt_name),
+        "metadata": request.metadata(request.attempt_name) | {"ownerReferences": [owner]},
         "spec": _claim(request, "ReadWriteMany"),
     }
 

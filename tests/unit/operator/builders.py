@@ -188,6 +188,7 @@ class Story:
         lost: frozenset[str] = frozenset(),
         refusal: Refusal | None = None,
         deleting: bool = False,
+        complete: bool | None = None,
     ) -> Observed:
         return Observed(
             name=self.name,
@@ -209,6 +210,7 @@ class Story:
             trouble=trouble,
             lost_nodes=lost,
             refusal=refusal,
+            complete=any(isinstance(each, JobMade) for each in objects) if complete is None else complete,
         )
 
     def now(self, seconds: float, *objects: JobMade | PodMade, **seen: Any) -> Plan:
@@ -224,7 +226,7 @@ class Story:
     @property
     def made(self) -> list[str]:
         """Kinds and names of what the last plan makes."""
-        return [f"{each['kind']}/{each['metadata']['name']}" for each in self.plan.apply]
+        return [f"{each['kind']}/{each['metadata']['name']}" for group in self.plan.apply for each in group]
 
     @property
     def deleted(self) -> list[str]:

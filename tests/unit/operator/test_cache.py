@@ -91,4 +91,4 @@ def test_a_report_is_read_only_from_the_runs_own_config_map() -> None:
     raw["metadata"] = {**raw["metadata"], "name": "report"}
     cache.put(raw)
     assert cache.reports(KEY, "report", UID) == {"progress.json": "{}"}
-    assert cache.reports(KEY, "report", "another") == {}
+    assert cache.reports(KEY, "report", "another") is None

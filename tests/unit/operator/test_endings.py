@@ -198,6 +198,39 @@ def test_a_step_ends_the_suspicion_of_a_stall() -> None:
     assert story.condition("Stalled") == ("False", "Stepping")
 
 
+def test_preparing_for_hours_is_no_stall() -> None:
+    story = Story().running()
+    objects = (JobMade(), PodMade().running(at(1)))
+    story.now(10, *objects, progress=report(at(10), stage="prepare", step=None))
+    assert story.plan.requeue_after is None
+    story.now(8 * 3600, *objects, progress=report(at(10), stage="prepare", step=None))
+    assert story.condition("Stalled") == ("False", "Preparing")
+    assert story.deleted == []
+
+
+def test_the_stage_after_a_long_prepare_has_its_whole_time_for_its_first_step() -> None:
+    story = Story().running()
+    objects = (JobMade(), PodMade().running(at(1)))
+    story.now(10, *objects, progress=report(at(10), stage="prepare", step=None))
+    story.now(9000, *objects, progress=report(at(9000), stage="sft", step=None))
+    assert story.condition("Stalled") == ("False", "Stepping")
+    assert story.plan.requeue_after == 300
+    story.now(9360, *objects, progress=report(at(9000), stage="sft", step=None))
+    assert story.deleted == [f"Job/{NAME}-a1"]
+
+
+def test_an_attempt_that_never_reports_is_stalled_though_the_one_before_was_preparing() -> None:
+    story = Story().running()
+    story.now(10, JobMade(), PodMade().running(at(1)), progress=report(at(10), stage="prepare", step=None))
+    story.now(20, JobMade().failed(), PodMade().ended(137, "OOMKilled"))
+    story.now(30)
+    objects = (JobMade(2), PodMade(2).running(at(40)))
+    story.now(41, *objects)
+    assert story.plan.requeue_after == 299
+    story.now(400, *objects)
+    assert story.deleted == [f"Job/{NAME}-a2"]
+
+
 def test_attempts_that_count_are_used_up_and_waits_double() -> None:
     story = Story().running()
     waits = []

@@ -17,6 +17,7 @@ def on_nodes() -> Story:
     story = Story(compute__nodes=2, compute__scratch={"storageClass": "shared"})
     story.now(0)
     assert story.made[-1] == f"RayJob/{NAME}-a1"
+    story.now(1, RayJobMade(), complete=False)
     assert f"PersistentVolumeClaim/{NAME}-a1" in story.made
     story.now(1, RayJobMade().is_at("Running", "RUNNING"), PodMade().running().of_ray("head"), progress=report())
     assert story.status.state == "Running"
@@ -58,16 +59,16 @@ def test_what_kuberay_says_ends_the_attempt(reason: str, seen: Callable[[], Seen
     assert "last available logs" not in (ended.message or "")
 
 
-def test_the_volume_goes_with_the_attempt_and_not_with_the_run() -> None:
+def test_the_ray_job_goes_with_the_attempt_and_not_with_the_run() -> None:
     story = on_nodes()
     story.now(60, RayJobMade().is_at("Complete", "SUCCEEDED"))
-    assert sorted(story.deleted) == [f"PersistentVolumeClaim/{NAME}-a1", f"RayJob/{NAME}-a1"]
+    assert story.deleted == [f"RayJob/{NAME}-a1"]
     story.now(61)
     assert story.deleted == []
     assert story.status.state == "Succeeded"
 
 
-def test_the_volume_stays_while_the_attempt_goes_on() -> None:
+def test_the_ray_job_stays_while_the_attempt_goes_on() -> None:
     story = on_nodes()
     story.now(60, RayJobMade().is_at("Running", "RUNNING"), PodMade().running().of_ray("head"), progress=report())
     assert story.deleted == []

@@ -1,21 +1,57 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from deepicd_operator.observed import Refusal
+from deepicd_operator.reasons import Reason
 from tests.unit.operator.builders import NAME, NOON, JobMade, PodMade, Story, at, checkpoint, report
 
 
-def test_a_new_run_gets_all_objects_of_its_first_attempt_and_the_job_last() -> None:
+def test_a_new_run_gets_what_its_pod_must_have_and_then_the_job() -> None:
     story = Story()
     story.now(0)
-    assert story.made == [
-        f"ServiceAccount/{NAME}-trainer", f"NetworkPolicy/{NAME}-trainer", f"Role/{NAME}-a1",
-        f"ConfigMap/{NAME}-a1-progress", f"RoleBinding/{NAME}-a1", f"Job/{NAME}-a1",
-    ]  # fmt: skip
+    assert story.made == [f"ServiceAccount/{NAME}-trainer", f"NetworkPolicy/{NAME}-trainer", f"Job/{NAME}-a1"]
+    assert [len(group) for group in story.plan.apply] == [2, 1]
     assert story.status.attempt == 1
+
+
+def test_an_attempt_whose_job_is_there_gets_the_rest_one_after_the_other_and_is_told_of() -> None:
+    story = Story()
+    story.now(0)
+    story.now(1, JobMade(), complete=False)
+    assert story.made == [f"Role/{NAME}-a1", f"RoleBinding/{NAME}-a1", f"ConfigMap/{NAME}-a1-progress"]
+    assert [len(group) for group in story.plan.apply] == [1, 1, 1]
     assert story.events == ["AttemptStarted"]
+    assert story.plan.status is None
+
+
+def test_an_attempt_that_has_ended_gets_its_rest_before_its_end_is_noted() -> None:
+    story = Story()
+    story.now(0)
+    ended = (JobMade().complete(), PodMade().ended(0))
+    story.now(1, *ended, complete=False)
+    assert f"ConfigMap/{NAME}-a1-progress" in story.made
+    assert story.plan.status is None
+    story.now(2, *ended)
+    assert story.status.state == "Succeeded"
+
+
+def test_a_rest_that_is_refused_is_told_offered_again_and_keeps_no_run_from_its_end() -> None:
+    story = Story()
+    story.now(0)
+    refusal = Refusal(Reason.NAME_TAKEN, f"Role {NAME}-a1", at(20))
+    story.now(5, JobMade(), PodMade().running(at(4)), complete=False, refusal=refusal)
+    assert story.made == []
+    assert story.condition("Running") == ("False", "NameTaken")
+    assert f"Role {NAME}-a1" in story.message("Running")
+    assert story.plan.requeue_after == 15
+    story.now(20, JobMade(), PodMade().running(at(4)), complete=False, refusal=refusal)
+    assert f"Role/{NAME}-a1" in story.made
+    story.now(21, JobMade().complete(), PodMade().ended(0), complete=False, refusal=replace(refusal, until=at(80)))
+    assert story.status.state == "Succeeded"
 
 
 def test_a_job_that_was_not_made_is_made_by_the_next_reconcile() -> None:
@@ -24,7 +60,13 @@ def test_a_job_that_was_not_made_is_made_by_the_next_reconcile() -> None:
     story.now(5)
     assert f"Job/{NAME}-a1" in story.made
     assert story.plan.status is None
-    assert story.events == ["AttemptStarted"]
+
+
+def test_a_job_that_is_gone_though_all_its_objects_were_made_was_deleted_and_not_forgotten() -> None:
+    story = Story()
+    story.now(0)
+    story.now(5, complete=True)
+    assert story.status.attempts[0].reason == "JobDeleted"
 
 
 def test_a_run_that_is_being_deleted_is_left_alone() -> None:
@@ -108,7 +150,7 @@ def test_resources_that_kueue_takes_back_end_the_attempt_and_queue_another() -> 
     assert story.deleted == [f"Job/{NAME}-a1"]
     story.now(40)
     assert (story.status.attempts[0].reason, story.status.attempts[0].counted) == ("Preempted", False)
-    assert story.plan.apply[-1]["spec"]["suspend"] is True
+    assert story.plan.apply[-1][-1]["spec"]["suspend"] is True
 
 
 def test_the_deadline_counts_the_attempts_together() -> None:

@@ -45,6 +45,8 @@ class World:
     jobs: dict[int, JobMade] = field(default_factory=dict)
     pods: dict[int, PodMade] = field(default_factory=dict)
     lost: frozenset[str] = frozenset()
+    complete: set[int] = field(default_factory=set)
+    """Attempts that have all their objects."""
     made: list[int] = field(default_factory=list)
     """Attempts in the order in which their Jobs were made."""
     events: list[str] = field(default_factory=list)
@@ -84,7 +86,8 @@ class World:
     def seen(self) -> tuple[Observed, int]:
         objects: list[JobMade | PodMade] = [*self.jobs.values(), *self.pods.values()]
         progress = report(at(self.time)) if self.story.status.attempt in self.pods else None
-        return self.story.observed(*objects, progress=progress, lost=self.lost), self.version
+        complete = self.story.status.attempt in self.complete
+        return self.story.observed(*objects, progress=progress, lost=self.lost, complete=complete), self.version
 
     def reconcile(self, observed: Observed) -> Plan:
         return reconcile(observed, at(self.time), SETTINGS)
@@ -92,7 +95,7 @@ class World:
     def carry_out(self, plan: Plan, version: int, writes: int) -> bool:
         """Do the first `writes` steps of a plan; False where the status had changed since it was read."""
         steps: list[Any] = [plan.status] if plan.status is not None else []
-        steps += [*plan.delete, *plan.apply]
+        steps += [*plan.delete, *(each for group in plan.apply for each in group)]
         self.events += [event.identity for event in plan.events]
         for step in steps[:writes]:
             if isinstance(step, RunStatus):
@@ -118,6 +121,10 @@ class World:
             self.made.append(number)
             self.jobs[number] = JobMade(number, uid=f"job-{number}-{len(self.made)}")
 
+        elif content["kind"] == "ConfigMap":
+            assert number in self.made
+            self.complete.add(number)
+
     def settle(self) -> None:
         """Reconcile until nothing is left to do now."""
         for _ in range(8):
@@ -132,6 +139,7 @@ class World:
         at_work = [number for number, job in self.jobs.items() if not job.view().finished]
         assert len(at_work) <= 1
         assert [status.attempt for status in self.history] == sorted(status.attempt for status in self.history)
+        assert self.complete >= {each.number for each in self.story.status.attempts if each.end and each.pod}
         ends = [status for status in self.history if status.finished]
         assert len({(status.state, status.reason, status.completion_time) for status in ends}) <= 1
         if ends:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from deepicd.spec import parse
-from deepicd_operator.resources import AttemptRequest, attempt_objects
+from deepicd_operator.resources import AttemptRequest, further_objects, starting_objects
 from deepicd_operator.settings import Settings
 from tests.unit.operator.builders import NAME, SETTINGS, UID, spec
 
@@ -17,6 +17,10 @@ from tests.unit.operator.builders import NAME, SETTINGS, UID, spec
 def request(name: str = NAME, number: int = 1, settings: Settings = SETTINGS, **changes: Any) -> AttemptRequest:
     content = {"apiVersion": "deepicd.io/v1alpha1", "kind": "DeepICDRun", "metadata": {"name": name}, "spec": spec(**changes)}
     return AttemptRequest(parse(content, "run"), "research", UID, number, settings)
+
+
+def attempt_objects(asked: AttemptRequest) -> list[dict[str, Any]]:
+    return [each for group in (*starting_objects(asked), *further_objects(asked, "job-uid")) for each in group]
 
 
 def made(kind: str, **changes: Any) -> dict[str, Any]:
@@ -252,6 +256,12 @@ def test_all_nodes_share_one_volume_and_have_a_temporary_one_of_their_own() -> N
         assert volumes["temporary"] == {"name": "temporary", "emptyDir": {}}
 
 
+def test_the_claim_belongs_to_its_attempts_ray_job_and_goes_with_it() -> None:
+    (owner,) = made("PersistentVolumeClaim", **SEVERAL)["metadata"]["ownerReferences"]
+    assert (owner["apiVersion"], owner["kind"], owner["name"]) == ("ray.io/v1", "RayJob", f"{NAME}-a1")
+    assert (owner["uid"], owner["controller"]) == ("job-uid", True)
+
+
 def test_one_node_has_no_claim() -> None:
     assert "PersistentVolumeClaim" not in [each["kind"] for each in attempt_objects(request())]
 
@@ -286,5 +296,6 @@ def test_kuberay_alone_may_reach_the_heads_dashboard() -> None:
 def test_building_changes_nothing_that_is_shared() -> None:
     first = attempt_objects(request())
     before = copy.deepcopy(first)
-    first[-1]["spec"]["template"]["spec"]["containers"][0]["securityContext"]["runAsUser"] = 0
+    job = next(each for each in first if each["kind"] == "Job")
+    job["spec"]["template"]["spec"]["containers"][0]["securityContext"]["runAsUser"] = 0
     assert attempt_objects(request()) == before

@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from deepicd_operator.cache import Key
-from deepicd_operator.workqueue import WorkQueue
+from deepicd_operator.workqueue import HEAD_START, WorkQueue
 
 A, B = Key("research", "a"), Key("research", "b")
 
@@ -41,6 +41,38 @@ def test_the_run_that_is_due_first_comes_first() -> None:
         queue.add(B, 1)
         clock.now = 3
         assert [await queue.get(), await queue.get()] == [B, A]
+
+    played(scene)
+
+
+def test_a_run_with_a_head_start_comes_before_others_that_have_been_due_for_less_than_that() -> None:
+    async def scene(queue: WorkQueue, clock: Clock) -> None:
+        queue.add(A)
+        clock.now = HEAD_START - 1
+        queue.add(B, first=True)
+        assert [await queue.get(), await queue.get()] == [B, A]
+        queue.done(A)
+        queue.done(B)
+        queue.add(A)
+        clock.now += HEAD_START + 1
+        queue.add(B, first=True)
+        assert [await queue.get(), await queue.get()] == [A, B]
+
+    played(scene)
+
+
+def test_a_head_start_is_not_lost_by_another_wish_and_does_not_outlast_its_turn() -> None:
+    async def scene(queue: WorkQueue, clock: Clock) -> None:
+        queue.add(A)
+        queue.add(B, first=True)
+        queue.add(B)
+        assert [await queue.get(), await queue.get()] == [B, A]
+        queue.done(A)
+        queue.done(B)
+        queue.add(A)
+        clock.now = 1
+        queue.add(B)
+        assert await queue.get() == A
 
     played(scene)
 

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from deepicd.errors import UserError
+from deepicd.errors import DeepICDError, StallError, UserError
 from deepicd.spec import load
+from deepicd.spec.environment import ATTEMPT
 from deepicd.spec.run import DeepICDRun
-from deepicd.training.nodes import check_address, shortage, wait_for_nodes
+from deepicd.training import nodes
+from deepicd.training.nodes import check_address, main, shortage, wait_for_nodes
 from tests.unit.stops import NeverStop
 
 QUICKSTART = Path(__file__).parents[3] / "manifests" / "samples" / "quickstart.yaml"
@@ -42,6 +44,50 @@ def test_an_address_where_nobody_listens_is_named() -> None:
         address = f"127.0.0.1:{reserved.getsockname()[1]}"
         with pytest.raises(UserError, match=f"no Ray cluster answers at {address}"):
             check_address(2, address)
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [(UserError("/shared: is not the same folder on node b"), 64), (StallError("spec.compute.nodes: 2 wanted"), 75)],
+)
+def test_the_process_ends_with_one_line_and_a_code_of_its_own_for_nodes_that_did_not_come(
+    raised: DeepICDError, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ask(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(nodes, "_ask", ask)
+    assert main(["2", "4", "/shared"]) == code
+    assert capsys.readouterr().err == f"{raised}\n"
+
+
+class EndedProcess:
+    """A process that has ended."""
+
+    def __init__(self, code: int, log: Path) -> None:
+        self._code = code
+        log.write_text("a warning of Ray's\nspec.compute.nodes: 2 wanted\n")
+
+    def poll(self) -> int:
+        return self._code
+
+    def end(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("code", "attempt", "kind"),
+    [(75, "1", StallError), (75, "", UserError), (64, "1", UserError), (64, "", UserError)],
+)  # fmt: skip
+def test_nodes_that_did_not_come_are_the_users_to_mend_only_where_the_operator_has_not_asked_for_them(
+    code: int, attempt: str, kind: type[DeepICDError], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(nodes, "GuardedProcess", lambda command, environment, log: EndedProcess(code, log))
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        environment = {"RAY_ADDRESS": f"127.0.0.1:{head.getsockname()[1]}", ATTEMPT: attempt}
+        with pytest.raises(kind, match=r"^spec\.compute\.nodes: 2 wanted$") as found:
+            wait_for_nodes(on_nodes(2), tmp_path / "grpo", tmp_path / "log", NeverStop(), environment)
+    assert type(found.value) is kind
 
 
 @pytest.mark.parametrize("idle", [{"a": 4.0, "b": 4.0}, {"a": 8.0, "b": 4.0, "c": 0.0}])
