@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from deepicd.errors import UserError
+from deepicd.errors import DeepICDError
 from deepicd.training.checkpoints import LocalCheckpoints
 from deepicd.training.cpu import settings as cpu
 from deepicd.training.guard import PATIENCE_SECONDS, end_orphans
@@ -122,10 +122,10 @@ class GuardedProcess:
 
 
 def exit_code_of(act: Callable[[], None]) -> int:
-    """Do the work of a process of our own; the code to end it with. What the user must mend is its log's last line."""
+    """Do the work of a process of our own; the code to end it with. An error of ours is its log's last line."""
     try:
         act()
-    except UserError as error:
+    except DeepICDError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     return 0

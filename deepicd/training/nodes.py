@@ -128,11 +128,7 @@ def _check_shared(folder: Path, nodes: list[str]) -> None:
 def main(arguments: list[str]) -> int:
     """Command line: NODES GPUS FOLDER."""
     nodes, gpus, folder = arguments
-    try:
-        return exit_code_of(lambda: _ask(int(nodes), int(gpus), Path(folder)))
-    except StallError as error:
-        sys.stderr.write(f"{error}\n")
-        return error.exit_code
+    return exit_code_of(lambda: _ask(int(nodes), int(gpus), Path(folder)))
 
 
 if __name__ == "__main__":

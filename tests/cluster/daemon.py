@@ -43,7 +43,8 @@ def _die_with_parent() -> None:
 class Daemon:
     """One process; what it writes goes to `folder/NAME.log`. It can be started again.
 
-    It dies with the thread that started it: start it in the main thread.
+    It dies with the thread that started it: start it in the main thread. It inherits the environment but for its proxies,
+    since it talks to this machine alone; `environment` is added to that.
     """
 
     def __init__(
@@ -53,7 +54,8 @@ class Daemon:
         self.log = folder / f"{name}.log"
         self._command = [str(part) for part in command]
         self._folder = folder
-        self._environment = None if environment is None else dict(environment)
+        inherited = {key: value for key, value in os.environ.items() if not key.upper().endswith("_PROXY")}
+        self._environment = {**inherited, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,8 +42,7 @@ class OperatorProcess(Daemon):
         """`hasty`: it gives up waiting sooner than a real one."""
         (self.port,) = free_ports(1)
         command = [sys.executable, "-c", _HASTE + _ENTRY if hasty else _ENTRY, "run", f"--port={self.port}", *arguments]
-        inherited = {key: value for key, value in os.environ.items() if not key.upper().endswith("_PROXY")}
-        super().__init__(name, command, folder, {**inherited, "KUBECONFIG": str(kubeconfig), **(environment or {})})
+        super().__init__(name, command, folder, {"KUBECONFIG": str(kubeconfig), **(environment or {})})
 
     def wait_until_serving(self) -> None:
         """Wait until its readiness probe is content."""

@@ -5,7 +5,6 @@ The pods are kwok's, so that no Ray answers in them; `make test-kuberay` trains 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,8 +64,7 @@ def kuberay(definitions: None, cluster: ControlPlane, namespace: str, tmp_path: 
         KUBERAY / "ray-operator", f"--watch-namespace={namespace}", "--enable-leader-election=false",
         f"--metrics-addr=127.0.0.1:{metrics}", f"--health-probe-bind-address=127.0.0.1:{probes}",
     ]  # fmt: skip
-    environment = {key: value for key, value in os.environ.items() if not key.upper().endswith("_PROXY")}
-    made = Daemon("kuberay", command, tmp_path, {**environment, "KUBECONFIG": str(cluster.kubeconfig_of(user))})
+    made = Daemon("kuberay", command, tmp_path, {"KUBECONFIG": str(cluster.kubeconfig_of(user))})
     made.start()
     yield made
     made.kill()
