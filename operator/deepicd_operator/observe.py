@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,6 +14,8 @@ from deepicd_operator.cache import Cache, Key, reports
 from deepicd_operator.cluster import Cluster, NotThereError
 from deepicd_operator.names import attempt_name
 from deepicd_operator.observed import Observed, Refusal
+from deepicd_operator.outcome import ending
+from deepicd_operator.reasons import Reason
 from deepicd_operator.situation import SLOW_START
 from deepicd_operator.status import Attempt, read_status
 
@@ -48,13 +51,15 @@ async def observe(
         refusal=refusal,
     )
     attempt = status.current
-    if attempt is None or attempt.end is not None or observed.deleting:
+    if attempt is None or observed.deleting:
         return observed, None
+    if attempt.end is not None:
+        return _with_reports(observed, cache.reports(key, progress_name(key.name, attempt.number), uid)), None
     found = cache.reports(key, progress_name(key.name, attempt.number), uid)
     observed = replace(observed, complete=found is not None)
     observed = await _confirm_job(key, observed, attempt, cache, cluster)
     observed = await _confirm_end(key, observed, attempt, cache, cluster)
-    observed = await _read_report(key, observed, attempt, cache, cluster)
+    observed = await _read_report(key, observed, attempt, cache, cluster, now)
     return await _look_closer(observed, attempt, cluster, now)
 
 
@@ -89,15 +94,27 @@ async def _confirm_end(key: Key, observed: Observed, attempt: Attempt, cache: Ca
     return replace(observed, pods=cache.pods(key))
 
 
-async def _read_report(key: Key, observed: Observed, attempt: Attempt, cache: Cache, cluster: Cluster) -> Observed:
-    """The newest reports. The last ones of a finished Job are read afresh: their watch may be slower than the Job's."""
+async def _read_report(
+    key: Key, observed: Observed, attempt: Attempt, cache: Cache, cluster: Cluster, now: datetime
+) -> Observed:
+    """The newest reports. Where an attempt has failed, its last ones are read afresh: their watch may be slower than the Job's.
+
+    The last ones of a run that has succeeded decide nothing: they are taken in whenever they are heard of.
+    """
     name, job = progress_name(key.name, attempt.number), observed.job(attempt.number)
     found = cache.reports(key, name, observed.uid)
-    if found is None:
-        return observed
-    if job is not None and job.finished:
+    if found is None or job is None or not job.finished:
+        return _with_reports(observed, found)
+    ended = ending(attempt, observed, now)
+    if ended is None or ended.reason is not Reason.COMPLETED:
         with suppress(NotThereError):
             found = reports(await cluster.get("ConfigMap", key.namespace, name))
+    return _with_reports(observed, found)
+
+
+def _with_reports(observed: Observed, found: Mapping[str, str] | None) -> Observed:
+    if found is None:
+        return observed
     return replace(
         observed,
         progress=read_progress(found.get(PROGRESS_KEY, "")),

@@ -25,7 +25,7 @@ from deepicd_operator.resources import AttemptRequest, further_objects, starting
 from deepicd_operator.settings import Settings
 from deepicd_operator.situation import situation
 from deepicd_operator.status import Attempt, RunStatus
-from deepicd_operator.turn import Turn
+from deepicd_operator.turn import ATTEMPT_STARTED, Turn
 
 STALL_SLACK = timedelta(minutes=1)
 """How much longer than `stallAfter` the operator waits: the trainer's own supervisor knows more, and comes first."""
@@ -71,7 +71,9 @@ def _recovery(run: DeepICDRun | None) -> RecoverySpec:
 
 
 def _finished(turn: Turn, run: DeepICDRun | None) -> None:
-    """A terminal state stays; what is left over goes, and at last the run itself."""
+    """A terminal state stays; last reports may come late; what is left over goes, and at last the run itself."""
+    if (attempt := turn.status.current) is not None:
+        turn.absorb_reports(attempt)
     _delete_unfinished(turn)
     ttl, ended = _recovery(run).ttl_after_finished, turn.status.completion_time
     if ttl is None or ended is None:
@@ -122,7 +124,7 @@ def _complete(turn: Turn, run: DeepICDRun, number: int, job: JobView, settings: 
     """The rest of the attempt's objects: under load the pods of all runs are started before any run has these."""
     checkpoint = turn.status.last_verified_checkpoint
     since = f"from {checkpoint.stage} step {checkpoint.step}" if checkpoint else "from the beginning"
-    turn.event("AttemptStarted", f"attempt {number} begins {since}", f"attempt/{number}/start")
+    turn.event(ATTEMPT_STARTED, f"attempt {number} begins {since}", f"attempt/{number}/start")
     turn.apply(further_objects(_request(turn, run, number, settings), job.uid))
 
 
@@ -144,6 +146,8 @@ def _follow(turn: Turn, run: DeepICDRun | None, attempt: Attempt, settings: Sett
     job = turn.observed.job(attempt.number)
     if run is not None and job is not None and not job.deleting and not turn.observed.complete and _may_make(turn):
         _complete(turn, run, attempt.number, job, settings)
+        if not job.finished:
+            _show(turn, turn.absorb(attempt))
         return
     attempt = turn.absorb(attempt)
     ended = ending(attempt, turn.observed, turn.now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -17,6 +18,8 @@ from deepicd_operator.status import MAX_ATTEMPTS, Attempt, Earlier, VerifiedChec
 State = Literal["Pending", "Running", "Suspended", "Succeeded", "Failed"]
 MAX_CLOCK_SKEW = timedelta(minutes=10)
 """Reports from further in the future are not believed."""
+ATTEMPT_STARTED = "AttemptStarted"
+"""Reason of the event that an attempt begins with."""
 _PER_SPEC = {ConditionType.ACCEPTED}
 """Conditions that are about the spec; the others are about an attempt."""
 
@@ -87,7 +90,7 @@ class Turn:
 
     def absorb(self, attempt: Attempt) -> Attempt:
         """Take over what the attempt's pod and its newest reports say."""
-        pod, report = self.observed.pod(attempt.number), self.observed.progress
+        pod = self.observed.pod(attempt.number)
         if pod is not None and pod.scheduled:
             fields: dict[str, Any] = {
                 "pod": attempt.pod or pod.name,
@@ -98,6 +101,11 @@ class Turn:
             if attempt.running is None and slowest.trainer.started is not None:
                 fields["running"] = min(slowest.trainer.started, self.now)
             attempt = self.update(attempt, **fields)
+        return self.absorb_reports(attempt)
+
+    def absorb_reports(self, attempt: Attempt) -> Attempt:
+        """Take over what the attempt's newest reports say; its last ones may be heard of after its end."""
+        report = self.observed.progress
         if self.observed.checkpoint is not None:
             self._take(VerifiedCheckpoint(attempt=attempt.number, **self.observed.checkpoint.model_dump()))
         if report is None or report.time > self.now + MAX_CLOCK_SKEW:
@@ -105,7 +113,7 @@ class Turn:
         if attempt.reported is not None and report.time < attempt.reported:
             return attempt
         moved = attempt.progressed is None or (report.stage, report.step) != (self.status.stage, self.status.step)
-        fields = {"reported": report.time}
+        fields: dict[str, Any] = {"reported": report.time}
         if moved and report.stage is not None:
             fields["progressed"] = self.now
         self.set(
@@ -114,7 +122,7 @@ class Turn:
             steps=report.steps,
             reward=_rounded(report.reward),
             kl=_rounded(report.kl),
-            eta_seconds=None if report.eta_seconds is None else round(report.eta_seconds),
+            eta_seconds=None if report.eta_seconds is None or attempt.end is not None else round(report.eta_seconds),
             metrics=report.metrics or self.status.metrics,
         )
         return self.update(attempt, **fields)
@@ -150,7 +158,8 @@ class Turn:
 
     def _durability(self) -> None:
         checkpoint = self.status.last_verified_checkpoint
-        if self.spec is None or self.observed.status.finished:
+        before = self.observed.status
+        if self.spec is None or (before.finished and checkpoint == before.last_verified_checkpoint):
             return
         if checkpoint is not None:
             where = f"{checkpoint.stage} step {checkpoint.step}: {checkpoint.uri}"
@@ -169,10 +178,12 @@ class Turn:
         self.set(gpu_hours=round(hours, 4), cost=None if price is None else round(hours * price, 2))
 
     def _tell_transitions(self) -> None:
-        before = {each.type: each for each in self.observed.status.conditions}
-        for condition in self.status.conditions:
-            known = before.get(condition.type)
-            if known is None or (known.status, known.reason) != (condition.status, condition.reason):
+        before = {each.type: (each.status, each.reason) for each in self.observed.status.conditions}
+        changed = [each for each in self.status.conditions if before.get(each.type) != (each.status, each.reason)]
+        runs = any(each.type == ConditionType.RUNNING and each.status == "True" for each in changed)
+        for condition in changed:
+            # It says where, too.
+            if not (runs and condition.type == ConditionType.SCHEDULED):
                 self._tell(condition)
 
     def _tell(self, condition: Condition) -> None:
@@ -183,6 +194,9 @@ class Turn:
             return
         # One cause is told once, though it shows in several conditions.
         if any(event.reason == reason for event in self._events):
+            return
+        if reason is Reason.RUNNING and self._events and (begun := self._events[-1]).reason == ATTEMPT_STARTED:
+            self._events[-1] = replace(begun, message=f"{begun.message}; {condition.message}")
             return
         of = f"spec/{self.observed.generation}" if kind in _PER_SPEC else f"attempt/{self.status.attempt}"
         warning = not good and reason is not Reason.SUSPENDED

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from deepicd.spec.progress import Failure, FailureCode, write
+from deepicd_operator.controller import utc_now
 from tests.cluster.api import Api, Raw, wait_for
 from tests.cluster.api_call import Call
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.fault_proxy import Fault, FaultProxy
-from tests.cluster.operated import USER, ended, quickstart, running_pod, wait_for_state
+from tests.cluster.operated import USER, attempts, ended, quickstart, report, run_of, running_pod, wait_for_state
 from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.pods import RUNS_FOR, end_pod
 
@@ -119,6 +120,12 @@ def failure(code: FailureCode) -> str:
     return write(Failure(code=code, message="grpo: loss at step 7 is nan: lower learningRate"))
 
 
+def last_words() -> dict[str, Any]:
+    now = utc_now().isoformat()
+    checkpoint = {"stage": "grpo", "step": 10, "uri": "s3://models/x", "sha256": "a" * 64, "time": now}
+    return {"stage": "grpo", "step": 15, "steps": 15, "time": now, "checkpoint": checkpoint}
+
+
 @pytest.mark.parametrize(
     ("reason", "exit_code", "how"),
     [
@@ -136,6 +143,35 @@ def test_why_an_attempt_ended_is_known_though_only_its_job_was_heard_of(
     assert proxy.silence_watches("pods", new_ones=True) == 1
     end_pod(api, pod, exit_code, **how)
     assert ended(api, namespace)["reason"] == reason
+
+
+def test_the_last_checkpoint_of_a_failed_attempt_is_known_though_no_report_was_heard_of(
+    api: Api, namespace: str, proxy: FaultProxy
+) -> None:
+    api.create(quickstart(namespace))
+    pod = running_pod(api, namespace)
+    wait_for_state(api, namespace, "Running")
+    assert proxy.silence_watches("configmaps", new_ones=True) == 1
+    report(api, namespace, **last_words())
+    end_pod(api, pod, 70)
+    ended(api, namespace)
+    running_pod(api, namespace, 2)
+    assert attempts(api, namespace)[1]["resumedFrom"] == "s3://models/x"
+
+
+def test_last_reports_that_are_heard_of_after_a_success_are_taken_in(api: Api, namespace: str, proxy: FaultProxy) -> None:
+    api.create(quickstart(namespace))
+    pod = running_pod(api, namespace)
+    wait_for_state(api, namespace, "Running")
+    assert proxy.silence_watches("configmaps", new_ones=True) == 1
+    report(api, namespace, **last_words())
+    end_pod(api, pod)
+    done = wait_for_state(api, namespace, "Succeeded")["status"]
+    assert "lastVerifiedCheckpoint" not in done
+    wait_for(lambda: "lastVerifiedCheckpoint" in run_of(api, namespace)["status"], 90, lambda: run_of(api, namespace)["status"])
+    late = run_of(api, namespace)["status"]
+    assert (late["step"], late["lastVerifiedCheckpoint"]["uri"]) == (15, "s3://models/x")
+    assert (late["state"], late["completionTime"]) == (done["state"], done["completionTime"])
 
 
 def test_a_pod_that_was_deleted_is_known_to_be_gone_though_only_its_job_was_heard_of(

@@ -28,6 +28,46 @@ def test_an_attempt_whose_job_is_there_gets_the_rest_one_after_the_other_and_is_
     assert story.plan.status is None
 
 
+def test_an_attempt_that_runs_already_when_it_gets_the_rest_is_told_of_once() -> None:
+    story = Story()
+    story.now(0)
+    objects = (JobMade(), PodMade().running(at(1)))
+    story.now(1, *objects, complete=False)
+    assert f"ConfigMap/{NAME}-a1-progress" in story.made
+    assert story.status.state == "Running"
+    assert story.events == ["AttemptStarted"]
+    (told,) = story.plan.events
+    assert told.message == f"attempt 1 begins from the beginning; the trainer runs ({NAME}-a1-x on node-1)"
+    story.now(2, *objects)
+    assert story.events == ["AttemptStarted"]
+
+
+def test_a_pod_that_is_placed_and_runs_at_once_is_told_of_once_with_its_node() -> None:
+    story = Story()
+    story.now(0)
+    story.now(1, JobMade(), complete=False)
+    story.now(2, JobMade(), PodMade().running(at(1)))
+    assert story.events == ["AttemptStarted", "Running"]
+    assert "on node-1" in story.plan.events[0].message
+
+
+def test_last_reports_that_come_after_a_success_are_taken_in_and_change_nothing_else() -> None:
+    story = Story().running()
+    objects = (JobMade().complete(), PodMade().ended(0, "Completed"))
+    story.now(60, *objects, progress=report(at(50), step=14, eta_seconds=9))
+    ended = story.status
+    assert ended.state == "Succeeded"
+    story.now(61, *objects, progress=report(at(59), step=15, eta_seconds=1), stored=checkpoint(15, at(59)))
+    assert (story.status.step, story.status.eta_seconds) == (15, None)
+    assert story.status.last_verified_checkpoint is not None
+    assert story.condition("CheckpointDurable") == ("True", "Uploaded")
+    assert (story.status.state, story.status.completion_time) == (ended.state, ended.completion_time)
+    assert story.status.gpu_hours == ended.gpu_hours
+    assert story.plan.apply == ()
+    story.now(62, *objects, progress=report(at(59), step=15, eta_seconds=1), stored=checkpoint(15, at(59)))
+    assert story.plan.status is None
+
+
 def test_an_attempt_that_has_ended_gets_its_rest_before_its_end_is_noted() -> None:
     story = Story()
     story.now(0)
