@@ -51,9 +51,9 @@ def small_run(name: str, endpoint: str, **changes: Any) -> dict[str, Any]:
 
 
 def long_run(name: str, endpoint: str) -> dict[str, Any]:
-    """One that stays in SFT, which is quickly there again, for longer than any test looks at it."""
+    """One that stays in SFT, which is quickly there again, for longer than all tests look at it."""
     content = small_run(name, endpoint)
-    content["spec"]["stages"]["sft"] |= {"epochs": 100, "maxSteps": 3000, "saveEverySteps": 10}
+    content["spec"]["stages"]["sft"] |= {"epochs": 1000, "maxSteps": 30_000, "saveEverySteps": 10}
     return content
 
 
@@ -75,6 +75,15 @@ class Run:
     def attempts(self) -> list[dict[str, Any]]:
         """What the status says of the attempts, oldest first."""
         return list(self.status().get("attempts") or [])
+
+    def attempt(self) -> int:
+        """Number of the attempt that it is in."""
+        return int(self.attempts()[-1]["number"])
+
+    def is_in(self, attempt: int) -> bool:
+        """Whether it is in this attempt, which is not over."""
+        last = self.attempts()[-1]
+        return last["number"] == attempt and not last.get("reason")
 
     def pod(self, attempt: int) -> str:
         """Name of an attempt's pod; empty before there is one."""

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from tests.kind.conftest import SYSTEM
 from tests.kind.kind_cluster import CHART, KindCluster, wait_for
-from tests.kind.runs import RESEARCH, ROLLED_OUT, STARTED, STORE_KEYS, Start, long_run, small_run
+from tests.kind.runs import RESEARCH, ROLLED_OUT, STARTED, STORE_KEYS, Run, Start, long_run, small_run
 
 OUTAGE = 120
 """Seconds that the store is away for."""
+
+
+@pytest.fixture(scope="module")
+def enduring(kind: KindCluster) -> Iterator[Run]:
+    """A run that one fault after another befalls; each test finds it in whatever attempt the one before has left it in."""
+    run = Run(kind, "enduring")
+    kind.apply(long_run(run.name, kind.endpoint))
+    yield run
+    run.delete()
+
+
+def training(run: Run) -> tuple[int, int]:
+    """Its attempt and its last verified checkpoint's step, once this attempt has made a new one."""
+    saved = run.wait_for_verified("sft", run.verified("sft") + 10)
+    return run.attempt(), saved
 
 
 @pytest.mark.timeout(1800)
@@ -32,62 +48,57 @@ def test_a_killed_trainer_goes_on_and_a_deleted_run_leaves_only_what_is_stored(k
 
 
 @pytest.mark.timeout(900)
-def test_a_deleted_pod_is_followed_by_another_that_goes_on(kind: KindCluster, start: Start) -> None:
-    run = start(long_run("deleted", kind.endpoint))
-    run.wait_for_verified("sft", 10)
-    kind.kubectl("delete", "pod", run.pod(1), "-n", RESEARCH, "--wait=false")
-    assert run.wait_for_end(1)["reason"] == "PodDeleted"
-    assert run.goes_on_from_its_last_checkpoint(2, "sft") >= 10
+def test_a_deleted_pod_is_followed_by_another_that_goes_on(kind: KindCluster, enduring: Run) -> None:
+    attempt, saved = training(enduring)
+    kind.kubectl("delete", "pod", enduring.pod(attempt), "-n", RESEARCH, "--wait=false")
+    assert enduring.wait_for_end(attempt)["reason"] == "PodDeleted"
+    assert enduring.goes_on_from_its_last_checkpoint(attempt + 1, "sft") >= saved
 
 
 @pytest.mark.timeout(900)
-def test_a_suspended_run_ends_with_a_durable_checkpoint_and_goes_on_from_it(kind: KindCluster, start: Start) -> None:
-    run = start(long_run("suspended", kind.endpoint))
-    run.wait_for_verified("sft", 10)
-    run.patch(suspend=True)
-    assert run.wait_for_end(1)["reason"] == "Suspended"
-    wait_for(lambda: not [each for each in run.objects() if each.startswith("pod")], STARTED, "the pod goes on")
-    saved = run.verified("sft")
-    run.patch(suspend=False)
-    assert run.goes_on_from_its_last_checkpoint(2, "sft") == saved
+def test_a_suspended_run_ends_with_a_durable_checkpoint_and_goes_on_from_it(enduring: Run) -> None:
+    attempt, _ = training(enduring)
+    enduring.patch(suspend=True)
+    assert enduring.wait_for_end(attempt)["reason"] == "Suspended"
+    wait_for(lambda: not [each for each in enduring.objects() if each.startswith("pod")], STARTED, "the pod goes on")
+    saved = enduring.verified("sft")
+    enduring.patch(suspend=False)
+    assert enduring.goes_on_from_its_last_checkpoint(attempt + 1, "sft") == saved
 
 
 @pytest.mark.timeout(900)
-def test_a_store_that_is_away_for_two_minutes_delays_checkpoints_and_nothing_else(kind: KindCluster, start: Start) -> None:
-    run = start(long_run("no-store", kind.endpoint))
-    before = run.wait_for_verified("sft", 10)
+def test_a_store_that_is_away_for_two_minutes_delays_checkpoints_and_nothing_else(kind: KindCluster, enduring: Run) -> None:
+    attempt, saved = training(enduring)
     kind.kubectl("scale", "deployment/seaweed", "-n", "store", "--replicas=0")
     kind.kubectl("wait", "pod", "-l", "app=seaweed", "-n", "store", "--for=delete", "--timeout=120s")
     away = time.monotonic()
-    stepped = run.steps(1, "sft")[-1]
+    stepped = enduring.steps(attempt, "sft")[-1]
     wait_for(lambda: time.monotonic() - away > OUTAGE, OUTAGE + 30, "the outage is over")
-    assert run.steps(1, "sft")[-1] > stepped + 10, "training waits for the store"
+    assert enduring.steps(attempt, "sft")[-1] > stepped + 10, "training waits for the store"
     kind.kubectl("scale", "deployment/seaweed", "-n", "store", "--replicas=1")
     kind.kubectl("rollout", "status", "deployment/seaweed", "-n", "store", "--timeout=120s")
-    run.wait_for_verified("sft", max(before, stepped) + 10)
-    assert [each.get("reason") for each in run.attempts()] == [None]
+    enduring.wait_for_verified("sft", max(saved, stepped) + 10)
+    assert enduring.is_in(attempt)
 
 
 @pytest.mark.timeout(900)
-def test_a_run_does_not_notice_that_its_operator_is_deleted_and_upgraded(kind: KindCluster, start: Start) -> None:
-    run = start(long_run("unmoved", kind.endpoint))
-    run.wait_for_verified("sft", 10)
-    pod = kind.get("pod", run.pod(1), RESEARCH)["metadata"]["uid"]
+def test_a_run_does_not_notice_that_its_operator_is_deleted_and_upgraded(kind: KindCluster, enduring: Run) -> None:
+    attempt, _ = training(enduring)
+    pod = kind.get("pod", enduring.pod(attempt), RESEARCH)["metadata"]["uid"]
     selector = ("-l", "app.kubernetes.io/component=operator", "-n", SYSTEM)
     kind.kubectl("delete", "pod", *selector, "--grace-period=0", "--force")
     kind.must(
         "helm", "upgrade", "deepicd", str(CHART), "--namespace", SYSTEM, "--reuse-values", "--wait", "--timeout", "180s",
         "--set", f"podAnnotations.upgraded=at-{time.time():.0f}",
     )  # fmt: skip
-    run.wait_for_verified("sft", run.verified("sft") + 20)
-    assert [each.get("reason") for each in run.attempts()] == [None]
-    assert kind.get("pod", run.pod(1), RESEARCH)["metadata"]["uid"] == pod
+    enduring.wait_for_verified("sft", enduring.verified("sft") + 20)
+    assert enduring.is_in(attempt)
+    assert kind.get("pod", enduring.pod(attempt), RESEARCH)["metadata"]["uid"] == pod
 
 
 @pytest.mark.timeout(900)
-def test_a_node_that_stops_and_starts_costs_an_attempt_and_no_checkpoint(kind: KindCluster, start: Start) -> None:
-    run = start(long_run("no-node", kind.endpoint))
-    run.wait_for_verified("sft", 10)
+def test_a_node_that_stops_and_starts_costs_an_attempt_and_no_checkpoint(kind: KindCluster, enduring: Run) -> None:
+    attempt, saved = training(enduring)
     kind.restart_node()
-    assert run.wait_for_end(1)["reason"] in ("NodeLost", "Terminated", "Crashed", "PodDeleted")
-    assert run.goes_on_from_its_last_checkpoint(2, "sft") >= 10
+    assert enduring.wait_for_end(attempt)["reason"] in ("NodeLost", "Terminated", "Crashed", "PodDeleted")
+    assert enduring.goes_on_from_its_last_checkpoint(attempt + 1, "sft") >= saved
