@@ -40,7 +40,7 @@ def test_an_earlier_guard_is_waited_for(tmp_path: Path) -> None:
     assert earlier.wait(timeout=1) == 0
 
 
-@pytest.mark.parametrize("content", ["", "no guard's record", f"{os.getpid()}\n/nonexistent"])
+@pytest.mark.parametrize("content", ["", "no guard's record", f"{os.getpid()}\n/nonexistent"], ids=["empty", "text", "another"])
 def test_a_process_that_is_no_guard_is_not_waited_for(content: str, tmp_path: Path) -> None:
     (tmp_path / "training.guard").write_text(content)
     began = time.monotonic()
