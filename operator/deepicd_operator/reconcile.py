@@ -146,7 +146,8 @@ def _follow(turn: Turn, run: DeepICDRun | None, attempt: Attempt, settings: Sett
     job = turn.observed.job(attempt.number)
     if run is not None and job is not None and not job.deleting and not turn.observed.complete and _may_make(turn):
         _complete(turn, run, attempt.number, job, settings)
-        if not job.finished:
+        # A status of its own is worth a write where the trainer runs; the pod's way there has one anyhow.
+        if not job.finished and situation(attempt, turn.observed).running:
             _show(turn, turn.absorb(attempt))
         return
     attempt = turn.absorb(attempt)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from deepicd.cluster.progress import Postman, ProgressReport, send_to
-from deepicd.errors import UserError
+from deepicd.errors import DeepICDError, UserError
 from deepicd.spec.progress import CHECKPOINT_KEY, PROGRESS_KEY, Checkpoint, write
 from deepicd.training.metrics import StepMetrics
 from tests.cluster.api import Api, wait_for
@@ -137,11 +137,21 @@ def test_a_pod_reports_with_its_own_rights_and_the_status_follows(
     progress, stored = send_to(PROGRESS_KEY, as_pod), send_to(CHECKPOINT_KEY, as_pod)
     assert progress is not None
     assert stored is not None
+    uri = f"s3://models/quickstart/{namespace}/attempts/1/checkpoints/step-000010"
+    checkpoint = write(Checkpoint(stage="grpo", step=10, uri=uri, sha256="a" * 64, time=datetime.now(UTC)))
+
+    def allowed() -> bool:
+        try:
+            stored(checkpoint)
+        except DeepICDError:
+            return False
+        return True
+
+    # The pod may run before it has the right to report.
+    wait_for(allowed, 20, "it may not report")
     with ProgressReport(Postman(progress, interval=0), tmp_path) as report:
         report.stage_started("grpo")
         report.step("grpo", StepMetrics(12, reward=0.414, kl=0.0123), 15, 33000.0)
-    uri = f"s3://models/quickstart/{namespace}/attempts/1/checkpoints/step-000010"
-    stored(write(Checkpoint(stage="grpo", step=10, uri=uri, sha256="a" * 64, time=datetime.now(UTC))))
 
     def status() -> bool:
         found = run_of(api, namespace)["status"]

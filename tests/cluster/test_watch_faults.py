@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from deepicd.spec.progress import Failure, FailureCode, write
-from deepicd_operator.controller import utc_now
 from tests.cluster.api import Api, Raw, wait_for
 from tests.cluster.api_call import Call
 from tests.cluster.control_plane import ControlPlane
@@ -121,7 +121,7 @@ def failure(code: FailureCode) -> str:
 
 
 def last_words() -> dict[str, Any]:
-    now = utc_now().isoformat()
+    now = datetime.now(UTC).isoformat(timespec="seconds")
     checkpoint = {"stage": "grpo", "step": 10, "uri": "s3://models/x", "sha256": "a" * 64, "time": now}
     return {"stage": "grpo", "step": 15, "steps": 15, "time": now, "checkpoint": checkpoint}
 
