@@ -148,7 +148,9 @@ def _follow(turn: Turn, run: DeepICDRun | None, attempt: Attempt, settings: Sett
         _complete(turn, run, attempt.number, job, settings)
         # A status of its own is worth a write where the trainer runs; the pod's way there has one anyhow.
         if not job.finished and situation(attempt, turn.observed).running:
-            _show(turn, turn.absorb(attempt))
+            attempt = turn.absorb(attempt)
+            _stalled(turn, attempt, _recovery(run))
+            _show(turn, attempt)
         return
     attempt = turn.absorb(attempt)
     ended = ending(attempt, turn.observed, turn.now)

@@ -40,6 +40,7 @@ def test_an_attempt_that_runs_already_when_it_gets_the_rest_is_told_of_once() ->
     assert told.message == f"attempt 1 begins from the beginning; the trainer runs ({NAME}-a1-x on node-1)"
     story.now(2, *objects)
     assert story.events == ["AttemptStarted"]
+    assert story.plan.status is None
 
 
 def test_a_pod_that_is_placed_and_runs_at_once_is_told_of_once_with_its_node() -> None:
