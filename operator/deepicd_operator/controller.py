@@ -25,7 +25,7 @@ from deepicd_operator.cluster import (
 from deepicd_operator.metrics import Metrics, RunFigures
 from deepicd_operator.observe import UnreadableStatusError, observe
 from deepicd_operator.observed import Observed, Refusal, controller
-from deepicd_operator.plan import Deletion, Plan
+from deepicd_operator.plan import Deletion, Plan, RunEvent
 from deepicd_operator.reasons import Reason, shorten
 from deepicd_operator.reconcile import reconcile
 from deepicd_operator.resources.event import event
@@ -220,7 +220,7 @@ class Controller:
     async def _carry_out(self, key: Key, raw: dict[str, Any], observed: Observed, plan: Plan, now: datetime) -> None:
         for told in plan.events:
             log.info(told.message, reason=str(told.reason))
-        await self._all(self._tell(event(told, key.name, key.namespace, observed.uid, now)) for told in plan.events)
+        await self._all(self._tell(told, key, observed.uid, now) for told in plan.events)
         if plan.status is not None:
             # From here on this operator is the one that decided: another one's write of the same version fails.
             self._cache.put(await self._cluster.write_status(raw, write_status(plan.status)))
@@ -250,11 +250,12 @@ class Controller:
             if isinstance(result, BaseException):
                 raise result
 
-    async def _tell(self, content: dict[str, Any]) -> None:
+    async def _tell(self, told: RunEvent, key: Key, uid: str, now: datetime) -> None:
         try:
-            await self._cluster.create(content)
+            await self._cluster.create(event(told, key.name, key.namespace, uid, now))
         except ConflictError:
-            return
+            if told.addition is not None:
+                await self._tell(told.addition, key, uid, now)
         except RefusedError as error:
             # A run must not stand still because nobody may be told about it.
             log.warning("an event could not be written", error=shorten(str(error)))

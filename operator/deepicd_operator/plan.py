@@ -29,6 +29,8 @@ class RunEvent:
     message: str
     warning: bool
     identity: str
+    addition: RunEvent | None = None
+    """Part of the message, to be told by itself where this event was told before without it."""
 
 
 @dataclass(frozen=True)

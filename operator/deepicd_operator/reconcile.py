@@ -146,10 +146,10 @@ def _follow(turn: Turn, run: DeepICDRun | None, attempt: Attempt, settings: Sett
     job = turn.observed.job(attempt.number)
     if run is not None and job is not None and not job.deleting and not turn.observed.complete and _may_make(turn):
         _complete(turn, run, attempt.number, job, settings)
-        # A status of its own is worth a write where the trainer runs; the pod's way there has one anyhow.
+        # Where the trainer runs already, one event and one status tell both; before that its own change will tell.
         if not job.finished and situation(attempt, turn.observed).running:
             attempt = turn.absorb(attempt)
-            _stalled(turn, attempt, _recovery(run))
+            _stalled(turn, attempt, run.spec.recovery)
             _show(turn, attempt)
         return
     attempt = turn.absorb(attempt)

@@ -180,9 +180,9 @@ class Turn:
     def _tell_transitions(self) -> None:
         before = {each.type: (each.status, each.reason) for each in self.observed.status.conditions}
         changed = [each for each in self.status.conditions if before.get(each.type) != (each.status, each.reason)]
-        runs = any(each.type == ConditionType.RUNNING and each.status == "True" for each in changed)
+        runs = any(each.reason == Reason.RUNNING for each in changed)
         for condition in changed:
-            # It says where, too.
+            # That it runs says where, too.
             if not (runs and condition.type == ConditionType.SCHEDULED):
                 self._tell(condition)
 
@@ -195,12 +195,13 @@ class Turn:
         # One cause is told once, though it shows in several conditions.
         if any(event.reason == reason for event in self._events):
             return
-        if reason is Reason.RUNNING and self._events and (begun := self._events[-1]).reason == ATTEMPT_STARTED:
-            self._events[-1] = replace(begun, message=f"{begun.message}; {condition.message}")
-            return
         of = f"spec/{self.observed.generation}" if kind in _PER_SPEC else f"attempt/{self.status.attempt}"
         warning = not good and reason is not Reason.SUSPENDED
-        self.event(reason, condition.message, f"{of}/{reason}", warning=warning)
+        told = RunEvent(reason, condition.message, warning, f"{of}/{reason}")
+        if reason is Reason.RUNNING and self._events and (begun := self._events[-1]).reason == ATTEMPT_STARTED:
+            self._events[-1] = replace(begun, message=f"{begun.message}; {told.message}", addition=told)
+        else:
+            self._events.append(told)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -16,6 +16,7 @@ from tests.cluster.operated import (
     USER,
     leftovers,
     quickstart,
+    run_of,
     running_pod,
     state_of,
     wait_for_state,
@@ -78,6 +79,20 @@ def test_an_operator_killed_after_a_write_goes_on_where_it_was(
     assert len(leftovers(api, namespace)) == len(CHILDREN)
     told = [each["reason"] for each in api.events(done)]
     assert sorted(told) == sorted(set(told))
+
+
+def test_a_pod_that_runs_after_its_attempts_begin_was_told_is_told_of_though_the_rest_was_not_made(
+    api: Api, namespace: str, operator: OperatorProcess, proxy: FaultProxy, make_node: Callable[..., Raw]
+) -> None:
+    proxy.fail(Fault(lambda call: call.permission[1:] == ("roles", "create"), status=500, times=4))
+    api.create(quickstart(namespace, compute__nodeSelector={"pool": namespace}))
+
+    def told() -> list[str]:
+        return sorted(each["reason"] for each in api.events(run_of(api, namespace)))
+
+    wait_for(lambda: told() == ["AttemptStarted"], 30, told)
+    make_node()
+    wait_for(lambda: told() == ["AttemptStarted", "Running"], 30, told)
 
 
 def test_two_operators_at_once_make_one_job_for_each_run(

@@ -120,6 +120,16 @@ def failure(code: FailureCode) -> str:
     return write(Failure(code=code, message="grpo: loss at step 7 is nan: lower learningRate"))
 
 
+def running_unheard(api: Api, proxy: FaultProxy, kind: str, run: Raw) -> Raw:
+    """The pod of a run whose operator has seen it running, and from then on hears of no object of a kind."""
+    namespace = run["metadata"]["namespace"]
+    api.create(run)
+    pod = running_pod(api, namespace)
+    wait_for_state(api, namespace, "Running")
+    assert proxy.silence_watches(kind, new_ones=True) == 1
+    return pod
+
+
 def last_words() -> dict[str, Any]:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     checkpoint = {"stage": "grpo", "step": 10, "uri": "s3://models/x", "sha256": "a" * 64, "time": now}
@@ -137,10 +147,7 @@ def last_words() -> dict[str, Any]:
 def test_why_an_attempt_ended_is_known_though_only_its_job_was_heard_of(
     api: Api, namespace: str, proxy: FaultProxy, reason: str, exit_code: int, how: dict[str, Any]
 ) -> None:
-    api.create(quickstart(namespace, storage=STORE))
-    pod = running_pod(api, namespace)
-    wait_for_state(api, namespace, "Running")
-    assert proxy.silence_watches("pods", new_ones=True) == 1
+    pod = running_unheard(api, proxy, "pods", quickstart(namespace, storage=STORE))
     end_pod(api, pod, exit_code, **how)
     assert ended(api, namespace)["reason"] == reason
 
@@ -148,10 +155,7 @@ def test_why_an_attempt_ended_is_known_though_only_its_job_was_heard_of(
 def test_the_last_checkpoint_of_a_failed_attempt_is_known_though_no_report_was_heard_of(
     api: Api, namespace: str, proxy: FaultProxy
 ) -> None:
-    api.create(quickstart(namespace))
-    pod = running_pod(api, namespace)
-    wait_for_state(api, namespace, "Running")
-    assert proxy.silence_watches("configmaps", new_ones=True) == 1
+    pod = running_unheard(api, proxy, "configmaps", quickstart(namespace))
     report(api, namespace, **last_words())
     end_pod(api, pod, 70)
     ended(api, namespace)
@@ -160,10 +164,7 @@ def test_the_last_checkpoint_of_a_failed_attempt_is_known_though_no_report_was_h
 
 
 def test_last_reports_that_are_heard_of_after_a_success_are_taken_in(api: Api, namespace: str, proxy: FaultProxy) -> None:
-    api.create(quickstart(namespace))
-    pod = running_pod(api, namespace)
-    wait_for_state(api, namespace, "Running")
-    assert proxy.silence_watches("configmaps", new_ones=True) == 1
+    pod = running_unheard(api, proxy, "configmaps", quickstart(namespace))
     report(api, namespace, **last_words())
     end_pod(api, pod)
     done = wait_for_state(api, namespace, "Succeeded")["status"]
@@ -177,10 +178,7 @@ def test_last_reports_that_are_heard_of_after_a_success_are_taken_in(api: Api, n
 def test_a_pod_that_was_deleted_is_known_to_be_gone_though_only_its_job_was_heard_of(
     api: Api, namespace: str, proxy: FaultProxy
 ) -> None:
-    api.create(quickstart(namespace))
-    pod = running_pod(api, namespace)
-    wait_for_state(api, namespace, "Running")
-    assert proxy.silence_watches("pods", new_ones=True) == 1
+    pod = running_unheard(api, proxy, "pods", quickstart(namespace))
     api.delete("Pod", pod["metadata"]["name"], namespace, grace=0)
     assert ended(api, namespace)["reason"] == "PodDeleted"
 

@@ -38,6 +38,9 @@ def test_an_attempt_that_runs_already_when_it_gets_the_rest_is_told_of_once() ->
     assert story.events == ["AttemptStarted"]
     (told,) = story.plan.events
     assert told.message == f"attempt 1 begins from the beginning; the trainer runs ({NAME}-a1-x on node-1)"
+    # For an operator that was killed after it had told the begin alone.
+    assert told.addition is not None
+    assert (told.addition.reason, told.addition.identity) == ("Running", "attempt/1/Running")
     story.now(2, *objects)
     assert story.events == ["AttemptStarted"]
     assert story.plan.status is None
