@@ -5,17 +5,42 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+
+from ray._private.state import GlobalState
+from ray._raylet import GcsClientOptions  # type: ignore[attr-defined]  # compiled; Ray's stub leaves it out
 
 from deepicd.training.guard import end_orphans
 from deepicd.training.launch import offline_environment
 
 
+@dataclass
+class RayNodes:
+    """A Ray cluster."""
+
+    address: str
+    state: GlobalState
+    """What Ray's control service says. To ask as a driver would takes seconds, in which a short run ends."""
+
+    def idle_gpus(self) -> list[float]:
+        """Idle GPUs of each node."""
+        return [resources.get("GPU", 0) for resources in self.state.available_resources_per_node().values()]
+
+    def idle_gpus_once_all_are(self, seconds: float = 30) -> list[float]:
+        """The same as soon as no GPU is taken, or after a while."""
+        deadline = time.monotonic() + seconds
+        while not all(idle := self.idle_gpus()) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return idle
+
+
 @contextmanager
-def ray_nodes(scratch: Path, nodes: int) -> Iterator[str]:
-    """Address of a cluster whose nodes have one logical GPU each; its processes end with the context."""
+def ray_nodes(scratch: Path, nodes: int) -> Iterator[RayNodes]:
+    """A cluster whose nodes have one logical GPU each; its processes end with the context."""
     port = "26379"
     ray = str(Path(sys.executable).with_name("ray"))
     # The user may have a token for Ray clusters, which the head alone would ask for. By TMPDIR the processes are found again:
@@ -23,12 +48,18 @@ def ray_nodes(scratch: Path, nodes: int) -> Iterator[str]:
     environment = {**os.environ, **offline_environment(), "TMPDIR": str(scratch), "RAY_AUTH_MODE": "disabled"}
     common = ["--num-cpus=16", "--num-gpus=1", "--object-store-memory=100000000", "--disable-usage-stats"]
     starts = [[f"--port={port}", "--head", "--include-dashboard=false", f"--temp-dir={scratch}"]]
-    starts += [[f"--address=127.0.0.1:{port}"]] * (nodes - 1)
+    address = f"127.0.0.1:{port}"
+    starts += [[f"--address={address}"]] * (nodes - 1)
+    state = GlobalState()
     try:
         for start in starts:
             command = [ray, "start", *start, *common]
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stdout + done.stderr
-        yield f"127.0.0.1:{port}"
+        state._initialize_global_state(
+            GcsClientOptions.create(address, None, allow_cluster_id_nil=True, fetch_cluster_id_if_nil=True)
+        )
+        yield RayNodes(address, state)
     finally:
+        state.disconnect()
         end_orphans(str(scratch))

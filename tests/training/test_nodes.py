@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,22 +18,6 @@ pytestmark = [pytest.mark.training, pytest.mark.timeout(900)]
 
 SHORT_GRPO = {**GRPO, "maxSteps": 6, "saveEverySteps": 50, "maxValidationAdmissions": 4}
 NODES = 2
-
-
-IDLE = """
-import json, ray, ray._private.state as state
-ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
-print(json.dumps([resources.get("GPU", 0) for resources in state.available_resources_per_node().values()]))
-"""
-
-
-def idle_gpus(address: str) -> list[float]:
-    """Idle GPUs of each node of a Ray cluster."""
-    done = subprocess.run(
-        [sys.executable, "-c", IDLE], env={**os.environ, "RAY_ADDRESS": address}, capture_output=True, text=True, check=True
-    )
-    found: list[float] = json.loads(done.stdout.splitlines()[-1])
-    return found
 
 
 @dataclass
@@ -65,11 +45,11 @@ def story(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
     stages = {"grpo": SHORT_GRPO, "evaluate": None}
     run = write_run(home / "run.yaml", "two-nodes", {"prepared": str(cohort)}, stages, compute=compute)
     stage = home / "run" / "stages" / "grpo"
-    with ray_nodes(Path(tempfile.mkdtemp(prefix="ray-")), NODES) as address:
-        command, variables = ("run", str(run), "--dir", str(home / "run")), {"RAY_ADDRESS": address}
+    with ray_nodes(Path(tempfile.mkdtemp(prefix="ray-")), NODES) as cluster:
+        command, variables = ("run", str(run), "--dir", str(home / "run")), {"RAY_ADDRESS": cluster.address}
         first = DeepicdProcess(*command, variables=variables)
         first.wait_for_step("grpo", 1)
-        meanwhile = idle_gpus(address)
+        meanwhile = cluster.idle_gpus()
         first.process.send_signal(signal.SIGTERM)
         stopped = (first.finish(), StageFiles(stage).last_step)
         process = DeepicdProcess(*command, variables=variables)
@@ -78,7 +58,7 @@ def story(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
         code = process.finish()
         # Ray's own processes and memory go on: they are not the run's.
         left = [each for each in process.left_behind(tree) if "/dev/shm" not in each]
-        after = idle_gpus(address)
+        after = cluster.idle_gpus_once_all_are()
     return Story(stopped, code, process.text, process.steps("grpo"), stage, meanwhile, after, left)
 
 
