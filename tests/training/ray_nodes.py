@@ -31,9 +31,9 @@ class RayNodes:
         return [resources.get("GPU", 0) for resources in self.state.available_resources_per_node().values()]
 
     def idle_gpus_once_all_are(self, seconds: float = 30) -> list[float]:
-        """The same as soon as no GPU is taken, or after a while."""
+        """The same as soon as no part of a GPU is taken, or after a while: Ray's nodes tell it a little later."""
         deadline = time.monotonic() + seconds
-        while not all(idle := self.idle_gpus()) and time.monotonic() < deadline:
+        while min(idle := self.idle_gpus()) < 1 and time.monotonic() < deadline:
             time.sleep(0.2)
         return idle
 
