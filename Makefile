@@ -41,12 +41,13 @@ test-kuberay: setup
 cluster-tools:
 	bash tests/cluster/tools/cluster-tools.sh build
 
-# docker build; BASE_IMAGE names another base (by digest, for a build that can be repeated), TRAINER=cpu the flavour for trials.
+# docker build; BASE_IMAGE names another base (by digest, for a build that can be repeated), TRAINER=cpu the flavour for trials,
+# which stands on the same Python image as the operator.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 TRAINER ?= gpu
 BUILD := docker build $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) --build-arg VERSION=$(VERSION)
 trainer_arguments_gpu :=
-trainer_arguments_cpu := --build-arg LOCK=trainer-cpu $(if $(BASE_IMAGE),,--build-arg BASE_IMAGE=python:3.12-slim-bookworm)
+trainer_arguments_cpu := --build-arg LOCK=trainer-cpu $(if $(BASE_IMAGE),,--build-arg BASE_IMAGE=$(shell sed -n 's/^ARG BASE_IMAGE=//p' images/operator/Dockerfile))
 
 images: operator-image trainer-image
 
