@@ -120,7 +120,8 @@ async def _take_signals_back(begun: asyncio.Event, stop: asyncio.Event) -> None:
 
 async def _pause(stop: asyncio.Event) -> None:
     with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), START_RETRY)
+        async with asyncio.timeout(START_RETRY):
+            await stop.wait()
 
 
 async def _cancel(*tasks: asyncio.Task[Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 from deepicd_operator.cache import Key
@@ -48,10 +49,10 @@ class WorkQueue:
             if key is not None:
                 self._at_work.add(key)
                 return key
-            try:
-                await asyncio.wait_for(self._changed.wait(), wait)
-            except TimeoutError:
-                continue
+            # Not wait_for: in Python 3.11 a worker that is woken and cancelled at once would never hear that it was cancelled.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
 
     def _next(self) -> tuple[Key | None, float | None]:
         now = self._clock()

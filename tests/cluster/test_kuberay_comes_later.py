@@ -16,8 +16,12 @@ pytestmark = pytest.mark.usefixtures("run_definition")
 
 
 @pytest.fixture
-def kuberay_later(cluster: ControlPlane, operator: OperatorProcess) -> Iterator[None]:
-    """RayJobs, known to the API server after the operator has begun to serve."""
+def kuberay_later(cluster: ControlPlane, api: Api, namespace: str, operator: OperatorProcess) -> Iterator[None]:
+    """RayJobs, known to the API server after the operator has begun to serve and has a run to look after."""
+    content = quickstart(namespace)
+    content["metadata"]["name"] = "at-work"
+    api.create(content)
+    wait_for(lambda: api.pods_of("at-work-a1", namespace), 30, operator.tail)
     assert operator.log.read_text().count('"serving"') == 1
     with rayjobs_known(cluster.api):
         wait_for(lambda: operator.log.read_text().count('"serving"') == 2, 30, operator.tail)

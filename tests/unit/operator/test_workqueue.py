@@ -121,3 +121,17 @@ def test_age_and_depth_count_what_is_due() -> None:
         assert (queue.age, queue.depth) == (7, 1)
 
     played(scene)
+
+
+def test_a_worker_that_is_woken_and_cancelled_at_once_ends() -> None:
+    async def scene(queue: WorkQueue, clock: Clock) -> None:
+        queue.add(A, 1000)
+        task = asyncio.create_task(queue.get())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        queue.add(B, 1000)
+        task.cancel()
+        await asyncio.wait({task}, timeout=1)
+        assert task.cancelled()
+
+    played(scene)
