@@ -1,11 +1,12 @@
 """Uploads and downloads beside the best copy tools, on one S3 server on this machine.
 
-    python benchmarks/s3_copy.py [--quick] [--rounds 3] [--dir FOLDER]
+    python benchmarks/s3_copy.py [--quick] [--rounds 3] [--dir FOLDER] [--tools deepicd,s5cmd]
 
 Ours uploads with SHA-256 of every file and puts a manifest; it verifies what it downloads. The others (s5cmd, rclone, boto3's
-transfer manager) copy with their defaults, and as many connections as ours. Each tool is a process of its own, in turn, on
-random data: 1 GiB as 8 files, 4 GiB as one file, 5,000 files of 4 KiB (--quick: an eighth of it all). Printed: median seconds
-and their ratio to ours, CPU seconds of the tool, and its peak memory (RSS).
+transfer manager) copy to keys as long as ours with their defaults, and as many connections; `s5cmd+sum` hashes the files by
+sha256sum besides. Each tool is a process of its own, in turn, on random data: 5,000 files of 4 KiB, 1 GiB as 8 files, 4 GiB as
+one file (--quick: an eighth of it all). Printed: median seconds and their ratio to ours, CPU seconds of the tool, and its peak
+memory (RSS).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import os
 import resource
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -75,9 +77,16 @@ def commands(tool: str, direction: str, endpoint: str, prefix: str, folder: Path
     remote = f"s3://{BUCKET}/{prefix}/"
     if tool in {"deepicd", "boto3"}:
         return [sys.executable, "-c", OURS if tool == "deepicd" else BOTO3, direction, endpoint, prefix, str(folder)]
-    if tool == "s5cmd":
+    if tool in {"s5cmd", "s5cmd+sum"}:
         pair = [f"{folder}/", remote] if direction == "up" else [f"{remote}*", f"{folder}/"]
-        return [str(programs / "s5cmd"), "--log", "error", "--endpoint-url", endpoint, "cp", *pair]
+        command = [str(programs / "s5cmd"), "--log", "error", "--endpoint-url", endpoint, "cp", *pair]
+        if tool == "s5cmd":
+            return command
+        return [
+            "bash",
+            "-c",
+            f"{shlex.join(command)} && find {shlex.quote(str(folder))} -type f -exec sha256sum {{}} + > /dev/null",
+        ]
     store = f":s3,provider=Other,env_auth=true,endpoint='{endpoint}',force_path_style=true:{BUCKET}/{prefix}"
     pair = [str(folder), store] if direction == "up" else [store, str(folder)]
     return [str(programs / "rclone"), "copy", "--config", os.devnull, "--transfers", "8", "--s3-no-check-bucket", *pair]
@@ -110,15 +119,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tools", default="deepicd,s5cmd,s5cmd+sum,rclone,boto3")
     parser.add_argument("--dir", type=Path, default=None, help="where 12 GiB fit")
     options = parser.parse_args()
     share = 8 if options.quick else 1
+    # Many files come first: ext4 takes milliseconds to make a file for some minutes after thousands were deleted.
     cases = {
+        "5,000 files of 4 KiB": [4096] * (5000 // share),
         "1 GiB as 8 files": [GIB // 8 // share] * 8,
         "4 GiB as one file": [4 * GIB // share],
-        "5,000 files of 4 KiB": [4096] * (5000 // share),
     }
-    tools = ["deepicd", "s5cmd", "rclone", "boto3"]
+    tools = options.tools.split(",")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with tempfile.TemporaryDirectory(dir=options.dir) as name:
         place = Path(name)
@@ -130,13 +141,17 @@ def main() -> None:
             for number in range(options.rounds):
                 # Each in another order: who comes first meets the coldest server.
                 for tool in tools[number % len(tools) :] + tools[: number % len(tools)]:
-                    prefix = f"{tool}-{number}"
-                    up = measured(commands(tool, "up", server.endpoint, prefix, place / "source"))
-                    (place / "out").mkdir()
-                    down = measured(commands(tool, "down", server.endpoint, prefix, place / "out"))
-                    shutil.rmtree(place / "out")
+                    prefix, out = f"{tool.replace('+', '-')}-{number}", place / f"out-{tool}-{number}"
+                    keys = prefix if tool == "deepicd" else f"{prefix}/attempts/1/checkpoints/step-000001"
+                    up = measured(commands(tool, "up", server.endpoint, keys, place / "source"))
+                    out.mkdir()
+                    down = measured(commands(tool, "down", server.endpoint, keys, out))
+                    if len(sizes) < 100:
+                        shutil.rmtree(out)
                     found.setdefault((tool, "up"), []).append(up)
                     found.setdefault((tool, "down"), []).append(down)
+                    if len(sizes) > 100:
+                        continue
                     client = server.client("admin", "admin-secret")
                     for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{prefix}/"):
                         client.delete_objects(
@@ -145,6 +160,8 @@ def main() -> None:
             server.kill()
             shutil.rmtree(place / "server")
             shutil.rmtree(place / "source")
+            for out in place.glob("out-*"):
+                shutil.rmtree(out)
             for direction in ("up", "down"):
                 ours = median(wall for wall, _, _ in found["deepicd", direction])
                 for tool in tools:

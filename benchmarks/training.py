@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from deepicd.spec import dump, load
+from deepicd.spec.load import dump, load
 from deepicd.spec.run import DeepICDRun
 from deepicd.training.checkpoints import LocalCheckpoints
 from deepicd.training.launch import training_environment

@@ -10,8 +10,8 @@ from hashlib import sha256
 from typing import Any
 
 from deepicd.errors import UserError
-from deepicd.spec import DeepICDRun
 from deepicd.spec.environment import RUN_UID
+from deepicd.spec.run import DeepICDRun
 
 # What may change between two launches of a run: it decides how and where the work is done, not what is learned.
 _HOW = {

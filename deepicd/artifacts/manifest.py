@@ -10,6 +10,7 @@ Paths are relative to the manifest's folder, with `/` between their parts, uniqu
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from itertools import pairwise
@@ -24,6 +25,9 @@ from deepicd.artifacts.store.base import DamagedError, Transferred
 
 FORMAT: Literal[1] = 1
 
+# Control characters, backslashes and surrogates; an empty part of a path, `.` and `..`.
+_ODD = re.compile(r"[\x00-\x1f\\\ud800-\udfff]|(^|/)\.{0,2}(/|\Z)")
+
 _Count = Annotated[int, Field(ge=1)]
 
 
@@ -33,9 +37,7 @@ def check_path(path: str) -> str:
     Raises:
         ValueError: it is no relative path of a file that can be listed.
     """
-    parts = path.split("/")
-    odd = any(ord(letter) < 32 or letter == "\\" or "\ud800" <= letter <= "\udfff" for letter in path)
-    if odd or path == MANIFEST or any(part in ("", ".", "..") for part in parts):
+    if path == MANIFEST or _ODD.search(path):
         raise ValueError(f"is no path of a file inside the folder (got {json.dumps(path)})")
     return path
 
@@ -97,7 +99,7 @@ class Manifest(_Strict):
 
     def to_json(self) -> bytes:
         """The content of `manifest.json`."""
-        return json.dumps(self.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False).encode() + b"\n"
+        return self.model_dump_json(by_alias=True, indent=1).encode() + b"\n"
 
 
 def build(

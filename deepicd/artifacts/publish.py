@@ -93,9 +93,12 @@ def publish(
             store.write(key, content, if_absent=True)
         except ConflictError:
             content = _sealed(store, key) or content
+            made = manifest.parse(content, key)
+    else:
+        made = manifest.parse(content, key)
     if isinstance(ref, CheckpointRef):
         latest.advance(store, Latest(ref, sha256(content).hexdigest()))
-    return manifest.parse(content, key)
+    return made
 
 
 def _sealed(store: Store, key: str) -> bytes | None:
@@ -112,12 +115,13 @@ def list_files(folder: Path) -> dict[str, tuple[int, int]]:
     """
     found: dict[str, tuple[int, int]] = {}
     for place, _, names in os.walk(folder, onerror=_gone):
+        inside = Path(place).relative_to(folder)
+        above = "" if inside == Path() else f"{inside.as_posix()}/"
         for name in names:
             path = Path(place, name)
-            relative = path.relative_to(folder).as_posix()
             try:
                 state = path.stat()
-                found[manifest.check_path(relative)] = (state.st_size, state.st_mtime_ns)
+                found[manifest.check_path(above + name)] = (state.st_size, state.st_mtime_ns)
             except FileNotFoundError:
                 raise VanishedError(str(path)) from None
             except ValueError as error:

@@ -11,6 +11,7 @@ import structlog
 from deepicd.artifacts import manifest
 from deepicd.artifacts.layout import ATTEMPTS, MANIFEST, CheckpointRef, ModelRef, Sealed, manifest_key, parse_sealed
 from deepicd.artifacts.manifest import Manifest
+from deepicd.artifacts.publish import list_files
 from deepicd.artifacts.sources import (
     Complete,
     checkpoint_folder,
@@ -125,15 +126,13 @@ def fetch(store: Store, made: Manifest, folder: Path, on_bytes: OnBytes | None =
     except DamagedError:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    listed = {file.path for file in made.files}
-    for path in temporary.rglob("*"):
-        if path.is_file() and path.relative_to(temporary).as_posix() not in listed:
-            path.unlink()
+    for leftover in list_files(temporary).keys() - {file.path for file in made.files}:
+        (temporary / leftover).unlink()
     if folder.exists():
         shutil.rmtree(folder)
     temporary.replace(folder)
-    for leftover in folder.parent.glob(f"{_BEING_FETCHED}*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    for other in folder.parent.glob(f"{_BEING_FETCHED}*"):
+        shutil.rmtree(other, ignore_errors=True)
 
 
 def _checkpoint_of(stage: str) -> Callable[[Sealed], bool]:

@@ -149,7 +149,7 @@ def prune(
     from deepicd.artifacts.prune import carry_out, propose
     from deepicd.artifacts.retention import Keep
     from deepicd.cli.artifacts_view import print_proposal
-    from deepicd.spec import load
+    from deepicd.spec.load import load
 
     storage = None if spec is None else load(spec).spec.storage
     chosen = Keep(
@@ -208,7 +208,7 @@ def _runs(
     from deepicd.artifacts.identity import run_path
     from deepicd.artifacts.listing import roots
     from deepicd.artifacts.store import open_store, store_url
-    from deepicd.spec import load
+    from deepicd.spec.load import load
 
     run = None if spec is None else load(spec)
     storage = None if run is None else run.spec.storage

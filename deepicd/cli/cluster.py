@@ -50,8 +50,7 @@ def submit(
 
     Example: `deepicd submit manifests/samples/deepicd-r1-7b.yaml --namespace research`
     """
-    from deepicd.spec import load
-    from deepicd.spec.load import read_yaml
+    from deepicd.spec.load import load, read_yaml
 
     run = load(file)
     name = run.metadata.name

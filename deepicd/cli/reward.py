@@ -11,7 +11,7 @@ import typer
 
 from deepicd.errors import UserError
 from deepicd.rewards.lines import score_lines
-from deepicd.spec import load
+from deepicd.spec.load import load
 from deepicd.spec.reward import RewardSpec
 
 

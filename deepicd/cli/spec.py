@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from deepicd import spec
 from deepicd.errors import UserError
+from deepicd.spec import load as spec
 
 SpecFile = Annotated[Path, typer.Argument(metavar="RUN.YAML", help="The run's file.", show_default=False)]
 

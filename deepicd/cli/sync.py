@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from deepicd.artifacts.sources import Source
     from deepicd.artifacts.store import Store
     from deepicd.artifacts.sync import Sync
-    from deepicd.spec import DeepICDRun
+    from deepicd.spec.run import DeepICDRun
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ def sync(
     from deepicd.artifacts.claim import choose_attempt, sole_writer
     from deepicd.cli import logs
     from deepicd.cluster.progress import checkpoints_reported
-    from deepicd.spec import load
+    from deepicd.spec.load import load
 
     logs.configure(as_json=json_logs)
     patience = _grace(grace)

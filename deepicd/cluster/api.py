@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from deepicd.errors import DeepICDError, UserError
-from deepicd.spec import DeepICDRun, parse
 from deepicd.spec.kubernetes import API_VERSION, ATTEMPT_LABEL, GROUP, KIND, PLURAL, RAY_NODE_LABEL, RUN_LABEL, VERSION
+from deepicd.spec.load import parse
+from deepicd.spec.run import DeepICDRun
 
 Raw = dict[str, Any]
 T = TypeVar("T")

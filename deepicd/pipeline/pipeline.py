@@ -16,8 +16,9 @@ from deepicd.errors import DeepICDError, TerminatedError, UserError
 from deepicd.pipeline.reporter import Eta, Reporter
 from deepicd.pipeline.run_folder import StageRecord, locked
 from deepicd.pipeline.stored import restore_stage, store_of, uploading
-from deepicd.spec import DeepICDRun, dump
+from deepicd.spec.load import dump
 from deepicd.spec.progress import Checkpoint
+from deepicd.spec.run import DeepICDRun
 from deepicd.stages.context import Context
 from deepicd.stages.evaluate import evaluate
 from deepicd.stages.grpo import grpo

@@ -18,9 +18,9 @@ from deepicd.artifacts.retention import Keep
 from deepicd.artifacts.sources import FINISHED, RunFolder, Source
 from deepicd.artifacts.store import Store, open_store, store_url
 from deepicd.artifacts.sync import Metrics, Sync
-from deepicd.spec import DeepICDRun
 from deepicd.spec.environment import SIDECAR
 from deepicd.spec.progress import Checkpoint
+from deepicd.spec.run import DeepICDRun
 from deepicd.training.metrics import all_steps
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.supervise import Stop

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepicd.spec import DeepICDRun
+from deepicd.spec.run import DeepICDRun
 from deepicd.training.metrics import StepMetrics
 from deepicd.training.supervise import Stop
 

@@ -15,8 +15,8 @@ from deepicd.artifacts.publish import installed_versions
 from deepicd.evaluation import metrics, predictions, report
 from deepicd.evaluation.answer import Plan
 from deepicd.evaluation.predictions import Prediction
-from deepicd.spec import DeepICDRun, dump
-from deepicd.spec.run import EvaluateSpec
+from deepicd.spec.load import dump
+from deepicd.spec.run import DeepICDRun, EvaluateSpec
 from deepicd.spec.training import GrpoSpec
 from deepicd.stages.context import Context
 from deepicd.training.cpu import settings as cpu

@@ -13,7 +13,7 @@ from typing import Any
 
 from deepicd import prompt
 from deepicd.errors import CrashError, UserError
-from deepicd.spec import load
+from deepicd.spec.load import load
 from deepicd.spec.model import ModelSpec, TinyModel
 from deepicd.training.launch import GuardedProcess, exit_code_of, last_line, offline_environment
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deepicd.errors import UserError
-from deepicd.spec import DeepICDRun
+from deepicd.spec.run import DeepICDRun
 from deepicd.training.overrides import TrainingData, grpo_overrides, sft_overrides
 from deepicd.training.stage_files import StageFiles
 

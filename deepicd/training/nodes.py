@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from deepicd.errors import CrashError, StallError, TerminatedError, UserError
-from deepicd.spec import DeepICDRun
 from deepicd.spec.environment import ATTEMPT
+from deepicd.spec.run import DeepICDRun
 from deepicd.training.launch import GuardedProcess, exit_code_of, last_line, offline_environment
 from deepicd.training.supervise import Stop
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from deepicd.spec import DeepICDRun
+from deepicd.spec.run import DeepICDRun
 from deepicd.spec.training import GrpoSpec, SftSpec
 from deepicd.training import reward_manager_path
 from deepicd.training.cpu import settings as cpu

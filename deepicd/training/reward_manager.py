@@ -12,7 +12,7 @@ from verl import DataProto
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
 from deepicd.rewards import Sample, Score, make_scorer
-from deepicd.spec import load
+from deepicd.spec.load import load
 from deepicd.training.stage_files import SPEC_VARIABLE, StageFiles
 
 GATHER_SECONDS = 0.02

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from deepicd.errors import CrashError, RewardCollapsedError, UserError
-from deepicd.spec import DeepICDRun
+from deepicd.spec.run import DeepICDRun
 from deepicd.spec.training import GrpoSpec, SftSpec
 from deepicd.training.checkpoints import LocalCheckpoints
 from deepicd.training.cpu import settings as cpu

@@ -12,10 +12,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from deepicd.errors import UserError
-from deepicd.spec import DeepICDRun, parse
 from deepicd.spec.compute import ComputeSpec
 from deepicd.spec.kubernetes import KIND
+from deepicd.spec.load import parse
 from deepicd.spec.recovery import RecoverySpec
+from deepicd.spec.run import DeepICDRun
 from deepicd_operator.conditions import ConditionType
 from deepicd_operator.observed import JobView, Observed
 from deepicd_operator.outcome import Ending, doomed, ending

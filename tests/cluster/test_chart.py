@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deepicd.spec import parse
+from deepicd.spec.load import parse
 from deepicd_operator.permissions import CLUSTER, NAMESPACED
 from tests.cluster.api import Api, Raw, wait_for
 from tests.cluster.control_plane import ControlPlane

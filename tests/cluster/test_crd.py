@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from lightkube import ApiError
 
 from deepicd.errors import UserError
-from deepicd.spec import dump, parse
+from deepicd.spec.load import dump, parse
 from deepicd.spec.run import DeepICDRun
 from tests.by_path import changed
 from tests.cluster.api import Api, Raw, refusal

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lightkube import ApiError
 
 from deepicd.errors import UserError
-from deepicd.spec import parse
+from deepicd.spec.load import parse
 from deepicd_operator.crd import crd
 from tests.cluster.api import Api, Raw, wait_for
 from tests.cluster.builders import condition

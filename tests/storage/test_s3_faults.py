@@ -113,6 +113,24 @@ def test_an_interrupted_download_fetches_only_what_is_missing(
     assert (tmp_path / "out").read_bytes() == sources[0].read_bytes()
 
 
+def test_ranges_behind_a_hole_of_a_killed_download_are_fetched_again(
+    proxy: FaultProxy, make_s3: MakeS3, sources: list[Path], tmp_path: Path
+) -> None:
+    store = make_s3(proxy.endpoint)
+    (item,) = store.upload([(sources[0], "large")])
+    content = sources[0].read_bytes()
+    with (tmp_path / f".out.{item.sha256[:16]}.part").open("wb") as partial:
+        partial.write(content[: 8 * MIB + 2**18])  # the first range, and the beginning of the second
+        partial.seek(16 * MIB)
+        partial.write(content[16 * MIB :])
+    counted: list[int] = []
+    proxy.seen.clear()
+    store.download([("large", tmp_path / "out", item)], on_bytes=counted.append)
+    assert proxy.seen["get"] == 2
+    assert sum(counted) == 17 * MIB
+    assert (tmp_path / "out").read_bytes() == content
+
+
 def test_what_an_interruption_spoiled_is_fetched_anew(make_s3: MakeS3, sources: list[Path], tmp_path: Path) -> None:
     store = make_s3()
     (item,) = store.upload([(sources[0], "large")])

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from deepicd.pipeline.stored import store_of
-from deepicd.spec import load
+from deepicd.spec.load import load
 from deepicd.training.metrics import all_steps
 from deepicd.training.stage_files import StageFiles
 from tests.storage.seaweed import BUCKET, Seaweed, secret_folder

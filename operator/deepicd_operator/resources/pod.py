@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from deepicd.spec import dump, environment
+from deepicd.spec import environment
 from deepicd.spec.base import format_duration, format_size
 from deepicd.spec.kubernetes import GROUP, SYNC, TRAINER
+from deepicd.spec.load import dump
 from deepicd.spec.progress import progress_name
 from deepicd_operator.names import labels
 from deepicd_operator.resources.attempt import AttemptRequest

@@ -6,7 +6,8 @@ import pytest
 
 from deepicd.artifacts.identity import run_path, run_uid
 from deepicd.errors import UserError
-from deepicd.spec import DeepICDRun, parse
+from deepicd.spec.load import parse
+from deepicd.spec.run import DeepICDRun
 
 
 def run(**spec: Any) -> DeepICDRun:

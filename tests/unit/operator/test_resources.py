@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deepicd.spec import parse
+from deepicd.spec.load import parse
 from deepicd_operator.resources import AttemptRequest, further_objects, starting_objects
 from deepicd_operator.settings import Settings
 from tests.unit.operator.builders import NAME, SETTINGS, UID, spec

@@ -10,7 +10,8 @@ import pytest
 from deepicd.errors import CrashError, UserError
 from deepicd.pipeline import pipeline
 from deepicd.pipeline.pipeline import Stage, plan, run_pipeline
-from deepicd.spec import DeepICDRun, load
+from deepicd.spec.load import load
+from deepicd.spec.run import DeepICDRun
 from deepicd.stages.context import Context
 from deepicd.training.metrics import StepMetrics
 from tests.unit.stops import NeverStop

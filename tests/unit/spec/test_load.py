@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from deepicd.errors import UserError
-from deepicd.spec import dump, json_schema, load, parse
+from deepicd.spec.load import dump, json_schema, load, parse
 
 SAMPLES = sorted((Path(__file__).parents[3] / "manifests" / "samples").glob("*.yaml"))
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from deepicd.errors import UserError
-from deepicd.spec import parse
+from deepicd.spec.load import parse
 from deepicd.spec.storage import StorageSpec
 from tests.unit.spec.test_load import quickstart
 

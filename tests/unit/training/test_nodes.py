@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from deepicd.errors import DeepICDError, StallError, UserError
-from deepicd.spec import load
 from deepicd.spec.environment import ATTEMPT
+from deepicd.spec.load import load
 from deepicd.spec.run import DeepICDRun
 from deepicd.training import nodes
 from deepicd.training.nodes import check_address, main, shortage, wait_for_nodes

@@ -10,7 +10,8 @@ import yaml
 from omegaconf import OmegaConf
 
 from deepicd.errors import UserError
-from deepicd.spec import DeepICDRun, dump, load, parse
+from deepicd.spec.load import dump, load, parse
+from deepicd.spec.run import DeepICDRun
 from deepicd.training.check import check_overrides, compose, stage_overrides
 from deepicd.training.cpu import settings as cpu
 from deepicd.training.overrides import hydra_text, worker_environment

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from deepicd.errors import UserError
-from deepicd.spec import load
+from deepicd.spec.load import load
 from deepicd.spec.recovery import RewardCollapseSpec
 from deepicd.training.cpu import settings as cpu
 from deepicd.training.metrics import StepMetrics

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from deepicd.artifacts.store.s3.client import StoppedError
@@ -20,29 +21,32 @@ def copy_all(act: Callable[[Item, threading.Event], Result], items: Iterable[Ite
         Exception: the first that `act` raised.
     """
     stop = threading.Event()
+    waiting: SimpleQueue[tuple[int, Item]] = SimpleQueue()
+    for numbered in enumerate(items):
+        waiting.put(numbered)
+    results: dict[int, Result] = {}
 
-    def acting(item: Item) -> Result:
-        if stop.is_set():
-            raise StoppedError
-        try:
-            return act(item, stop)
-        except BaseException:
-            stop.set()
-            raise
+    def work() -> None:
+        while not stop.is_set():
+            try:
+                number, item = waiting.get_nowait()
+            except Empty:
+                return
+            try:
+                results[number] = act(item, stop)
+            except BaseException:
+                stop.set()
+                raise
 
     with ThreadPoolExecutor(at_once, "file") as pool:
-        futures = [pool.submit(acting, item) for item in items]
+        futures = [pool.submit(work) for _ in range(at_once)]
         try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-        finally:
-            # After a failure, or Ctrl-C, the others end soon; one that was stopped may have ended before the one that failed.
-            if any(not future.done() or future.exception() for future in futures):
-                stop.set()
-                for future in futures:
-                    future.cancel()
-                wait(futures)
+            wait(futures)
+        except BaseException:  # Ctrl-C: the others end soon
+            stop.set()
+            raise
     raise_failure(futures)
-    return [future.result() for future in futures]
+    return [results[number] for number in sorted(results)]
 
 
 def raise_failure(futures: Iterable[Future[Result]]) -> None:

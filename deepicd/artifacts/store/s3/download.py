@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from hashlib import sha256
 from io import FileIO
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -17,14 +18,18 @@ from deepicd.artifacts.store.base import DamagedError, OnBytes, Transferred
 from deepicd.artifacts.store.folder import check, local_errors
 from deepicd.artifacts.store.s3.buffers import PART_BYTES, Buffers
 from deepicd.artifacts.store.s3.client import Bucket, MissingError, StoppedError
+from deepicd.artifacts.store.s3.connection import PIECE_BYTES
 from deepicd.artifacts.store.s3.crew import copy_all
+from deepicd.artifacts.store.s3.upload import read_exactly
 from deepicd.artifacts.store.s3.wire import WrongLengthError
 from deepicd.errors import UserError
 
 FILES_AT_ONCE = 8
 RANGES_AT_ONCE = 8
-WRITE_BYTES = 2**18
-"""Written at once: writes of whole ranges took the kernel three times as long."""
+RANGE_BYTES = 16 * 2**20
+"""Bytes asked for at once: ranges of 8 MiB cost the server a fifth more."""
+RANGES_AHEAD = 16
+"""Ranges of a file that are asked for before the oldest of them is hashed: what waits for that should be in memory still."""
 SMALL_TRIES, LARGE_TRIES = 3, 2
 """Downloads of an object that has another digest each time, before it is damaged."""
 
@@ -46,12 +51,13 @@ class Downloader:
 
     def download(self, files: Iterable[tuple[str, Path, Transferred]], on_bytes: OnBytes | None) -> None:
         """See `Store.download`; keys are those of the bucket."""
-        note = on_bytes or _ignore
-        copy_all(lambda item, stop: self._file(*item, note, stop), files, FILES_AT_ONCE)
+        note, chosen = on_bytes or _ignore, list(files)
+        for folder in {path.parent for _, path, _ in chosen}:
+            with local_errors(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+        copy_all(lambda item, stop: self._file(*item, note, stop), chosen, FILES_AT_ONCE)
 
     def _file(self, key: str, path: Path, expected: Transferred, on_bytes: OnBytes, stop: threading.Event) -> None:
-        with local_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{expected.sha256[:16]}.part")
         is_small = expected.size <= PART_BYTES
         for more in reversed(range(SMALL_TRIES if is_small else LARGE_TRIES)):
@@ -75,92 +81,98 @@ class Downloader:
     def _small(self, key: str, partial: Path, expected: Transferred, stop: threading.Event) -> None:
         buffer = self.buffers.take(expected.size)
         try:
-            self._get(key, 0, buffer, expected, stop)
+            _request(key, expected, lambda: self.bucket.get(key, buffer, stop))
             check(key, len(buffer), sha256(buffer).hexdigest(), expected)
-            with local_errors(partial), partial.open("wb", buffering=0) as file:
-                write_at(file.fileno(), buffer, 0)
+            with local_errors(partial):
+                file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+                try:
+                    write_at(file, buffer, 0)
+                finally:
+                    os.close(file)
         finally:
             self.buffers.give(buffer)
 
     def _large(self, key: str, partial: Path, expected: Transferred, on_bytes: OnBytes, stop: threading.Event) -> None:
-        """Fill `partial` in order, hashed in the same pass: what an interruption leaves is the beginning of the object.
-
-        One thread writes: several that write to one file spend more time on its lock than on the bytes.
-        """
-        digest = sha256()
-        waiting: deque[tuple[Future[None], int, memoryview]] = deque()
-        broken = threading.Event()
-
-        def fetch(start: int, buffer: memoryview) -> None:
-            if broken.is_set():
-                raise StoppedError
-            self._get(key, start, buffer, expected, stop)
-
-        def write_oldest() -> None:
-            future, start, buffer = waiting[0]
-            future.result()
-            digest.update(buffer)
-            write_at(file.fileno(), buffer, start)
-            waiting.popleft()
-            self.buffers.give(buffer)
-            on_bytes(len(buffer))
-
+        """Fill `partial` by ranges, each written while it arrives, and hashed in its turn by what the file has then."""
         with local_errors(partial), FileIO(os.open(partial, os.O_RDWR | os.O_CREAT, 0o644), "r+") as file:
-            present = self._hash_present(file, digest, expected.size, on_bytes)
+            present = written_from_start(file.fileno(), expected.size)
+            file.truncate(present)
+            broken = threading.Event()
+            writing = threading.Lock()  # the kernel lets one thread write to a file; the others would spin
+
+            def fetch(start: int) -> None:
+                def write(piece: memoryview, offset: int) -> None:
+                    if broken.is_set() or stop.is_set():
+                        raise StoppedError
+                    with writing, local_errors(partial):
+                        write_at(file.fileno(), piece, start + offset)
+
+                size = min(RANGE_BYTES, expected.size - start)
+                _request(key, expected, lambda: self.bucket.get_range(key, start, size, write, stop))
+
+            missing = iter(range(present, expected.size, RANGE_BYTES))
+            asked: deque[Future[None]] = deque()
+            digest = sha256()
             try:
-                for start in range(present, expected.size, PART_BYTES):
-                    size = min(PART_BYTES, expected.size - start)
-                    # Who holds buffers must not wait for another one: the oldest is written and given back first.
-                    while (buffer := self.buffers.take_now(size)) is None and waiting:
-                        write_oldest()
-                    buffer = buffer if buffer is not None else self.buffers.take(size)
-                    waiting.append((self._ranges.submit(fetch, start, buffer), start, buffer))
-                while waiting:
-                    write_oldest()
+                for start in range(0, expected.size, RANGE_BYTES):
+                    asked.extend(self._ranges.submit(fetch, each) for each in islice(missing, RANGES_AHEAD - len(asked)))
+                    if start >= present:
+                        asked.popleft().result()
+                    for count in _hashed(file, digest, min(RANGE_BYTES, expected.size - start)):
+                        on_bytes(count)
             finally:
                 broken.set()
-                wait([future for future, _, _ in waiting])
-                for _, _, buffer in waiting:
-                    self.buffers.give(buffer)
+                for future in asked:
+                    future.cancel()
+                wait(asked)
         check(key, expected.size, digest.hexdigest(), expected)
 
-    def _hash_present(self, file: FileIO, digest: Hash, size: int, on_bytes: OnBytes) -> int:
-        """Bytes that an interrupted download has left, at most `size`; they go into the digest."""
-        present = min(os.fstat(file.fileno()).st_size, size)
-        file.truncate(present)
-        buffer = self.buffers.take(PART_BYTES)
-        try:
-            while count := file.readinto(buffer):
-                digest.update(buffer[:count])
-                on_bytes(count)
-        finally:
-            self.buffers.give(buffer)
-        return present
 
-    def _get(self, key: str, start: int, into: memoryview, expected: Transferred, stop: threading.Event) -> None:
-        """Fill `into` from `start` on.
+def _request(key: str, expected: Transferred, request: Callable[[], int]) -> None:
+    """Ask for an object, or bytes of it; `request` returns the size of the whole.
 
-        Raises:
-            DamagedError: the object is missing, or has another size.
-        """
-        try:
-            size = self.bucket.get(key, start, into, whole=len(into) == expected.size, stop=stop)
-        except MissingError:
-            raise DamagedError(f"{key}: is missing") from None
-        except WrongLengthError as error:
-            size = int(error.args[0])
-        except UserError as error:
-            if "InvalidRange" not in str(error) and "(416)" not in str(error):
-                raise
-            raise DamagedError(f"{key}: is shorter than {expected.size} bytes") from None
-        if size != expected.size:
-            raise DamagedError(f"{key}: {size} bytes instead of {expected.size}")
+    Raises:
+        DamagedError: it is missing, or has another size.
+    """
+    try:
+        size = request()
+    except MissingError:
+        raise DamagedError(f"{key}: is missing") from None
+    except WrongLengthError as error:
+        size = int(error.args[0])
+    except UserError as error:
+        if "InvalidRange" not in str(error) and "(416)" not in str(error):
+            raise
+        raise DamagedError(f"{key}: is shorter than {expected.size} bytes") from None
+    if size != expected.size:
+        raise DamagedError(f"{key}: {size} bytes instead of {expected.size}")
+
+
+def _hashed(file: FileIO, digest: Hash, size: int) -> Iterator[int]:
+    """The next bytes of a file go into the digest, in pieces; how many each time."""
+    buffer = memoryview(bytearray(PIECE_BYTES))
+    for start in range(0, size, PIECE_BYTES):
+        piece = buffer[: min(PIECE_BYTES, size - start)]
+        read_exactly(file, piece)
+        digest.update(piece)
+        yield len(piece)
+
+
+def written_from_start(file: int, most: int) -> int:
+    """Bytes of whole ranges before the first hole of a file, at most `most`.
+
+    Where the file system keeps no holes, or a crash has lost what was written, it may be too much: the digest tells.
+    """
+    end = os.fstat(file).st_size
+    hole = os.lseek(file, 0, os.SEEK_HOLE) if end else 0
+    os.lseek(file, 0, os.SEEK_SET)
+    return min(hole, end, most) // RANGE_BYTES * RANGE_BYTES
 
 
 def write_at(file: int, content: memoryview, start: int) -> None:
     """Write all at an offset of a file."""
     while content:
-        count = os.pwrite(file, content[:WRITE_BYTES], start)
+        count = os.pwrite(file, content, start)
         content, start = content[count:], start + count
 
 

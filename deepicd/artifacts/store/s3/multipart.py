@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from deepicd.artifacts.store.base import OnBytes
 from deepicd.artifacts.store.s3.client import Bucket, MissingError
-from deepicd.artifacts.store.s3.wire import Pace
+from deepicd.artifacts.store.s3.connection import Pace
 
 CHECKSUM = "x-amz-checksum-crc32"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from hashlib import sha256
 from urllib.parse import quote
 
@@ -39,13 +40,19 @@ def signed(
     lines = [method, path, query_string(query), *(f"{name}:{found[name].strip()}" for name in names), "", listed, UNSIGNED]
     scope = f"{stamp[:8]}/{region}/s3/aws4_request"
     digest = sha256("\n".join(lines).encode()).hexdigest()
-    key = f"AWS4{credentials.secret_key}".encode()
-    for part in (stamp[:8], region, "s3", "aws4_request"):
-        key = hmac.digest(key, part.encode(), "sha256")
+    key = _key(credentials.secret_key, stamp[:8], region)
     signature = hmac.digest(key, f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{digest}".encode(), "sha256").hex()
     proof = f"Credential={credentials.access_key}/{scope}, SignedHeaders={listed}, Signature={signature}"
     found["authorization"] = f"AWS4-HMAC-SHA256 {proof}"
     return found
+
+
+@lru_cache(maxsize=4)
+def _key(secret: str, day: str, region: str) -> bytes:
+    key = f"AWS4{secret}".encode()
+    for part in (day, region, "s3", "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
 
 
 def query_string(query: Mapping[str, str]) -> str:

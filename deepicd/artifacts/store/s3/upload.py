@@ -16,10 +16,10 @@ from pathlib import Path
 from deepicd.artifacts.store.base import ChangedError, OnBytes, Transferred
 from deepicd.artifacts.store.s3.buffers import PART_BYTES, Buffers
 from deepicd.artifacts.store.s3.client import Bucket, MissingError, StoppedError
+from deepicd.artifacts.store.s3.connection import Pace
 from deepicd.artifacts.store.s3.crew import copy_all, raise_failure
 from deepicd.artifacts.store.s3.multipart import CHECKSUM, MultipartUpload, Part
 from deepicd.artifacts.store.s3.rate import RateLimit
-from deepicd.artifacts.store.s3.wire import Pace
 from deepicd.errors import StoreError
 
 MOST_PARTS = 10_000

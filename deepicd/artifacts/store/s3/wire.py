@@ -10,10 +10,10 @@ import ssl
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from http.client import HTTPConnection, HTTPResponse, HTTPSConnection, IncompleteRead
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
@@ -22,20 +22,17 @@ from botocore.exceptions import ClientError, NoCredentialsError
 from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 
+from deepicd.artifacts.store.s3.connection import Answer, Connection, Pace, Sink
 from deepicd.artifacts.store.s3.signature import query_string, signed
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CONNECT_SECONDS = 10
-ANSWER_SECONDS = 60
 IDLE_SECONDS = 5.0
 """A connection that was unused for longer may have been closed by the server: it is not used again."""
-PACED_BYTES = 2**18
-"""With a limited rate a body is sent in pieces of this size."""
-
-Pace = Callable[[int], None]
-"""Returns when that many bytes may be sent."""
+_LONGEST_TEXT = 2**16
+"""Bytes of what a store says of a request, at most."""
 
 
 class Wire:
@@ -51,7 +48,7 @@ class Wire:
         proxy = get_environ_proxies(f"{link.scheme}://{link.netloc}").get(link.scheme)
         self._proxy = urlsplit(proxy if "://" in proxy else f"http://{proxy}") if proxy else None
         self._proxy_headers = _proxy_headers(self._proxy.username, self._proxy.password) if self._proxy is not None else {}
-        self._idle: list[tuple[float, HTTPConnection]] = []
+        self._idle: list[tuple[float, Connection]] = []
         self._lock = threading.Lock()
 
     def put(self, key: str, query: Mapping[str, str], headers: Mapping[str, str], body: memoryview, pace: Pace | None) -> str:
@@ -61,35 +58,42 @@ class Wire:
             ClientError: the store refused it.
             OSError, HTTPException: no answer came.
         """
-        with self._request("PUT", key, query, {**headers, "content-length": str(len(body))}, body, pace) as answer:
-            answer.read()
-            return answer.headers["etag"] or ""
+        with self._exchange("PUT", key, query, {**headers, "content-length": str(len(body))}, body, pace) as (
+            connection,
+            answer,
+        ):
+            connection.read(memoryview(bytearray(min(answer.length or 0, _LONGEST_TEXT))))
+            return answer.headers.get("etag", "")
 
-    def get(self, key: str, start: int, into: memoryview, whole: bool) -> int:
-        """Fill `into` with an object's bytes from `start` on, as far as they go; the size of the whole object.
-
-        `whole`: the object is expected to have no other bytes.
+    def get(self, key: str, into: memoryview) -> int:
+        """Fill `into` with a whole object, as far as that goes; its size.
 
         Raises:
+            WrongLengthError: it is longer.
             ClientError: the store refused it.
             OSError, HTTPException: no answer came, or less than was announced.
         """
-        headers = {} if whole else {"range": f"bytes={start}-{start + len(into) - 1}"}
-        with self._request("GET", key, {}, headers, None, None) as answer:
-            length = int(answer.headers["content-length"])
-            size = int(answer.headers["content-range"].rpartition("/")[2]) if answer.status == 206 else length
-            if length > len(into):
-                raise WrongLengthError(size)
-            filled = 0
-            while filled < length:
-                count = answer.readinto(into[filled:length])
-                if not count:
-                    raise IncompleteRead(b"", length - filled)
-                filled += count
-            answer.read()
+        with self._exchange("GET", key, {}, {}, None, None) as (connection, answer):
+            size, length = _sizes(answer, len(into))
+            connection.read(into[:length])
             return size
 
-    def _request(
+    def get_range(self, key: str, start: int, length: int, sink: Sink) -> int:
+        """Hand an object's bytes from `start` on to `sink`, as far as they go; the size of the whole object.
+
+        When the request has to be repeated, `sink` is given them from the first one again.
+
+        Raises:
+            WrongLengthError, ClientError, OSError, HTTPException: see `get`.
+        """
+        headers = {"range": f"bytes={start}-{start + length - 1}"}
+        with self._exchange("GET", key, {}, headers, None, None) as (connection, answer):
+            size, length = _sizes(answer, length)
+            connection.stream(length, sink)
+            return size
+
+    @contextmanager
+    def _exchange(
         self,
         method: str,
         key: str,
@@ -97,7 +101,27 @@ class Wire:
         headers: Mapping[str, str],
         body: memoryview | None,
         pace: Pace | None,
-    ) -> _Answering:
+    ) -> Iterator[tuple[Connection, Answer]]:
+        """A request and its answer, of which the caller reads the body."""
+        head = self._head(method, key, query, headers)
+        connection = self._take()
+        try:
+            with suppress(BrokenPipeError, ConnectionResetError):  # it may have said why, and not waited for the body
+                connection.send(head, body, pace)
+            answer = connection.receive()
+            if answer.status not in (200, 206):
+                raise _refusal(answer.status, connection.read_some(_LONGEST_TEXT), method)
+            yield connection, answer
+        except BaseException:
+            connection.close()
+            raise
+        if connection.is_reusable:
+            with self._lock:
+                self._idle.append((time.monotonic(), connection))
+        else:
+            connection.close()
+
+    def _head(self, method: str, key: str, query: Mapping[str, str], headers: Mapping[str, str]) -> bytes:
         path = self._base + quote(key, safe="/-_.~")
         found = self._session.get_credentials()
         if found is None:
@@ -107,36 +131,18 @@ class Wire:
         target = f"{path}?{query_string(query)}" if query else path
         if self._proxy is not None and self._context is None:
             target, proven = f"http://{self._host}{target}", {**proven, **self._proxy_headers}
-        connection = self._take()
-        try:
-            with suppress(BrokenPipeError, ConnectionResetError):  # it may have said why, and not waited for the body
-                connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
-                for name, value in proven.items():
-                    connection.putheader(name, value)
-                connection.endheaders()
-                for piece in _pieces(body, pace):
-                    connection.send(piece)
-            answer = connection.getresponse()
-            if answer.status not in (200, 206):
-                raise _refusal(answer, method)
-        except BaseException:
-            connection.close()
-            raise
-        return _Answering(self, connection, answer)
+        return "\r\n".join([f"{method} {target} HTTP/1.1", *map(": ".join, proven.items()), "", ""]).encode()
 
-    def _take(self) -> HTTPConnection:
+    def _take(self) -> Connection:
         with self._lock:
             while self._idle:
                 since, connection = self._idle.pop()
                 if time.monotonic() - since < IDLE_SECONDS:
                     return connection
                 connection.close()
-        connection = self._open()
-        connection.connect()
-        connection.sock.settimeout(ANSWER_SECONDS)
-        return connection
+        return Connection(self._way())
 
-    def _open(self) -> HTTPConnection:
+    def _way(self) -> HTTPConnection:
         via = self._proxy.netloc.rpartition("@")[2] if self._proxy is not None else self._host
         if self._context is None:
             return HTTPConnection(via, timeout=CONNECT_SECONDS)
@@ -145,32 +151,20 @@ class Wire:
             connection.set_tunnel(self._host, headers=self._proxy_headers)
         return connection
 
-    def give(self, connection: HTTPConnection) -> None:
-        """The connection's answer was read: it may be used again."""
-        with self._lock:
-            self._idle.append((time.monotonic(), connection))
-
-
-class _Answering:
-    """A connection goes back when its answer was read to the end, and is closed otherwise."""
-
-    def __init__(self, wire: Wire, connection: HTTPConnection, answer: HTTPResponse) -> None:
-        self._wire = wire
-        self._connection = connection
-        self._answer = answer
-
-    def __enter__(self) -> HTTPResponse:
-        return self._answer
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None and self._answer.isclosed() and self._connection.sock is not None:
-            self._wire.give(self._connection)
-        else:
-            self._connection.close()
-
 
 class WrongLengthError(Exception):
     """An object is longer than it should be; its size is the argument."""
+
+
+def _sizes(answer: Answer, most: int) -> tuple[int, int]:
+    """Bytes of the whole object, and of this answer."""
+    if answer.length is None:
+        raise HTTPException("an answer without its length")
+    told = answer.headers.get("content-range", "").rpartition("/")[2]
+    size = int(told) if answer.status == 206 and told.isdecimal() else answer.length
+    if answer.length > most:
+        raise WrongLengthError(size)
+    return size, answer.length
 
 
 def _trust(session: boto3.Session, ca_bundle: str | None) -> ssl.SSLContext:
@@ -185,19 +179,8 @@ def _proxy_headers(user: str | None, password: str | None) -> dict[str, str]:
     return {"Proxy-Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
 
 
-def _pieces(body: memoryview | None, pace: Pace | None) -> Iterator[memoryview]:
-    if body is not None and pace is None:
-        yield body
-    elif body is not None and pace is not None:
-        for start in range(0, len(body), PACED_BYTES):
-            piece = body[start : start + PACED_BYTES]
-            pace(len(piece))
-            yield piece
-
-
-def _refusal(answer: HTTPResponse, method: str) -> ClientError:
+def _refusal(status: int, content: bytes, method: str) -> ClientError:
     """The store's refusal in the form that boto3 gives it."""
-    content = answer.read(65536)
     code = re.search(rb"<Code>([^<]*)</Code>", content)
-    told = code[1].decode(errors="replace") if code else str(answer.status)
-    return ClientError({"Error": {"Code": told}, "ResponseMetadata": {"HTTPStatusCode": answer.status}}, method)  # type: ignore[typeddict-item]
+    told = code[1].decode(errors="replace") if code else str(status)
+    return ClientError({"Error": {"Code": told}, "ResponseMetadata": {"HTTPStatusCode": status}}, method)  # type: ignore[typeddict-item]
