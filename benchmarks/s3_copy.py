@@ -3,8 +3,8 @@
     python benchmarks/s3_copy.py [--quick] [--rounds 3] [--dir FOLDER] [--tools deepicd,s5cmd]
 
 Ours uploads with SHA-256 of every file and puts a manifest; it verifies what it downloads. The others (s5cmd, rclone, boto3's
-transfer manager) copy to keys as long as ours with their defaults, and as many connections; `s5cmd+sum` hashes the files by
-sha256sum besides. Each tool is a process of its own, in turn, on random data: 5,000 files of 4 KiB, 1 GiB as 8 files, 4 GiB as
+transfer manager) copy to keys as long as ours with their defaults, and as many connections; `s5cmd+sum` hashes the files
+by openssl besides. Each tool is a process of its own, in turn, on random data: 5,000 files of 4 KiB, 1 GiB as 8 files, 4 GiB as
 one file (--quick: an eighth of it all). Printed: median seconds and their ratio to ours, CPU seconds of the tool, and its peak
 memory (RSS).
 """
