@@ -113,21 +113,22 @@ def test_an_interrupted_download_fetches_only_what_is_missing(
     assert (tmp_path / "out").read_bytes() == sources[0].read_bytes()
 
 
-def test_ranges_behind_a_hole_of_a_killed_download_are_fetched_again(
-    proxy: FaultProxy, make_s3: MakeS3, sources: list[Path], tmp_path: Path
+def test_what_lies_behind_a_hole_of_a_killed_download_is_fetched_again(
+    proxy: FaultProxy, make_s3: MakeS3, tmp_path: Path
 ) -> None:
+    content = os.urandom(40 * MIB)
+    (tmp_path / "source").write_bytes(content)
     store = make_s3(proxy.endpoint)
-    (item,) = store.upload([(sources[0], "large")])
-    content = sources[0].read_bytes()
+    (item,) = store.upload([(tmp_path / "source", "file")])
     with (tmp_path / f".out.{item.sha256[:16]}.part").open("wb") as partial:
-        partial.write(content[: 8 * MIB + 2**18])  # the first range, and the beginning of the second
-        partial.seek(16 * MIB)
-        partial.write(content[16 * MIB :])
+        partial.write(content[: 16 * MIB + 2**18])  # the first range, and the beginning of the second
+        partial.seek(32 * MIB)
+        partial.write(content[32 * MIB :])
     counted: list[int] = []
     proxy.seen.clear()
-    store.download([("large", tmp_path / "out", item)], on_bytes=counted.append)
+    store.download([("file", tmp_path / "out", item)], on_bytes=counted.append)
     assert proxy.seen["get"] == 2
-    assert sum(counted) == 17 * MIB
+    assert sum(counted) == 40 * MIB
     assert (tmp_path / "out").read_bytes() == content
 
 

@@ -27,13 +27,10 @@ class Buffers:
         length = max(size, PART_BYTES)
         with self._change:
             self._change.wait_for(lambda: self._fits(length))
-            return self._lend(length)[:size]
-
-    def take_now(self, size: int) -> memoryview | None:
-        """The same, or None where there is no room now."""
-        length = max(size, PART_BYTES)
-        with self._change:
-            return self._lend(length)[:size] if self._fits(length) else None
+            self._lent += length
+            if length != PART_BYTES:
+                self._free.clear()
+            return memoryview(self._free.pop() if self._free else bytearray(length))[:size]
 
     def give(self, buffer: memoryview) -> None:
         """The buffer is not used any more."""
@@ -46,9 +43,3 @@ class Buffers:
 
     def _fits(self, length: int) -> bool:
         return self._lent == 0 or self._lent + length <= self._most
-
-    def _lend(self, length: int) -> memoryview:
-        self._lent += length
-        if length != PART_BYTES:
-            self._free.clear()
-        return memoryview(self._free.pop() if self._free else bytearray(length))

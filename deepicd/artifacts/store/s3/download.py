@@ -117,7 +117,8 @@ class Downloader:
                 for start in range(0, expected.size, RANGE_BYTES):
                     asked.extend(self._ranges.submit(fetch, each) for each in islice(missing, RANGES_AHEAD - len(asked)))
                     if start >= present:
-                        asked.popleft().result()
+                        asked[0].result()
+                        asked.popleft()
                     for count in _hashed(file, digest, min(RANGE_BYTES, expected.size - start)):
                         on_bytes(count)
             finally:

@@ -13,7 +13,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
@@ -88,8 +88,10 @@ class Wire:
         """
         headers = {"range": f"bytes={start}-{start + length - 1}"}
         with self._exchange("GET", key, {}, headers, None, None) as (connection, answer):
-            size, length = _sizes(answer, length)
-            connection.stream(length, sink)
+            size, count = _sizes(answer, length)
+            if count < min(length, size - start):
+                raise IncompleteRead(b"", length - count)
+            connection.stream(count, sink)
             return size
 
     @contextmanager

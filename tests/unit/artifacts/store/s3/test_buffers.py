@@ -5,11 +5,32 @@ import threading
 from deepicd.artifacts.store.s3.buffers import PART_BYTES, Buffers
 
 
+class Borrower:
+    """Takes a buffer, for which it may have to wait."""
+
+    def __init__(self, buffers: Buffers, size: int) -> None:
+        self.buffer: memoryview | None = None
+        self._thread = threading.Thread(target=self._take, args=(buffers, size), daemon=True)
+        self._thread.start()
+
+    def _take(self, buffers: Buffers, size: int) -> None:
+        self.buffer = buffers.take(size)
+
+    def waits(self) -> bool:
+        self._thread.join(0.05)
+        return self._thread.is_alive()
+
+    def goes_on(self) -> memoryview:
+        self._thread.join(10)
+        assert self.buffer is not None
+        return self.buffer
+
+
 def test_no_more_is_lent_than_there_is() -> None:
     buffers = Buffers(2 * PART_BYTES)
     lent = [buffers.take(PART_BYTES), buffers.take(1)]
     assert [len(buffer) for buffer in lent] == [PART_BYTES, 1]
-    assert buffers.take_now(1) is None
+    assert Borrower(buffers, 1).waits()
 
 
 def test_a_buffer_that_comes_back_is_lent_again() -> None:
@@ -17,36 +38,27 @@ def test_a_buffer_that_comes_back_is_lent_again() -> None:
     first = buffers.take(5)
     memory = first.obj
     buffers.give(first)
-    again = buffers.take_now(PART_BYTES)
-    assert again is not None
-    assert again.obj is memory
+    assert buffers.take(PART_BYTES).obj is memory
 
 
 def test_who_waits_goes_on_when_a_buffer_comes_back() -> None:
     buffers = Buffers(PART_BYTES)
     held = buffers.take(1)
-    got = threading.Event()
-
-    def wait() -> None:
-        buffers.take(1)
-        got.set()
-
-    waiting = threading.Thread(target=wait)
-    waiting.start()
-    assert not got.wait(0.05)
+    borrower = Borrower(buffers, 1)
+    assert borrower.waits()
     buffers.give(held)
-    waiting.join(10)
-    assert got.is_set()
+    assert len(borrower.goes_on()) == 1
 
 
 def test_a_part_larger_than_everything_is_lent_alone() -> None:
     buffers = Buffers(2 * PART_BYTES)
     small = buffers.take(1)
-    assert buffers.take_now(3 * PART_BYTES) is None
+    borrower = Borrower(buffers, 3 * PART_BYTES)
+    assert borrower.waits()
     buffers.give(small)
-    large = buffers.take_now(3 * PART_BYTES)
-    assert large is not None
+    large = borrower.goes_on()
     assert len(large) == 3 * PART_BYTES
-    assert buffers.take_now(1) is None
+    next_one = Borrower(buffers, 1)
+    assert next_one.waits()
     buffers.give(large)
-    assert buffers.take_now(1) is not None
+    assert len(next_one.goes_on()) == 1
