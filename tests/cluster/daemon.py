@@ -23,9 +23,12 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 def free_ports(count: int) -> list[int]:
     """Ports on loopback that nobody listens on."""
     found: list[int] = []
-    candidate = _FIRST_PORT + (time.time_ns() // 1000) % (_LAST_PORT - _FIRST_PORT)
+    # A port is free until its daemon takes it: processes that share the tests choose from ranges of their own.
+    room = (_LAST_PORT - _FIRST_PORT) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    first = _FIRST_PORT + room * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    candidate = first + (time.time_ns() // 1000) % room
     while len(found) < count:
-        candidate = candidate + 1 if candidate < _LAST_PORT else _FIRST_PORT
+        candidate = candidate + 1 if candidate < first + room - 1 else first
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", candidate))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -135,4 +136,5 @@ def test_a_namespace_that_is_deleted_in_mid_run_leaves_the_others_alone(
         assert "a full list failed" not in operator.log.read_text()
         assert "Traceback" not in operator.log.read_text()
     finally:
+        sys.stdout.write(operator.tail())  # shown where the test fails
         operator.kill()
