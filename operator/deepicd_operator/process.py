@@ -65,7 +65,7 @@ class Process:
         finally:
             renewed = resyncing.done()
             # kopf takes every task that is younger than it for its own, and waits 5 s for each: it ends last.
-            await _cancel(*tasks, stopping, resyncing)
+            await cancel_all(*tasks, stopping, resyncing)
             if runner is not None and stop.is_set():
                 await runner.cleanup()
             stop_watching.set()
@@ -124,7 +124,10 @@ async def _pause(stop: asyncio.Event) -> None:
             await stop.wait()
 
 
-async def _cancel(*tasks: asyncio.Task[Any]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+async def cancel_all(*tasks: asyncio.Task[Any]) -> None:
+    """A task may miss that it was cancelled where an answer or a time-out comes at that moment: it is told again."""
+    waiting = {task for task in tasks if not task.done()}
+    while waiting:
+        for task in waiting:
+            task.cancel()
+        _, waiting = await asyncio.wait(waiting, timeout=1)
