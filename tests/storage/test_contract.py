@@ -133,7 +133,11 @@ def test_an_object_that_is_not_as_the_manifest_says_is_damage(store: Store, tmp_
     source = make_file(tmp_path / "source", size)
     (item,) = store.upload([(source, "file")])
     content = source.read_bytes()
-    changed = {"shorter": content[:-1], "longer": content + b"x", "altered": content[:50] + b"!" + content[51:]}[change]
+    changed = {
+        "shorter": content[:-1],
+        "longer": content + b"x",
+        "altered": content[:50] + bytes([content[50] ^ 1]) + content[51:],
+    }[change]
     assert changed != content
     source.write_bytes(changed)
     store.upload([(source, "file")])
