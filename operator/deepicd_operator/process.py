@@ -125,7 +125,10 @@ async def _pause(stop: asyncio.Event) -> None:
 
 
 async def cancel_all(*tasks: asyncio.Task[Any]) -> None:
-    """A task may miss that it was cancelled where an answer or a time-out comes at that moment: it is told again."""
+    """End them all, and wait for it.
+
+    A task may miss that it was cancelled where an answer or a time-out comes at that moment: it is told again.
+    """
     waiting = {task for task in tasks if not task.done()}
     while waiting:
         for task in waiting:

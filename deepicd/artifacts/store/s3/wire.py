@@ -58,10 +58,8 @@ class Wire:
             ClientError: the store refused it.
             OSError, HTTPException: no answer came.
         """
-        with self._exchange("PUT", key, query, {**headers, "content-length": str(len(body))}, body, pace) as (
-            connection,
-            answer,
-        ):
+        sized = {**headers, "content-length": str(len(body))}
+        with self._exchange("PUT", key, query, sized, body, pace) as (connection, answer):
             connection.read(memoryview(bytearray(min(answer.length or 0, _LONGEST_TEXT))))
             return answer.headers.get("etag", "")
 
