@@ -6,12 +6,12 @@ import asyncio
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
 from aiohttp import web
 
 from deepicd_operator import handlers, health
+from deepicd_operator.cancellation import cancel_all
 from deepicd_operator.cluster import Cluster, NotThereError, RefusedError, UnreachableError
 from deepicd_operator.controller import Controller
 from deepicd_operator.metrics import Metrics
@@ -122,15 +122,3 @@ async def _pause(stop: asyncio.Event) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(START_RETRY):
             await stop.wait()
-
-
-async def cancel_all(*tasks: asyncio.Task[Any]) -> None:
-    """End them all, and wait for it.
-
-    A task may miss that it was cancelled where an answer or a time-out comes at that moment: it is told again.
-    """
-    waiting = {task for task in tasks if not task.done()}
-    while waiting:
-        for task in waiting:
-            task.cancel()
-        _, waiting = await asyncio.wait(waiting, timeout=1)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from deepicd_operator.process import cancel_all
+from deepicd_operator.cancellation import cancel_all
 
 
 def test_a_task_that_misses_its_cancellation_is_told_again() -> None:
