@@ -14,7 +14,7 @@ from deepicd_operator.cache import Cache, Key, reports
 from deepicd_operator.cluster import Cluster, NotThereError
 from deepicd_operator.names import attempt_name
 from deepicd_operator.observed import Observed, Refusal
-from deepicd_operator.outcome import ending
+from deepicd_operator.outcome import ending, head_is_lost
 from deepicd_operator.reasons import Reason
 from deepicd_operator.situation import SLOW_START
 from deepicd_operator.status import Attempt, read_status
@@ -79,18 +79,31 @@ async def _confirm_job(key: Key, observed: Observed, attempt: Attempt, cache: Ca
 
 
 async def _confirm_end(key: Key, observed: Observed, attempt: Attempt, cache: Cache, cluster: Cluster) -> Observed:
-    """The pods of a finished Job, read afresh where their end has not been heard of: only they say why it ended.
+    """Each kind has a watch of its own: what one tells of an end is asked of the other kind, where that has told nothing yet.
 
-    Each kind has a watch of its own, and that of pods may be the slower one.
+    Only the pods of a finished Job say why it ended; and a Ray cluster's head is lost only if its RayJob has not finished.
     """
+    if head_is_lost(attempt, observed):
+        name = attempt_name(key.name, attempt.number)
+        try:
+            cache.put(await cluster.get("RayJob", key.namespace, name))
+        except NotThereError:
+            cache.drop_child(key, "RayJob", name)
+        observed = await _read_pods(key, replace(observed, jobs=cache.jobs(key, observed.uid)), attempt, cache, cluster)
     job, pod = observed.job(attempt.number), observed.pod(attempt.number)
     if job is None or not job.finished or (pod is not None and pod.ended):
         return observed
+    return await _read_pods(key, observed, attempt, cache, cluster)
+
+
+async def _read_pods(key: Key, observed: Observed, attempt: Attempt, cache: Cache, cluster: Cluster) -> Observed:
     found = await cluster.list("Pod", key.namespace, {RUN_LABEL: key.name, ATTEMPT_LABEL: str(attempt.number)})
     for raw in found:
         cache.put(raw)
-    if pod is not None and pod.name not in {raw["metadata"]["name"] for raw in found}:
-        cache.drop_child(key, "Pod", pod.name)
+    names = {raw["metadata"]["name"] for raw in found}
+    for pod in observed.pods:
+        if pod.attempt == attempt.number and pod.name not in names:
+            cache.drop_child(key, "Pod", pod.name)
     return replace(observed, pods=cache.pods(key))
 
 

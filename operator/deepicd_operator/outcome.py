@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from deepicd.spec.progress import Failure, FailureCode, Progress, read_failure
@@ -78,6 +78,11 @@ def doomed(attempt: Attempt, observed: Observed) -> Ending | None:
     job, pod = observed.job(attempt.number), observed.pod(attempt.number)
     if job is not None and job.suspended and attempt.running is not None:
         return Ending(Reason.PREEMPTED, "Kueue took the attempt's resources back")
+    if job is not None and head_is_lost(attempt, observed):
+        # One that KubeRay made in its place knows nothing of the command.
+        lost = pod if pod is not None and pod.name == attempt.pod else None
+        job = replace(job, message=f"the Ray cluster's head {attempt.pod} is gone")
+        return _failure(job, lost, observed.progress, attempt.disruption)
     if pod is None:
         return None
     for container in (pod.trainer, pod.sync):
@@ -87,6 +92,17 @@ def doomed(attempt: Attempt, observed: Observed) -> Ending | None:
         reported = read_failure(pod.sync.termination_log)
         return Ending(Reason.BAD_INPUT, reported.message if reported else "the uploader ended with exit code 64", USER_ERROR)
     return None
+
+
+def head_is_lost(attempt: Attempt, observed: Observed) -> bool:
+    """Whether the command's pod is no more while its RayJob goes on.
+
+    KubeRay makes another head and asks it for a command that went with the first; it takes minutes to see that in vain.
+    """
+    job, pod = observed.job(attempt.number), observed.pod(attempt.number)
+    if job is None or job.kind != "RayJob" or job.finished or job.deleting or job.suspended or attempt.running is None:
+        return False
+    return pod is None or pod.name != attempt.pod or pod.ended
 
 
 def _failure(job: JobView, pod: PodView | None, progress: Progress | None, seen: str | None) -> Ending:
@@ -118,7 +134,8 @@ def _reported(pod: PodView | None, progress: Progress | None) -> Failure | None:
 
 
 def _exit_code(job: JobView, pod: PodView | None) -> int | None:
-    if pod is not None and pod.trainer.exit_code is not None:
+    # The container of a Ray cluster's head is Ray's: KubeRay knows how the command in it ended.
+    if pod is not None and pod.trainer.exit_code is not None and not pod.head:
         return pod.trainer.exit_code
     match = _EXIT_CODE.search(job.message)
     return int(match[1]) if match else None

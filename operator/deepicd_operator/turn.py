@@ -90,10 +90,11 @@ class Turn:
 
     def absorb(self, attempt: Attempt) -> Attempt:
         """Take over what the attempt's pod and its newest reports say."""
-        pod = self.observed.pod(attempt.number)
-        if pod is not None and pod.scheduled:
+        pod, job = self.observed.pod(attempt.number), self.observed.job(attempt.number)
+        on_nodes = job is not None and job.kind == "RayJob"
+        if pod is not None and pod.scheduled and (pod.head or not on_nodes):
             fields: dict[str, Any] = {
-                "pod": attempt.pod or pod.name,
+                "pod": pod.name if on_nodes and attempt.running is None else attempt.pod or pod.name,
                 "node": pod.node,
                 "disruption": self.observed.disruption(attempt.number) or attempt.disruption,
             }

@@ -110,6 +110,21 @@ def make_node(api: Api, namespace: str) -> Iterator[Callable[..., Raw]]:
 
 
 @pytest.fixture
+def volume(api: Api, namespace: str) -> Iterator[str]:
+    """A volume that all pods of a run may write; the name of its class."""
+    name = f"{namespace}-shared"
+    api.create({
+        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
+        "spec": {
+            "storageClassName": name, "accessModes": ["ReadWriteMany"], "capacity": {"storage": "1Gi"},
+            "hostPath": {"path": "/nowhere"},
+        },
+    })  # fmt: skip
+    yield name
+    api.delete("PersistentVolume", name)
+
+
+@pytest.fixture
 def proxy(cluster: ControlPlane) -> Iterator[FaultProxy]:
     """A proxy of the test's own before the API server."""
     made = FaultProxy(cluster)

@@ -70,21 +70,6 @@ def kuberay(definitions: None, cluster: ControlPlane, namespace: str, tmp_path: 
     made.kill()
 
 
-@pytest.fixture
-def volume(api: Api, namespace: str) -> Iterator[str]:
-    """A volume that all pods of a run may write; the name of its class."""
-    name = f"{namespace}-shared"
-    api.create({
-        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
-        "spec": {
-            "storageClassName": name, "accessModes": ["ReadWriteMany"], "capacity": {"storage": "1Gi"},
-            "hostPath": {"path": "/nowhere"},
-        },
-    })  # fmt: skip
-    yield name
-    api.delete("PersistentVolume", name)
-
-
 def start(api: Api, namespace: str, storage_class: str) -> None:
     api.create(quickstart(namespace, compute__nodes=2, compute__scratch={"size": "1Gi", "storageClass": storage_class}))
 

@@ -9,13 +9,20 @@ import pytest
 from deepicd.spec.kubernetes import RAY_NODE_LABEL
 from tests.cluster.api import Api, Raw, wait_for
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.operated import quickstart, run_of, wait_for_state
+from tests.cluster.fault_proxy import FaultProxy
+from tests.cluster.operated import attempts, ended, quickstart, run_of, wait_for_state
 from tests.cluster.operator_process import OperatorProcess
+from tests.cluster.pods import end_pod
 from tests.cluster.ray_definition import rayjobs_known
 
 pytestmark = pytest.mark.usefixtures("run_definition", "rayjob_definition")
 
 ATTEMPT = "quickstart-a1"
+FAILED_BY_USER = {
+    "jobDeploymentStatus": "Failed",
+    "jobStatus": "FAILED",
+    "message": "Job entrypoint command failed with exit code 64, last available logs (truncated to 20,000 chars):\nx",
+}
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +31,9 @@ def rayjob_definition(cluster: ControlPlane) -> Iterator[None]:
         yield
 
 
-def on_two_nodes(api: Api, namespace: str) -> Raw:
+def on_two_nodes(api: Api, namespace: str, storage_class: str = "shared") -> Raw:
     """A run of two nodes; its RayJob."""
-    api.create(quickstart(namespace, compute__nodes=2, compute__scratch={"size": "1Gi", "storageClass": "shared"}))
+    api.create(quickstart(namespace, compute__nodes=2, compute__scratch={"size": "1Gi", "storageClass": storage_class}))
     return wait_for(lambda: api.find("RayJob", ATTEMPT, namespace), 30, lambda: run_of(api, namespace).get("status"))
 
 
@@ -37,6 +44,14 @@ def node_pod(job: Raw, namespace: str, kind: str) -> Raw:
     labels = {**template["metadata"]["labels"], RAY_NODE_LABEL: kind}
     metadata = {**template["metadata"], "name": f"{ATTEMPT}-{kind}", "namespace": namespace, "labels": labels}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+
+def running_pods(api: Api, namespace: str, volume: str) -> dict[str, Raw]:
+    """The pods of a run of two nodes that trains, by what they are."""
+    job = on_two_nodes(api, namespace, volume)
+    pods = {kind: api.create(node_pod(job, namespace, kind)) for kind in ("head", "worker")}
+    wait_for_state(api, namespace, "Running")
+    return pods
 
 
 def test_a_run_becomes_a_ray_job_with_a_claim_that_its_nodes_share(api: Api, namespace: str, operator: OperatorProcess) -> None:
@@ -75,9 +90,28 @@ def test_what_the_user_must_mend_is_told_from_the_commands_exit_code(
     api: Api, namespace: str, operator: OperatorProcess
 ) -> None:
     on_two_nodes(api, namespace)
-    message = "Job entrypoint command failed with exit code 64, last available logs (truncated to 20,000 chars):\nx"
-    status = {"jobDeploymentStatus": "Failed", "jobStatus": "FAILED", "message": message}
-    api.patch("RayJob", ATTEMPT, namespace, {"status": status}, status=True)
+    api.patch("RayJob", ATTEMPT, namespace, {"status": FAILED_BY_USER}, status=True)
     failed = wait_for_state(api, namespace, "Failed")
     (attempt,) = failed["status"]["attempts"]
     assert (attempt["reason"], attempt["exitCode"]) == ("BadInput", 64)
+
+
+def test_a_lost_head_is_followed_by_an_attempt_though_kuberay_says_nothing(
+    api: Api, namespace: str, operator: OperatorProcess, volume: str
+) -> None:
+    head = running_pods(api, namespace, volume)["head"]
+    api.delete("Pod", head["metadata"]["name"], namespace)
+    assert ended(api, namespace)["reason"] == "PodDeleted"
+    wait_for(lambda: api.find("RayJob", "quickstart-a2", namespace), 30, lambda: attempts(api, namespace))
+    assert api.find("RayJob", ATTEMPT, namespace) is None
+
+
+def test_a_head_that_ends_with_a_finished_ray_job_is_not_lost_though_only_the_pod_was_heard_of(
+    api: Api, namespace: str, operator: OperatorProcess, proxy: FaultProxy, volume: str
+) -> None:
+    head = running_pods(api, namespace, volume)["head"]
+    assert proxy.silence_watches("rayjobs", new_ones=True) == 1
+    api.patch("RayJob", ATTEMPT, namespace, {"status": FAILED_BY_USER}, status=True)
+    end_pod(api, head, 143)
+    failed = wait_for_state(api, namespace, "Failed")
+    assert [attempt["reason"] for attempt in failed["status"]["attempts"]] == ["BadInput"]

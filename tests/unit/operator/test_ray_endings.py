@@ -59,6 +59,60 @@ def test_what_kuberay_says_ends_the_attempt(reason: str, seen: Callable[[], Seen
     assert "last available logs" not in (ended.message or "")
 
 
+def head(name: str = "head") -> PodMade:
+    pod = PodMade().running().of_ray("head")
+    pod.raw["metadata"] |= {"name": name, "uid": name, "creationTimestamp": at(0 if name == "head" else 90).isoformat()}
+    return pod
+
+
+def worker() -> PodMade:
+    return PodMade().running().of_ray("worker")
+
+
+LOST_HEADS: list[tuple[str, Callable[[], Seen]]] = [
+    ("PodDeleted", lambda: (head("another"), worker())),
+    ("PodDeleted", lambda: (worker(),)),
+    ("PodDeleted", lambda: (head().ended(0).deleting(), worker())),
+    ("OutOfMemory", lambda: (head().ended(137, "OOMKilled"), worker())),
+    ("Crashed", lambda: (head().ended(1), worker())),
+    ("NodeLost", lambda: (head("another"), worker().disrupted("DeletionByTaintManager"))),
+]
+
+
+@pytest.mark.parametrize(("reason", "seen"), LOST_HEADS)
+def test_a_lost_head_ends_the_attempt_though_kuberay_goes_on(reason: str, seen: Callable[[], Seen]) -> None:
+    story = Story(compute__nodes=2, compute__scratch={"storageClass": "shared"})
+    goes_on = RayJobMade().is_at("Running", "RUNNING")
+    story.now(0)
+    story.now(1, goes_on, complete=False)
+    story.now(2, goes_on, head(), worker(), progress=report())
+    story.now(60, goes_on, *seen())
+    assert story.deleted == [f"RayJob/{NAME}-a1"]
+    story.now(61)
+    assert story.status.attempts[0].reason == reason
+
+
+def test_a_head_in_the_place_of_one_that_never_ran_is_waited_for() -> None:
+    story = Story(compute__nodes=2, compute__scratch={"storageClass": "shared"})
+    story.now(0)
+    story.now(1, RayJobMade().is_at("Initializing"), complete=False)
+    story.now(2, RayJobMade().is_at("Initializing"), head(), PodMade().placed().of_ray("worker"))
+    story.now(60, RayJobMade().is_at("Initializing"), head("another"), PodMade().placed().of_ray("worker"))
+    story.now(90, RayJobMade().is_at("Running", "RUNNING"), head("another"), worker(), progress=report())
+    story.now(91, RayJobMade().is_at("Running", "RUNNING"), head("another"), worker(), progress=report())
+    assert (story.deleted, story.status.attempts[0].pod) == ([], "another")
+
+
+def test_a_worker_that_is_seen_first_is_not_taken_for_the_head() -> None:
+    story = Story(compute__nodes=2, compute__scratch={"storageClass": "shared"})
+    goes_on = RayJobMade().is_at("Running", "RUNNING")
+    story.now(0)
+    story.now(1, goes_on, complete=False)
+    story.now(2, goes_on, worker())
+    story.now(3, goes_on, head(), worker(), progress=report())
+    assert (story.deleted, story.status.attempts[0].pod) == ([], "head")
+
+
 def test_the_ray_job_goes_with_the_attempt_and_not_with_the_run() -> None:
     story = on_nodes()
     story.now(60, RayJobMade().is_at("Complete", "SUCCEEDED"))
