@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 LOCK := requirements/cpu.txt
+# Into a folder of its own, which no process of the training stack sees.
+APART = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --target
 SOURCES := deepicd operator charts docs tests benchmarks
 
 .PHONY: setup quickstart test test-kind test-kuberay cluster-tools images operator-image trainer-image lint format lock docs sbom bench bench-training clean
@@ -9,12 +11,13 @@ SOURCES := deepicd operator charts docs tests benchmarks
 setup: .venv/complete
 
 # uv comes from a lock of its own, through pip; it then installs the rest several times as fast.
-.venv/complete: $(LOCK) requirements/uv.txt pyproject.toml
+.venv/complete: $(LOCK) requirements/uv.txt requirements/reference.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11: run 'make PYTHON=python3.12 $(MAKECMDGOALS)'" >&2; exit 64; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
 	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes $(LOCK)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(APART) .venv/reference -r requirements/reference.txt
 	touch $@
 
 quickstart: setup
@@ -84,14 +87,18 @@ format: setup
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
+CYCLONEDX := PYTHONPATH=.venv/sbom $(BIN)/python -m cyclonedx_py requirements --output-reproducible
+
 # What each image is made of, from the locks.
 sbom: setup
 	mkdir -p dist
-	$(BIN)/cyclonedx-py requirements --output-reproducible --output-file dist/operator.cdx.json requirements/operator.txt
-	$(BIN)/cyclonedx-py requirements --output-reproducible --output-file dist/trainer.cdx.json requirements/gpu.txt
+	$(APART) .venv/sbom -r requirements/sbom.txt
+	$(CYCLONEDX) --output-file dist/operator.cdx.json requirements/operator.txt
+	$(CYCLONEDX) --output-file dist/trainer.cdx.json requirements/gpu.txt
 
 HASHED := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 COMPILE := $(BIN)/uv pip compile pyproject.toml $(HASHED) --override requirements/overrides.txt
+COMPILE_APART := $(BIN)/uv pip compile $(HASHED) --constraint $(LOCK)
 # NVIDIA packages that torch loads on no machine without a GPU.
 UNUSED_ON_CPU := $(foreach name,nvidia-cusolver triton nvidia-nvtx cuda-bindings cuda-pathfinder,--no-emit-package $(name))
 # What `deepicd run` needs and the operator's image leaves out; a test imports the operator without.
@@ -103,6 +110,8 @@ lock: setup
 	$(COMPILE) --extra train-cpu --extra operator --extra dev --constraint requirements/gpu.txt $(UNUSED_ON_CPU) --output-file $(LOCK)
 	$(COMPILE) --extra train-cpu --constraint $(LOCK) $(UNUSED_ON_CPU) --output-file requirements/trainer-cpu.txt
 	$(COMPILE) --extra operator --constraint $(LOCK) $(UNUSED_BY_OPERATOR) --output-file requirements/operator.txt
+	$(COMPILE_APART) --group reference --no-emit-package numpy --output-file requirements/reference.txt
+	$(COMPILE_APART) --group sbom --output-file requirements/sbom.txt
 	$(foreach name,hatchling uv,grep -o '^$(name)==[^ ]*' $(LOCK) | $(BIN)/uv pip compile - --constraint $(LOCK) $(HASHED) --output-file requirements/$(name).txt;)
 
 # Minutes; the second one needs the machine for itself for about half an hour.
