@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-START_SECONDS = 300
+from deepicd.training.guard import shared_memory_of
 
 
 class DeepicdProcess:
@@ -69,9 +69,8 @@ class DeepicdProcess:
         deadline = time.monotonic() + seconds
         while True:
             left = [f"process {process.pid}" for process in tree if process.is_running() and process.status() != "zombie"]
-            left += sorted(shared_memory() - self._shared_memory) + sorted(
-                path for path in self._temporary if Path(path).exists()
-            )
+            left += sorted(shared_memory() - self._shared_memory - used_shared_memory())
+            left += sorted(path for path in self._temporary if Path(path).exists())
             if not left or time.monotonic() > deadline:
                 return left
             time.sleep(0.2)
@@ -80,3 +79,8 @@ class DeepicdProcess:
 def shared_memory() -> set[str]:
     """POSIX shared memory on this machine."""
     return {str(path) for path in Path("/dev/shm").iterdir()}
+
+
+def used_shared_memory() -> set[str]:
+    """What of it a living process has mapped: another run's, where tests share the machine."""
+    return shared_memory_of(psutil.pids())

@@ -53,7 +53,7 @@ def write_run(path: Path, name: str, data: dict[str, Any], stages: dict[str, Any
         "metadata": {"name": name},
         "spec": {
             "model": {"tiny": TINY, "dtype": "float32"}, "data": data, "stages": stages, "compute": {"gpus": 1},
-            "recovery": {"stallAfter": "5m"}, **spec,
+            "recovery": {"stallAfter": "10m"}, **spec,
         },
     }  # fmt: skip
     path.write_text(yaml.safe_dump(content))

@@ -13,7 +13,7 @@ import pytest
 from tests.training.deepicd_process import DeepicdProcess
 from tests.training.runs import GRPO, write_run
 
-pytestmark = [pytest.mark.training, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.training, pytest.mark.timeout(900)]
 FAULTS = Path(__file__).parent / "faults"
 
 

@@ -23,7 +23,7 @@ from tests.storage.seaweed import BUCKET, Seaweed, secret_folder
 from tests.training.deepicd_process import DeepicdProcess
 from tests.training.runs import CANARY, GRPO, SFT, write_run, write_tables_with_canary
 
-pytestmark = [pytest.mark.training, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.training, pytest.mark.timeout(2700)]
 
 # An SFT step takes a few hundredths of a second: enough of them for a signal to arrive in their midst. They teach the
 # model to answer, so that rewards differ; two updates a GRPO step let the order of its completions matter.

@@ -14,7 +14,7 @@ from tests.training.deepicd_process import DeepicdProcess
 from tests.training.ray_nodes import ray_nodes
 from tests.training.runs import GRPO, write_run
 
-pytestmark = [pytest.mark.training, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.training, pytest.mark.timeout(1800)]
 
 SHORT_GRPO = {**GRPO, "maxSteps": 6, "saveEverySteps": 50, "maxValidationAdmissions": 4}
 NODES = 2
