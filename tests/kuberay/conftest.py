@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ pytest.register_assert_rewrite("tests.kuberay.kuberay")
 
 from tests.kind.conftest import kind, pytest_runtest_makereport, pytest_terminal_summary, start  # noqa: E402
 from tests.kind.kind_cluster import KindCluster  # noqa: E402
-from tests.kuberay.kuberay import install, share_volumes  # noqa: E402
+from tests.kuberay.kuberay import NAMESPACE, install, share_volumes  # noqa: E402
 
 __all__ = ["kind", "pytest_runtest_makereport", "pytest_terminal_summary", "start"]
 
@@ -23,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def kuberay(kind: KindCluster) -> KindCluster:
     """The kind cluster with KubeRay in it, and volumes that many pods can write."""
-    if not os.environ.get("CLUSTER"):
+    if kind.run("kubectl", "get", "namespace", NAMESPACE).returncode != 0:
         install(kind)
     share_volumes(kind)
     return kind
