@@ -35,6 +35,10 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
         self._files = StageFiles.from_environment()
         self._places: dict[str, int] = {}
 
+    def fit(self, *arguments: Any) -> None:
+        super().fit(*arguments)
+        self._files.leave_loop()
+
     def on_train_begin(self) -> None:
         super().on_train_begin()
         self._files.enter_loop(self.total_training_steps)

@@ -99,7 +99,7 @@ def _train(
 ) -> None:
     wait_for_earlier(files.log)
     # What is kept of an earlier launch is its metrics and complete checkpoints.
-    for leftover in (files.stop_request, files.loop_entered, files.failure, files.waiting_for_disk):
+    for leftover in (files.stop_request, files.loop_entered, files.loop_left, files.failure, files.waiting_for_disk):
         leftover.unlink(missing_ok=True)
     files.metrics.mkdir(parents=True, exist_ok=True)
     checkpoints.drop_incomplete()

@@ -23,6 +23,7 @@ class StageFiles:
         self.model = folder / "model"
         self.stop_request = folder / "stop-requested"
         self.loop_entered = folder / "loop-entered"
+        self.loop_left = folder / "loop-left"
         self.failure = folder / "failure.json"
         self.waiting_for_disk = folder / "waiting-for-disk"
 
@@ -45,6 +46,10 @@ class StageFiles:
         """Tell the supervisor that training steps are being made, and how many there will be."""
         if not self.loop_entered.exists():
             self.loop_entered.write_text(str(total_steps))
+
+    def leave_loop(self) -> None:
+        """Tell the supervisor that all steps are made: the processes of the training stack end now."""
+        self.loop_left.touch()
 
     @property
     def total_steps(self) -> int | None:

@@ -175,8 +175,8 @@ def supervise(
 ) -> None:
     """Wait for a stage's process, reporting its steps; end its whole tree before returning or raising.
 
-    `training`: the process saves a checkpoint when it is asked to stop, and the end of a Ray or vLLM process means a crash;
-    one that only generates is ended at once, and ends its engines itself.
+    `training`: the process saves a checkpoint when it is asked to stop, and the end of a Ray or vLLM process means a crash
+    until all steps are made; one that only generates is ended at once, and ends its engines itself.
 
     Raises:
         UserError, CrashError, StallError: the stage failed; see `Watch`.
@@ -210,7 +210,7 @@ def supervise(
             if files.waiting_for_disk.exists():
                 watch.pause(now)
             watch.check_stall(now)
-            if training:
+            if training and not files.loop_left.exists():
                 watch.check_servants(servants(process.pid), now)
             time.sleep(POLL_SECONDS)
     finally:

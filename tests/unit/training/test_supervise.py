@@ -78,6 +78,32 @@ def test_an_exceptions_own_text_is_never_quoted() -> None:
     assert "secret" not in str(explain_exit(1, ["ValueError: secret text"]))
 
 
+LOSES_ITS_WORKER = """
+import pathlib, subprocess, sys, time
+worker = subprocess.Popen(["ray::Worker", "-c", "import time; time.sleep(60)"], executable=sys.executable)
+time.sleep(1.5)
+for path in sys.argv[1:]:
+    pathlib.Path(path).touch()
+worker.kill()
+worker.wait()
+time.sleep(4)
+"""
+
+
+def test_a_worker_that_dies_ends_the_stage_while_steps_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deepicd.training.supervise.LEAVE_SECONDS", 1)
+    with pytest.raises(CrashError, match="the process Worker died"):
+        follow([sys.executable, "-c", LOSES_ITS_WORKER], StageFiles(tmp_path))
+
+
+def test_a_worker_that_ends_after_the_last_step_is_no_crash_however_long_the_rest_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepicd.training.supervise.LEAVE_SECONDS", 1)
+    files = StageFiles(tmp_path)
+    follow([sys.executable, "-c", LOSES_ITS_WORKER, str(files.loop_left)], files)
+
+
 SAVES_WHEN_ASKED = "import pathlib, sys, time\nwhile not pathlib.Path(sys.argv[1]).exists(): time.sleep(0.05)"
 
 
