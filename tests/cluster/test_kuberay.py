@@ -16,7 +16,7 @@ from tests.cluster.api import Api, Raw, wait_for
 from tests.cluster.builders import is_true
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.daemon import Daemon, free_ports
-from tests.cluster.operated import leftovers, quickstart, run_of, wait_for_state
+from tests.cluster.operated import ended, leftovers, quickstart, run_of, wait_for_state
 from tests.cluster.operator_process import OperatorProcess
 from tests.kuberay.built import built
 
@@ -92,3 +92,18 @@ def test_a_restricted_namespace_admits_kuberays_pods_and_a_deleted_run_leaves_no
     # KubeRay's finalizer is on its job: nobody else takes it off.
     wait_for(lambda: not made_by_kuberay(api, namespace) and not leftovers(api, namespace), 60, kuberay.tail)
     assert leftovers(api, namespace) == []
+
+
+def test_a_lost_head_ends_the_attempt_before_kuberay_sees_it_and_another_attempt_follows(
+    api: Api, namespace: str, operator: OperatorProcess, kuberay: Daemon, volume: str
+) -> None:
+    start(api, namespace, volume)
+    wait_for_state(api, namespace, "Running")
+    head = run_of(api, namespace)["status"]["attempts"][0]["pod"]
+    api.delete("Pod", head, namespace)
+    assert ended(api, namespace, seconds=120)["reason"] == "PodDeleted"
+    wait_for(lambda: api.find("RayJob", "quickstart-a2", namespace), 60, kuberay.tail)
+    wait_for(lambda: api.find("RayJob", "quickstart-a1", namespace) is None, 60, kuberay.tail)
+    # While KubeRay is there to take its finalizer off.
+    api.delete("DeepICDRun", "quickstart", namespace)
+    wait_for(lambda: not made_by_kuberay(api, namespace), 60, kuberay.tail)
