@@ -94,7 +94,7 @@ class Turn:
         on_nodes = job is not None and job.kind == "RayJob"
         if pod is not None and pod.scheduled and (pod.head or not on_nodes):
             fields: dict[str, Any] = {
-                "pod": pod.name if on_nodes and attempt.running is None else attempt.pod or pod.name,
+                "pod": pod.name if attempt.running is None else attempt.pod,
                 "node": pod.node,
                 "disruption": self.observed.disruption(attempt.number) or attempt.disruption,
             }

@@ -87,21 +87,28 @@ for path in sys.argv[1:]:
 worker.kill()
 worker.wait()
 time.sleep(4)
+print("ended by itself", flush=True)
 """
 
 
-def test_a_worker_that_dies_ends_the_stage_while_steps_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The supervisor looks often, and gives the main process less time than it takes."""
+    monkeypatch.setattr("deepicd.training.supervise.POLL_SECONDS", 0.05)
     monkeypatch.setattr("deepicd.training.supervise.LEAVE_SECONDS", 1)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_worker_that_dies_ends_the_stage_while_steps_are_made(tmp_path: Path) -> None:
     with pytest.raises(CrashError, match="the process Worker died"):
         follow([sys.executable, "-c", LOSES_ITS_WORKER], StageFiles(tmp_path))
 
 
-def test_a_worker_that_ends_after_the_last_step_is_no_crash_however_long_the_rest_takes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("deepicd.training.supervise.LEAVE_SECONDS", 1)
+@pytest.mark.usefixtures("impatient")
+def test_a_worker_that_ends_after_the_last_step_is_no_crash_however_long_the_rest_takes(tmp_path: Path) -> None:
     files = StageFiles(tmp_path)
     follow([sys.executable, "-c", LOSES_ITS_WORKER, str(files.loop_left)], files)
+    assert files.log.read_text().endswith("ended by itself\n")
 
 
 SAVES_WHEN_ASKED = "import pathlib, sys, time\nwhile not pathlib.Path(sys.argv[1]).exists(): time.sleep(0.05)"
