@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -139,6 +140,12 @@ def grpo_overrides(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: S
 def worker_environment(environment: Mapping[str, str]) -> list[str]:
     """Overrides that give Ray's workers on all nodes these variables."""
     return [f"+ray_kwargs.ray_init.runtime_env.env_vars.{name}={_quoted(value)}" for name, value in environment.items()]
+
+
+def worker_python(command: list[str]) -> str:
+    """Override that has Ray start its workers with this command for a Python."""
+    # Ray hands it to a shell.
+    return f"+ray_kwargs.ray_init.runtime_env.py_executable={_quoted(shlex.join(command))}"
 
 
 def sft_overrides(run: DeepICDRun, sft: SftSpec, data: TrainingData, files: StageFiles) -> list[str]:

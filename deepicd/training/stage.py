@@ -18,7 +18,7 @@ from deepicd.training.cpu import settings as cpu
 from deepicd.training.launch import GuardedProcess, training_environment, wait_for_earlier
 from deepicd.training.metrics import StepMetrics, next_launch
 from deepicd.training.nodes import wait_for_nodes
-from deepicd.training.overrides import TrainingData, grpo_overrides, sft_overrides, worker_environment
+from deepicd.training.overrides import TrainingData, grpo_overrides, sft_overrides, worker_environment, worker_python
 from deepicd.training.reward_collapse import RewardWatch
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.supervise import Stop, supervise
@@ -60,9 +60,14 @@ def train_grpo(
     several = run.spec.compute.nodes > 1
     nodes_log = folder / "nodes.log"
     wait_for_nodes(run, folder, nodes_log, stop)
-    command = [sys.executable, "-m", "verl.trainer.main_ppo", *grpo_overrides(run, grpo, data, files)]
+    python, overrides = [sys.executable, "-m"], grpo_overrides(run, grpo, data, files)
     if not several:
-        command.append("+ray_kwargs.ray_init._temp_dir={scratch}")
+        overrides.append("+ray_kwargs.ray_init._temp_dir={scratch}")
+        if cpu.is_installed():
+            forks = "{scratch}/forks"
+            python = cpu.fork_server(forks)
+            overrides.append(worker_python(cpu.fork_client(forks)))
+    command = [*python, "verl.trainer.main_ppo", *overrides]
     rule = run.spec.recovery.reward_collapse
     watched = on_step if rule is None else ends_on_collapse(RewardWatch(rule), on_step)
     checkpoints = _local(run, files, grpo.keep_checkpoints)

@@ -50,6 +50,16 @@ def small_run(name: str, endpoint: str, **changes: Any) -> dict[str, Any]:
     return content
 
 
+def four_gpu_run(name: str, endpoint: str) -> dict[str, Any]:
+    """One whose four ranks, with a vLLM each, share the cores of this machine."""
+    content = small_run(name, endpoint, compute={**COMPUTE, "gpus": 4, "memory": "18Gi", "sharedMemory": "4Gi"})
+    spec = content["spec"]
+    spec["model"]["tiny"] = {"vocabulary": 1000, "hiddenSize": 64, "intermediateSize": 128, "layers": 1, "heads": 2}
+    spec["stages"]["sft"] |= {"maxSteps": 2, "saveEverySteps": 2, "microBatchSizePerGpu": 4}
+    spec["stages"]["grpo"] |= {"maxSteps": 2, "microBatchSizePerGpu": 4}
+    return content
+
+
 def long_run(name: str, endpoint: str) -> dict[str, Any]:
     """One that stays in SFT, which is quickly there again, for longer than all tests look at it."""
     content = small_run(name, endpoint)

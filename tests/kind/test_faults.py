@@ -36,6 +36,7 @@ def test_a_killed_trainer_goes_on_and_a_deleted_run_leaves_only_what_is_stored(k
     content["spec"]["stages"]["grpo"] |= {"epochs": 100, "maxSteps": 200}
     run = start(content)
     run.wait_for_verified("grpo", 2, ROLLED_OUT)
+    kind.timings |= {f"apply to first GRPO step: {part}": seconds for part, seconds in run.start_up(1).items()}
     kind.kubectl("exec", run.pod(1), "-n", RESEARCH, "-c", "trainer", "--", "pkill", "-KILL", "-f", "^ray::WorkerDict")
     with kind.timed("trainer killed in GRPO until the next attempt's first step"):
         assert run.wait_for_end(1)["reason"] == "Crashed"

@@ -10,23 +10,19 @@ import yaml
 
 from tests.kind.conftest import SYSTEM
 from tests.kind.kind_cluster import KindCluster, wait_for
-from tests.kind.runs import COMPUTE, RESEARCH, STORE_KEYS, Run, Start, readme_commands, small_run
+from tests.kind.runs import COMPUTE, RESEARCH, STORE_KEYS, Run, Start, four_gpu_run, readme_commands, small_run
 
 
 @pytest.mark.timeout(1800)
-def test_the_readmes_commands_train_a_model_and_fetch_it(kind: KindCluster, tmp_path: Path) -> None:
+def test_the_readmes_commands_train_a_model_on_four_gpus_and_fetch_it(kind: KindCluster, tmp_path: Path) -> None:
     run = Run(kind, "deepicd-r1-7b")
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(small_run(run.name, kind.endpoint)))
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(four_gpu_run(run.name, kind.endpoint)))
     install, *commands = readme_commands("## On a cluster")
     assert install.startswith("helm install ")  # the fixture's
     printed = {command: kind.shell(command, tmp_path, STORE_KEYS, seconds=1600) for command in commands}
     for stage in ("sft", "grpo", "evaluate"):
         assert stage in printed[f"deepicd wait {run.name} && deepicd artifacts get {run.name} --dir out/"]
-    status = run.status()
-    assert (status["state"], len(status["attempts"]), status["attempts"][0]["reason"]) == ("Succeeded", 1, "Completed")
-    assert run.verified("grpo") == 3
-    assert set(status["metrics"]) == {"chapter", "category", "code"}
-    kind.timings |= {f"apply to first GRPO step: {part}": seconds for part, seconds in run.start_up(1).items()}
+    assert_four_gpus_trained(kind, run)
     verified = kind.shell(f"deepicd artifacts verify {run.name}", tmp_path, STORE_KEYS)
     assert verified.count("whole") >= 5
     out = tmp_path / "out"
@@ -40,31 +36,24 @@ def test_the_readmes_commands_train_a_model_and_fetch_it(kind: KindCluster, tmp_
     run.delete()
 
 
+def assert_four_gpus_trained(kind: KindCluster, run: Run) -> None:
+    """One Job with one pod that asked for four devices; each of four ranks has written its shard."""
+    status = run.status()
+    assert (status["state"], len(status["attempts"]), status["attempts"][0]["reason"]) == ("Succeeded", 1, "Completed")
+    assert run.verified("grpo") == 2
+    assert set(status["metrics"]) == {"chapter", "category", "code"}
+    ranks = {file["path"] for file in run.manifest()["files"] if "model_world_size_4_rank_" in file["path"]}
+    assert len(ranks) == 4
+    (trainer,) = kind.get("pod", run.pod(1), RESEARCH)["spec"]["containers"]
+    assert trainer["resources"]["limits"]["nvidia.com/gpu"] == "4"
+    made = {each for each in run.objects() if each.startswith(("job", "pod"))}
+    assert made == {f"pod/{run.pod(1)}", f"job.batch/{run.name}-a1"}
+
+
 @pytest.mark.timeout(900)
 def test_helm_test_trains_a_tiny_model(kind: KindCluster) -> None:
     kind.must("helm", "test", "deepicd", "--namespace", SYSTEM, "--timeout", "10m", seconds=700)
     assert kind.kubectl("get", "deepicdruns", "-n", SYSTEM, "-o", "name") == ""
-
-
-@pytest.mark.timeout(1800)
-def test_four_gpus_train_in_one_pod(kind: KindCluster, start: Start) -> None:
-    content = small_run("four", kind.endpoint, compute={**COMPUTE, "gpus": 4, "memory": "18Gi", "sharedMemory": "4Gi"})
-    spec = content["spec"]
-    spec["model"]["tiny"] = {"vocabulary": 1000, "hiddenSize": 64, "intermediateSize": 128, "layers": 1, "heads": 2}
-    spec["stages"]["sft"] |= {"maxSteps": 2, "saveEverySteps": 2, "microBatchSizePerGpu": 4}
-    spec["stages"]["grpo"] |= {"maxSteps": 1, "microBatchSizePerGpu": 4}
-    spec["stages"]["evaluate"]["maxAdmissions"] = 4
-    run = start(content)
-    wait_for(lambda: run.status().get("state") in ("Succeeded", "Failed"), 1500, "the run has no end")
-    status = run.status()
-    assert (status["state"], len(status["attempts"])) == ("Succeeded", 1), status
-    assert run.verified("grpo") == 1
-    ranks = {file["path"] for file in run.manifest()["files"] if "model_world_size_4_rank_" in file["path"]}
-    assert len(ranks) == 4
-    pod = kind.get("pod", run.pod(1), RESEARCH)
-    (trainer,) = pod["spec"]["containers"]
-    assert trainer["resources"]["limits"]["nvidia.com/gpu"] == "4"
-    assert {each for each in run.objects() if each.startswith(("job", "pod"))} == {f"pod/{run.pod(1)}", "job.batch/four-a1"}
 
 
 @pytest.mark.timeout(600)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 
 
 def is_installed() -> bool:
@@ -53,6 +55,16 @@ def ray_overrides(gpus: int) -> list[str]:
     """verl overrides for a Ray cluster of the run's own with `gpus` CPU ranks."""
     # Both logical: Ray places verl's processes by these numbers.
     return ["ray_kwargs.ray_init.num_cpus=16", f"+ray_kwargs.ray_init.num_gpus={gpus}"]
+
+
+def fork_server(address: str) -> list[str]:
+    """The command that runs `MODULE ARGUMENT…` and, for `fork_client`, what Ray asks for; see the module of that name."""
+    return [sys.executable, "-m", "deepicd.training.cpu.fork_server", address]
+
+
+def fork_client(address: str) -> list[str]:
+    """The Python that Ray starts its workers with, where a fork server listens at a unix socket."""
+    return [sys.executable, "-IS", str(Path(__file__).with_name("fork_client.py")), address]
 
 
 SFT_OVERRIDES = (

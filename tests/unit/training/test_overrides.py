@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from deepicd.spec.load import dump, load, parse
 from deepicd.spec.run import DeepICDRun
 from deepicd.training.check import check_overrides, compose, stage_overrides
 from deepicd.training.cpu import settings as cpu
-from deepicd.training.overrides import hydra_text, worker_environment
+from deepicd.training.overrides import hydra_text, worker_environment, worker_python
 
 SAMPLES = Path(__file__).parents[3] / "manifests" / "samples"
 
@@ -111,6 +112,13 @@ def test_several_nodes_join_the_cluster_that_there_is_and_give_it_our_environmen
     assert (ray_init["address"], ray_init["num_cpus"], "num_gpus" in ray_init) == ("auto", None, False)
     assert ray_init["runtime_env"]["env_vars"] == {"VERL_USE_EXTERNAL_MODULES": "a,b", "EMPTY": ""}
     assert compose("sft", overrides["sft"]).trainer.nnodes == 1
+
+
+def test_rays_workers_start_with_a_command_whatever_its_path_holds() -> None:
+    command = ["/a folder/it's/python", "-IS", "client.py"]
+    overrides = stage_overrides(load(SAMPLES / "quickstart.yaml"))["grpo"]
+    runtime_env = compose("grpo", [*overrides, worker_python(command)]).ray_kwargs.ray_init.runtime_env
+    assert shlex.split(runtime_env.py_executable) == command
 
 
 def with_override(override: str) -> DeepICDRun:

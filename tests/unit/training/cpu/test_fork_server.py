@@ -1,0 +1,136 @@
+"""The fork server is tested as it is used: as a process, by clients that are processes. It has little to import here."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deepicd.training.cpu import settings as cpu
+
+SERVER = """
+import sys
+from deepicd.training.cpu.fork_server import main
+outcome = main(sys.argv[1:], stack=["numpy"])
+sys.exit(outcome) if isinstance(outcome, int) else outcome()
+"""
+# MODULE: ends when it is told how.
+MAIN = """
+import os, pathlib, signal, sys, time
+order = pathlib.Path(sys.argv[1])
+while not order.exists():
+    time.sleep(0.01)
+code = int(order.read_text())
+if code < 0:
+    os.kill(os.getpid(), -code)
+sys.exit(code)
+"""
+TELL = """
+import json, os, sys
+import numpy
+print(json.dumps({"arguments": sys.argv[1:], "variable": os.environ.get("COLOUR"), "inherited": "SERVERS_OWN" in os.environ,
+                  "folder": os.getcwd(), "drawn": numpy.random.random(), "beside": sys.path[0], "pid": os.getpid()}))
+print("to standard error", file=sys.stderr)
+"""
+
+
+class Server:
+    """A fork server, and clients of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.address = folder / "forks"
+        (folder / "told_to_end.py").write_text(MAIN)
+        environment = {**os.environ, "PYTHONPATH": str(folder), "SERVERS_OWN": "1"}
+        command = [sys.executable, "-c", SERVER, str(self.address), "told_to_end", str(folder / "order")]
+        self.process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+        while not self.address.exists():
+            assert self.process.poll() is None
+            time.sleep(0.01)
+
+    def client(self, program: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        path = self.folder / "program.py"
+        path.write_text(program)
+        return subprocess.Popen(
+            [*cpu.fork_client(str(self.address)), str(path), *arguments],
+            env=variables, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def end(self, code: int) -> int:
+        (self.folder / "order.new").write_text(str(code))
+        (self.folder / "order.new").rename(self.folder / "order")
+        return self.process.wait(10)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path)
+    yield server
+    server.end(0)
+
+
+def test_a_program_has_the_clients_arguments_environment_folder_and_output(server: Server) -> None:
+    output, errors = server.client(TELL, "one", "two words", COLOUR="red").communicate(timeout=10)
+    told = json.loads(output)
+    assert told["arguments"] == ["one", "two words"]
+    assert (told["variable"], told["inherited"]) == ("red", False)
+    assert (told["folder"], told["beside"]) == (str(server.folder), str(server.folder))
+    assert errors == "to standard error\n"
+
+
+def test_a_large_environment_arrives_whole(server: Server) -> None:
+    letters = {f"VARIABLE_{number}": "x" * 100_000 for number in range(15)}
+    output, _ = server.client(TELL, COLOUR="green", **letters).communicate(timeout=10)
+    assert json.loads(output)["variable"] == "green"
+
+
+@pytest.mark.parametrize(
+    ("program", "code"),
+    [
+        ("", 0),
+        ("raise SystemExit(7)", 7),
+        ("raise ValueError", 1),
+        ("import os; os._exit(3)", 3),
+        ("import os; os.abort()", -signal.SIGABRT),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL),
+    ],
+)
+def test_a_client_ends_as_its_fork_does(program: str, code: int, server: Server) -> None:
+    assert server.client(program).wait(10) == code
+
+
+def test_forks_run_side_by_side_and_draw_different_numbers(server: Server) -> None:
+    clients = [server.client(TELL) for _ in range(4)]
+    told = [json.loads(client.communicate(timeout=10)[0]) for client in clients]
+    assert len({each["drawn"] for each in told}) == 4
+    assert len({each["pid"] for each in told}) == 4
+
+
+@pytest.mark.parametrize(("code", "exit_code"), [(0, 0), (3, 3), (-signal.SIGKILL, 128 + signal.SIGKILL)])
+def test_the_server_ends_with_its_modules_code(code: int, exit_code: int, server: Server) -> None:
+    assert server.end(code) == exit_code
+
+
+def test_a_client_that_is_gone_harms_nobody(server: Server) -> None:
+    client = server.client("import sys, time; print('up', flush=True); time.sleep(0.5)")
+    assert client.stdout is not None
+    assert client.stdout.readline() == "up\n"
+    client.kill()
+    client.wait()
+    assert server.client("import time; time.sleep(1); raise SystemExit(5)").wait(10) == 5
+
+
+def test_a_client_does_not_outwait_its_server(server: Server) -> None:
+    client = server.client("import sys, time; print('up', flush=True); time.sleep(2)")
+    assert client.stdout is not None
+    assert client.stdout.readline() == "up\n"
+    server.process.kill()
+    server.process.wait()
+    assert client.wait(10) == 1
