@@ -27,7 +27,7 @@ from tests.cluster.pods import RUNS_FOR, end_pod
 pytestmark = pytest.mark.usefixtures("run_definition")
 
 
-RUNS_AT_ONCE = 200
+RUNS_AT_ONCE = 80
 FEWEST, MOST = 11, 13
 """Writes of the operator in the life of a run without a fault: what comes at once is told at once."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise, takewhile
 from typing import Any
 
@@ -152,12 +152,13 @@ class Run:
         return found
 
     def start_up(self, attempt: int) -> dict[str, float]:
-        """Seconds that each part took from `kubectl apply` to the first step of GRPO."""
+        """Seconds that each part took from `kubectl apply` to the first step of GRPO; the attempt is still at work."""
         pod = self.kind.get("pod", self.pod(attempt), RESEARCH)
         conditions = {each["type"]: each["lastTransitionTime"] for each in pod["status"]["conditions"]}
         state = pod["status"]["containerStatuses"][0]["state"]
         begun = {line["stage"]: line["timestamp"] for line in self.lines(attempt, "stage started")}
         grpo = {line["step"]: line["timestamp"] for line in self.lines(attempt, "step") if line["stage"] == "grpo"}
+        processes = self._processes(attempt, "ray::TaskRunner", "ray::vLLMHttpServer", "ray::AgentLoopWorker")
         moments = [
             ("", self.kind.get("deepicdrun", self.name, RESEARCH)["metadata"]["creationTimestamp"]),
             ("Job made, pod placed", conditions["PodScheduled"]),
@@ -165,13 +166,25 @@ class Run:
             ("Python", begun["prepare"]),
             ("tables, cohort, tiny model", begun["sft"]),
             ("SFT, eight steps", begun["grpo"]),
-            ("Ray, ranks, vLLM, validation", grpo[0]),
+            ("libraries, Ray", processes["ray::TaskRunner"]),
+            ("trainer and rank", processes["ray::vLLMHttpServer"]),
+            ("vLLM", processes["ray::AgentLoopWorker"]),
+            ("first rollouts", grpo[0]),
             ("first step of GRPO", grpo[1]),
         ]
         return {
             what: (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
             for (_, begin), (what, end) in pairwise(moments)
         }
+
+    def _processes(self, attempt: int, *names: str) -> dict[str, str]:
+        """When the first process of each name was started in an attempt's trainer, which is still at work."""
+        command = ("ps", "-e", "-o", "etimes=,args=", "--sort=start_time")
+        listed = self.kind.kubectl("exec", self.pod(attempt), "-n", RESEARCH, "-c", "trainer", "--", *command)
+        now = datetime.now(UTC)
+        lines = [line.split(maxsplit=1) for line in listed.splitlines()]
+        ages = {name: next(int(age) for age, what in lines if what.startswith(name)) for name in names}
+        return {name: (now - timedelta(seconds=age)).isoformat() for name, age in ages.items()}
 
     def objects(self) -> list[str]:
         """What there is of it in its namespace."""

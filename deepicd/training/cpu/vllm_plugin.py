@@ -1,7 +1,10 @@
-"""Keeps vLLM's weights in place on the CPU, so that verl can write new ones into them.
+"""Two patches of vLLM 0.24.0 on the CPU: weights stay in place, and a model is looked at without another process.
 
-On AVX-512 and AMX processors vLLM 0.24.0 packs a linear layer's weight and frees the original; verl's weight sync then
-finds a parameter of size 0, the worker raises, and training hangs.
+On AVX-512 and AMX processors vLLM packs a linear layer's weight and frees the original; verl's weight sync then finds a
+parameter of size 0, the worker raises, and training hangs.
+
+What a model's class can do, vLLM asks a process of its own, so that CUDA is not initialised here: half a minute of imports
+in each new container, which starts without vLLM's cache.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from deepicd.training.cpu import settings
 from deepicd.training.imports import after_import
 
 _FUNCTION = "dispatch_cpu_unquantized_gemm"
@@ -34,7 +38,13 @@ def keep_linear_weights() -> None:
             _patch(module)
 
 
+def _look_here(module: ModuleType) -> None:
+    module._run_in_subprocess = lambda look: look()  # type: ignore[attr-defined]
+
+
 def register() -> None:
     """Entry point of group `vllm.general_plugins`: vLLM calls it in each of its processes."""
+    if settings.is_installed():
+        after_import("vllm.model_executor.models.registry", _look_here)
     if os.environ.get("VERL_PLATFORM") == "cpu":
         keep_linear_weights()
