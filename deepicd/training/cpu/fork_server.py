@@ -39,11 +39,15 @@ class Request:
     """Standard output and error."""
 
     @classmethod
-    def receive(cls, connection: socket.socket) -> Request:
-        """Read what `fork_client` has sent."""
+    def receive(cls, connection: socket.socket) -> Request | None:
+        """Read what `fork_client` has sent; None where it was ended before it had."""
         content, descriptors, _, _ = socket.recv_fds(connection, 2**20, 2)
         while not content.endswith(b"\n"):
-            content += connection.recv(2**20)
+            if not (more := connection.recv(2**20)):
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                return None
+            content += more
         return cls(**json.loads(content), descriptors=descriptors)
 
     def become(self) -> None:
@@ -82,7 +86,9 @@ class ForkServer:
             for key, _ in self._selector.select():
                 if key.fileobj is self._listener:
                     connection, _ = self._listener.accept()
-                    request = Request.receive(connection)
+                    if not (request := Request.receive(connection)):
+                        connection.close()
+                        continue
                     if not (pid := self._fork()):
                         connection.close()
                         return request.become

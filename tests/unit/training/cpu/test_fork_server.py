@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -125,6 +126,14 @@ def test_a_client_that_is_gone_harms_nobody(server: Server) -> None:
     client.kill()
     client.wait()
     assert server.client("import time; time.sleep(1); raise SystemExit(5)").wait(10) == 5
+
+
+@pytest.mark.parametrize("sent", [b"", b'{"arguments": ["half'])
+def test_a_client_that_ends_before_it_has_asked_harms_nobody(sent: bytes, server: Server) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(server.address))
+        connection.sendall(sent)
+    assert server.client("raise SystemExit(5)").wait(10) == 5
 
 
 def test_a_client_does_not_outwait_its_server(server: Server) -> None:
