@@ -60,20 +60,25 @@ def train_grpo(
     several = run.spec.compute.nodes > 1
     nodes_log = folder / "nodes.log"
     wait_for_nodes(run, folder, nodes_log, stop)
-    python, overrides = [sys.executable, "-m"], grpo_overrides(run, grpo, data, files)
-    if not several:
-        overrides.append("+ray_kwargs.ray_init._temp_dir={scratch}")
-        if cpu.is_installed():
-            forks = "{scratch}/forks"
-            python = cpu.fork_server(forks)
-            overrides.append(worker_python(cpu.fork_client(forks)))
-    command = [*python, "verl.trainer.main_ppo", *overrides]
+    command = grpo_command(run, grpo, data, files)
     rule = run.spec.recovery.reward_collapse
     watched = on_step if rule is None else ends_on_collapse(RewardWatch(rule), on_step)
     checkpoints = _local(run, files, grpo.keep_checkpoints)
     _train(run, spec_file, command, files, "actor/huggingface", checkpoints, stop, watched, on_nodes=several)
     # Ray ends the stage's workers after its driver; what follows needs their memory.
     wait_for_nodes(run, folder, nodes_log, stop)
+
+
+def grpo_command(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: StageFiles) -> list[str]:
+    """The command of verl's main process, for a `GuardedProcess`."""
+    python, overrides = [sys.executable, "-m"], grpo_overrides(run, grpo, data, files)
+    if run.spec.compute.nodes == 1:
+        overrides.append("+ray_kwargs.ray_init._temp_dir={scratch}")
+        if cpu.is_installed():
+            forks = "{scratch}/forks"
+            python = cpu.fork_server(forks)
+            overrides.append(worker_python(cpu.fork_client(forks)))
+    return [*python, "verl.trainer.main_ppo", *overrides]
 
 
 def ends_on_collapse(watch: RewardWatch, on_step: OnStep) -> OnStep:

@@ -94,7 +94,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) -> Story:
     command = ("run", str(run), "--dir", str(home / "first-machine"))
     folder = home / "second-machine"
 
-    # Beside it: the start of training keeps one core busy.
+    # It goes on beside what follows: the start of training keeps one core busy.
     same = write_run(home / "same.yaml", "undisturbed", data, stages)
     undisturbed = DeepicdProcess("grpo", str(same), "--dir", str(home / "undisturbed"))
     undisturbed_end = ThreadPoolExecutor(1).submit(undisturbed.finish)

@@ -20,6 +20,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy
+
 STACK = ("torch", "tensordict", "transformers.processing_utils", "datasets", "peft", "fastapi", "vllm.distributed")
 """What all processes of GRPO import. Not Ray, nor what needs it: its library reads the environment when it is loaded."""
 
@@ -107,10 +109,7 @@ class ForkServer:
         self._selector.close()
         for each in (self._listener, *self._clients.values()):
             each.close()
-        if "numpy" in sys.modules:
-            import numpy
-
-            numpy.random.seed()  # forks would draw the same numbers; Python's own generator sees to that itself
+        numpy.random.seed()  # forks would draw the same numbers; Python's own generator sees to that itself
         return 0
 
     def _end_of(self, descriptor: int, pid: int) -> int:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,7 +14,8 @@ from deepicd.training.cpu import settings as cpu
 from deepicd.training.metrics import StepMetrics
 from deepicd.training.overrides import TrainingData
 from deepicd.training.reward_collapse import RewardWatch
-from deepicd.training.stage import ends_on_collapse, train_grpo, train_sft
+from deepicd.training.stage import ends_on_collapse, grpo_command, train_grpo, train_sft
+from deepicd.training.stage_files import StageFiles
 from tests.unit.stops import NeverStop
 
 QUICKSTART = Path(__file__).parents[3] / "manifests" / "samples" / "quickstart.yaml"
@@ -51,6 +53,20 @@ def test_more_gpus_than_there_are_is_for_the_user_to_mend(tmp_path: Path, monkey
     assert run.spec.stages.grpo is not None
     with pytest.raises(UserError, match=r"spec\.compute\.gpus: 16 wanted"):
         train_grpo(many, QUICKSTART, run.spec.stages.grpo, rows(tmp_path, 99), tmp_path / "grpo", NeverStop(), ignore)
+
+
+@pytest.mark.parametrize(("cpus", "nodes", "forked"), [(True, 1, True), (True, 2, False), (False, 1, False), (False, 2, False)])
+def test_processes_are_forks_on_cpus_of_one_node_only(
+    cpus: bool, nodes: int, forked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu, "is_installed", lambda: cpus)
+    run = load(QUICKSTART)
+    compute = run.spec.compute.model_copy(update={"nodes": nodes})
+    placed = run.model_copy(update={"spec": run.spec.model_copy(update={"compute": compute})})
+    assert run.spec.stages.grpo is not None
+    command = grpo_command(placed, run.spec.stages.grpo, rows(tmp_path, 99), StageFiles(tmp_path / "grpo"))
+    assert command[:2] == [sys.executable, "-m"]
+    assert ("fork_server" in command[2], any("py_executable" in each for each in command)) == (forked, forked)
 
 
 def test_a_collapsed_reward_ends_the_stage_after_its_step_was_reported() -> None:

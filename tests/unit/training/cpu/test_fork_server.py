@@ -19,7 +19,7 @@ from deepicd.training.cpu import settings as cpu
 SERVER = """
 import sys
 from deepicd.training.cpu.fork_server import main
-outcome = main(sys.argv[1:], stack=["numpy"])
+outcome = main(sys.argv[1:], stack=())
 sys.exit(outcome) if isinstance(outcome, int) else outcome()
 """
 # MODULE: ends when it is told how.
@@ -51,7 +51,7 @@ class Server:
         (folder / "told_to_end.py").write_text(MAIN)
         environment = {**os.environ, "PYTHONPATH": str(folder), "SERVERS_OWN": "1"}
         command = [sys.executable, "-c", SERVER, str(self.address), "told_to_end", str(folder / "order")]
-        self.process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+        self.process = subprocess.Popen(command, env=environment)
         while not self.address.exists():
             assert self.process.poll() is None
             time.sleep(0.01)
