@@ -142,10 +142,10 @@ def worker_environment(environment: Mapping[str, str]) -> list[str]:
     return [f"+ray_kwargs.ray_init.runtime_env.env_vars.{name}={_quoted(value)}" for name, value in environment.items()]
 
 
-def worker_python(command: list[str]) -> str:
-    """Override that has Ray start its workers with this command for a Python."""
+def worker_python(path: str) -> str:
+    """Override that has Ray start its workers with this Python."""
     # Ray hands it to a shell.
-    return f"+ray_kwargs.ray_init.runtime_env.py_executable={_quoted(shlex.join(command))}"
+    return f"+ray_kwargs.ray_init.runtime_env.py_executable={_quoted(shlex.quote(path))}"
 
 
 def sft_overrides(run: DeepICDRun, sft: SftSpec, data: TrainingData, files: StageFiles) -> list[str]:

@@ -38,12 +38,7 @@ def train_sft(
     files = StageFiles(folder)
     # Said now, not after hours of SFT.
     wait_for_nodes(run, folder, folder / "nodes.log", stop)
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes=1",
-        "--signals-to-handle=SIGTERM,SIGHUP,SIGQUIT",  # SIGINT stays ignored: see the guard
-        f"--nproc_per_node={run.spec.compute.gpus}", "-m", "deepicd.training.sft_main",
-        *sft_overrides(run, sft, data, files),
-    ]  # fmt: skip
+    command = sft_command(run, sft, data, files)
     _train(run, spec_file, command, files, "huggingface", _local(run, files, sft.keep_checkpoints), stop, on_step)
 
 
@@ -69,16 +64,28 @@ def train_grpo(
     wait_for_nodes(run, folder, nodes_log, stop)
 
 
+def sft_command(run: DeepICDRun, sft: SftSpec, data: TrainingData, files: StageFiles) -> list[str]:
+    """The command of torchrun, for a `GuardedProcess`."""
+    ranks = run.spec.compute.gpus
+    python = [sys.executable]
+    if cpu.is_installed():
+        python = cpu.fork_server("{scratch}", threads=1 if ranks > 1 else len(os.sched_getaffinity(0)))
+    return [
+        *python, "-m", "torch.distributed.run", "--standalone", "--nnodes=1",
+        "--signals-to-handle=SIGTERM,SIGHUP,SIGQUIT",  # SIGINT stays ignored: see the guard
+        f"--nproc_per_node={ranks}", "-m", "deepicd.training.sft_main", *sft_overrides(run, sft, data, files),
+    ]  # fmt: skip
+
+
 def grpo_command(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: StageFiles) -> list[str]:
     """The command of verl's main process, for a `GuardedProcess`."""
-    python, overrides = [sys.executable, "-m"], grpo_overrides(run, grpo, data, files)
+    python, overrides = [sys.executable], grpo_overrides(run, grpo, data, files)
     if run.spec.compute.nodes == 1:
         overrides.append("+ray_kwargs.ray_init._temp_dir={scratch}")
         if cpu.is_installed():
-            forks = "{scratch}/forks"
-            python = cpu.fork_server(forks)
-            overrides.append(worker_python(cpu.fork_client(forks)))
-    return [*python, "verl.trainer.main_ppo", *overrides]
+            python = cpu.fork_server("{scratch}", threads=1)  # as Ray has it in its workers
+            overrides.append(worker_python(cpu.fork_client("{scratch}")))
+    return [*python, "-m", "verl.trainer.main_ppo", *overrides]
 
 
 def ends_on_collapse(watch: RewardWatch, on_step: OnStep) -> OnStep:

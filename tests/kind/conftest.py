@@ -46,15 +46,17 @@ def kind(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
     try:
         with cluster.timed("images built, what docker has cached left out"):
             cluster.must("make", "images", "TRAINER=cpu", seconds=3000)
-        with cluster.timed("kind cluster made"):
-            cluster.create()
-        with cluster.timed("images loaded"):
-            for image in ("operator", "trainer"):
-                cluster.load(f"deepicd/{image}:{VERSION}")
-        cluster.install_store()
-        install = readme_commands("## On a cluster")[0]
-        with cluster.timed("helm install until the operator is ready"):
-            cluster.shell(f"{install} --wait --timeout 120s", ROOT)
+        with cluster.saving(f"deepicd/trainer:{VERSION}") as trainer:
+            with cluster.timed("kind cluster made"):
+                cluster.create()
+            with cluster.saving(f"deepicd/operator:{VERSION}") as operator:
+                cluster.load(operator)
+            cluster.install_store()
+            install = readme_commands("## On a cluster")[0]
+            with cluster.timed("helm install until the operator is ready"):
+                cluster.shell(f"{install} --wait --timeout 120s", ROOT)
+            with cluster.timed("trainer's image loaded, after all this"):
+                cluster.load(trainer)
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         cluster.apply(
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": RESEARCH, "labels": labels}},

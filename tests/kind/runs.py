@@ -19,6 +19,8 @@ COMPUTE = {
     "gpus": 1, "cpu": 0.5, "cpuLimit": 1.4, "memory": "11Gi", "sharedMemory": "2Gi", "imagePullPolicy": "IfNotPresent",
     "scratch": {"size": "10Gi"},
 }  # fmt: skip
+TINY = {"vocabulary": 1000, "hiddenSize": 64, "intermediateSize": 128, "layers": 1, "heads": 2}
+"""A model whose steps of GRPO take few seconds here."""
 STARTED = 240
 """Seconds that a pod has to its first steps of SFT, and an attempt to its end."""
 ROLLED_OUT = 480
@@ -54,7 +56,7 @@ def four_gpu_run(name: str, endpoint: str) -> dict[str, Any]:
     """One whose four ranks, with a vLLM each, share the cores of this machine."""
     content = small_run(name, endpoint, compute={**COMPUTE, "gpus": 4, "memory": "18Gi", "sharedMemory": "4Gi"})
     spec = content["spec"]
-    spec["model"]["tiny"] = {"vocabulary": 1000, "hiddenSize": 64, "intermediateSize": 128, "layers": 1, "heads": 2}
+    spec["model"]["tiny"] = TINY
     spec["stages"]["sft"] |= {"maxSteps": 2, "saveEverySteps": 2, "microBatchSizePerGpu": 4}
     spec["stages"]["grpo"] |= {"maxSteps": 2, "microBatchSizePerGpu": 4}
     return content

@@ -9,7 +9,7 @@ import pytest
 
 from tests.kind.conftest import SYSTEM
 from tests.kind.kind_cluster import CHART, KindCluster, wait_for
-from tests.kind.runs import RESEARCH, ROLLED_OUT, STARTED, STORE_KEYS, Run, Start, long_run, small_run
+from tests.kind.runs import RESEARCH, ROLLED_OUT, STARTED, STORE_KEYS, TINY, Run, Start, long_run, small_run
 
 OUTAGE = 120
 """Seconds that the store is away for."""
@@ -33,6 +33,7 @@ def training(run: Run) -> tuple[int, int]:
 @pytest.mark.timeout(1800)
 def test_a_killed_trainer_goes_on_and_a_deleted_run_leaves_only_what_is_stored(kind: KindCluster, start: Start) -> None:
     content = small_run("killed", kind.endpoint)
+    content["spec"]["model"]["tiny"] = TINY
     content["spec"]["stages"]["grpo"] |= {"epochs": 100, "maxSteps": 200}
     run = start(content)
     run.wait_for_verified("grpo", 2, ROLLED_OUT)

@@ -10,7 +10,7 @@ import yaml
 
 from deepicd.spec.kubernetes import ATTEMPT_LABEL, RUN_LABEL
 from tests.kind.kind_cluster import KindCluster
-from tests.kind.runs import COMPUTE, RESEARCH, Run, small_run
+from tests.kind.runs import COMPUTE, RESEARCH, TINY, Run, small_run
 from tests.kuberay.built import build
 
 NAMESPACE = "kuberay-system"
@@ -22,7 +22,6 @@ _KINDS = (
     "deepicdruns,rayjobs,rayclusters,pods,services,jobs,persistentvolumeclaims,"
     "configmaps,serviceaccounts,roles,rolebindings,networkpolicies"
 )
-TINY = {"vocabulary": 1000, "hiddenSize": 64, "intermediateSize": 128, "layers": 1, "heads": 2}
 # Both nodes' pods and the control plane share two cores.
 NODE = {**COMPUTE, "cpu": 0.3, "cpuLimit": 1, "memory": "8Gi", "nodes": 2, "scratch": {"size": "5Gi", "storageClass": SHARED}}
 
@@ -36,7 +35,8 @@ def install(kind: KindCluster) -> None:
     shutil.copytree(built, folder)
     (folder / "Dockerfile").write_text("FROM scratch\nCOPY ray-operator /manager\nUSER 65532:65532\n")
     kind.must("docker", "build", "-q", "-t", image, str(folder))
-    kind.load(image)
+    with kind.saving(image) as archive:
+        kind.load(archive)
     overlay = {
         "resources": ["config/default"],
         "namespace": NAMESPACE,

@@ -14,6 +14,7 @@ from pathlib import Path
 from ray._private.state import GlobalState
 from ray._raylet import GcsClientOptions  # type: ignore[attr-defined]  # compiled; Ray's stub leaves it out
 
+from deepicd.training.cpu import settings as cpu
 from deepicd.training.guard import end_orphans
 from deepicd.training.launch import offline_environment
 
@@ -23,6 +24,8 @@ class RayNodes:
     """A Ray cluster."""
 
     address: str
+    python: str
+    """A Python for Ray's workers, whose processes are forks: on two cores, imports would be most of the time."""
     state: GlobalState
     """What Ray's control service says. To ask as a driver would takes seconds, in which a short run ends."""
 
@@ -51,6 +54,8 @@ def ray_nodes(scratch: Path, nodes: int) -> Iterator[RayNodes]:
     address = f"127.0.0.1:{port}"
     starts += [[f"--address={address}"]] * (nodes - 1)
     state = GlobalState()
+    wait = [*cpu.fork_server(str(scratch), threads=1), "-c", "import signal; signal.pause()"]
+    forks = subprocess.Popen(wait, env={**environment, **cpu.ENVIRONMENT})
     try:
         for start in starts:
             command = [ray, "start", *start, *common]
@@ -59,7 +64,8 @@ def ray_nodes(scratch: Path, nodes: int) -> Iterator[RayNodes]:
         state._initialize_global_state(
             GcsClientOptions.create(address, None, allow_cluster_id_nil=True, fetch_cluster_id_if_nil=True)
         )
-        yield RayNodes(address, state)
+        yield RayNodes(address, cpu.fork_client(str(scratch)), state)
     finally:
         state.disconnect()
         end_orphans(str(scratch))
+        forks.wait()

@@ -42,10 +42,13 @@ class Story:
 def story(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
     home = tmp_path_factory.mktemp("nodes")
     compute = {"gpus": 1, "nodes": NODES, "scratch": {"storageClass": "shared"}}
-    stages = {"grpo": SHORT_GRPO, "evaluate": None}
-    run = write_run(home / "run.yaml", "two-nodes", {"prepared": str(cohort)}, stages, compute=compute)
     stage = home / "run" / "stages" / "grpo"
     with ray_nodes(Path(tempfile.mkdtemp(prefix="ray-")), NODES) as cluster:
+        stages = {
+            "grpo": {**SHORT_GRPO, "overrides": [f"+ray_kwargs.ray_init.runtime_env.py_executable={cluster.python}"]},
+            "evaluate": None,
+        }
+        run = write_run(home / "run.yaml", "two-nodes", {"prepared": str(cohort)}, stages, compute=compute)
         command, variables = ("run", str(run), "--dir", str(home / "run")), {"RAY_ADDRESS": cluster.address}
         first = DeepicdProcess(*command, variables=variables)
         first.wait_for_step("grpo", 1)

@@ -1,6 +1,7 @@
-"""A Python in Ray's eyes: `python -IS fork_client.py ADDRESS PROGRAM ARGUMENT…` has `fork_server` run the program.
+"""A Python in its parent's eyes: `python -IS fork_client.py ADDRESS ARGUMENT…` has `fork_server` run what Python would run.
 
-One of these waits beside each worker, and ends as it does; it imports little, and nothing but the standard library.
+One of these waits beside each process that is a fork, and ends as it does; it imports little, and nothing but the standard
+library.
 """
 
 import json
@@ -9,11 +10,13 @@ import socket
 import sys
 
 address, *arguments = sys.argv[1:]
+listed = os.listdir("/proc/self/fd")
+descriptors = [int(each) for each in listed if os.path.exists(f"/proc/self/fd/{each}")]  # noqa: PTH110 - not that of the listing
 with socket.socket(socket.AF_UNIX) as connection:
     connection.connect(address)
-    request = {"arguments": arguments, "environment": dict(os.environ), "folder": os.getcwd()}  # noqa: PTH109 - pathlib is slow to import
+    request = {"arguments": arguments, "environment": dict(os.environ), "folder": os.getcwd(), "numbers": descriptors}  # noqa: PTH109 - pathlib is slow to import
     content = json.dumps(request).encode() + b"\n"
-    sent = socket.send_fds(connection, [content], [1, 2])
+    sent = socket.send_fds(connection, [content], descriptors)
     connection.sendall(content[sent:])
     code = int(connection.recv(16) or 1)  # nothing comes where the server is gone
 if code < 0:

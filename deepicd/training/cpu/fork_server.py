@@ -1,21 +1,28 @@
-"""Starts GRPO and its Ray workers as forks of one process that has imported the heavy libraries.
+"""Starts the processes of training as forks of one that has imported the heavy libraries.
 
-`python -m deepicd.training.cpu.fork_server ADDRESS MODULE ARGUMENT…` imports them, runs MODULE in a fork, and forks again for
-each request of `fork_client` at the unix socket ADDRESS, until MODULE ends; it exits with MODULE's exit code. On two cores
-these imports, once for each of nine processes, are most of a start. Not for GPUs: CUDA does not survive a fork.
+`python -m deepicd.training.cpu.fork_server FOLDER ARGUMENT…` imports them, does in a fork what `python ARGUMENT…` would do, and
+forks again for each process that is started with `FOLDER/python`, a Python in its parent's eyes (see `fork_client`): Ray's
+workers, the ranks of torchrun, and what multiprocessing spawns in a fork. It ends with the first fork, and exits with its exit
+code. On two cores these imports, once for each of nine processes, are most of a start. Not for GPUs: CUDA does not survive a
+fork.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import importlib
 import json
+import multiprocessing.process
 import os
 import runpy
 import selectors
+import shlex
+import signal
 import socket
 import sys
+import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +30,14 @@ from pathlib import Path
 import numpy
 
 STACK = ("torch", "tensordict", "transformers.processing_utils", "datasets", "peft", "fastapi", "vllm.distributed")
-"""What all processes of GRPO import. Not Ray, nor what needs it: its library reads the environment when it is loaded."""
+"""What most processes of training import. Not Ray, nor what needs it: its library reads the environment when it is loaded."""
 
 Act = Callable[[], None]
 """What a fork has to do."""
+
+_MOST_DESCRIPTORS = 253  # of one message, by the kernel
+_ABOVE_ALL = 1000
+"""A descriptor number that no process of training asks for."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +45,18 @@ class Request:
     """The process that a client wants."""
 
     arguments: list[str]
-    """Path of the program, and what it is told."""
+    """What Python is told."""
     environment: dict[str, str]
     folder: str
+    numbers: list[int]
+    """The client's descriptors, which the process inherits."""
     descriptors: list[int]
-    """Standard output and error."""
+    """What they are here, in the same order."""
 
     @classmethod
     def receive(cls, connection: socket.socket) -> Request | None:
         """Read what `fork_client` has sent; None where it was ended before it had."""
-        content, descriptors, _, _ = socket.recv_fds(connection, 2**20, 2)
+        content, descriptors, _, _ = socket.recv_fds(connection, 2**20, _MOST_DESCRIPTORS)
         while not content.endswith(b"\n"):
             if not (more := connection.recv(2**20)):
                 for descriptor in descriptors:
@@ -53,20 +66,42 @@ class Request:
         return cls(**json.loads(content), descriptors=descriptors)
 
     def become(self) -> None:
-        """Make this process one that was started for the request, and run its program."""
-        os.environ.clear()
-        os.environ.update(self.environment)
+        """Make this process one that was started for the request, and do what Python was told."""
+        # Differences alone: what gives a process its title looks for its place just before the first variable's text.
+        for name in os.environ.keys() - self.environment.keys():
+            del os.environ[name]
+        os.environ.update(self.environment.items() - os.environ.items())
         os.chdir(self.folder)
-        for wanted, descriptor in enumerate(self.descriptors, start=1):
-            os.dup2(descriptor, wanted)
+        multiprocessing.process.ORIGINAL_DIR = self.folder  # type: ignore[attr-defined]  # that of the program of what it spawns
+        # Out of the way first: one descriptor may have the number that another shall get.
+        moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _ABOVE_ALL) for descriptor in self.descriptors]
+        for descriptor in self.descriptors:
             os.close(descriptor)
-        sys.argv = self.arguments
-        sys.path[0] = str(Path(self.arguments[0]).parent)
-        runpy.run_path(self.arguments[0], run_name="__main__")
+        for number, descriptor in zip(self.numbers, moved, strict=True):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        run(self.arguments)
+
+
+def run(arguments: list[str]) -> None:
+    """What `python ARGUMENT…` does: `-c CODE`, `-m MODULE` or a program's path, after options, which a fork cannot heed."""
+    while arguments[0].startswith("-") and arguments[0] not in ("-c", "-m"):
+        arguments = arguments[1:]
+    match arguments:
+        case ["-c", code, *rest]:
+            sys.argv, sys.path[0] = ["-c", *rest], ""
+            sys.modules["__main__"] = types.ModuleType("__main__")
+            exec(compile(code, "<string>", "exec"), sys.modules["__main__"].__dict__)  # noqa: S102 - the client's own code
+        case ["-m", module, *rest]:
+            sys.argv, sys.path[0] = [module, *rest], str(Path.cwd())
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        case [program, *_]:
+            sys.argv, sys.path[0] = arguments, str(Path(program).parent)
+            runpy.run_path(program, run_name="__main__")
 
 
 class ForkServer:
-    """Forks, and tells each client how its fork has ended."""
+    """Forks, tells each client how its fork has ended, and ends the fork of a client that was ended."""
 
     def __init__(self, address: str) -> None:
         self._listener = socket.socket(socket.AF_UNIX)
@@ -87,56 +122,74 @@ class ForkServer:
         while True:
             for key, _ in self._selector.select():
                 if key.fileobj is self._listener:
-                    connection, _ = self._listener.accept()
-                    if not (request := Request.receive(connection)):
-                        connection.close()
-                        continue
-                    if not (pid := self._fork()):
-                        connection.close()
-                        return request.become
-                    for descriptor in request.descriptors:
-                        os.close(descriptor)
-                    self._clients[pid] = connection
-                    continue
-                code = self._end_of(key.fd, key.data)
-                if key.data == main_pid:
-                    return code if code >= 0 else 128 - code
+                    if act := self._answer():
+                        return act
+                elif isinstance(key.fileobj, socket.socket):
+                    self._end_fork(key.data)
+                else:
+                    code = self._note_end(key.fd, key.data)
+                    if key.data == main_pid:
+                        return code if code >= 0 else 128 - code
+
+    def _answer(self) -> Act | None:
+        connection, _ = self._listener.accept()
+        if not (request := Request.receive(connection)):
+            connection.close()
+            return None
+        if not (pid := self._fork()):
+            connection.close()
+            return request.become
+        for descriptor in request.descriptors:
+            os.close(descriptor)
+        self._clients[pid] = connection
+        self._selector.register(connection, selectors.EVENT_READ, pid)
+        return None
 
     def _fork(self) -> int:
         if pid := os.fork():
             self._selector.register(os.pidfd_open(pid), selectors.EVENT_READ, pid)
             return pid
+        for key in list(self._selector.get_map().values()):
+            if isinstance(key.fileobj, socket.socket):
+                key.fileobj.close()
+            else:
+                os.close(key.fd)
         self._selector.close()
-        for each in (self._listener, *self._clients.values()):
-            each.close()
         numpy.random.seed()  # forks would draw the same numbers; Python's own generator sees to that itself
         return 0
 
-    def _end_of(self, descriptor: int, pid: int) -> int:
+    def _end_fork(self, pid: int) -> None:
+        """A client has nothing to say after its request: it is gone, and so shall be what it stood for."""
+        if client := self._clients.pop(pid, None):
+            self._selector.unregister(client)
+            client.close()
+            os.kill(pid, signal.SIGTERM)
+
+    def _note_end(self, descriptor: int, pid: int) -> int:
         self._selector.unregister(descriptor)
         os.close(descriptor)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         if client := self._clients.pop(pid, None):
-            with client, contextlib.suppress(OSError):  # Ray may have ended it already
+            self._selector.unregister(client)
+            with client, contextlib.suppress(OSError):  # its parent may have ended it already
                 client.sendall(str(code).encode())
         return code
 
 
 def main(arguments: Sequence[str], stack: Sequence[str] = STACK) -> int | Act:
     """See the module's text."""
-    address, module, *rest = arguments
-    # What Ray sets for each of its workers, too late for libraries that are loaded.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    folder, *first = arguments
+    address, python = Path(folder) / "forks", Path(folder) / "python"
+    client = shlex.join([sys.executable, "-IS", str(Path(__file__).with_name("fork_client.py")), str(address)])
+    python.write_text(f'#!/bin/sh\nexec {client} "$@"\n')
+    python.chmod(0o700)
     for name in stack:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # pages that the collector does not touch stay shared
-
-    def run_module() -> None:
-        sys.argv[1:] = rest
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
-
-    return ForkServer(address).serve(run_module)
+    multiprocessing.set_executable(str(python))
+    os.environ["PYTHON_EXEC"] = str(python)  # torchrun's variable
+    return ForkServer(str(address)).serve(lambda: run(first))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import PackageNotFoundError, distribution
-from pathlib import Path
 
 
 def is_installed() -> bool:
@@ -57,14 +56,15 @@ def ray_overrides(gpus: int) -> list[str]:
     return ["ray_kwargs.ray_init.num_cpus=16", f"+ray_kwargs.ray_init.num_gpus={gpus}"]
 
 
-def fork_server(address: str) -> list[str]:
-    """The command that runs `MODULE ARGUMENT…` and, for `fork_client`, what Ray asks for; see the module of that name."""
-    return [sys.executable, "-m", "deepicd.training.cpu.fork_server", address]
+def fork_server(folder: str, threads: int) -> list[str]:
+    """What stands for `python` where processes shall be forks, each with so many threads; see the module of that name."""
+    # The libraries read the variable when they are loaded.
+    return ["env", f"OMP_NUM_THREADS={threads}", sys.executable, "-m", "deepicd.training.cpu.fork_server", folder]
 
 
-def fork_client(address: str) -> list[str]:
-    """The Python that Ray starts its workers with, where a fork server listens at a unix socket."""
-    return [sys.executable, "-IS", str(Path(__file__).with_name("fork_client.py")), address]
+def fork_client(folder: str) -> str:
+    """The `python` that whatever runs there has to start its own with."""
+    return f"{folder}/python"
 
 
 SFT_OVERRIDES = (

@@ -114,11 +114,11 @@ def test_several_nodes_join_the_cluster_that_there_is_and_give_it_our_environmen
     assert compose("sft", overrides["sft"]).trainer.nnodes == 1
 
 
-def test_rays_workers_start_with_a_command_whatever_its_path_holds() -> None:
-    command = ["/a folder/it's/python", "-IS", "client.py"]
+def test_rays_workers_start_with_a_python_whatever_its_path_holds() -> None:
+    path = "/a folder/it's/python"
     overrides = stage_overrides(load(SAMPLES / "quickstart.yaml"))["grpo"]
-    runtime_env = compose("grpo", [*overrides, worker_python(command)]).ray_kwargs.ray_init.runtime_env
-    assert shlex.split(runtime_env.py_executable) == command
+    runtime_env = compose("grpo", [*overrides, worker_python(path)]).ray_kwargs.ray_init.runtime_env
+    assert shlex.split(runtime_env.py_executable) == [path]
 
 
 def with_override(override: str) -> DeepICDRun:

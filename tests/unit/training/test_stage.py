@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,10 +13,11 @@ from deepicd.training.cpu import settings as cpu
 from deepicd.training.metrics import StepMetrics
 from deepicd.training.overrides import TrainingData
 from deepicd.training.reward_collapse import RewardWatch
-from deepicd.training.stage import ends_on_collapse, grpo_command, train_grpo, train_sft
+from deepicd.training.stage import ends_on_collapse, grpo_command, sft_command, train_grpo, train_sft
 from deepicd.training.stage_files import StageFiles
 from tests.unit.stops import NeverStop
 
+FORK_SERVER = "deepicd.training.cpu.fork_server"
 QUICKSTART = Path(__file__).parents[3] / "manifests" / "samples" / "quickstart.yaml"
 
 
@@ -65,8 +65,15 @@ def test_processes_are_forks_on_cpus_of_one_node_only(
     placed = run.model_copy(update={"spec": run.spec.model_copy(update={"compute": compute})})
     assert run.spec.stages.grpo is not None
     command = grpo_command(placed, run.spec.stages.grpo, rows(tmp_path, 99), StageFiles(tmp_path / "grpo"))
-    assert command[:2] == [sys.executable, "-m"]
-    assert ("fork_server" in command[2], any("py_executable" in each for each in command)) == (forked, forked)
+    assert (FORK_SERVER in command, any("py_executable" in each for each in command)) == (forked, forked)
+
+
+@pytest.mark.parametrize("cpus", [True, False])
+def test_ranks_of_sft_are_forks_on_cpus(cpus: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "is_installed", lambda: cpus)
+    run = load(QUICKSTART)
+    assert run.spec.stages.sft is not None
+    assert (FORK_SERVER in sft_command(run, run.spec.stages.sft, rows(tmp_path, 99), StageFiles(tmp_path / "sft"))) == cpus
 
 
 def test_a_collapsed_reward_ends_the_stage_after_its_step_was_reported() -> None:

@@ -22,7 +22,7 @@ from deepicd.training.cpu.fork_server import main
 outcome = main(sys.argv[1:], stack=())
 sys.exit(outcome) if isinstance(outcome, int) else outcome()
 """
-# MODULE: ends when it is told how.
+# The first fork: ends when it is told how.
 MAIN = """
 import os, pathlib, signal, sys, time
 order = pathlib.Path(sys.argv[1])
@@ -41,27 +41,50 @@ print(json.dumps({"arguments": sys.argv[1:], "variable": os.environ.get("COLOUR"
 print("to standard error", file=sys.stderr)
 """
 
+SPAWN = """
+import json, multiprocessing, os
+from pathlib import Path
+
+def look(results, number):
+    alike = Path(f"/proc/{os.getppid()}/cmdline").read_text() == Path(f"/proc/{os.getpid()}/cmdline").read_text()
+    results.put((number, alike))
+
+if __name__ == "__main__":
+    spawning = multiprocessing.get_context("spawn")
+    results = spawning.Queue()
+    processes = [spawning.Process(target=look, args=(results, number)) for number in range(3)]
+    [process.start() for process in processes]
+    [process.join() for process in processes]
+    found = sorted(results.get(timeout=5) for _ in processes)
+    print(json.dumps({"found": found, "codes": [process.exitcode for process in processes]}))
+"""
+
 
 class Server:
     """A fork server, and clients of it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.address = folder / "forks"
         (folder / "told_to_end.py").write_text(MAIN)
         environment = {**os.environ, "PYTHONPATH": str(folder), "SERVERS_OWN": "1"}
-        command = [sys.executable, "-c", SERVER, str(self.address), "told_to_end", str(folder / "order")]
+        command = [sys.executable, "-c", SERVER, str(folder), "-m", "told_to_end", str(folder / "order")]
         self.process = subprocess.Popen(command, env=environment)
-        while not self.address.exists():
+        while not (folder / "forks").exists():
             assert self.process.poll() is None
             time.sleep(0.01)
 
     def client(self, program: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         path = self.folder / "program.py"
         path.write_text(program)
+        return self.python(str(path), *arguments, variables=variables)
+
+    def python(
+        self, *arguments: str, descriptors: tuple[int, ...] = (), variables: dict[str, str] | None = None
+    ) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [*cpu.fork_client(str(self.address)), str(path), *arguments],
-            env=variables, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            [cpu.fork_client(str(self.folder)), *arguments],
+            env=variables or {}, cwd=self.folder, pass_fds=descriptors, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
     def end(self, code: int) -> int:
@@ -84,6 +107,59 @@ def test_a_program_has_the_clients_arguments_environment_folder_and_output(serve
     assert (told["variable"], told["inherited"]) == ("red", False)
     assert (told["folder"], told["beside"]) == (str(server.folder), str(server.folder))
     assert errors == "to standard error\n"
+
+
+def test_code_and_modules_run_as_python_would_run_them(server: Server) -> None:
+    (server.folder / "tells.py").write_text(TELL)
+    for started, beside in ((["-u", "-m", "tells"], str(server.folder)), (["-c", TELL], "")):
+        output, _ = server.python(*started, "one", variables={"COLOUR": "blue"}).communicate(timeout=10)
+        told = json.loads(output)
+        assert (told["arguments"], told["variable"], told["beside"]) == (["one"], "blue", beside)
+
+
+def test_a_fork_has_the_clients_descriptors_by_their_numbers(server: Server) -> None:
+    pipes = [os.pipe() for _ in range(4)]
+    swapped = [pipes[number][1] for number in (2, 0, 3, 1)]
+    code = "import os, sys; [os.write(int(number), number.encode()) for number in sys.argv[1:]]"
+    client = server.python("-c", code, *map(str, swapped), descriptors=tuple(swapped))
+    assert client.wait(10) == 0
+    for reading, writing in pipes:
+        os.close(writing)
+        assert os.read(reading, 100) == str(writing).encode()
+        assert os.read(reading, 100) == b"", "somebody still holds it"
+        os.close(reading)
+
+
+def test_a_fork_can_give_itself_a_title(server: Server) -> None:
+    code = "import setproctitle; setproctitle.setproctitle('VLLM::EngineCore'); print(open('/proc/self/cmdline').read())"
+    output, _ = server.python("-c", code, variables={**os.environ, "ANOTHER": "variable"}).communicate(timeout=10)
+    assert output.startswith("VLLM::EngineCore")
+
+
+def test_multiprocessing_in_a_fork_spawns_forks(server: Server) -> None:
+    output, errors = server.client(SPAWN).communicate(timeout=20)
+    assert json.loads(output) == {"found": [[0, True], [1, True], [2, True]], "codes": [0, 0, 0]}, errors
+
+
+def test_a_relative_program_that_spawns_is_found_again(server: Server) -> None:
+    (server.folder / "relative.py").write_text(SPAWN)
+    output, errors = server.python("relative.py").communicate(timeout=20)
+    assert json.loads(output)["codes"] == [0, 0, 0], errors
+
+
+def test_a_client_that_is_ended_ends_its_fork(server: Server) -> None:
+    program = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(print("ended")))
+print("up", flush=True)
+time.sleep(60)
+"""
+    client = server.client(program)
+    assert client.stdout is not None
+    assert client.stdout.readline() == "up\n"
+    client.terminate()
+    assert client.stdout.readline() == "ended\n"
+    assert client.wait(10) == -signal.SIGTERM
 
 
 def test_a_large_environment_arrives_whole(server: Server) -> None:
@@ -115,7 +191,7 @@ def test_forks_run_side_by_side_and_draw_different_numbers(server: Server) -> No
 
 
 @pytest.mark.parametrize(("code", "exit_code"), [(0, 0), (3, 3), (-signal.SIGKILL, 128 + signal.SIGKILL)])
-def test_the_server_ends_with_its_modules_code(code: int, exit_code: int, server: Server) -> None:
+def test_the_server_ends_as_its_first_fork_does(code: int, exit_code: int, server: Server) -> None:
     assert server.end(code) == exit_code
 
 
@@ -131,7 +207,7 @@ def test_a_client_that_is_gone_harms_nobody(server: Server) -> None:
 @pytest.mark.parametrize("sent", [b"", b'{"arguments": ["half'])
 def test_a_client_that_ends_before_it_has_asked_harms_nobody(sent: bytes, server: Server) -> None:
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(server.address))
+        connection.connect(str(server.folder / "forks"))
         connection.sendall(sent)
     assert server.client("raise SystemExit(5)").wait(10) == 5
 
