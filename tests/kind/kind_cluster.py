@@ -187,7 +187,9 @@ class KindCluster:
             {"name": "data", "hostPath": {"path": "/var/seaweed", "type": "DirectoryOrCreate"}},
             {"name": "config", "configMap": {"name": "seaweed"}},
         ]
-        template = {"metadata": {"labels": labels}, "spec": {"containers": [container], "volumes": volumes}}
+        # Gone at once when it is stopped: what it has acknowledged lies in its files.
+        pod = {"containers": [container], "volumes": volumes, "terminationGracePeriodSeconds": 2}
+        template = {"metadata": {"labels": labels}, "spec": pod}
         place = {"name": "seaweed", "namespace": "store"}
         self.apply(
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "store"}},

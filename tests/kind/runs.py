@@ -16,7 +16,7 @@ RESEARCH = "research"
 STORE_KEYS = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
 # Two cores carry the control plane too: a trainer without a limit starves it.
 COMPUTE = {
-    "gpus": 1, "cpu": 0.5, "cpuLimit": 1.4, "memory": "11Gi", "sharedMemory": "2Gi", "imagePullPolicy": "IfNotPresent",
+    "gpus": 1, "cpu": 0.5, "cpuLimit": 1.7, "memory": "11Gi", "sharedMemory": "2Gi", "imagePullPolicy": "IfNotPresent",
     "scratch": {"size": "10Gi"},
 }  # fmt: skip
 TINY = {"vocabulary": 1000, "hiddenSize": 64, "intermediateSize": 128, "layers": 1, "heads": 2}
@@ -154,7 +154,10 @@ class Run:
         return found
 
     def start_up(self, attempt: int) -> dict[str, float]:
-        """Seconds that each part took from `kubectl apply` to the first step of GRPO; the attempt is still at work."""
+        """Seconds that each part took from `kubectl apply` to the first step of GRPO, where no SFT comes before it.
+
+        The attempt is still at work.
+        """
         pod = self.kind.get("pod", self.pod(attempt), RESEARCH)
         conditions = {each["type"]: each["lastTransitionTime"] for each in pod["status"]["conditions"]}
         state = pod["status"]["containerStatuses"][0]["state"]
@@ -166,8 +169,7 @@ class Run:
             ("Job made, pod placed", conditions["PodScheduled"]),
             ("sidecar and trainer started", (state.get("running") or state["terminated"])["startedAt"]),
             ("Python", begun["prepare"]),
-            ("tables, cohort, tiny model", begun["sft"]),
-            ("SFT, eight steps", begun["grpo"]),
+            ("tables, cohort, tiny model", begun["grpo"]),
             ("libraries, Ray", processes["ray::TaskRunner"]),
             ("trainer and rank", processes["ray::vLLMHttpServer"]),
             ("vLLM", processes["ray::AgentLoopWorker"]),

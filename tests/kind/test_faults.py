@@ -34,6 +34,7 @@ def training(run: Run) -> tuple[int, int]:
 def test_a_killed_trainer_goes_on_and_a_deleted_run_leaves_only_what_is_stored(kind: KindCluster, start: Start) -> None:
     content = small_run("killed", kind.endpoint)
     content["spec"]["model"]["tiny"] = TINY
+    del content["spec"]["stages"]["sft"]
     content["spec"]["stages"]["grpo"] |= {"epochs": 100, "maxSteps": 200}
     run = start(content)
     run.wait_for_verified("grpo", 2, ROLLED_OUT)

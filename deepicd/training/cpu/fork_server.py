@@ -35,9 +35,8 @@ STACK = ("torch", "tensordict", "transformers.processing_utils", "datasets", "pe
 Act = Callable[[], None]
 """What a fork has to do."""
 
-_MOST_DESCRIPTORS = 253  # of one message, by the kernel
-_ABOVE_ALL = 1000
-"""A descriptor number that no process of training asks for."""
+_MOST_DESCRIPTORS = 253
+"""Of one message, by the kernel."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,8 @@ class Request:
         os.chdir(self.folder)
         multiprocessing.process.ORIGINAL_DIR = self.folder  # type: ignore[attr-defined]  # that of the program of what it spawns
         # Out of the way first: one descriptor may have the number that another shall get.
-        moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _ABOVE_ALL) for descriptor in self.descriptors]
+        above = max(self.numbers, default=0) + 1
+        moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, above) for descriptor in self.descriptors]
         for descriptor in self.descriptors:
             os.close(descriptor)
         for number, descriptor in zip(self.numbers, moved, strict=True):
