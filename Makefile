@@ -24,11 +24,11 @@ quickstart: setup
 	$(BIN)/deepicd run manifests/samples/quickstart.yaml
 
 # Where Go is, or KUBEBUILDER_ASSETS names a Kubernetes, the operator's tests on a real API server are among them. Two processes
-# share the tests, which wait for servers most of the time, the longest first; those that train come by themselves and share by
-# the file, since the start of training keeps one core busy and then the other.
+# share the tests, which wait for servers most of the time; those that train come by themselves and share by the file, since
+# the start of training keeps one core busy and then the other.
 test: setup
 	if command -v go >/dev/null || test -n "$$KUBEBUILDER_ASSETS"; then $(MAKE) --no-print-directory cluster-tools; fi
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal tests/cluster tests/storage tests/unit
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal tests/unit tests/storage tests/cluster
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/training
 
 # Real pods in a kind cluster of its own, from nothing, and gone again; KEEP=1 keeps it, CLUSTER=NAME goes on
