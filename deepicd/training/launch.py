@@ -45,7 +45,7 @@ def offline_environment() -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         # Ray runs its workers at nice 15, where they starve on a busy machine.
         "RAY_worker_niceness": "0",
-        # There, too, its first process may need more than the 30 s that it is given.
+        # There its node, too, may need more than the 30 s that it is given to start.
         "RAY_raylet_start_wait_time_s": "180",
     }
 

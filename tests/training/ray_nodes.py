@@ -64,6 +64,9 @@ def ray_nodes(scratch: Path, nodes: int) -> Iterator[RayNodes]:
         state._initialize_global_state(
             GcsClientOptions.create(address, None, allow_cluster_id_nil=True, fetch_cluster_id_if_nil=True)
         )
+        while not (scratch / "forks").exists():
+            assert forks.poll() is None, "the fork server has ended"
+            time.sleep(0.1)
         yield RayNodes(address, cpu.fork_client(str(scratch)), state)
     finally:
         state.disconnect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import PackageNotFoundError, distribution
 
@@ -57,9 +58,12 @@ def ray_overrides(gpus: int) -> list[str]:
 
 
 def fork_server(folder: str, threads: int) -> list[str]:
-    """What stands for `python` where processes shall be forks, each with so many threads; see the module of that name."""
-    # The libraries read the variable when they are loaded.
-    return ["env", f"OMP_NUM_THREADS={threads}", sys.executable, "-m", "deepicd.training.cpu.fork_server", folder]
+    """What stands for `python` where processes shall be forks; see the module of that name.
+
+    `threads`: of each, where `OMP_NUM_THREADS` says nothing else. Libraries read it when they are loaded: before the fork.
+    """
+    limit = f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', threads)}"
+    return ["env", limit, sys.executable, "-m", "deepicd.training.cpu.fork_server", folder]
 
 
 def fork_client(folder: str) -> str:
