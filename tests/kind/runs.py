@@ -20,7 +20,9 @@ COMPUTE = {
     "scratch": {"size": "10Gi"},
 }  # fmt: skip
 TINY = {"vocabulary": 1000, "hiddenSize": 64, "intermediateSize": 128, "layers": 1, "heads": 2}
-"""A model whose steps of GRPO take few seconds here."""
+"""A model whose steps of GRPO take few seconds here, and those of SFT half a one."""
+SAVED_EVERY = 10
+"""Steps of SFT between two checkpoints of a run that goes on and on."""
 STARTED = 240
 """Seconds that a pod has to its first steps of SFT, and an attempt to its end."""
 ROLLED_OUT = 480
@@ -40,6 +42,7 @@ def small_run(name: str, endpoint: str, **changes: Any) -> dict[str, Any]:
     content: dict[str, Any] = yaml.safe_load((ROOT / "manifests" / "samples" / "quickstart.yaml").read_text())
     spec = content["spec"]
     content["metadata"] = {"name": name, "namespace": RESEARCH}
+    spec["data"]["synthetic"]["admissions"] = 400
     spec["stages"]["sft"] |= {"maxSteps": 8, "saveEverySteps": 4}
     spec["stages"]["grpo"] |= {"maxSteps": 3, "saveEverySteps": 1}
     spec["stages"]["evaluate"] = {"maxAdmissions": 16, "samples": 1, "bootstrapSamples": 0}
@@ -65,7 +68,8 @@ def four_gpu_run(name: str, endpoint: str) -> dict[str, Any]:
 def long_run(name: str, endpoint: str) -> dict[str, Any]:
     """One that stays in SFT, which is quickly there again, for longer than all tests look at it."""
     content = small_run(name, endpoint)
-    content["spec"]["stages"]["sft"] |= {"epochs": 1000, "maxSteps": 30_000, "saveEverySteps": 10}
+    content["spec"]["model"]["tiny"] = TINY
+    content["spec"]["stages"]["sft"] |= {"epochs": 2000, "maxSteps": 30_000, "saveEverySteps": SAVED_EVERY}
     return content
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.kind.conftest import SYSTEM
 from tests.kind.kind_cluster import CHART, KindCluster, wait_for
-from tests.kind.runs import RESEARCH, ROLLED_OUT, STARTED, STORE_KEYS, TINY, Run, Start, long_run, small_run
+from tests.kind.runs import RESEARCH, ROLLED_OUT, SAVED_EVERY, STARTED, STORE_KEYS, TINY, Run, Start, long_run, small_run
 
 OUTAGE = 120
 """Seconds that the store is away for."""
@@ -26,7 +26,7 @@ def enduring(kind: KindCluster) -> Iterator[Run]:
 
 def training(run: Run) -> tuple[int, int]:
     """Its attempt and its last verified checkpoint's step, once this attempt has made a new one."""
-    saved = run.wait_for_verified("sft", run.verified("sft") + 10)
+    saved = run.wait_for_verified("sft", run.verified("sft") + SAVED_EVERY)
     return run.attempt(), saved
 
 
@@ -77,10 +77,10 @@ def test_a_store_that_is_away_for_two_minutes_delays_checkpoints_and_nothing_els
     away = time.monotonic()
     stepped = enduring.steps(attempt, "sft")[-1]
     wait_for(lambda: time.monotonic() - away > OUTAGE, OUTAGE + 30, "the outage is over")
-    assert enduring.steps(attempt, "sft")[-1] > stepped + 10, "training waits for the store"
+    assert enduring.steps(attempt, "sft")[-1] > stepped + SAVED_EVERY, "training waits for the store"
     kind.kubectl("scale", "deployment/seaweed", "-n", "store", "--replicas=1")
     kind.kubectl("rollout", "status", "deployment/seaweed", "-n", "store", "--timeout=120s")
-    enduring.wait_for_verified("sft", max(saved, stepped) + 10)
+    enduring.wait_for_verified("sft", max(saved, stepped) + SAVED_EVERY)
     assert enduring.is_in(attempt)
 
 
@@ -94,7 +94,7 @@ def test_a_run_does_not_notice_that_its_operator_is_deleted_and_upgraded(kind: K
         "helm", "upgrade", "deepicd", str(CHART), "--namespace", SYSTEM, "--reuse-values", "--wait", "--timeout", "180s",
         "--set", f"podAnnotations.upgraded=at-{time.time():.0f}",
     )  # fmt: skip
-    enduring.wait_for_verified("sft", enduring.verified("sft") + 20)
+    enduring.wait_for_verified("sft", enduring.verified("sft") + 2 * SAVED_EVERY)
     assert enduring.is_in(attempt)
     assert kind.get("pod", enduring.pod(attempt), RESEARCH)["metadata"]["uid"] == pod
 
