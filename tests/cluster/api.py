@@ -166,7 +166,7 @@ def wait_for(condition: Callable[[], T | None], seconds: float = 30, what: str |
         if time.monotonic() > deadline:
             raise AssertionError(f"after {seconds:g} s: {what() if callable(what) else what}")
         # A look at a hundred objects takes the server's time from what is waited for.
-        time.sleep(max(0.05, 3 * (time.monotonic() - began)))
+        time.sleep(min(0.5, max(0.05, 3 * (time.monotonic() - began))))
 
 
 def refusal(error: ApiError) -> str:
