@@ -21,7 +21,8 @@ def hold(name):
     path = "/dev/shm/deepicd-test-%d-%s" % (os.getpid(), name)
     file = open(path, "w+b"); file.truncate(4096)
     memory = mmap.mmap(file.fileno(), 4096)
-    (folder / name).write_text("%d %s" % (os.getpid(), path))
+    (folder / (name + ".new")).write_text("%d %s" % (os.getpid(), path))
+    (folder / (name + ".new")).rename(folder / name)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     time.sleep(120)
 if os.fork() == 0:
@@ -46,9 +47,9 @@ def start(folder: Path, *command: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", "deepicd.training.guard", str(os.getpid()), str(scratch), "--", *command])
 
 
-def tree_of(folder: Path) -> tuple[list[int], list[Path]]:
-    wait_for(lambda: all((folder / name).exists() and (folder / name).read_text() for name in ("child", "daemon")))
-    records = [(folder / name).read_text().split() for name in ("child", "daemon")]
+def tree_of(folder: Path, *names: str) -> tuple[list[int], list[Path]]:
+    wait_for(lambda: all((folder / name).exists() for name in names))
+    records = [(folder / name).read_text().split() for name in names]
     return [int(pid) for pid, _ in records], [Path(path) for _, path in records]
 
 
@@ -75,7 +76,7 @@ def test_sigint_is_for_the_supervisor_to_answer_and_ends_nothing(tmp_path: Path)
     guard = start(
         tmp_path, sys.executable, "-c", TREE.replace("signal.signal(signal.SIGTERM, signal.SIG_IGN)", ""), str(tmp_path)
     )
-    pids, segments = tree_of(tmp_path)
+    pids, segments = tree_of(tmp_path, "child", "daemon")
     for pid in (guard.pid, *pids):
         os.kill(pid, signal.SIGINT)
     time.sleep(0.5)
@@ -88,7 +89,7 @@ def test_sigint_is_for_the_supervisor_to_answer_and_ends_nothing(tmp_path: Path)
 
 def test_sigterm_ends_the_whole_tree_and_its_shared_memory(tmp_path: Path) -> None:
     guard = start(tmp_path, sys.executable, "-c", TREE, str(tmp_path))
-    pids, segments = tree_of(tmp_path)
+    pids, segments = tree_of(tmp_path, "child", "daemon")
     assert all(path.exists() for path in segments)
     guard.terminate()
     assert guard.wait(timeout=15) == 128 + signal.SIGTERM
@@ -104,19 +105,18 @@ def test_kill_9_of_the_parent_ends_the_whole_tree(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-c", TREE, str(tmp_path)]
     parent = subprocess.Popen([sys.executable, "-c", launcher, str(tmp_path / "scratch"), "--", *command])
-    pids, segments = tree_of(tmp_path)
+    pids, segments = tree_of(tmp_path, "child", "daemon")
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     assert_gone(pids, segments, tmp_path / "scratch")
 
 
 def test_a_daemon_left_by_a_finished_command_is_ended(tmp_path: Path) -> None:
-    leave = TREE.replace('hold("child")', "time.sleep(1)").replace("time.sleep(120)", "time.sleep(60)")
+    leave = TREE.replace('hold("child")', 'while not (folder / "daemon").exists(): time.sleep(0.05)')
     guard = start(tmp_path, sys.executable, "-c", leave, str(tmp_path))
-    wait_for(lambda: (tmp_path / "daemon").exists())
-    pid, segment = (tmp_path / "daemon").read_text().split()
+    pids, segments = tree_of(tmp_path, "daemon")
     assert guard.wait(timeout=15) == 0
-    assert_gone([int(pid)], [Path(segment)], tmp_path / "scratch")
+    assert_gone(pids, segments, tmp_path / "scratch")
 
 
 def test_memory_of_other_processes_is_left_alone(tmp_path: Path) -> None:
