@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import structlog
 
 from deepicd.errors import CrashError, RewardCollapsedError, UserError
 from deepicd.spec.run import DeepICDRun
@@ -21,9 +22,12 @@ from deepicd.training.nodes import wait_for_nodes
 from deepicd.training.overrides import TrainingData, grpo_overrides, sft_overrides, worker_environment, worker_python
 from deepicd.training.reward_collapse import RewardWatch
 from deepicd.training.stage_files import StageFiles
-from deepicd.training.supervise import Stop, supervise
+from deepicd.training.supervise import RayStartError, Stop, supervise
 
 OnStep = Callable[[StepMetrics, int | None], None]
+
+RAY_STARTS = 3
+"""How often Ray's node may try to start: the first time its files may come from a slow disk, or a busy machine delay it."""
 
 
 def train_sft(
@@ -124,8 +128,15 @@ def _train(
         metrics = next_launch(files.metrics)
         environment = training_environment(spec_file, files, metrics, checkpoints)
         passed_on = worker_environment(environment) if on_nodes else []
-        process = GuardedProcess([*command, *passed_on], environment, files.log)
-        supervise(process, files, metrics, stall_after=run.spec.recovery.stall_after, stop=stop, on_step=on_step)
+        for tries_left in reversed(range(RAY_STARTS)):
+            process = GuardedProcess([*command, *passed_on], environment, files.log)
+            try:
+                supervise(process, files, metrics, stall_after=run.spec.recovery.stall_after, stop=stop, on_step=on_step)
+                break
+            except RayStartError:
+                if not tries_left:
+                    raise
+                structlog.get_logger().warning("Ray did not start, trying again", log=str(files.log))
     if not _has_weights(files.last_checkpoint / exported):
         raise CrashError(f"training ended after step {files.last_step} without its final model: see {files.log}")
     shutil.rmtree(files.model, ignore_errors=True)

@@ -41,6 +41,13 @@ _EXCEPTION = re.compile(r"^(?:\(\S+ pid=\d+[^)]*\) )?((?:[A-Za-z_]\w*\.)*[A-Z]\w
 # Ray and vLLM put their names where the program's path was. Actors live as long as training and bear a class's name;
 # tasks, which end, bear a function's.
 _SERVANT = re.compile(r"ray::((?!IDLE|SPILL_|RESTORE_|DELETE_)(?:[A-Z]|vLLM)\w*)|(VLLM::\w+)|\S*/(gcs_server|raylet)$")
+_RAY_NODE = ("raylet", "gcs_server")
+_MOST_WORDS = 8000
+"""Characters of what it has said about its end."""
+
+
+class RayStartError(CrashError):
+    """Ray's node died before the first step. It does so where a process of its own takes more than 15 s to start."""
 
 
 class Stop(Protocol):
@@ -67,7 +74,8 @@ class Watch:
     last_progress: float = field(init=False)
     _servants: dict[int, str] = field(default_factory=dict)
     _missing_since: float | None = None
-    _missing: str = ""
+    missing: str = ""
+    """The first process of them that died."""
 
     def __post_init__(self) -> None:
         self.last_progress = self.started
@@ -105,10 +113,10 @@ class Watch:
         """
         gone = [name for pid, name in self._servants.items() if pid not in living]
         if gone and self._missing_since is None:
-            self._missing_since, self._missing = now, gone[0]
+            self._missing_since, self.missing = now, gone[0]
         self._servants |= living
         if self._missing_since is not None and now - self._missing_since > LEAVE_SECONDS:
-            raise CrashError(f"the process {self._missing} died: see the log; run again to go on from the last checkpoint")
+            raise CrashError(f"the process {self.missing} died: see the log; run again to go on from the last checkpoint")
 
 
 def servants(pid: int) -> dict[int, str]:
@@ -163,6 +171,17 @@ class LogTail:
         return lines
 
 
+def _check_servants(watch: Watch, process: GuardedProcess, log: Path) -> None:
+    """`Watch.check_servants`; where one is found dead, why it has ended is added to the log."""
+    already = watch.missing
+    watch.check_servants(servants(process.pid), time.monotonic())
+    if watch.missing != already:
+        # Ray's own logs go with the temporary folder.
+        for path in process.scratch.glob(f"session_latest/logs/{watch.missing}.err"):
+            with log.open("a") as file:
+                file.write(f"{watch.missing}: {path.read_text(errors='replace')[:_MOST_WORDS]}\n")
+
+
 def supervise(
     process: GuardedProcess,
     files: StageFiles,
@@ -179,10 +198,28 @@ def supervise(
     until all steps are made; one that only generates is ended at once, and ends its engines itself.
 
     Raises:
-        UserError, CrashError, StallError: the stage failed; see `Watch`.
+        UserError, CrashError, RayStartError, StallError: the stage failed; see `Watch`.
         TerminatedError: a stop was requested, by a signal or in `files`; a checkpoint was saved if training was under way.
     """
     watch = Watch(stall_after, time.monotonic())
+    try:
+        _follow(process, files, metrics, watch, stop, on_step, training=training)
+    except CrashError as error:
+        if watch.missing in _RAY_NODE and not files.loop_entered.exists():
+            raise RayStartError(str(error)) from error
+        raise
+
+
+def _follow(
+    process: GuardedProcess,
+    files: StageFiles,
+    metrics: Path,
+    watch: Watch,
+    stop: Stop,
+    on_step: Callable[[StepMetrics, int | None], None],
+    *,
+    training: bool,
+) -> None:
     rows, log = MetricsFile(metrics), LogTail(files.log)
 
     def asked() -> bool:
@@ -211,7 +248,7 @@ def supervise(
                 watch.pause(now)
             watch.check_stall(now)
             if training and not files.loop_left.exists():
-                watch.check_servants(servants(process.pid), now)
+                _check_servants(watch, process, files.log)
             time.sleep(POLL_SECONDS)
     finally:
         process.end()

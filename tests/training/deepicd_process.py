@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 
 from deepicd.training.guard import shared_memory_of
+from deepicd.training.supervise import servants
 
 
 class DeepicdProcess:
@@ -45,7 +46,23 @@ class DeepicdProcess:
         for line in self._read():
             if line.get("event") == "step" and line["stage"] == stage and line["step"] >= step:
                 return
-        raise AssertionError(f"ended before step {step} of {stage}: {self.text[-2000:]}")
+        raise AssertionError(f"ended before step {step} of {stage}: {self.text[-2000:]}{self._last_of_logs()}")
+
+    def _last_of_logs(self) -> str:
+        arguments = [str(each) for each in self.process.args]  # type: ignore[union-attr]  # a list, as given
+        folder = Path(arguments[arguments.index("--dir") + 1])
+        logs = sorted(folder.glob("stages/*/training.log"))
+        return "".join(f"\n{log}:\n{log.read_text(errors='replace')[-6000:]}" for log in logs)
+
+    def wait_for_servant(self, name: str, seconds: float = 120) -> psutil.Process:
+        """Wait until Ray or vLLM has a process of this name in its tree."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for pid, found in servants(self.process.pid).items():
+                if found == name:
+                    return psutil.Process(pid)
+            time.sleep(0.2)
+        raise AssertionError(f"no {name} after {seconds} s")
 
     def finish(self) -> int:
         """Read to the end; the exit code."""

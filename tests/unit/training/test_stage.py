@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from deepicd.errors import UserError
+from deepicd.errors import CrashError, UserError
 from deepicd.spec.load import load
 from deepicd.spec.recovery import RewardCollapseSpec
 from deepicd.training.cpu import settings as cpu
@@ -69,6 +69,50 @@ def test_processes_are_forks_on_cpus_of_one_node_only(
     assert sys.executable in command
     assert command[command.index("verl.trainer.main_ppo") - 1] == "-m"
     assert (FORK_SERVER in command, any("py_executable" in each for each in command)) == (forked, forked)
+
+
+TRAINS_AT_A_LATER_START = """
+import pathlib, subprocess, sys, time
+folder = pathlib.Path(sys.argv[1])
+with (folder / "starts").open("a") as starts:
+    print("start", file=starts)
+if len((folder / "starts").read_text().split()) == int(sys.argv[2]):
+    weights = folder / "checkpoints" / "global_step_1" / "actor" / "huggingface" / "model.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    (folder / "checkpoints" / "latest_checkpointed_iteration.txt").write_text("1")
+    sys.exit()
+node = subprocess.Popen(["/of/ray/raylet", "-c", "import time; time.sleep(60)"], executable=sys.executable)
+time.sleep(1.5)
+node.kill()
+node.wait()
+time.sleep(60)
+"""
+
+
+def train_with_a_ray_that_starts_at_the(start: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> StageFiles:
+    files = StageFiles(folder / "grpo")
+    command = [sys.executable, "-c", TRAINS_AT_A_LATER_START, str(files.folder), str(start)]
+    monkeypatch.setattr("deepicd.training.stage.grpo_command", lambda *of: command)
+    monkeypatch.setattr("deepicd.training.supervise.POLL_SECONDS", 0.05)
+    monkeypatch.setattr("deepicd.training.supervise.LEAVE_SECONDS", 0.2)
+    run = load(QUICKSTART)
+    assert run.spec.stages.grpo is not None
+    train_grpo(run, QUICKSTART, run.spec.stages.grpo, rows(folder, 99), files.folder, NeverStop(), ignore)
+    return files
+
+
+def test_ray_is_started_again_where_its_node_dies_before_the_first_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = train_with_a_ray_that_starts_at_the(3, tmp_path, monkeypatch)
+    assert (files.model / "model.safetensors").exists()
+
+
+def test_a_ray_that_never_starts_ends_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CrashError, match="the process raylet died"):
+        train_with_a_ray_that_starts_at_the(4, tmp_path, monkeypatch)
+    assert len((tmp_path / "grpo" / "starts").read_text().split()) == 3
 
 
 @pytest.mark.parametrize("cpus", [True, False])

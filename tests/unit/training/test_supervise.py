@@ -11,7 +11,7 @@ from deepicd.errors import CrashError, DeepICDError, StallError, TerminatedError
 from deepicd.training.launch import GuardedProcess
 from deepicd.training.metrics import StepMetrics
 from deepicd.training.stage_files import StageFiles
-from deepicd.training.supervise import LEAVE_SECONDS, Watch, explain_exit, supervise
+from deepicd.training.supervise import LEAVE_SECONDS, RayStartError, Watch, explain_exit, supervise
 from tests.unit.stops import NeverStop
 
 
@@ -102,6 +102,40 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_worker_that_dies_ends_the_stage_while_steps_are_made(tmp_path: Path) -> None:
     with pytest.raises(CrashError, match="the process Worker died"):
         follow([sys.executable, "-c", LOSES_ITS_WORKER], StageFiles(tmp_path))
+
+
+LOSES_RAYS_NODE = """
+import pathlib, subprocess, sys, time
+logs = pathlib.Path(sys.argv[1], "session_latest", "logs")
+logs.mkdir(parents=True)
+node = subprocess.Popen(["/of/ray/raylet", "-c", "import time; time.sleep(60)"], executable=sys.executable)
+time.sleep(1.5)
+(logs / "raylet.err").write_text("waited for a port in vain")
+node.kill()
+node.wait()
+time.sleep(float(sys.argv[2]))
+sys.exit(1)
+"""
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(("main_ends_after", "message"), [(0.5, "exit code 1"), (60, "the process raylet died")])
+def test_ray_has_not_started_where_its_node_dies_before_the_first_step(
+    main_ends_after: float, message: str, tmp_path: Path
+) -> None:
+    files = StageFiles(tmp_path)
+    with pytest.raises(RayStartError, match=message):
+        follow([sys.executable, "-c", LOSES_RAYS_NODE, "{scratch}", str(main_ends_after)], files)
+    assert files.log.read_text().endswith("raylet: waited for a port in vain\n")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_rays_node_that_dies_once_steps_are_made_is_a_crash(tmp_path: Path) -> None:
+    files = StageFiles(tmp_path)
+    files.enter_loop(9)
+    with pytest.raises(CrashError) as raised:
+        follow([sys.executable, "-c", LOSES_RAYS_NODE, "{scratch}", "60"], files)
+    assert type(raised.value) is CrashError
 
 
 @pytest.mark.usefixtures("impatient")
