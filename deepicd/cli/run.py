@@ -80,7 +80,9 @@ def _carry_out(chosen: DeepICDRun, folder: Path | None, json_logs: bool, last: s
         send = send_to(PROGRESS_KEY)
         told = [stack.enter_context(ProgressReport(Postman(send), place))] if send else []
         stored = stack.enter_context(checkpoints_reported())
-        seconds = run_pipeline(chosen, place, stop, Reporters(shown, *told), last=last, on_checkpoint=stored)
+        restored = told[0].restored if told else None
+        reporters = Reporters(shown, *told)
+        seconds = run_pipeline(chosen, place, stop, reporters, last=last, on_checkpoint=stored, on_restore=restored)
     results = place / "evaluate"
     if "evaluate" in seconds:
         if json_logs:

@@ -117,9 +117,14 @@ class ProgressReport:
         self._post()
         self._postman.close()
 
+    def restored(self, uri: str) -> None:
+        """The next stage goes on from this checkpoint of the store."""
+        self._state["resumed_from"] = uri
+
     def stage_started(self, stage: str) -> None:
         """See `deepicd.pipeline.reporter.Reporter`."""
-        self._state = {name: self._state[name] for name in ("reward", "kl", "metrics") if name in self._state}
+        kept = ("reward", "kl", "metrics", "resumed_from")
+        self._state = {name: self._state[name] for name in kept if name in self._state}
         self._state["stage"] = stage
         self._post()
 

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from deepicd.artifacts.identity import decisive
-from deepicd.artifacts.store import Store
 from deepicd.errors import DeepICDError, TerminatedError, UserError
 from deepicd.pipeline.reporter import Eta, Reporter
 from deepicd.pipeline.run_folder import StageRecord, locked
@@ -81,10 +81,12 @@ def run_pipeline(
     *,
     last: str | None = None,
     on_checkpoint: Callable[[Checkpoint], None] | None = None,
+    on_restore: Callable[[str], None] | None = None,
 ) -> dict[str, float]:
     """Carry out a run in its folder up to the stage `last`, going on from what is there; seconds of each stage.
 
-    `on_checkpoint` is told of each checkpoint that this process has stored.
+    `on_checkpoint` is told of each checkpoint that this process has stored, `on_restore` of the address of each that it goes on
+    from.
 
     Raises:
         DeepICDError: a stage failed; what was finished stays.
@@ -96,13 +98,14 @@ def run_pipeline(
             record.check()
         (folder / "run.yaml").write_text(dump(run))
         with uploading(run, store, folder, stop, on_checkpoint):
-            return _stages(run, folder, store, records, stop, reporter, last)
+            restore = None if store is None else partial(restore_stage, store, on_restore=on_restore)
+            return _stages(run, folder, restore, records, stop, reporter, last)
 
 
 def _stages(
     run: DeepICDRun,
     folder: Path,
-    store: Store | None,
+    restore: Callable[[str, Path], bool] | None,
     records: list[tuple[Stage, StageRecord]],
     stop: Stop,
     reporter: Reporter,
@@ -112,7 +115,7 @@ def _stages(
     for stage, record in records:
         if last is not None and last in seconds:
             break
-        if store is not None and not record.completed() and restore_stage(store, stage.name, folder / "stages" / stage.name):
+        if restore is not None and not record.completed() and restore(stage.name, folder / "stages" / stage.name):
             record.begin()
             record.complete(0.0)
         if done := record.completed():

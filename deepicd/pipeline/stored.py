@@ -99,10 +99,10 @@ def _wait(sync: Sync, store: Store, stop: Stop, patience: float | None) -> None:
             return
 
 
-def restore_stage(store: Store, stage: str, folder: Path) -> bool:
+def restore_stage(store: Store, stage: str, folder: Path, on_restore: Callable[[str], None] | None = None) -> bool:
     """Bring a training stage's result, or else its newest whole checkpoint, to the stage's folder; whether it is finished.
 
-    What is on this machine already is left alone.
+    What is on this machine already is left alone. `on_restore` is told of the address of a checkpoint that was brought.
 
     Raises:
         UserError, StoreError: see `Store`.
@@ -118,6 +118,8 @@ def restore_stage(store: Store, stage: str, folder: Path) -> bool:
     if not files.metrics.exists():
         _restore_metrics(store, found.attempt, stage, files.metrics)
     structlog.get_logger().info("restored", stage=stage, what=str(found), store=store.url)
+    if model is None and on_restore is not None:
+        on_restore(f"{store.url}/{found.folder}")
     return model is not None
 
 

@@ -46,7 +46,7 @@ class Attempt(StatusModel):
     gpus: int = Field(default=0, ge=0)
     """GPUs it holds, on all nodes."""
     resumed_from: str | None = Field(default=None, max_length=2048)
-    """Last verified checkpoint that was known of when it began; it goes on from the store's last one, if that is later."""
+    """Checkpoint that it went on from, by its trainer; before that has said so, the last verified one."""
     compute: str | None = Field(default=None, max_length=64)
     """SHA-256 of the `spec.compute` that its pod was made from."""
 

@@ -114,7 +114,7 @@ class Turn:
         if attempt.reported is not None and report.time < attempt.reported:
             return attempt
         moved = attempt.progressed is None or (report.stage, report.step) != (self.status.stage, self.status.step)
-        fields: dict[str, Any] = {"reported": report.time}
+        fields: dict[str, Any] = {"reported": report.time, "resumed_from": report.resumed_from or attempt.resumed_from}
         if moved and report.stage is not None:
             fields["progressed"] = self.now
         self.set(

@@ -142,22 +142,20 @@ class Run:
         found: dict[str, Any] = wait_for(over, seconds, f"{self.name}: attempt {attempt} goes on")
         return found
 
-    def goes_on_from_its_last_checkpoint(
-        self, attempt: int, stage: str, seconds: float = STARTED, *, told_of: bool = True
-    ) -> int:
-        """The step that an attempt went on from: what its log, its first step and the store's manifest agree upon.
-
-        `told_of`: the operator knows of that checkpoint when the attempt begins. With a node the last report may be lost.
-        """
+    def goes_on_from_its_last_checkpoint(self, attempt: int, stage: str, seconds: float = STARTED) -> int:
+        """The step that an attempt went on from: by its log, its first step, its status and the store's manifest."""
         what = f"{self.name}: attempt {attempt} makes no step of {stage}"
         first = int(wait_for(lambda: self.steps(attempt, stage), seconds, what)[0])
         (restored,) = (line["what"] for line in self.lines(attempt, "restored") if line["stage"] == stage)
         ref = CheckpointRef(int(restored.removeprefix("attempt ").partition(",")[0]), stage, first - 1)
         assert restored == str(ref)
-        known = next(each["resumedFrom"] for each in self.attempts() if each["number"] == attempt)
-        root, _, _ = known.partition("/attempts/")
-        assert known == f"{root}/{ref.folder}" or not told_of
-        assert self.manifest(f"{root}/{ref.folder}")["step"] == ref.step
+
+        def known() -> str | None:
+            said = (each.get("resumedFrom", "") for each in self.attempts() if each["number"] == attempt)
+            return next((address for address in said if address.endswith(f"/{ref.folder}")), None)
+
+        address = wait_for(known, 30, f"{self.name}: the status does not say that attempt {attempt} went on from {ref}")
+        assert self.manifest(address)["step"] == ref.step
         return ref.step
 
     def manifest(self, address: str | None = None) -> dict[str, Any]:

@@ -104,4 +104,4 @@ def test_a_node_that_stops_and_starts_costs_an_attempt_and_no_checkpoint(kind: K
     attempt, saved = training(enduring)
     kind.restart_node()
     assert enduring.wait_for_end(attempt)["reason"] in ("NodeLost", "Terminated", "Crashed", "PodDeleted")
-    assert enduring.goes_on_from_its_last_checkpoint(attempt + 1, "sft", told_of=False) >= saved
+    assert enduring.goes_on_from_its_last_checkpoint(attempt + 1, "sft") >= saved

@@ -101,6 +101,15 @@ def test_a_new_stage_begins_without_steps(tmp_path: Path) -> None:
     assert (box.last.stage, box.last.step, box.last.steps) == ("grpo", None, None)
 
 
+def test_the_checkpoint_that_the_attempt_went_on_from_is_told_through_all_stages(tmp_path: Path) -> None:
+    box = Box()
+    with ProgressReport(Postman(box.send, interval=0), tmp_path) as report:
+        report.restored("s3://models/12")
+        report.stage_started("sft")
+        report.stage_started("grpo")
+    assert box.last.resumed_from == "s3://models/12"
+
+
 def test_the_end_of_an_evaluation_brings_the_metrics_of_the_last_model(tmp_path: Path) -> None:
     levels = {level: {"macroF1": {"value": value}} for level, value in (("chapter", 0.9), ("category", 0.8), ("code", 0.3))}
     (tmp_path / "evaluate").mkdir()

@@ -243,6 +243,15 @@ def test_a_verified_checkpoint_survives_attempts_that_make_none() -> None:
     assert story.status.attempts[1].resumed_from == "s3://models/10"
 
 
+def test_the_trainer_knows_better_which_checkpoint_it_went_on_from() -> None:
+    story = Story().running()
+    story.now(20, JobMade(), PodMade().running(at(1)), stored=checkpoint(10))
+    story.now(60, JobMade().failed(), PodMade().ended(143).disrupted("EvictionByEvictionAPI"))
+    story.now(61, JobMade(2), PodMade(2).running(at(61)), progress=report(at(62), resumedFrom="s3://models/12"))
+    story.now(71, JobMade(2), PodMade(2).running(at(61)), progress=report(at(72)))
+    assert story.status.attempts[1].resumed_from == "s3://models/12"
+
+
 def test_gpu_hours_and_cost_add_up_over_attempts() -> None:
     story = Story(compute__pricePerGpuHour=2.5).running()
     story.now(3601, JobMade().failed(), PodMade().ended(70))
