@@ -42,8 +42,8 @@ _EXCEPTION = re.compile(r"^(?:\(\S+ pid=\d+[^)]*\) )?((?:[A-Za-z_]\w*\.)*[A-Z]\w
 # tasks, which end, bear a function's.
 _SERVANT = re.compile(r"ray::((?!IDLE|SPILL_|RESTORE_|DELETE_)(?:[A-Z]|vLLM)\w*)|(VLLM::\w+)|\S*/(gcs_server|raylet)$")
 _RAY_NODE = ("raylet", "gcs_server")
-_MOST_WORDS = 8000
-"""Characters of what it has said about its end."""
+_MOST_CHARACTERS = 8000
+"""Of what such a process has said about its end."""
 
 
 class RayStartError(CrashError):
@@ -179,7 +179,7 @@ def _check_servants(watch: Watch, process: GuardedProcess, log: Path) -> None:
         # Ray's own logs go with the temporary folder.
         for path in process.scratch.glob(f"session_latest/logs/{watch.missing}.err"):
             with log.open("a") as file:
-                file.write(f"{watch.missing}: {path.read_text(errors='replace')[:_MOST_WORDS]}\n")
+                file.write(f"{watch.missing}: {path.read_text(errors='replace')[:_MOST_CHARACTERS]}\n")
 
 
 def supervise(

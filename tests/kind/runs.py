@@ -151,7 +151,7 @@ class Run:
         assert restored == str(ref)
 
         def known() -> str | None:
-            said = (each.get("resumedFrom", "") for each in self.attempts() if each["number"] == attempt)
+            said = (each.get("resumedFrom") or "" for each in self.attempts() if each["number"] == attempt)
             return next((address for address in said if address.endswith(f"/{ref.folder}")), None)
 
         address = wait_for(known, 30, f"{self.name}: the status does not say that attempt {attempt} went on from {ref}")
