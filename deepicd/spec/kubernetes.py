@@ -10,9 +10,13 @@ API_VERSION = f"{GROUP}/{VERSION}"
 
 RUN_LABEL = f"{GROUP}/run"
 ATTEMPT_LABEL = f"{GROUP}/attempt"
+RUN_UID_LABEL = f"{GROUP}/run-uid"
+"""Label of pods: the uid of their run, by which one is known whose Job was deleted without it."""
 
 RAY_NODE_LABEL = "ray.io/node-type"
 """KubeRay's label of pods: `head` or `worker`."""
+RAY_CLUSTER_LABEL = "ray.io/cluster"
+"""KubeRay's label of pods: the RayCluster that they belong to."""
 
 TRAINER = "trainer"
 """Name of the container that trains."""

@@ -15,6 +15,7 @@ from pydantic.alias_generators import to_camel
 
 PROGRESS_KEY = "progress.json"
 CHECKPOINT_KEY = "checkpoint.json"
+UPLOAD_KEY = "upload.json"
 MAX_PROGRESS_BYTES = 16 * 1024
 """A longer report is not read."""
 
@@ -84,6 +85,15 @@ class Checkpoint(_Report):
     """When its manifest was written."""
 
 
+class Upload(_Report):
+    """The uploader's last report."""
+
+    complete: bool
+    """Whether everything is durable."""
+    time: AwareDatetime
+    """When this was written."""
+
+
 class Progress(_Report):
     """One report of an attempt."""
 
@@ -130,6 +140,16 @@ def read_checkpoint(text: str) -> Checkpoint | None:
         return None
     try:
         return Checkpoint.model_validate_json(text)
+    except (ValidationError, ValueError, RecursionError):
+        return None
+
+
+def read_upload(text: str) -> Upload | None:
+    """The uploader's last report, or None where the text is none."""
+    if len(text) > MAX_PROGRESS_BYTES:
+        return None
+    try:
+        return Upload.model_validate_json(text)
     except (ValidationError, ValueError, RecursionError):
         return None
 

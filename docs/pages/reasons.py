@@ -18,14 +18,17 @@ _BEFORE_A_POD = (
 _STARTING = (Reason.STARTING, Reason.IMAGE_PULL_FAILED, Reason.CONFIG_MISSING, Reason.VOLUME_MISSING)
 _ENDED = (Rule.RETRY, Rule.RETRY_FREE, Rule.STOP)
 CONDITIONS: dict[ConditionType, tuple[Reason, ...]] = {
-    ConditionType.ACCEPTED: (Reason.VALID, Reason.INVALID_SPEC, Reason.UNKNOWN_FIELD),
-    ConditionType.SCHEDULED: (*_BEFORE_A_POD, Reason.SCHEDULED, Reason.SUSPENDED),
-    ConditionType.RUNNING: (*_BEFORE_A_POD, *_STARTING, Reason.RUNNING, Reason.STOPPING, Reason.SUSPENDED),
+    ConditionType.ACCEPTED: (Reason.VALID, Reason.INVALID_SPEC, Reason.UNKNOWN_FIELD, Reason.CANNOT_PLAN),
+    ConditionType.SCHEDULED: (*_BEFORE_A_POD, Reason.VOLUME_MISSING, Reason.SCHEDULED, Reason.SUSPENDED),
+    ConditionType.RUNNING: (
+        *_BEFORE_A_POD, *_STARTING, Reason.RUNNING, Reason.UPLOADING, Reason.STOPPING, Reason.SUSPENDED,
+    ),
     ConditionType.CHECKPOINT_DURABLE: (Reason.UPLOADED, Reason.NO_CHECKPOINT, Reason.NO_STORAGE),
-    ConditionType.STALLED: (Reason.PREPARING, Reason.STEPPING, Reason.STALLED),
+    ConditionType.STEPS_STALLED: (Reason.PREPARING, Reason.STEPPING, Reason.NO_REPORT, Reason.STALLED),
     ConditionType.REWARD_COLLAPSED: (Reason.STABLE, Reason.REWARD_COLLAPSED),
     ConditionType.SUCCEEDED: (Reason.COMPLETED,),
     ConditionType.FAILED: tuple(reason for reason in Reason if reason.rule is Rule.STOP),
+    ConditionType.RECONCILING: (Reason.IN_PROGRESS,),
 }
 """Where `reconcile` puts a reason. Ended attempts have theirs in `status.attempts`."""
 ACTS = {
@@ -39,7 +42,9 @@ ACTS = {
 }
 
 
-_AT_WORK = (Reason.RUNNING, Reason.PREPARING, Reason.STEPPING, Reason.STOPPING)
+_AT_WORK = (
+    Reason.RUNNING, Reason.UPLOADING, Reason.NO_REPORT, Reason.PREPARING, Reason.STEPPING, Reason.STOPPING,
+)  # fmt: skip
 _LOOK = """\
 kubectl describe deepicdrun RUN   # conditions, attempts, events
 deepicd status RUN

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from deepicd.spec.kubernetes import KIND, RUN_LABEL
-from deepicd.spec.progress import CHECKPOINT_KEY, PROGRESS_KEY
+from deepicd.spec.progress import CHECKPOINT_KEY, PROGRESS_KEY, UPLOAD_KEY
 from deepicd_operator.observed import JobView, PodView, job_view, owner, pod_view
 
 Raw = Mapping[str, Any]
@@ -60,13 +60,16 @@ class Cache:
         return key, True
 
     def drop(self, raw: Raw) -> Key | None:
-        """Forget an object that was deleted; the run it concerns."""
+        """Forget an object that was deleted; the run it concerns, or None where a newer one has its name already."""
         key = key_of(raw)
-        if key is None:
+        if key is None or (family := self._families.get(key)) is None:
+            return key
+        known = family.run if raw["kind"] == KIND else family.children.get(_place(raw))
+        if known is not None and known.version > version_of(raw):
             return None
         if raw["kind"] == KIND:
             self.forget(key)
-        elif (family := self._families.get(key)) is not None:
+        else:
             family.children.pop(_place(raw), None)
             self._tidy(key, family)
         return key
@@ -99,9 +102,18 @@ class Cache:
         """Jobs and RayJobs that belong to the run of that identity."""
         return tuple(each.value for kind, each in self._children(key) if kind in JOB_KINDS and each.owner == uid)
 
-    def pods(self, key: Key) -> tuple[PodView, ...]:
-        """Pods of the run's attempts; their owner is a Job, so they are told by their label."""
-        return tuple(each.value for kind, each in self._children(key) if kind == "Pod")
+    def pods(self, key: Key, uid: str) -> tuple[PodView, ...]:
+        """Pods that belong to a Job of the run of that uid, or to the RayCluster of one of its RayJobs."""
+        jobs = self.jobs(key, uid)
+        uids, clusters = {job.uid for job in jobs}, {job.cluster for job in jobs if job.cluster}
+        return tuple(pod for pod in self._pods(key) if pod.owner in uids or pod.cluster in clusters)
+
+    def orphans(self, key: Key, uid: str) -> tuple[PodView, ...]:
+        """Pods of the run of that uid whose Job was deleted without them."""
+        return tuple(pod for pod in self._pods(key) if pod.run == uid and not pod.owner and not pod.cluster)
+
+    def _pods(self, key: Key) -> Iterable[PodView]:
+        return (each.value for kind, each in self._children(key) if kind == "Pod")
 
     def reports(self, key: Key, name: str, uid: str) -> Mapping[str, str] | None:
         """Texts of the reports in a ConfigMap, by key; None where it is not there."""
@@ -173,7 +185,9 @@ def awaits_start(raw: Raw) -> bool:
 
 def reports(config_map: Raw) -> dict[str, str]:
     """What an attempt has written into its ConfigMap."""
-    return {key: text for key, text in (config_map.get("data") or {}).items() if key in (PROGRESS_KEY, CHECKPOINT_KEY)}
+    return {
+        key: text for key, text in (config_map.get("data") or {}).items() if key in (PROGRESS_KEY, CHECKPOINT_KEY, UPLOAD_KEY)
+    }
 
 
 def _slim(raw: Raw) -> bytes:

@@ -13,6 +13,7 @@ from lightkube.generic_resource import create_global_resource, create_namespaced
 from deepicd.spec.kubernetes import API_VERSION, GROUP, KIND, PLURAL, VERSION
 from deepicd_operator.metrics import Metrics
 from deepicd_operator.names import MANAGED_SELECTOR, MANAGER
+from deepicd_operator.observed import owner
 from deepicd_operator.plan import Deletion
 
 Raw = dict[str, Any]
@@ -153,12 +154,16 @@ class Cluster:
         return await self._call("update", f"{KIND}/status", request)
 
     async def delete(self, namespace: str, deletion: Deletion) -> None:
-        """Delete an object; one that is gone already is fine.
+        """Delete an object; one that is gone already, or belongs to another run than `deletion.owner`, is fine.
 
         Raises:
             ConflictError: it is another one of that name, or has changed since the version to delete.
         """
-        expected = {"uid": deletion.uid}
+        try:
+            uid = deletion.uid or await self._uid_of(namespace, deletion)
+        except NotThereError:
+            return
+        expected = {"uid": uid}
         if deletion.version is not None:
             expected["resourceVersion"] = deletion.version
         options = {
@@ -177,6 +182,12 @@ class Cluster:
             await self._call("delete", deletion.kind, request)
         except NotThereError:
             return
+
+    async def _uid_of(self, namespace: str, deletion: Deletion) -> str:
+        found = await self.get(deletion.kind, namespace, deletion.name)
+        if owner(found) != deletion.owner:
+            raise NotThereError(f"{deletion.kind} {deletion.name} is another run's")
+        return str(found["metadata"]["uid"])
 
     async def warnings(self, namespace: str, uid: str) -> str:
         """Newest event that says why an object is not made or not started; empty where there is none."""

@@ -16,16 +16,20 @@ MAX_MESSAGE = 1024
 
 
 class ConditionType(StrEnum):
-    """What is known about a run."""
+    """What is known about a run. The last two are for tools that follow kstatus (Flux, Argo CD, `kubectl wait`)."""
 
     ACCEPTED = "Accepted"
     SCHEDULED = "Scheduled"
     RUNNING = "Running"
     CHECKPOINT_DURABLE = "CheckpointDurable"
-    STALLED = "Stalled"
+    STEPS_STALLED = "StepsStalled"
     REWARD_COLLAPSED = "RewardCollapsed"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
+    RECONCILING = "Reconciling"
+    """The run is neither suspended nor over: kstatus reads it as in progress."""
+    STALLED = "Stalled"
+    """The run has failed or cannot begin: kstatus reads it as failed."""
 
 
 class StatusModel(BaseModel):
@@ -68,11 +72,17 @@ def holds(conditions: Conditions, kind: ConditionType) -> bool:
 
 
 def put(
-    conditions: Conditions, kind: ConditionType, status: bool, reason: Reason, message: str, now: datetime, generation: int
+    conditions: Conditions,
+    kind: ConditionType,
+    status: bool | None,
+    reason: Reason,
+    message: str,
+    now: datetime,
+    generation: int,
 ) -> Conditions:
-    """The conditions with one set; the time of its transition moves only when its status changes."""
+    """The conditions with one set (None: unknown); the time of its transition moves only when its status changes."""
     before = find(conditions, kind)
-    value: Literal["True", "False"] = "True" if status else "False"
+    value: Literal["True", "False", "Unknown"] = "Unknown" if status is None else "True" if status else "False"
     same = before is not None and before.status == value
     condition = Condition(
         type=kind,
@@ -85,6 +95,11 @@ def put(
     if before is None:
         return in_order((*conditions, condition))
     return tuple(condition if each.type == kind else each for each in conditions)
+
+
+def without(conditions: Conditions, kind: ConditionType) -> Conditions:
+    """The conditions but one."""
+    return tuple(condition for condition in conditions if condition.type != kind)
 
 
 def in_order(conditions: Iterable[Condition]) -> Conditions:

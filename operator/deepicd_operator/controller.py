@@ -22,6 +22,7 @@ from deepicd_operator.cluster import (
     RefusedError,
     UnreachableError,
 )
+from deepicd_operator.faults import with_fault
 from deepicd_operator.metrics import Metrics, RunFigures
 from deepicd_operator.observe import UnreadableStatusError, observe
 from deepicd_operator.observed import Observed, Refusal, controller
@@ -30,7 +31,7 @@ from deepicd_operator.reasons import Reason, shorten
 from deepicd_operator.reconcile import reconcile
 from deepicd_operator.resources.event import event
 from deepicd_operator.settings import Settings
-from deepicd_operator.status import write_status
+from deepicd_operator.status import read_status, write_status
 from deepicd_operator.workqueue import WorkQueue
 
 log = structlog.get_logger()
@@ -181,12 +182,33 @@ class Controller:
             self.queue.add(key, self._wait(key, 5.0))
         except Exception as error:
             # A fault of ours in one run must not end the others.
-            self._metrics.errors.labels("bug").inc()
-            log.error("fault in the operator", error=f"{type(error).__name__}: {error}", exc_info=True)
+            self._note_fault(error)
+            await self._show_fault(key, error)
             self.queue.add(key, self._wait(key, 5.0))
         finally:
             self._metrics.reconciles.observe(time.monotonic() - began)
             structlog.contextvars.clear_contextvars()
+
+    def _note_fault(self, error: Exception) -> None:
+        self._metrics.errors.labels("bug").inc()
+        log.error("fault in the operator", error=f"{type(error).__name__}: {error}", exc_info=error)
+
+    async def _show_fault(self, key: Key, error: Exception) -> None:
+        """Have the run itself say that nothing can be decided about it."""
+        raw = self._cache.run(key)
+        if raw is None or (status := read_status(raw.get("status"))) is None:
+            return
+        now = self._clock()
+        plan = with_fault(status, error, now, raw["metadata"].get("generation", 0))
+        if plan.status is None:
+            return
+        try:
+            for told in plan.events:
+                await self._tell(told, key, raw["metadata"]["uid"], now)
+            self._cache.put(await self._cluster.write_status(raw, write_status(plan.status)))
+        except (ConflictError, NotThereError, UnreachableError, RefusedError) as refused:
+            # The run is reconciled again in any case.
+            log.warning("the fault could not be shown", error=shorten(str(refused)))
 
     def _wait(self, key: Key, first: float) -> float:
         failures = self._failures.get(key, 0)
@@ -210,6 +232,8 @@ class Controller:
         refusal = self._refusal(key, raw)
         observed, again = await observe(key, raw, self._cache, self._cluster, refusal, now)
         plan = reconcile(observed, now, self._settings)
+        if plan.fault is not None:
+            self._note_fault(plan.fault)
         structlog.contextvars.bind_contextvars(attempt=(plan.status or observed.status).attempt)
         await self._carry_out(key, raw, observed, plan, now)
         if plan.requeue_after is not None:

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple, Self
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from deepicd_operator.conditions import ConditionType
+from deepicd_operator.conditions import Condition, ConditionType
+from deepicd_operator.reasons import Reason
 from deepicd_operator.status import RunStatus
 
-_PROBLEMS = (ConditionType.FAILED, ConditionType.STALLED, ConditionType.REWARD_COLLAPSED)
+_PROBLEMS = (ConditionType.FAILED, ConditionType.STEPS_STALLED, ConditionType.REWARD_COLLAPSED)
 
 
 class RunFigures(NamedTuple):
@@ -31,14 +32,16 @@ class RunFigures(NamedTuple):
     @classmethod
     def of(cls, namespace: str, name: str, status: RunStatus) -> Self:
         """From the run's status."""
-        problems = tuple(
-            (each.type, each.reason) for each in status.conditions if each.type in _PROBLEMS and each.status == "True"
-        )
+        problems = tuple((each.type, each.reason) for each in status.conditions if each.type in _PROBLEMS and _shows(each))
         since = None
         if status.state == "Running" and status.stage in ("sft", "grpo") and status.step is not None:
             last = status.last_verified_checkpoint
             since = max(0, status.step - (last.step if last is not None and last.stage == status.stage else 0))
         return cls(namespace, name, status.state, status.stage or "", status.gpu_hours, problems, since)
+
+
+def _shows(condition: Condition) -> bool:
+    return condition.status == "True" or condition.reason == Reason.NO_REPORT
 
 
 class Metrics:
@@ -50,12 +53,13 @@ class Metrics:
         self.requests = Counter("deepicd_api_requests", "Requests to the API server.", ["verb", "resource", "code"], **own)
         self.reconciles = Histogram("deepicd_reconcile_seconds", "Time of a reconcile, requests included.", **own)
         self.errors = Counter("deepicd_reconcile_errors", "Reconciles that failed and are repeated.", ["kind"], **own)
+        self.errors.labels("bug")  # there from the beginning, so that an alert sees the first one
         self.queue_age = Gauge("deepicd_queue_age_seconds", "How long the run that waits longest has been due.", **own)
         self.queue_depth = Gauge("deepicd_queue_depth", "Runs that are due or at work.", **own)
         self.runs = Gauge("deepicd_runs", "Runs by state and stage.", ["state", "stage"], **own)
         self.gpu_hours = Gauge("deepicd_gpu_hours", "GPU-hours of all runs that exist.", ["namespace"], **own)
         self.problems = Gauge(
-            "deepicd_run_problem", "1 while a run has failed, is stalled or has a collapsed reward.",
+            "deepicd_run_problem", "1 while a run has failed, makes no steps, is not heard of, or has a collapsed reward.",
             ["namespace", "run", "type", "reason"], **own,
         )  # fmt: skip
         self.steps_since_checkpoint = Gauge(

@@ -9,7 +9,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from deepicd.spec.kubernetes import ATTEMPT_LABEL, RUN_LABEL
-from deepicd.spec.progress import CHECKPOINT_KEY, PROGRESS_KEY, progress_name, read_checkpoint, read_progress
+from deepicd.spec.progress import (
+    CHECKPOINT_KEY,
+    PROGRESS_KEY,
+    UPLOAD_KEY,
+    progress_name,
+    read_checkpoint,
+    read_progress,
+    read_upload,
+)
 from deepicd_operator.cache import Cache, Key, reports
 from deepicd_operator.cluster import Cluster, NotThereError
 from deepicd_operator.names import attempt_name
@@ -47,7 +55,8 @@ async def observe(
         content={name: raw[name] for name in ("apiVersion", "kind")} | {"metadata": {"name": key.name}, "spec": raw["spec"]},
         status=status,
         jobs=cache.jobs(key, uid),
-        pods=cache.pods(key),
+        pods=cache.pods(key, uid),
+        orphans=cache.orphans(key, uid),
         refusal=refusal,
     )
     attempt = status.current
@@ -104,7 +113,7 @@ async def _read_pods(key: Key, observed: Observed, attempt: Attempt, cache: Cach
     for pod in observed.pods:
         if pod.attempt == attempt.number and pod.name not in names:
             cache.drop_child(key, "Pod", pod.name)
-    return replace(observed, pods=cache.pods(key))
+    return replace(observed, pods=cache.pods(key, observed.uid))
 
 
 async def _read_report(
@@ -132,6 +141,7 @@ def _with_reports(observed: Observed, found: Mapping[str, str] | None) -> Observ
         observed,
         progress=read_progress(found.get(PROGRESS_KEY, "")),
         checkpoint=read_checkpoint(found.get(CHECKPOINT_KEY, "")),
+        upload=read_upload(found.get(UPLOAD_KEY, "")),
     )
 
 

@@ -7,8 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from deepicd.spec.kubernetes import ATTEMPT_LABEL, KIND, RAY_NODE_LABEL, SYNC, TRAINER
-from deepicd.spec.progress import Checkpoint, Progress
+from deepicd.spec.kubernetes import (
+    ATTEMPT_LABEL,
+    KIND,
+    RAY_CLUSTER_LABEL,
+    RAY_NODE_LABEL,
+    RUN_UID_LABEL,
+    SYNC,
+    TRAINER,
+)
+from deepicd.spec.progress import Checkpoint, Progress, Upload
 from deepicd_operator.reasons import Reason
 from deepicd_operator.status import RunStatus
 
@@ -32,6 +40,8 @@ class JobView:
     """Why it failed."""
     invalid: bool = False
     """Whether KubeRay will not take it as it is."""
+    cluster: str = ""
+    """Name of the RayCluster that KubeRay makes for a RayJob."""
 
     @property
     def finished(self) -> bool:
@@ -53,6 +63,10 @@ class ContainerView:
     """Reason of its end, such as OOMKilled."""
     termination_log: str = ""
     started: datetime | None = None
+    ended: bool = False
+    """Whether it has ended and is not started again."""
+    ended_at: datetime | None = None
+    """When it ended, whether or not it was started again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +75,12 @@ class PodView:
 
     name: str
     uid: str
+    owner: str
+    """uid of its Job, or of its RayCluster; empty where it has no owner."""
+    run: str
+    """uid of its run, by its label; empty for pods of older operators."""
+    cluster: str
+    """Name of its RayCluster, by its label."""
     attempt: int
     created: str
     node: str
@@ -79,6 +99,10 @@ class PodView:
     head: bool
     trainer: ContainerView
     sync: ContainerView
+    uploads: bool
+    """Whether it has the container `sync`."""
+    others: tuple[str, ...]
+    """Containers beside the trainer's that have not ended and keep the pod: sidecars that something injected."""
 
     @property
     def ended(self) -> bool:
@@ -109,10 +133,14 @@ class Observed:
     status: RunStatus
     jobs: tuple[JobView, ...] = ()
     pods: tuple[PodView, ...] = ()
+    orphans: tuple[PodView, ...] = ()
+    """Pods of the run whose Job was deleted without them."""
     progress: Progress | None = None
     """Newest report of the newest attempt's trainer."""
     checkpoint: Checkpoint | None = None
     """Newest checkpoint that its uploader has stored."""
+    upload: Upload | None = None
+    """What its uploader said when it ended."""
     trouble: str = ""
     """Newest warning about a pod that is not made or does not start."""
     lost_nodes: frozenset[str] = frozenset()
@@ -202,6 +230,7 @@ def job_view(raw: Raw) -> JobView:
         failed=failed,
         message=message,
         invalid=deployment == "ValidationFailed",
+        cluster=status.get("rayClusterName") or "",
     )
 
 
@@ -213,9 +242,14 @@ def pod_view(raw: Raw) -> PodView:
     disruption = conditions.get("DisruptionTarget") or {}
     node = (raw.get("spec") or {}).get("nodeName") or ""
     containers = status.get("containerStatuses") or ()
+    labels, owned = metadata.get("labels") or {}, controller(raw)
+    init = (raw.get("spec") or {}).get("initContainers") or ()
     return PodView(
         name=metadata["name"],
         uid=metadata["uid"],
+        owner=owned[1] if owned is not None else "",
+        run=labels.get(RUN_UID_LABEL, ""),
+        cluster=labels.get(RAY_CLUSTER_LABEL, ""),
         attempt=attempt_of(raw),
         created=metadata.get("creationTimestamp") or "",
         node=node,
@@ -228,9 +262,13 @@ def pod_view(raw: Raw) -> PodView:
         disruption=disruption.get("reason", "Disruption") if disruption.get("status") == "True" else "",
         reason=status.get("reason") or "",
         message=status.get("message") or "",
-        head=(metadata.get("labels") or {}).get(RAY_NODE_LABEL) == "head",
+        head=labels.get(RAY_NODE_LABEL) == "head",
         trainer=_container(containers, TRAINER),
         sync=_container(status.get("initContainerStatuses") or (), SYNC),
+        uploads=any(each.get("name") == SYNC for each in init),
+        others=tuple(
+            each["name"] for each in containers if each["name"] != TRAINER and "terminated" not in (each.get("state") or {})
+        ),
     )
 
 
@@ -249,4 +287,6 @@ def _container(statuses: Iterable[Raw], name: str) -> ContainerView:
         ended_as=ended.get("reason", "") or "",
         termination_log=(ended.get("message") or "")[:4096],
         started=moment(running.get("startedAt")) or moment(ended.get("startedAt")),
+        ended="terminated" in state,
+        ended_at=moment(ended.get("finishedAt")),
     )

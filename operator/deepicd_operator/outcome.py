@@ -14,6 +14,8 @@ from deepicd_operator.status import Attempt
 
 STORE_ERROR = 75
 """Exit code of an uploader that had to leave something behind."""
+_OUT_OF_MEMORY = "OOMKilled"
+"""Kubernetes' reason for a container that used more than its memory limit."""
 GONE_SLACK = timedelta(seconds=10)
 """How much longer than its grace period a pod may take to disappear before its node counts as lost."""
 _EXIT_CODE = re.compile(r"exit code (\d+)")
@@ -62,10 +64,13 @@ def ending(attempt: Attempt, observed: Observed, now: datetime) -> Ending | None
     if job is None:
         # One that has never been there is made.
         return Ending(Reason.JOB_DELETED) if attempt.pod is not None or observed.complete else None
-    if job.succeeded and pod is not None and pod.sync.exit_code == STORE_ERROR:
-        return Ending(Reason.STORE_UNREACHABLE, "the results could not be uploaded", STORE_ERROR)
     if job.succeeded:
-        return Ending(Reason.COMPLETED, exit_code=0)
+        return _completion(attempt, observed)
+    if job.failed and pod is not None and not pod.head and pod.trainer.exit_code == 0:
+        # Another container failed, or the pod was taken, after the trainer had succeeded.
+        completed = _completion(attempt, observed)
+        if completed.reason is Reason.COMPLETED or _disruption(job, pod, attempt.disruption) is None:
+            return completed
     if job.failed:
         return _failure(job, pod, observed.progress, attempt.disruption)
     if lost := _on_lost_node(attempt, observed, now):
@@ -73,7 +78,44 @@ def ending(attempt: Attempt, observed: Observed, now: datetime) -> Ending | None
     return None
 
 
-def doomed(attempt: Attempt, observed: Observed) -> Ending | None:
+def uploads(observed: Observed, number: int) -> bool:
+    """Whether an uploader of its own, beside the trainer, stores the attempt's results."""
+    pod, job = observed.pod(number), observed.job(number)
+    if pod is not None:
+        return pod.uploads
+    return observed.wished("storage") is not None and (job is None or job.kind != "RayJob")
+
+
+def is_uploaded(observed: Observed, number: int) -> bool:
+    """Whether everything that the attempt made is known to be durable."""
+    pod, job = observed.pod(number), observed.job(number)
+    if not uploads(observed, number):
+        return job is not None and job.succeeded
+    if observed.upload is not None and observed.upload.complete:
+        return True
+    return pod is not None and pod.sync.exit_code == 0 and (pod.ended or pod.sync.ended)
+
+
+def _completion(attempt: Attempt, observed: Observed) -> Ending:
+    """The trainer has ended with 0; without an uploader that has, too, its results are gone with the pod."""
+    if not uploads(observed, attempt.number) or is_uploaded(observed, attempt.number):
+        return Ending(Reason.COMPLETED, exit_code=0)
+    return _failed_upload(observed.pod(attempt.number))
+
+
+def _failed_upload(pod: PodView | None) -> Ending:
+    if pod is None:
+        return Ending(Reason.UPLOAD_FAILED, "its pod is gone, and nobody saw it finish")
+    code, reported = pod.sync.exit_code, read_failure(pod.sync.termination_log)
+    if code == STORE_ERROR:
+        return Ending(Reason.STORE_UNREACHABLE, reported.message if reported else "the results were not all stored", code)
+    if pod.sync.ended_as == _OUT_OF_MEMORY:
+        return Ending(Reason.UPLOAD_FAILED, "it used more than its memory limit", code)
+    how = f"it ended with exit code {code}" if code is not None else "it did not end"
+    return Ending(Reason.UPLOAD_FAILED, f"{how}: {reported.message}" if reported else how, code)
+
+
+def doomed(attempt: Attempt, observed: Observed, grace: timedelta, now: datetime) -> Ending | None:
     """Why an attempt that Kubernetes would keep for ever must be stopped, or None."""
     job, pod = observed.job(attempt.number), observed.pod(attempt.number)
     if job is not None and job.suspended and attempt.running is not None:
@@ -83,8 +125,8 @@ def doomed(attempt: Attempt, observed: Observed) -> Ending | None:
         lost = pod if pod is not None and pod.name == attempt.pod else None
         job = replace(job, message=f"the Ray cluster's head {attempt.pod} is gone")
         return _failure(job, lost, observed.progress, attempt.disruption)
-    if pod is None:
-        return None
+    if pod is None or (outlived := _outlived(attempt, observed, pod, job, grace, now)) is not None:
+        return outlived if pod is not None else None
     for container in (pod.trainer, pod.sync):
         if container.waiting == "InvalidImageName":
             return Ending(Reason.IMAGE_NAME_INVALID, container.message)
@@ -92,6 +134,33 @@ def doomed(attempt: Attempt, observed: Observed) -> Ending | None:
         reported = read_failure(pod.sync.termination_log)
         return Ending(Reason.BAD_INPUT, reported.message if reported else "the uploader ended with exit code 64", USER_ERROR)
     return None
+
+
+def upload_ends(attempt: Attempt, observed: Observed, grace: timedelta) -> datetime | None:
+    """When a pod is stopped that others keep after its trainer has ended; None where nobody does."""
+    pod, job = observed.pod(attempt.number), observed.job(attempt.number)
+    if pod is None or job is None or job.finished or pod.head or pod.ended or not pod.trainer.ended or not pod.others:
+        return None
+    return (pod.trainer.ended_at or attempt.start) + grace
+
+
+def _outlived(
+    attempt: Attempt, observed: Observed, pod: PodView, job: JobView | None, grace: timedelta, now: datetime
+) -> Ending | None:
+    """How a trainer ended whose pod is kept by sidecars that something injected (a service mesh's, Vault's).
+
+    The kubelet ends the uploader only after all other containers. Where the trainer has failed, deleting the Job ends it;
+    where it has succeeded, the uploader ends by itself, and is started again for as long as the pod is there.
+    """
+    until = upload_ends(attempt, observed, grace)
+    if until is None or job is None:
+        return None
+    if pod.trainer.exit_code != 0:
+        return _failure(job, pod, observed.progress, attempt.disruption)
+    done = observed.upload is not None and observed.upload.complete
+    if not pod.uploads or done or pod.sync.exit_code == 0:
+        return Ending(Reason.COMPLETED, exit_code=0)
+    return _failed_upload(pod) if now >= until else None
 
 
 def head_is_lost(attempt: Attempt, observed: Observed) -> bool:
@@ -110,7 +179,7 @@ def _failure(job: JobView, pod: PodView | None, progress: Progress | None, seen:
     found = reported.message if reported else job.message
     if job.invalid:
         reason = Reason.BAD_INPUT
-    elif pod is not None and pod.trainer.ended_as == "OOMKilled":
+    elif pod is not None and pod.trainer.ended_as == _OUT_OF_MEMORY:
         reason, found = Reason.OUT_OF_MEMORY, pod.name
     elif reported is not None and reported.code in _FINAL:
         reason = _FAILURES[reported.code]

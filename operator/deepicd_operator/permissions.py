@@ -18,8 +18,9 @@ NAMESPACED: tuple[Rule, ...] = (
     _rule(GROUP, f"{PLURAL}/status", "update"),
     _rule("batch", "jobs", "get", "list", "watch", "create", "delete"),
     _rule("ray.io", "rayjobs", "get", "list", "watch", "create", "delete"),
-    _rule("", "persistentvolumeclaims", "get", "create"),
-    _rule("", "pods", "list", "watch"),
+    _rule("", "persistentvolumeclaims", "get", "create", "delete"),
+    # `delete` for pods whose Job was deleted without them.
+    _rule("", "pods", "list", "watch", "delete"),
     # `patch` only so that it may be given to a run's own Role.
     _rule("", "configmaps", "get", "list", "watch", "create", "patch"),
     _rule("", "serviceaccounts", "get", "create"),

@@ -14,11 +14,13 @@ class Deletion:
 
     kind: str
     name: str
-    uid: str
+    uid: str = ""
     version: str | None = None
     """Only in this version: one that has changed since is to be looked at again."""
     foreground: bool = False
     """Keep the object until its pods are gone."""
+    owner: str = ""
+    """In place of `uid`: only if it belongs to the run of this uid."""
 
 
 @dataclass(frozen=True)
@@ -45,3 +47,5 @@ class Plan:
     events: tuple[RunEvent, ...] = ()
     requeue_after: float | None = None
     """Seconds."""
+    fault: Exception | None = None
+    """An error of the operator's own: what is here was planned without making anything."""

@@ -37,6 +37,7 @@ class Reason(StrEnum):
     VALID = "Valid"
     INVALID_SPEC = "InvalidSpec"
     UNKNOWN_FIELD = "UnknownField"
+    CANNOT_PLAN = "CannotPlan"
     # Before a pod runs.
     CREATED = "Created"
     QUEUED = "Queued"
@@ -53,6 +54,9 @@ class Reason(StrEnum):
     BACK_OFF = "BackOff"
     # While it runs.
     RUNNING = "Running"
+    UPLOADING = "Uploading"
+    IN_PROGRESS = "InProgress"
+    NO_REPORT = "NoReport"
     PREPARING = "Preparing"
     STEPPING = "Stepping"
     UPLOADED = "Uploaded"
@@ -73,6 +77,7 @@ class Reason(StrEnum):
     NOT_A_NUMBER = "NotANumber"
     STALLED = "Stalled"
     STORE_UNREACHABLE = "StoreUnreachable"
+    UPLOAD_FAILED = "UploadFailed"
     OUT_OF_MEMORY = "OutOfMemory"
     TERMINATED = "Terminated"
     POD_DELETED = "PodDeleted"
@@ -116,6 +121,11 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.UNKNOWN_FIELD: Explanation(
         _WAIT, "the spec has a field that this operator does not know", "upgrade the operator, or remove the field"
     ),
+    Reason.CANNOT_PLAN: Explanation(
+        _WAIT,
+        "the operator failed on this run",
+        "change the named field; if the spec is right, report the message as a bug of the operator",
+    ),
     Reason.CREATED: Explanation(_GO_ON, "the attempt's Job is made; its pod is not placed yet"),
     Reason.QUEUED: Explanation(
         _WAIT, "Kueue has not admitted the attempt yet", "see the Workload's conditions, or choose another compute.queue"
@@ -145,12 +155,20 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.VOLUME_MISSING: Explanation(
         _WAIT,
-        "a volume cannot be mounted",
-        "make the Secret, ConfigMap or claim that storage.s3.credentials.secretName, compute.dataVolumes "
-        "or compute.modelCache names",
+        "a volume of the pod does not exist or cannot be mounted",
+        "create the Secret, ConfigMap, claim or StorageClass that storage.s3.credentials.secretName, compute.dataVolumes, "
+        "compute.modelCache or compute.scratch.storageClass names",
     ),
     Reason.BACK_OFF: Explanation(_GO_ON, "the next attempt begins after a wait"),
     Reason.RUNNING: Explanation(_GO_ON, "the trainer runs"),
+    Reason.UPLOADING: Explanation(_GO_ON, "the trainer has ended; the uploader stores what is left"),
+    Reason.IN_PROGRESS: Explanation(_GO_ON, "the run is neither suspended nor over"),
+    Reason.NO_REPORT: Explanation(
+        _WAIT,
+        "the trainer runs, but its reports do not arrive, so stalls cannot be detected",
+        "see the trainer's log; let its pods reach the API server (the chart's apiServer.ports, other NetworkPolicies) "
+        "and keep the attempt's ServiceAccount, Role and RoleBinding",
+    ),
     Reason.PREPARING: Explanation(_GO_ON, "the stage `prepare` makes no steps: no stall can be told"),
     Reason.STEPPING: Explanation(_GO_ON, "the stage makes steps"),
     Reason.UPLOADED: Explanation(_GO_ON, "a checkpoint lies in the store, every file compared with its SHA-256"),
@@ -191,6 +209,11 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.STORE_UNREACHABLE: Explanation(
         _RETRY, "the store could not be reached", "check storage.s3.endpoint, the bucket, its credentials and the NetworkPolicy"
+    ),
+    Reason.UPLOAD_FAILED: Explanation(
+        _RETRY,
+        "the uploader did not store everything",
+        "see the log of the container sync; raise compute.uploader.memory if it ran out of memory",
     ),
     Reason.OUT_OF_MEMORY: Explanation(
         _RETRY,

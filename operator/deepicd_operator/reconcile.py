@@ -8,6 +8,7 @@ and never makes a second one.
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,31 +19,54 @@ from deepicd.spec.load import parse
 from deepicd.spec.recovery import RecoverySpec
 from deepicd.spec.run import DeepICDRun
 from deepicd_operator.conditions import ConditionType
+from deepicd_operator.faults import describe
 from deepicd_operator.observed import JobView, Observed
-from deepicd_operator.outcome import Ending, doomed, ending
+from deepicd_operator.outcome import Ending, doomed, ending, upload_ends
 from deepicd_operator.plan import Deletion, Plan
 from deepicd_operator.reasons import Reason, Rule
-from deepicd_operator.resources import AttemptRequest, further_objects, starting_objects
+from deepicd_operator.resources import (
+    AttemptRequest,
+    further_objects,
+    starting_objects,
+    supporting_objects,
+)
 from deepicd_operator.settings import Settings
 from deepicd_operator.situation import situation
+from deepicd_operator.stalls import is_silent, stalled
 from deepicd_operator.status import Attempt, RunStatus
 from deepicd_operator.turn import ATTEMPT_STARTED, Turn
+from deepicd_operator.volumes import release, what_is_left
 
-STALL_SLACK = timedelta(minutes=1)
-"""How much longer than `stallAfter` the operator waits: the trainer's own supervisor knows more, and comes first."""
 MAX_BACKOFF = timedelta(minutes=10)
 FREE_RETRIES = 3
 """Disruptions in a row after which the operator begins to wait between attempts."""
 
 
 def reconcile(observed: Observed, now: datetime, settings: Settings) -> Plan:
-    """What is to be done about a run now."""
+    """What is to be done about a run now.
+
+    Where an error of ours keeps an object from being planned, the attempt at work is followed to its end all the same.
+    """
     if observed.deleting:
         return Plan()
     turn = Turn(observed, now)
-    run = _accept(turn)
+    try:
+        return _decide(turn, _accept(turn), settings)
+    except Exception as error:
+        turn = Turn(observed, now)
+        turn.fault = error
+        with suppress(Exception):  # the same one, where it is the spec that cannot be read
+            _accept(turn)
+        if not observed.status.finished:
+            turn.condition(ConditionType.ACCEPTED, False, Reason.CANNOT_PLAN, describe(error))
+        return _decide(turn, None, settings)
+
+
+def _decide(turn: Turn, run: DeepICDRun | None, settings: Settings) -> Plan:
+    """The plan for a run that can be planned, or of which only what is there already can be followed."""
+    observed = turn.observed
     if observed.status.finished:
-        _finished(turn, run)
+        _finished(turn)
     elif (attempt := observed.status.current) is not None and attempt.end is None:
         _follow(turn, run, attempt, settings)
     else:
@@ -67,16 +91,16 @@ def _accept(turn: Turn) -> DeepICDRun | None:
     return run
 
 
-def _recovery(run: DeepICDRun | None) -> RecoverySpec:
-    return run.spec.recovery if run is not None else RecoverySpec()
+def _recovery(turn: Turn) -> RecoverySpec:
+    return turn.spec.recovery if turn.spec is not None else RecoverySpec()
 
 
-def _finished(turn: Turn, run: DeepICDRun | None) -> None:
+def _finished(turn: Turn) -> None:
     """A terminal state stays; last reports may come late; what is left over goes, and at last the run itself."""
     if (attempt := turn.status.current) is not None:
         turn.absorb_reports(attempt)
     _delete_unfinished(turn)
-    ttl, ended = _recovery(run).ttl_after_finished, turn.status.completion_time
+    ttl, ended = _recovery(turn).ttl_after_finished, turn.status.completion_time
     if ttl is None or ended is None:
         return
     if turn.now >= ended + ttl:
@@ -88,11 +112,11 @@ def _finished(turn: Turn, run: DeepICDRun | None) -> None:
 def _between(turn: Turn, run: DeepICDRun | None, settings: Settings) -> None:
     """No attempt is at work: begin the next one, or say why not."""
     _delete_unfinished(turn)
-    if run is None:
-        turn.state("Pending", _accepted_reason(turn))
-    elif run.spec.suspend:
+    if turn.spec is not None and turn.spec.suspend:
         turn.not_running(Reason.SUSPENDED)
         turn.state("Suspended", Reason.SUSPENDED)
+    elif run is None:
+        turn.state("Pending", _accepted_reason(turn))
     elif (retry_at := turn.status.retry_at) is not None and turn.now < retry_at:
         turn.state("Pending", Reason.BACK_OFF)
         turn.look_again_at(retry_at)
@@ -102,11 +126,13 @@ def _between(turn: Turn, run: DeepICDRun | None, settings: Settings) -> None:
 
 def _begin(turn: Turn, run: DeepICDRun, settings: Settings) -> None:
     checkpoint, number = turn.status.last_verified_checkpoint, turn.status.attempt + 1
+    request = _request(turn, run, number, settings)
     attempt = Attempt(
         number=number,
         start=turn.now,
         gpus=run.spec.compute.gpus * run.spec.compute.nodes,
         resumed_from=checkpoint.uri if checkpoint else None,
+        volume=request.scratch_claim,
         compute=digest(run.spec.compute),
     )
     turn.begin(attempt)
@@ -121,12 +147,12 @@ def _start(turn: Turn, run: DeepICDRun, number: int, settings: Settings) -> None
         turn.apply(starting_objects(_request(turn, run, number, settings)))
 
 
-def _complete(turn: Turn, run: DeepICDRun, number: int, job: JobView, settings: Settings) -> None:
+def _complete(turn: Turn, run: DeepICDRun, number: int, settings: Settings) -> None:
     """The rest of the attempt's objects: under load the pods of all runs are started before any run has these."""
     checkpoint = turn.status.last_verified_checkpoint
     since = f"from {checkpoint.stage} step {checkpoint.step}" if checkpoint else "from the beginning"
     turn.event(ATTEMPT_STARTED, f"attempt {number} begins {since}", f"attempt/{number}/start")
-    turn.apply(further_objects(_request(turn, run, number, settings), job.uid))
+    turn.apply(further_objects(_request(turn, run, number, settings)))
 
 
 def _request(turn: Turn, run: DeepICDRun, number: int, settings: Settings) -> AttemptRequest:
@@ -146,16 +172,16 @@ def _follow(turn: Turn, run: DeepICDRun | None, attempt: Attempt, settings: Sett
     _delete_unfinished(turn, but=attempt.number)
     job = turn.observed.job(attempt.number)
     if run is not None and job is not None and not job.deleting and not turn.observed.complete and _may_make(turn):
-        _complete(turn, run, attempt.number, job, settings)
+        _complete(turn, run, attempt.number, settings)
         # Where the trainer runs already, one event and one status tell both; before that its own change will tell.
-        if not job.finished and situation(attempt, turn.observed).running:
+        if not job.finished and situation(attempt, turn.observed, turn.now).running:
             attempt = turn.absorb(attempt)
-            _stalled(turn, attempt, run.spec.recovery)
+            stalled(turn, attempt, run.spec.recovery)
             _show(turn, attempt)
         return
     attempt = turn.absorb(attempt)
     ended = ending(attempt, turn.observed, turn.now)
-    if ended is None and job is None and (attempt.reason is not None or (run is not None and run.spec.suspend)):
+    if ended is None and job is None and (attempt.reason is not None or (turn.spec is not None and turn.spec.suspend)):
         ended = Ending(Reason(attempt.reason) if attempt.reason else Reason.SUSPENDED)
     if ended is not None:
         _end(turn, run, attempt, ended, settings)
@@ -165,13 +191,17 @@ def _follow(turn: Turn, run: DeepICDRun | None, attempt: Attempt, settings: Sett
     if attempt.reason is not None and job is not None:
         _stop(turn, attempt, job)
         return
-    if job is None and run is not None:
+    if run is not None and job is None:
         _start(turn, run, attempt.number, settings)
+    elif run is not None and is_silent(turn) and _may_make(turn):
+        turn.apply(supporting_objects(_request(turn, run, attempt.number, settings)))
     _show(turn, attempt)
 
 
 def _show(turn: Turn, attempt: Attempt) -> None:
-    stands = situation(attempt, turn.observed)
+    stands = situation(attempt, turn.observed, turn.now)
+    if stands.look_again is not None:
+        turn.look_again_at(stands.look_again)
     placed = Reason.SCHEDULED if stands.scheduled else stands.reason
     turn.condition(ConditionType.SCHEDULED, stands.scheduled, placed, "" if stands.scheduled else stands.found)
     turn.condition(ConditionType.RUNNING, stands.running, stands.reason, stands.found)
@@ -182,10 +212,10 @@ def _show(turn: Turn, attempt: Attempt) -> None:
 
 def _stop_for(turn: Turn, run: DeepICDRun | None, attempt: Attempt) -> Ending | None:
     """Why an attempt that goes on must be stopped, or None."""
-    if (hopeless := doomed(attempt, turn.observed)) is not None:
+    recovery = _recovery(turn)
+    if (hopeless := doomed(attempt, turn.observed, recovery.grace_period, turn.now)) is not None:
         return hopeless
-    recovery = _recovery(run)
-    if run is not None and run.spec.suspend:
+    if turn.spec is not None and turn.spec.suspend:
         return Ending(Reason.SUSPENDED)
     if run is not None and attempt.running is None and attempt.compute not in (None, digest(run.spec.compute)):
         return Ending(Reason.COMPUTE_CHANGED)
@@ -194,31 +224,15 @@ def _stop_for(turn: Turn, run: DeepICDRun | None, attempt: Attempt) -> Ending | 
         if left <= 0:
             return Ending(Reason.DEADLINE_EXCEEDED)
         turn.look_again_at(turn.now + timedelta(seconds=left))
-    return _stalled(turn, attempt, recovery)
+    if (until := upload_ends(attempt, turn.observed, recovery.grace_period)) is not None:
+        turn.look_again_at(until)
+    pod = turn.observed.pod(attempt.number)
+    return None if pod is not None and pod.trainer.ended else stalled(turn, attempt, recovery)
 
 
 def digest(compute: ComputeSpec) -> str:
     """What `spec.compute` says, in 64 characters; a field that a newer operator knows changes nothing where it is not given."""
     return hashlib.sha256(compute.model_dump_json(exclude_defaults=True).encode()).hexdigest()
-
-
-def _stalled(turn: Turn, attempt: Attempt, recovery: RecoverySpec) -> Ending | None:
-    since = attempt.progressed or attempt.running
-    if since is None:
-        return None
-    if attempt.reported is not None and turn.status.stage == "prepare":
-        turn.condition(ConditionType.STALLED, False, Reason.PREPARING)
-        return None
-    suspected, certain = since + recovery.stall_after, since + recovery.stall_after + STALL_SLACK
-    if turn.now < suspected:
-        turn.condition(ConditionType.STALLED, False, Reason.STEPPING)
-        turn.look_again_at(suspected)
-        return None
-    turn.condition(ConditionType.STALLED, True, Reason.STALLED, f"since {since:%Y-%m-%d %H:%M:%S} UTC")
-    if turn.now < certain:
-        turn.look_again_at(certain)
-        return None
-    return Ending(Reason.STALLED, f"since {since:%Y-%m-%d %H:%M:%S} UTC")
 
 
 def _stop(turn: Turn, attempt: Attempt, job: JobView) -> None:
@@ -231,16 +245,20 @@ def _stop(turn: Turn, attempt: Attempt, job: JobView) -> None:
 
 def _end(turn: Turn, run: DeepICDRun | None, attempt: Attempt, ended: Ending, settings: Settings) -> None:
     """Note how the attempt ended, and what follows."""
-    reason, message, recovery = ended.reason, ended.reason.says(ended.found), _recovery(run)
+    reason, recovery = ended.reason, _recovery(turn)
+    message = reason.says("; ".join(filter(None, (ended.found, what_is_left(turn.observed, attempt, reason)))))
     if attempt.reason is not None and reason is not Reason.COMPLETED:
         # It was stopped on purpose: the purpose counts, not the signal. What is complete is complete.
         reason, message = Reason(attempt.reason), attempt.message or ""
     exit_code = attempt.exit_code if ended.exit_code is None else ended.exit_code
     counted = reason.rule in (Rule.RETRY, Rule.STOP)
-    turn.update(attempt, end=turn.now, reason=str(reason), message=message, counted=counted, exit_code=exit_code)
+    attempt = turn.update(attempt, end=turn.now, reason=str(reason), message=message, counted=counted, exit_code=exit_code)
+    release(turn, attempt)
     turn.set(eta_seconds=None)
     if reason is Reason.STALLED:
-        turn.condition(ConditionType.STALLED, True, reason, message=message)
+        turn.condition(ConditionType.STEPS_STALLED, True, reason, message=message)
+    else:
+        turn.drop(ConditionType.STEPS_STALLED)
     if reason is Reason.REWARD_COLLAPSED:
         turn.condition(ConditionType.REWARD_COLLAPSED, True, reason, message=message)
     if reason is Reason.COMPLETED:
@@ -284,7 +302,10 @@ def backoff(status: RunStatus, recovery: RecoverySpec) -> timedelta:
 
 
 def _delete_unfinished(turn: Turn, but: int | None = None) -> None:
-    """Jobs of attempts that are over: one may have been made by an operator that lost a race."""
+    """Jobs of attempts that are over (one may have been made by an operator that lost a race), and pods without a Job."""
+    for pod in turn.observed.orphans:
+        if not pod.deleting and not pod.ended:
+            turn.delete(Deletion("Pod", pod.name, pod.uid))
     for job in turn.observed.jobs:
         if job.attempt == but or job.deleting:
             continue

@@ -47,6 +47,8 @@ class Attempt(StatusModel):
     """GPUs it holds, on all nodes."""
     resumed_from: str | None = Field(default=None, max_length=2048)
     """Checkpoint that it went on from, by its trainer; before that has said so, the last verified one."""
+    volume: str | None = Field(default=None, max_length=253)
+    """PersistentVolumeClaim with the run's folder: while it runs, and after that where not all of it was stored."""
     compute: str | None = Field(default=None, max_length=64)
     """SHA-256 of the `spec.compute` that its pod was made from."""
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from deepicd.spec.progress import Progress
 from deepicd.spec.run import RunSpec
 from deepicd_operator.columns import columns
-from deepicd_operator.conditions import Condition, ConditionType, put
+from deepicd_operator.conditions import Condition, ConditionType, holds, put, without
 from deepicd_operator.observed import Observed
 from deepicd_operator.plan import Deletion, Plan, RunEvent
 from deepicd_operator.reasons import Reason, Rule
@@ -20,6 +21,9 @@ MAX_CLOCK_SKEW = timedelta(minutes=10)
 """Reports from further in the future are not believed."""
 ATTEMPT_STARTED = "AttemptStarted"
 """Reason of the event that an attempt begins with."""
+HEARTBEAT_NOTED = timedelta(minutes=10)
+"""A report that only says again what is known is written into the status after this time."""
+_FOR_TOOLS = {ConditionType.RECONCILING, ConditionType.STALLED}
 _PER_SPEC = {ConditionType.ACCEPTED}
 """Conditions that are about the spec; the others are about an attempt."""
 
@@ -33,6 +37,8 @@ class Turn:
         self.status = observed.status
         self.spec: RunSpec | None = None
         """The spec, where it is valid."""
+        self.fault: Exception | None = None
+        """An error of ours that keeps anything from being made."""
         self._apply: Groups = ()
         self._delete: list[Deletion] = []
         self._events: list[RunEvent] = []
@@ -42,10 +48,14 @@ class Turn:
         """Change fields of the status."""
         self.status = self.status.model_copy(update=fields)
 
-    def condition(self, kind: ConditionType, status: bool, reason: Reason, found: str = "", message: str = "") -> None:
-        """Set a condition; its message is the reason's, with what was found, unless one is given."""
+    def condition(self, kind: ConditionType, status: bool | None, reason: Reason, found: str = "", message: str = "") -> None:
+        """Set a condition (None: unknown); its message is the reason's, with what was found, unless one is given."""
         text = message or reason.says(found)
         self.set(conditions=put(self.status.conditions, kind, status, reason, text, self.now, self.observed.generation))
+
+    def drop(self, kind: ConditionType) -> None:
+        """Take a condition away that says nothing any more."""
+        self.set(conditions=without(self.status.conditions, kind))
 
     def state(self, state: State, reason: Reason) -> None:
         """Set the state, the conditions in one word."""
@@ -83,9 +93,9 @@ class Turn:
         self.set(attempt=attempt.number, attempts=attempts, earlier=earlier, retry_at=None, start_time=start)
 
     def update(self, attempt: Attempt, **fields: Any) -> Attempt:
-        """Change fields of the current attempt."""
+        """Change fields of an attempt that is listed."""
         changed = attempt.model_copy(update=fields)
-        self.set(attempts=(*self.status.attempts[:-1], changed))
+        self.set(attempts=tuple(changed if each.number == attempt.number else each for each in self.status.attempts))
         return changed
 
     def absorb(self, attempt: Attempt) -> Attempt:
@@ -109,9 +119,11 @@ class Turn:
         report = self.observed.progress
         if self.observed.checkpoint is not None:
             self._take(VerifiedCheckpoint(attempt=attempt.number, **self.observed.checkpoint.model_dump()))
-        if report is None or report.time > self.now + MAX_CLOCK_SKEW:
+        if report is None or not self.believes(report):
             return attempt
         if attempt.reported is not None and report.time < attempt.reported:
+            return attempt
+        if self._is_heartbeat(attempt, report):
             return attempt
         moved = attempt.progressed is None or (report.stage, report.step) != (self.status.stage, self.status.step)
         fields: dict[str, Any] = {"reported": report.time, "resumed_from": report.resumed_from or attempt.resumed_from}
@@ -128,20 +140,35 @@ class Turn:
         )
         return self.update(attempt, **fields)
 
+    def believes(self, report: Progress) -> bool:
+        """Whether a report is not from the future."""
+        return report.time <= self.now + MAX_CLOCK_SKEW
+
+    def _is_heartbeat(self, attempt: Attempt, report: Progress) -> bool:
+        """Whether a report says nothing new but that the trainer lives: written down seldom, to spare the API server."""
+        if attempt.reported is None or report.time - attempt.reported >= HEARTBEAT_NOTED:
+            return False
+        known = (self.status.stage, self.status.step, self.status.steps, self.status.reward, self.status.kl)
+        said = (report.stage, report.step, report.steps, _rounded(report.reward), _rounded(report.kl))
+        eta = None if report.eta_seconds is None else round(report.eta_seconds)
+        resumed = report.resumed_from in (None, attempt.resumed_from)
+        metrics = report.metrics in (None, self.status.metrics)
+        return (*known, self.status.eta_seconds) == (*said, eta) and resumed and metrics and report.failure is None
+
     def _take(self, checkpoint: VerifiedCheckpoint) -> None:
         before = self.status.last_verified_checkpoint
         if before is None or (before.attempt, before.time) < (checkpoint.attempt, checkpoint.time):
             self.set(last_verified_checkpoint=checkpoint)
 
     def not_running(self, reason: Reason, message: str = "") -> None:
-        """Neither placed nor running."""
-        self.condition(ConditionType.SCHEDULED, False, reason, message=message)
+        """Neither placed nor running; the message is given once."""
+        self.condition(ConditionType.SCHEDULED, False, reason, message=f"see {ConditionType.RUNNING}" if message else "")
         self.condition(ConditionType.RUNNING, False, reason, message=message)
 
     def finish(self, state: Literal["Succeeded", "Failed"], reason: Reason, message: str) -> None:
         """The run is over: this stays."""
-        self.not_running(reason, message)
         kind = ConditionType.SUCCEEDED if state == "Succeeded" else ConditionType.FAILED
+        self.not_running(reason, f"see {kind}")
         self.condition(kind, True, reason, message=message)
         self.set(completion_time=self.now, retry_at=None, eta_seconds=None)
         self.state(state, reason)
@@ -149,13 +176,14 @@ class Turn:
     def plan(self) -> Plan:
         """The plan, with a status only where it differs from the one that is there."""
         self._durability()
+        self._kstatus()
         self._account()
         self.set(observed_generation=self.observed.generation)
         self.set(columns=columns(self.status))
         self._tell_transitions()
         again = None if self._again is None else max(0.0, (self._again - self.now).total_seconds())
         changed = self.status if self.status != self.observed.status else None
-        return Plan(changed, self._apply, tuple(self._delete), tuple(self._events), again)
+        return Plan(changed, self._apply, tuple(self._delete), tuple(self._events), again, self.fault)
 
     def _durability(self) -> None:
         checkpoint = self.status.last_verified_checkpoint
@@ -168,6 +196,20 @@ class Turn:
         else:
             reason = Reason.NO_STORAGE if self.spec.storage is None else Reason.NO_CHECKPOINT
             self.condition(ConditionType.CHECKPOINT_DURABLE, False, reason)
+
+    def _kstatus(self) -> None:
+        """The two conditions that kstatus knows; the others, and what people read, are elsewhere."""
+        accepted = holds(self.status.conditions, ConditionType.ACCEPTED)
+        attempt = self.status.current
+        at_work = attempt is not None and attempt.end is None
+        failed = self.status.state == "Failed" or not (self.status.finished or accepted or at_work)
+        going = not (failed or self.status.finished or self.status.state == "Suspended")
+        reason = Reason(self.status.reason)
+        if failed and self.status.state != "Failed":
+            reason = next(Reason(each.reason) for each in self.status.conditions if each.type == ConditionType.ACCEPTED)
+        why = f"see {ConditionType.FAILED if self.status.finished else ConditionType.ACCEPTED}" if failed else ""
+        self.condition(ConditionType.RECONCILING, going, reason if not going else Reason.IN_PROGRESS)
+        self.condition(ConditionType.STALLED, failed, reason if failed else Reason.IN_PROGRESS, message=why)
 
     def _account(self) -> None:
         """GPU-hours up to the last report: a number that moved with the clock would be written for ever."""
@@ -182,9 +224,10 @@ class Turn:
         before = {each.type: (each.status, each.reason) for each in self.observed.status.conditions}
         changed = [each for each in self.status.conditions if before.get(each.type) != (each.status, each.reason)]
         runs = any(each.reason == Reason.RUNNING for each in changed)
-        for condition in changed:
+        # Those that say most come last in the list, but for the two that say what others say.
+        for condition in reversed(changed):
             # That it runs says where, too.
-            if not (runs and condition.type == ConditionType.SCHEDULED):
+            if condition.type not in _FOR_TOOLS and not (runs and condition.type == ConditionType.SCHEDULED):
                 self._tell(condition)
 
     def _tell(self, condition: Condition) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from deepicd_operator.resources.attempt import AttemptRequest
@@ -16,18 +17,52 @@ Groups = tuple[tuple[dict[str, Any], ...], ...]
 """Objects that are made group by group, those of a group at once."""
 
 
+class CannotPlanError(Exception):
+    """A builder failed on a valid spec: the field that it works from, and its error."""
+
+    def __init__(self, field: str, error: Exception) -> None:
+        super().__init__(f"{field}: {type(error).__name__}: {error}")
+
+
 def starting_objects(request: AttemptRequest) -> Groups:
-    """What the pod must have before it is there, and then the Job, which makes the pod."""
+    """What the pod must have before it is there, and then the Job, which makes the pod.
+
+    Raises:
+        CannotPlanError: a builder failed.
+    """
+    main = rayjob if request.on_ray else job
+    patched = request.spec.compute.pod_template_patch is not None
+    return _before(request), (_build("spec.compute.podTemplatePatch" if patched else "spec.compute", main, request),)
+
+
+def further_objects(request: AttemptRequest) -> Groups:
+    """What the pod needs later, the right to report. The ConfigMap is the last: where it is, all are."""
+    return (role(request),), (role_binding(request),), (progress_config_map(request),)
+
+
+def supporting_objects(request: AttemptRequest) -> Groups:
+    """All but the Job, to be made again for an attempt that runs.
+
+    Raises:
+        CannotPlanError: a builder failed.
+    """
+    return _before(request), *further_objects(request)
+
+
+def _before(request: AttemptRequest) -> tuple[dict[str, Any], ...]:
     before = [] if request.spec.compute.service_account.name else [service_account(request)]
     if request.settings.network_policy:
-        before.append(network_policy(request))
-    return tuple(before), (rayjob(request) if request.on_ray else job(request),)
+        before.append(_build("spec.storage.s3.endpoint", network_policy, request))
+    if request.scratch_claim is not None:
+        before.append(scratch_claim(request))
+    return tuple(before)
 
 
-def further_objects(request: AttemptRequest, job_uid: str) -> Groups:
-    """What the pod needs later: its nodes' volume, and the right to report. The ConfigMap is the last: where it is, all are."""
-    shared = [scratch_claim(request, job_uid)] if request.on_ray else []
-    return (role(request), *shared), (role_binding(request),), (progress_config_map(request),)
+def _build(field: str, build: Callable[[AttemptRequest], dict[str, Any]], request: AttemptRequest) -> dict[str, Any]:
+    try:
+        return build(request)
+    except Exception as error:
+        raise CannotPlanError(field, error) from error
 
 
-__all__ = ["AttemptRequest", "Groups", "further_objects", "starting_objects"]
+__all__ = ["AttemptRequest", "CannotPlanError", "Groups", "further_objects", "starting_objects", "supporting_objects"]

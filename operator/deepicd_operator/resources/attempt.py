@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from deepicd.spec.kubernetes import API_VERSION, KIND
+from deepicd.spec.kubernetes import API_VERSION, KIND, RUN_UID_LABEL
 from deepicd.spec.run import DeepICDRun, RunSpec
 from deepicd_operator.names import attempt_name, labels
 from deepicd_operator.settings import Settings
@@ -46,6 +46,16 @@ class AttemptRequest:
     def service_account(self) -> str:
         """Name of the ServiceAccount that the pods use."""
         return self.spec.compute.service_account.name or f"{self.name}-trainer"
+
+    @property
+    def scratch_claim(self) -> str | None:
+        """Name of the attempt's claim for its scratch volume; None where that is the node's own disk."""
+        return None if self.spec.compute.scratch.storage_class is None else self.attempt_name
+
+    @property
+    def pod_labels(self) -> dict[str, str]:
+        """Labels of the attempt's pods."""
+        return {**labels(self.name, self.number), RUN_UID_LABEL: self.uid}
 
     def metadata(self, name: str, *, of_attempt: bool = True) -> dict[str, Any]:
         """Metadata of a child: deleted with the run, found by its labels."""

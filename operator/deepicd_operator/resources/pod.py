@@ -12,7 +12,6 @@ from deepicd.spec.base import format_duration, format_size
 from deepicd.spec.kubernetes import GROUP, SYNC, TRAINER
 from deepicd.spec.load import dump
 from deepicd.spec.progress import progress_name
-from deepicd_operator.names import labels
 from deepicd_operator.resources.attempt import AttemptRequest
 from deepicd_operator.resources.patch import merge
 from deepicd_operator.resources.volumes import mounts, volumes
@@ -64,7 +63,7 @@ def pod_template(request: AttemptRequest) -> dict[str, Any]:
     spec |= {name: value for name, value in optional.items() if value}
     template = {
         "metadata": {
-            "labels": labels(request.name, request.number),
+            "labels": request.pod_labels,
             "annotations": {RUN_ANNOTATION: dump(request.run), "kubectl.kubernetes.io/default-container": TRAINER},
         },
         "spec": spec,
@@ -72,7 +71,7 @@ def pod_template(request: AttemptRequest) -> dict[str, Any]:
     if (patch := compute.pod_template_patch) is not None:
         template = merge(template, patch.model_dump(exclude_none=True))
         # What the operator finds the pod by is not the patch's to change.
-        template["metadata"]["labels"] |= labels(request.name, request.number)
+        template["metadata"]["labels"] |= request.pod_labels
     return template
 
 

@@ -58,33 +58,28 @@ def mounts(request: AttemptRequest, *, uploader: bool) -> list[dict[str, Any]]:
     return made
 
 
-def scratch_claim(request: AttemptRequest, rayjob_uid: str) -> dict[str, Any]:
-    """The claim that all nodes of an attempt write to. It belongs to the RayJob, and goes with it, not only with the run."""
-    owner = {"apiVersion": "ray.io/v1", "kind": "RayJob", "name": request.attempt_name, "uid": rayjob_uid, "controller": True}
+def scratch_claim(request: AttemptRequest) -> dict[str, Any]:
+    """The claim that the attempt's pods write to, on all its nodes.
+
+    It belongs to the run and not to the pod or the Job: what was not uploaded outlives both, until the operator deletes it.
+    """
+    scratch = request.spec.compute.scratch
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": request.metadata(request.attempt_name) | {"ownerReferences": [owner]},
-        "spec": _claim(request, "ReadWriteMany"),
+        "metadata": request.metadata(request.attempt_name),
+        "spec": {
+            "accessModes": ["ReadWriteMany" if request.on_ray else "ReadWriteOnce"],
+            "storageClassName": scratch.storage_class,
+            "resources": {"requests": {"storage": format_size(scratch.size)}},
+        },
     }
 
 
 def _scratch(request: AttemptRequest) -> dict[str, Any]:
-    scratch = request.spec.compute.scratch
-    if request.on_ray:
-        return {"persistentVolumeClaim": {"claimName": request.attempt_name}}
-    if scratch.storage_class is None:
-        return {"emptyDir": {"sizeLimit": format_size(scratch.size)}}
-    return {"ephemeral": {"volumeClaimTemplate": {"spec": _claim(request, "ReadWriteOnce")}}}
-
-
-def _claim(request: AttemptRequest, access: str) -> dict[str, Any]:
-    scratch = request.spec.compute.scratch
-    return {
-        "accessModes": [access],
-        "storageClassName": scratch.storage_class,
-        "resources": {"requests": {"storage": format_size(scratch.size)}},
-    }
+    if request.scratch_claim is not None:
+        return {"persistentVolumeClaim": {"claimName": request.scratch_claim}}
+    return {"emptyDir": {"sizeLimit": format_size(request.spec.compute.scratch.size)}}
 
 
 def _secret_name(request: AttemptRequest) -> str | None:

@@ -9,8 +9,8 @@ from typing import Any, Self
 
 import yaml
 
-from deepicd.spec.kubernetes import API_VERSION, KIND
-from deepicd.spec.progress import Checkpoint, Progress
+from deepicd.spec.kubernetes import API_VERSION, KIND, RUN_UID_LABEL
+from deepicd.spec.progress import Checkpoint, Progress, Upload
 from deepicd_operator.names import attempt_name, labels
 from deepicd_operator.observed import JobView, Observed, PodView, Refusal, job_view, pod_view
 from deepicd_operator.plan import Plan
@@ -97,9 +97,10 @@ class PodMade:
         self.raw: dict[str, Any] = {
             "metadata": {
                 "name": f"{attempt_name(NAME, attempt)}-x", "uid": f"pod-{attempt}", "creationTimestamp": iso(NOON),
-                "labels": labels(NAME, attempt),
+                "labels": {**labels(NAME, attempt), RUN_UID_LABEL: UID},
+                "ownerReferences": [{"kind": "Job", "uid": f"job-{attempt}", "controller": True}],
             },
-            "spec": {},
+            "spec": {"initContainers": [{"name": "sync"}]},
             "status": {"phase": "Pending", "conditions": []},
         }  # fmt: skip
 
@@ -133,8 +134,15 @@ class PodMade:
         self.placed()
         if name == "trainer":
             self.raw["status"]["phase"] = "Failed" if code else "Succeeded"
+            self.raw["status"].setdefault("initContainerStatuses", [{"name": "sync", "state": {"terminated": {"exitCode": 0}}}])
         state = {"exitCode": code, "reason": reason, "message": message, "startedAt": iso(NOON), "finishedAt": iso(at(60))}
         return self.container({"terminated": state}, name)
+
+    def kept_by(self, name: str = "istio-proxy") -> Self:
+        """A container that something injected runs on."""
+        self.raw["status"]["phase"] = "Running"
+        self.raw["status"]["containerStatuses"].append({"name": name, "state": {"running": {"startedAt": iso(NOON)}}})
+        return self
 
     def disrupted(self, reason: str) -> Self:
         return self.condition("DisruptionTarget", "True", reason)
@@ -151,6 +159,7 @@ class PodMade:
     def of_ray(self, kind: str) -> Self:
         """`head` or `worker` of a Ray cluster."""
         self.raw["metadata"]["labels"]["ray.io/node-type"] = kind
+        self.raw["spec"].pop("initContainers", None)
         self.raw["metadata"]["uid"] += f"-{kind}"
         return self
 
@@ -184,6 +193,8 @@ class Story:
         *objects: JobMade | PodMade,
         progress: Progress | None = None,
         stored: Checkpoint | None = None,
+        upload: Upload | None = None,
+        orphans: tuple[PodMade, ...] = (),
         trouble: str = "",
         lost: frozenset[str] = frozenset(),
         refusal: Refusal | None = None,
@@ -207,6 +218,8 @@ class Story:
             pods=tuple(each.view() for each in objects if isinstance(each, PodMade)),
             progress=progress,
             checkpoint=stored,
+            upload=upload,
+            orphans=tuple(each.view() for each in orphans),
             trouble=trouble,
             lost_nodes=lost,
             refusal=refusal,

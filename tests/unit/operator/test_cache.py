@@ -4,7 +4,7 @@ from typing import Any
 
 from deepicd.spec.kubernetes import API_VERSION, KIND
 from deepicd_operator.cache import Cache, Key
-from tests.unit.operator.builders import NAME, UID, JobMade, PodMade, spec
+from tests.unit.operator.builders import NAME, UID, JobMade, PodMade, RayJobMade, spec
 
 KEY = Key("research", NAME)
 
@@ -50,6 +50,51 @@ def test_jobs_of_an_earlier_run_of_the_same_name_are_not_this_runs() -> None:
     assert cache.jobs(KEY, "another") == ()
 
 
+def test_pods_of_an_earlier_run_of_the_same_name_are_not_this_runs() -> None:
+    cache = Cache()
+    old = placed({**PodMade().raw, "kind": "Pod"}, 1)
+    old["metadata"]["ownerReferences"] = [{"kind": "Job", "uid": "job-of-the-earlier-run", "controller": True}]
+    cache.put(job())
+    cache.put(old)
+    assert cache.pods(KEY, UID) == ()
+    cache.put({**pod(2), "metadata": {**pod(2)["metadata"], "name": "new"}})
+    assert [each.name for each in cache.pods(KEY, UID)] == ["new"]
+
+
+def test_pods_of_a_ray_cluster_are_those_of_the_cluster_that_the_rayjob_names() -> None:
+    cache = Cache()
+    rayjob = RayJobMade().is_at("Running")
+    rayjob.raw["status"]["rayClusterName"] = "cluster-x"
+    cache.put(placed(rayjob.raw, 1))
+    for name in ("cluster-x", "cluster-of-the-earlier-run"):
+        of_ray = PodMade().of_ray("head")
+        of_ray.raw["metadata"] |= {"name": name, "ownerReferences": []}
+        of_ray.raw["metadata"]["labels"]["ray.io/cluster"] = name
+        cache.put(placed({**of_ray.raw, "kind": "Pod"}, 1))
+    assert [each.name for each in cache.pods(KEY, UID)] == ["cluster-x"]
+    assert cache.orphans(KEY, UID) == ()
+
+
+def test_a_pod_of_the_run_that_nothing_owns_is_an_orphan() -> None:
+    cache = Cache()
+    orphan = pod()
+    orphan["metadata"] = {**orphan["metadata"], "ownerReferences": []}
+    cache.put(orphan)
+    assert len(cache.orphans(KEY, UID)) == 1
+    assert cache.orphans(KEY, "another") == ()
+    assert cache.pods(KEY, UID) == ()
+
+
+def test_a_deletion_that_is_heard_of_late_takes_nothing_away_that_has_the_name_since() -> None:
+    cache = Cache()
+    cache.put(run(5, "the-new-run"))
+    cache.put(job(5))
+    assert cache.drop(run(4)) is None
+    assert cache.drop(job(4)) is None
+    assert cache.run(KEY)["metadata"]["uid"] == "the-new-run"
+    assert len(cache.jobs(KEY, UID)) == 1
+
+
 def test_an_object_without_the_runs_label_concerns_nobody() -> None:
     raw = job()
     raw["metadata"] = {**raw["metadata"], "labels": {}}
@@ -60,9 +105,10 @@ def test_what_is_deleted_is_forgotten() -> None:
     cache = Cache()
     for each in (run(), job(), pod()):
         cache.put(each)
+    assert len(cache.pods(KEY, UID)) == 1
     assert cache.drop(job()) == KEY
     assert cache.jobs(KEY, UID) == ()
-    assert len(cache.pods(KEY)) == 1
+    assert cache.pods(KEY, UID) == ()
     cache.drop(run())
     assert cache.run(KEY) is None
     assert cache.runs() == []

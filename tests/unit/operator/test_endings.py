@@ -30,7 +30,13 @@ RETRIED: list[tuple[str, Callable[[], Seen], bool]] = [
     ("Crashed", lambda: (JobMade().failed(EXIT % 70),), True),
     ("Stalled", lambda: (JobMade().failed(), PodMade().ended(75, message=FAILURE % "Stalled")), True),
     ("StoreUnreachable", lambda: (JobMade().failed(), PodMade().ended(75, message=FAILURE % "StoreUnreachable")), True),
-    ("StoreUnreachable", lambda: (JobMade().complete(), PodMade().ended(75, name="sync")), True),
+    ("StoreUnreachable", lambda: (JobMade().complete(), PodMade().ended(75, name="sync").ended(0)), True),
+    ("UploadFailed", lambda: (JobMade().complete(), PodMade().ended(1, name="sync").ended(0)), True),
+    ("UploadFailed", lambda: (JobMade().complete(), PodMade().ended(64, name="sync").ended(0)), True),
+    ("UploadFailed", lambda: (JobMade().complete(), PodMade().ended(137, "OOMKilled", name="sync").ended(0)), True),
+    ("UploadFailed", lambda: (JobMade().complete(), PodMade().ended(143, name="sync").ended(0)), True),
+    ("UploadFailed", lambda: (JobMade().complete(),), True),
+    ("Evicted", lambda: (JobMade().failed(), PodMade().ended(143, name="sync").ended(0).given_up("Evicted")), False),
     ("Terminated", lambda: (JobMade().failed(), PodMade().ended(143)), True),
     ("PodDeleted", lambda: (JobMade().failed(), PodMade().ended(143).deleting()), True),
     ("PodDeleted", lambda: (JobMade().failed(),), True),
@@ -176,9 +182,9 @@ def test_an_attempt_without_steps_is_stalled_and_then_tried_again() -> None:
     story.now(10, *objects, progress=report(at(10)))
     assert story.plan.requeue_after == 300
     story.now(310, *objects, progress=report(at(300)))
-    assert story.condition("Stalled") == ("True", "Stalled")
+    assert story.condition("StepsStalled") == ("True", "Stalled")
     assert story.deleted == []
-    story.now(370, *objects, progress=report(at(300)))
+    story.now(370, *objects, progress=report(at(360)))
     assert story.deleted == [f"Job/{NAME}-a1"]
     assert story.plan.delete[0].foreground
     story.now(375, JobMade().deleting(), PodMade().running(at(1)).deleting(at(999)))
@@ -195,7 +201,7 @@ def test_a_step_ends_the_suspicion_of_a_stall() -> None:
     story.now(10, *objects, progress=report(at(10), step=3))
     story.now(310, *objects, progress=report(at(10), step=3))
     story.now(320, *objects, progress=report(at(320), step=4))
-    assert story.condition("Stalled") == ("False", "Stepping")
+    assert story.condition("StepsStalled") == ("False", "Stepping")
 
 
 def test_preparing_for_hours_is_no_stall() -> None:
@@ -204,7 +210,7 @@ def test_preparing_for_hours_is_no_stall() -> None:
     story.now(10, *objects, progress=report(at(10), stage="prepare", step=None))
     assert story.plan.requeue_after is None
     story.now(8 * 3600, *objects, progress=report(at(10), stage="prepare", step=None))
-    assert story.condition("Stalled") == ("False", "Preparing")
+    assert story.condition("StepsStalled") == ("False", "Preparing")
     assert story.deleted == []
 
 
@@ -213,22 +219,50 @@ def test_the_stage_after_a_long_prepare_has_its_whole_time_for_its_first_step() 
     objects = (JobMade(), PodMade().running(at(1)))
     story.now(10, *objects, progress=report(at(10), stage="prepare", step=None))
     story.now(9000, *objects, progress=report(at(9000), stage="sft", step=None))
-    assert story.condition("Stalled") == ("False", "Stepping")
+    assert story.condition("StepsStalled") == ("False", "Stepping")
     assert story.plan.requeue_after == 300
-    story.now(9360, *objects, progress=report(at(9000), stage="sft", step=None))
+    story.now(9360, *objects, progress=report(at(9360), stage="sft", step=None))
     assert story.deleted == [f"Job/{NAME}-a1"]
 
 
-def test_an_attempt_that_never_reports_is_stalled_though_the_one_before_was_preparing() -> None:
+def test_an_attempt_that_never_reports_goes_on_and_gets_again_what_it_reports_with() -> None:
     story = Story().running()
     story.now(10, JobMade(), PodMade().running(at(1)), progress=report(at(10), stage="prepare", step=None))
     story.now(20, JobMade().failed(), PodMade().ended(137, "OOMKilled"))
     story.now(30)
     objects = (JobMade(2), PodMade(2).running(at(40)))
     story.now(41, *objects)
-    assert story.plan.requeue_after == 299
-    story.now(400, *objects)
-    assert story.deleted == [f"Job/{NAME}-a2"]
+    assert story.plan.requeue_after == 179
+    story.now(220, *objects)
+    assert story.condition("StepsStalled") == ("Unknown", "NoReport")
+    assert "none ever arrived" in story.message("StepsStalled")
+    assert story.events.count("NoReport") == 1
+    assert {f"Role/{NAME}-a2", f"RoleBinding/{NAME}-a2", f"ServiceAccount/{NAME}-trainer"} <= set(story.made)
+    assert f"Job/{NAME}-a2" not in story.made
+    story.now(4000, *objects)
+    assert (story.deleted, story.status.state) == ([], "Running")
+    story.now(4001, *objects, progress=report(at(4001)))
+    assert story.condition("StepsStalled") == ("False", "Stepping")
+    assert story.made == []
+
+
+def test_reports_that_stop_are_not_taken_for_steps_that_stop() -> None:
+    story = Story().running()
+    objects = (JobMade(), PodMade().running(at(1)))
+    story.now(10, *objects, progress=report(at(10)))
+    story.now(400, *objects, progress=report(at(100)))
+    assert story.condition("StepsStalled") == ("Unknown", "NoReport")
+    assert "2026-04-01 12:01:40 UTC" in story.message("StepsStalled")
+    assert story.deleted == []
+    assert f"Role/{NAME}-a1" in story.made
+
+
+def test_a_report_that_only_says_again_what_is_known_is_not_written_down_each_time() -> None:
+    story = Story().running()
+    objects = (JobMade(), PodMade().running(at(1)))
+    story.now(10, *objects, progress=report(at(10), eta_seconds=99.7))
+    assert story.now(120, *objects, progress=report(at(110), eta_seconds=99.7)).status is None
+    assert story.now(700, *objects, progress=report(at(690), step=4)).status is not None
 
 
 def test_attempts_that_count_are_used_up_and_waits_double() -> None:

@@ -34,9 +34,9 @@ def test_steps_count_from_the_last_checkpoint_of_the_same_stage() -> None:
 def test_what_somebody_should_look_at_is_a_problem() -> None:
     conditions = [
         Condition(type=kind, status=status, reason="Stalled", message="", last_transition_time=NOON, observed_generation=1)
-        for kind, status in (("Stalled", "True"), ("RewardCollapsed", "False"), ("Running", "True"))
+        for kind, status in (("StepsStalled", "True"), ("RewardCollapsed", "False"), ("Running", "True"))
     ]
-    assert figures(conditions=conditions).problems == (("Stalled", "Stalled"),)
+    assert figures(conditions=conditions).problems == (("StepsStalled", "Stalled"),)
 
 
 def test_a_run_that_is_gone_is_shown_no_longer() -> None:

@@ -17,8 +17,8 @@ def on_nodes() -> Story:
     story = Story(compute__nodes=2, compute__scratch={"storageClass": "shared"})
     story.now(0)
     assert story.made[-1] == f"RayJob/{NAME}-a1"
-    story.now(1, RayJobMade(), complete=False)
     assert f"PersistentVolumeClaim/{NAME}-a1" in story.made
+    story.now(1, RayJobMade(), complete=False)
     story.now(1, RayJobMade().is_at("Running", "RUNNING"), PodMade().running().of_ray("head"), progress=report())
     assert story.status.state == "Running"
     return story
@@ -116,10 +116,17 @@ def test_a_worker_that_is_seen_first_is_not_taken_for_the_head() -> None:
 def test_the_ray_job_goes_with_the_attempt_and_not_with_the_run() -> None:
     story = on_nodes()
     story.now(60, RayJobMade().is_at("Complete", "SUCCEEDED"))
-    assert story.deleted == [f"RayJob/{NAME}-a1"]
+    assert story.deleted == [f"PersistentVolumeClaim/{NAME}-a1", f"RayJob/{NAME}-a1"]
     story.now(61)
     assert story.deleted == []
     assert story.status.state == "Succeeded"
+
+
+def test_the_volume_of_a_ray_job_that_failed_is_kept() -> None:
+    story = on_nodes()
+    story.now(60, failed(75), PodMade().running().of_ray("head"))
+    assert f"PersistentVolumeClaim/{NAME}-a1" not in story.deleted
+    assert story.status.attempts[0].volume == f"{NAME}-a1"
 
 
 def test_the_ray_job_stays_while_the_attempt_goes_on() -> None:

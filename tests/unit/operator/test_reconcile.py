@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from deepicd_operator import resources
 from deepicd_operator.observed import Refusal
 from deepicd_operator.reasons import Reason
+from deepicd_operator.status import Attempt, RunStatus
 from tests.unit.operator.builders import NAME, NOON, JobMade, PodMade, Story, at, checkpoint, report
 
 
@@ -135,7 +137,7 @@ def test_reports_become_status() -> None:
     shown = status.columns
     assert (shown.step, shown.reward, shown.kl, shown.eta, shown.checkpoint) == ("120/1406", "0.41", "0.012", "9h", "grpo/100")
     assert story.condition("CheckpointDurable") == ("True", "Uploaded")
-    assert story.condition("Stalled") == ("False", "Stepping")
+    assert story.condition("StepsStalled") == ("False", "Stepping")
 
 
 def test_a_run_that_completes_has_succeeded_and_stays_so() -> None:
@@ -317,3 +319,103 @@ def test_many_attempts_are_summed_up() -> None:
     status = story.status
     assert (status.attempt, len(status.attempts), status.earlier.attempts) == (26, 20, 6)
     assert status.counted_attempts == 25
+
+
+def test_a_pod_whose_job_was_deleted_without_it_is_deleted() -> None:
+    story = Story().running()
+    orphan = PodMade().running(at(1))
+    story.now(60, complete=True, orphans=(orphan,))
+    assert story.status.attempts[0].reason == "JobDeleted"
+    assert story.deleted == [f"Pod/{NAME}-a1-x"]
+    story.now(61, orphans=(orphan.deleting(),))
+    assert story.deleted == []
+
+
+def test_a_message_is_given_once() -> None:
+    story = Story().running()
+    story.now(60, JobMade().failed(), PodMade().ended(64, message='{"code": "BadInput", "message": "no such column"}'))
+    said = [each.type for each in story.status.conditions if "no such column" in each.message]
+    assert said == ["Failed"]
+    (event,) = story.plan.events
+    assert "no such column" in event.message
+
+
+def test_a_failed_run_does_not_say_that_it_makes_steps() -> None:
+    story = Story().running()
+    story.now(10, JobMade(), PodMade().running(at(1)), progress=report(at(10)))
+    story.now(60, JobMade().failed(), PodMade().ended(64))
+    assert "StepsStalled" not in [each.type for each in story.status.conditions]
+
+
+CLAIM_MISSING = '0/3 nodes are available: persistentvolumeclaim "data" not found. preemption: not helpful'
+CLASS_MISSING = "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found"
+
+
+@pytest.mark.parametrize("message", [CLAIM_MISSING, CLASS_MISSING])
+def test_a_claim_that_is_missing_is_not_called_a_lack_of_room(message: str) -> None:
+    story = Story()
+    story.now(0)
+    story.now(20, JobMade(), PodMade().unschedulable(message))
+    assert story.condition("Scheduled") == ("False", "VolumeMissing")
+
+
+class TestAFaultOfTheOperator:
+    """Nothing is made while the operator cannot plan; what is there is followed all the same."""
+
+    @pytest.fixture(autouse=True)
+    def no_job_can_be_built(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fails(_: Any) -> dict[str, Any]:
+            raise TypeError("'str' object does not support item assignment")
+
+        for name in ("job", "network_policy", "role"):
+            monkeypatch.setattr(resources, name, fails)
+
+    def test_it_is_a_condition_with_field_and_type_and_an_event(self) -> None:
+        story = Story()
+        story.now(0)
+        assert story.condition("Accepted") == ("False", "CannotPlan")
+        assert "spec.storage.s3.endpoint: TypeError: " in story.message("Accepted")
+        assert (story.made, story.events, story.status.state) == ([], ["CannotPlan"], "Pending")
+        assert isinstance(story.plan.fault, resources.CannotPlanError)
+
+    def test_it_does_not_hide_the_end_of_an_attempt_at_work(self) -> None:
+        story = Story()
+        story.status = running_status()
+        story.now(60, JobMade().failed(), PodMade().ended(70), complete=False)
+        assert story.status.attempts[0].reason == "Crashed"
+
+    def test_the_run_can_be_suspended(self) -> None:
+        story = Story(suspend=True)
+        story.status = running_status()
+        story.now(60, JobMade(), PodMade().running(at(1)), complete=False)
+        assert story.deleted == [f"Job/{NAME}-a1"]
+
+
+def running_status() -> RunStatus:
+    attempt = Attempt(number=1, start=NOON, running=at(1), pod=f"{NAME}-a1-x", node="node-1")
+    return RunStatus(state="Running", reason="Running", attempt=1, attempts=(attempt,))
+
+
+KSTATUS: list[tuple[str, dict[str, str]]] = [
+    ("Running", {"Reconciling": "True", "Stalled": "False"}),
+    ("Suspended", {"Reconciling": "False", "Stalled": "False"}),
+    ("Succeeded", {"Reconciling": "False", "Stalled": "False"}),
+    ("Failed", {"Reconciling": "False", "Stalled": "True"}),
+    ("Broken", {"Reconciling": "False", "Stalled": "True"}),
+]
+
+
+@pytest.mark.parametrize(("state", "wanted"), KSTATUS)
+def test_conditions_say_to_kstatus_how_the_run_stands(state: str, wanted: dict[str, str]) -> None:
+    story = Story(suspend=state == "Suspended")
+    if state == "Broken":
+        story.spec["model"] = {}
+        story.now(0)
+    elif state == "Suspended":
+        story.now(0)
+    else:
+        story.running()
+    if state in ("Succeeded", "Failed"):
+        code = 0 if state == "Succeeded" else 64
+        story.now(60, JobMade().complete() if code == 0 else JobMade().failed(), PodMade().ended(code))
+    assert {kind: story.condition(kind)[0] for kind in wanted} == wanted

@@ -9,7 +9,14 @@ import pytest
 import yaml
 
 from deepicd.spec.load import parse
-from deepicd_operator.resources import AttemptRequest, further_objects, starting_objects
+from deepicd_operator import resources
+from deepicd_operator.resources import (
+    AttemptRequest,
+    CannotPlanError,
+    further_objects,
+    starting_objects,
+    supporting_objects,
+)
 from deepicd_operator.settings import Settings
 from tests.unit.operator.builders import NAME, SETTINGS, UID, spec
 
@@ -20,7 +27,7 @@ def request(name: str = NAME, number: int = 1, settings: Settings = SETTINGS, **
 
 
 def attempt_objects(asked: AttemptRequest) -> list[dict[str, Any]]:
-    return [each for group in (*starting_objects(asked), *further_objects(asked, "job-uid")) for each in group]
+    return [each for group in (*starting_objects(asked), *further_objects(asked)) for each in group]
 
 
 def made(kind: str, **changes: Any) -> dict[str, Any]:
@@ -145,7 +152,7 @@ def test_what_is_mounted_is_there() -> None:
     mounted = {mount["mountPath"]: mount for mount in template["containers"][0]["volumeMounts"]}
     assert mounted["/data"]["readOnly"] is True
     assert mounted["/data"]["subPath"] == "v3.1"
-    assert volumes["scratch"]["ephemeral"]["volumeClaimTemplate"]["spec"]["storageClassName"] == "fast"
+    assert volumes["scratch"]["persistentVolumeClaim"] == {"claimName": f"{NAME}-a1"}
     assert volumes["shared-memory"]["emptyDir"] == {"medium": "Memory", "sizeLimit": "16Gi"}
     assert "/var/run/secrets/deepicd/s3" in mounted
 
@@ -256,14 +263,36 @@ def test_all_nodes_share_one_volume_and_have_a_temporary_one_of_their_own() -> N
         assert volumes["temporary"] == {"name": "temporary", "emptyDir": {}}
 
 
-def test_the_claim_belongs_to_its_attempts_ray_job_and_goes_with_it() -> None:
-    (owner,) = made("PersistentVolumeClaim", **SEVERAL)["metadata"]["ownerReferences"]
-    assert (owner["apiVersion"], owner["kind"], owner["name"]) == ("ray.io/v1", "RayJob", f"{NAME}-a1")
-    assert (owner["uid"], owner["controller"]) == ("job-uid", True)
+def test_a_claim_is_there_before_the_pod_and_belongs_to_the_run_so_that_it_outlives_pod_and_job() -> None:
+    before, _ = starting_objects(request(compute__scratch={"storageClass": "fast"}))
+    (claim,) = (each for each in before if each["kind"] == "PersistentVolumeClaim")
+    assert (claim["spec"]["accessModes"], claim["spec"]["storageClassName"]) == (["ReadWriteOnce"], "fast")
+    (owner,) = claim["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["uid"]) == ("DeepICDRun", UID)
 
 
-def test_one_node_has_no_claim() -> None:
+def test_without_a_storage_class_there_is_no_claim() -> None:
     assert "PersistentVolumeClaim" not in [each["kind"] for each in attempt_objects(request())]
+
+
+def test_a_pod_is_known_by_the_uid_of_its_run() -> None:
+    patch = {"metadata": {"labels": {"deepicd.io/run-uid": "another"}}}
+    assert pod(compute__podTemplatePatch=patch)["metadata"]["labels"]["deepicd.io/run-uid"] == UID
+
+
+def test_a_builder_that_fails_names_the_field_that_it_works_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: AttemptRequest) -> dict[str, Any]:
+        raise TypeError("no list")
+
+    monkeypatch.setattr(resources, "job", fails)
+    with pytest.raises(CannotPlanError, match=r"^spec\.compute\.podTemplatePatch: TypeError: no list$"):
+        starting_objects(request(compute__podTemplatePatch={"metadata": {"labels": {"a": "b"}}}))
+
+
+def test_what_a_running_attempt_needs_is_all_but_its_job() -> None:
+    asked = request()
+    kinds = [each["kind"] for group in supporting_objects(asked) for each in group]
+    assert kinds == ["ServiceAccount", "NetworkPolicy", "Role", "RoleBinding", "ConfigMap"]
 
 
 def test_every_node_waits_for_training_to_leave_before_it_ends() -> None:

@@ -1,0 +1,126 @@
+"""Results that are not all stored are no success; what is left of them is kept where it can be, and named."""
+
+from __future__ import annotations
+
+import pytest
+
+from deepicd.spec.progress import Upload
+from tests.unit.operator.builders import NAME, JobMade, PodMade, Story, at, report
+
+CLAIM = f"PersistentVolumeClaim/{NAME}-a1"
+FAST = {"size": "1Gi", "storageClass": "fast"}
+STORED = Upload(complete=True, time=at(60))
+
+
+def succeeded(sync: int, reason: str = "Error") -> PodMade:
+    """A pod whose trainer ended with 0 and whose uploader ended with a code."""
+    return PodMade().ended(sync, reason, name="sync").ended(0)
+
+
+def test_the_uploader_must_have_ended_with_0() -> None:
+    story = Story().running()
+    story.now(60, JobMade().complete(), succeeded(0))
+    assert story.status.state == "Succeeded"
+
+
+def test_an_uploader_that_ran_out_of_memory_is_named_with_the_field_that_helps() -> None:
+    story = Story().running()
+    story.now(60, JobMade().complete(), succeeded(137, "OOMKilled"))
+    message = story.status.attempts[0].message or ""
+    assert "it used more than its memory limit" in message
+    assert "compute.uploader.memory" in message
+    assert story.status.attempts[0].exit_code == 137
+
+
+def test_its_last_report_counts_where_the_pod_is_gone() -> None:
+    story = Story().running()
+    story.now(60, JobMade().complete(), upload=STORED)
+    assert story.status.state == "Succeeded"
+
+
+def test_a_restart_of_the_uploader_is_no_end() -> None:
+    story = Story().running()
+    restarted = {"state": {"running": {}}, "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}
+    pod = PodMade().running(at(1))
+    pod.raw["status"]["initContainerStatuses"] = [{"name": "sync", **restarted}]
+    story.now(60, JobMade(), pod, progress=report(at(60)))
+    assert (story.status.state, story.deleted) == ("Running", [])
+
+
+def test_without_a_store_nothing_is_uploaded_and_the_trainer_alone_counts() -> None:
+    story = Story()
+    del story.spec["storage"]
+    story.now(0)
+    story.now(60, JobMade().complete(), complete=True)
+    assert story.status.state == "Succeeded"
+
+
+def test_a_long_upload_is_shown() -> None:
+    story = Story().running()
+    pod = PodMade().ended(0)
+    pod.raw["status"] |= {"phase": "Running", "initContainerStatuses": [{"name": "sync", "state": {"running": {}}}]}
+    story.now(61, JobMade(), pod, progress=report(at(60)))
+    assert story.condition("Running") == ("True", "Running")
+    assert story.plan.requeue_after == 9
+    story.now(70, JobMade(), pod, progress=report(at(60)))
+    assert story.condition("Running") == ("True", "Uploading")
+
+
+@pytest.mark.parametrize("end", ["crash", "node", "upload"])
+def test_a_claim_is_kept_with_what_was_not_uploaded_and_the_message_names_it(end: str) -> None:
+    story = Story(compute__scratch=FAST).running()
+    objects = {
+        "crash": (JobMade().failed(), PodMade().ended(137, name="sync").ended(70)),
+        "node": (JobMade().failed(), PodMade().running().disrupted("DeletionByTaintManager")),
+        "upload": (JobMade().complete(), succeeded(75)),
+    }[end]
+    story.now(60, *objects)
+    assert CLAIM not in story.deleted
+    assert story.status.attempts[0].volume == f"{NAME}-a1"
+    assert f"its volume is kept: PersistentVolumeClaim {NAME}-a1" in (story.status.attempts[0].message or "")
+
+
+def test_a_claim_whose_content_is_stored_is_deleted() -> None:
+    story = Story(compute__scratch=FAST).running()
+    story.now(60, JobMade().failed(), PodMade().ended(70), upload=STORED)
+    assert story.deleted == [CLAIM]
+    assert story.status.attempts[0].volume is None
+    assert "volume" not in (story.status.attempts[0].message or "")
+
+
+def test_only_the_newest_ended_attempt_keeps_its_claim_and_none_after_a_success() -> None:
+    story = Story(compute__scratch=FAST).running()
+    story.now(60, JobMade().failed(), PodMade().ended(137, name="sync").ended(70))
+    story.now(70)
+    story.now(80, JobMade(2), PodMade(2).running(at(75)), progress=report(at(80)))
+    assert story.deleted == []
+    story.now(90, JobMade(2).failed(), PodMade(2).ended(137, name="sync").ended(70))
+    assert story.deleted == [CLAIM]
+    story.now(120)
+    story.now(130, JobMade(3), PodMade(3).running(at(125)), progress=report(at(130)))
+    story.now(140, JobMade(3).complete(), PodMade(3).ended(0))
+    assert story.deleted == [f"PersistentVolumeClaim/{NAME}-a2", f"PersistentVolumeClaim/{NAME}-a3"]
+
+
+def test_a_claim_of_an_attempt_that_never_ran_is_deleted() -> None:
+    story = Story(compute__scratch=FAST)
+    story.now(0)
+    story.spec["suspend"] = True
+    story.now(10, JobMade(), PodMade().unschedulable())
+    story.now(20)
+    assert story.deleted == [CLAIM]
+
+
+def test_without_a_store_the_claim_is_the_result_and_stays() -> None:
+    story = Story(compute__scratch=FAST)
+    del story.spec["storage"]
+    story.running()
+    story.now(60, JobMade().complete(), PodMade().ended(0))
+    assert (story.status.state, story.deleted) == ("Succeeded", [])
+    assert story.status.attempts[0].volume == f"{NAME}-a1"
+
+
+def test_results_that_are_lost_with_the_nodes_disk_are_said_to_be_lost() -> None:
+    story = Story().running()
+    story.now(60, JobMade().complete(), succeeded(75))
+    assert "compute.scratch.storageClass would be kept" in (story.status.attempts[0].message or "")
