@@ -94,6 +94,9 @@ class Controller:
             key, news = self._cache.drop(raw), True
             if key is not None and raw["kind"] == KIND:
                 self._forget(key)
+            elif key is not None:
+                # Its name may be what the run was waiting for.
+                self._refused.pop(key, None)
         else:
             key, news = self._cache.put(raw)
         if key is not None and news:
@@ -302,7 +305,10 @@ class Controller:
         except ConflictError:
             made = await self._cluster.get(kind, metadata["namespace"], metadata["name"])
             if controller(made) != controller(content):
-                raise _RefusedObjectError(Reason.NAME_TAKEN, f"{kind} {metadata['name']}") from None
+                found = f"{kind} {metadata['name']}"
+                if (other := controller(made)) is not None and other[0] == KIND:
+                    found += " of an earlier run, which Kubernetes is deleting"
+                raise _RefusedObjectError(Reason.NAME_TAKEN, found) from None
         except NotThereError as error:
             found = "RayJob: KubeRay is not installed" if kind == "RayJob" else f"{kind} {metadata['name']}: {error}"
             raise _RefusedObjectError(Reason.API_REFUSED, found) from None

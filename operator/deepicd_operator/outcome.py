@@ -130,7 +130,7 @@ def doomed(attempt: Attempt, observed: Observed, grace: timedelta, now: datetime
     for container in (pod.trainer, pod.sync):
         if container.waiting == "InvalidImageName":
             return Ending(Reason.IMAGE_NAME_INVALID, container.message)
-    if pod.sync.exit_code == USER_ERROR:
+    if pod.sync.exit_code == USER_ERROR and not pod.trainer.ended:
         reported = read_failure(pod.sync.termination_log)
         return Ending(Reason.BAD_INPUT, reported.message if reported else "the uploader ended with exit code 64", USER_ERROR)
     return None

@@ -140,7 +140,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         _WAIT, "the API server refuses the pod", "change what the message names, mostly in compute.podTemplatePatch"
     ),
     Reason.NAME_TAKEN: Explanation(
-        _WAIT, "an object that is not the run's has the name it needs", "delete that object, or give the run another name"
+        _WAIT,
+        "an object that is not the run's has the name it needs",
+        "wait if it is being deleted; otherwise delete it, or give the run another name",
     ),
     Reason.API_REFUSED: Explanation(
         _WAIT, "the API server refuses an object of the run", "mend what the message names (spec.compute, the operator's RBAC)"

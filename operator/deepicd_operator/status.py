@@ -40,7 +40,7 @@ class Attempt(StatusModel):
     message: str | None = Field(default=None, max_length=1024)
     """What was found, and the remedy."""
     exit_code: int | None = None
-    """Exit code of the trainer."""
+    """Exit code of the trainer, or of the uploader where that alone failed."""
     counted: bool = True
     """Whether it counts towards `recovery.maxAttempts`."""
     gpus: int = Field(default=0, ge=0)

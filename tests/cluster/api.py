@@ -39,6 +39,8 @@ _GLOBAL_PLACES: tuple[tuple[str, str, str, str], ...] = (
     ("", "v1", "Namespace", "namespaces"),
     ("", "v1", "Node", "nodes"),
     ("", "v1", "PersistentVolume", "persistentvolumes"),
+    ("admissionregistration.k8s.io", "v1", "MutatingAdmissionPolicy", "mutatingadmissionpolicies"),
+    ("admissionregistration.k8s.io", "v1", "MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings"),
     ("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions"),
     ("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles"),
     ("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings"),
@@ -112,9 +114,11 @@ class Api:
         how = PatchType.JSON if isinstance(change, list) else PatchType.MERGE
         return dict(self._client.patch(place, name, change, patch_type=how, **_in(namespace)))
 
-    def delete(self, kind: str, name: str, namespace: str | None = None, grace: int | None = None) -> None:
-        """Delete an object and what it owns; that it is gone already is fine."""
-        cascade = CascadeType.BACKGROUND
+    def delete(
+        self, kind: str, name: str, namespace: str | None = None, grace: int | None = None, *, orphan: bool = False
+    ) -> None:
+        """Delete an object and what it owns (`orphan`: but not that); that it is gone already is fine."""
+        cascade = CascadeType.ORPHAN if orphan else CascadeType.BACKGROUND
         try:
             self._client.delete(RESOURCES[kind], name, grace_period=grace, cascade=cascade, **_in(namespace))
         except ApiError as error:

@@ -116,7 +116,7 @@ def volume(api: Api, namespace: str) -> Iterator[str]:
     api.create({
         "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
         "spec": {
-            "storageClassName": name, "accessModes": ["ReadWriteMany"], "capacity": {"storage": "1Gi"},
+            "storageClassName": name, "accessModes": ["ReadWriteMany", "ReadWriteOnce"], "capacity": {"storage": "1Gi"},
             "hostPath": {"path": "/nowhere"},
         },
     })  # fmt: skip

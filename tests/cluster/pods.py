@@ -14,19 +14,41 @@ STARTS, RUNS_FOR, EXIT_CODE, TAKES_TO_STOP = (
 
 
 def end_pod(
-    api: Api, pod: Raw, exit_code: int = 0, *, reason: str = "", termination_log: str = "", sidecar_exit_code: int = 0
+    api: Api,
+    pod: Raw,
+    exit_code: int = 0,
+    *,
+    reason: str = "",
+    termination_log: str = "",
+    sidecar_exit_code: int = 0,
+    sidecar_reason: str = "",
 ) -> Raw:
     """All containers end: the main ones with `exit_code`, then the sidecars."""
     now = _now()
     reason = reason or ("Completed" if exit_code == 0 else "Error")
     ended = {"exitCode": exit_code, "reason": reason, "message": termination_log}
-    stopped = {"exitCode": sidecar_exit_code, "reason": "Completed" if sidecar_exit_code == 0 else "Error"}
+    sidecar_reason = sidecar_reason or ("Completed" if sidecar_exit_code == 0 else "Error")
+    stopped = {"exitCode": sidecar_exit_code, "reason": sidecar_reason}
     status = {
         "phase": "Succeeded" if exit_code == 0 else "Failed",
         "containerStatuses": [_ended(each, ended, now) for each in pod["spec"]["containers"]],
         "initContainerStatuses": [_ended(each, stopped, now) for each in pod["spec"].get("initContainers", ())],
     }
     return _set_status(api, pod, status)
+
+
+def end_trainer(api: Api, pod: Raw, exit_code: int, sync: dict[str, Any] | None = None) -> Raw:
+    """The trainer ends and the other containers run on; `sync` is the uploader's status where it does not."""
+    now = _now()
+    ended = {"exitCode": exit_code, "reason": "Completed" if exit_code == 0 else "Error"}
+    states = [
+        _ended(each, ended, now) if each["name"] == "trainer" else _status(each, {"running": {"startedAt": now}})
+        for each in pod["spec"]["containers"]
+    ]
+    uploaders = [
+        {**_status(each, {"running": {"startedAt": now}}), **(sync or {})} for each in pod["spec"].get("initContainers", ())
+    ]
+    return _set_status(api, pod, {"phase": "Running", "containerStatuses": states, "initContainerStatuses": uploaders})
 
 
 def keep_waiting(api: Api, pod: Raw, reason: str, message: str = "", container: str | None = None) -> Raw:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +16,7 @@ from tests.cluster.operated import (
     ended,
     leftovers,
     quickstart,
+    reason_of,
     report,
     run_of,
     running_pod,
@@ -24,6 +26,12 @@ from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.pods import RUNS_FOR, TAKES_TO_STOP, end_pod, fail_pod
 
 pytestmark = pytest.mark.usefixtures("run_definition")
+
+STORE = {"s3": {"bucket": "models", "credentials": {"secretName": "s3-keys"}}}
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat()
 
 
 def told(api: Api, namespace: str, reason: str) -> list[Raw]:
@@ -97,11 +105,37 @@ def test_a_next_attempt_goes_on_from_the_last_verified_checkpoint(api: Api, name
 def test_a_trainer_that_hangs_is_stopped_and_tried_again(api: Api, namespace: str, operator: OperatorProcess) -> None:
     api.create(quickstart(namespace, recovery__stallAfter="2s"))
     running_pod(api, namespace)
-    wait_for(lambda: is_true(run_of(api, namespace), "Stalled"), 60, "nobody suspects a stall")
-    # The trainer ends itself at the limit; one that hangs too hard for that is ended by the operator.
-    attempt = ended(api, namespace, seconds=120)
-    assert (attempt["reason"], attempt["counted"]) == ("Stalled", True)
+    suspected = False
+
+    def look() -> Raw | None:
+        # It reports, but makes no steps. It would end itself at the limit; one that hangs too hard is ended by the operator.
+        nonlocal suspected
+        report(api, namespace, stage="grpo", step=3, steps=15, time=now())
+        suspected = suspected or is_true(run_of(api, namespace), "StepsStalled")
+        return next((each for each in attempts(api, namespace) if each.get("end")), None)
+
+    attempt = wait_for(look, 60, lambda: run_of(api, namespace)["status"])
+    assert (attempt["reason"], attempt["counted"], suspected) == ("Stalled", True, True)
     running_pod(api, namespace, 2)
+
+
+def test_a_trainer_that_is_not_heard_of_goes_on_and_gets_back_what_it_reports_with(
+    api: Api, namespace: str, operator: OperatorProcess
+) -> None:
+    api.create(quickstart(namespace, recovery__stallAfter="2s"))
+    running_pod(api, namespace)
+    wait_for(lambda: api.find("RoleBinding", "quickstart-a1", namespace), 30, "it cannot report yet")
+    for kind, name in (("Role", "quickstart-a1"), ("ServiceAccount", "quickstart-trainer")):
+        api.delete(kind, name, namespace)
+    wait_for(lambda: reason_of(api, namespace, "StepsStalled") == "NoReport", 60, lambda: run_of(api, namespace)["status"])
+    for kind, name in (("Role", "quickstart-a1"), ("ServiceAccount", "quickstart-trainer")):
+        wait_for(lambda kind=kind, name=name: api.find(kind, name, namespace), 30, f"{kind} is not made again")  # type: ignore[misc]
+    assert len(told(api, namespace, "NoReport")) == 1
+    # Longer than after the last step an attempt is stopped that is heard of.
+    time.sleep(6)
+    assert [each.get("end") for each in attempts(api, namespace)] == [None]
+    report(api, namespace, stage="grpo", step=3, steps=15, time=now())
+    wait_for(lambda: reason_of(api, namespace, "StepsStalled") == "Stepping", 30, lambda: run_of(api, namespace)["status"])
 
 
 def test_a_preempted_attempt_is_free_and_goes_on_when_there_is_room(
@@ -142,6 +176,16 @@ def test_a_deleted_pod_is_replaced(api: Api, namespace: str, operator: OperatorP
     running_pod(api, namespace, 2)
 
 
+def test_a_pod_whose_job_was_deleted_without_it_does_not_train_on(api: Api, namespace: str, operator: OperatorProcess) -> None:
+    api.create(quickstart(namespace))
+    pod = running_pod(api, namespace)
+    wait_for_state(api, namespace, "Running")
+    api.delete("Job", "quickstart-a1", namespace, orphan=True)
+    assert ended(api, namespace)["reason"] == "JobDeleted"
+    wait_for(lambda: api.find("Pod", pod["metadata"]["name"], namespace) is None, 30, "it trains on")
+    running_pod(api, namespace, 2)
+
+
 def test_a_deleted_job_is_replaced(api: Api, namespace: str, operator: OperatorProcess) -> None:
     api.create(quickstart(namespace))
     running_pod(api, namespace)
@@ -160,12 +204,40 @@ def test_the_deadline_ends_the_run_and_its_pod(api: Api, namespace: str, operato
     assert len(told(api, namespace, "DeadlineExceeded")) == 1
 
 
-def test_results_that_could_not_be_uploaded_are_no_success(api: Api, namespace: str, operator: OperatorProcess) -> None:
-    store = {"s3": {"bucket": "models", "credentials": {"secretName": "s3-keys"}}}
-    api.create(quickstart(namespace, storage=store))
+def test_results_that_were_not_uploaded_are_no_success_whatever_the_uploaders_end(
+    api: Api, namespace: str, operator: OperatorProcess
+) -> None:
+    api.create(quickstart(namespace, storage=STORE, recovery__maxAttempts=9))
+    for number, (code, why, reason) in enumerate(
+        [
+            (75, "Error", "StoreUnreachable"),
+            (1, "Error", "UploadFailed"),
+            (64, "Error", "UploadFailed"),
+            (137, "OOMKilled", "UploadFailed"),
+            (143, "Error", "UploadFailed"),
+        ],
+        start=1,
+    ):
+        end_pod(api, running_pod(api, namespace, number), sidecar_exit_code=code, sidecar_reason=why)
+        attempt = ended(api, namespace, number)
+        assert (attempt["reason"], attempt["exitCode"], attempt["counted"]) == (reason, code, True)
+    end_pod(api, running_pod(api, namespace, 6))
+    wait_for_state(api, namespace, "Succeeded")
+
+
+def test_what_was_not_uploaded_keeps_its_claim_until_it_is_not_needed(
+    api: Api, namespace: str, operator: OperatorProcess, volume: str
+) -> None:
+    scratch = {"size": "1Gi", "storageClass": volume}
+    api.create(quickstart(namespace, storage=STORE, compute__scratch=scratch))
+    claim = wait_for(lambda: api.find("PersistentVolumeClaim", "quickstart-a1", namespace), 30, "there is no claim")
+    assert claim["metadata"]["ownerReferences"][0]["kind"] == "DeepICDRun"
     end_pod(api, running_pod(api, namespace), sidecar_exit_code=75)
-    assert ended(api, namespace)["reason"] == "StoreUnreachable"
-    running_pod(api, namespace, 2)
+    attempt = ended(api, namespace)
+    assert attempt["volume"] == "quickstart-a1"
+    assert "PersistentVolumeClaim quickstart-a1" in attempt["message"]
+    wait_for(lambda: api.find("PersistentVolumeClaim", "quickstart-a2", namespace), 30, "the next attempt has no claim")
+    assert api.find("PersistentVolumeClaim", "quickstart-a1", namespace) is not None
 
 
 def test_an_end_stays_whatever_becomes_of_the_job(api: Api, namespace: str, operator: OperatorProcess) -> None:
