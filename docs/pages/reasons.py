@@ -21,7 +21,12 @@ CONDITIONS: dict[ConditionType, tuple[Reason, ...]] = {
     ConditionType.ACCEPTED: (Reason.VALID, Reason.INVALID_SPEC, Reason.UNKNOWN_FIELD, Reason.CANNOT_PLAN),
     ConditionType.SCHEDULED: (*_BEFORE_A_POD, Reason.VOLUME_MISSING, Reason.SCHEDULED, Reason.SUSPENDED),
     ConditionType.RUNNING: (
-        *_BEFORE_A_POD, *_STARTING, Reason.RUNNING, Reason.UPLOADING, Reason.STOPPING, Reason.SUSPENDED,
+        *_BEFORE_A_POD,
+        *_STARTING,
+        Reason.RUNNING,
+        Reason.UPLOADING,
+        Reason.STOPPING,
+        Reason.SUSPENDED,
     ),
     ConditionType.CHECKPOINT_DURABLE: (Reason.UPLOADED, Reason.NO_CHECKPOINT, Reason.NO_STORAGE),
     ConditionType.STEPS_STALLED: (Reason.PREPARING, Reason.STEPPING, Reason.NO_REPORT, Reason.STALLED),
@@ -29,6 +34,7 @@ CONDITIONS: dict[ConditionType, tuple[Reason, ...]] = {
     ConditionType.SUCCEEDED: (Reason.COMPLETED,),
     ConditionType.FAILED: tuple(reason for reason in Reason if reason.rule is Rule.STOP),
     ConditionType.RECONCILING: (Reason.IN_PROGRESS,),
+    ConditionType.STALLED: (Reason.INVALID_SPEC, Reason.UNKNOWN_FIELD, Reason.CANNOT_PLAN),
 }
 """Where `reconcile` puts a reason. Ended attempts have theirs in `status.attempts`."""
 ACTS = {

@@ -245,11 +245,11 @@ def _stop(turn: Turn, attempt: Attempt, job: JobView) -> None:
 
 def _end(turn: Turn, run: DeepICDRun | None, attempt: Attempt, ended: Ending, settings: Settings) -> None:
     """Note how the attempt ended, and what follows."""
-    reason, recovery = ended.reason, _recovery(turn)
-    message = reason.says("; ".join(filter(None, (ended.found, what_is_left(turn.observed, attempt, reason)))))
+    reason, recovery, left = ended.reason, _recovery(turn), what_is_left(turn.observed, attempt, ended.reason)
+    message = reason.says("; ".join(filter(None, (ended.found, left))))
     if attempt.reason is not None and reason is not Reason.COMPLETED:
         # It was stopped on purpose: the purpose counts, not the signal. What is complete is complete.
-        reason, message = Reason(attempt.reason), attempt.message or ""
+        reason, message = Reason(attempt.reason), "; ".join(filter(None, (attempt.message, left)))
     exit_code = attempt.exit_code if ended.exit_code is None else ended.exit_code
     counted = reason.rule in (Rule.RETRY, Rule.STOP)
     attempt = turn.update(attempt, end=turn.now, reason=str(reason), message=message, counted=counted, exit_code=exit_code)

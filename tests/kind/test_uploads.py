@@ -1,0 +1,95 @@
+"""Real uploaders that cannot do their work: the run does not succeed, and its claim keeps what the store has not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.kind.conftest import VERSION
+from tests.kind.kind_cluster import ROOT, KindCluster, wait_for
+from tests.kind.runs import COMPUTE, RESEARCH, STARTED, STORE_KEYS, TINY, Run, small_run
+
+pytestmark = pytest.mark.timeout(900)
+
+GRACE = 25
+"""Seconds that the pods have."""
+NO_MEMORY, NO_STORE = "upload-no-memory", "upload-no-store"
+
+
+def sft_run(kind: KindCluster, name: str, steps: int, **compute: Any) -> dict[str, Any]:
+    """One that trains by SFT alone, whose scratch volume is a claim."""
+    scratch = {"size": "2Gi", "storageClass": "standard"}
+    limits = {"cpu": 0.3, "cpuLimit": 1, "memory": "4Gi", "sharedMemory": "512Mi"}
+    content = small_run(name, kind.endpoint, compute={**COMPUTE, **limits, "scratch": scratch, **compute})
+    spec = content["spec"]
+    spec["model"]["tiny"] = TINY
+    del spec["stages"]["grpo"]
+    spec["stages"]["sft"] |= {"epochs": 500, "maxSteps": steps, "saveEverySteps": 10}
+    spec["recovery"] |= {"gracePeriod": f"{GRACE}s", "maxAttempts": 1}
+    return content
+
+
+@pytest.fixture(scope="module")
+def ended(kind: KindCluster) -> Iterator[dict[str, Run]]:
+    """Two runs that have ended: one uploader never had enough memory, the other's store went away and stayed away."""
+    kind.apply(
+        sft_run(kind, NO_MEMORY, 10, uploader={"memory": "24Mi"}),
+        sft_run(kind, NO_STORE, 120),
+    )
+    runs = {name: Run(kind, name) for name in (NO_MEMORY, NO_STORE)}
+    runs[NO_STORE].wait_for_verified("sft", 10)
+    wait_for(lambda: runs[NO_MEMORY].steps(1, "sft"), STARTED, "the one without memory does not train")
+    kind.kubectl("scale", "deployment/seaweed", "-n", "store", "--replicas=0")
+    kind.kubectl("wait", "pod", "-l", "app=seaweed", "-n", "store", "--for=delete", "--timeout=120s")
+    for run in runs.values():
+        run.wait_for_end(1)
+    kind.kubectl("scale", "deployment/seaweed", "-n", "store", "--replicas=1")
+    kind.kubectl("rollout", "status", "deployment/seaweed", "-n", "store", "--timeout=120s")
+    yield runs
+    for run in runs.values():
+        run.delete()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "code", "says"),
+    [
+        (NO_MEMORY, "UploadFailed", 137, "it used more than its memory limit"),
+        (NO_STORE, "StoreUnreachable", 75, "not stored"),
+    ],
+)
+def test_the_run_fails_says_why_and_names_what_keeps_the_rest(
+    ended: dict[str, Run], name: str, reason: str, code: int, says: str
+) -> None:
+    run = ended[name]
+    (attempt,) = run.attempts()
+    assert (run.status()["state"], attempt["reason"], attempt["exitCode"]) == ("Failed", reason, code)
+    assert says in attempt["message"]
+    assert f"PersistentVolumeClaim {name}-a1" in attempt["message"]
+
+
+@pytest.mark.parametrize("name", [NO_MEMORY, NO_STORE])
+def test_what_was_kept_can_be_uploaded_later(kind: KindCluster, ended: dict[str, Run], name: str) -> None:
+    uid = kind.get("deepicdrun", name, RESEARCH)["metadata"]["uid"]
+    text = (ROOT / "manifests" / "upload-the-rest.yaml").read_text()
+    for word, value in {"RUN-": f"{name}-", "-NUMBER": "-1", "aNUMBER": "a1", '"NUMBER"': '"1"', ": UID": f": {uid}"}.items():
+        text = text.replace(word, value)
+    pod = yaml.safe_load(text)
+    assert pod["spec"]["containers"][0]["image"] == f"deepicd/trainer:{VERSION}"
+    pod["metadata"]["namespace"] = RESEARCH
+    kind.apply(pod)
+    uploaded = f"upload-{name}-1"
+    try:
+        kind.kubectl("wait", "pod", uploaded, "-n", RESEARCH, "--for=jsonpath={.status.phase}=Succeeded", "--timeout=180s")
+    finally:
+        logs = kind.run("kubectl", "logs", uploaded, "-n", RESEARCH).stdout
+        kind.kubectl("delete", "pod", uploaded, "-n", RESEARCH, "--wait=false")
+    address = f"s3://models/deepicd/{name}/{uid}"
+    listed = kind.deepicd("artifacts", "ls", address, "--endpoint-url", kind.endpoint, "--json", environment=STORE_KEYS)
+    assert listed.returncode == 0, listed.stderr + logs
+    assert any("models/sft" in json.dumps(each) for each in json.loads(listed.stdout)), listed.stdout
+    verified = kind.deepicd("artifacts", "verify", address, "--endpoint-url", kind.endpoint, environment=STORE_KEYS)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
