@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,7 +18,17 @@ import structlog
 from deepicd.cluster.api import Api
 from deepicd.errors import DeepICDError, UserError
 from deepicd.spec import environment as names
-from deepicd.spec.progress import CHECKPOINT_KEY, Checkpoint, Failure, FailureCode, LevelMetrics, Progress, write
+from deepicd.spec.progress import (
+    CHECKPOINT_KEY,
+    UPLOAD_KEY,
+    Checkpoint,
+    Failure,
+    FailureCode,
+    LevelMetrics,
+    Progress,
+    Upload,
+    write,
+)
 from deepicd.training.metrics import StepMetrics
 
 INTERVAL_SECONDS = 10.0
@@ -97,6 +108,37 @@ def checkpoints_reported() -> Iterator[Callable[[Checkpoint], None] | None]:
         yield lambda checkpoint: postman.post(write(checkpoint))
     finally:
         postman.close()
+
+
+class UploadReport:
+    """What an uploader reports to the operator: each checkpoint that is stored and, at its end, whether everything is."""
+
+    def __init__(self, checkpoints: Postman, ending: Postman) -> None:
+        self._checkpoints = checkpoints
+        self._ending = ending
+
+    def stored(self, checkpoint: Checkpoint) -> None:
+        """A checkpoint is in the store."""
+        self._checkpoints.post(write(checkpoint))
+
+    def ended(self, missing: str, seconds: float) -> None:
+        """Report what is not stored, nothing where everything is; waits for the API server at most so long."""
+        self._ending.post(write(Upload(complete=not missing, missing=missing[:MAX_MESSAGE] or None, time=datetime.now(UTC))))
+        self.close(seconds)
+
+    def close(self, seconds: float) -> None:
+        """Wait until what was reported is sent, at most so long."""
+        give_up = time.monotonic() + seconds
+        for postman in (self._ending, self._checkpoints):
+            postman.close(max(0.0, give_up - time.monotonic()))
+
+
+def upload_report() -> UploadReport | None:
+    """The report of a pod's uploader; None elsewhere."""
+    checkpoints, ending = send_to(CHECKPOINT_KEY), send_to(UPLOAD_KEY)
+    if checkpoints is None or ending is None:
+        return None
+    return UploadReport(Postman(checkpoints), Postman(ending))
 
 
 class ProgressReport:

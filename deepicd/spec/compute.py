@@ -111,6 +111,29 @@ class ScratchSpec(SpecModel):
     With `compute.nodes` above 1 it is needed: one volume for each attempt, which all its pods write to (ReadWriteMany)."""
 
 
+class UploaderSpec(SpecModel):
+    """What the uploader's container beside the trainer asks for, and may use. No effect with `compute.nodes` above 1,
+    where the trainer uploads by itself.
+    """
+
+    cpu: float = Field(default=0.1, gt=0, le=64)
+    """Processor cores asked for."""
+    cpu_limit: float | None = Field(default=None, gt=0, le=64)
+    """Processor cores that may be used; 2, or `cpu` if that is more, where there is none."""
+    memory: Size = 256 * 2**20
+    """Memory asked for."""
+    memory_limit: Size | None = None
+    """Memory that may be used; 1Gi, or `memory` if that is more, where there is none."""
+
+    @model_validator(mode="after")
+    def _limits_hold(self) -> Self:
+        if self.cpu_limit is not None and self.cpu_limit < self.cpu:
+            raise ValueError(f"cpuLimit {self.cpu_limit:g} is less than cpu {self.cpu:g}: raise it or lower cpu")
+        if self.memory_limit is not None and self.memory_limit < self.memory:
+            raise ValueError("memoryLimit is less than memory: raise it or lower memory")
+        return self
+
+
 class ServiceAccountSpec(SpecModel):
     """The identity of the run's pods. It may patch one ConfigMap, the attempt's progress, and nothing else."""
 
@@ -149,9 +172,12 @@ class ComputeSpec(SpecModel):
     cpu: float | None = Field(default=None, gt=0, le=4096)
     """On a cluster: processor cores asked for, per node."""
     cpu_limit: float | None = Field(default=None, gt=0, le=4096)
-    """On a cluster: processor cores that may be used, per node; no limit where there is none."""
+    """On a cluster: processor cores that may be used, per node; no limit where there is none. A namespace with a ResourceQuota
+    on `limits.cpu` needs one."""
     memory: Size | None = None
     """On a cluster: memory asked for and the limit, per node; it includes what lies in `sharedMemory`."""
+    uploader: UploaderSpec = UploaderSpec()
+    """On a cluster: processor cores and memory of the uploader's container."""
     shared_memory: Size = 16 * 2**30
     """On a cluster: size of /dev/shm, through which the training processes exchange tensors."""
     scratch: ScratchSpec = ScratchSpec()

@@ -21,6 +21,9 @@ RUN_ANNOTATION = f"{GROUP}/run.yaml"
 FILE_GROUP = 65532
 """Group that volumes are made writable for; the image's user may be any but root."""
 
+_UPLOADER_CPU, _UPLOADER_MEMORY = 2.0, 2**30
+"""Cores and bytes that the uploader may use where the spec does not say."""
+
 _SECURITY = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -87,7 +90,8 @@ def _trainer(request: AttemptRequest) -> dict[str, Any]:
 
 def _sync(request: AttemptRequest) -> dict[str, Any]:
     grace = format_duration(request.spec.recovery.grace_period)
-    # An init container that restarts always is a sidecar: it ends after the trainer, and has the rest of the grace period.
+    # An init container that restarts always is a sidecar: it is asked to end after the trainer, with what is left of the grace
+    # period; the hook, which the kubelet runs before it waits for the trainer, notes when that began.
     return {
         **_container(request, SYNC),
         "command": [
@@ -99,10 +103,13 @@ def _sync(request: AttemptRequest) -> dict[str, Any]:
             environment.RUN_FOLDER,
             "--grace",
             grace,
+            "--grace-from",
+            environment.TERMINATION_MARK,
             "--json",
         ],
+        "lifecycle": {"preStop": {"exec": {"command": list(environment.MARK_TERMINATION)}}},
         "restartPolicy": "Always",
-        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
+        "resources": _uploader_resources(request),
         "volumeMounts": mounts(request, uploader=True),
     }
 
@@ -134,6 +141,16 @@ def _trainer_resources(request: AttemptRequest) -> dict[str, Any]:
     if compute.gpu_resource:
         requests[compute.gpu_resource] = limits[compute.gpu_resource] = str(compute.gpus)
     return {"requests": requests, "limits": limits}
+
+
+def _uploader_resources(request: AttemptRequest) -> dict[str, Any]:
+    uploader = request.spec.compute.uploader
+    cpu = uploader.cpu_limit or max(_UPLOADER_CPU, uploader.cpu)
+    memory = uploader.memory_limit or max(_UPLOADER_MEMORY, uploader.memory)
+    return {
+        "requests": {"cpu": _cores(uploader.cpu), "memory": format_size(uploader.memory)},
+        "limits": {"cpu": _cores(cpu), "memory": format_size(memory)},
+    }
 
 
 def _cores(number: float) -> str:

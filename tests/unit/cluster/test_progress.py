@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from deepicd.artifacts.sync import MissingError
 from deepicd.cluster.api import ClusterError
 from deepicd.cluster.progress import Postman, ProgressReport, failure_of, level_metrics, send_to, tell_kubelet
 from deepicd.errors import (
@@ -144,7 +145,7 @@ def test_a_failure_is_the_last_word(tmp_path: Path) -> None:
     [
         (UserError, "BadInput"), (CrashError, "Crashed"), (StallError, "Stalled"), (StoreError, "StoreUnreachable"),
         (TerminatedError, "Terminated"), (NotANumberError, "NotANumber"), (RewardCodeError, "RewardCodeFailed"),
-        (RewardCollapsedError, "RewardCollapsed"),
+        (RewardCollapsedError, "RewardCollapsed"), (MissingError, "StoreUnreachable"),
     ],
 )  # fmt: skip
 def test_every_error_has_its_code(kind: type[DeepICDError], code: str) -> None:
