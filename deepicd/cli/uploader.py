@@ -92,7 +92,8 @@ class Uploader:
             self._report.ended(shown, seconds)
         if missing:
             trouble = self._store.trouble or (self._trouble if self._sync is None else self._sync.trouble)
-            raise MissingError(f"not stored within --grace: {shown}: {trouble or 'run deepicd sync again on this folder'}")
+            reason = trouble or "the store did not answer in time: run deepicd sync again on this folder"
+            raise MissingError(f"not stored within the grace period: {shown}: {reason}")
 
     def _missing(self) -> list[str]:
         if self._sync is not None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from deepicd.spec.base import Size, SpecModel
+from deepicd.spec.environment import OPERATORS_PREFIX
+from deepicd.spec.json_values import check_json
 
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 PATH_PATTERN = r"^/[^:]*$"
@@ -23,6 +25,15 @@ AbsolutePath = Annotated[str, StringConstraints(pattern=PATH_PATTERN, max_length
 QUALIFIED_PATTERN = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 QualifiedName = Annotated[str, StringConstraints(pattern=QUALIFIED_PATTERN, max_length=317)]
 """A label's key or a resource's name, such as `nvidia.com/gpu`."""
+
+
+def _is_json(value: dict[str, Any]) -> dict[str, Any]:
+    check_json(value)
+    return value
+
+
+JsonMap = Annotated[dict[str, Any], AfterValidator(_is_json)]
+"""What Kubernetes checks."""
 
 
 class SecretKey(SpecModel):
@@ -48,8 +59,8 @@ class EnvironmentVariable(SpecModel):
     def _one_source(self) -> Self:
         if (self.value is None) == (self.secret is None):
             raise ValueError("give exactly one of value, secret")
-        if self.name.startswith("DEEPICD_"):
-            raise ValueError("name: names that begin with DEEPICD_ are the operator's: choose another")
+        if self.name.startswith(OPERATORS_PREFIX):
+            raise ValueError(f"name: names that begin with {OPERATORS_PREFIX} are the operator's: choose another")
         return self
 
 
@@ -157,6 +168,12 @@ class PodTemplatePatch(SpecModel):
     spec: dict[str, Any] | None = None
     """The pod's spec, as Kubernetes writes it; the trainer's container is `trainer`, the uploader's `sync`."""
 
+    @property
+    def content(self) -> dict[str, Any]:
+        """The patch as it was written: a `null` in it deletes."""
+        given = {"metadata": self.metadata, "spec": self.spec}
+        return {name: value for name, value in given.items() if value is not None}
+
 
 class ComputeSpec(SpecModel):
     """What the run needs to compute on. On one machine `gpus` and `nodes` alone have an effect, the rest is for the cluster."""
@@ -198,7 +215,7 @@ class ComputeSpec(SpecModel):
     """On a cluster: labels that a node must have."""
     tolerations: tuple[Toleration, ...] = Field(default=(), max_length=32)
     """On a cluster: taints of nodes that are tolerated."""
-    affinity: dict[str, Any] | None = None
+    affinity: JsonMap | None = None
     """On a cluster: the pods' affinity, as Kubernetes writes it."""
     priority_class: ObjectName | None = None
     """On a cluster: the pods' PriorityClass."""

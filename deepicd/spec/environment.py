@@ -12,6 +12,10 @@ PROGRESS = "DEEPICD_PROGRESS"
 """Name of the ConfigMap that the attempt reports to."""
 NAMESPACE = "DEEPICD_NAMESPACE"
 """Namespace of that ConfigMap."""
+OPERATORS_PREFIX = "DEEPICD_"
+"""Variables whose names begin with it are the operator's."""
+OPERATORS_VARIABLES = (RUN_UID, ATTEMPT, PROGRESS, NAMESPACE)
+"""Those that every pod has."""
 S3_SECRET = "/var/run/secrets/deepicd/s3"  # noqa: S105  (a path)
 """Where the files of the Secret lie that `storage.s3.credentials.secretName` names."""
 

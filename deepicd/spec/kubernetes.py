@@ -14,6 +14,9 @@ ATTEMPT_LABEL = f"{GROUP}/attempt"
 RAY_NODE_LABEL = "ray.io/node-type"
 """KubeRay's label of pods: `head` or `worker`."""
 
+RUN_ANNOTATION = f"{GROUP}/run.yaml"
+"""Annotation of an attempt's pods that holds the run's file."""
+
 TRAINER = "trainer"
 """Name of the container that trains."""
 SYNC = "sync"

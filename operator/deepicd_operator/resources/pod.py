@@ -9,15 +9,14 @@ from typing import Any
 
 from deepicd.spec import environment
 from deepicd.spec.base import format_duration, format_size
-from deepicd.spec.kubernetes import GROUP, SYNC, TRAINER
+from deepicd.spec.kubernetes import RUN_ANNOTATION, SYNC, TRAINER
 from deepicd.spec.load import dump
+from deepicd.spec.pod_patch import merge
 from deepicd.spec.progress import progress_name
 from deepicd_operator.names import labels
 from deepicd_operator.resources.attempt import AttemptRequest
-from deepicd_operator.resources.patch import merge
 from deepicd_operator.resources.volumes import mounts, volumes
 
-RUN_ANNOTATION = f"{GROUP}/run.yaml"
 FILE_GROUP = 65532
 """Group that volumes are made writable for; the image's user may be any but root."""
 
@@ -54,7 +53,7 @@ def pod_template(request: AttemptRequest) -> dict[str, Any]:
         "containers": [_trainer(request)],
         "volumes": volumes(request, RUN_ANNOTATION),
     }
-    if request.spec.storage is not None and not request.on_ray:
+    if request.spec.has_uploader:
         spec["initContainers"] = [_sync(request)]
     optional = {
         "imagePullSecrets": [{"name": name} for name in compute.image_pull_secrets],
@@ -73,7 +72,7 @@ def pod_template(request: AttemptRequest) -> dict[str, Any]:
         "spec": spec,
     }
     if (patch := compute.pod_template_patch) is not None:
-        template = merge(template, patch.model_dump(exclude_none=True))
+        template = merge(template, patch.content)
         # What the operator finds the pod by is not the patch's to change.
         template["metadata"]["labels"] |= labels(request.name, request.number)
     return template
@@ -170,7 +169,7 @@ def _environment(request: AttemptRequest) -> list[dict[str, Any]]:
         {"name": "TMPDIR", "value": "/tmp"},  # noqa: S108  (a volume of the pod's own)
         {"name": "HF_HOME", "value": f"{cache}/huggingface"},
     ]
-    if request.spec.storage is not None and not request.on_ray:
+    if request.spec.has_uploader:
         own.append({"name": environment.SIDECAR, "value": "1"})
     given: list[dict[str, Any]] = []
     for variable in request.spec.compute.env:

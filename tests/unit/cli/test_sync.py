@@ -111,7 +111,7 @@ def test_after_its_grace_it_says_what_is_missing(start: Start, tmp_path: Path) -
     process.send_signal(signal.SIGTERM)
     code, last = end(process)
     assert code == 75
-    assert last.startswith("error: not stored within --grace: grpo step 10, grpo step 5: ")
+    assert last.startswith("error: not stored within the grace period: grpo step 10, grpo step 5: ")
     assert last.endswith("Not a directory: see that the folder can be reached, then run again")
 
 

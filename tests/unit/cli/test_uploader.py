@@ -161,7 +161,7 @@ def test_a_store_that_was_dead_from_the_start_is_named_with_what_is_missing(star
     process.says("store does not answer")
     code, line = process.terminated(4)
     assert code == 75
-    assert line.startswith("error: not stored within --grace: grpo step 5, logs: http://127.0.0.1:9: get_object: ")
+    assert line.startswith("error: not stored within the grace period: grpo step 5, logs: http://127.0.0.1:9: get_object: ")
     assert "the-secret" not in line
 
 
@@ -171,7 +171,8 @@ def test_a_store_that_takes_connections_and_never_answers_does_not_hold_it(start
     eventually(lambda: handles_sigterm(process))
     code, line = process.terminated(4)
     assert code == 75
-    assert line == "error: not stored within --grace: grpo step 5: run deepicd sync again on this folder\n"
+    reason = "the store did not answer in time: run deepicd sync again on this folder"
+    assert line == f"error: not stored within the grace period: grpo step 5: {reason}\n"
 
 
 def begun(start: Start, folder: Path, *arguments: object, **environment: str) -> Running:
@@ -194,7 +195,7 @@ def test_with_store_and_api_server_dead_it_leaves_by_itself_before_it_is_killed(
     mark(tmp_path, 0)
     code, line = process.terminated(grace)
     assert code == 75
-    assert line.startswith("error: not stored within --grace: grpo step 5: ")
+    assert line.startswith("error: not stored within the grace period: grpo step 5: ")
 
 
 def test_a_trainer_that_used_up_the_grace_period_leaves_two_seconds(start: Start, tmp_path: Path, silent: str) -> None:
@@ -204,7 +205,7 @@ def test_a_trainer_that_used_up_the_grace_period_leaves_two_seconds(start: Start
     mark(tmp_path, 3600)
     code, line = process.terminated(2)
     assert code == 75
-    assert line.startswith("error: not stored within --grace: grpo step 5: ")
+    assert line.startswith("error: not stored within the grace period: grpo step 5: ")
 
 
 def test_a_termination_that_began_while_it_started_up_is_not_missed(start: Start, tmp_path: Path) -> None:
