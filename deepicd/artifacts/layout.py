@@ -101,6 +101,11 @@ def logs_folder(attempt: int) -> str:
     return f"{attempt_folder(attempt)}/logs"
 
 
+def kind_of(key: str) -> str:
+    """`logs` or `evaluation`: which of the two folders holds the key of a file that is replaced as it grows."""
+    return key.split("/")[2]
+
+
 def manifest_key(ref: Sealed) -> str:
     """Key of the manifest with which a checkpoint or model begins to exist."""
     return f"{ref.folder}/{MANIFEST}"

@@ -16,16 +16,17 @@ import structlog
 
 from deepicd.artifacts import manifest, retention
 from deepicd.artifacts.follow import Follower
-from deepicd.artifacts.layout import MODELS, CheckpointRef, Sealed, manifest_key, parse_folder
+from deepicd.artifacts.layout import MODELS, CheckpointRef, Sealed, kind_of, manifest_key, parse_folder
 from deepicd.artifacts.publish import Origin, VanishedError, publish
 from deepicd.artifacts.retention import Keep
 from deepicd.artifacts.sources import FINISHED, Complete, Source, drop_markers, place
 from deepicd.artifacts.store.base import ChangedError, DamagedError, Store
-from deepicd.errors import DeepICDError, StoreError, UserError
+from deepicd.errors import StoreError, UserError
 from deepicd.spec.progress import Checkpoint
 
 POLL_SECONDS = 1.0
 _LONGEST_WAIT = 60.0
+_GROWING = "logs and metrics"
 _CHANGING = (ChangedError, VanishedError)
 _PASSING = (ChangedError, DamagedError, StoreError, UserError, OSError)
 """What the next try may mend: a secret may be renewed, a disk be emptied."""
@@ -34,10 +35,8 @@ Metrics = Callable[[str, int], dict[str, float] | None]
 """The metrics of a stage's step, where they are known."""
 
 
-class MissingError(DeepICDError):
+class MissingError(StoreError):
     """The upload ended before everything that is complete was durable."""
-
-    exit_code = 75
 
 
 def next_upload(
@@ -46,6 +45,11 @@ def next_upload(
     """What is uploaded next: models in the order of training, since every resume needs them, then the newest checkpoint."""
     waiting = [item for item in complete if item not in durable and (put_off or {}).get(item, 0) <= now]
     return min(waiting, key=_urgency, default=None)
+
+
+def named(complete: Iterable[Complete], growing: Iterable[str]) -> list[str]:
+    """What a message calls them, what a resume needs first at the front; of keys of files that grow, each kind once."""
+    return [*(str(item) for item in sorted(complete, key=_urgency)), *dict.fromkeys(kind_of(key) for key in growing)]
 
 
 def _urgency(item: Complete) -> tuple[bool, int, int]:
@@ -74,6 +78,7 @@ class Sync:
     _ending: threading.Event = field(default_factory=threading.Event, init=False)
     _ended: threading.Event = field(default_factory=threading.Event, init=False)
     _failure: Exception | None = field(default=None, init=False)
+    _troubles: dict[str, str] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self._follower = Follower(self.store, self.source, self.attempt, self.clock)
@@ -99,7 +104,7 @@ class Sync:
             self._put_off.clear()
         self._follower.send(everything=True)
         # A log that grew meanwhile is no loss: what there was is stored.
-        if missing := [str(item) for item in self._waiting()]:
+        if missing := named(self._waiting(), ()):
             raise MissingError(f"{self.source.folder}: changed during the upload: not stored: {', '.join(missing)}")
 
     def start(self) -> None:
@@ -123,8 +128,13 @@ class Sync:
         return ended
 
     def missing(self) -> list[str]:
-        """What is complete here but not durable in the store, what a resume needs first at the front."""
-        return [*(str(item) for item in self._waiting()), *self._follower.unsent()]
+        """What is complete here but not durable in the store: see `named`."""
+        return named(self._waiting(), self._follower.unsent())
+
+    @property
+    def trouble(self) -> str:
+        """Why something is not durable yet, as far as the store says; one line, without secrets."""
+        return self.store.trouble or next(iter(list(self._troubles.values())), "")
 
     def _guarded(self, loop: Callable[[], None]) -> None:
         try:
@@ -143,6 +153,7 @@ class Sync:
             try:
                 self._upload(item)
                 failures = 0
+                self._troubles.pop(str(item), None)
             except VanishedError:
                 self._put_off[item] = self.clock() + POLL_SECONDS
                 self._log.info("was deleted before it was stored", what=str(item))
@@ -163,10 +174,11 @@ class Sync:
             try:
                 self._follower.send(everything=ending)
                 failures = 0
+                self._troubles.pop(_GROWING, None)
             except _PASSING as error:
                 failures += 1
                 wait = min(2.0**failures, _LONGEST_WAIT)
-                self._warn(error, "logs and metrics", wait)
+                self._warn(error, _GROWING, wait)
             # A log that grows on is not waited for: what there was at the end is stored.
             if ending and not failures and not self._waiting():
                 self._ended.set()
@@ -191,9 +203,10 @@ class Sync:
         return next_upload(complete, self._durable, self._put_off, self.clock())
 
     def _waiting(self) -> list[Complete]:
-        return sorted((item for item in self.source.complete() if item not in self._durable), key=_urgency)
+        return [item for item in self.source.complete() if item not in self._durable]
 
     def _warn(self, error: Exception, what: str, wait: float) -> None:
+        self._troubles[what] = str(error)
         self._log.warning("upload failed, trying again", what=what, reason=str(error), seconds=wait)
 
     def _upload(self, item: Complete) -> None:

@@ -59,7 +59,7 @@ def _carry_out(chosen: DeepICDRun, folder: Path | None, json_logs: bool, last: s
     from deepicd.cli import logs, summary
     from deepicd.cli.progress import LiveProgress, LogProgress
     from deepicd.cli.stop import SignalStop
-    from deepicd.cluster.progress import Postman, ProgressReport, checkpoints_reported, send_to
+    from deepicd.cluster.progress import ProgressReport, checkpoints_reported, send_to
     from deepicd.pipeline.pipeline import run_pipeline
     from deepicd.pipeline.reporter import Reporters
     from deepicd.stages.evaluate import kl_name
@@ -78,7 +78,7 @@ def _carry_out(chosen: DeepICDRun, folder: Path | None, json_logs: bool, last: s
     with ExitStack() as stack:
         shown = stack.enter_context(LiveProgress(console, kl)) if live else LogProgress(chosen.metadata.name, kl)
         send = send_to(PROGRESS_KEY)
-        told = [stack.enter_context(ProgressReport(Postman(send), place))] if send else []
+        told = [stack.enter_context(ProgressReport(send, place))] if send else []
         stored = stack.enter_context(checkpoints_reported())
         restored = told[0].restored if told else None
         reporters = Reporters(shown, *told)

@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-import threading
-import time
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
-import structlog
 import typer
 
-from deepicd.artifacts.layout import LATEST
-from deepicd.errors import StoreError, UserError
+from deepicd.cli.grace import Signals
+from deepicd.errors import UserError
 from deepicd.spec.base import parse_duration
 
 if TYPE_CHECKING:
+    from deepicd.artifacts.claim import Writer
     from deepicd.artifacts.sources import Source
     from deepicd.artifacts.store import Store
     from deepicd.artifacts.sync import Sync
     from deepicd.spec.run import DeepICDRun
-
-T = TypeVar("T")
-
-_EXIT_MISSING = 75
-_EXIT_TERMINATED = 143
-_POLL_SECONDS = 1.0
 
 
 def sync(
@@ -51,7 +38,11 @@ def sync(
         str | None, typer.Option(help="With --spec: --dir is verl's folder of this stage.", show_default="grpo")
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Upload what is complete, and end.")] = False,
-    grace: Annotated[str, typer.Option(help="After SIGTERM, time to finish what is complete.")] = "5m",
+    grace: Annotated[str, typer.Option(help="After SIGTERM, time to finish what is complete and to leave.")] = "5m",
+    grace_from: Annotated[
+        Path | None,
+        typer.Option(hidden=True, help="Count --grace from the time in this file, where there is one, not from SIGTERM."),
+    ] = None,
     json_logs: Annotated[bool, typer.Option("--json", help="Log JSON lines.")] = False,
 ) -> None:
     """Upload checkpoints, models, metrics and logs while a run makes them.
@@ -61,9 +52,11 @@ def sync(
 
     Example: `deepicd sync --dir checkpoints --store s3://models/deepicd/quickstart --attempt 1`
     """
+    signals = None if once else Signals()
     from deepicd.artifacts.claim import choose_attempt, sole_writer
     from deepicd.cli import logs
-    from deepicd.cluster.progress import checkpoints_reported
+    from deepicd.cli.uploader import Uploader
+    from deepicd.cluster.progress import upload_report
     from deepicd.spec.load import load
 
     logs.configure(as_json=json_logs)
@@ -71,60 +64,17 @@ def sync(
     run = None if spec is None else load(spec)
     source = _source(run, folder, stage)
     target = _store(run, store, endpoint_url)
-    if once:
-        if not source.folder.is_dir():
-            raise UserError(f"{source.folder}: does not exist: give the folder that training writes to")
-        with sole_writer(source.folder) as writer:
-            _sync(run, target, choose_attempt(target, source.folder, writer, attempt), source).once()
+
+    def begin(writer: Writer) -> Sync:
+        return _sync(run, target, choose_attempt(target, source.folder, writer, attempt), source)
+
+    if signals is not None:
+        Uploader(target, source, begin, upload_report()).run(signals, patience, grace_from)
         return
-    requested = _Requested()
-    # A wrong secret or bucket ends it now, not after hours of training.
-    _patiently(lambda: target.read(LATEST))
-    while not source.folder.is_dir():
-        if requested.event.wait(_POLL_SECONDS):
-            return
-    with sole_writer(source.folder) as writer, checkpoints_reported() as on_checkpoint:
-        number = _patiently(lambda: choose_attempt(target, source.folder, writer, attempt))
-        at_work = _sync(run, target, number, source)
-        at_work.on_checkpoint = on_checkpoint
-        _follow(at_work, requested, patience)
-
-
-def _patiently(act: Callable[[], T]) -> T:
-    """Try again until the store answers: training goes on meanwhile."""
-    while True:
-        try:
-            return act()
-        except StoreError as error:
-            structlog.get_logger().warning("store does not answer, trying again", reason=str(error))
-            time.sleep(_POLL_SECONDS)
-
-
-def _follow(at_work: Sync, requested: _Requested, patience: timedelta) -> None:
-    at_work.start()
-    while not requested.event.is_set():
-        if at_work.join(_POLL_SECONDS):
-            return
-    at_work.request_end()
-    if not at_work.join(patience.total_seconds()):
-        missing = at_work.missing()
-        sys.stderr.write(f"error: not stored within --grace: {', '.join(missing)}: run deepicd sync again on this folder\n")
-        sys.stderr.flush()
-        os._exit(_EXIT_MISSING)  # uploads in progress are not waited for: what has no manifest does not exist
-
-
-class _Requested:
-    """SIGTERM or Ctrl-C: the first asks for the end, the second ends the process."""
-
-    def __init__(self) -> None:
-        self.event = threading.Event()
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(signum, self._note)
-
-    def _note(self, signum: int, frame: FrameType | None) -> None:
-        if self.event.is_set():
-            os._exit(_EXIT_TERMINATED)
-        self.event.set()
+    if not source.folder.is_dir():
+        raise UserError(f"{source.folder}: does not exist: give the folder that training writes to")
+    with sole_writer(source.folder) as writer:
+        begin(writer).once()
 
 
 def _grace(text: str) -> timedelta:

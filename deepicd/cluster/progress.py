@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,10 +18,22 @@ import structlog
 from deepicd.cluster.api import Api
 from deepicd.errors import DeepICDError, UserError
 from deepicd.spec import environment as names
-from deepicd.spec.progress import CHECKPOINT_KEY, Checkpoint, Failure, FailureCode, LevelMetrics, Progress, write
+from deepicd.spec.progress import (
+    CHECKPOINT_KEY,
+    UPLOAD_KEY,
+    Checkpoint,
+    Failure,
+    FailureCode,
+    LevelMetrics,
+    Progress,
+    Upload,
+    write,
+)
 from deepicd.training.metrics import StepMetrics
 
 INTERVAL_SECONDS = 10.0
+HEARTBEAT = 60.0
+"""Seconds without anything new after which the trainer says again what it said: to be silent would look like being cut off."""
 LAST_WORD_SECONDS = 20.0
 """How long the end of a process waits for its last report."""
 TERMINATION_LOG = Path("/dev/termination-log")
@@ -46,9 +59,18 @@ def send_to(key: str, environment: Mapping[str, str] = os.environ) -> Send | Non
 class Postman:
     """Sends the newest text from a thread of its own: at once, and then at most every `interval` seconds."""
 
-    def __init__(self, send: Send, interval: float = INTERVAL_SECONDS) -> None:
+    def __init__(
+        self,
+        send: Send,
+        interval: float = INTERVAL_SECONDS,
+        again: Callable[[], str | None] | None = None,
+        every: float = HEARTBEAT,
+    ) -> None:
+        """`again`: gives what is sent, if anything, when nothing was posted for `every` seconds."""
         self._send = send
         self._interval = interval
+        self._again = again or (lambda: None)
+        self._silence = every if again else None
         self._change = threading.Condition()
         self._waiting: str | None = None
         self._ending = threading.Event()
@@ -71,10 +93,13 @@ class Postman:
     def _work(self) -> None:
         while True:
             with self._change:
-                self._change.wait_for(lambda: self._waiting is not None or self._ending.is_set())
+                self._change.wait_for(lambda: self._waiting is not None or self._ending.is_set(), self._silence)
                 text, self._waiting = self._waiting, None
-            if text is None:
+            if text is None and self._ending.is_set():
                 return
+            text = text or self._again()
+            if text is None:
+                continue
             try:
                 self._send(text)
             except DeepICDError as error:
@@ -99,14 +124,46 @@ def checkpoints_reported() -> Iterator[Callable[[Checkpoint], None] | None]:
         postman.close()
 
 
+class UploadReport:
+    """What an uploader reports to the operator: each checkpoint that is stored and, at its end, whether everything is."""
+
+    def __init__(self, checkpoints: Postman, ending: Postman) -> None:
+        self._checkpoints = checkpoints
+        self._ending = ending
+
+    def stored(self, checkpoint: Checkpoint) -> None:
+        """A checkpoint is in the store."""
+        self._checkpoints.post(write(checkpoint))
+
+    def ended(self, missing: str, seconds: float) -> None:
+        """Report what is not stored, nothing where everything is; waits for the API server at most so long."""
+        self._ending.post(write(Upload(complete=not missing, missing=missing[:MAX_MESSAGE] or None, time=datetime.now(UTC))))
+        self.close(seconds)
+
+    def close(self, seconds: float) -> None:
+        """Wait until what was reported is sent, at most so long."""
+        give_up = time.monotonic() + seconds
+        for postman in (self._ending, self._checkpoints):
+            postman.close(max(0.0, give_up - time.monotonic()))
+
+
+def upload_report() -> UploadReport | None:
+    """The report of a pod's uploader; None elsewhere."""
+    checkpoints, ending = send_to(CHECKPOINT_KEY), send_to(UPLOAD_KEY)
+    if checkpoints is None or ending is None:
+        return None
+    return UploadReport(Postman(checkpoints), Postman(ending))
+
+
 class ProgressReport:
     """A `Reporter` whose reader is the operator."""
 
-    def __init__(self, postman: Postman, folder: Path) -> None:
-        """`folder`: the run's, for the metrics of a finished evaluation."""
-        self._postman = postman
+    def __init__(self, send: Send, folder: Path, interval: float = INTERVAL_SECONDS, heartbeat: float = HEARTBEAT) -> None:
+        """`folder`: the run's, for the metrics of a finished evaluation; times in seconds, see `Postman`."""
         self._metrics = folder / "evaluate" / "metrics.json"
         self._state: dict[str, Any] = {}
+        self._last: Progress | None = None
+        self._postman = Postman(send, interval, self._again, heartbeat)
 
     def __enter__(self) -> Self:
         return self
@@ -144,7 +201,11 @@ class ProgressReport:
         self._post()
 
     def _post(self) -> None:
-        self._postman.post(write(Progress(**self._state, time=datetime.now(UTC))))
+        self._last = Progress(**self._state, time=datetime.now(UTC))
+        self._postman.post(write(self._last))
+
+    def _again(self) -> str | None:
+        return write(self._last.model_copy(update={"time": datetime.now(UTC)})) if self._last is not None else None
 
 
 def level_metrics(path: Path) -> LevelMetrics | None:

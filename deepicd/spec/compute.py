@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from deepicd.spec.base import Size, SpecModel
+from deepicd.spec.environment import OPERATORS_PREFIX
+from deepicd.spec.json_values import check_json
 
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 PATH_PATTERN = r"^/[^:]*$"
@@ -23,6 +25,15 @@ AbsolutePath = Annotated[str, StringConstraints(pattern=PATH_PATTERN, max_length
 QUALIFIED_PATTERN = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 QualifiedName = Annotated[str, StringConstraints(pattern=QUALIFIED_PATTERN, max_length=317)]
 """A label's key or a resource's name, such as `nvidia.com/gpu`."""
+
+
+def _is_json(value: dict[str, Any]) -> dict[str, Any]:
+    check_json(value)
+    return value
+
+
+JsonMap = Annotated[dict[str, Any], AfterValidator(_is_json)]
+"""What Kubernetes checks."""
 
 
 class SecretKey(SpecModel):
@@ -48,8 +59,8 @@ class EnvironmentVariable(SpecModel):
     def _one_source(self) -> Self:
         if (self.value is None) == (self.secret is None):
             raise ValueError("give exactly one of value, secret")
-        if self.name.startswith("DEEPICD_"):
-            raise ValueError("name: names that begin with DEEPICD_ are the operator's: choose another")
+        if self.name.startswith(OPERATORS_PREFIX):
+            raise ValueError(f"name: names that begin with {OPERATORS_PREFIX} are the operator's: choose another")
         return self
 
 
@@ -111,6 +122,29 @@ class ScratchSpec(SpecModel):
     With `compute.nodes` above 1 it is needed: one volume for each attempt, which all its pods write to (ReadWriteMany)."""
 
 
+class UploaderSpec(SpecModel):
+    """What the uploader's container beside the trainer asks for, and may use. No effect with `compute.nodes` above 1,
+    where the trainer uploads by itself.
+    """
+
+    cpu: float = Field(default=0.1, gt=0, le=64)
+    """Processor cores asked for."""
+    cpu_limit: float | None = Field(default=None, gt=0, le=64)
+    """Processor cores that may be used; 2, or `cpu` if that is more, where there is none."""
+    memory: Size = 256 * 2**20
+    """Memory asked for."""
+    memory_limit: Size | None = None
+    """Memory that may be used; 1Gi, or `memory` if that is more, where there is none."""
+
+    @model_validator(mode="after")
+    def _limits_hold(self) -> Self:
+        if self.cpu_limit is not None and self.cpu_limit < self.cpu:
+            raise ValueError(f"cpuLimit {self.cpu_limit:g} is less than cpu {self.cpu:g}: raise it or lower cpu")
+        if self.memory_limit is not None and self.memory_limit < self.memory:
+            raise ValueError("memoryLimit is less than memory: raise it or lower memory")
+        return self
+
+
 class ServiceAccountSpec(SpecModel):
     """The identity of the run's pods. It may patch one ConfigMap, the attempt's progress, and nothing else."""
 
@@ -134,6 +168,12 @@ class PodTemplatePatch(SpecModel):
     spec: dict[str, Any] | None = None
     """The pod's spec, as Kubernetes writes it; the trainer's container is `trainer`, the uploader's `sync`."""
 
+    @property
+    def content(self) -> dict[str, Any]:
+        """The patch as it was written: a `null` in it deletes."""
+        given = {"metadata": self.metadata, "spec": self.spec}
+        return {name: value for name, value in given.items() if value is not None}
+
 
 class ComputeSpec(SpecModel):
     """What the run needs to compute on. On one machine `gpus` and `nodes` alone have an effect, the rest is for the cluster."""
@@ -149,9 +189,12 @@ class ComputeSpec(SpecModel):
     cpu: float | None = Field(default=None, gt=0, le=4096)
     """On a cluster: processor cores asked for, per node."""
     cpu_limit: float | None = Field(default=None, gt=0, le=4096)
-    """On a cluster: processor cores that may be used, per node; no limit where there is none."""
+    """On a cluster: processor cores that may be used, per node; no limit where there is none. A namespace with a ResourceQuota
+    on `limits.cpu` needs one."""
     memory: Size | None = None
     """On a cluster: memory asked for and the limit, per node; it includes what lies in `sharedMemory`."""
+    uploader: UploaderSpec = UploaderSpec()
+    """On a cluster: processor cores and memory of the uploader's container."""
     shared_memory: Size = 16 * 2**30
     """On a cluster: size of /dev/shm, through which the training processes exchange tensors."""
     scratch: ScratchSpec = ScratchSpec()
@@ -172,7 +215,7 @@ class ComputeSpec(SpecModel):
     """On a cluster: labels that a node must have."""
     tolerations: tuple[Toleration, ...] = Field(default=(), max_length=32)
     """On a cluster: taints of nodes that are tolerated."""
-    affinity: dict[str, Any] | None = None
+    affinity: JsonMap | None = None
     """On a cluster: the pods' affinity, as Kubernetes writes it."""
     priority_class: ObjectName | None = None
     """On a cluster: the pods' PriorityClass."""

@@ -12,6 +12,10 @@ PROGRESS = "DEEPICD_PROGRESS"
 """Name of the ConfigMap that the attempt reports to."""
 NAMESPACE = "DEEPICD_NAMESPACE"
 """Namespace of that ConfigMap."""
+OPERATORS_PREFIX = "DEEPICD_"
+"""Variables whose names begin with it are the operator's."""
+OPERATORS_VARIABLES = (RUN_UID, ATTEMPT, PROGRESS, NAMESPACE)
+"""Those that every pod has."""
 S3_SECRET = "/var/run/secrets/deepicd/s3"  # noqa: S105  (a path)
 """Where the files of the Secret lie that `storage.s3.credentials.secretName` names."""
 
@@ -19,5 +23,9 @@ RUN_FILE = "/etc/deepicd/run.yaml"
 """Where the run's file lies in a pod."""
 RUN_FOLDER = "/scratch/run"
 """The run's folder in a pod."""
+TERMINATION_MARK = "/tmp/deepicd-termination"  # noqa: S108  (a volume of the pod's own)
+"""File that the uploader's preStop hook leaves: when the pod's termination began, as /proc/uptime writes it."""
+MARK_TERMINATION = ("cp", "/proc/uptime", TERMINATION_MARK)
+"""The hook's command. The kubelet runs it when termination begins; SIGTERM follows once the trainer has ended."""
 ATTEMPT_COMMAND = ("deepicd", "run", RUN_FILE, "--dir", RUN_FOLDER, "--json")
 """What an attempt's pod carries out."""

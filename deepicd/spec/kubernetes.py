@@ -18,6 +18,9 @@ RAY_NODE_LABEL = "ray.io/node-type"
 RAY_CLUSTER_LABEL = "ray.io/cluster"
 """KubeRay's label of pods: the RayCluster that they belong to."""
 
+RUN_ANNOTATION = f"{GROUP}/run.yaml"
+"""Annotation of an attempt's pods that holds the run's file."""
+
 TRAINER = "trainer"
 """Name of the container that trains."""
 SYNC = "sync"

@@ -41,6 +41,8 @@ def read_yaml(path: Path) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark is not None else ""
         raise UserError(f"{path}:{where} is not YAML: {getattr(error, 'problem', None) or 'mend the file'}") from None
+    except RecursionError:
+        raise UserError(f"{path}: is nested too deep: make it flatter") from None
 
 
 def parse(content: Any, source: str) -> DeepICDRun:

@@ -1,8 +1,8 @@
 """What an attempt reports while it runs, in the ConfigMap `<run>-a<attempt>-progress`.
 
-`progress.json` is the trainer's, `checkpoint.json` the uploader's; each writes at most every ten seconds. The operator
-makes the ConfigMap and turns it into the run's status. A process that fails writes the same `Failure` to its termination
-log, which reaches the operator where the ConfigMap could not be written.
+`progress.json` is the trainer's, `checkpoint.json` the uploader's; each writes at most every ten seconds. `upload.json` is the
+uploader's last report. The operator creates the ConfigMap and turns it into the run's status. A process that fails writes the
+same `Failure` to its termination log, which reaches the operator where the ConfigMap could not be written.
 """
 
 from __future__ import annotations
@@ -86,10 +86,12 @@ class Checkpoint(_Report):
 
 
 class Upload(_Report):
-    """The uploader's last report."""
+    """How the uploader of an attempt ended."""
 
     complete: bool
-    """Whether everything is durable."""
+    """Whether everything that the attempt left is in the store."""
+    missing: str | None = Field(default=None, max_length=1024)
+    """What is not, such as `grpo step 10, logs`."""
     time: AwareDatetime
     """When this was written."""
 
@@ -145,7 +147,7 @@ def read_checkpoint(text: str) -> Checkpoint | None:
 
 
 def read_upload(text: str) -> Upload | None:
-    """The uploader's last report, or None where the text is none."""
+    """How the uploader ended, or None where the text does not say."""
     if len(text) > MAX_PROGRESS_BYTES:
         return None
     try:
@@ -162,13 +164,13 @@ def read_failure(text: str) -> Failure | None:
         return None
 
 
-def write(report: Progress | Checkpoint | Failure) -> str:
+def write(report: Progress | Checkpoint | Upload | Failure) -> str:
     """The report as one line of JSON, for the ConfigMap or the termination log (`/dev/termination-log`)."""
     return report.model_dump_json(by_alias=True, exclude_none=True)
 
 
 __all__ = [
-    "CHECKPOINT_KEY", "MAX_PROGRESS_BYTES", "PROGRESS_KEY", "Checkpoint", "Failure", "FailureCode", "LevelMetrics", "Progress",
-    "StageName",
-    "progress_name", "read_checkpoint", "read_failure", "read_progress", "write",
+    "CHECKPOINT_KEY", "MAX_PROGRESS_BYTES", "PROGRESS_KEY", "UPLOAD_KEY", "Checkpoint", "Failure", "FailureCode",
+    "LevelMetrics", "Progress", "StageName", "Upload",
+    "progress_name", "read_checkpoint", "read_failure", "read_progress", "read_upload", "write",
 ]  # fmt: skip

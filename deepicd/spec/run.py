@@ -10,6 +10,7 @@ from deepicd.spec.base import SpecModel
 from deepicd.spec.compute import ComputeSpec
 from deepicd.spec.data import DataSpec
 from deepicd.spec.model import ModelSpec
+from deepicd.spec.pod_shape import check_patch
 from deepicd.spec.recovery import RecoverySpec
 from deepicd.spec.reward import RewardSpec
 from deepicd.spec.storage import StorageSpec
@@ -83,6 +84,20 @@ class RunSpec(SpecModel):
     def _sft_has_traces(self) -> Self:
         if self.stages.sft is not None and self.data.synthetic is None and self.data.traces is None:
             raise ValueError("stages.sft learns from reasoning traces: give data.traces, or leave stages.sft out")
+        return self
+
+    @property
+    def has_uploader(self) -> bool:
+        """On a cluster: whether the pod has an uploader beside the trainer; on several nodes the trainer uploads by itself."""
+        return self.storage is not None and self.compute.nodes == 1
+
+    @model_validator(mode="after")
+    def _patch_leaves_the_pod_whole(self) -> Self:
+        if (patch := self.compute.pod_template_patch) is not None:
+            try:
+                check_patch(patch.content, uploader=self.has_uploader)
+            except ValueError as error:
+                raise ValueError(f"compute.podTemplatePatch.{error}") from None
         return self
 
     @model_validator(mode="after")

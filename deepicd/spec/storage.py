@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from deepicd.spec.base import Size, SpecModel
+
+_PORTS = {"http": 80, "https": 443}
+_REMEDY = "give http:// or https://, a host's name or IP address, and if need be a colon and a port"
+_HOST = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*\.?", re.A)
 
 
 class S3Credentials(SpecModel):
@@ -40,6 +48,35 @@ class S3Encryption(SpecModel):
         return self
 
 
+@dataclass(frozen=True)
+class Address:
+    """Where a server is."""
+
+    host: str
+    port: int
+
+
+def address_of(endpoint: str) -> Address:
+    """Host and port of an endpoint's address, the port that of its scheme where none is given.
+
+    Raises:
+        ValueError: it is no address.
+    """
+    try:
+        parts = urlsplit(endpoint)
+        host, port = parts.hostname or "", parts.port
+        if ":" in host:
+            IPv6Address(host)
+    except ValueError as error:
+        raise ValueError(f"is no address ({error}): {_REMEDY}") from None
+    if ":" not in host and not _HOST.fullmatch(host):
+        raise ValueError(f"is no address (no host's name): {_REMEDY}")
+    rest = parts.path.strip("/") + parts.query + parts.fragment
+    if parts.scheme not in _PORTS or port == 0 or parts.netloc.endswith(":") or rest:
+        raise ValueError(f"is no address (more or less than scheme, host and port): {_REMEDY}")
+    return Address(host, port or _PORTS[parts.scheme])
+
+
 class S3Spec(SpecModel):
     """A bucket of any S3-compatible store."""
 
@@ -67,6 +104,13 @@ class S3Spec(SpecModel):
         if isinstance(value, dict) and "@" in str(value.get("endpoint")):
             raise ValueError("endpoint: has a user or password in it: remove them, and give credentials")
         return value
+
+    @field_validator("endpoint")
+    @classmethod
+    def _endpoint_is_an_address(cls, endpoint: str | None) -> str | None:
+        if endpoint is not None:
+            address_of(endpoint)
+        return endpoint
 
     @field_validator("prefix")
     @classmethod

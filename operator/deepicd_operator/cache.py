@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from deepicd.spec.kubernetes import KIND, RUN_LABEL
-from deepicd.spec.progress import CHECKPOINT_KEY, PROGRESS_KEY, UPLOAD_KEY
+from deepicd.spec.progress import CHECKPOINT_KEY, PROGRESS_KEY, UPLOAD_KEY, read_progress
 from deepicd_operator.observed import JobView, PodView, job_view, owner, pod_view
 
 Raw = Mapping[str, Any]
@@ -44,7 +44,10 @@ class Cache:
         self._families: dict[Key, _Family] = {}
 
     def put(self, raw: Raw) -> tuple[Key | None, bool]:
-        """Take an object in; the run it concerns, and whether it was new. An older version than the known one is left out."""
+        """Take an object in; the run it concerns, and whether it is news. An older version than the known one is left out.
+
+        A report that says again what is known is kept, for its time, but no news: nothing follows from it.
+        """
         key = key_of(raw)
         if key is None:
             return None, False
@@ -55,9 +58,10 @@ class Cache:
             return key, False
         if raw["kind"] == KIND:
             family.run = _Versioned(version, raw["metadata"]["uid"], _slim(raw))
-        else:
-            family.children[_place(raw)] = _Versioned(version, owner(raw), _view(raw))
-        return key, True
+            return key, True
+        value = _view(raw)
+        family.children[_place(raw)] = _Versioned(version, owner(raw), value)
+        return key, known is None or raw["kind"] != "ConfigMap" or not _says_the_same(known.value, value)
 
     def drop(self, raw: Raw) -> Key | None:
         """Forget an object that was deleted; the run it concerns, or None where a newer one has its name already."""
@@ -188,6 +192,14 @@ def reports(config_map: Raw) -> dict[str, str]:
     return {
         key: text for key, text in (config_map.get("data") or {}).items() if key in (PROGRESS_KEY, CHECKPOINT_KEY, UPLOAD_KEY)
     }
+
+
+def _says_the_same(old: Mapping[str, str], new: Mapping[str, str]) -> bool:
+    """Whether two reports differ in nothing but the time of the trainer's."""
+    before, after = read_progress(old.get(PROGRESS_KEY, "")), read_progress(new.get(PROGRESS_KEY, ""))
+    if before is None or after is None or any(old.get(key) != new.get(key) for key in (CHECKPOINT_KEY, UPLOAD_KEY)):
+        return False
+    return after.model_copy(update={"time": before.time}) == before
 
 
 def _slim(raw: Raw) -> bytes:

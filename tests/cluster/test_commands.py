@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deepicd.cluster.progress import Postman, ProgressReport, send_to
+from deepicd.cluster.progress import ProgressReport, send_to
 from deepicd.errors import DeepICDError, UserError
 from deepicd.spec.progress import CHECKPOINT_KEY, PROGRESS_KEY, Checkpoint, write
 from deepicd.training.metrics import StepMetrics
@@ -149,7 +149,7 @@ def test_a_pod_reports_with_its_own_rights_and_the_status_follows(
 
     # The pod may run before it has the right to report.
     wait_for(allowed, 20, "it may not report")
-    with ProgressReport(Postman(progress, interval=0), tmp_path) as report:
+    with ProgressReport(progress, tmp_path, interval=0) as report:
         report.stage_started("grpo")
         report.step("grpo", StepMetrics(12, reward=0.414, kl=0.0123), 15, 33000.0)
 
@@ -182,7 +182,7 @@ def test_reports_survive_an_api_server_that_cannot_answer(
     def reported() -> bool:
         return PROGRESS_KEY in (api.get("ConfigMap", "quickstart-a1-progress", namespace).get("data") or {})
 
-    with ProgressReport(Postman(send, interval=0.5), tmp_path) as report:
+    with ProgressReport(send, tmp_path, interval=0.5) as report:
         with cluster.api_server_down():
             report.step("grpo", StepMetrics(1, reward=0.1), 15, None)
         assert wait_for(reported, 30, "nothing was reported")

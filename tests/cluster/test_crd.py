@@ -70,6 +70,8 @@ def test_every_sample_is_accepted_with_the_defaults_of_the_models(api: Api, name
         ({"spec__compute__gpus": 0}, "spec.compute.gpus in body should be greater than or equal to 1"),
         ({"spec__compute__memory": "1Gi"}, "memory is less than sharedMemory, which is a part of it"),
         ({"spec__compute__cpu": 2, "spec__compute__cpuLimit": 1}, "cpuLimit is less than cpu: raise it or lower cpu"),
+        ({"spec__compute__uploader": {"cpu": 3, "cpuLimit": 1}}, "spec.compute.uploader: Invalid value: cpuLimit is less than"),
+        ({"spec__compute__uploader": {"memory": "2Gi", "memoryLimit": "1Gi"}}, "memoryLimit is less than memory"),
         ({"spec__compute__env": [{"name": "A"}]}, "spec.compute.env[0]: Invalid value: give exactly one of value, secret"),
         ({"spec__compute__env": [{"name": "DEEPICD_X", "value": "x"}]}, "names that begin with DEEPICD_ are the operator's"),
         ({"spec__compute__tolerations": [{"value": "x"}]}, "operator: must be Exists where key is left out"),

@@ -47,6 +47,10 @@ class Store(Protocol):
     def url(self) -> str:
         """`s3://bucket/prefix` or the folder's path: what messages and `latest.json` show."""
 
+    @property
+    def trouble(self) -> str:
+        """Why a request is being tried again just now, without secrets; empty where the store answers."""
+
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """All objects whose key begins with `prefix`, in the order of their keys."""
 

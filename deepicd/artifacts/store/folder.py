@@ -37,6 +37,10 @@ class FolderStore:
     def url(self) -> str:
         return str(self.root)
 
+    @property
+    def trouble(self) -> str:
+        return ""  # nothing is tried again
+
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         # Whole folders that cannot hold the prefix are not walked.
         start = self.root / prefix.rpartition("/")[0]

@@ -143,6 +143,13 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
     ),
     "DataVolume": (_exactly_one("claim", "configMap", "secret"),),
+    "UploaderSpec": (
+        Rule("!{cpuLimit} || self.cpuLimit >= self.cpu", "cpuLimit is less than cpu: raise it or lower cpu"),
+        Rule(
+            "!{memoryLimit} || quantity(self.memoryLimit).compareTo(quantity(self.memory)) >= 0",
+            "memoryLimit is less than memory: raise it or lower memory",
+        ),
+    ),
     "ServiceAccountSpec": (
         Rule(
             "!{name} || size(self.annotations) == 0",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from deepicd.spec.kubernetes import RUN_LABEL
+from deepicd.spec.storage import address_of
 from deepicd_operator.resources.attempt import AttemptRequest
 
 DASHBOARD_PORT = 8265
@@ -39,6 +39,5 @@ def _ports(request: AttemptRequest) -> set[int]:
     ports = {443, *request.settings.api_server_ports}
     storage = request.spec.storage
     if storage is not None and storage.s3 is not None and storage.s3.endpoint is not None:
-        address = urlsplit(storage.s3.endpoint)
-        ports.add(address.port or (443 if address.scheme == "https" else 80))
+        ports.add(address_of(storage.s3.endpoint).port)
     return ports

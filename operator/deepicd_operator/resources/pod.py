@@ -9,16 +9,18 @@ from typing import Any
 
 from deepicd.spec import environment
 from deepicd.spec.base import format_duration, format_size
-from deepicd.spec.kubernetes import GROUP, SYNC, TRAINER
+from deepicd.spec.kubernetes import RUN_ANNOTATION, SYNC, TRAINER
 from deepicd.spec.load import dump
+from deepicd.spec.pod_patch import merge
 from deepicd.spec.progress import progress_name
 from deepicd_operator.resources.attempt import AttemptRequest
-from deepicd_operator.resources.patch import merge
 from deepicd_operator.resources.volumes import mounts, volumes
 
-RUN_ANNOTATION = f"{GROUP}/run.yaml"
 FILE_GROUP = 65532
 """Group that volumes are made writable for; the image's user may be any but root."""
+
+_UPLOADER_CPU, _UPLOADER_MEMORY = 2.0, 2**30
+"""Cores and bytes that the uploader may use where the spec does not say."""
 
 _SECURITY = {
     "allowPrivilegeEscalation": False,
@@ -50,7 +52,7 @@ def pod_template(request: AttemptRequest) -> dict[str, Any]:
         "containers": [_trainer(request)],
         "volumes": volumes(request, RUN_ANNOTATION),
     }
-    if request.spec.storage is not None and not request.on_ray:
+    if request.spec.has_uploader:
         spec["initContainers"] = [_sync(request)]
     optional = {
         "imagePullSecrets": [{"name": name} for name in compute.image_pull_secrets],
@@ -69,7 +71,7 @@ def pod_template(request: AttemptRequest) -> dict[str, Any]:
         "spec": spec,
     }
     if (patch := compute.pod_template_patch) is not None:
-        template = merge(template, patch.model_dump(exclude_none=True))
+        template = merge(template, patch.content)
         # What the operator finds the pod by is not the patch's to change.
         template["metadata"]["labels"] |= request.pod_labels
     return template
@@ -86,7 +88,8 @@ def _trainer(request: AttemptRequest) -> dict[str, Any]:
 
 def _sync(request: AttemptRequest) -> dict[str, Any]:
     grace = format_duration(request.spec.recovery.grace_period)
-    # An init container that restarts always is a sidecar: it ends after the trainer, and has the rest of the grace period.
+    # An init container that restarts always is a sidecar: it is asked to end after the trainer, with what is left of the grace
+    # period; the hook, which the kubelet runs before it waits for the trainer, notes when that began.
     return {
         **_container(request, SYNC),
         "command": [
@@ -98,10 +101,13 @@ def _sync(request: AttemptRequest) -> dict[str, Any]:
             environment.RUN_FOLDER,
             "--grace",
             grace,
+            "--grace-from",
+            environment.TERMINATION_MARK,
             "--json",
         ],
+        "lifecycle": {"preStop": {"exec": {"command": list(environment.MARK_TERMINATION)}}},
         "restartPolicy": "Always",
-        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
+        "resources": _uploader_resources(request),
         "volumeMounts": mounts(request, uploader=True),
     }
 
@@ -135,6 +141,16 @@ def _trainer_resources(request: AttemptRequest) -> dict[str, Any]:
     return {"requests": requests, "limits": limits}
 
 
+def _uploader_resources(request: AttemptRequest) -> dict[str, Any]:
+    uploader = request.spec.compute.uploader
+    cpu = uploader.cpu_limit or max(_UPLOADER_CPU, uploader.cpu)
+    memory = uploader.memory_limit or max(_UPLOADER_MEMORY, uploader.memory)
+    return {
+        "requests": {"cpu": _cores(uploader.cpu), "memory": format_size(uploader.memory)},
+        "limits": {"cpu": _cores(cpu), "memory": format_size(memory)},
+    }
+
+
 def _cores(number: float) -> str:
     return f"{max(1, round(number * 1000))}m"
 
@@ -152,7 +168,7 @@ def _environment(request: AttemptRequest) -> list[dict[str, Any]]:
         {"name": "TMPDIR", "value": "/tmp"},  # noqa: S108  (a volume of the pod's own)
         {"name": "HF_HOME", "value": f"{cache}/huggingface"},
     ]
-    if request.spec.storage is not None and not request.on_ray:
+    if request.spec.has_uploader:
         own.append({"name": environment.SIDECAR, "value": "1"})
     given: list[dict[str, Any]] = []
     for variable in request.spec.compute.env:

@@ -194,6 +194,22 @@ def test_a_failure_does_not_end_it(unsteady: Unsteady, at_work: Sync, save: Save
     assert at_work.join(SECONDS)
 
 
+def test_what_keeps_it_is_said_until_it_is_over(unsteady: Unsteady, at_work: Sync, save: Save, folder: Path) -> None:
+    unsteady.failures = [StoreError("the store is down")]
+    save(folder, 5)
+    at_work.start()
+    eventually(lambda: at_work.trouble == "the store is down")
+    eventually((folder / "global_step_5.durable").exists)
+    eventually(lambda: at_work.trouble == "")
+
+
+def test_of_files_that_grow_the_kind_alone_is_missing(at_work: Sync, save: Save, folder: Path) -> None:
+    save(folder, 5)
+    for name in ("sft.log", "grpo.log"):
+        (folder / name).write_text("x")
+    assert at_work.missing() == ["grpo step 5", "logs"]
+
+
 def test_a_mistake_of_its_own_does(unsteady: Unsteady, at_work: Sync, save: Save, folder: Path) -> None:
     unsteady.failures = [ZeroDivisionError("mistake")]
     save(folder, 5)

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from deepicd.artifacts.layout import CheckpointRef, ModelRef
 from deepicd.artifacts.retention import read_manifests, sealed
 from deepicd.artifacts.store.folder import FolderStore
-from deepicd.cli import logs
+from deepicd.cli import logs, sync
 from deepicd.cli.main import cli
 from deepicd.errors import UserError
 
@@ -111,7 +111,8 @@ def test_after_its_grace_it_says_what_is_missing(start: Start, tmp_path: Path) -
     process.send_signal(signal.SIGTERM)
     code, last = end(process)
     assert code == 75
-    assert last.startswith("error: not stored within --grace: grpo step 10, grpo step 5: ")
+    assert last.startswith("error: not stored within the grace period: grpo step 10, grpo step 5: ")
+    assert last.endswith("Not a directory: see that the folder can be reached, then run again")
 
 
 def test_a_second_sigterm_ends_it_at_once(start: Start, tmp_path: Path) -> None:
@@ -179,6 +180,7 @@ def test_what_the_user_must_mend_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(logs, "configure", lambda *, as_json: None)  # it would outlive this test's standard error
+    monkeypatch.setattr(sync, "Signals", lambda: None)  # so would these
     save(tmp_path / "c", 5)
     error = CliRunner().invoke(cli, ["sync", *arguments]).exception
     assert isinstance(error, UserError)

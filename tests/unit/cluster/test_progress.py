@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from deepicd.artifacts.sync import MissingError
 from deepicd.cluster.api import ClusterError
 from deepicd.cluster.progress import Postman, ProgressReport, failure_of, level_metrics, send_to, tell_kubelet
 from deepicd.errors import (
@@ -67,6 +68,25 @@ def test_a_text_that_could_not_be_sent_is_sent_again() -> None:
     assert box.texts == ["1"]
 
 
+def test_a_trainer_without_news_says_again_that_it_lives(tmp_path: Path) -> None:
+    box = Box()
+    with ProgressReport(box.send, tmp_path, interval=0, heartbeat=0.05) as report:
+        report.stage_started("prepare")
+        deadline = time.monotonic() + 10
+        while len(box.texts) < 4 and time.monotonic() < deadline:
+            box.came.wait(0.01)
+    reports = [read_progress(text) for text in box.texts[:4]]
+    assert [each.stage for each in reports if each is not None] == ["prepare"] * 4
+    times = [each.time for each in reports if each is not None]
+    assert times == sorted(set(times))
+
+
+def test_nothing_is_said_before_there_is_something_to_say(tmp_path: Path) -> None:
+    box = Box()
+    with ProgressReport(box.send, tmp_path, interval=0, heartbeat=0.01):
+        assert not box.came.wait(0.1)
+
+
 def test_the_end_does_not_wait_for_an_api_server_that_hangs() -> None:
     released = threading.Event()
 
@@ -83,7 +103,7 @@ def test_the_end_does_not_wait_for_an_api_server_that_hangs() -> None:
 
 def test_a_report_holds_the_newest_of_each_number(tmp_path: Path) -> None:
     box = Box()
-    with ProgressReport(Postman(box.send, interval=0), tmp_path) as report:
+    with ProgressReport(box.send, tmp_path, interval=0) as report:
         report.stage_started("grpo")
         report.step("grpo", StepMetrics(3, reward=0.4, kl=0.01), 15, 120.0)
         report.step("grpo", StepMetrics(4, validation_reward=0.5), 15, None)
@@ -95,7 +115,7 @@ def test_a_report_holds_the_newest_of_each_number(tmp_path: Path) -> None:
 
 def test_a_new_stage_begins_without_steps(tmp_path: Path) -> None:
     box = Box()
-    with ProgressReport(Postman(box.send, interval=0), tmp_path) as report:
+    with ProgressReport(box.send, tmp_path, interval=0) as report:
         report.step("sft", StepMetrics(130), 130, 0.0)
         report.stage_started("grpo")
     assert (box.last.stage, box.last.step, box.last.steps) == ("grpo", None, None)
@@ -103,7 +123,7 @@ def test_a_new_stage_begins_without_steps(tmp_path: Path) -> None:
 
 def test_the_checkpoint_that_the_attempt_went_on_from_is_told_through_all_stages(tmp_path: Path) -> None:
     box = Box()
-    with ProgressReport(Postman(box.send, interval=0), tmp_path) as report:
+    with ProgressReport(box.send, tmp_path, interval=0) as report:
         report.restored("s3://models/12")
         report.stage_started("sft")
         report.stage_started("grpo")
@@ -115,7 +135,7 @@ def test_the_end_of_an_evaluation_brings_the_metrics_of_the_last_model(tmp_path:
     (tmp_path / "evaluate").mkdir()
     (tmp_path / "evaluate" / "metrics.json").write_text(json.dumps({"sft": {"levels": {}}, "grpo": {"levels": levels}}))
     box = Box()
-    with ProgressReport(Postman(box.send, interval=0), tmp_path) as report:
+    with ProgressReport(box.send, tmp_path, interval=0) as report:
         report.stage_finished("evaluate", 3.0, already=False)
     assert box.last.metrics is not None
     assert (box.last.metrics.chapter, box.last.metrics.category, box.last.metrics.code) == (0.9, 0.8, 0.3)
@@ -129,7 +149,7 @@ def test_a_failure_is_the_last_word(tmp_path: Path) -> None:
     box = Box()
 
     def stall() -> None:
-        with ProgressReport(Postman(box.send, interval=0), tmp_path) as report:
+        with ProgressReport(box.send, tmp_path, interval=0) as report:
             report.stage_started("grpo")
             raise StallError("no step for 30m (recovery.stallAfter): run again")
 
@@ -144,7 +164,7 @@ def test_a_failure_is_the_last_word(tmp_path: Path) -> None:
     [
         (UserError, "BadInput"), (CrashError, "Crashed"), (StallError, "Stalled"), (StoreError, "StoreUnreachable"),
         (TerminatedError, "Terminated"), (NotANumberError, "NotANumber"), (RewardCodeError, "RewardCodeFailed"),
-        (RewardCollapsedError, "RewardCollapsed"),
+        (RewardCollapsedError, "RewardCollapsed"), (MissingError, "StoreUnreachable"),
     ],
 )  # fmt: skip
 def test_every_error_has_its_code(kind: type[DeepICDError], code: str) -> None:

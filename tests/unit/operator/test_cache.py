@@ -3,8 +3,9 @@ from __future__ import annotations
 from typing import Any
 
 from deepicd.spec.kubernetes import API_VERSION, KIND
+from deepicd.spec.progress import read_progress, write
 from deepicd_operator.cache import Cache, Key
-from tests.unit.operator.builders import NAME, UID, JobMade, PodMade, RayJobMade, spec
+from tests.unit.operator.builders import NAME, UID, JobMade, PodMade, RayJobMade, at, report, spec
 
 KEY = Key("research", NAME)
 
@@ -129,6 +130,19 @@ def test_a_list_of_one_namespace_says_nothing_about_others() -> None:
     cache.put(job())
     assert cache.keep_only("Job", [], ["elsewhere"]) == []
     assert len(cache.jobs(KEY, UID)) == 1
+
+
+def test_a_report_that_says_again_what_is_known_is_kept_for_its_time_and_is_no_news() -> None:
+    cache = Cache()
+
+    def reported(version: int, **fields: Any) -> dict[str, Any]:
+        raw = {**job(version), "kind": "ConfigMap", "data": {"progress.json": write(report(at(version), **fields))}}
+        return {**raw, "metadata": {**raw["metadata"], "name": "report"}}
+
+    assert cache.put(reported(1, step=3)) == (KEY, True)
+    assert cache.put(reported(2, step=3)) == (KEY, False)
+    assert read_progress((cache.reports(KEY, "report", UID) or {})["progress.json"]) == report(at(2), step=3)
+    assert cache.put(reported(3, step=4)) == (KEY, True)
 
 
 def test_a_report_is_read_only_from_the_runs_own_config_map() -> None:

@@ -26,7 +26,8 @@ def test_a_crash_is_seen_at_once_and_the_uploader_gets_its_time(code: int, why: 
     story.now(80, JobMade().deleting(), kept(code, reason=why).deleting(at(999)), progress=report(at(59)))
     assert story.status.attempts[0].end is None
     story.now(90)
-    assert (story.status.attempts[0].reason, story.status.attempts[0].end) == (reason, at(90))
+    ended = story.status.attempts[0]
+    assert (ended.reason, ended.end) == (reason, at(90))
     assert story.status.retry_at == at(100)
 
 

@@ -92,8 +92,33 @@ def test_the_uploader_is_a_sidecar_and_only_there_with_a_store() -> None:
     sidecar = pod(recovery__gracePeriod="7m")["spec"]["initContainers"][0]
     assert (sidecar["name"], sidecar["restartPolicy"]) == ("sync", "Always")
     assert sidecar["command"][:2] == ["deepicd", "sync"]
-    assert sidecar["command"][-3:] == ["--grace", "7m", "--json"]
+    assert sidecar["command"][-5:] == ["--grace", "7m", "--grace-from", "/tmp/deepicd-termination", "--json"]
     assert "initContainers" not in pod(storage=None)["spec"]
+
+
+def test_the_uploaders_hook_leaves_the_time_where_the_uploader_looks_and_may_write() -> None:
+    sidecar = pod()["spec"]["initContainers"][0]
+    command = sidecar["lifecycle"]["preStop"]["exec"]["command"]
+    assert command == ["cp", "/proc/uptime", sidecar["command"][-2]]
+    assert "/tmp" in [mount["mountPath"] for mount in sidecar["volumeMounts"]]
+
+
+@pytest.mark.parametrize(
+    ("uploader", "requests", "limits"),
+    [
+        ({}, ("100m", "256Mi"), ("2000m", "1Gi")),
+        ({"cpu": 3, "memory": "2Gi"}, ("3000m", "2Gi"), ("3000m", "2Gi")),
+        ({"cpuLimit": 0.5, "memoryLimit": "512Mi"}, ("100m", "256Mi"), ("500m", "512Mi")),
+    ],
+)
+def test_the_uploader_has_requests_and_limits_of_both(
+    uploader: dict[str, Any], requests: tuple[str, str], limits: tuple[str, str]
+) -> None:
+    resources = pod(compute__uploader=uploader)["spec"]["initContainers"][0]["resources"]
+    assert resources == {
+        "requests": {"cpu": requests[0], "memory": requests[1]},
+        "limits": {"cpu": limits[0], "memory": limits[1]},
+    }
 
 
 def test_the_run_travels_with_the_pod_and_is_what_the_trainer_reads() -> None:

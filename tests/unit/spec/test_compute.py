@@ -17,6 +17,8 @@ from tests.unit.spec.test_load import quickstart
         ({"gpus": 1, "nodes": 2}, "scratch.storageClass: is needed with nodes above 1"),
         ({"memory": "1Gi"}, "memory is less than sharedMemory"),
         ({"cpu": 2, "cpuLimit": 1}, "cpuLimit 1 is less than cpu 2"),
+        ({"uploader": {"cpu": 2, "cpuLimit": 1}}, "spec.compute.uploader: cpuLimit 1 is less than cpu 2"),
+        ({"uploader": {"memory": "2Gi", "memoryLimit": "1Gi"}}, "spec.compute.uploader: memoryLimit is less than memory"),
         ({"env": [{"name": "A"}]}, "spec.compute.env.0: give exactly one of value, secret"),
         ({"env": [{"name": "DEEPICD_RUN_UID", "value": "x"}]}, "names that begin with DEEPICD_"),
         ({"tolerations": [{"value": "x"}]}, "operator: must be Exists where key is left out"),

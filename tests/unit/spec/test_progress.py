@@ -11,9 +11,11 @@ from deepicd.spec.progress import (
     FailureCode,
     LevelMetrics,
     Progress,
+    Upload,
     progress_name,
     read_failure,
     read_progress,
+    read_upload,
     write,
 )
 
@@ -33,6 +35,11 @@ def test_a_failure_survives_being_written_and_read() -> None:
     assert read_failure(write(failure)) == failure
 
 
+def test_the_end_of_an_upload_survives_being_written_and_read() -> None:
+    upload = Upload(complete=False, missing="grpo step 10, logs", time=NOON)
+    assert read_upload(write(upload)) == upload
+
+
 def test_fields_of_a_newer_trainer_are_ignored() -> None:
     assert read_progress('{"time": "2026-04-01T12:00:00Z", "inventedLater": 1}') == Progress(time=NOON)
 
@@ -49,6 +56,7 @@ def test_numbers_that_json_does_not_have_are_refused() -> None:
 def test_any_text_is_read_without_an_error(text: str) -> None:
     assert read_progress(text) is None
     assert read_failure(text) is None
+    assert read_upload(text) is None
 
 
 def test_the_config_map_is_named_after_run_and_attempt() -> None:

@@ -3,10 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from deepicd.errors import UserError
 from deepicd.spec.load import parse
-from deepicd.spec.storage import StorageSpec
+from deepicd.spec.storage import Address, StorageSpec, address_of
 from tests.unit.spec.test_load import quickstart
 
 
@@ -39,6 +41,48 @@ def test_a_mistake_in_storage_is_named(given: dict[str, Any], message: str) -> N
     with pytest.raises(UserError) as error:
         parse(quickstart(spec__storage=given), "run.yaml")
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "https://minio.storage:90000", "https://minio:0", "https://minio:", "https://minio:nine", "http://[", "https://[zz]",
+        "http://", "https://:9000", "https://-minio", "https://a..b", "https://a b", "https://minio?x=1", "https://minio#x",
+        "ftp://minio", "minio:9000", "https://minio/path",
+    ],
+)  # fmt: skip
+def test_an_endpoint_that_is_no_address_is_refused_in_one_line(endpoint: str) -> None:
+    with pytest.raises(UserError) as error:
+        parse(quickstart(spec__storage={"s3": {"bucket": "runs", "endpoint": endpoint}}), "run.yaml")
+    assert "spec.storage.s3.endpoint: " in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "host", "port"),
+    [
+        ("https://s3.eu-west-1.amazonaws.com", "s3.eu-west-1.amazonaws.com", 443),
+        ("http://minio.storage.svc:9000/", "minio.storage.svc", 9000),
+        ("http://10.0.0.7", "10.0.0.7", 80),
+        ("http://[fd00::7]:9000", "fd00::7", 9000),
+    ],
+)
+def test_an_endpoint_is_taken_apart(endpoint: str, host: str, port: int) -> None:
+    assert storage(s3={"bucket": "runs", "endpoint": endpoint}).s3 is not None
+    assert address_of(endpoint) == Address(host, port)
+
+
+@given(st.text(st.characters(codec="utf-8")).map(lambda text: f"https://{text}") | st.text())
+def test_any_text_is_an_address_or_refused_in_one_line(text: str) -> None:
+    content = quickstart(spec__storage={"s3": {"bucket": "runs", "endpoint": text}})
+    refused = ""
+    try:
+        parse(content, "run.yaml")
+    except UserError as error:
+        refused = str(error)
+    assert "\n" not in refused
+    if not refused:
+        assert 0 < address_of(text).port < 2**16
 
 
 def test_an_endpoint_with_credentials_in_it_is_refused_without_showing_them() -> None:

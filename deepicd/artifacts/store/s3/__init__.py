@@ -34,6 +34,10 @@ class S3Store:
     def url(self) -> str:
         return f"s3://{self._settings.bucket}/{self._settings.prefix}".rstrip("/")
 
+    @property
+    def trouble(self) -> str:
+        return self._bucket.trouble
+
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         arguments: dict[str, str] = {}
         while True:

@@ -92,6 +92,8 @@ class Bucket:
         self._retry_seconds = retry_seconds
         self._lock = threading.Lock()
         self._reached = False
+        self.trouble = ""
+        """See `Store.trouble`."""
         self._connected = self._connect(self._read_secret())
 
     def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
@@ -171,6 +173,7 @@ class Bucket:
                 raise UserError(f"{self.url}: {type(error).__name__}: correct storage.s3") from None
             else:
                 self._reached = True
+                self.trouble = ""
                 return answer
             self._pause(reason, request, tries, began, stop)
 
@@ -180,6 +183,7 @@ class Bucket:
 
     def _pause(self, reason: str, request: str, tries: int, began: float, stop: threading.Event | None) -> None:
         window = self._retry_seconds if self._reached else min(self._retry_seconds, FIRST_CONTACT_SECONDS)
+        self.trouble = f"{self._endpoint}: {request}: {reason}: see that the store is up and storage.s3.endpoint is right"
         # Jitter: many uploaders that lost the same server do not come back all at once.
         pause = random.uniform(0.05, min(LONGEST_PAUSE, 0.2 * 2 ** min(tries, 8)))
         if time.monotonic() - began + pause > window:

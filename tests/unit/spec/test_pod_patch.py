@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from deepicd_operator.resources.patch import merge
+from deepicd.spec.pod_patch import merge
 
 POD: dict[str, Any] = {
     "metadata": {"labels": {"a": "1"}},

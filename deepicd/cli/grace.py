@@ -1,0 +1,91 @@
+"""SIGTERM of an uploader, and how long it goes on after that.
+
+A pod's grace period begins with the preStop hooks. A sidecar gets SIGTERM later, when the trainer has ended, and SIGKILL
+does not wait for it. The uploader's hook leaves the time in a file, from which the period is counted here too.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+LAST_WORDS_SECONDS = 3.0
+"""Uploads are given up so long before the period ends, to report what is missing; at most half of the period."""
+KUBELET_SECONDS = 2.0
+"""What the kubelet leaves between SIGTERM and SIGKILL, however little is left of the period."""
+_LEAST_SECONDS = 0.5
+"""What the uploads have in any case: enough for the last lines of a log."""
+
+
+_CLOCK_TICKS = 0.1
+"""How far apart two of the kernel's times of one moment may be."""
+_EXIT_TERMINATED = 143
+
+
+class Signals:
+    """SIGTERM or Ctrl-C: the first asks for the end, the second ends the process.
+
+    `inbox` wakes the main thread: with the time of the first signal, or with None by whoever else has something for it.
+    """
+
+    def __init__(self) -> None:
+        # Unlike an event, it may be set by a signal's handler while the same thread waits for it.
+        self.inbox: queue.SimpleQueue[float | None] = queue.SimpleQueue()
+        self._asked = False
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, self._note)
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        if self._asked:
+            os._exit(_EXIT_TERMINATED)
+        self._asked = True
+        self.inbox.put(time.monotonic())
+
+
+@dataclass(frozen=True)
+class Grace:
+    """Two times by `time.monotonic()`, in seconds."""
+
+    give_up: float
+    """What is not stored by then is missing."""
+    end: float
+    """The process has left by then."""
+
+
+def grace(period: float, asked: float, began: float | None) -> Grace:
+    """`period`: seconds in all; `asked`: when SIGTERM came; `began`: when the pod's termination began, where that is known."""
+    start = asked if began is None else min(began, asked)
+    end = max(start + period, asked + KUBELET_SECONDS)
+    give_up = start + period - min(LAST_WORDS_SECONDS, period / 2)
+    return Grace(max(give_up, asked + min(_LEAST_SECONDS, period / 2)), end)
+
+
+def termination_began(mark: Path | None) -> float | None:
+    """When the hook left its mark, by `time.monotonic()`; None where there is none."""
+    try:
+        # Not the file's own time: that may be a file server's.
+        marked = float(mark.read_text().split()[0]) if mark is not None else None
+    except (OSError, ValueError, IndexError):
+        return None
+    return None if marked is None else time.monotonic() - max(0.0, _uptime() - marked)
+
+
+def began_before_us(mark: Path | None) -> bool:
+    """Whether termination began while this process was starting up: as a container's first it misses a SIGTERM then."""
+    began = termination_began(mark)
+    return began is not None and began >= _started() - _CLOCK_TICKS
+
+
+def _uptime() -> float:
+    return float(Path("/proc/uptime").read_text().split()[0])
+
+
+def _started() -> float:
+    """When this process started, by `time.monotonic()`."""
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    return time.monotonic() - (_uptime() - ticks / os.sysconf("SC_CLK_TCK"))

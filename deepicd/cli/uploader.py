@@ -1,0 +1,134 @@
+"""The uploader's process: it uploads in threads, so that the main thread has nothing to do but to heed signals."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import structlog
+
+from deepicd.artifacts.claim import sole_writer
+from deepicd.artifacts.layout import LATEST
+from deepicd.artifacts.sync import MissingError, named
+from deepicd.cli.grace import Signals, began_before_us, grace, termination_began
+from deepicd.errors import StoreError
+
+if TYPE_CHECKING:
+    from deepicd.artifacts.claim import Writer
+    from deepicd.artifacts.sources import Source
+    from deepicd.artifacts.store import Store
+    from deepicd.artifacts.sync import Sync
+    from deepicd.cluster.progress import UploadReport
+
+T = TypeVar("T")
+
+REPORT_SECONDS = 2.0
+"""How long the end waits for an API server that does not answer."""
+_EXIT_SECONDS = 1.0
+"""Left for the rest of the process's end."""
+_POLL_SECONDS = 1.0
+_NAMED = 8
+"""A message names so many missing things."""
+
+
+class Uploader:
+    """Follows a folder until `run-finished`, or until SIGTERM and the end of the grace period."""
+
+    def __init__(self, store: Store, source: Source, make: Callable[[Writer], Sync], report: UploadReport | None) -> None:
+        """`make` claims an attempt of the store for the folder's writer."""
+        self._store = store
+        self._source = source
+        self._make = make
+        self._report = report
+        self._sync: Sync | None = None
+        self._failure: Exception | None = None
+        self._trouble = ""
+        self._ending = threading.Event()
+
+    def run(self, signals: Signals, period: timedelta, mark: Path | None) -> None:
+        """`period`: from SIGTERM, or from the time in the file `mark` where there is one, to the process's end.
+
+        Raises:
+            MissingError: the period was too short.
+            UserError: the store or the folder cannot be used.
+        """
+        self._inbox = signals.inbox
+        if began_before_us(mark):
+            self._inbox.put(time.monotonic())
+        threading.Thread(target=self._work, name="deepicd-uploader", daemon=True).start()
+        asked = self._inbox.get()
+        if asked is None:
+            self._leave([], time.monotonic() + REPORT_SECONDS)
+        else:
+            allowed = grace(period.total_seconds(), asked, termination_began(mark))
+            self._leave(self._finish(allowed.give_up), allowed.end - _EXIT_SECONDS)
+
+    def _finish(self, give_up: float) -> list[str]:
+        """Store what is complete, if there is time; what is missing after that."""
+        self._ending.set()
+        if self._sync is not None:
+            self._sync.request_end()
+        while self._sync is not None or self._missing():
+            try:
+                if self._inbox.get(timeout=max(0.0, give_up - time.monotonic())) is None:
+                    break
+            except queue.Empty:
+                return self._missing()
+        return []
+
+    def _leave(self, missing: list[str], report_until: float) -> None:
+        seconds = max(0.0, min(REPORT_SECONDS, report_until - time.monotonic()))
+        if self._failure is not None:
+            if self._report is not None:
+                self._report.close(seconds)
+            raise self._failure
+        shown = ", ".join(missing[:_NAMED]) + (f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else "")
+        if self._report is not None:
+            self._report.ended(shown, seconds)
+        if missing:
+            trouble = self._store.trouble or (self._trouble if self._sync is None else self._sync.trouble)
+            reason = trouble or "the store did not answer in time: run deepicd sync again on this folder"
+            raise MissingError(f"not stored within the grace period: {shown}: {reason}")
+
+    def _missing(self) -> list[str]:
+        if self._sync is not None:
+            return self._sync.missing()
+        return named(self._source.complete(), [file.key for file in self._source.growing(1)])
+
+    def _work(self) -> None:
+        try:
+            self._upload()
+        except Exception as error:  # raised again by the main thread
+            self._failure = error
+        self._inbox.put(None)
+
+    def _upload(self) -> None:
+        # A wrong secret or bucket ends it now, not after hours of training.
+        self._patiently(lambda: self._store.read(LATEST))
+        while not self._source.folder.is_dir():
+            if self._ending.wait(_POLL_SECONDS):
+                return
+        with sole_writer(self._source.folder) as writer:
+            sync = self._patiently(lambda: self._make(writer))
+            if self._report is not None:
+                sync.on_checkpoint = self._report.stored
+            sync.start()
+            self._sync = sync
+            if self._ending.is_set():
+                sync.request_end()
+            sync.join()
+
+    def _patiently(self, act: Callable[[], T]) -> T:
+        """Try again until the store answers: training goes on meanwhile."""
+        while True:
+            try:
+                return act()
+            except StoreError as error:
+                self._trouble = str(error)
+                structlog.get_logger().warning("store does not answer, trying again", reason=self._trouble)
+                time.sleep(_POLL_SECONDS)
