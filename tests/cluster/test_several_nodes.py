@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from deepicd.spec.kubernetes import RAY_NODE_LABEL
+from deepicd.spec.kubernetes import RAY_CLUSTER_LABEL, RAY_NODE_LABEL
 from tests.cluster.api import Api, Raw, wait_for
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.fault_proxy import FaultProxy
@@ -18,6 +18,7 @@ from tests.cluster.ray_definition import rayjobs_known
 pytestmark = pytest.mark.usefixtures("run_definition", "rayjob_definition")
 
 ATTEMPT = "quickstart-a1"
+RAY_CLUSTER = f"{ATTEMPT}-x7k2p"
 FAILED_BY_USER = {
     "jobDeploymentStatus": "Failed",
     "jobStatus": "FAILED",
@@ -34,14 +35,15 @@ def rayjob_definition(cluster: ControlPlane) -> Iterator[None]:
 def on_two_nodes(api: Api, namespace: str, storage_class: str = "shared") -> Raw:
     """A run of two nodes; its RayJob."""
     api.create(quickstart(namespace, compute__nodes=2, compute__scratch={"size": "1Gi", "storageClass": storage_class}))
-    return wait_for(lambda: api.find("RayJob", ATTEMPT, namespace), 30, lambda: run_of(api, namespace).get("status"))
+    wait_for(lambda: api.find("RayJob", ATTEMPT, namespace), 30, lambda: run_of(api, namespace).get("status"))
+    return api.patch("RayJob", ATTEMPT, namespace, {"status": {"rayClusterName": RAY_CLUSTER}}, status=True)
 
 
 def node_pod(job: Raw, namespace: str, kind: str) -> Raw:
     """The pod that KubeRay would make for the head or a worker."""
     cluster = job["spec"]["rayClusterSpec"]
     template = (cluster["headGroupSpec"] if kind == "head" else cluster["workerGroupSpecs"][0])["template"]
-    labels = {**template["metadata"]["labels"], RAY_NODE_LABEL: kind}
+    labels = {**template["metadata"]["labels"], RAY_NODE_LABEL: kind, RAY_CLUSTER_LABEL: RAY_CLUSTER}
     metadata = {**template["metadata"], "name": f"{ATTEMPT}-{kind}", "namespace": namespace, "labels": labels}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
@@ -55,11 +57,11 @@ def running_pods(api: Api, namespace: str, volume: str) -> dict[str, Raw]:
 
 
 def test_a_run_becomes_a_ray_job_with_a_claim_that_its_nodes_share(api: Api, namespace: str, operator: OperatorProcess) -> None:
-    job = on_two_nodes(api, namespace)
+    on_two_nodes(api, namespace)
     claim = wait_for(lambda: api.find("PersistentVolumeClaim", ATTEMPT, namespace), 30, "there is no claim")
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
     (owner,) = claim["metadata"]["ownerReferences"]
-    assert (owner["kind"], owner["uid"]) == ("RayJob", job["metadata"]["uid"])
+    assert (owner["kind"], owner["uid"]) == ("DeepICDRun", run_of(api, namespace)["metadata"]["uid"])
 
 
 @pytest.mark.parametrize("kind", ["head", "worker"])
