@@ -118,8 +118,9 @@ class ScratchSpec(SpecModel):
     size: Size = 200 * 2**30
     """How large it may become."""
     storage_class: ObjectName | None = None
-    """Make a volume of this StorageClass for each pod, gone with the pod; the node's own disk where there is none.
-    With `compute.nodes` above 1 it is needed: one volume for each attempt, which all its pods write to (ReadWriteMany)."""
+    """Create a PersistentVolumeClaim of this StorageClass for each attempt, deleted once everything on it is in the store;
+    the node's own disk, gone with the pod, where there is none. Needed with `compute.nodes` above 1, whose pods all write
+    to it (ReadWriteMany)."""
 
 
 class UploaderSpec(SpecModel):
