@@ -37,9 +37,9 @@ class Fault(StrEnum):
     NOT_A_CODE = "not_a_code"
     """The one diagnosis does not have the form of a code."""
     UNKNOWN_CODE = "unknown_code"
-    """It has the form of a code, and the table has none such."""
+    """It has the form of a code, and no release of ICD-10-CM has it."""
     NOT_BILLABLE = "not_billable"
-    """The code exists and more specific ones do too."""
+    """It is a header in every release that has it, never a code to bill."""
 
 
 CODE_FAULTS = frozenset({Fault.UNKNOWN_CODE, Fault.NOT_BILLABLE})
@@ -62,7 +62,7 @@ class Completion:
 
     @property
     def valid_code(self) -> bool:
-        """Whether the answer is a billable code."""
+        """Whether the answer was a billable code in any release."""
         return self.code is not None and not CODE_FAULTS.intersection(self.faults)
 
     @property

@@ -2,9 +2,14 @@
 
 Three sections of tab-separated lines, parted by an empty line, each sorted:
     chapter number, title
-    block, chapter number
-    code, description[, block]     the block is given on a category's line (3 characters) only
-The tree is not stored: a code's descendants are the codes that it is a prefix of, and in sorted order they follow it.
+    block, chapter number, title
+    code, billable, header, title[, block]     the block is given on a category's line (3 characters) only
+`billable` and `header` are fiscal years, first-last (`2016-2022`), or - for none: a code is billable in some years, a
+header that only groups codes in others, and unknown in the rest. Neither can be seen from its place in the tree.
+The tree of all years is not stored: a code's descendants are the codes that it is a prefix of, and in sorted order they
+follow it.
+
+Codes, years and titles are those of CMS's yearly order files, which are in the public domain.
 """
 
 from __future__ import annotations
@@ -15,7 +20,17 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-FILE = "icd10cm-2026-04.tsv.xz"
+FILE = "icd10cm-2016-2026.tsv.xz"
+FIRST_YEAR, LAST_YEAR = 2016, 2026
+"""The fiscal years that the table knows. One begins on 1 October of the year before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Era:
+    """When a code was in use, in fiscal years; either range may be empty."""
+
+    billable: range
+    header: range
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,21 +39,26 @@ class Table:
 
     chapter_titles: dict[int, str]
     block_chapters: dict[str, int]
+    block_titles: dict[str, str]
     category_blocks: dict[str, str]
     """The innermost block of each category."""
     codes: list[str]
-    """All 98,186 nodes from category level down, sorted."""
+    """All 98,847 nodes from category level down, sorted."""
     rows: dict[str, int]
     """code -> its position in `codes`."""
+    eras: list[Era]
+    """The distinct eras: 56."""
+    era_of: bytes
+    """For each row, the position of its era in `eras`."""
     text: bytes
     """The code section of the file."""
     offsets: array[int]
-    """Where each code's description starts in `text`, in bytes: 8 MB in all, where strings take 13."""
+    """Where each code's title starts in `text`, in bytes: 8 MB in all, where strings take 13."""
 
 
 @cache
 def table() -> Table:
-    """The table; read once a process (about 0.1 s)."""
+    """The table; read once a process (about 0.15 s)."""
     return parse(lzma.decompress(resources.files("deepicd.icd10").joinpath(FILE).read_bytes()))
 
 
@@ -46,20 +66,40 @@ def parse(data: bytes) -> Table:
     """Parse the uncompressed file."""
     chapters, blocks, text = data.split(b"\n\n")
     chapter_titles = {int(number): title for number, title in _fields(chapters)}
-    block_chapters = {block: int(number) for block, number in _fields(blocks)}
+    block_lines = _fields(blocks)
     category_blocks: dict[str, str] = {}
     codes: list[str] = []
+    numbers: dict[bytes, int] = {}
+    era_of = bytearray()
     offsets = array("I")
     position = 0
     for line in text.split(b"\n"):
-        code = line[: line.index(b"\t")].decode()
-        if len(code) == 3:
+        end = line.index(b"\t")
+        code = line[:end].decode()
+        title = line.index(b"\t", line.index(b"\t", end + 1) + 1) + 1
+        if end == 3:
             category_blocks[code] = line[line.rindex(b"\t") + 1 :].decode()
         codes.append(code)
-        offsets.append(position + len(code) + 1)
+        era_of.append(numbers.setdefault(line[end + 1 : title - 1], len(numbers)))
+        offsets.append(position + title)
         position += len(line) + 1
-    rows = {code: row for row, code in enumerate(codes)}
-    return Table(chapter_titles, block_chapters, category_blocks, codes, rows, text, offsets)
+    return Table(
+        chapter_titles,
+        {block: int(chapter) for block, chapter, _ in block_lines},
+        {block: title for block, _, title in block_lines},
+        category_blocks,
+        codes,
+        {code: row for row, code in enumerate(codes)},
+        [Era(*map(_years, era.decode().split("\t"))) for era in numbers],
+        bytes(era_of),
+        text,
+        offsets,
+    )
+
+
+def _years(text: str) -> range:
+    first, _, last = text.partition("-")
+    return range(int(first), int(last) + 1) if first else range(0)
 
 
 def _fields(section: bytes) -> list[list[str]]:
