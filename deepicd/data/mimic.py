@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepicd import icd10
-from deepicd.completion import as_code
+from deepicd.completion import Fault, fault_of
 from deepicd.data import cohort, notes, rows, splits
 from deepicd.data import hosp as hosp_tables
 from deepicd.data.cohort import Cohort, SplitCounts
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import duckdb
 
 _SHOWN_CODES = 20
+_REASONS = {Fault.UNKNOWN_CODE: "unknown_code", Fault.NOT_BILLABLE: "not_billable_code"}
 
 
 def extract(hosp: Path, note: Path, out: Path, split: SplitSpec) -> Cohort:
@@ -76,11 +77,11 @@ def _judge_codes(connection: duckdb.DuckDBPyConnection) -> None:
         "FROM (SELECT DISTINCT code FROM principal WHERE code IS NOT NULL)"
     ).fetchall()
     for code, titled in codes:
-        if icd10.is_billable(code):
-            continue
-        local = titled and not icd10.is_valid(code) and as_code(code) is not None
-        reason = None if local else "not_billable_code" if icd10.is_valid(code) else "unknown_code"
-        connection.execute("INSERT INTO code_reasons VALUES (?, ?, ?)", [code, reason, local])
+        fault = fault_of(code, local=titled)
+        local = fault is None and not icd10.is_billable(code)
+        reason = None if fault is None else _REASONS[fault]
+        if fault is not None or local:
+            connection.execute("INSERT INTO code_reasons VALUES (?, ?, ?)", [code, reason, local])
     connection.execute(
         f"""
         CREATE TABLE candidates AS

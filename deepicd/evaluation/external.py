@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deepicd import icd10
-from deepicd.completion import as_code
+from deepicd.completion import Fault, as_code, fault_of
 from deepicd.errors import UserError
 from deepicd.evaluation.predictions import Prediction
 
@@ -71,9 +71,10 @@ def _prediction(line: bytes, where: str) -> Prediction:
     if not isinstance(local, bool):
         raise UserError(f"{where}: local_gold: is {_shown(local)}, neither true nor false: give one, or leave it out")
     gold = as_code(_text(record, "gold", where))
-    if gold is not None and icd10.is_valid(gold) and not icd10.is_billable(gold):
+    fault = Fault.NOT_A_CODE if gold is None else fault_of(gold, local=local)
+    if fault is Fault.NOT_BILLABLE:
         raise UserError(f"{where}: gold: {_shown(record['gold'])} is a header in every release: give the code that was billed")
-    if gold is None or not (icd10.is_valid(gold) or local):
+    if gold is None or fault is not None:
         raise UserError(f"{where}: gold: {_shown(record['gold'])} is not an ICD-10-CM code: correct or drop the line")
     answer = None if _field(record, "prediction", where) is None else _text(record, "prediction", where)
     return Prediction(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deepicd import icd10
+from deepicd.completion import fault_of
 from deepicd.errors import UserError
 
 _CODE = re.compile(r"[A-Z0-9]{1,8}")
@@ -48,7 +48,7 @@ def valid_answers(predictions: Sequence[Prediction]) -> list[str | None]:
     """
     local = {record.gold for record in predictions if record.local_gold}
     answers = (record.prediction for record in predictions)
-    return [code if code is not None and (icd10.is_billable(code) or code in local) else None for code in answers]
+    return [code if code is not None and fault_of(code, local=code in local) is None else None for code in answers]
 
 
 def write(path: Path, predictions: Mapping[str, Sequence[Prediction]]) -> None:

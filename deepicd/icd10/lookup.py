@@ -1,7 +1,7 @@
 """Look-ups in the code table. Codes are upper case and without the dot; years are fiscal years.
 
-Whether a code may be a diagnosis is one question, `is_billable`: some release has it as billable. Cohort, reward,
-metrics and prediction all ask it. `is_valid` says only that the table has a title and a place in the tree for it.
+Whether a code can be right is one question, `is_billable`: some release had it as billable (`completion.fault_of` adds a
+hospital's own codes). `is_valid` says only that the table has a title and a place in the tree for it.
 """
 
 from __future__ import annotations

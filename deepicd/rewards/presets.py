@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from deepicd import icd10
-from deepicd.completion import as_code, parse
+from deepicd.completion import Fault, fault_of, parse
 from deepicd.errors import UserError
 from deepicd.rewards.combine import combine
 from deepicd.rewards.deepicd_r1 import deepicd_r1
@@ -48,14 +48,13 @@ def check_gold(gold: str, *, local: bool = False) -> str:
         UserError: it is no right answer. The message does not quote it.
     """
     code = icd10.normalise(gold)
-    if icd10.is_billable(code):
-        return code
-    if icd10.is_valid(code):
+    fault = fault_of(code, local=local)
+    if fault is Fault.NOT_BILLABLE:
         raise UserError(f"gold: is a header in every release of {icd10.RELEASES}: give the code that was billed")
-    if not local:
+    if fault is not None and local:
+        raise UserError("gold: is no code in form, such as M51.16: correct it")
+    if fault is not None:
         raise UserError(f"gold: is no code of {icd10.RELEASES}: correct it, or mark it as local_gold")
-    if as_code(gold) is None:
-        raise UserError("gold: is local and does not have the form of a code: correct it")
     return code
 
 
