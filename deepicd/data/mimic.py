@@ -185,13 +185,12 @@ def _outside_years(connection: duckdb.DuckDBPyConnection) -> tuple[int, Counter[
     """The admissions whose years are known, and by code those that can be in no year in which it was billable."""
     known, outside = 0, Counter[str]()
     groups = connection.execute(
-        "SELECT code, fiscal_years[1], fiscal_years[2], count(*) FROM cohort "
-        "WHERE fiscal_years IS NOT NULL AND NOT local_code GROUP BY ALL"
+        "SELECT code, fiscal_years[1], fiscal_years[2], count(*) FROM cohort WHERE fiscal_years IS NOT NULL GROUP BY ALL"
     ).fetchall()
     for code, first, last, admissions in groups:
-        within = icd10.is_billable_within(code, range(first, last + 1))
-        if within is not None:
+        other = icd10.is_of_other_years(code, range(first, last + 1))
+        if other is not None:
             known += admissions
-            if not within:
-                outside[code] += admissions
+        if other:
+            outside[code] += admissions
     return known, outside

@@ -137,8 +137,7 @@ def outside_years(record: Prediction, code: str | None) -> bool | None:
     if record.fiscal_years is None:
         return None
     first, last = record.fiscal_years
-    within = icd10.is_billable_within(code or "", range(first, last + 1))
-    return None if within is None else code is not None and icd10.is_billable(code) and not within
+    return icd10.is_of_other_years(code or "", range(first, last + 1))
 
 
 def statistics(test: TestSet, weights: FloatArray) -> dict[str, FloatArray]:

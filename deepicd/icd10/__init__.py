@@ -20,7 +20,7 @@ from deepicd.icd10.lookup import (
     display,
     era,
     is_billable,
-    is_billable_within,
+    is_of_other_years,
     is_valid,
     normalise,
 )
@@ -46,7 +46,7 @@ __all__ = [
     "display",
     "era",
     "is_billable",
-    "is_billable_within",
+    "is_of_other_years",
     "is_valid",
     "normalise",
 ]

@@ -48,11 +48,11 @@ def era(code: str) -> Era:
     return data.eras[data.era_of[data.rows[code]]]
 
 
-def is_billable_within(code: str, years: range) -> bool | None:
-    """Whether the code was billable in any of these fiscal years; None where the table knows none of them.
+def is_of_other_years(code: str, years: range) -> bool | None:
+    """Whether the code was billable, but in none of these fiscal years; None where the table knows none of them.
 
     Args:
-        code: need not exist.
+        code: need not exist; one that never was billable is of no years, so not of others.
         years: consecutive, such as those an admission can be in.
     """
     known = range(max(years.start, FIRST_YEAR), min(years.stop, LAST_YEAR + 1))
@@ -61,7 +61,7 @@ def is_billable_within(code: str, years: range) -> bool | None:
     if not is_billable(code):
         return False
     billable = era(code).billable
-    return max(known.start, billable.start) < min(known.stop, billable.stop)
+    return max(known.start, billable.start) >= min(known.stop, billable.stop)
 
 
 def description(code: str) -> str:

@@ -123,21 +123,22 @@ def test_import_reads_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "years", "within"),
+    ("code", "years", "other"),
     [
-        ("K859", range(2014, 2018), True),
-        ("K859", range(2017, 2021), False),
+        ("K859", range(2014, 2018), False),
+        ("K859", range(2017, 2021), True),
         ("K859", range(2014, 2016), None),  # ICD-10-CM came into use in FY2016
         ("K859", range(2027, 2030), None),
         ("K859", range(0), None),
-        ("G20", range(2023, 2030), True),
-        ("G20", range(2024, 2030), False),
+        ("G20", range(2023, 2030), False),
+        ("G20", range(2024, 2030), True),
+        ("U071", range(2017, 2021), True),
         ("M51", range(2016, 2027), False),
         ("M51169", range(2016, 2027), False),
     ],
 )
-def test_billable_within_years_known_to_the_table(code: str, years: range, within: bool | None) -> None:
-    assert icd10.is_billable_within(code, years) is within
+def test_a_code_is_of_other_years_where_it_was_billable_in_none_of_these(code: str, years: range, other: bool | None) -> None:
+    assert icd10.is_of_other_years(code, years) is other
 
 
 def test_block_titles() -> None:
