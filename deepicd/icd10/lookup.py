@@ -71,10 +71,7 @@ def description(code: str) -> str:
         KeyError: no release has the code.
     """
     data = table()
-    start = data.offsets[data.rows[code]]
-    end = data.text.find(b"\n", start)
-    line = data.text[start:] if end < 0 else data.text[start:end]
-    return line.partition(b"\t")[0].decode()
+    return data.title(data.rows[code])
 
 
 def category(code: str) -> str:

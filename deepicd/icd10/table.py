@@ -15,6 +15,7 @@ Codes, years and titles are those of CMS's yearly order files, which are in the 
 from __future__ import annotations
 
 import lzma
+import re
 from array import array
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +24,8 @@ from importlib import resources
 FILE = "icd10cm-2016-2026.tsv.xz"
 FIRST_YEAR, LAST_YEAR = 2016, 2026
 """The fiscal years that the table knows. One begins on 1 October of the year before."""
+
+_CODE_LINE = re.compile(rb"\n([^\t]+)\t([^\t]+\t[^\t]+)\t")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,40 +54,40 @@ class Table:
     era_of: bytes
     """For each row, the position of its era in `eras`."""
     text: bytes
-    """The code section of the file."""
+    """The file."""
     offsets: array[int]
-    """Where each code's title starts in `text`, in bytes: 8 MB in all, where strings take 13."""
+    """Where each code's title starts in `text`, in bytes. The text is 9 MB; as strings the titles alone are 13."""
+
+    def title(self, row: int) -> str:
+        """The title of the code in that row."""
+        return _line(self.text, self.offsets[row]).partition(b"\t")[0].decode()
 
 
 @cache
 def table() -> Table:
-    """The table; read once a process (about 0.15 s)."""
+    """The table; read once a process (about 0.1 s)."""
     return parse(lzma.decompress(resources.files("deepicd.icd10").joinpath(FILE).read_bytes()))
 
 
 def parse(data: bytes) -> Table:
     """Parse the uncompressed file."""
-    chapters, blocks, text = data.split(b"\n\n")
-    chapter_titles = {int(number): title for number, title in _fields(chapters)}
+    chapters, blocks = data.split(b"\n\n", 2)[:2]
     block_lines = _fields(blocks)
     category_blocks: dict[str, str] = {}
     codes: list[str] = []
     numbers: dict[bytes, int] = {}
     era_of = bytearray()
     offsets = array("I")
-    position = 0
-    for line in text.split(b"\n"):
-        end = line.index(b"\t")
-        code = line[:end].decode()
-        title = line.index(b"\t", line.index(b"\t", end + 1) + 1) + 1
-        if end == 3:
-            category_blocks[code] = line[line.rindex(b"\t") + 1 :].decode()
+    # A list of lines would be 13 MB more at the peak.
+    for match in _CODE_LINE.finditer(data, len(chapters) + len(blocks) + 3):
+        code, era = match[1].decode(), match[2]
         codes.append(code)
-        era_of.append(numbers.setdefault(line[end + 1 : title - 1], len(numbers)))
-        offsets.append(position + title)
-        position += len(line) + 1
+        era_of.append(numbers.setdefault(era, len(numbers)))
+        offsets.append(match.end())
+        if len(code) == 3:
+            category_blocks[code] = _line(data, match.end()).rpartition(b"\t")[2].decode()
     return Table(
-        chapter_titles,
+        {int(number): title for number, title in _fields(chapters)},
         {block: int(chapter) for block, chapter, _ in block_lines},
         {block: title for block, _, title in block_lines},
         category_blocks,
@@ -92,9 +95,15 @@ def parse(data: bytes) -> Table:
         {code: row for row, code in enumerate(codes)},
         [Era(*map(_years, era.decode().split("\t"))) for era in numbers],
         bytes(era_of),
-        text,
+        data,
         offsets,
     )
+
+
+def _line(text: bytes, start: int) -> bytes:
+    """From `start` to the end of the line."""
+    end = text.find(b"\n", start)
+    return text[start:] if end < 0 else text[start:end]
 
 
 def _years(text: str) -> range:
