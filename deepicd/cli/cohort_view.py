@@ -71,7 +71,7 @@ def _fates(cohort: Cohort) -> Table:
     if cohort.local_codes:
         named = ", ".join(list(cohort.local_codes)[:5])
         count = sum(cohort.local_codes.values())
-        table.add_row(f"kept with a code of d_icd_diagnoses that no release has: {named}", f"{count:,}")
+        table.add_row(f"kept with a code of d_icd_diagnoses that no release has, such as {named}", f"{count:,}")
     if cohort.years_known:
         table.add_row("kept, and the years they can be in are known", f"{cohort.years_known:,}")
         named = ", ".join(list(cohort.outside_years_codes)[:5])

@@ -233,7 +233,7 @@ def test_a_model_without_any_valid_answer_still_makes_a_page(report: Report) -> 
     assert "0.0" in row_of(html(replace(report, metrics={"base": metrics}, predictions={"base": records})), "summary", "base")
 
 
-def test_codes_of_other_years_and_local_gold_codes_are_told(report: Report) -> None:
+def test_codes_of_other_years_and_local_gold_codes_are_reported(report: Report) -> None:
     records = [
         replace(record, gold="ZZ999", prediction="K859", local_gold=True, fiscal_years=(2017, 2020))
         if record is report.predictions["base"][0]
