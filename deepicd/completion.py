@@ -37,9 +37,9 @@ class Fault(StrEnum):
     NOT_A_CODE = "not_a_code"
     """The one diagnosis does not have the form of a code."""
     UNKNOWN_CODE = "unknown_code"
-    """It has the form of a code, and the table has none such."""
+    """It has the form of a code, and no release of ICD-10-CM has it."""
     NOT_BILLABLE = "not_billable"
-    """The code exists and more specific ones do too."""
+    """It is a header in every release that has it, never a code to bill."""
 
 
 CODE_FAULTS = frozenset({Fault.UNKNOWN_CODE, Fault.NOT_BILLABLE})
@@ -62,7 +62,7 @@ class Completion:
 
     @property
     def valid_code(self) -> bool:
-        """Whether the answer is a billable code."""
+        """Whether the answer was a billable code in any release."""
         return self.code is not None and not CODE_FAULTS.intersection(self.faults)
 
     @property
@@ -96,11 +96,26 @@ def parse(text: str, *, opened_think: bool, truncated: bool = False) -> Completi
         code = as_code(answers[0])
         if code is None:
             found.add(Fault.NOT_A_CODE)
-        elif not icd10.is_valid(code):
-            found.add(Fault.UNKNOWN_CODE)
-        elif not icd10.is_billable(code):
-            found.add(Fault.NOT_BILLABLE)
+        elif (fault := fault_of(code)) is not None:
+            found.add(fault)
     return Completion(trace or None, code, tuple(sorted(found, key=_ORDER.__getitem__)))
+
+
+def fault_of(code: str, *, local: bool = False) -> Fault | None:
+    """Why a code cannot be right; None if it can: some release of ICD-10-CM, whatever its year, had it as billable.
+
+    Cohort, reward, metrics and prediction all ask this.
+
+    Args:
+        code: normalised.
+        local: whether the hospital's own dictionary has it: then it may be one that no release has, if it has the form
+            of a code, so that an answer can name it.
+    """
+    if icd10.is_billable(code):
+        return None
+    if icd10.is_valid(code):
+        return Fault.NOT_BILLABLE
+    return None if local and as_code(code) == code else Fault.UNKNOWN_CODE
 
 
 def as_code(text: str) -> str | None:

@@ -67,7 +67,16 @@ def _fates(cohort: Cohort) -> Table:
         table.add_row("notes kept that name another sex than patients", f"{cohort.other_sex:,}")
     if cohort.unknown_codes:
         named = ", ".join(list(cohort.unknown_codes)[:5])
-        table.add_row(f"codes absent from the table or not billable, such as {named}", f"{len(cohort.unknown_codes):,}")
+        table.add_row(f"codes that no release has as billable, such as {named}", f"{len(cohort.unknown_codes):,}")
+    if cohort.local_codes:
+        named = ", ".join(list(cohort.local_codes)[:5])
+        count = sum(cohort.local_codes.values())
+        table.add_row(f"kept with a code of d_icd_diagnoses that no release has, such as {named}", f"{count:,}")
+    if cohort.years_known:
+        table.add_row("kept, and the years they can be in are known", f"{cohort.years_known:,}")
+        named = ", ".join(list(cohort.outside_years_codes)[:5])
+        such = f", such as {named}" if named else ""
+        table.add_row(f"  their code was billable in none of these years{such}", f"{cohort.outside_years:,}")
     if cohort.codes_without_title:
         table.add_row("codes without a title in d_icd_diagnoses", f"{cohort.codes_without_title:,}")
     return table
@@ -92,7 +101,7 @@ def _top_codes(report: Report) -> Table:
         table.add_column(name, justify="right")
     for code, _ in sorted(report.splits["train"].codes.items(), key=lambda pair: (-pair[1], pair[0]))[:_TOP_CODES]:
         shares = (_share(split.codes[code], split.admissions) for split in report.splits.values())
-        described = icd10.description(code) if icd10.is_valid(code) else "not in the ICD-10-CM table"
+        described = icd10.description(code) if icd10.is_valid(code) else "in no release of ICD-10-CM"
         table.add_row(icd10.display(code), described, *shares)
     return table
 

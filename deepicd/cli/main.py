@@ -11,6 +11,7 @@ import typer
 
 from deepicd.cli import artifacts, data
 from deepicd.cli.cluster import cancel, logs, resume, status, submit, wait
+from deepicd.cli.icd10 import icd10
 from deepicd.cli.metrics import metrics
 from deepicd.cli.predict import predict
 from deepicd.cli.report import report
@@ -30,7 +31,7 @@ cli = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for command in (run, validate, schema, show_config, sft, grpo, evaluate, metrics, predict, reward, report, sync):
+for command in (run, validate, schema, show_config, sft, grpo, evaluate, metrics, predict, reward, icd10, report, sync):
     cli.command()(command)
 for on_cluster in (submit, status, logs, wait, cancel, resume):
     cli.command(rich_help_panel="On a cluster")(on_cluster)

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from deepicd.cli.lines import ON_ERROR_HELP, OnError, Skipped
+
 
 def metrics(
     train_counts: Annotated[
@@ -19,17 +21,24 @@ def metrics(
         int, typer.Option(min=0, help="Samples of patients for the 95% intervals; 0 leaves the intervals out.")
     ] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the samples.")] = 0,
+    on_error: Annotated[OnError, typer.Option(help=ON_ERROR_HELP)] = OnError.STOP,
 ) -> None:
     """Compute the metrics of any model's answers: JSON lines in, metrics.json out.
 
     Takes {"id", "subject_id", "gold", "prediction"}, one admission a line; a prediction of null is a missing one.
     Dots, lower case and surrounding space of codes do not count. What each number means is in the output.
 
+    A code is right if it was billable in any fiscal year from 2016 to 2026; "local_gold": true marks a gold code of your
+    own. "fiscal_years": [first, last], those the admission can be in, adds the rate of codes of other years.
+
     Example: deepicd metrics --train-counts counts.json < in.jsonl > metrics.json
     """
     from deepicd.evaluation import external  # numpy would slow every other command down
     from deepicd.evaluation.metrics import compute
 
-    counts = None if train_counts is None else external.read_counts(train_counts)
-    computed = compute(external.read(sys.stdin.buffer), train_counts=counts, bootstrap_samples=bootstrap, seed=seed)
+    with Skipped(on_error) as skipped:
+        answers = external.read(sys.stdin.buffer, on_fault=skipped.on_fault)
+    local = {answer.gold for answer in answers if answer.local_gold}
+    counts = None if train_counts is None else external.read_counts(train_counts, local)
+    computed = compute(answers, train_counts=counts, bootstrap_samples=bootstrap, seed=seed)
     sys.stdout.write(json.dumps(computed, indent=2, allow_nan=False) + "\n")

@@ -129,7 +129,9 @@ def _problems(counts: Cohort, reports: Mapping[str, SplitReport], overlap: int) 
             problems.append(f"{name}: {report.later_headers} notes hold a section written after admission")
         if report.foreign_prompts:
             problems.append(f"{name}: {report.foreign_prompts} prompts differ from those of this version")
-        unknown = sum(number for code, number in report.codes.items() if not icd10.is_billable(code))
+        unknown = sum(
+            number for code, number in report.codes.items() if not (icd10.is_billable(code) or code in counts.local_codes)
+        )
         if unknown:
             problems.append(f"{name}: {unknown} codes are not billable codes of the ICD-10-CM table")
     if counts.admissions != counts.kept + sum(counts.dropped.values()):

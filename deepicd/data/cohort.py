@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ REASONS: Mapping[str, str] = {
     "no_diagnosis": "no coded diagnosis",
     "no_icd10_diagnosis": "coded in ICD-9 only",
     "no_patient": "patient missing from patients",
-    "unknown_code": "principal code not in the ICD-10-CM table",
-    "not_billable_code": "principal code no longer billable in the ICD-10-CM table",
+    "unknown_code": "principal code neither in ICD-10-CM nor in d_icd_diagnoses",
+    "not_billable_code": "principal code a header in every release of ICD-10-CM",
     "no_note": "no discharge summary",
     "empty_note": "complaint, present illness and history all empty",
 }
@@ -41,7 +41,10 @@ class Cohort:
 
     `other_sex`: kept notes whose head names another sex than patients does; many of them mean mixed-up notes, a few
     are people whose record changed, so they are not dropped. `unknown_codes`: the most frequent codes among those
-    dropped because the ICD-10-CM table does not have them, or no longer as billable.
+    dropped because no release of ICD-10-CM ever had them as billable.
+    `local_codes`: the kept codes that no release has, but the hospital's own d_icd_diagnoses, with their admissions.
+    `years_known`: kept admissions whose fiscal years the table knows; `outside_years`: those of them whose code was
+    billable in none of these years, `outside_years_codes` the most frequent of their codes.
     """
 
     admissions: int
@@ -58,6 +61,10 @@ class Cohort:
     shares: Mapping[str, float]
     seed: int
     versions: Mapping[str, str]
+    local_codes: Mapping[str, int] = field(default_factory=dict)
+    years_known: int = 0
+    outside_years: int = 0
+    outside_years_codes: Mapping[str, int] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         """Write the counts as JSON, the same bytes for the same counts."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepicd.data.tables import Table, find, reading
+from deepicd.data.years import GROUP
 from deepicd.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,6 +49,15 @@ _TABLES: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "icd_version": ("version", f"CASE WHEN {_WHOLE} IN (9, 10) THEN {_WHOLE} END"),
         "long_title": ("long_title", "{0}"),
     },
+}
+# The same for columns that a table may lack or leave empty.
+_OPTIONAL: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "patients": {
+        "anchor_year_group": (
+            f"try_cast({GROUP % 1} AS BIGINT) AS group_first",
+            f"try_cast({GROUP % 2} AS BIGINT) AS group_last",
+        )
+    }
 }
 _MEANING = {_WHOLE: "whole number", _YEAR: "date and time"}
 
@@ -91,7 +101,14 @@ def load(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, Table]) -> 
 
 def _load(connection: duckdb.DuckDBPyConnection, name: str, table: Table) -> None:
     columns = _TABLES[name]
-    selected = ", ".join(f"{read.format(column)} AS {loaded}" for column, (loaded, read) in columns.items())
+    selected = ", ".join(
+        [f"{read.format(column)} AS {loaded}" for column, (loaded, read) in columns.items()]
+        + [
+            one.format(column if column in table.columns else "NULL")
+            for column, several in _OPTIONAL.get(name, {}).items()
+            for one in several
+        ]
+    )
     with reading(table.path):
         connection.execute(f"CREATE TABLE {name} AS SELECT {selected} FROM {table.sql}")
     unread = ", ".join(f"count(*) FILTER ({loaded} IS NULL)" for loaded, _ in columns.values())

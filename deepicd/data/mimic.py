@@ -3,26 +3,31 @@
 The summaries are read once and streamed: their admission sections go to a scratch file, and everything else is joined
 on integer ids inside DuckDB, which spills to disk. Memory does not grow with the tables.
 """
+# ruff: noqa: S608 - the SQL put into queries is a constant
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepicd import icd10
+from deepicd.completion import Fault, fault_of
 from deepicd.data import cohort, notes, rows, splits
 from deepicd.data import hosp as hosp_tables
 from deepicd.data.cohort import Cohort, SplitCounts
 from deepicd.data.output import together
 from deepicd.data.tables import connect, database
+from deepicd.data.years import FISCAL_YEARS
 from deepicd.spec.data import SplitSpec
 
 if TYPE_CHECKING:
     import duckdb
 
 _SHOWN_CODES = 20
+_REASONS = {Fault.UNKNOWN_CODE: "unknown_code", Fault.NOT_BILLABLE: "not_billable_code"}
 
 
 def extract(hosp: Path, note: Path, out: Path, split: SplitSpec) -> Cohort:
@@ -61,16 +66,27 @@ def extract(hosp: Path, note: Path, out: Path, split: SplitSpec) -> Cohort:
 
 
 def _judge_codes(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make table `candidates`: every admission, its principal code, and why it is dropped as far as codes tell."""
-    connection.execute("CREATE TABLE code_reasons (code VARCHAR, reason VARCHAR)")
-    for (code,) in connection.execute("SELECT DISTINCT code FROM principal WHERE code IS NOT NULL").fetchall():
-        if not icd10.is_billable(code):
-            reason = "not_billable_code" if icd10.is_valid(code) else "unknown_code"
-            connection.execute("INSERT INTO code_reasons VALUES (?, ?)", [code, reason])
+    """Make table `candidates`: every admission, its principal code, and why it is dropped as far as codes tell.
+
+    A code that was billable in any release stays, and so does one of the hospital's own: d_icd_diagnoses has it, no
+    release does, and an answer can name it, since it has the form of a code.
+    """
+    connection.execute("CREATE TABLE code_reasons (code VARCHAR, reason VARCHAR, local BOOLEAN)")
+    codes = connection.execute(
+        "SELECT code, code IN (SELECT code FROM d_icd_diagnoses WHERE version = 10) "
+        "FROM (SELECT DISTINCT code FROM principal WHERE code IS NOT NULL)"
+    ).fetchall()
+    for code, titled in codes:
+        fault = fault_of(code, local=titled)
+        local = fault is None and not icd10.is_billable(code)
+        reason = None if fault is None else _REASONS[fault]
+        if fault is not None or local:
+            connection.execute("INSERT INTO code_reasons VALUES (?, ?, ?)", [code, reason, local])
     connection.execute(
-        """
+        f"""
         CREATE TABLE candidates AS
-        SELECT a.hadm_id, a.subject_id, p.code, patients.sex,
+        SELECT a.hadm_id, a.subject_id, p.code, patients.sex, coalesce(r.local, false) AS local_code,
+               {FISCAL_YEARS} AS fiscal_years,
                CASE WHEN p.hadm_id IS NULL THEN 'no_diagnosis'
                     WHEN p.code IS NULL THEN 'no_icd10_diagnosis'
                     WHEN patients.subject_id IS NULL THEN 'no_patient'
@@ -95,7 +111,7 @@ def _decide(connection: duckdb.DuckDBPyConnection, extracted: Path) -> None:
             SELECT hadm_id, arg_min(struct_pack(place, sex, empty := note IS NULL), (note_seq, place)) AS summary
             FROM read_parquet($notes) GROUP BY hadm_id
         )
-        SELECT c.hadm_id, c.subject_id, c.code, f.summary.place AS place,
+        SELECT c.hadm_id, c.subject_id, c.code, c.local_code, c.fiscal_years, f.summary.place AS place,
                f.summary.sex <> c.sex AS other_sex,
                CASE WHEN c.reason IS NOT NULL THEN c.reason
                     WHEN f.hadm_id IS NULL THEN 'no_note'
@@ -104,7 +120,10 @@ def _decide(connection: duckdb.DuckDBPyConnection, extracted: Path) -> None:
         """,
         {"notes": str(extracted)},
     )
-    connection.execute("CREATE TABLE cohort AS SELECT hadm_id, subject_id, code, place FROM fates WHERE reason IS NULL")
+    connection.execute(
+        "CREATE TABLE cohort AS SELECT hadm_id, subject_id, code, local_code, fiscal_years, place FROM fates "
+        "WHERE reason IS NULL"
+    )
     connection.execute(
         "CREATE TABLE later AS SELECT count(*) - count(DISTINCT hadm_id) AS number FROM read_parquet($notes)",
         {"notes": str(extracted)},
@@ -133,6 +152,10 @@ def _count(connection: duckdb.DuckDBPyConnection, summaries: notes.Summaries, sp
         "GROUP BY code ORDER BY count(*) DESC, code LIMIT $shown",
         {"shown": _SHOWN_CODES},
     ).fetchall()
+    local = connection.execute(
+        "SELECT code, count(*) FROM cohort WHERE local_code GROUP BY code ORDER BY count(*) DESC, code"
+    ).fetchall()
+    years_known, outside = _outside_years(connection)
     later = number("SELECT number FROM later")
     return Cohort(
         admissions=number("SELECT count(*) FROM admissions"),
@@ -151,4 +174,23 @@ def _count(connection: duckdb.DuckDBPyConnection, summaries: notes.Summaries, sp
         shares={"train": split.train, "validation": split.validation, "test": split.test},
         seed=split.seed,
         versions={name: version(name) for name in ("deepicd", "duckdb", "pyarrow")},
+        local_codes=dict(local),
+        years_known=years_known,
+        outside_years=outside.total(),
+        outside_years_codes=dict(sorted(outside.items(), key=lambda pair: (-pair[1], pair[0]))[:_SHOWN_CODES]),
     )
+
+
+def _outside_years(connection: duckdb.DuckDBPyConnection) -> tuple[int, Counter[str]]:
+    """The admissions whose years are known, and by code those that can be in no year in which it was billable."""
+    known, outside = 0, Counter[str]()
+    groups = connection.execute(
+        "SELECT code, fiscal_years[1], fiscal_years[2], count(*) FROM cohort WHERE fiscal_years IS NOT NULL GROUP BY ALL"
+    ).fetchall()
+    for code, first, last, admissions in groups:
+        other = icd10.is_of_other_years(code, range(first, last + 1))
+        if other is not None:
+            known += admissions
+        if other:
+            outside[code] += admissions
+    return known, outside

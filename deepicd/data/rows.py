@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,15 @@ def schema() -> pa.Schema:
             "prompt": pa.list_(message),
             "ability": pa.string(),
             "reward_model": pa.struct({"style": pa.string(), "ground_truth": pa.string()}),
-            "extra_info": pa.struct({"index": pa.int64(), "hadm_id": pa.int64(), "split": pa.string()}),
+            "extra_info": pa.struct(
+                {
+                    "index": pa.int64(),
+                    "hadm_id": pa.int64(),
+                    "split": pa.string(),
+                    "fiscal_years": pa.list_(pa.int32()),
+                    "local_code": pa.bool_(),
+                }
+            ),
             "subject_id": pa.int64(),
             "hadm_id": pa.int64(),
             "code": pa.string(),
@@ -42,9 +51,15 @@ def schema() -> pa.Schema:
     )
 
 
+def is_local(extra_info: Mapping[str, Any]) -> bool:
+    """Whether the row's code is one of the hospital's own; False in cohorts of earlier versions, which dropped them."""
+    return bool(extra_info.get("local_code"))
+
+
 def write(connection: duckdb.DuckDBPyConnection, extracted: Path, folder: Path) -> None:
     """Write one Parquet file a split, rows in the order of the summaries.
 
+    `extra_info.fiscal_years`: the first and last that the admission can be in; null where they are not known.
     Reads tables `cohort`, `splits`, `admissions`, `patients`. Age is in years at admission:
     anchor_age + year(admittime) - anchor_year.
     """
@@ -55,7 +70,7 @@ def write(connection: duckdb.DuckDBPyConnection, extracted: Path, folder: Path) 
         """
         CREATE TABLE facts AS
         SELECT c.place, c.subject_id, c.hadm_id, c.code, s.split, p.sex, a.race, a.insurance, a.language,
-               p.anchor_age + a.admit_year - p.anchor_year AS age
+               p.anchor_age + a.admit_year - p.anchor_year AS age, c.fiscal_years, c.local_code
         FROM cohort c JOIN splits s USING (subject_id) JOIN admissions a USING (hadm_id)
              JOIN patients p ON p.subject_id = c.subject_id
         """
@@ -94,6 +109,6 @@ def _row(fact: dict[str, Any], index: int) -> dict[str, Any]:
         "prompt": prompt.messages(fact["note"]),
         "ability": ABILITY,
         "reward_model": {"style": "rule", "ground_truth": fact["code"]},
-        "extra_info": {"index": index, "hadm_id": fact["hadm_id"], "split": fact["split"]},
+        "extra_info": {"index": index, **{name: fact[name] for name in ("hadm_id", "split", "fiscal_years", "local_code")}},
         **{name: fact[name] for name in ("subject_id", "hadm_id", "code", "sex", "age", "race", "insurance", "language")},
     }

@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from deepicd import completion
+from deepicd.data.rows import is_local
 from deepicd.evaluation import predictions
 from deepicd.evaluation.predictions import Prediction
 from deepicd.rewards import Sample, Score, make_scorer
@@ -55,12 +56,13 @@ class Plan:
 
 def read_admissions(test: Path, limit: int | None) -> list[dict[str, Any]]:
     """The first `limit` admissions of a split."""
-    columns = ["hadm_id", "subject_id", "code", "prompt"]
+    columns = ["hadm_id", "subject_id", "code", "prompt", "extra_info"]
     return list(pq.read_table(test, columns=columns).slice(0, limit).to_pylist())
 
 
 def to_prediction(admission: dict[str, Any], greedy: completion.Completion, scores: Sequence[Score]) -> Prediction:
     """Code and faults of the greedy completion, mean reward and terms of the sampled ones."""
+    years = admission["extra_info"].get("fiscal_years")
     return Prediction(
         id=str(admission["hadm_id"]),
         subject_id=str(admission["subject_id"]),
@@ -69,6 +71,8 @@ def to_prediction(admission: dict[str, Any], greedy: completion.Completion, scor
         faults=tuple(str(fault) for fault in greedy.faults),
         reward=fmean(score.value for score in scores),
         terms={name: fmean(score.terms[name] for score in scores) for name in scores[0].terms},
+        fiscal_years=None if years is None else (years[0], years[1]),
+        local_gold=is_local(admission["extra_info"]),
     )
 
 
@@ -94,7 +98,8 @@ def answer(plan: Plan) -> dict[str, list[Prediction]]:
             sampled = generator.generate(notes[chunk], temperature=plan.temperature, top_k=plan.top_k, samples=plan.samples)
             for admission, note, [best], choices in zip(admissions[chunk], notes[chunk], greedy, sampled, strict=True):
                 parsed = completion.parse(best.text, opened_think=plan.opened_think, truncated=best.truncated)
-                samples = [Sample(choice.text, admission["code"], note, choice.truncated) for choice in choices]
+                local = is_local(admission["extra_info"])
+                samples = [Sample(choice.text, admission["code"], note, choice.truncated, local) for choice in choices]
                 answers[name].append(to_prediction(admission, parsed, score(samples)))
             step += 1
             _note_progress(plan, step)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deepicd import icd10
 from deepicd.evaluation.classification import IntArray
-from deepicd.evaluation.predictions import Prediction
+from deepicd.evaluation.levels import chapter_of
+from deepicd.evaluation.predictions import Prediction, valid_answers
 
 SHORT_TITLES = (
+    "No chapter",
     "Infectious",
     "Neoplasms",
     "Blood, immune",
@@ -35,7 +36,7 @@ SHORT_TITLES = (
     "Health factors",
     "Special purposes",
 )
-"""What chapters 1 to 22 are called where their official title is too long."""
+"""What chapters 0 (`levels.NO_CHAPTER`) to 22 are called where their official title is too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +54,8 @@ class Confusion:
 def by_chapter(predictions: Sequence[Prediction]) -> Confusion:
     """Count admissions by gold and predicted chapter."""
     pairs = [
-        (
-            icd10.chapter(record.gold),
-            icd10.chapter(record.prediction)
-            if record.prediction is not None and icd10.is_billable(record.prediction)
-            else None,
-        )
-        for record in predictions
+        (chapter_of(record.gold), None if answer is None else chapter_of(answer))
+        for record, answer in zip(predictions, valid_answers(predictions), strict=True)
     ]
     gold = tuple(sorted({chapter for chapter, _ in pairs}))
     predicted = tuple(sorted({*gold, *(chapter for _, chapter in pairs if chapter is not None)}))

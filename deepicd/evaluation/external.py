@@ -1,14 +1,18 @@
-"""Answers of any model, one JSON object a line: `{"id", "subject_id", "gold", "prediction": code or null}`."""
+"""Answers of any model, one JSON object a line: `{"id", "subject_id", "gold", "prediction": code or null}`.
+
+Optional: `"fiscal_years": [first, last]`, those that the admission can be in, and `"local_gold": true` for a gold code
+that no release of ICD-10-CM has.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 from deepicd import icd10
-from deepicd.completion import as_code
+from deepicd.completion import Fault, as_code, fault_of
 from deepicd.errors import UserError
 from deepicd.evaluation.predictions import Prediction
 
@@ -17,30 +21,42 @@ _LONGEST_CODE = 8
 _LONGEST_ID = 64
 
 
-def read(lines: Iterable[bytes], source: str = "input") -> list[Prediction]:
+def read(
+    lines: Iterable[bytes], source: str = "input", *, on_fault: Callable[[UserError], None] | None = None
+) -> list[Prediction]:
     """Read answers. Dots, lower case and surrounding space of codes are normalised; a prediction
     that does not have the form of a code is read as none; other fields are ignored.
 
     Whether the model kept to the answer format is not known from a code, so `faults` is None.
 
+    Args:
+        lines: in UTF-8; empty ones are skipped.
+        source: what messages call the input.
+        on_fault: gets the error of each line at fault, which is then skipped; without it the first one is raised.
+
     Raises:
-        UserError: a line is not such an object, its gold code is not in ICD-10-CM, its id was there before, or
-            there is no line at all; the message names line and field.
+        UserError: a line is not such an object, its gold code was never billable in ICD-10-CM, its id was there before,
+            or no line is left; the message names line and field.
     """
     predictions: list[Prediction] = []
     seen: dict[str, int] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        prediction = _prediction(line, f"{source} line {number}")
-        if prediction.id in seen:
-            raise UserError(
-                f"{source} line {number}: id: is also that of line {seen[prediction.id]}: give one line an admission"
-            )
+        where = f"{source} line {number}"
+        try:
+            prediction = _prediction(line, where)
+            if prediction.id in seen:
+                raise UserError(f"{where}: id: is also that of line {seen[prediction.id]}: give one line an admission")
+        except UserError as error:
+            if on_fault is None:
+                raise
+            on_fault(error)
+            continue
         seen[prediction.id] = number
         predictions.append(prediction)
     if not predictions:
-        raise UserError(f"{source}: holds no predictions: give one JSON object a line")
+        raise UserError(f"{source}: holds no predictions that can be read: give one JSON object a line")
     return predictions
 
 
@@ -51,8 +67,14 @@ def _prediction(line: bytes, where: str) -> Prediction:
         raise UserError(f"{where}: is not JSON: write one object a line, in UTF-8") from None
     if not isinstance(record, dict):
         raise UserError(f"{where}: is {_shown(record)}, not an object with id, subject_id, gold and prediction")
+    local = record.get("local_gold", False)
+    if not isinstance(local, bool):
+        raise UserError(f"{where}: local_gold: is {_shown(local)}, neither true nor false: give one, or leave it out")
     gold = as_code(_text(record, "gold", where))
-    if gold is None or not icd10.is_valid(gold):
+    fault = Fault.NOT_A_CODE if gold is None else fault_of(gold, local=local)
+    if fault is Fault.NOT_BILLABLE:
+        raise UserError(f"{where}: gold: {_shown(record['gold'])} is a header in every release: give the code that was billed")
+    if gold is None or fault is not None:
         raise UserError(f"{where}: gold: {_shown(record['gold'])} is not an ICD-10-CM code: correct or drop the line")
     answer = None if _field(record, "prediction", where) is None else _text(record, "prediction", where)
     return Prediction(
@@ -61,11 +83,28 @@ def _prediction(line: bytes, where: str) -> Prediction:
         gold=gold,
         prediction=None if answer is None else as_code(answer),
         faults=None,
+        fiscal_years=_years(record, where),
+        local_gold=local and not icd10.is_valid(gold),
     )
 
 
-def read_counts(path: Path) -> dict[str, int]:
+def _years(record: dict[str, Any], where: str) -> tuple[int, int] | None:
+    value = record.get("fiscal_years")
+    if value is None:
+        return None
+    if not (isinstance(value, list) and len(value) == 2 and all(type(year) is int for year in value)):
+        raise UserError(f"{where}: fiscal_years: is not [first, last]: give two years, such as [2017, 2020], or leave it out")
+    if value[0] > value[1]:
+        raise UserError(f"{where}: fiscal_years: the first year is after the last: swap them")
+    return value[0], value[1]
+
+
+def read_counts(path: Path, local_codes: Collection[str] = ()) -> dict[str, int]:
     """Read the training set's admissions per code: a JSON object of code to whole number.
+
+    Args:
+        path: the JSON file.
+        local_codes: codes that it may have although no release of ICD-10-CM has them.
 
     Raises:
         UserError: the file is missing, is no such object, or a code is not in ICD-10-CM.
@@ -81,7 +120,7 @@ def read_counts(path: Path) -> dict[str, int]:
     counts: dict[str, int] = {}
     for key, count in content.items():
         code = as_code(key)
-        if code is None or not icd10.is_valid(code):
+        if code is None or not (icd10.is_valid(code) or code in local_codes):
             raise UserError(f"{path}: {_shown(key)} is not an ICD-10-CM code: correct or drop it")
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
             raise UserError(f"{path}: {code}: {_shown(count)} is not a count: give a whole number of admissions")

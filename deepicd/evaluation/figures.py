@@ -107,7 +107,7 @@ def chapter_confusion(confusion: Confusion, model: str) -> str:
     """Heat map of predicted by gold chapter; every row sums to 100 %."""
     totals = confusion.admissions.sum(axis=1)
     shares = 100 * confusion.admissions / totals[:, None]
-    rows = [f"{chapter} {SHORT_TITLES[chapter - 1]} ({total:,})" for chapter, total in zip(confusion.gold, totals, strict=True)]
+    rows = [f"{chapter} {SHORT_TITLES[chapter]} ({total:,})" for chapter, total in zip(confusion.gold, totals, strict=True)]
     columns = [*map(str, confusion.predicted), "none"]
     with svg.style():
         figure = Figure(figsize=(svg.WIDTH, 0.235 * len(rows) + 1.2), layout="constrained")
@@ -130,7 +130,7 @@ def chapter_confusion(confusion: Confusion, model: str) -> str:
         told = []
         for row, chapter in enumerate(confusion.gold):
             own = shares[row, confusion.predicted.index(chapter)]
-            told.append(f"{SHORT_TITLES[chapter - 1]} {own:.0f}")
+            told.append(f"{SHORT_TITLES[chapter]} {own:.0f}")
         description = f"Percent of the admissions of each gold chapter for which {model} answered that chapter: "
         return svg.render(figure, "confusion", description + ", ".join(told))
 

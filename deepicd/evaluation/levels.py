@@ -6,6 +6,9 @@ from enum import StrEnum
 
 from deepicd import icd10
 
+NO_CHAPTER = 0
+"""Stands for the chapter of a local code whose category no release has."""
+
 
 class Level(StrEnum):
     """How much of a code has to be right."""
@@ -16,15 +19,22 @@ class Level(StrEnum):
 
 
 def class_of(code: str, level: Level) -> str:
-    """Class of a valid code at a level: `M5116` is `13`, `M51` or `M5116`.
+    """Class of a code at a level: `M5116` is `13`, `M51` or `M5116`.
 
     Chapters are written with two digits, so that classes sort in the order of the table.
-
-    Raises:
-        KeyError: the code's category is not in the table.
     """
     if level is Level.CHAPTER:
-        return f"{icd10.chapter(code):02d}"
+        return f"{chapter_of(code):02d}"
     if level is Level.CATEGORY:
         return icd10.category(code)
     return code
+
+
+def chapter_of(code: str) -> int:
+    """The chapter of a code, NO_CHAPTER where no release has its category."""
+    return icd10.chapter(code) if icd10.is_valid(icd10.category(code)) else NO_CHAPTER
+
+
+def chapter_title(number: int) -> str:
+    """The official title of a chapter, or what stands for NO_CHAPTER."""
+    return "Local codes of no chapter" if number == NO_CHAPTER else icd10.chapter_title(number)

@@ -5,7 +5,7 @@ What the metrics are is in `metrics_schema`; how they are counted, in `statistic
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -15,7 +15,7 @@ from deepicd.errors import UserError
 from deepicd.evaluation import bootstrap
 from deepicd.evaluation.classification import FloatArray
 from deepicd.evaluation.frequency import Frequency
-from deepicd.evaluation.levels import Level
+from deepicd.evaluation.levels import Level, chapter_title
 from deepicd.evaluation.metrics_schema import (
     DEFINITIONS,
     SCHEMA,
@@ -27,7 +27,7 @@ from deepicd.evaluation.metrics_schema import (
     Metrics,
 )
 from deepicd.evaluation.predictions import Prediction
-from deepicd.evaluation.statistics import TestSet, encode, statistics
+from deepicd.evaluation.statistics import TestSet, encode, outside_years, statistics
 
 HEADLINES = (
     *(f"{level}.macroF1" for level in Level),
@@ -54,6 +54,7 @@ def compute(
     predictions: Sequence[Prediction],
     *,
     train_counts: Mapping[str, int] | None = None,
+    local_codes: Collection[str] = (),
     bootstrap_samples: int = 1000,
     seed: int = 0,
 ) -> Metrics:
@@ -62,13 +63,14 @@ def compute(
     Args:
         predictions: one an admission.
         train_counts: admissions of the training set per code; without it there are no frequency groups.
+        local_codes: codes of the training set that no release of ICD-10-CM has.
         bootstrap_samples: patient samples for the intervals; 0 leaves the intervals out.
         seed: of the patient samples.
 
     Raises:
-        UserError: there are no predictions, or a gold or training code is not in ICD-10-CM.
+        UserError: there are no predictions, or a gold or training code is neither in ICD-10-CM nor local.
     """
-    test = encode(predictions, train_counts)
+    test = encode(predictions, train_counts, local_codes)
     measures = _Measures(test, bootstrap_samples, seed)
     terms = sorted(name for name in test.observations if name.startswith("term."))
     faults = [name for name in test.observations if name.startswith("fault.")]
@@ -78,6 +80,7 @@ def compute(
         "admissions": len(predictions),
         "patients": len(set(test.subjects)),
         "goldNotBillable": sum(not icd10.is_billable(record.gold) for record in predictions),
+        "goldOutsideYears": _gold_outside_years(predictions),
         "bootstrap": {
             "unit": "subject_id",
             "samples": bootstrap_samples,
@@ -92,6 +95,7 @@ def compute(
             "validCode": measures["validCode"],
             "missing": measures["missing"],
             "invalid": measures["invalid"],
+            "outsideYears": measures["outsideYears"],
             "faults": {name.removeprefix("fault."): measures[name] for name in faults},
         },
         "reward": {
@@ -148,6 +152,11 @@ def _measure(value: float, samples: FloatArray | None) -> Measure:
     return {"value": value, "interval": None if ends is None else list(ends)}
 
 
+def _gold_outside_years(predictions: Sequence[Prediction]) -> int | None:
+    known = [outside for record in predictions if (outside := outside_years(record, record.gold)) is not None]
+    return sum(known) if known else None
+
+
 def _level(test: TestSet, level: Level, measures: _Measures) -> LevelMetrics:
     labels = test.labels[level]
     return {
@@ -185,7 +194,7 @@ def _chapters(test: TestSet, measures: _Measures) -> list[ChapterMetrics]:
     return [
         {
             "chapter": int(labels.classes[row]),
-            "title": icd10.chapter_title(int(labels.classes[row])),
+            "title": chapter_title(int(labels.classes[row])),
             "admissions": int(number),
             "f1": measures[f"chapter.chapter.{labels.classes[row]}.macroF1"],
             "categoryMacroF1": measures[f"category.chapter.{labels.classes[row]}.macroF1"],

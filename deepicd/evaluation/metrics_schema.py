@@ -12,7 +12,8 @@ SCHEMA = "deepicd.io/metrics/v1"
 
 DEFINITIONS = {
     "level": "chapter: of the ICD-10-CM table; category: first 3 characters; code: the full code",
-    "valid": "a prediction is valid if it is a billable ICD-10-CM code; dots, case and surrounding space do not count",
+    "valid": "a prediction is valid if it was a billable code in any release of ICD-10-CM FY2016 to FY2026, or is a gold "
+    "code marked as local; dots, case and surrounding space do not count",
     "F1": "2TP / (2TP + FP + FN) of one class; a missing, unparseable or invalid prediction is a false negative of "
     "its gold class and a false positive of none",
     "macroF1": "headline: mean F1 over the classes that occur as gold in the test set",
@@ -24,7 +25,9 @@ DEFINITIONS = {
     "byChapter": "of the gold codes of a chapter: f1 of the chapter as a class; macro F1 over its categories and codes",
     "format": "share of completions without a fault of form",
     "validCode": "share of admissions with a valid prediction; missing (nothing could be read) and invalid (a code "
-    "that is not billable) are the rest",
+    "that never was billable) are the rest",
+    "outsideYears": "share of admissions with a prediction that was billable, but in none of the fiscal years that the "
+    "admission can be in; among those whose years are known",
     "faults": "share of completions with each fault; one completion may have several",
     "reward": "mean over the scored admissions",
     "interval": "95 % percentile interval of a bootstrap that draws patients; of a macro F1 over many rare classes it is "
@@ -80,6 +83,7 @@ class Rates(TypedDict):
     validCode: Measure
     missing: Measure
     invalid: Measure
+    outsideYears: Measure
     faults: dict[str, Measure]
 
 
@@ -109,7 +113,9 @@ class Metrics(TypedDict):
     admissions: int
     patients: int
     goldNotBillable: int
-    """Admissions whose gold code is in the table but not billable: no prediction can be right on the full code."""
+    """Admissions whose gold code no release has as billable: a header, on which no prediction can be right, or local."""
+    goldOutsideYears: int | None
+    """Admissions whose gold code was billable, but in none of their years; null where no years are known."""
     bootstrap: Bootstrap
     levels: dict[str, LevelMetrics]
     byChapter: list[ChapterMetrics]

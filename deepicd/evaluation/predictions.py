@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deepicd.completion import fault_of
 from deepicd.errors import UserError
 
 _CODE = re.compile(r"[A-Z0-9]{1,8}")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _COLUMNS = ("model", "id", "subject_id", "gold", "prediction", "faults", "reward", "terms")
+_LATER_COLUMNS = ("fiscal_years", "local_gold")
+"""Absent from files of earlier versions, where their defaults hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,20 @@ class Prediction:
     """Reward of the completion; None is unscored, which is not 0."""
     terms: Mapping[str, float] = field(default_factory=dict)
     """The reward's terms."""
+    fiscal_years: tuple[int, int] | None = None
+    """The first and last fiscal year that the admission can be in; None where they are not known."""
+    local_gold: bool = False
+    """Whether the gold code is one of the hospital's own, which no release of ICD-10-CM has."""
+
+
+def valid_answers(predictions: Sequence[Prediction]) -> list[str | None]:
+    """[N] each prediction that may be right, None for the others.
+
+    A code may be right if it was billable in any release of ICD-10-CM, or is a local gold code of this test set.
+    """
+    local = {record.gold for record in predictions if record.local_gold}
+    answers = (record.prediction for record in predictions)
+    return [code if code is not None and fault_of(code, local=code in local) is None else None for code in answers]
 
 
 def write(path: Path, predictions: Mapping[str, Sequence[Prediction]]) -> None:
@@ -57,6 +74,8 @@ def write(path: Path, predictions: Mapping[str, Sequence[Prediction]]) -> None:
                     "faults": None if record.faults is None else list(record.faults),
                     "reward": record.reward,
                     "terms": list(record.terms.items()),
+                    "fiscal_years": None if record.fiscal_years is None else list(record.fiscal_years),
+                    "local_gold": record.local_gold,
                 }
             )
     schema = pyarrow.schema(
@@ -65,6 +84,8 @@ def write(path: Path, predictions: Mapping[str, Sequence[Prediction]]) -> None:
             ("faults", pyarrow.list_(pyarrow.string())),
             ("reward", pyarrow.float64()),
             ("terms", pyarrow.map_(pyarrow.string(), pyarrow.float64())),
+            ("fiscal_years", pyarrow.list_(pyarrow.int32())),
+            ("local_gold", pyarrow.bool_()),
         ]
     )
     unfinished = path.with_name(path.name + ".part")
@@ -102,9 +123,12 @@ def read(path: Path) -> dict[str, list[Prediction]]:
     if missing:
         raise UserError(f"{path}: lacks column {', '.join(missing)}: evaluate the run again")
     predictions: dict[str, list[Prediction]] = {}
-    for row in table.select(list(_COLUMNS)).to_pylist():
+    later = [name for name in _LATER_COLUMNS if name in table.column_names]
+    for row in table.select([*_COLUMNS, *later]).to_pylist():
         model = row.pop("model")
-        faults = row.pop("faults")
-        record = Prediction(**{**row, "terms": dict(row["terms"] or ())}, faults=None if faults is None else tuple(faults))
-        predictions.setdefault(model, []).append(record)
+        row["terms"] = dict(row["terms"] or ())
+        for name in ("faults", "fiscal_years"):
+            if row.get(name) is not None:
+                row[name] = tuple(row[name])
+        predictions.setdefault(model, []).append(Prediction(**row))
     return predictions

@@ -31,8 +31,8 @@ FAULT_TITLES = {
     "truncated": "Cut off at the token limit",
     "text_outside": "Text outside the two parts",
     "not_a_code": "Diagnosis is not a code",
-    "unknown_code": "Code does not exist",
-    "not_billable": "Code is not billable",
+    "unknown_code": "Code is in no release",
+    "not_billable": "Code is a header",
 }
 _KL_OF_UPDATE = "actor/ppo_kl"
 _KL_NOTES = {

@@ -5,7 +5,7 @@ The point estimate is the weighting of all ones and a bootstrap sample is anothe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -18,7 +18,7 @@ from deepicd.evaluation import classification
 from deepicd.evaluation.classification import BoolArray, FloatArray, Labels
 from deepicd.evaluation.frequency import Frequency, thirds
 from deepicd.evaluation.levels import Level, class_of
-from deepicd.evaluation.predictions import Prediction
+from deepicd.evaluation.predictions import Prediction, valid_answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,25 +39,30 @@ class TestSet:
     """[N] what is averaged over admissions: 0 or 1 for rates, rewards as they are; NaN where it is not known."""
 
 
-def encode(predictions: Sequence[Prediction], train_counts: Mapping[str, int] | None = None) -> TestSet:
+def encode(
+    predictions: Sequence[Prediction], train_counts: Mapping[str, int] | None = None, local_codes: Collection[str] = ()
+) -> TestSet:
     """Turn predictions into arrays.
 
+    Args:
+        predictions: one an admission.
+        train_counts: admissions of the training set per code.
+        local_codes: codes of `train_counts` that no release has, beside the local gold codes of the predictions.
+
     Raises:
-        UserError: there are no predictions, or a gold code or a code of `train_counts` is not in ICD-10-CM.
+        UserError: there are no predictions, or a gold code or a code of `train_counts` is neither in ICD-10-CM nor local.
     """
     if not predictions:
         raise UserError("predictions: there are none: give at least one")
     for record in predictions:
-        if not icd10.is_valid(record.gold):
+        if not (icd10.is_valid(record.gold) or record.local_gold):
             raise UserError(f"prediction {record.id}: gold is not an ICD-10-CM code: correct or drop the admission")
+    local = {*local_codes, *(record.gold for record in predictions if record.local_gold)}
     for code in train_counts or ():
-        if not icd10.is_valid(code):
+        if not (icd10.is_valid(code) or code in local):
             raise UserError("training counts: hold a code that is not in ICD-10-CM: correct or drop it")
     class_at = cache(class_of)
-    answers = [
-        record.prediction if record.prediction is not None and icd10.is_billable(record.prediction) else None
-        for record in predictions
-    ]
+    answers = valid_answers(predictions)
     labels = {
         level: classification.encode(
             [class_at(record.gold, level) for record in predictions],
@@ -114,6 +119,7 @@ def _observations(predictions: Sequence[Prediction], answers: Sequence[str | Non
         "invalid": observed(
             [record.prediction is not None and code is None for record, code in zip(predictions, answers, strict=True)]
         ),
+        "outsideYears": observed([outside_years(record, code) for record, code in zip(predictions, answers, strict=True)]),
         "reward": observed([record.reward for record in predictions]),
     }
     for name in names:
@@ -121,6 +127,17 @@ def _observations(predictions: Sequence[Prediction], answers: Sequence[str | Non
     for name in sorted({name for record in predictions for name in record.terms}):
         observations[f"term.{name}"] = observed([record.terms.get(name) for record in predictions])
     return observations
+
+
+def outside_years(record: Prediction, code: str | None) -> bool | None:
+    """Whether a code was billable in some release, but in none of the years that the admission can be in.
+
+    None where those years are not known, or are not the table's.
+    """
+    if record.fiscal_years is None:
+        return None
+    first, last = record.fiscal_years
+    return icd10.is_of_other_years(code or "", range(first, last + 1))
 
 
 def statistics(test: TestSet, weights: FloatArray) -> dict[str, FloatArray]:

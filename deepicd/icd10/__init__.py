@@ -1,4 +1,4 @@
-"""The official ICD-10-CM table (April 2026 release): 74,719 billable codes and the tree above them.
+"""ICD-10-CM of fiscal years 2016 to 2026: 75,719 codes that were ever billable, when they were, and the tree above them.
 
 Every function takes codes as they are stored: upper case, without the dot (see `normalise`).
 
@@ -11,28 +11,42 @@ from deepicd.icd10.lookup import (
     ancestors,
     billable_codes,
     block,
+    block_title,
     category,
     chapter,
     chapter_title,
     children,
     description,
     display,
+    era,
     is_billable,
+    is_of_other_years,
     is_valid,
     normalise,
 )
+from deepicd.icd10.table import FIRST_YEAR, LAST_YEAR, Era
+
+RELEASES = f"ICD-10-CM FY{FIRST_YEAR} to FY{LAST_YEAR}"
+"""What messages call the table."""
 
 __all__ = [
+    "FIRST_YEAR",
+    "LAST_YEAR",
+    "RELEASES",
+    "Era",
     "ancestors",
     "billable_codes",
     "block",
+    "block_title",
     "category",
     "chapter",
     "chapter_title",
     "children",
     "description",
     "display",
+    "era",
     "is_billable",
+    "is_of_other_years",
     "is_valid",
     "normalise",
 ]

@@ -1,39 +1,82 @@
-"""Writes the table's file from the official release that `simple-icd-10-cm` carries.
+"""Writes the table's file from CMS's yearly releases and the chapters and blocks of the newest one.
 
-Run `python -m deepicd.icd10.build` (needs the `dev` extra) when a new release comes, and commit the file.
-The same release gives the same bytes.
+Run `python -m deepicd.icd10.build CODES` (needs the `dev` extra) when a new release comes, and commit the file.
+The same input gives the same bytes.
+
+CODES is a text file in UTF-8, xz-compressed where its name ends in .xz: a line for each code and header that any of
+CMS's ICD-10-CM order files (`icd10cm_order_YYYY.txt`, works of the US government, in the public domain) has. Lines that
+begin with # are comments. The tab-separated fields of the others:
+    code           without its dot
+    billable       fiscal years in which it was billable, first-last (`2016-2022`), or - for none
+    header         fiscal years in which it was a header only, in the same form
+    title          CMS's long title in the newest release that has it
+Chapters, blocks, and the block of each category come from `simple-icd-10-cm` (MIT), which has the newest release's
+tabular list: every category that was ever in use is still in it.
 """
 
 from __future__ import annotations
 
 import lzma
+import re
+import sys
 from pathlib import Path
 
+from deepicd.errors import UserError
 from deepicd.icd10.table import FILE
 
 # A decoder allocates the dictionary it is told of: 8 MiB hold the whole text, the preset's own 64 MiB would be waste.
 _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 8 << 20}]
+_LINE = re.compile(r"[A-Z][0-9A-Z]{2,6}\t(?:\d{4}-\d{4}|-)\t(?:\d{4}-\d{4}|-)\t\S[^\t]*")
 
 
-def table_text() -> bytes:
-    """The file's text, uncompressed: see `deepicd.icd10.table` for its format."""
+def table_text(source: Path) -> bytes:
+    """The file's text, uncompressed: see `deepicd.icd10.table` for its format.
+
+    Raises:
+        UserError: the source is missing, a line has another form, or a code has no category.
+    """
+    chapters, blocks, categories = _tabular_list()
+    codes = sorted(_read(source))
+    for code, *_ in codes:
+        if code[:3] not in categories:
+            raise UserError(f"{source}: {code}: the newest tabular list has no category {code[:3]}: add its block here")
+    lines = [(*fields, categories[fields[0]]) if len(fields[0]) == 3 else fields for fields in codes]
+    sections = (sorted(chapters), sorted(blocks), lines)
+    return "\n\n".join("\n".join("\t".join(map(str, line)) for line in section) for section in sections).encode()
+
+
+def _read(source: Path) -> list[tuple[str, ...]]:
+    """(code, billable, header, title) of every line."""
+    try:
+        packed = source.read_bytes()
+        lines = (lzma.decompress(packed) if source.suffix == ".xz" else packed).decode().splitlines()
+    except (OSError, lzma.LZMAError, UnicodeDecodeError) as error:
+        raise UserError(f"{source}: cannot be read ({error}): give the file of codes by year") from None
+    found: list[tuple[str, ...]] = []
+    for number, line in enumerate(lines, start=1):
+        if line.startswith("#"):
+            continue
+        if not _LINE.fullmatch(line):
+            raise UserError(f"{source} line {number}: is not code, billable, header, title: correct the line")
+        found.append(tuple(line.split("\t")))
+    return found
+
+
+def _tabular_list() -> tuple[list[tuple[int, str]], list[tuple[str, str, str]], dict[str, str]]:
+    """(number, title) of the chapters; (block, chapter, title) of the blocks; the innermost block of each category."""
     # Imported here: the library costs seconds and hundreds of megabytes, and only this script needs it.
     import simple_icd_10_cm as official
 
-    chapters, blocks, codes = [], [], []
+    chapters, blocks, categories = [], [], {}
     for node in dict.fromkeys(official.get_all_codes(with_dots=False)):
         if official.is_chapter(node):
             chapters.append((int(node), official.get_description(node)))
         if official.is_block(node):
-            blocks.append((node, official.get_ancestors(node, prioritize_blocks=True)[-1]))
-        if official.is_category_or_subcategory(node):
-            # The source breaks some descriptions over lines.
-            line = [node, " ".join(official.get_description(node).split())]
-            if official.is_category(node):
-                line.append(official.get_parent(node))
-            codes.append(tuple(line))
-    sections = (sorted(chapters), sorted(blocks), sorted(codes))
-    return "\n\n".join("\n".join("\t".join(map(str, line)) for line in section) for section in sections).encode()
+            chapter = official.get_ancestors(node, prioritize_blocks=True)[-1]
+            blocks.append((node, chapter, official.get_description(node, prioritize_blocks=True)))
+        if official.is_category(node):
+            categories[node] = official.get_parent(node)
+    return chapters, blocks, categories
 
 
 def compressed(text: bytes) -> bytes:
@@ -41,5 +84,15 @@ def compressed(text: bytes) -> bytes:
     return lzma.compress(text, format=lzma.FORMAT_XZ, filters=_FILTERS)
 
 
+def main(arguments: list[str]) -> None:
+    """Write the file beside this module."""
+    if len(arguments) != 1:
+        raise UserError("give the file of codes by year: python -m deepicd.icd10.build CODES")
+    Path(__file__).with_name(FILE).write_bytes(compressed(table_text(Path(arguments[0]))))
+
+
 if __name__ == "__main__":
-    Path(__file__).with_name(FILE).write_bytes(compressed(table_text()))
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        sys.exit(f"error: {error}")

@@ -1,4 +1,8 @@
-"""Look-ups in the code table. Codes are upper case and without the dot."""
+"""Look-ups in the code table. Codes are upper case and without the dot; years are fiscal years.
+
+Whether a code can be right is one question, `is_billable`: some release had it as billable (`completion.fault_of` adds a
+hospital's own codes). `is_valid` says only that the table has a title and a place in the tree for it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from functools import cache
 
-from deepicd.icd10.table import table
+from deepicd.icd10.table import FIRST_YEAR, LAST_YEAR, Era, table
 
 _CATEGORY_LENGTH = 3
 _AFTER_ANY_CODE_CHARACTER = "~"
@@ -23,27 +27,51 @@ def display(code: str) -> str:
 
 
 def is_valid(code: str) -> bool:
-    """Whether the table has this category, subcategory or full code."""
+    """Whether any release has this category, subcategory or full code."""
     return code in table().rows
 
 
 def is_billable(code: str) -> bool:
-    """Whether the code is a leaf of the table: valid, and nothing more specific exists."""
-    row = table().rows.get(code)
-    return row is not None and _is_leaf(row)
+    """Whether the code was billable in any release, whatever it is today."""
+    data = table()
+    row = data.rows.get(code)
+    return row is not None and bool(data.eras[data.era_of[row]].billable)
+
+
+def era(code: str) -> Era:
+    """The fiscal years in which the code was billable, and those in which it was a header.
+
+    Raises:
+        KeyError: no release has the code.
+    """
+    data = table()
+    return data.eras[data.era_of[data.rows[code]]]
+
+
+def is_of_other_years(code: str, years: range) -> bool | None:
+    """Whether the code was billable, but in none of these fiscal years; None where the table knows none of them.
+
+    Args:
+        code: need not exist; one that never was billable is of no years, so not of others.
+        years: consecutive, such as those an admission can be in.
+    """
+    known = range(max(years.start, FIRST_YEAR), min(years.stop, LAST_YEAR + 1))
+    if not known:
+        return None
+    if not is_billable(code):
+        return False
+    billable = era(code).billable
+    return max(known.start, billable.start) >= min(known.stop, billable.stop)
 
 
 def description(code: str) -> str:
-    """The official description.
+    """CMS's long title in the newest release that has the code.
 
     Raises:
-        KeyError: the table has no such code.
+        KeyError: no release has the code.
     """
     data = table()
-    start = data.offsets[data.rows[code]]
-    end = data.text.find(b"\n", start)
-    line = data.text[start:] if end < 0 else data.text[start:end]
-    return line.partition(b"\t")[0].decode()
+    return data.title(data.rows[code])
 
 
 def category(code: str) -> str:
@@ -78,6 +106,15 @@ def chapter_title(number: int) -> str:
     return table().chapter_titles[number]
 
 
+def block_title(name: str) -> str:
+    """The official title of a block.
+
+    Raises:
+        KeyError: the table has no such block.
+    """
+    return table().block_titles[name]
+
+
 def ancestors(code: str) -> tuple[str, ...]:
     """The codes above this one, nearest first, up to the category; of a code that does not exist: those that do.
 
@@ -89,10 +126,10 @@ def ancestors(code: str) -> tuple[str, ...]:
 
 
 def children(code: str) -> tuple[str, ...]:
-    """The codes directly below, sorted; empty for a billable code.
+    """The codes directly below, sorted, those of all years; empty for a leaf.
 
     Raises:
-        KeyError: the table has no such code.
+        KeyError: no release has the code.
     """
     data = table()
     row = data.rows[code] + 1
@@ -104,11 +141,8 @@ def children(code: str) -> tuple[str, ...]:
 
 
 @cache
-def billable_codes() -> Sequence[str]:
-    """All billable codes, sorted: 74,719."""
-    return tuple(code for row, code in enumerate(table().codes) if _is_leaf(row))
-
-
-def _is_leaf(row: int) -> bool:
-    codes = table().codes
-    return row + 1 == len(codes) or not codes[row + 1].startswith(codes[row])
+def billable_codes(year: int | None = None) -> Sequence[str]:
+    """The codes billable in a fiscal year, sorted; those ever billable, 75,719, where no year is given."""
+    data = table()
+    within = [bool(one.billable) if year is None else year in one.billable for one in data.eras]
+    return tuple(code for code, number in zip(data.codes, data.era_of, strict=True) if within[number])

@@ -1,10 +1,11 @@
-"""Scores JSON lines: `{"id", "completion", "gold"[, "note", "truncated"]}` to `{"id", "score", "terms"}`."""
+"""Scores JSON lines: `{"id", "completion", "gold"[, "note", "truncated", "local_gold"]}` to `{"id", "score", "terms"}`."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from typing import Any
 
 from deepicd.errors import UserError
 from deepicd.rewards.presets import check_gold, make_scorer
@@ -15,13 +16,20 @@ _BATCH = 512
 _REQUIRED = "give an object with id, completion, gold and, to have the reasoning scored, note"
 
 
-def score_lines(lines: Iterable[bytes], reward: RewardSpec, *, opened_think: bool) -> Iterator[str]:
+def score_lines(
+    lines: Iterable[bytes],
+    reward: RewardSpec,
+    *,
+    opened_think: bool,
+    on_fault: Callable[[UserError], None] | None = None,
+) -> Iterator[str]:
     """Score line by line, in batches: memory does not grow with the input. Empty lines are skipped.
 
     Args:
-        lines: UTF-8 JSON objects; fields beside the five are ignored.
+        lines: UTF-8 JSON objects; other fields are ignored.
         reward: the preset and its weights.
         opened_think: whether the prompt ended in an opened `<think>`.
+        on_fault: gets the error of each line at fault, which is then skipped; without it the first one is raised.
 
     Yields:
         One JSON object a line, in the order of the input.
@@ -30,14 +38,27 @@ def score_lines(lines: Iterable[bytes], reward: RewardSpec, *, opened_think: boo
         UserError: a line is at fault; the message names its number and field, and quotes nothing of it.
     """
     score = make_scorer(reward, opened_think=opened_think)
-    numbered = ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
-    read = (_read(number, line, reward) for number, line in numbered)
+    read = _read_all(lines, on_fault)
     while batch := list(islice(read, _BATCH)):
         for (identifier, _), scored in zip(batch, score([sample for _, sample in batch]), strict=True):
             yield json.dumps({"id": identifier, "score": scored.value, "terms": scored.terms})
 
 
-def _read(number: int, line: bytes, reward: RewardSpec) -> tuple[str | int, Sample]:
+def _read_all(lines: Iterable[bytes], on_fault: Callable[[UserError], None] | None) -> Iterator[tuple[str | int, Sample]]:
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            sample = _read(number, line)
+        except UserError as error:
+            if on_fault is None:
+                raise
+            on_fault(error)
+        else:
+            yield sample
+
+
+def _read(number: int, line: bytes) -> tuple[str | int, Sample]:
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError):
@@ -53,16 +74,22 @@ def _read(number: int, line: bytes, reward: RewardSpec) -> tuple[str | int, Samp
     for name in ("completion", "gold"):
         if not isinstance(fields[name], str):
             raise UserError(f"line {number}: {name}: is a {_json_type(fields[name])}: give a string")
-    note, truncated = fields.get("note"), fields.get("truncated", False)
+    note = fields.get("note")
     if not (note is None or isinstance(note, str)):
         raise UserError(f"line {number}: note: is a {_json_type(note)}: give a string, or leave it out")
-    if not isinstance(truncated, bool):
-        raise UserError(f"line {number}: truncated: is a {_json_type(truncated)}: give true or false, or leave it out")
+    truncated, local = (_flag(fields, name, number) for name in ("truncated", "local_gold"))
     try:
-        gold = check_gold(fields["gold"], reward)
+        gold = check_gold(fields["gold"], local=local)
     except UserError as error:
         raise UserError(f"line {number}: {error}") from None
-    return identifier, Sample(fields["completion"], gold, note, truncated)
+    return identifier, Sample(fields["completion"], gold, note, truncated, local)
+
+
+def _flag(fields: dict[str, Any], name: str, number: int) -> bool:
+    value = fields.get(name, False)
+    if not isinstance(value, bool):
+        raise UserError(f"line {number}: {name}: is a {_json_type(value)}: give true or false, or leave it out")
+    return value
 
 
 def _json_type(value: object) -> str:

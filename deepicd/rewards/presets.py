@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from deepicd import icd10
-from deepicd.completion import parse
+from deepicd.completion import Fault, fault_of, parse
 from deepicd.errors import UserError
 from deepicd.rewards.combine import combine
 from deepicd.rewards.deepicd_r1 import deepicd_r1
@@ -25,8 +25,7 @@ def make_scorer(reward: RewardSpec, *, opened_think: bool) -> Scorer:
         opened_think: whether the prompt ended in an opened `<think>`; the preset `deepicd-r1` takes it for granted.
 
     Returns:
-        A function from samples to scores, which raises UserError if a gold code is not in the table
-        (`deepicd-r1`: if it is empty).
+        A function from samples to scores, which raises UserError if a gold code is no right answer (`check_gold`).
     """
     if reward.preset == "deepicd-r1":
         return _score_deepicd_r1
@@ -38,31 +37,33 @@ def make_scorer(reward: RewardSpec, *, opened_think: bool) -> Scorer:
     return score
 
 
-def check_gold(gold: str, reward: RewardSpec) -> str:
+def check_gold(gold: str, *, local: bool = False) -> str:
     """The gold code, normalised.
 
+    Args:
+        gold: as it is written.
+        local: whether it may also be a code that no release has: one of the hospital's own.
+
     Raises:
-        UserError: the preset cannot score it. The message does not quote it.
+        UserError: it is no right answer. The message does not quote it.
     """
     code = icd10.normalise(gold)
-    if reward.preset == "deepicd-r1":
-        if not code:
-            raise UserError("gold: is empty: give the right code")
-    elif not icd10.is_valid(code):
-        raise UserError("gold: is no code of the ICD-10-CM table (April 2026): give a code of that release")
+    fault = fault_of(code, local=local)
+    if fault is Fault.NOT_BILLABLE:
+        raise UserError(f"gold: is a header in every release of {icd10.RELEASES}: give the code that was billed")
+    if fault is not None and local:
+        raise UserError("gold: is no code in form, such as M51.16: correct it")
+    if fault is not None:
+        raise UserError(f"gold: is no code of {icd10.RELEASES}: correct it, or mark it as local_gold")
     return code
 
 
-_DEEPICD = RewardSpec()
-_DEEPICD_R1 = RewardSpec(preset="deepicd-r1")
-
-
 def _score_deepicd_r1(samples: Sequence[Sample]) -> list[Score]:
-    return [deepicd_r1(sample.completion, check_gold(sample.gold, _DEEPICD_R1)) for sample in samples]
+    return [deepicd_r1(sample.completion, check_gold(sample.gold, local=sample.local_gold)) for sample in samples]
 
 
 def _terms(samples: Sequence[Sample], *, opened_think: bool) -> list[dict[str, float]]:
-    golds = [check_gold(sample.gold, _DEEPICD) for sample in samples]
+    golds = [check_gold(sample.gold, local=sample.local_gold) for sample in samples]
     parsed = [parse(sample.completion, opened_think=opened_think, truncated=sample.truncated) for sample in samples]
     claims = [
         Claim(

@@ -17,6 +17,8 @@ class Sample:
     """The admission note of the prompt; without it the reasoning term is 0, for nothing shows the trace's grounds."""
     truncated: bool = False
     """Whether the generator stopped at its token limit."""
+    local_gold: bool = False
+    """Whether the gold code is one of the hospital's own, which no release has."""
 
 
 @dataclass(frozen=True, slots=True)

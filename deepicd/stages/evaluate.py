@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from deepicd.artifacts.publish import installed_versions
+from deepicd.data.rows import is_local
 from deepicd.evaluation import metrics, predictions, report
 from deepicd.evaluation.answer import Plan
 from deepicd.evaluation.predictions import Prediction
@@ -92,11 +93,16 @@ def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
 
 
 def _measure(context: Context, settings: EvaluateSpec, by_model: dict[str, list[Prediction]]) -> dict[str, Any]:
-    codes = pq.read_table(context.cohort / "train.parquet", columns=["code"]).column(0).to_pylist()
-    counts = Counter(codes)
+    rows = pq.read_table(context.cohort / "train.parquet", columns=["code", "extra_info"]).to_pylist()
+    counts = Counter(row["code"] for row in rows)
+    local = {row["code"] for row in rows if is_local(row["extra_info"])}
     return {
         name: metrics.compute(
-            records, train_counts=counts, bootstrap_samples=settings.bootstrap_samples, seed=context.run.spec.seed
+            records,
+            train_counts=counts,
+            local_codes=local,
+            bootstrap_samples=settings.bootstrap_samples,
+            seed=context.run.spec.seed,
         )
         for name, records in by_model.items()
     }

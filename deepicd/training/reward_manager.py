@@ -11,6 +11,7 @@ from typing import Any
 from verl import DataProto
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
+from deepicd.data.rows import is_local
 from deepicd.rewards import Sample, Score, make_scorer
 from deepicd.spec.load import load
 from deepicd.training.stage_files import SPEC_VARIABLE, StageFiles
@@ -51,6 +52,7 @@ class RewardManager(RewardManagerBase):  # type: ignore[misc]
             gold=fields["reward_model"]["ground_truth"],
             note=fields["raw_prompt"][-1]["content"],
             truncated=not ended and length >= self.config.data.max_response_length,
+            local_gold=is_local(fields["extra_info"]),
         )
 
     def _score_waiting(self) -> None:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepicd import prompt
-from deepicd.completion import Completion, Fault, as_code, parse
+from deepicd.completion import Completion, Fault, as_code, fault_of, parse
 
 MEGABYTE = 1_000_000
 
@@ -164,3 +164,22 @@ def test_an_opened_think_and_one_in_the_completion_are_the_same(text: str) -> No
     if text.lstrip().startswith("<think>"):
         return
     assert parse(text, opened_think=True) == parse("<think>" + text, opened_think=False)
+
+
+@pytest.mark.parametrize(
+    ("code", "local", "fault"),
+    [
+        ("M5116", False, None),
+        ("K859", False, None),
+        ("T814XXA", False, None),
+        ("M51", False, Fault.NOT_BILLABLE),
+        ("M51", True, Fault.NOT_BILLABLE),
+        ("ZZ999", False, Fault.UNKNOWN_CODE),
+        ("ZZ999", True, None),
+        ("NODX", True, Fault.UNKNOWN_CODE),
+        ("zz999", True, Fault.UNKNOWN_CODE),
+        ("", True, Fault.UNKNOWN_CODE),
+    ],
+)
+def test_a_code_can_be_right_if_it_was_ever_billable_or_is_local(code: str, local: bool, fault: Fault | None) -> None:
+    assert fault_of(code, local=local) is fault

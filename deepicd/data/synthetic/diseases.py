@@ -68,7 +68,7 @@ def frequencies(number: int) -> list[float]:
 
 def _categories(rng: random.Random) -> list[tuple[str, list[str]]]:
     suitable: dict[str, list[str]] = defaultdict(list)
-    for code in icd10.billable_codes():
+    for code in icd10.billable_codes(icd10.LAST_YEAR):
         description = icd10.description(code)
         if len(description.split()) <= _LONGEST_DESCRIPTION and not _LEFT_OUT.search(description.lower()):
             suitable[icd10.category(code)].append(code)

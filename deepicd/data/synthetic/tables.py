@@ -37,7 +37,7 @@ _MARITAL = ("MARRIED", "SINGLE", "WIDOWED", "")
 
 # Shares of admissions that the extraction has to drop, each for another reason.
 _ICD9 = 0.03
-_RETIRED_CODE = 0.005
+_NEVER_BILLABLE = 0.005
 _WITHOUT_NOTE = 0.02
 _BARE_NOTE = 0.01
 _RETURNS = 0.25  # chance that a patient comes back
@@ -106,8 +106,8 @@ class _Hospital:
              "HOME", rng.choice(_INSURANCES), rng.choice(_LANGUAGES), rng.choice(_MARITAL), patient.race, came, came, 0)
         )  # fmt: skip
         fate = rng.random()
-        icd9, retired = fate < _ICD9, _ICD9 <= fate < _ICD9 + _RETIRED_CODE
-        self._diagnose(patient.subject_id, hadm_id, self._codes(case, icd9=icd9, retired=retired))
+        icd9, wrong = fate < _ICD9, _ICD9 <= fate < _ICD9 + _NEVER_BILLABLE
+        self._diagnose(patient.subject_id, hadm_id, self._codes(case, icd9=icd9, wrong=wrong))
         if 1 - fate < _WITHOUT_NOTE:
             return
         bare = 1 - fate < _WITHOUT_NOTE + _BARE_NOTE
@@ -115,7 +115,7 @@ class _Hospital:
         self.files["note/discharge"].writerow(
             (f"{patient.subject_id}-DS-{visit + 1}", patient.subject_id, hadm_id, "DS", visit + 1, left, left, text)
         )
-        if not (bare or icd9 or retired):
+        if not (bare or icd9 or wrong):
             self.files["traces"].write(json.dumps({"hadm_id": hadm_id, "trace": cases.trace(case, rng)}) + "\n")
 
     def _disease(self, sex: str) -> Disease:
@@ -125,12 +125,12 @@ class _Hospital:
                 break
         return disease
 
-    def _codes(self, case: cases.Case, *, icd9: bool, retired: bool) -> list[tuple[str, int]]:
+    def _codes(self, case: cases.Case, *, icd9: bool, wrong: bool) -> list[tuple[str, int]]:
         fill = lexicon().fill
         if icd9:
             return [(code, 9) for code in self.rng.sample(fill["icd9"], 2)]
-        if retired:
-            return [(self.rng.choice(fill["retired"]), 10)]
+        if wrong:
+            return [(self.rng.choice(fill["never_billable"]), 10)]
         return [(code, 10) for code in dict.fromkeys([case.disease.code, *(one.code for one in case.other)])]
 
     def _diagnose(self, subject_id: int, hadm_id: int, codes: Sequence[tuple[str, int]]) -> None:
@@ -157,7 +157,7 @@ def _scattered(number: int, base: int) -> int:
 def _write_titles(table: Any, diseases: Sequence[Disease]) -> None:
     fill = lexicon().fill
     table.writerows((f"{code:<7}", 9, "Historical code") for code in fill["icd9"])
-    table.writerows((f"{code:<7}", 10, "Retired code") for code in fill["retired"])
+    table.writerows((f"{code:<7}", 10, icd10.description(code)) for code in fill["never_billable"] if icd10.is_valid(code))
     table.writerows((f"{code:<7}", 10, icd10.description(code)) for code in sorted(one.code for one in diseases))
 
 

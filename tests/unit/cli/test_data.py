@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from deepicd.cli.data import app
 from deepicd.errors import UserError
+from tests.unit.data.conftest import Hospital
 
 
 def run(*arguments: object) -> str:
@@ -84,3 +85,15 @@ def test_the_module_imports_nothing_heavy() -> None:
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
+
+
+def test_mimic_names_local_codes_and_codes_of_other_years_within_80_columns(tmp_path: Path) -> None:
+    hospital = Hospital(tmp_path)
+    hospital.title("LL1")
+    hospital.admit(7, 8, codes=[(1, "LL1", 10)])
+    hospital.admit(17, 18, codes=[(1, "K859", 10)], group="2017 - 2019")
+    hospital.write()
+    said = run("mimic", "--hosp", tmp_path / "hosp", "--note", tmp_path / "note", "--out", tmp_path / "c")
+    assert "that no release has, such as LL1" in " ".join(said.replace("│", " ").split())
+    assert "billable in none of these years, such as K859" in " ".join(said.replace("│", " ").split())
+    assert max(map(len, said.splitlines())) <= 80

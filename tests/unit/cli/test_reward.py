@@ -40,3 +40,26 @@ def test_preset_and_spec_are_alternatives(arguments: list[str]) -> None:
 
 def test_help_shows_an_example() -> None:
     assert "deepicd reward --preset deepicd-r1 < in.jsonl > out.jsonl" in " ".join(run("--help").split())
+
+
+BAD = '{"id": 2, "completion": "secret", "gold": "M51169"}\nno json, secret\n'
+
+
+def test_a_line_at_fault_stops_by_default() -> None:
+    with pytest.raises(UserError, match="line 2: gold"):
+        CliRunner().invoke(APP, ["--preset", "deepicd"], input=LINE + BAD + LINE, catch_exceptions=False)
+
+
+def test_lines_at_fault_are_skipped_and_named_on_request() -> None:
+    done = CliRunner().invoke(APP, ["--preset", "deepicd", "--on-error", "skip"], input=LINE + BAD + LINE)
+    assert done.exit_code == 0
+    assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == [1, 1]
+    first, second, total = done.stderr.splitlines()
+    assert first.startswith("skipped: line 2: gold: is no code")
+    assert second.startswith("skipped: line 3: is no JSON")
+    assert total == "2 lines skipped"
+    assert "secret" not in done.stderr
+
+
+def test_nothing_is_said_where_nothing_is_skipped() -> None:
+    assert CliRunner().invoke(APP, ["--preset", "deepicd", "--on-error", "skip"], input=LINE).stderr == ""

@@ -49,12 +49,13 @@ class Hospital:
         codes: Sequence[tuple[int, str, int]] = ((1, "M5116", 10),),
         notes: Sequence[str] = (NOTE,),
         patient: bool = True,
+        group: str = "",
         **facts: Any,
     ) -> None:
         """Add an admission; `codes` are (seq_num, icd_code, icd_version) in the order of the table's rows."""
         if patient and not any(row["subject_id"] == subject_id for row in self.rows["patients"]):
             person = {"subject_id": subject_id, "gender": "F", "anchor_age": 50, "anchor_year": 2150, "dod": ""}
-            self.rows["patients"].append(person)
+            self.rows["patients"].append(person | {"anchor_year_group": group})
         stay = {"subject_id": subject_id, "hadm_id": hadm_id, "admittime": "2150-01-02 03:04:00", "race": "WHITE"}
         self.rows["admissions"].append(stay | facts)
         for seq_num, code, version in codes:

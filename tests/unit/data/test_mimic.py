@@ -13,6 +13,7 @@ import pytest
 
 from deepicd import prompt
 from deepicd.data import rows
+from deepicd.data.check import check
 from deepicd.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ NOTE = "Sex:   F\n \nChief Complaint:\nback pain\n \nBrief Hospital Course:\nLAT
 
 
 def test_a_row_has_verls_columns_and_ours(hospital: Hospital) -> None:
-    hospital.admit(7, 8, insurance="Medicare", language="English", race="ASIAN", codes=[(1, "I2510", 10)])
+    hospital.admit(7, 8, insurance="Medicare", language="English", race="ASIAN", codes=[(1, "I2510", 10)], group="2014 - 2016")
     hospital.write().extract()
     row = hospital.row(8)
     split, index = row["extra_info"]["split"], row["extra_info"]["index"]
@@ -32,7 +33,7 @@ def test_a_row_has_verls_columns_and_ours(hospital: Hospital) -> None:
         "prompt": prompt.messages("Chief Complaint: back pain"),
         "ability": "icd-10-cm",
         "reward_model": {"style": "rule", "ground_truth": "I2510"},
-        "extra_info": {"index": index, "hadm_id": 8, "split": split},
+        "extra_info": {"index": index, "hadm_id": 8, "split": split, "fiscal_years": [2014, 2017], "local_code": False},
         "subject_id": 7,
         "hadm_id": 8,
         "code": "I2510",
@@ -85,14 +86,14 @@ def test_every_dropped_admission_has_one_reason(hospital: Hospital) -> None:
     hospital.admit(102, 202, codes=[(1, "4280", 9)])
     hospital.admit(103, 203, patient=False)
     hospital.admit(104, 204, codes=[(1, "ZZ999", 10)])
-    hospital.admit(105, 205, codes=[(1, "M545", 10)])
+    hospital.admit(105, 205, codes=[(1, "M54", 10)])
     hospital.admit(106, 206, notes=[])
     hospital.admit(108, 208, notes=["Sex:   F\nPhysical Exam: pale\nBrief Hospital Course:\nChief Complaint: LATER\n"])
     cohort = hospital.write().extract()
     assert set(cohort.dropped.values()) == {1}
     assert len(cohort.dropped) == 7
     assert (cohort.admissions, cohort.kept) == (37, 30)
-    assert cohort.unknown_codes == {"M545": 1, "ZZ999": 1}
+    assert cohort.unknown_codes == {"M54": 1, "ZZ999": 1}
 
 
 def test_of_several_summaries_the_one_with_the_lowest_note_seq_counts(hospital: Hospital) -> None:
@@ -126,6 +127,54 @@ def test_a_code_without_title_is_kept_and_counted(hospital: Hospital) -> None:
     cohort = hospital.write().extract()
     assert cohort.codes_without_title == 1
     assert hospital.row(8)["code"] == "I2510"
+
+
+@pytest.mark.parametrize("code", ["K859", "T814XXA", "M545", "I482", "G20", "K3580", "I711"])
+def test_a_code_that_was_billable_in_any_release_is_kept(hospital: Hospital, code: str) -> None:
+    hospital.admit(7, 8, codes=[(1, code, 10)])
+    cohort = hospital.write().extract()
+    assert hospital.row(8)["code"] == code
+    assert (cohort.unknown_codes, cohort.local_codes) == ({}, {})
+
+
+def test_a_code_of_the_hospitals_own_is_kept_counted_and_named(hospital: Hospital) -> None:
+    for number, code in enumerate(("K8599", "ZZ999", "ZZ999")):
+        hospital.title(code)
+        hospital.admit(100 + number, 200 + number, codes=[(1, code, 10)])
+    cohort = hospital.write().extract()
+    assert cohort.local_codes == {"ZZ999": 2, "K8599": 1}
+    assert cohort.dropped["unknown_code"] == 0
+    assert [hospital.row(200)["extra_info"]["local_code"], hospital.row(2000)["extra_info"]["local_code"]] == [True, False]
+    assert check(hospital.folder / "out").problems == []
+
+
+@pytest.mark.parametrize("code", ["M54", "NoDx"])
+def test_a_title_makes_neither_a_header_nor_a_word_a_code_of_the_hospital(hospital: Hospital, code: str) -> None:
+    hospital.title(code)
+    hospital.admit(7, 8, codes=[(1, code, 10)])
+    assert hospital.write().extract().local_codes == {}
+
+
+def test_codes_of_other_years_are_kept_counted_and_named(hospital: Hospital) -> None:
+    # Anchor year 2150; K85.9 was billable in FY2016 only, K85.90 is since FY2017.
+    hospital.admit(101, 201, codes=[(1, "K859", 10)], group="2014 - 2016")
+    hospital.admit(102, 202, codes=[(1, "K859", 10)], group="2014 - 2016", admittime="2152-05-06 07:08:09")
+    hospital.admit(103, 203, codes=[(1, "K859", 10)], group="2017 - 2019")
+    hospital.admit(104, 204, codes=[(1, "K8590", 10)], group="2017-2019")
+    hospital.admit(105, 205, codes=[(1, "K859", 10)], group="2008 - 2010")
+    hospital.admit(106, 206, codes=[(1, "K859", 10)], group="later")
+    cohort = hospital.write().extract()
+    assert (cohort.years_known, cohort.outside_years, cohort.outside_years_codes) == (4, 1, {"K859": 1})
+    years = {number: hospital.row(number)["extra_info"]["fiscal_years"] for number in range(201, 207)}
+    assert years == {201: [2014, 2017], 202: [2016, 2019], 203: [2017, 2020], 204: [2017, 2020], 205: [2008, 2011], 206: None}
+    assert cohort.kept == 36
+
+
+def test_tables_without_anchor_year_group_leave_the_years_unknown(hospital: Hospital) -> None:
+    hospital.columns["patients"].remove("anchor_year_group")
+    cohort = hospital.write().extract()
+    assert cohort.years_known == 0
+    assert hospital.row(2000)["extra_info"]["fiscal_years"] is None
 
 
 def test_packed_and_plain_tables_give_the_same_bytes(hospital: Hospital, tmp_path: Path) -> None:

@@ -45,6 +45,14 @@ def test_an_answer_without_the_form_of_a_code_is_none(answer: str) -> None:
         (line(subject_id=1.5), "subject_id: is 1.5, not an id"),
         (line(subject_id=""), "subject_id: has 0 characters"),
         (line(id="x" * 65), "id: has 65 characters"),
+        (line(gold="M51"), 'gold: "M51" is a header in every release'),
+        (line(gold="M51169"), 'gold: "M51169" is not an ICD-10-CM code'),
+        (line(local_gold=1), "local_gold: is 1, neither true nor false"),
+        (line(gold="M51", local_gold=True), 'gold: "M51" is a header in every release'),
+        (line(gold="none", local_gold=True), 'gold: "none" is not an ICD-10-CM code'),
+        (line(fiscal_years=2017), r"fiscal_years: is not \[first, last\]"),
+        (line(fiscal_years=[2017, True]), r"fiscal_years: is not \[first, last\]"),
+        (line(fiscal_years=[2020, 2017]), "fiscal_years: the first year is after the last"),
         (line(), "id: is also that of line 1"),
     ],
 )
@@ -97,3 +105,12 @@ def test_bad_training_counts_are_refused(tmp_path: Path, content: str, message: 
     path.write_text(content)
     with pytest.raises(UserError, match=message):
         read_counts(path)
+
+
+def test_years_and_local_codes_are_read() -> None:
+    [record] = read([line(gold="zz9.99", local_gold=True, fiscal_years=[2017, 2020])])
+    assert (record.gold, record.local_gold, record.fiscal_years) == ("ZZ999", True, (2017, 2020))
+
+
+def test_a_code_that_a_release_has_is_not_local_whatever_the_line_says() -> None:
+    assert not read([line(local_gold=True)])[0].local_gold

@@ -11,6 +11,9 @@ from deepicd.evaluation.levels import Level, class_of
         ("D120", ("02", "D12", "D120")),
         ("C7A010", ("02", "C7A", "C7A010")),
         ("H9010", ("08", "H90", "H9010")),
+        ("T814XXA", ("19", "T81", "T814XXA")),  # retired
+        ("K8599", ("11", "K85", "K8599")),  # local, of a category that exists
+        ("ZZ999", ("00", "ZZ9", "ZZ999")),  # local, of none
     ],
 )
 def test_class_at_each_level(code: str, classes: tuple[str, str, str]) -> None:

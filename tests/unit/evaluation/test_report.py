@@ -233,6 +233,26 @@ def test_a_model_without_any_valid_answer_still_makes_a_page(report: Report) -> 
     assert "0.0" in row_of(html(replace(report, metrics={"base": metrics}, predictions={"base": records})), "summary", "base")
 
 
+def test_codes_of_other_years_and_local_gold_codes_are_reported(report: Report) -> None:
+    records = [
+        replace(record, gold="ZZ999", prediction="K859", local_gold=True, fiscal_years=(2017, 2020))
+        if record is report.predictions["base"][0]
+        else record
+        for record in report.predictions["base"]
+    ]
+    page = html(replace(report, metrics={"base": compute(records, bootstrap_samples=0)}, predictions={"base": records}))
+    assert "1 test admissions have a gold code that no release of ICD-10-CM has as billable" in page
+    assert "0 gold codes; 100.0 % of the answers of base" in page
+    assert "Local codes of no chapter" in page
+
+
+def test_metrics_of_an_earlier_version_have_no_years(report: Report) -> None:
+    old = {
+        name: {key: value for key, value in own.items() if key != "goldOutsideYears"} for name, own in report.metrics.items()
+    }
+    assert "in none of the years" not in html(replace(report, metrics=old))  # type: ignore[arg-type]
+
+
 def save(report: Report, run_folder: Path) -> Path:
     folder = run_folder / "evaluate"
     folder.mkdir(parents=True)

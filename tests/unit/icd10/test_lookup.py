@@ -6,10 +6,11 @@ import pytest
 from deepicd import icd10
 
 
-def test_there_are_74719_billable_codes_sorted() -> None:
-    codes = icd10.billable_codes()
-    assert len(codes) == 74_719
+@pytest.mark.parametrize("year", [None, 2016, 2026])
+def test_billable_codes_are_those_billable_then_sorted(year: int | None) -> None:
+    codes = icd10.billable_codes(year)
     assert list(codes) == sorted(codes)
+    assert ("K859" in codes, "K8590" in codes, "K85" in codes) == (year != 2026, year != 2016, False)
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,9 @@ def test_there_are_74719_billable_codes_sorted() -> None:
         ("Z3A20", True, True),
         ("QA0", True, False),
         ("A33", True, True),
+        ("K859", True, True),
+        ("T814XXA", True, True),
+        ("G20", True, True),
         ("M51169", False, False),
         ("M98", False, False),
         ("m5116", False, False),
@@ -53,7 +57,7 @@ def test_chapter_of_an_unknown_category_is_a_key_error(code: str) -> None:
         icd10.chapter(code)
 
 
-@pytest.mark.parametrize("look_up", [icd10.description, icd10.children])
+@pytest.mark.parametrize("look_up", [icd10.description, icd10.children, icd10.era])
 def test_looking_up_an_unknown_code_is_a_key_error(look_up: object) -> None:
     assert callable(look_up)
     with pytest.raises(KeyError):
@@ -84,7 +88,12 @@ def test_ancestors_are_nearest_first_and_skip_placeholders_that_are_no_level(cod
 
 @pytest.mark.parametrize(
     ("code", "children"),
-    [("M511", ("M5114", "M5115", "M5116", "M5117")), ("M5116", ()), ("W378", ("W378XXA", "W378XXD", "W378XXS"))],
+    [
+        ("M511", ("M5114", "M5115", "M5116", "M5117")),
+        ("M5116", ()),
+        ("W378", ("W378XXA", "W378XXD", "W378XXS")),
+        ("M4806", ("M48061", "M48062")),
+    ],
 )
 def test_children(code: str, children: tuple[str, ...]) -> None:
     assert icd10.children(code) == children
@@ -111,3 +120,28 @@ def test_import_reads_nothing() -> None:
     check = "import deepicd.icd10, deepicd.icd10.table as t; print(t.table.cache_info().currsize)"
     done = subprocess.run([sys.executable, "-c", check], check=True, capture_output=True, text=True)
     assert done.stdout == "0\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "years", "other"),
+    [
+        ("K859", range(2014, 2018), False),
+        ("K859", range(2017, 2021), True),
+        ("K859", range(2014, 2016), None),  # ICD-10-CM came into use in FY2016
+        ("K859", range(2027, 2030), None),
+        ("K859", range(0), None),
+        ("G20", range(2023, 2030), False),
+        ("G20", range(2024, 2030), True),
+        ("U071", range(2017, 2021), True),
+        ("M51", range(2016, 2027), False),
+        ("M51169", range(2016, 2027), False),
+    ],
+)
+def test_a_code_is_of_other_years_where_it_was_billable_in_none_of_these(code: str, years: range, other: bool | None) -> None:
+    assert icd10.is_of_other_years(code, years) is other
+
+
+def test_block_titles() -> None:
+    assert icd10.block_title("M50-M54") == "Other dorsopathies (M50-M54)"
+    with pytest.raises(KeyError):
+        icd10.block_title("M98-M99")

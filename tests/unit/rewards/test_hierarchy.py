@@ -81,6 +81,28 @@ def test_each_level_further_along_the_gold_code_earns_more(gold: str) -> None:
     assert values[-1] == 1
 
 
-def test_a_gold_code_that_is_not_in_the_table_is_an_error() -> None:
-    with pytest.raises(KeyError):
-        hierarchy("M5116", "M51169")
+def test_a_local_gold_code_is_a_level_below_its_deepest_existing_ancestor() -> None:
+    assert [hierarchy(code, "M51169") for code in ("M51169", "M5116", "M511", "M5416")] == [1, 4 / 5, 3 / 5, 1 / 5]
+
+
+def test_a_local_gold_code_of_no_category_is_right_or_wrong() -> None:
+    assert (hierarchy("ZZ999", "ZZ999"), hierarchy("ZZ998", "ZZ999"), hierarchy("M5116", "ZZ999")) == (1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("code", "gold", "value"),
+    [
+        # Billable in FY2016 only, a header since: its own children come one level after it.
+        ("K859", "K859", 1),
+        ("K8590", "K859", 2 / 3),
+        ("K859", "K8590", 3 / 4),
+        ("K858", "K859", 2 / 3),
+        # T81.4XXA became T81.40XA to T81.49XA in FY2019: siblings under T81.4.
+        ("T8149XA", "T814XXA", 3 / 4),
+        ("T814XXD", "T814XXA", 3 / 4),
+        ("T814XXA", "T8149XA", 3 / 5),
+        ("T8130XA", "T814XXA", 2 / 4),
+    ],
+)
+def test_a_retired_gold_code_has_the_siblings_of_the_tree_of_all_years(code: str, gold: str, value: float) -> None:
+    assert hierarchy(code, gold) == pytest.approx(value)

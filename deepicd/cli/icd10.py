@@ -1,0 +1,96 @@
+"""`deepicd icd10`: a code's title, years and place in the tree, or the codes whose titles have some words."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from deepicd import icd10 as table
+from deepicd.completion import as_code
+from deepicd.errors import UserError
+from deepicd.icd10.search import nearest_codes, nearest_words, search
+
+_WIDTH = 80
+_LABEL = 10
+_CODE = 9  # the longest has 8 characters with its dot
+
+
+def icd10(
+    query: Annotated[list[str], typer.Argument(help="A code, or words of a title.", metavar="CODE|WORDS")],
+    limit: Annotated[int, typer.Option(min=1, help="Most codes that a search shows.")] = 20,
+) -> None:
+    """Look up an ICD-10-CM code of any release from FY2016 to FY2026, or search titles for words.
+
+    Shows the title, the fiscal years in which the code was billable or a header, its path and its children. Words may be
+    cut off: `disc disor` finds "disc disorder".
+
+    Example: deepicd icd10 M51.16
+    """
+    code = as_code(query[0]) if len(query) == 1 else None
+    for line in _search(" ".join(query), limit) if code is None else _code(code):
+        typer.echo(line)
+
+
+def _code(code: str) -> Iterator[str]:
+    if not table.is_valid(code):
+        alike = ", ".join(map(table.display, nearest_codes(code)))
+        remedy = f"nearest are {alike}" if alike else "search for words of its title"
+        raise UserError(f"code: {table.display(code)} is in no release of {table.RELEASES}: {remedy}")
+    era, block, chapter = table.era(code), table.block(code), table.chapter(code)
+    yield from _entry("", code, table.description(code))
+    yield f"{'billable':<{_LABEL}}{_years(era.billable)}"
+    if era.header:
+        yield f"{'header':<{_LABEL}}{_years(era.header)}"
+    yield from _wrapped("path", f"{chapter:<{_CODE}}", table.chapter_title(chapter))
+    yield from _wrapped("", f"{block:<{_CODE}}", table.block_title(block))
+    for above in reversed(table.ancestors(code)):
+        yield from _entry("", above, table.description(above), indent=_LABEL)
+    below = table.children(code)
+    for place, child in enumerate(below):
+        yield from _entry("children" if place == 0 else "", child, _title(child), indent=_LABEL)
+    if not below:
+        yield f"{'children':<{_LABEL}}none"
+
+
+def _search(text: str, limit: int) -> Iterator[str]:
+    found = search(text)
+    if not found:
+        hints = [
+            f"no title has {word}" + (f", the nearest word is {alike}" if alike else "")
+            for word, alike in nearest_words(text).items()
+        ]
+        raise UserError(f"words: no title has all of them: {'; '.join(hints) or 'give fewer words, or a code'}")
+    for code in found[:limit]:
+        yield from _entry("", code, _title(code))
+    if len(found) > limit:
+        yield f"{limit} of {len(found):,} shown: add a word, or give --limit"
+
+
+def _title(code: str) -> str:
+    """The title, and in brackets whatever keeps the code from being billed in the newest release."""
+    era = table.era(code)
+    if table.LAST_YEAR in era.billable:
+        return table.description(code)
+    state = [f"billable {_years(era.billable)}"] if era.billable else []
+    if era.header:
+        state.append("header" if table.LAST_YEAR in era.header else f"header {_years(era.header)}")
+    return f"{table.description(code)} [{', '.join(state)}]"
+
+
+def _years(years: range) -> str:
+    if not years:
+        return "never"
+    return f"FY{years[0]}" if len(years) == 1 else f"FY{years[0]} to FY{years[-1]}"
+
+
+def _entry(label: str, code: str, title: str, *, indent: int = 0) -> Iterator[str]:
+    yield from _wrapped(label, f"{table.display(code):<{_CODE}}", title, indent=indent)
+
+
+def _wrapped(label: str, name: str, text: str, *, indent: int = _LABEL) -> Iterator[str]:
+    """Lines of at most 80 columns: label, name, and the text in a column of its own."""
+    head = f"{label:<{indent}}{name} "
+    yield from textwrap.wrap(text, _WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
