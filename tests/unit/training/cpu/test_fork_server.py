@@ -66,7 +66,8 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         (folder / "told_to_end.py").write_text(MAIN)
-        environment = {**os.environ, "PYTHONPATH": str(folder), "SERVERS_OWN": "1"}
+        # Its first variable is one that no client has.
+        environment = {"SERVERS_OWN": "1", **os.environ, "PYTHONPATH": str(folder)}
         command = [sys.executable, "-c", SERVER, str(folder), "-m", "told_to_end", str(folder / "order")]
         self.process = subprocess.Popen(command, env=environment)
         while not (folder / "forks").exists():
@@ -130,10 +131,11 @@ def test_a_fork_has_the_clients_descriptors_by_their_numbers(server: Server) -> 
         os.close(reading)
 
 
-def test_a_fork_can_give_itself_a_title(server: Server) -> None:
+def test_a_fork_can_give_itself_a_title_whatever_its_environment(server: Server) -> None:
     code = "import setproctitle; setproctitle.setproctitle('VLLM::EngineCore'); print(open('/proc/self/cmdline').read())"
-    output, _ = server.python("-c", code, variables={**os.environ, "ANOTHER": "variable"}).communicate(timeout=10)
-    assert output.startswith("VLLM::EngineCore")
+    for variables in ({}, {**os.environ, "SERVERS_OWN": "2"}, {"ANOTHER": "variable", **os.environ}):
+        output, errors = server.python("-c", code, variables=variables).communicate(timeout=10)
+        assert output.startswith("VLLM::EngineCore"), (output, errors)
 
 
 def test_multiprocessing_in_a_fork_spawns_forks(server: Server) -> None:
