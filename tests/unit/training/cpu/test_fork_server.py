@@ -22,11 +22,13 @@ from deepicd.training.cpu.fork_server import main
 outcome = main(sys.argv[1:], stack=())
 sys.exit(outcome) if isinstance(outcome, int) else outcome()
 """
-# The first fork: ends when it is told how.
+# The first fork: ends when it is told how, or when nobody is left to tell it, and with it the server.
 MAIN = """
 import os, pathlib, signal, sys, time
-order = pathlib.Path(sys.argv[1])
+order, tests = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 while not order.exists():
+    if not os.path.exists(f"/proc/{tests}"):
+        sys.exit("the tests are gone")
     time.sleep(0.01)
 code = int(order.read_text())
 if code < 0:
@@ -68,8 +70,8 @@ class Server:
         (folder / "told_to_end.py").write_text(MAIN)
         # Its first variable is one that no client has.
         environment = {"SERVERS_OWN": "1", **os.environ, "PYTHONPATH": str(folder)}
-        command = [sys.executable, "-c", SERVER, str(folder), "-m", "told_to_end", str(folder / "order")]
-        self.process = subprocess.Popen(command, env=environment)
+        command = [sys.executable, "-c", SERVER, str(folder), "-m", "told_to_end", str(folder / "order"), str(os.getpid())]
+        self.process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
         while not (folder / "forks").exists():
             assert self.process.poll() is None
             time.sleep(0.01)
