@@ -168,16 +168,36 @@ def kubectl(cluster: ControlPlane, *arguments: str, given: str | None = None) ->
     return subprocess.run(command, input=given, capture_output=True, text=True, timeout=60, check=False)
 
 
+def put_status(api: Api, namespace: str, name: str, **status: Any) -> None:
+    made = sample("quickstart", namespace)
+    api.create({**made, "metadata": {**made["metadata"], "name": name}})
+    api.patch("DeepICDRun", name, namespace, {"status": status}, status=True)
+
+
 @pytest.mark.parametrize("name", ["deepicdruns", "deepicdrun", "icd", "deepicd"])
 def test_kubectl_shows_the_columns(cluster: ControlPlane, api: Api, namespace: str, name: str) -> None:
-    api.create(sample("quickstart", namespace))
     columns = {"step": "120/1406", "reward": "0.41", "kl": "0.012", "eta": "9h"}
-    api.patch(
-        "DeepICDRun", "quickstart", namespace, {"status": {"stage": "grpo", "columns": columns, "attempt": 1}}, status=True
-    )
+    put_status(api, namespace, "quickstart", state="Running", reason="Running", stage="grpo", columns=columns, attempt=1)
     header, line = kubectl(cluster, "get", name, "-n", namespace).stdout.splitlines()
-    assert header.split() == ["NAME", "STAGE", "STEP", "REWARD", "KL", "F1-CATEGORY", "ATTEMPT", "ETA", "AGE"]
-    assert line.split()[:-1] == ["quickstart", "grpo", "120/1406", "0.41", "0.012", "1", "9h"]
+    assert header.split() == ["NAME", "STATE", "STAGE", "STEP", "REWARD", "KL", "F1-CATEGORY", "ATTEMPT", "ETA", "AGE"]
+    assert line.split()[:-1] == ["quickstart", "Running", "grpo", "120/1406", "0.41", "0.012", "1", "9h"]
+
+
+def test_kubectl_shows_the_reason_beside_the_state_where_the_terminal_is_wide(
+    cluster: ControlPlane, api: Api, namespace: str
+) -> None:
+    put_status(api, namespace, "quickstart", state="Pending", reason="Unschedulable", attempt=1)
+    header, line = kubectl(cluster, "get", "icd", "-n", namespace, "-o", "wide").stdout.splitlines()
+    assert header.split()[:3] == ["NAME", "STATE", "REASON"]
+    assert line.split()[:3] == ["quickstart", "Pending", "Unschedulable"]
+
+
+def test_kubectls_table_fits_105_columns(cluster: ControlPlane, api: Api, namespace: str) -> None:
+    columns = {"step": "1406/1406", "reward": "0.41", "kl": "0.012", "f1Category": "0.312", "eta": "59m"}
+    status = {"state": "Succeeded", "reason": "Completed", "stage": "evaluate", "columns": columns, "attempt": 12}
+    put_status(api, namespace, "deepicd-r1-7b", **status)
+    lines = kubectl(cluster, "get", "icd", "-n", namespace).stdout.splitlines()
+    assert max(map(len, lines)) <= 105
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
