@@ -17,6 +17,7 @@ from tests.cluster.api import Api, Raw, refusal
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.generated_specs import contents
 from tests.cluster.runs import SAMPLES, sample
+from tests.unit.operator.kstatus import kstatus
 
 pytestmark = pytest.mark.usefixtures("run_definition")
 
@@ -155,7 +156,12 @@ def test_everything_may_change_before_the_first_attempt(api: Api, namespace: str
 
 def test_a_user_who_writes_the_status_with_the_spec_has_no_say_in_it(api: Api, namespace: str) -> None:
     made = api.create(sample("quickstart", namespace) | {"status": {"state": "Succeeded"}})
-    assert "status" not in made
+    assert made["status"] == {"observedGeneration": -1}
+
+
+def test_a_run_that_the_operator_has_not_seen_is_not_done_for_who_waits_by_its_generation(api: Api, namespace: str) -> None:
+    api.create(sample("quickstart", namespace))
+    assert kstatus(api.get("DeepICDRun", "quickstart", namespace)) == "InProgress"
 
 
 def kubectl(cluster: ControlPlane, *arguments: str, given: str | None = None) -> subprocess.CompletedProcess[str]:

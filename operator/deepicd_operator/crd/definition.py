@@ -44,7 +44,8 @@ def crd() -> dict[str, Any]:
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
             "spec": structural(RunSpec),
-            "status": structural(RunStatus),
+            # Whoever waits by observedGeneration (kstatus) shall not take a run for done that the operator has not seen yet.
+            "status": structural(RunStatus) | {"default": {"observedGeneration": -1}},
         },
         "x-kubernetes-validations": [rule.to_dict() for rule in RULES["DeepICDRun"]],
     }
