@@ -87,7 +87,7 @@ def one_run(run: Raw) -> RenderableType:
 def news(run: Raw) -> str:
     """One line: state, reason, and how far it is."""
     status = _status(run)
-    if not status.get("state"):
+    if status.get("observedGeneration", -1) < 0:
         return "not seen by the operator yet: is it installed and serving this namespace?"
     columns = status.get("columns") or {}
     head = status.get("state", "")

@@ -168,7 +168,7 @@ def is_urgent(raw: Raw) -> bool:
 
 def awaits_start(raw: Raw) -> bool:
     """Whether this is a run that nothing has been done for yet."""
-    return raw["kind"] == KIND and not (raw.get("status") or {}).get("state")
+    return raw["kind"] == KIND and (raw.get("status") or {}).get("observedGeneration", -1) < 0
 
 
 def reports(config_map: Raw) -> dict[str, str]:

@@ -10,7 +10,7 @@ from deepicd.cli.cluster_view import news, one_run, show_age, table_of
 START = "2026-04-01T12:00:00Z"
 GONE = "the pod's node is gone: none: the run goes on elsewhere"
 STATUS: dict[str, Any] = {
-    "state": "Running", "reason": "Running", "stage": "grpo", "attempt": 3, "gpuHours": 4.2, "cost": 12.6,
+    "observedGeneration": 1, "state": "Running", "reason": "Running", "stage": "grpo", "attempt": 3, "gpuHours": 4.2, "cost": 12.6,
     "columns": {"step": "120/1406", "reward": "0.41", "kl": "0.012", "f1Category": "", "eta": "9h", "gpuHours": "4.2"},
     "lastVerifiedCheckpoint": {"stage": "grpo", "step": 100, "uri": "s3://models/q/attempts/2/checkpoints/step-000100"},
     "metrics": {"category": 0.8},
@@ -31,7 +31,14 @@ def waiting(reason: str, message: str) -> dict[str, Any]:
     """The status of a run that waits for its first pod."""
     conditions = [{"type": kind, "status": "False", "reason": reason, "message": message} for kind in ("Scheduled", "Running")]
     attempts = [{"number": 1, "start": START}]
-    return {"state": "Pending", "reason": reason, "attempt": 1, "conditions": conditions, "attempts": attempts}
+    return {
+        "observedGeneration": 1,
+        "state": "Pending",
+        "reason": reason,
+        "attempt": 1,
+        "conditions": conditions,
+        "attempts": attempts,
+    }
 
 
 def run(name: str = "deepicd-r1-7b", **status: Any) -> dict[str, Any]:
@@ -125,6 +132,6 @@ def test_an_age_of_days_has_no_minutes() -> None:
 
 def test_news_are_state_reason_attempt_and_step() -> None:
     assert news(run(**STATUS)) == "Running, attempt 3, grpo 120/1406"
-    assert news(run(state="Pending", reason="Unschedulable", attempt=1)) == "Pending (Unschedulable), attempt 1"
+    assert news(run(**waiting("Unschedulable", NO_ROOM))) == "Pending (Unschedulable), attempt 1"
     assert news(run()).startswith("not seen by the operator yet")
-    assert news(run(observedGeneration=-1)).startswith("not seen by the operator yet")
+    assert news(run(observedGeneration=-1, state="Pending", reason="", attempt=0)).startswith("not seen by the operator yet")

@@ -18,7 +18,7 @@ AWAY = ClusterError("API server: ReadTimeout: see that the cluster is up")
 
 
 def in_state(state: str) -> Runs:
-    return [{"metadata": {"name": "night-run"}, "status": {"state": state}}]
+    return [{"metadata": {"name": "night-run"}, "status": {"observedGeneration": 1, "state": state}}]
 
 
 def finds(*found: Runs | BaseException) -> Callable[[], Runs]:
