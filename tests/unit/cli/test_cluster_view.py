@@ -10,7 +10,8 @@ from deepicd.cli.cluster_view import news, one_run, show_age, table_of
 START = "2026-04-01T12:00:00Z"
 GONE = "the pod's node is gone: none: the run goes on elsewhere"
 STATUS: dict[str, Any] = {
-    "observedGeneration": 1, "state": "Running", "reason": "Running", "stage": "grpo", "attempt": 3, "gpuHours": 4.2, "cost": 12.6,
+    "observedGeneration": 1, "state": "Running", "reason": "Running", "stage": "grpo", "attempt": 3,
+    "gpuHours": 4.2, "cost": 12.6,
     "columns": {"step": "120/1406", "reward": "0.41", "kl": "0.012", "f1Category": "", "eta": "9h", "gpuHours": "4.2"},
     "lastVerifiedCheckpoint": {"stage": "grpo", "step": 100, "uri": "s3://models/q/attempts/2/checkpoints/step-000100"},
     "metrics": {"category": 0.8},
