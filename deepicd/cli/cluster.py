@@ -16,6 +16,8 @@ from deepicd.spec.base import parse_duration
 from deepicd.spec.kubernetes import SYNC, TRAINER
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from deepicd.cluster.api import Api
 
 Name = Annotated[str, typer.Argument(metavar="RUN", help="Name of the run.", show_default=False)]
@@ -64,32 +66,33 @@ def submit(
 def status(
     run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Name of a run.", show_default="all runs")] = None,
     namespace: Namespace = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it anew every two seconds.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again every two seconds, until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the objects as JSON.")] = False,
 ) -> None:
-    """Show the runs of a namespace, or one with its conditions, attempts, checkpoint and metrics.
+    """Show the runs of a namespace, those under way first, or one with its attempts, conditions, checkpoint and metrics.
 
     Example: `deepicd status quickstart --watch`
     """
-    from rich.console import Console, RenderableType
-    from rich.live import Live
-
     from deepicd.cli.cluster_view import one_run, table_of
+    from deepicd.cli.cluster_watch import console, follow
 
+    if as_json and watch:
+        raise UserError("--json: is given with --watch: leave one of them out")
     api = _api(namespace)
 
-    def look() -> RenderableType:
-        return table_of(api.runs()) if run is None else one_run(api.run(run))
+    def look() -> list[dict[str, Any]]:
+        return api.runs() if run is None else [api.run(run)]
+
+    def show(runs: list[dict[str, Any]]) -> RenderableType:
+        return table_of(runs) if run is None else one_run(runs[0])
 
     if as_json:
-        typer.echo(json.dumps(api.runs() if run is None else api.run(run), indent=2))
-    elif not watch:
-        Console().print(look())
+        found = look()
+        typer.echo(json.dumps(found if run is None else found[0], indent=2))
+    elif watch:
+        follow(look, show, POLL_SECONDS)
     else:
-        with Live(look(), auto_refresh=False) as live:
-            while True:
-                time.sleep(POLL_SECONDS)
-                live.update(look(), refresh=True)
+        console().print(show(look()))
 
 
 def logs(
@@ -181,7 +184,7 @@ def _check_not_ended(run: dict[str, Any], verb: str) -> None:
 
 
 def _wait(api: Api, name: str, patience: timedelta | None) -> None:
-    from deepicd.cli.cluster_view import news
+    from deepicd.cli.cluster_view import message, news
     from deepicd.cluster.api import ClusterError
 
     began, told, uid = time.monotonic(), "", ""
@@ -196,7 +199,9 @@ def _wait(api: Api, name: str, patience: timedelta | None) -> None:
             if run["metadata"]["uid"] != uid:
                 raise UserError(f"run {name}: was deleted, and another one of that name was made")
             if (line := news(run)) != told:
-                typer.echo(line)
+                status = run.get("status") or {}
+                why = message(status) if status.get("state") == "Pending" else ""
+                typer.echo(f"{line}: {why}" if why else line)
                 told = line
             _leave_if_ended(name, run.get("status") or {})
         if patience is not None and time.monotonic() - began > patience.total_seconds():

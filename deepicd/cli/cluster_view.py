@@ -1,11 +1,14 @@
-"""How a run on a cluster is shown."""
+"""How runs on a cluster are shown."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -13,46 +16,78 @@ from deepicd.cli.progress import show_number, show_seconds
 
 Raw = dict[str, Any]
 
+_STATES = ("Running", "Pending", "Suspended", "Failed", "Succeeded")
+"""In the order of the table: what is under way comes first."""
+_COLUMNS = ("NAME", "STATE", "REASON", "STAGE", "STEP", "REWARD", "KL", "F1", "ATTEMPT", "ETA", "AGE")
+_DISPENSABLE = ("KL", "F1", "ATTEMPT", "REWARD", "ETA", "AGE")
+"""The columns that a narrow terminal goes without, first to last."""
+_WORTH_A_MESSAGE = {
+    "Accepted": "False", "Scheduled": "False", "Running": "False", "CheckpointDurable": "False",
+    "StepsStalled": "True", "RewardCollapsed": "True", "Failed": "True", "Stalled": "True",
+}  # fmt: skip
+"""The status of a condition that says that something is missing or wrong."""
 
-def table_of(runs: list[Raw]) -> RenderableType:
-    """The runs of a namespace, a row each."""
+
+def table_of(runs: Sequence[Raw]) -> RenderableType:
+    """The runs of a namespace, a row each, those under way first; without some columns where the terminal is too narrow."""
     if not runs:
         return Text("no runs in this namespace: 'deepicd submit run.yaml' starts one")
-    table = _table("NAME", "STATE", "STAGE", "STEP", "REWARD", "KL", "F1", "ATTEMPT", "ETA", "AGE")
-    for run in runs:
-        status, columns = _status(run), _status(run).get("columns") or {}
-        table.add_row(
-            run["metadata"]["name"], status.get("state", ""), status.get("stage", ""),
-            *(columns.get(name, "") for name in ("step", "reward", "kl", "f1Category")),
-            str(status.get("attempt") or ""), columns.get("eta", ""), show_age(run["metadata"]["creationTimestamp"]),
-        )  # fmt: skip
-    return table
+    return _Fitting([_row(run) for run in sorted(runs, key=_rank)])
+
+
+class _Fitting:
+    """The table with the columns that there is room for."""
+
+    def __init__(self, rows: Sequence[dict[str, str]]) -> None:
+        self._rows = rows
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        columns, dispensable = list(_COLUMNS), list(_DISPENSABLE)
+        table = self._table(columns)
+        while dispensable and Measurement.get(console, options.update(width=1000), table).maximum > options.max_width:
+            columns.remove(dispensable.pop(0))
+            table = self._table(columns)
+        yield table
+
+    def _table(self, columns: Iterable[str]) -> Table:
+        table = _table(*columns)
+        for row in self._rows:
+            table.add_row(*(row[name] for name in columns))
+        return table
+
+
+def _rank(run: Raw) -> tuple[int, str]:
+    state = _status(run).get("state")
+    return (_STATES.index(state) if state in _STATES else _STATES.index("Pending")), run["metadata"]["name"]
+
+
+def _row(run: Raw) -> dict[str, str]:
+    status, columns = _status(run), _status(run).get("columns") or {}
+    state, reason = status.get("state", ""), status.get("reason", "")
+    values = (
+        run["metadata"]["name"], state, "" if reason == state else reason, status.get("stage", ""),
+        *(columns.get(name, "") for name in ("step", "reward", "kl", "f1Category")),
+        str(status.get("attempt") or ""), columns.get("eta", ""), show_age(run["metadata"]["creationTimestamp"]),
+    )  # fmt: skip
+    return dict(zip(_COLUMNS, values, strict=True))
 
 
 def one_run(run: Raw) -> RenderableType:
-    """Everything that matters of one run."""
+    """Everything that matters of one run; each message once."""
     status = _status(run)
-    parts: list[RenderableType] = [Text(f"{run['metadata']['name']}: {news(run)}", style="bold"), _facts(status)]
-    conditions = _table("CONDITION", "STATUS", "REASON", "MESSAGE")
-    conditions.columns[-1].no_wrap = False
-    for each in status.get("conditions") or ():
-        conditions.add_row(each["type"], each["status"], each["reason"], each.get("message", ""))
-    attempts = _table("ATTEMPT", "REASON", "EXIT", "NODE", "TIME", "MESSAGE")
-    attempts.columns[-1].no_wrap = False
-    for each in status.get("attempts") or ():
-        attempts.add_row(
-            str(each["number"]), each.get("reason", ""), str(each.get("exitCode", "")), each.get("node", ""),
-            _between(each.get("start"), each.get("end")), each.get("message", ""),
-        )  # fmt: skip
-    for table in (conditions, attempts):
-        parts += [Text(), table] if table.row_count else []
+    shown = {""}
+    parts: list[RenderableType] = [Text(f"{run['metadata']['name']}: {news(run)}", style="bold")]
+    parts += _messages([("", message(status))], shown)
+    parts += _section(_facts(status), [])
+    parts += _section(_attempts(status), _messages(_of_attempts(status), shown))
+    parts += _section(_conditions(status), _messages(_of_conditions(status), shown))
     return Group(*parts)
 
 
 def news(run: Raw) -> str:
     """One line: state, reason, and how far it is."""
     status = _status(run)
-    if not status:
+    if status.get("observedGeneration", -1) < 0:
         return "not seen by the operator yet: is it installed and serving this namespace?"
     columns = status.get("columns") or {}
     head = status.get("state", "")
@@ -64,7 +99,16 @@ def news(run: Raw) -> str:
     return ", ".join(fact for fact in facts if fact)
 
 
-def _facts(status: Raw) -> RenderableType:
+def message(status: Raw) -> str:
+    """What the run's reason means here, and the remedy: the message of a condition with that reason, or nothing."""
+    reason = status.get("reason")
+    if not reason or reason == status.get("state"):
+        return ""
+    found = (each.get("message", "") for each in status.get("conditions") or () if each["reason"] == reason)
+    return next((text for text in found if text), "")
+
+
+def _facts(status: Raw) -> Table:
     columns, metrics = status.get("columns") or {}, status.get("metrics") or {}
     checkpoint = status.get("lastVerifiedCheckpoint") or {}
     f1 = ", ".join(f"{level} {show_number(metrics[level])}" for level in ("chapter", "category", "code") if level in metrics)
@@ -74,7 +118,7 @@ def _facts(status: Raw) -> RenderableType:
         ("KL", columns.get("kl", "")),
         ("ETA", columns.get("eta", "")),
         ("macro F1", f1),
-        ("checkpoint", f"{checkpoint['stage']} step {checkpoint['step']}  {checkpoint['uri']}" if checkpoint else ""),
+        ("checkpoint", f"{checkpoint['stage']} step {checkpoint['step']}\n{checkpoint['uri']}" if checkpoint else ""),
         ("GPU-hours", f"{columns.get('gpuHours', '')}{cost}" if columns.get("gpuHours") else ""),
     )
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -84,9 +128,58 @@ def _facts(status: Raw) -> RenderableType:
     return table
 
 
+def _attempts(status: Raw) -> Table:
+    table = _table("ATTEMPT", "REASON", "EXIT", "TIME", "NODE")
+    if earlier := (status.get("earlier") or {}).get("attempts"):
+        table.add_row(f"1 to {earlier}", "", "", show_seconds(status["earlier"].get("seconds")), "")
+    for each in status.get("attempts") or ():
+        reason = each.get("reason") or ("" if each.get("end") else status.get("reason", ""))
+        table.add_row(
+            str(each["number"]), reason, str(each.get("exitCode", "")), _between(each.get("start"), each.get("end")),
+            each.get("node", ""),
+        )  # fmt: skip
+    return table
+
+
+def _of_attempts(status: Raw) -> Iterable[tuple[str, str]]:
+    """The attempts' messages, newest first: of equal ones that of the newest is shown."""
+    for each in reversed(status.get("attempts") or ()):
+        yield f"{each['number']}: ", each.get("message", "")
+
+
+def _conditions(status: Raw) -> Table:
+    table = _table("CONDITION", "STATUS", "REASON", "SINCE")
+    for each in status.get("conditions") or ():
+        since = each.get("lastTransitionTime")
+        table.add_row(each["type"], each["status"], each["reason"], show_age(since) if since else "")
+    return table
+
+
+def _of_conditions(status: Raw) -> Iterable[tuple[str, str]]:
+    for each in status.get("conditions") or ():
+        if each["status"] == _WORTH_A_MESSAGE.get(each["type"]):
+            yield f"{each['type']}: ", each.get("message", "")
+
+
+def _messages(found: Iterable[tuple[str, str]], shown: set[str]) -> list[RenderableType]:
+    """Those that were not shown before, after their names."""
+    parts: list[RenderableType] = []
+    for name, text in found:
+        if text not in shown:
+            parts.append(Padding(Text(name + text), (0, 0, 0, 2)))
+            shown.add(text)
+    return parts
+
+
+def _section(table: Table, messages: Sequence[RenderableType]) -> list[RenderableType]:
+    return [Text(), table, *messages] if table.row_count else []
+
+
 def show_age(then: str) -> str:
-    """Time since `then`, as `2h05m`."""
-    return show_seconds((datetime.now(UTC) - datetime.fromisoformat(then)).total_seconds())
+    """Time since `then`, as `2h05m`, or `3d04h`."""
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(then)).total_seconds()
+    days, rest = divmod(int(seconds), 86400)
+    return f"{days}d{rest // 3600:02}h" if days > 0 else show_seconds(seconds)
 
 
 def _between(start: str | None, end: str | None) -> str:
@@ -101,7 +194,7 @@ def _status(run: Raw) -> Raw:
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=None, padding=(0, 1, 0, 0))  # a row with all numbers fits 80 columns
+    table = Table(box=None, padding=(0, 1, 0, 0))
     for name in columns:
         table.add_column(name, no_wrap=True)
     return table

@@ -118,7 +118,7 @@ class Api:
             raise self._explained(what, error.response.status_code, error.response.reason_phrase) from None
         except httpx2.HTTPError as error:
             raise ClusterError(
-                f"API server: {type(error).__name__}: see that the cluster is up and the kubeconfig names it"
+                f"API server: does not answer ({type(error).__name__}): see that the cluster is up and the kubeconfig names it"
             ) from None
 
     def _explained(self, what: str, code: int, message: str) -> Exception:

@@ -184,7 +184,8 @@ def is_urgent(raw: Raw) -> bool:
 
 def awaits_start(raw: Raw) -> bool:
     """Whether this is a run that nothing has been done for yet."""
-    return raw["kind"] == KIND and not raw.get("status")
+    seen: int = (raw.get("status") or {}).get("observedGeneration", -1)
+    return raw["kind"] == KIND and seen < 0
 
 
 def reports(config_map: Raw) -> dict[str, str]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +21,7 @@ from deepicd.spec.progress import CHECKPOINT_KEY, PROGRESS_KEY, Checkpoint, writ
 from deepicd.training.metrics import StepMetrics
 from tests.cluster.api import Api, wait_for
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.fault_proxy import Fault, FaultProxy
 from tests.cluster.operated import quickstart, run_of, running_pod, wait_for_state
 from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.pods import end_pod
@@ -119,6 +123,43 @@ def test_what_may_not_be_done_says_which_right_is_missing(cluster: ControlPlane,
     assert done.returncode == 64
     assert "not allowed" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+# Patience of a second, and then the command.
+HASTY = "import deepicd.cluster.api as api; api.REQUEST_SECONDS = 1.0; from deepicd.cli.main import app; app()"
+
+
+def read_until(terminal: int, pattern: str) -> str:
+    """What a terminal shows until it shows that."""
+    text = ""
+    while not re.search(pattern, text, re.DOTALL):
+        text += os.read(terminal, 4096).decode()
+    return text
+
+
+@pytest.mark.timeout(120)
+def test_a_watch_survives_a_time_out_of_the_api_server_and_ends_on_ctrl_c(
+    cluster: ControlPlane, api: Api, namespace: str, proxy: FaultProxy
+) -> None:
+    api.create(quickstart(namespace))
+    kubeconfig = cluster.kubeconfig_of("watcher", "system:masters", server=proxy.server)
+    environment = {**os.environ, "KUBECONFIG": str(kubeconfig), "COLUMNS": "100", "LINES": "24", "TERM": "xterm"}
+    terminal, ours = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", HASTY, "status", "--watch", "--namespace", namespace],
+        env=environment, stdin=ours, stdout=ours, stderr=ours, start_new_session=True,
+    )  # fmt: skip
+    os.close(ours)
+    try:
+        read_until(terminal, "NAME.*quickstart")
+        proxy.fail(Fault(when=lambda call: call.resource == "deepicdruns", delay=3))
+        assert "Traceback" not in read_until(terminal, "ReadTimeout.*still trying.*quickstart.*NAME.*quickstart")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+    finally:
+        process.kill()
+        process.wait()
+        os.close(terminal)
 
 
 def test_a_run_that_waits_for_its_pod_has_no_log(api: Api, namespace: str, deepicd: Deepicd) -> None:

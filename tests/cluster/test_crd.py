@@ -17,6 +17,7 @@ from tests.cluster.api import Api, Raw, refusal
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.generated_specs import contents
 from tests.cluster.runs import SAMPLES, sample
+from tests.unit.operator.kstatus import kstatus
 
 pytestmark = pytest.mark.usefixtures("run_definition")
 
@@ -109,7 +110,7 @@ def test_validate_and_the_api_server_agree_on_generated_specs(cluster: ControlPl
         return
     # `validate` also takes `true` for 1 and a number of bytes for a size: what it makes of them is what must be taken.
     taken = cluster.api.try_out({**placed, "spec": written_out(run)})
-    assert validated({**taken, "metadata": content["metadata"]}) == run
+    assert validated({**content, "spec": taken["spec"]}) == run
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
@@ -157,7 +158,12 @@ def test_everything_may_change_before_the_first_attempt(api: Api, namespace: str
 
 def test_a_user_who_writes_the_status_with_the_spec_has_no_say_in_it(api: Api, namespace: str) -> None:
     made = api.create(sample("quickstart", namespace) | {"status": {"state": "Succeeded"}})
-    assert "status" not in made
+    assert (made["status"]["observedGeneration"], made["status"]["state"]) == (-1, "Pending")
+
+
+def test_a_run_that_the_operator_has_not_seen_is_not_done_for_who_waits_by_its_generation(api: Api, namespace: str) -> None:
+    api.create(sample("quickstart", namespace))
+    assert kstatus(api.get("DeepICDRun", "quickstart", namespace)) == "InProgress"
 
 
 def kubectl(cluster: ControlPlane, *arguments: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -170,16 +176,36 @@ def kubectl(cluster: ControlPlane, *arguments: str, given: str | None = None) ->
     return subprocess.run(command, input=given, capture_output=True, text=True, timeout=60, check=False)
 
 
+def put_status(api: Api, namespace: str, name: str, **status: Any) -> None:
+    made = sample("quickstart", namespace)
+    api.create({**made, "metadata": {**made["metadata"], "name": name}})
+    api.patch("DeepICDRun", name, namespace, {"status": status}, status=True)
+
+
 @pytest.mark.parametrize("name", ["deepicdruns", "deepicdrun", "icd", "deepicd"])
 def test_kubectl_shows_the_columns(cluster: ControlPlane, api: Api, namespace: str, name: str) -> None:
-    api.create(sample("quickstart", namespace))
     columns = {"step": "120/1406", "reward": "0.41", "kl": "0.012", "eta": "9h"}
-    api.patch(
-        "DeepICDRun", "quickstart", namespace, {"status": {"stage": "grpo", "columns": columns, "attempt": 1}}, status=True
-    )
+    put_status(api, namespace, "quickstart", state="Running", reason="Running", stage="grpo", columns=columns, attempt=1)
     header, line = kubectl(cluster, "get", name, "-n", namespace).stdout.splitlines()
-    assert header.split() == ["NAME", "STAGE", "STEP", "REWARD", "KL", "F1-CATEGORY", "ATTEMPT", "ETA", "AGE"]
-    assert line.split()[:-1] == ["quickstart", "grpo", "120/1406", "0.41", "0.012", "1", "9h"]
+    assert header.split() == ["NAME", "STATE", "STAGE", "STEP", "REWARD", "KL", "F1-CATEGORY", "ATTEMPT", "ETA", "AGE"]
+    assert line.split()[:-1] == ["quickstart", "Running", "grpo", "120/1406", "0.41", "0.012", "1", "9h"]
+
+
+def test_kubectl_shows_the_reason_beside_the_state_where_the_terminal_is_wide(
+    cluster: ControlPlane, api: Api, namespace: str
+) -> None:
+    put_status(api, namespace, "quickstart", state="Pending", reason="Unschedulable", attempt=1)
+    header, line = kubectl(cluster, "get", "icd", "-n", namespace, "-o", "wide").stdout.splitlines()
+    assert header.split()[:3] == ["NAME", "STATE", "REASON"]
+    assert line.split()[:3] == ["quickstart", "Pending", "Unschedulable"]
+
+
+def test_kubectls_table_fits_105_columns(cluster: ControlPlane, api: Api, namespace: str) -> None:
+    columns = {"step": "1406/1406", "reward": "0.41", "kl": "0.012", "f1Category": "0.312", "eta": "59m"}
+    status = {"state": "Succeeded", "reason": "Completed", "stage": "evaluate", "columns": columns, "attempt": 12}
+    put_status(api, namespace, "deepicd-r1-7b", **status)
+    lines = kubectl(cluster, "get", "icd", "-n", namespace).stdout.splitlines()
+    assert max(map(len, lines)) <= 105
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)

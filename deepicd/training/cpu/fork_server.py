@@ -27,8 +27,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy
-
 STACK = ("torch", "tensordict", "transformers.processing_utils", "datasets", "peft", "fastapi", "vllm.distributed")
 """What most processes of training import. Not Ray, nor what needs it: its library reads the environment when it is loaded."""
 
@@ -37,6 +35,10 @@ Act = Callable[[], None]
 
 _MOST_DESCRIPTORS = 253
 """Of one message, by the kernel."""
+
+_FIRST_VARIABLE = "DEEPICD_FORK_SERVER"
+"""First in the server's environment, and never changed in a fork: setproctitle, which names vLLM's engines, finds the place of
+the title by walking back from the first variable's text, and silently sets none where that has moved."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,9 @@ class Request:
 
     def become(self) -> None:
         """Make this process one that was started for the request, and do what Python was told."""
-        # Differences alone: what gives a process its title looks for its place just before the first variable's text.
-        for name in os.environ.keys() - self.environment.keys():
+        for name in os.environ.keys() - self.environment.keys() - {_FIRST_VARIABLE}:
             del os.environ[name]
-        os.environ.update(self.environment.items() - os.environ.items())
+        os.environ.update({name: value for name, value in self.environment.items() if name != _FIRST_VARIABLE})
         os.chdir(self.folder)
         multiprocessing.process.ORIGINAL_DIR = self.folder  # type: ignore[attr-defined]  # that of the program of what it spawns
         # Out of the way first: one descriptor may have the number that another shall get.
@@ -155,6 +156,8 @@ class ForkServer:
             else:
                 os.close(key.fd)
         self._selector.close()
+        import numpy  # not before the restart
+
         numpy.random.seed()  # forks would draw the same numbers; Python's own generator sees to that itself
         return 0
 
@@ -176,15 +179,23 @@ class ForkServer:
         return code
 
 
+def _restart_with_first_variable() -> None:
+    """Replace this process by itself with `_FIRST_VARIABLE` first in its environment; returns where that is done."""
+    if os.environ.get(_FIRST_VARIABLE) != (pid := str(os.getpid())):
+        variables = {name: value for name, value in os.environ.items() if name != _FIRST_VARIABLE}
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {_FIRST_VARIABLE: pid, **variables})  # noqa: S606 - our own command line
+
+
 def main(arguments: Sequence[str], stack: Sequence[str] = STACK) -> int | Act:
     """See the module's text."""
+    _restart_with_first_variable()
     folder, *first = arguments
     address, python = Path(folder) / "forks", Path(folder) / "python"
     client = shlex.join([sys.executable, "-IS", str(Path(__file__).with_name("fork_client.py")), str(address)])
     python.write_text(f'#!/bin/sh\nexec {client} "$@"\n')
     python.chmod(0o700)
     gc.disable()  # it takes a sixth of the imports' time; one collection afterwards finds the same
-    for name in stack:
+    for name in ("numpy", *stack):
         importlib.import_module(name)
     gc.enable()
     gc.collect()

@@ -12,7 +12,10 @@ from deepicd_operator.crd.rules import RULES
 from deepicd_operator.crd.schema import structural
 from deepicd_operator.status import RunStatus
 
+# The default ones fit 105 columns of a terminal; those of priority 1 are for `kubectl get -o wide`.
 _COLUMNS = (
+    ("State", "string", ".status.state", "Pending, Running, Suspended, Succeeded or Failed.", 0),
+    ("Reason", "string", ".status.reason", "Why it is in that state.", 1),
     ("Stage", "string", ".status.stage", "Stage at work, or the last one.", 0),
     ("Step", "string", ".status.columns.step", "Steps made and to make in the stage.", 0),
     ("Reward", "string", ".status.columns.reward", "Mean reward of the last step.", 0),
@@ -21,8 +24,6 @@ _COLUMNS = (
     ("Attempt", "integer", ".status.attempt", "Number of the attempt.", 0),
     ("ETA", "string", ".status.columns.eta", "Time left in the stage.", 0),
     ("Age", "date", ".metadata.creationTimestamp", "Time since the run was applied.", 0),
-    ("State", "string", ".status.state", "Pending, Running, Suspended, Succeeded or Failed.", 1),
-    ("Reason", "string", ".status.reason", "Why it is in that state.", 1),
     ("GPU-Hours", "string", ".status.columns.gpuHours", "GPUs times hours, over all attempts.", 1),
     ("Checkpoint", "string", ".status.columns.checkpoint", "Last verified checkpoint.", 1),
 )  # fmt: skip
@@ -43,7 +44,8 @@ def crd() -> dict[str, Any]:
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
             "spec": structural(RunSpec),
-            "status": structural(RunStatus),
+            # Whoever waits by observedGeneration (kstatus) shall not take a run for done that the operator has not seen yet.
+            "status": structural(RunStatus) | {"default": {"observedGeneration": -1}},
         },
         "x-kubernetes-validations": [rule.to_dict() for rule in RULES["DeepICDRun"]],
     }

@@ -4,7 +4,7 @@ from typing import Any
 
 from deepicd.spec.kubernetes import API_VERSION, KIND
 from deepicd.spec.progress import read_progress, write
-from deepicd_operator.cache import Cache, Key
+from deepicd_operator.cache import Cache, Key, awaits_start
 from tests.unit.operator.builders import NAME, UID, JobMade, PodMade, RayJobMade, at, report, spec
 
 KEY = Key("research", NAME)
@@ -152,3 +152,10 @@ def test_a_report_is_read_only_from_the_runs_own_config_map() -> None:
     cache.put(raw)
     assert cache.reports(KEY, "report", UID) == {"progress.json": "{}"}
     assert cache.reports(KEY, "report", "another") is None
+
+
+def test_a_run_awaits_its_start_until_the_operator_has_written_its_status() -> None:
+    assert awaits_start(run())
+    assert awaits_start({**run(), "status": {"observedGeneration": -1, "state": "Pending"}})  # the default of the CRD
+    assert not awaits_start({**run(), "status": {"observedGeneration": 1, "state": "Pending"}})
+    assert not awaits_start(job())

@@ -108,7 +108,7 @@ def test_rules_are_written_out() -> None:
 def test_the_columns_are_those_that_are_promised() -> None:
     columns = crd()["spec"]["versions"][0]["additionalPrinterColumns"]
     assert [column["name"].upper() for column in columns if "priority" not in column] == [
-        "STAGE", "STEP", "REWARD", "KL", "F1-CATEGORY", "ATTEMPT", "ETA", "AGE",
+        "STATE", "STAGE", "STEP", "REWARD", "KL", "F1-CATEGORY", "ATTEMPT", "ETA", "AGE",
     ]  # fmt: skip
 
 

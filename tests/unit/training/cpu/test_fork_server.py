@@ -22,11 +22,13 @@ from deepicd.training.cpu.fork_server import main
 outcome = main(sys.argv[1:], stack=())
 sys.exit(outcome) if isinstance(outcome, int) else outcome()
 """
-# The first fork: ends when it is told how.
+# The first fork: ends when it is told how, or when nobody is left to tell it, and with it the server.
 MAIN = """
 import os, pathlib, signal, sys, time
-order = pathlib.Path(sys.argv[1])
+order, tests = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 while not order.exists():
+    if not os.path.exists(f"/proc/{tests}"):
+        sys.exit("the tests are gone")
     time.sleep(0.01)
 code = int(order.read_text())
 if code < 0:
@@ -66,9 +68,10 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         (folder / "told_to_end.py").write_text(MAIN)
-        environment = {**os.environ, "PYTHONPATH": str(folder), "SERVERS_OWN": "1"}
-        command = [sys.executable, "-c", SERVER, str(folder), "-m", "told_to_end", str(folder / "order")]
-        self.process = subprocess.Popen(command, env=environment)
+        # Its first variable is one that no client has.
+        environment = {"SERVERS_OWN": "1", **os.environ, "PYTHONPATH": str(folder)}
+        command = [sys.executable, "-c", SERVER, str(folder), "-m", "told_to_end", str(folder / "order"), str(os.getpid())]
+        self.process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
         while not (folder / "forks").exists():
             assert self.process.poll() is None
             time.sleep(0.01)
@@ -130,10 +133,11 @@ def test_a_fork_has_the_clients_descriptors_by_their_numbers(server: Server) -> 
         os.close(reading)
 
 
-def test_a_fork_can_give_itself_a_title(server: Server) -> None:
+def test_a_fork_can_give_itself_a_title_whatever_its_environment(server: Server) -> None:
     code = "import setproctitle; setproctitle.setproctitle('VLLM::EngineCore'); print(open('/proc/self/cmdline').read())"
-    output, _ = server.python("-c", code, variables={**os.environ, "ANOTHER": "variable"}).communicate(timeout=10)
-    assert output.startswith("VLLM::EngineCore")
+    for variables in ({}, {**os.environ, "SERVERS_OWN": "2"}, {"ANOTHER": "variable", **os.environ}):
+        output, errors = server.python("-c", code, variables=variables).communicate(timeout=10)
+        assert output.startswith("VLLM::EngineCore"), (output, errors)
 
 
 def test_multiprocessing_in_a_fork_spawns_forks(server: Server) -> None:
