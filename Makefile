@@ -74,12 +74,14 @@ lint: setup docs
 	$(BIN)/hadolint images/*/Dockerfile
 	$(BIN)/deepicd-operator crd | diff --unified=1 charts/deepicd/files/crd.yaml -
 	$(BIN)/deepicd-operator permissions | diff --unified=1 charts/deepicd/files/permissions.yaml -
+	$(BIN)/deepicd-operator admission | diff --unified=1 charts/deepicd/files/admission.yaml -
 	$(BIN)/python charts/readme.py | diff --unified=1 charts/deepicd/README.md -
 
-# The CRD is generated from deepicd.spec, the chart's rules from the operator's, its README from its values.
+# The CRD is generated from deepicd.spec, the chart's rules and its admission policy from the operator's, its README from its values.
 format: setup
 	$(BIN)/deepicd-operator crd > charts/deepicd/files/crd.yaml
 	$(BIN)/deepicd-operator permissions > charts/deepicd/files/permissions.yaml
+	$(BIN)/deepicd-operator admission > charts/deepicd/files/admission.yaml
 	$(BIN)/python charts/readme.py > charts/deepicd/README.md.new && mv charts/deepicd/README.md.new charts/deepicd/README.md
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)

@@ -18,7 +18,7 @@ _BEFORE_A_POD = (
 _STARTING = (Reason.STARTING, Reason.IMAGE_PULL_FAILED, Reason.CONFIG_MISSING, Reason.VOLUME_MISSING)
 _ENDED = (Rule.RETRY, Rule.RETRY_FREE, Rule.STOP)
 CONDITIONS: dict[ConditionType, tuple[Reason, ...]] = {
-    ConditionType.ACCEPTED: (Reason.VALID, Reason.INVALID_SPEC, Reason.UNKNOWN_FIELD),
+    ConditionType.ACCEPTED: (Reason.VALID, Reason.INVALID_SPEC, Reason.UNKNOWN_FIELD, Reason.NOT_ALLOWED),
     ConditionType.SCHEDULED: (*_BEFORE_A_POD, Reason.SCHEDULED, Reason.SUSPENDED),
     ConditionType.RUNNING: (*_BEFORE_A_POD, *_STARTING, Reason.RUNNING, Reason.STOPPING, Reason.SUSPENDED),
     ConditionType.CHECKPOINT_DURABLE: (Reason.UPLOADED, Reason.NO_CHECKPOINT, Reason.NO_STORAGE),

@@ -37,6 +37,7 @@ class Reason(StrEnum):
     VALID = "Valid"
     INVALID_SPEC = "InvalidSpec"
     UNKNOWN_FIELD = "UnknownField"
+    NOT_ALLOWED = "NotAllowed"
     # Before a pod runs.
     CREATED = "Created"
     QUEUED = "Queued"
@@ -115,6 +116,11 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.INVALID_SPEC: Explanation(_WAIT, "the spec breaks the schema", "mend the named field and apply the run again"),
     Reason.UNKNOWN_FIELD: Explanation(
         _WAIT, "the spec has a field that this operator does not know", "upgrade the operator, or remove the field"
+    ),
+    Reason.NOT_ALLOWED: Explanation(
+        _WAIT,
+        "the operator does not allow what the run asks for",
+        "change the named field, or ask whoever installed the operator to allow it (the chart's runs values)",
     ),
     Reason.CREATED: Explanation(_GO_ON, "the attempt's Job is made; its pod is not placed yet"),
     Reason.QUEUED: Explanation(

@@ -21,6 +21,7 @@ from deepicd_operator.conditions import ConditionType
 from deepicd_operator.observed import JobView, Observed
 from deepicd_operator.outcome import Ending, doomed, ending
 from deepicd_operator.plan import Deletion, Plan
+from deepicd_operator.policy import verdict
 from deepicd_operator.reasons import Reason, Rule
 from deepicd_operator.resources import AttemptRequest, further_objects, starting_objects
 from deepicd_operator.settings import Settings
@@ -40,7 +41,7 @@ def reconcile(observed: Observed, now: datetime, settings: Settings) -> Plan:
     if observed.deleting:
         return Plan()
     turn = Turn(observed, now)
-    run = _accept(turn)
+    run = _accept(turn, settings)
     if observed.status.finished:
         _finished(turn, run)
     elif (attempt := observed.status.current) is not None and attempt.end is None:
@@ -50,8 +51,8 @@ def reconcile(observed: Observed, now: datetime, settings: Settings) -> Plan:
     return turn.plan()
 
 
-def _accept(turn: Turn) -> DeepICDRun | None:
-    """The run, or None where its spec breaks the schema."""
+def _accept(turn: Turn, settings: Settings) -> DeepICDRun | None:
+    """The run, or None where its spec breaks the schema. One that the policy refuses is returned: its attempt goes on."""
     observed = turn.observed
     try:
         run = parse(observed.content, observed.name)
@@ -62,7 +63,8 @@ def _accept(turn: Turn) -> DeepICDRun | None:
             turn.condition(ConditionType.ACCEPTED, False, reason, found)
         return None
     if not observed.status.finished:
-        turn.condition(ConditionType.ACCEPTED, True, Reason.VALID)
+        refused = "; ".join(verdict(run, settings))
+        turn.condition(ConditionType.ACCEPTED, not refused, Reason.NOT_ALLOWED if refused else Reason.VALID, refused)
     turn.spec = run.spec
     return run
 
@@ -88,7 +90,7 @@ def _finished(turn: Turn, run: DeepICDRun | None) -> None:
 def _between(turn: Turn, run: DeepICDRun | None, settings: Settings) -> None:
     """No attempt is at work: begin the next one, or say why not."""
     _delete_unfinished(turn)
-    if run is None:
+    if run is None or _is_refused(turn):
         turn.state("Pending", _accepted_reason(turn))
     elif run.spec.suspend:
         turn.not_running(Reason.SUSPENDED)
@@ -117,7 +119,7 @@ def _begin(turn: Turn, run: DeepICDRun, settings: Settings) -> None:
 
 
 def _start(turn: Turn, run: DeepICDRun, number: int, settings: Settings) -> None:
-    if _may_make(turn):
+    if not _is_refused(turn) and _may_make(turn):
         turn.apply(starting_objects(_request(turn, run, number, settings)))
 
 
@@ -292,6 +294,10 @@ def _delete_unfinished(turn: Turn, but: int | None = None) -> None:
             # In the version that was seen: one that has ended meanwhile keeps its pod, and the pod its log.
             # The pods of an ended RayJob are gone; with it goes the volume that they shared.
             turn.delete(Deletion(job.kind, job.name, job.uid, job.version))
+
+
+def _is_refused(turn: Turn) -> bool:
+    return _accepted_reason(turn) is Reason.NOT_ALLOWED
 
 
 def _accepted_reason(turn: Turn) -> Reason:

@@ -21,7 +21,7 @@ from tests.by_path import changed
 
 NOON = datetime(2026, 4, 1, 12, 0, 0, tzinfo=UTC)
 SAMPLES = Path(__file__).parents[3] / "manifests" / "samples"
-SETTINGS = Settings(image="registry.example/trainer:1")
+SETTINGS = Settings(image="registry.example/trainer:1", admission_policy=True)
 NAME, UID = "night-run", "0b5c5f0e-run"
 DIGEST = "a" * 64
 
