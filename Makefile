@@ -63,8 +63,10 @@ trainer-image:
 
 # For those without helm; a test compares it with the chart.
 manifests/install.yaml: $(shell find charts/deepicd -type f)
-	printf 'apiVersion: v1\nkind: Namespace\nmetadata: {name: deepicd-system}\n' > $@
-	helm template deepicd charts/deepicd --namespace deepicd-system --no-hooks >> $@
+	printf '# For Kubernetes 1.30 or newer. On 1.29 leave out the two objects of admissionregistration.k8s.io, and put\n# --no-admission-policy in the place of --admission-policy: runs may then name no Secrets but those of --allowed-secret=NAME.\n' > $@
+	printf 'apiVersion: v1\nkind: Namespace\nmetadata: {name: deepicd-system}\n' >> $@
+	helm template deepicd charts/deepicd --namespace deepicd-system --no-hooks \
+		--api-versions admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy >> $@
 
 lint: setup docs
 	$(BIN)/ruff check $(SOURCES)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from ipaddress import ip_address
+from typing import Self
+from urllib.parse import urlsplit
 
 DEFAULT_IMAGE = "deepicd/trainer:0.1.0"
 DEFAULT_PORTS = (443, 6443)
@@ -47,3 +50,18 @@ class Settings:
     """Secrets that every run may use."""
     admission_policy: bool = False
     """Whether the API server has checked that whoever wrote the run may use what its fields name (`admission.py`)."""
+
+    def with_port_of(self, server: str) -> Self:
+        """Pods may also use the port that the operator reaches the API server on; not that of a tunnel on its own machine."""
+        address = urlsplit(server)
+        port = address.port or {"https": 443, "http": 80}.get(address.scheme)
+        if port is None or port in self.api_server_ports or _is_loopback(address.hostname or ""):
+            return self
+        return replace(self, api_server_ports=(*self.api_server_ports, port))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
