@@ -18,7 +18,7 @@ from deepicd_operator import cluster, controller, health, observe, process, reco
 for module, name, value in (
     (cluster, "REQUEST_SECONDS", 5.0),
     (controller, "REFUSAL_WAIT", timedelta(seconds=3)),
-    (health, "SILENT_SECONDS", 15.0),
+    (health, "SILENT_SECONDS", 8.0),
     (observe, "SLOW_START", timedelta(seconds=3)),
     (process, "START_RETRY", 0.5),
     (reconcile, "STALL_SLACK", timedelta(seconds=3)),

@@ -177,6 +177,7 @@ class Story:
         self.generation = 1
         self.name = NAME
         self.plan = Plan()
+        self.settings = SETTINGS
         self.events: list[str] = []
 
     def observed(
@@ -215,7 +216,7 @@ class Story:
 
     def now(self, seconds: float, *objects: JobMade | PodMade, **seen: Any) -> Plan:
         """Reconcile at a time after noon with these objects."""
-        self.plan = reconcile(self.observed(*objects, **seen), at(seconds), SETTINGS)
+        self.plan = reconcile(self.observed(*objects, **seen), at(seconds), self.settings)
         if self.plan.status is not None:
             kept = read_status(write_status(self.plan.status))
             assert kept == self.plan.status
