@@ -64,7 +64,8 @@ def test_lint_finds_nothing(helm: Helm) -> None:
         ("metrics.rules.stepsWithoutCheckpoint=0", "stepsWithoutCheckpoint"), ("namespaces={Not_A_Name}", "/namespaces/0"),
         ("runs.podTemplatePatch=some", "/runs/podTemplatePatch"), ("runs.allowedSecrets={A b}", "/runs/allowedSecrets/0"),
         ("runs.allowedServiceAccounts={x'y}", "/runs/allowedServiceAccounts/0"), ("apiServer.ports={0}", "/apiServer/ports/0"),
-        ("kuberay.namespace=Ray", "/kuberay/namespace"), ("trainerImage=a b", "/trainerImage"), ("nodeAccess=maybe", "/nodeAccess"),
+        ("kuberay.namespace=Ray", "/kuberay/namespace"), ("trainerImage=a b", "/trainerImage"),
+        ("nodeAccess=maybe", "/nodeAccess"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_refused_by_name(helm: Helm, value: str, named: str) -> None:
