@@ -41,7 +41,7 @@ def privileges(template: Raw) -> Iterator[str]:
         if sysctl.get("name") not in SYSCTLS:
             yield f"spec.securityContext.sysctls: {sysctl.get('name')}"
     for volume in items(spec, "volumes"):
-        if "hostPath" in volume:
+        if volume.get("hostPath") is not None:
             yield f"spec.volumes[{volume.get('name')}].hostPath: {part(volume, 'hostPath').get('path')}"
     for place, container in containers(spec):
         yield from _container(place, container, pod)
