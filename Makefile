@@ -63,8 +63,10 @@ trainer-image:
 
 # For those without helm; a test compares it with the chart.
 manifests/install.yaml: $(shell find charts/deepicd -type f)
-	printf 'apiVersion: v1\nkind: Namespace\nmetadata: {name: deepicd-system}\n' > $@
-	helm template deepicd charts/deepicd --namespace deepicd-system --no-hooks >> $@
+	printf '# For Kubernetes 1.30 or newer. On 1.29 leave out the two objects of admissionregistration.k8s.io, and put\n# --no-admission-policy in the place of --admission-policy: runs may then name no Secrets but those of --allowed-secret=NAME.\n' > $@
+	printf 'apiVersion: v1\nkind: Namespace\nmetadata: {name: deepicd-system}\n' >> $@
+	helm template deepicd charts/deepicd --namespace deepicd-system --no-hooks \
+		--api-versions admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy >> $@
 
 lint: setup docs
 	$(BIN)/ruff check $(SOURCES)
@@ -74,12 +76,14 @@ lint: setup docs
 	$(BIN)/hadolint images/*/Dockerfile
 	$(BIN)/deepicd-operator crd | diff --unified=1 charts/deepicd/files/crd.yaml -
 	$(BIN)/deepicd-operator permissions | diff --unified=1 charts/deepicd/files/permissions.yaml -
+	$(BIN)/deepicd-operator admission | diff --unified=1 charts/deepicd/files/admission.yaml -
 	$(BIN)/python charts/readme.py | diff --unified=1 charts/deepicd/README.md -
 
-# The CRD is generated from deepicd.spec, the chart's rules from the operator's, its README from its values.
+# The CRD is generated from deepicd.spec, the chart's rules and its admission policy from the operator's, its README from its values.
 format: setup
 	$(BIN)/deepicd-operator crd > charts/deepicd/files/crd.yaml
 	$(BIN)/deepicd-operator permissions > charts/deepicd/files/permissions.yaml
+	$(BIN)/deepicd-operator admission > charts/deepicd/files/admission.yaml
 	$(BIN)/python charts/readme.py > charts/deepicd/README.md.new && mv charts/deepicd/README.md.new charts/deepicd/README.md
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)

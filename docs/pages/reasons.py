@@ -18,7 +18,7 @@ _BEFORE_A_POD = (
 _STARTING = (Reason.STARTING, Reason.IMAGE_PULL_FAILED, Reason.CONFIG_MISSING, Reason.VOLUME_MISSING)
 _ENDED = (Rule.RETRY, Rule.RETRY_FREE, Rule.STOP)
 CONDITIONS: dict[ConditionType, tuple[Reason, ...]] = {
-    ConditionType.ACCEPTED: (Reason.VALID, Reason.INVALID_SPEC, Reason.UNKNOWN_FIELD, Reason.CANNOT_PLAN),
+    ConditionType.ACCEPTED: (Reason.VALID, Reason.INVALID_SPEC, Reason.UNKNOWN_FIELD, Reason.NOT_ALLOWED, Reason.CANNOT_PLAN),
     ConditionType.SCHEDULED: (*_BEFORE_A_POD, Reason.VOLUME_MISSING, Reason.SCHEDULED, Reason.SUSPENDED),
     ConditionType.RUNNING: (
         *_BEFORE_A_POD,
@@ -34,7 +34,7 @@ CONDITIONS: dict[ConditionType, tuple[Reason, ...]] = {
     ConditionType.SUCCEEDED: (Reason.COMPLETED,),
     ConditionType.FAILED: tuple(reason for reason in Reason if reason.rule is Rule.STOP),
     ConditionType.RECONCILING: (Reason.IN_PROGRESS,),
-    ConditionType.STALLED: (Reason.INVALID_SPEC, Reason.UNKNOWN_FIELD, Reason.CANNOT_PLAN),
+    ConditionType.STALLED: (Reason.INVALID_SPEC, Reason.UNKNOWN_FIELD, Reason.NOT_ALLOWED, Reason.CANNOT_PLAN),
 }
 """Where `reconcile` puts a reason. Ended attempts have theirs in `status.attempts`."""
 ACTS = {

@@ -46,6 +46,10 @@ TELLING_EVENTS = {
 """Reasons of events that say what shows in no status."""
 
 
+_ANSWERED = {404, 409}
+"""Codes by which the API server says that it took the request: it had checked who asks, and their rights, before."""
+
+
 class NotThereError(Exception):
     """The object does not exist."""
 
@@ -79,6 +83,12 @@ class Cluster:
         self._client: Any = AsyncClient(timeout=httpx2.Timeout(REQUEST_SECONDS), field_manager=MANAGER, http2=False)
         self._metrics = metrics
         self.last_contact = 0.0
+        """When the API server last accepted a request."""
+
+    @property
+    def server(self) -> str:
+        """Address of the API server."""
+        return str(self._client.config.cluster.server)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -202,12 +212,13 @@ class Cluster:
         return "" if newest is None else str(newest.get("message") or newest.get("reason") or "")
 
     async def _call(self, verb: str, kind: str, request: Callable[[], Awaitable[T]]) -> T:
-        code = "0"
+        code, accepted = "0", False
         try:
             answer = await request()
-            code = "200"
+            code, accepted = "200", True
         except ApiError as error:
-            code = str(error.status.code)
+            # By the code in the API server's own answer: a proxy before it has its 404s, too.
+            code, accepted = str(error.status.code), error.status.code in _ANSWERED
             raise _translated(error) from None
         except httpx2.HTTPStatusError as error:
             code = str(error.response.status_code)
@@ -216,7 +227,7 @@ class Cluster:
             raise UnreachableError(f"{type(error).__name__}: {error}") from None
         finally:
             self._metrics.requests.labels(verb, kind, code).inc()
-            if code != "0":
+            if accepted:
                 self.last_contact = time.time()
                 self._metrics.last_contact.set(self.last_contact)
         return answer

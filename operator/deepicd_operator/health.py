@@ -14,7 +14,7 @@ from deepicd_operator.metrics import Metrics
 STUCK_SECONDS = 600.0
 """A run that was due for so long means that no worker works."""
 SILENT_SECONDS = 300.0
-"""Longest time without an answer of the API server in which the operator still calls itself ready."""
+"""Longest time without a request that the API server accepted in which the operator still calls itself ready."""
 
 
 async def serve(port: int, controller: Controller, cluster: Cluster, metrics: Metrics) -> web.AppRunner:

@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from deepicd.errors import DeepICDError
-from deepicd_operator.settings import DEFAULT_IMAGE, Settings
+from deepicd_operator.settings import DEFAULT_IMAGE, DEFAULT_PORTS, PatchLevel, Settings
 
 cli = typer.Typer(
     name="deepicd-operator",
@@ -45,12 +45,46 @@ def permissions() -> None:
 
 
 @cli.command()
+def admission() -> None:
+    """Print the spec of the ValidatingAdmissionPolicy that the chart installs.
+
+    Example: `deepicd-operator admission`
+    """
+    import yaml
+
+    from deepicd_operator.admission import policy_spec
+
+    yaml.safe_dump(policy_spec(), sys.stdout, sort_keys=False, width=1000)
+
+
+@cli.command()
 def run(
     namespace: Annotated[
         list[str] | None, typer.Option("--namespace", "-n", help="Serve this namespace; again for more.", show_default="all")
     ] = None,
     image: Annotated[str, typer.Option(help="Trainer image of runs that name none.", envvar="DEEPICD_IMAGE")] = DEFAULT_IMAGE,
     network_policy: Annotated[bool, typer.Option(help="Make a NetworkPolicy for each run.")] = True,
+    api_server_port: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="Port that pods reach the API server on; again for more.", show_default="443, 6443", min=1, max=65535
+        ),
+    ] = None,
+    kuberay_namespace: Annotated[str, typer.Option(help="Namespace of KubeRay's operator.")] = Settings.kuberay_namespace,
+    pod_template_patch: Annotated[
+        PatchLevel, typer.Option(help="What compute.podTemplatePatch may change.")
+    ] = Settings.pod_template_patch,
+    privileged: Annotated[bool, typer.Option(help="Let runs ask for root, privileges and the node's namespaces.")] = False,
+    allowed_image: Annotated[
+        list[str] | None, typer.Option(help="Prefix of images that runs may use; again for more.", show_default="any image")
+    ] = None,
+    allowed_service_account: Annotated[
+        list[str] | None, typer.Option(help="Existing ServiceAccount that every run may use; again for more.")
+    ] = None,
+    allowed_secret: Annotated[list[str] | None, typer.Option(help="Secret that every run may use; again for more.")] = None,
+    admission_policy: Annotated[
+        bool, typer.Option(help="Trust the chart's ValidatingAdmissionPolicy for Secrets and ServiceAccounts that fields name.")
+    ] = False,
     port: Annotated[int, typer.Option(help="Port of /healthz, /readyz and /metrics; 0 serves none.")] = 8080,
     workers: Annotated[int, typer.Option(min=1, help="Runs reconciled at once.")] = 16,
     resync: Annotated[float, typer.Option(min=1, help="Seconds between full lists.")] = 120.0,
@@ -64,7 +98,18 @@ def run(
     from deepicd_operator.process import Process
 
     logs.configure(log_level)
-    settings = Settings(image=image, network_policy=network_policy)
+    settings = Settings(
+        image=image,
+        network_policy=network_policy,
+        api_server_ports=tuple(api_server_port or DEFAULT_PORTS),
+        kuberay_namespace=kuberay_namespace,
+        pod_template_patch=pod_template_patch,
+        privileged=privileged,
+        allowed_images=tuple(allowed_image or ()),
+        allowed_service_accounts=tuple(allowed_service_account or ()),
+        allowed_secrets=tuple(allowed_secret or ()),
+        admission_policy=admission_policy,
+    )
     asyncio.run(Process(settings, tuple(namespace or ()), port, workers, resync).run())
 
 

@@ -67,7 +67,9 @@ class Metrics:
             ["namespace", "run"], **own,
         )  # fmt: skip
         self.missed = Counter("deepicd_watch_missed", "Changes that a full list found and no watch had told.", ["kind"], **own)
-        self.last_contact = Gauge("deepicd_api_last_success_timestamp_seconds", "When the API server last answered.", **own)
+        self.last_contact = Gauge(
+            "deepicd_api_last_success_timestamp_seconds", "When the API server last accepted a request.", **own
+        )
 
     def show_runs(self, runs: Iterable[RunFigures]) -> None:
         """Set the gauges from the figures of every run."""

@@ -15,6 +15,11 @@ def attempt_name(run: str, attempt: int) -> str:
     return f"{run}-a{attempt}"
 
 
+def own_service_account(run: str) -> str:
+    """Name of the ServiceAccount that the operator creates for a run."""
+    return f"{run}-trainer"
+
+
 def labels(run: str, attempt: int | None = None, component: str = "trainer") -> dict[str, str]:
     """The labels of an object, by Kubernetes' recommended scheme and our own."""
     chosen = {

@@ -37,7 +37,7 @@ class Process:
         metrics, stop = Metrics(), asyncio.Event()
         _stop_on_signals(stop)
         cluster = Cluster(metrics)
-        controller = Controller(cluster, self.settings, metrics, self.namespaces)
+        controller = Controller(cluster, self.settings.with_port_of(cluster.server), metrics, self.namespaces)
         runner = await health.serve(self.port, controller, cluster, metrics) if self.port else None
         try:
             while not stop.is_set():

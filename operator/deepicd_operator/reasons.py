@@ -37,6 +37,7 @@ class Reason(StrEnum):
     VALID = "Valid"
     INVALID_SPEC = "InvalidSpec"
     UNKNOWN_FIELD = "UnknownField"
+    NOT_ALLOWED = "NotAllowed"
     CANNOT_PLAN = "CannotPlan"
     # Before a pod runs.
     CREATED = "Created"
@@ -120,6 +121,11 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.INVALID_SPEC: Explanation(_WAIT, "the spec breaks the schema", "mend the named field and apply the run again"),
     Reason.UNKNOWN_FIELD: Explanation(
         _WAIT, "the spec has a field that this operator does not know", "upgrade the operator, or remove the field"
+    ),
+    Reason.NOT_ALLOWED: Explanation(
+        _WAIT,
+        "the operator does not allow what the run asks for",
+        "change the named field, or ask whoever installed the operator to allow it (the chart's runs values)",
     ),
     Reason.CANNOT_PLAN: Explanation(
         _WAIT,

@@ -23,6 +23,7 @@ from deepicd_operator.faults import describe
 from deepicd_operator.observed import JobView, Observed
 from deepicd_operator.outcome import Ending, doomed, ending, upload_ends
 from deepicd_operator.plan import Deletion, Plan
+from deepicd_operator.policy import verdict
 from deepicd_operator.reasons import Reason, Rule
 from deepicd_operator.resources import (
     AttemptRequest,
@@ -51,12 +52,12 @@ def reconcile(observed: Observed, now: datetime, settings: Settings) -> Plan:
         return Plan()
     turn = Turn(observed, now)
     try:
-        return _decide(turn, _accept(turn), settings)
+        return _decide(turn, _accept(turn, settings), settings)
     except Exception as error:
         turn = Turn(observed, now)
         turn.fault = error
         with suppress(Exception):  # the same one, where it is the spec that cannot be read
-            _accept(turn)
+            _accept(turn, settings)
         if not observed.status.finished:
             turn.condition(ConditionType.ACCEPTED, False, Reason.CANNOT_PLAN, describe(error))
         return _decide(turn, None, settings)
@@ -74,8 +75,8 @@ def _decide(turn: Turn, run: DeepICDRun | None, settings: Settings) -> Plan:
     return turn.plan()
 
 
-def _accept(turn: Turn) -> DeepICDRun | None:
-    """The run, or None where its spec breaks the schema."""
+def _accept(turn: Turn, settings: Settings) -> DeepICDRun | None:
+    """The run, or None where its spec breaks the schema. One that the policy refuses is returned: its attempt goes on."""
     observed = turn.observed
     try:
         run = parse(observed.content, observed.name)
@@ -85,9 +86,10 @@ def _accept(turn: Turn) -> DeepICDRun | None:
         if not observed.status.finished:
             turn.condition(ConditionType.ACCEPTED, False, reason, found)
         return None
-    if not observed.status.finished:
-        turn.condition(ConditionType.ACCEPTED, True, Reason.VALID)
     turn.spec = run.spec
+    if not observed.status.finished:
+        refused = "; ".join(verdict(run, settings))
+        turn.condition(ConditionType.ACCEPTED, not refused, Reason.NOT_ALLOWED if refused else Reason.VALID, refused)
     return run
 
 
@@ -115,7 +117,7 @@ def _between(turn: Turn, run: DeepICDRun | None, settings: Settings) -> None:
     if turn.spec is not None and turn.spec.suspend:
         turn.not_running(Reason.SUSPENDED)
         turn.state("Suspended", Reason.SUSPENDED)
-    elif run is None:
+    elif run is None or _is_refused(turn):
         turn.state("Pending", _accepted_reason(turn))
     elif (retry_at := turn.status.retry_at) is not None and turn.now < retry_at:
         turn.state("Pending", Reason.BACK_OFF)
@@ -143,7 +145,7 @@ def _begin(turn: Turn, run: DeepICDRun, settings: Settings) -> None:
 
 
 def _start(turn: Turn, run: DeepICDRun, number: int, settings: Settings) -> None:
-    if _may_make(turn):
+    if not _is_refused(turn) and _may_make(turn):
         turn.apply(starting_objects(_request(turn, run, number, settings)))
 
 
@@ -313,6 +315,10 @@ def _delete_unfinished(turn: Turn, but: int | None = None) -> None:
             # In the version that was seen: one that has ended meanwhile keeps its pod, and the pod its log.
             # The pods of an ended RayJob are gone; with it goes the volume that they shared.
             turn.delete(Deletion(job.kind, job.name, job.uid, job.version))
+
+
+def _is_refused(turn: Turn) -> bool:
+    return _accepted_reason(turn) is Reason.NOT_ALLOWED
 
 
 def _accepted_reason(turn: Turn) -> Reason:

@@ -28,6 +28,7 @@ _PLACES: tuple[tuple[str, str, str, str], ...] = (
     ("", "v1", "ServiceAccount", "serviceaccounts"),
     ("batch", "v1", "Job", "jobs"),
     ("coordination.k8s.io", "v1", "Lease", "leases"),
+    ("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"),
     ("deepicd.io", "v1alpha1", "DeepICDRun", "deepicdruns"),
     ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
     ("ray.io", "v1", "RayCluster", "rayclusters"),

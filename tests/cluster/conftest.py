@@ -144,7 +144,7 @@ def proxied(cluster: ControlPlane, proxy: FaultProxy) -> Iterator[Api]:
 def operator(cluster: ControlPlane, api: Api, namespace: str, proxy: FaultProxy, tmp_path: Path) -> Iterator[OperatorProcess]:
     """The operator of the test's namespace, with exactly its rights, behind the proxy."""
     grant(api, namespace)
-    arguments = (f"--namespace={namespace}", "--resync=5")
+    arguments = (f"--namespace={namespace}", "--resync=5", "--admission-policy")
     made = OperatorProcess(cluster.kubeconfig_of(USER, server=proxy.server), tmp_path, *arguments, hasty=True)
     made.start()
     made.wait_until_serving()

@@ -31,8 +31,11 @@ class Helm:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def objects(self, *values: str, namespace: str = "deepicd-system") -> list[dict[str, Any]]:
-        """What the chart makes with these `--set` values; not the objects of its test."""
+    def objects(self, *values: str, namespace: str = "deepicd-system", admission: bool = True) -> list[dict[str, Any]]:
+        """What the chart makes with these `--set` values, with or without ValidatingAdmissionPolicies in the cluster; not the
+        objects of its test.
+        """
         chosen = [each for value in values for each in ("--set-json" if "=[" in value or "={" in value else "--set", value)]
-        text = self.must("template", "deepicd", str(CHART), "--namespace", namespace, "--no-hooks", *chosen)
+        known = ("--api-versions", "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy") if admission else ()
+        text = self.must("template", "deepicd", str(CHART), "--namespace", namespace, "--no-hooks", *known, *chosen)
         return [each for each in yaml.safe_load_all(text) if each]

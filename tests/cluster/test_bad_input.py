@@ -33,13 +33,10 @@ pytestmark = pytest.mark.usefixtures("run_definition")
 
 
 def test_a_pod_that_the_namespace_forbids_is_named_and_waited_for(api: Api, namespace: str, operator: OperatorProcess) -> None:
-    patch = {"spec": {"hostNetwork": True}}
-    content = quickstart(namespace)
-    content["spec"]["compute"]["podTemplatePatch"] = patch
-    api.create(content)
+    api.create(quickstart(namespace, compute__priorityClass="invented"))
     wait_for(lambda: reason_of(api, namespace, "Scheduled") == "PodRefused", 60, lambda: run_of(api, namespace)["status"])
     message = (condition(run_of(api, namespace), "Scheduled") or {})["message"]
-    assert "hostNetwork" in message
+    assert "no PriorityClass with name invented" in message
     assert "compute.podTemplatePatch" in message
 
 

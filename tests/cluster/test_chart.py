@@ -25,11 +25,13 @@ MATRIX: dict[str, tuple[str, ...]] = {
         "replicas=3", "metrics.serviceMonitor.enabled=true", "metrics.rules.enabled=true", "metrics.dashboard.enabled=true",
         'imagePullSecrets=[{"name": "registry"}]', "priorityClassName=system-cluster-critical", 'extraLabels={"team": "nlp"}',
         'tolerations=[{"key": "a", "operator": "Exists"}]', 'env=[{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}]',
-        'podAnnotations={"a": "b"}', f"image.digest=sha256:{'a' * 64}", 'nodeSelector={"pool": "system"}',
+        'podAnnotations={"a": "b"}', "runs.podTemplatePatch=any", 'runs.allowedImages=["registry.example.org/team"]',
+        'runs.allowedSecrets=["s3-keys", "registry"]', 'runs.allowedServiceAccounts=["trainer"]', "apiServer.ports=[16443]",
+        f"image.digest=sha256:{'a' * 64}", 'nodeSelector={"pool": "system"}',
     ),
     "as little as possible": (
         "networkPolicy=false", "runNetworkPolicy=false", "aggregateRoles=false", "crd.install=false",
-        "serviceAccount.create=false", "serviceAccount.name=own", "nodeAccess=false",
+        "serviceAccount.create=false", "serviceAccount.name=own", "nodeAccess=false", "runs.admissionPolicy=false",
     ),
 }  # fmt: skip
 
@@ -60,7 +62,10 @@ def test_lint_finds_nothing(helm: Helm) -> None:
         ("logLevel=loud", "/logLevel"), ("replicas=two", "/replicas"), ("replica=2", "replica"), ("workers=0", "/workers"),
         ("image.pullPolicy=Sometimes", "/image/pullPolicy"), ("image.digest=latest", "/image/digest"),
         ("metrics.rules.stepsWithoutCheckpoint=0", "stepsWithoutCheckpoint"), ("namespaces={Not_A_Name}", "/namespaces/0"),
-        ("trainerImage=a b", "/trainerImage"), ("nodeAccess=maybe", "/nodeAccess"),
+        ("runs.podTemplatePatch=some", "/runs/podTemplatePatch"), ("runs.allowedSecrets={A b}", "/runs/allowedSecrets/0"),
+        ("runs.allowedServiceAccounts={x'y}", "/runs/allowedServiceAccounts/0"), ("apiServer.ports={0}", "/apiServer/ports/0"),
+        ("kuberay.namespace=Ray", "/kuberay/namespace"), ("trainerImage=a b", "/trainerImage"),
+        ("nodeAccess=maybe", "/nodeAccess"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_refused_by_name(helm: Helm, value: str, named: str) -> None:
@@ -100,6 +105,27 @@ def test_the_served_namespaces_reach_the_operator(helm: Helm) -> None:
     (deployment,) = of_kind(helm.objects('namespaces=["a", "b"]'), "Deployment")
     arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
     assert [each for each in arguments if each.startswith("--namespace")] == ["--namespace=a", "--namespace=b"]
+
+
+def test_the_operator_relies_on_the_admission_policy_only_where_the_chart_installs_it(helm: Helm) -> None:
+    for objects, installed in (
+        (helm.objects(), True),
+        (helm.objects(admission=False), False),
+        (helm.objects("runs.admissionPolicy=false"), False),
+    ):
+        (deployment,) = of_kind(objects, "Deployment")
+        arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+        assert ("--admission-policy" in arguments, "--no-admission-policy" in arguments) == (installed, not installed)
+        for kind in ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"):
+            assert len(of_kind(objects, kind)) == installed
+
+
+def test_the_admission_policy_is_bound_to_the_served_namespaces(helm: Helm) -> None:
+    (binding,) = of_kind(helm.objects('namespaces=["a", "b"]'), "ValidatingAdmissionPolicyBinding")
+    (chosen,) = binding["spec"]["matchResources"]["namespaceSelector"]["matchExpressions"]
+    assert (chosen["key"], chosen["values"]) == ("kubernetes.io/metadata.name", ["a", "b"])
+    (everywhere,) = of_kind(helm.objects(), "ValidatingAdmissionPolicyBinding")
+    assert "matchResources" not in everywhere["spec"]
 
 
 def test_several_replicas_are_spread_and_one_of_them_stays(helm: Helm) -> None:

@@ -78,11 +78,12 @@ def test_every_generated_spec_gets_a_verdict_that_names_the_field(api: Api, name
             content, found = runs[run["metadata"]["name"]], verdict(run)
             assert found is not None
             status, reason, message = found
-            assert (status == "True") == is_valid(content), (content, found)
+            # A valid spec may still ask for more than the operator allows.
+            assert (status == "True" or reason == "NotAllowed") == is_valid(content), (content, found)
             seen[status == "True"] += 1
             if status == "False":
-                assert reason in ("InvalidSpec", "UnknownField")
-                assert FIELD.search(message), message
+                assert reason in ("InvalidSpec", "UnknownField", "NotAllowed")
+                assert FIELD.search(message) or "compute.podTemplatePatch." in message, message
         for name in runs:
             api.delete("DeepICDRun", name, namespace)
         wait_for(lambda: not api.list("DeepICDRun", namespace), 60, "runs are left")

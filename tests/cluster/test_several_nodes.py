@@ -64,6 +64,15 @@ def test_a_run_becomes_a_ray_job_with_a_claim_that_its_nodes_share(api: Api, nam
     assert (owner["kind"], owner["uid"]) == ("DeepICDRun", run_of(api, namespace)["metadata"]["uid"])
 
 
+def test_a_pod_of_another_namespace_is_no_kuberay_by_its_label(api: Api, namespace: str, operator: OperatorProcess) -> None:
+    on_two_nodes(api, namespace)
+    own, kuberay = api.get("NetworkPolicy", "quickstart-trainer", namespace)["spec"]["ingress"]
+    assert [list(peer) for peer in own["from"]] == [["podSelector"]]
+    assert [peer["namespaceSelector"] for peer in kuberay["from"]] == [
+        {"matchLabels": {"kubernetes.io/metadata.name": "kuberay-system"}}
+    ]
+
+
 @pytest.mark.parametrize("kind", ["head", "worker"])
 def test_the_pods_of_all_nodes_satisfy_the_restricted_standard(
     api: Api, namespace: str, operator: OperatorProcess, kind: str

@@ -36,3 +36,18 @@ runAsNonRoot: true
 capabilities: {drop: [ALL]}
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
+
+{{- define "deepicd.hasAdmissionPolicy" -}}
+{{- if and .Values.runs.admissionPolicy (.Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy") }}true{{ end }}
+{{- end }}
+
+{{- /* A JSON list. A NetworkPolicy is about the port of the endpoint, which need not be the Service's. */ -}}
+{{- define "deepicd.apiServerPorts" -}}
+{{- $ports := .Values.apiServer.ports }}
+{{- if not $ports }}
+{{- range (lookup "discovery.k8s.io/v1" "EndpointSlice" "default" "kubernetes").ports }}
+{{- $ports = append $ports (int .port) }}
+{{- end }}
+{{- end }}
+{{- toJson ($ports | default (list 443 6443) | uniq) }}
+{{- end }}

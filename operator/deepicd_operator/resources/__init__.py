@@ -9,6 +9,7 @@ from deepicd_operator.resources.attempt import AttemptRequest
 from deepicd_operator.resources.identity import role, role_binding, service_account
 from deepicd_operator.resources.job import job
 from deepicd_operator.resources.network import network_policy
+from deepicd_operator.resources.pod import pod_template
 from deepicd_operator.resources.progress import progress_config_map
 from deepicd_operator.resources.rayjob import rayjob
 from deepicd_operator.resources.volumes import scratch_claim
@@ -31,8 +32,16 @@ def starting_objects(request: AttemptRequest) -> Groups:
         CannotPlanError: a builder failed.
     """
     main = rayjob if request.on_ray else job
-    patched = request.spec.compute.pod_template_patch is not None
-    return _before(request), (_build("spec.compute.podTemplatePatch" if patched else "spec.compute", main, request),)
+    return _before(request), (_build(_pod_field(request), main, request),)
+
+
+def planned_pod(request: AttemptRequest) -> dict[str, Any]:
+    """The template of the attempt's pods.
+
+    Raises:
+        CannotPlanError: the builder failed.
+    """
+    return _build(_pod_field(request), pod_template, request)
 
 
 def further_objects(request: AttemptRequest) -> Groups:
@@ -58,6 +67,10 @@ def _before(request: AttemptRequest) -> tuple[dict[str, Any], ...]:
     return tuple(before)
 
 
+def _pod_field(request: AttemptRequest) -> str:
+    return "spec.compute" if request.spec.compute.pod_template_patch is None else "spec.compute.podTemplatePatch"
+
+
 def _build(field: str, build: Callable[[AttemptRequest], dict[str, Any]], request: AttemptRequest) -> dict[str, Any]:
     try:
         return build(request)
@@ -65,4 +78,12 @@ def _build(field: str, build: Callable[[AttemptRequest], dict[str, Any]], reques
         raise CannotPlanError(field, error) from error
 
 
-__all__ = ["AttemptRequest", "CannotPlanError", "Groups", "further_objects", "starting_objects", "supporting_objects"]
+__all__ = [
+    "AttemptRequest",
+    "CannotPlanError",
+    "Groups",
+    "further_objects",
+    "planned_pod",
+    "starting_objects",
+    "supporting_objects",
+]

@@ -7,7 +7,7 @@ from typing import Any
 
 from deepicd.spec.kubernetes import API_VERSION, KIND, RUN_UID_LABEL
 from deepicd.spec.run import DeepICDRun, RunSpec
-from deepicd_operator.names import attempt_name, labels
+from deepicd_operator.names import attempt_name, labels, own_service_account
 from deepicd_operator.settings import Settings
 
 
@@ -45,7 +45,7 @@ class AttemptRequest:
     @property
     def service_account(self) -> str:
         """Name of the ServiceAccount that the pods use."""
-        return self.spec.compute.service_account.name or f"{self.name}-trainer"
+        return self.spec.compute.service_account.name or own_service_account(self.name)
 
     @property
     def scratch_claim(self) -> str | None:

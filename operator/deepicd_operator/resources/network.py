@@ -24,7 +24,11 @@ def network_policy(request: AttemptRequest) -> dict[str, Any]:
         egress.append({"to": [{"podSelector": selector}]})
         ingress.append({"from": [{"podSelector": selector}]})
         # KubeRay gives the head's dashboard its command, and asks how things stand. Nobody else may: it wants no password.
-        kuberay = {"namespaceSelector": {}, "podSelector": {"matchLabels": {"app.kubernetes.io/component": "kuberay-operator"}}}
+        # Its namespace is named, since anyone can give a pod of their own the label.
+        kuberay = {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": request.settings.kuberay_namespace}},
+            "podSelector": {"matchLabels": {"app.kubernetes.io/component": "kuberay-operator"}},
+        }
         ingress.append({"from": [kuberay], "ports": [{"protocol": "TCP", "port": DASHBOARD_PORT}]})
     return {
         "apiVersion": "networking.k8s.io/v1",

@@ -21,7 +21,7 @@ from tests.by_path import changed
 
 NOON = datetime(2026, 4, 1, 12, 0, 0, tzinfo=UTC)
 SAMPLES = Path(__file__).parents[3] / "manifests" / "samples"
-SETTINGS = Settings(image="registry.example/trainer:1")
+SETTINGS = Settings(image="registry.example/trainer:1", admission_policy=True)
 NAME, UID = "night-run", "0b5c5f0e-run"
 DIGEST = "a" * 64
 
@@ -186,6 +186,7 @@ class Story:
         self.generation = 1
         self.name = NAME
         self.plan = Plan()
+        self.settings = SETTINGS
         self.events: list[str] = []
 
     def observed(
@@ -228,7 +229,7 @@ class Story:
 
     def now(self, seconds: float, *objects: JobMade | PodMade, **seen: Any) -> Plan:
         """Reconcile at a time after noon with these objects."""
-        self.plan = reconcile(self.observed(*objects, **seen), at(seconds), SETTINGS)
+        self.plan = reconcile(self.observed(*objects, **seen), at(seconds), self.settings)
         if self.plan.status is not None:
             kept = read_status(write_status(self.plan.status))
             assert kept == self.plan.status

@@ -344,7 +344,29 @@ def test_kuberay_alone_may_reach_the_heads_dashboard() -> None:
     own, kuberay = made("NetworkPolicy", **SEVERAL)["spec"]["ingress"]
     assert own == {"from": [{"podSelector": {"matchLabels": {"deepicd.io/run": NAME}}}]}
     assert kuberay["ports"] == [{"protocol": "TCP", "port": 8265}]
-    assert kuberay["from"][0]["podSelector"]["matchLabels"] == {"app.kubernetes.io/component": "kuberay-operator"}
+    (peer,) = kuberay["from"]
+    assert peer["podSelector"]["matchLabels"] == {"app.kubernetes.io/component": "kuberay-operator"}
+    assert peer["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "kuberay-system"}
+
+
+def test_kuberays_namespace_is_the_one_that_is_given() -> None:
+    objects = attempt_objects(request(settings=Settings(kuberay_namespace="ray"), **SEVERAL))
+    policy = next(each for each in objects if each["kind"] == "NetworkPolicy")
+    selector = policy["spec"]["ingress"][1]["from"][0]["namespaceSelector"]
+    assert selector == {"matchLabels": {"kubernetes.io/metadata.name": "ray"}}
+
+
+@pytest.mark.parametrize(
+    ("server", "ports"),
+    [
+        ("https://10.96.0.1:443", (443, 6443)), ("https://cluster.example:16443", (443, 6443, 16443)),
+        ("https://cluster.example", (443, 6443)), ("https://[fd00::1]:8443", (443, 6443, 8443)),
+        # A tunnel's end on the operator's own machine.
+        ("https://127.0.0.1:38721", (443, 6443)), ("https://[::1]:38721", (443, 6443)), ("https://localhost:1", (443, 6443)),
+    ],
+)  # fmt: skip
+def test_the_port_that_the_operator_itself_uses_is_open_to_pods(server: str, ports: tuple[int, ...]) -> None:
+    assert Settings().with_port_of(server).api_server_ports == ports
 
 
 def test_building_changes_nothing_that_is_shared() -> None:

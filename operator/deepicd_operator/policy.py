@@ -1,0 +1,172 @@
+"""What runs may ask for, by the choices of whoever installed the operator. Pure.
+
+The finished pod template is judged, so that it does not matter which field, or which part of a patch, a request came by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from deepicd.spec.kubernetes import RUN_LABEL
+from deepicd.spec.run import DeepICDRun, RunSpec
+from deepicd_operator.names import own_service_account
+from deepicd_operator.privileges import containers, items, part, privileges
+from deepicd_operator.references import SECRETS, SERVICE_ACCOUNTS, names_at
+from deepicd_operator.resources import AttemptRequest, planned_pod
+from deepicd_operator.settings import PatchLevel, Settings
+
+SCHEDULING = frozenset({
+    "affinity", "nodeSelector", "preemptionPolicy", "priorityClassName", "runtimeClassName", "schedulerName",
+    "schedulingGates", "tolerations", "topologySpreadConstraints",
+})  # fmt: skip
+"""Fields of a pod's spec that say where and when it runs. Not `nodeName`, which passes the scheduler by."""
+_PATCH = "compute.podTemplatePatch"
+# Keys below are a driver's own, and no field of Kubernetes.
+_FREE_FORM = frozenset({"volumeAttributes", "options"})
+Raw = Mapping[str, Any]
+
+
+def verdict(run: DeepICDRun, settings: Settings) -> tuple[str, ...]:
+    """Why a run is refused, as `violations` has it; nothing where it may run."""
+    return _verdict(run.model_dump_json(by_alias=True), settings)
+
+
+@lru_cache(maxsize=1024)
+def _verdict(content: str, settings: Settings) -> tuple[str, ...]:
+    # Each run is reconciled about ten times for an attempt, and a template takes a millisecond.
+    run = DeepICDRun.model_validate_json(content)
+    # Neither namespace nor identity nor the attempt's number has a part in it.
+    return violations(planned_pod(AttemptRequest(run, "", "", 1, settings)), run.spec, settings)
+
+
+def violations(template: Raw, spec: RunSpec, settings: Settings) -> tuple[str, ...]:
+    """Each thing that a run may not ask for: `<field>: <what was found>: <what is allowed, by which of the chart's values>`."""
+    found = [*_patch(spec, settings)]
+    if not settings.privileged:
+        found += [f"{_PATCH}.{each}: no privileges are allowed (runs.privileged)" for each in privileges(template)]
+    found += [*_images(template, spec, settings), *_service_accounts(template, spec, settings)]
+    return (*found, *_secrets(template, spec, settings))
+
+
+def is_image_allowed(image: str, prefixes: tuple[str, ...]) -> bool:
+    """Whether an image's name begins with one of the prefixes, which ends where a part of the name ends."""
+    return any(_has_prefix(image, prefix) for prefix in prefixes)
+
+
+def _has_prefix(image: str, prefix: str) -> bool:
+    if not image.startswith(prefix):
+        return False
+    rest = image[len(prefix) :]
+    if not rest or rest.startswith("/") or prefix.endswith("/"):
+        return True
+    # What follows a colon may also be the port of another registry.
+    return rest[0] in ":@" and "/" not in rest
+
+
+def _patch(spec: RunSpec, settings: Settings) -> Iterator[str]:
+    patch, level = spec.compute.pod_template_patch, settings.pod_template_patch
+    if patch is None or level is PatchLevel.ANY:
+        return
+    allowed = {
+        "metadata": frozenset() if level is PatchLevel.NONE else frozenset({"labels", "annotations"}),
+        "spec": SCHEDULING if level is PatchLevel.SCHEDULING else frozenset(),
+    }
+    for name, fields in allowed.items():
+        for field in getattr(patch, name) or ():
+            if field not in fields:
+                yield f"{_PATCH}.{name}.{field}: is beyond what patches may change: {level} (runs.podTemplatePatch)"
+
+
+def _images(template: Raw, spec: RunSpec, settings: Settings) -> Iterator[str]:
+    if not settings.allowed_images:
+        return
+    pod = part(template, "spec")
+    used = [(f"{_PATCH}.{place}.image", container.get("image")) for place, container in containers(pod)]
+    used += [
+        (f"{_PATCH}.spec.volumes[{volume.get('name')}].image", part(volume, "image").get("reference"))
+        for volume in items(pod, "volumes")
+        if "image" in volume
+    ]
+    told: set[str] = set()
+    for place, image in used:
+        name = str(image)
+        if name in told or name == settings.image or is_image_allowed(name, settings.allowed_images):
+            continue
+        told.add(name)
+        field = "compute.image" if name == spec.compute.image else place
+        yield f"{field}: {name}: allowed are {_listed(settings.allowed_images)} (runs.allowedImages)"
+
+
+def _service_accounts(template: Raw, spec: RunSpec, settings: Settings) -> Iterator[str]:
+    pod = part(template, "spec")
+    run = part(part(template, "metadata"), "labels").get(RUN_LABEL)
+    allowed = {own_service_account(str(run)), *settings.allowed_service_accounts, *_checked(spec, SERVICE_ACCOUNTS, settings)}
+    # Kubernetes takes the old field where the new one is empty, and `default` where both are.
+    used = {pod.get("serviceAccountName") or pod.get("serviceAccount") or "default", pod.get("serviceAccount")} - {None, ""}
+    for name in sorted(str(each) for each in used):
+        if name not in allowed:
+            field = "compute.serviceAccount.name" if name == spec.compute.service_account.name else f"{_PATCH}.spec"
+            yield f"{field}: ServiceAccount {name}: {_rule(settings, field, 'ServiceAccounts')}"
+
+
+def _secrets(template: Raw, spec: RunSpec, settings: Settings) -> Iterator[str]:
+    checked = _checked(spec, SECRETS, settings)
+    fields = _named(spec, SECRETS)
+    told: set[str] = set()
+    for place, name in secret_references(part(template, "spec")):
+        if name in told or name in settings.allowed_secrets or name in checked:
+            continue
+        told.add(name)
+        field = fields.get(name, f"{_PATCH}.{place}")
+        yield f"{field}: Secret {name}: {_rule(settings, field, 'Secrets')}"
+
+
+def secret_references(spec: Raw) -> Iterator[tuple[str, str]]:
+    """Every Secret that a pod's spec names, with its field: by the field's name, so that a volume of a new type is seen too."""
+    for volume in items(spec, "volumes"):
+        yield from _references(f"spec.volumes[{volume.get('name')}]", volume)
+    for place, container in containers(spec):
+        for field in ("env", "envFrom"):
+            for variable in items(container, field):
+                yield from _references(f"{place}.{field}", variable)
+    for secret in items(spec, "imagePullSecrets"):
+        yield "spec.imagePullSecrets", str(secret.get("name"))
+
+
+def _references(place: str, content: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(content, list | tuple):
+        for item in content:
+            yield from _references(place, item)
+    if not isinstance(content, Mapping):
+        return
+    for field, value in content.items():
+        if "secret" not in str(field).lower():
+            if field not in _FREE_FORM:
+                yield from _references(f"{place}.{field}", value)
+        elif isinstance(value, Mapping):
+            yield f"{place}.{field}", str(value.get("secretName") or value.get("name"))
+        elif isinstance(value, str) and not str(field).lower().endswith("namespace"):
+            yield f"{place}.{field}", value
+
+
+def _checked(spec: RunSpec, paths: tuple[str, ...], settings: Settings) -> frozenset[str]:
+    """Names that the API server has asked about: in a patch, too, since whoever wrote the run may use them."""
+    return frozenset(_named(spec, paths) if settings.admission_policy else ())
+
+
+def _named(spec: RunSpec, paths: tuple[str, ...]) -> dict[str, str]:
+    """Names in the spec's own fields, each with its field."""
+    content = spec.model_dump(mode="json", by_alias=True, include={"compute", "storage"})
+    return {name: path for path in paths for name in names_at(path, content)}
+
+
+def _rule(settings: Settings, field: str, kind: str) -> str:
+    allowed = settings.allowed_secrets if kind == "Secrets" else settings.allowed_service_accounts
+    where = "in a patch" if field.startswith(_PATCH) else "on this cluster"
+    return f"allowed {where} are {_listed(allowed)} (runs.allowed{kind})"
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names) if names else "none"

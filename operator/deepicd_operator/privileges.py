@@ -1,0 +1,127 @@
+"""What a pod asks of its node beyond a plain container: Pod Security's baseline, and no root.
+
+Judged on the finished pod template, which may hold anything that a patch put there: a value of the wrong type counts as
+asked for, and the API server refuses it in any case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+CAPABILITIES = frozenset({
+    "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "SETFCAP", "SETGID",
+    "SETPCAP", "SETUID", "SYS_CHROOT",
+})  # fmt: skip
+"""Those that Pod Security's baseline lets a container add."""
+SYSCTLS = frozenset({
+    "kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.ip_unprivileged_port_start", "net.ipv4.ping_group_range", "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes", "net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_syncookies", "net.ipv4.tcp_wmem",
+})  # fmt: skip
+"""Those that concern the pod alone."""
+SELINUX_TYPES = frozenset({"", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"})
+CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
+_APPARMOR = "container.apparmor.security.beta.kubernetes.io/"
+_PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+Raw = Mapping[str, Any]
+
+
+def privileges(template: Raw) -> Iterator[str]:
+    """Each privilege that the pod template asks for, as `<field of the template>: <what was found>`."""
+    spec = part(template, "spec")
+    for name in ("hostPID", "hostIPC", "hostNetwork"):
+        if spec.get(name) not in (None, False):
+            yield f"spec.{name}: {spec[name]}"
+    pod = part(spec, "securityContext")
+    for place, context in (("spec.securityContext", pod), *_contexts(spec)):
+        yield from _context(place, context)
+    for sysctl in items(pod, "sysctls"):
+        if sysctl.get("name") not in SYSCTLS:
+            yield f"spec.securityContext.sysctls: {sysctl.get('name')}"
+    for volume in items(spec, "volumes"):
+        if volume.get("hostPath") is not None:
+            yield f"spec.volumes[{volume.get('name')}].hostPath: {part(volume, 'hostPath').get('path')}"
+    for place, container in containers(spec):
+        yield from _container(place, container, pod)
+    for name, value in part(part(template, "metadata"), "annotations").items():
+        if name.startswith(_APPARMOR) and value == "unconfined":
+            yield f"metadata.annotations[{name}]: {value}"
+
+
+def containers(spec: Raw) -> Iterator[tuple[str, Raw]]:
+    """Every container of a pod's spec, with its field."""
+    for kind in CONTAINERS:
+        for container in items(spec, kind):
+            yield f"spec.{kind}[{container.get('name')}]", container
+
+
+def part(content: Raw, name: str) -> Raw:
+    """A map in a map; an empty one where there is none."""
+    found = content.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def items(content: Raw, name: str) -> Iterator[Raw]:
+    """The maps of a list in a map."""
+    found = content.get(name)
+    for item in found if isinstance(found, list | tuple) else ():
+        if isinstance(item, Mapping):
+            yield item
+
+
+def _contexts(spec: Raw) -> Iterator[tuple[str, Raw]]:
+    for place, container in containers(spec):
+        yield f"{place}.securityContext", part(container, "securityContext")
+
+
+def _context(place: str, context: Raw) -> Iterator[str]:
+    """What a container's securityContext and the pod's have in common."""
+    if context.get("runAsUser") == 0:
+        yield f"{place}.runAsUser: 0"
+    if part(context, "windowsOptions").get("hostProcess") not in (None, False):
+        yield f"{place}.windowsOptions.hostProcess: {part(context, 'windowsOptions')['hostProcess']}"
+    for profile in ("seccompProfile", "appArmorProfile"):
+        if part(context, profile).get("type") == "Unconfined":
+            yield f"{place}.{profile}.type: Unconfined"
+    selinux = part(context, "seLinuxOptions")
+    if (selinux.get("type") or "") not in SELINUX_TYPES:
+        yield f"{place}.seLinuxOptions.type: {selinux['type']}"
+    for name in ("user", "role"):
+        if selinux.get(name):
+            yield f"{place}.seLinuxOptions.{name}: {selinux[name]}"
+
+
+def _container(place: str, container: Raw, pod: Raw) -> Iterator[str]:
+    context = part(container, "securityContext")
+    where = f"{place}.securityContext"
+    if context.get("privileged") not in (None, False):
+        yield f"{where}.privileged: {context['privileged']}"
+    # Left out, it is allowed: a set-uid program in the image would do.
+    if context.get("allowPrivilegeEscalation") is not False:
+        yield f"{where}.allowPrivilegeEscalation: is not false"
+    non_root = context.get("runAsNonRoot")
+    if (pod.get("runAsNonRoot") if non_root is None else non_root) is not True:
+        yield f"{where}.runAsNonRoot: is not true"
+    if context.get("procMount") not in (None, "Default"):
+        yield f"{where}.procMount: {context['procMount']}"
+    added = part(context, "capabilities").get("add")
+    for capability in added if isinstance(added, list | tuple) else ():
+        if capability not in CAPABILITIES:
+            yield f"{where}.capabilities.add: {capability}"
+    for port in items(container, "ports"):
+        if port.get("hostPort"):
+            yield f"{place}.ports: hostPort {port['hostPort']}"
+    for name, handler in _handlers(container):
+        for how in ("httpGet", "tcpSocket"):
+            # The node's kubelet would connect to it.
+            if host := part(handler, how).get("host"):
+                yield f"{place}.{name}.{how}.host: {host}"
+
+
+def _handlers(container: Raw) -> Iterator[tuple[str, Raw]]:
+    for name in _PROBES:
+        yield name, part(container, name)
+    for name in ("postStart", "preStop"):
+        yield f"lifecycle.{name}", part(part(container, "lifecycle"), name)

@@ -1,0 +1,33 @@
+"""The fields of a run that name a Secret or a ServiceAccount: written once, for the operator and for the API server.
+
+A path goes from `spec`; `[]` stands for each item of a list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+SECRETS = (
+    "storage.s3.credentials.secretName",
+    "compute.env[].secret.name",
+    "compute.dataVolumes[].secret",
+    "compute.imagePullSecrets[]",
+)
+"""Fields that name a Secret of the run's namespace."""
+SERVICE_ACCOUNTS = ("compute.serviceAccount.name",)
+"""Fields that name an existing ServiceAccount of the run's namespace."""
+
+
+def names_at(path: str, content: Any) -> Iterator[str]:
+    """The names at a path of a spec, as JSON has it."""
+    if content is None:
+        return
+    head, _, rest = path.partition(".")
+    field = head.removesuffix("[]")
+    found = content.get(field)
+    for item in (found or ()) if head.endswith("[]") else (found,):
+        if rest:
+            yield from names_at(rest, item)
+        elif item is not None:
+            yield item
