@@ -89,7 +89,7 @@ def container(field: str, name: str, **fields: Any) -> Raw:
     return patched(spec={field: [{"name": name, **fields}]})
 
 
-STORE = {"storage": {"s3": {"bucket": "models"}}}
+STORE: dict[str, Any] = {"storage": {"s3": {"bucket": "models"}}}
 PASSED_ON: dict[str, tuple[Raw, str]] = {
     "port": ({"storage": {"s3": {"bucket": "models", "endpoint": "https://minio:90000"}}}, "spec.storage.s3.endpoint: "),
     "bracket": ({"storage": {"s3": {"bucket": "models", "endpoint": "http://["}}}, "spec.storage.s3.endpoint: "),
