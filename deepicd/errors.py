@@ -12,6 +12,8 @@ class DeepICDError(Exception):
     exit_code = 70
     code = "Crashed"
     """Why, in one word: a `deepicd.spec.progress.FailureCode`."""
+    at_once = False
+    """Whether the process ends without Python's own clean-up, which takes up to a second on a busy machine."""
 
 
 class UserError(DeepICDError):

@@ -38,6 +38,8 @@ Metrics = Callable[[str, int], dict[str, float] | None]
 class MissingError(StoreError):
     """The upload ended before everything that is complete was durable."""
 
+    at_once = True
+
 
 def next_upload(
     complete: Iterable[Complete], durable: Set[Complete], put_off: Mapping[Complete, float] | None = None, now: float = 0

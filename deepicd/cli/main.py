@@ -49,16 +49,16 @@ def app() -> NoReturn:
             from deepicd.cluster.progress import tell_kubelet
 
             tell_kubelet(error)
-        _leave(error.exit_code)
+        _leave(error.exit_code, at_once=error.at_once)
     except BrokenPipeError:
         sys.exit(141)
     _leave(0)
 
 
-def _leave(code: int) -> NoReturn:
+def _leave(code: int, *, at_once: bool = False) -> NoReturn:
     """End the process; an upload that was given up may still wait for its store in a thread that Python would wait for."""
     sys.stdout.flush()
     sys.stderr.flush()
-    if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
+    if at_once or any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
         os._exit(code)
     sys.exit(code)

@@ -41,7 +41,7 @@ def sync(
     grace: Annotated[str, typer.Option(help="After SIGTERM, time to finish what is complete and to leave.")] = "5m",
     grace_from: Annotated[
         Path | None,
-        typer.Option(hidden=True, help="Count --grace from the time in this file, where there is one, not from SIGTERM."),
+        typer.Option(help="File with the time, as /proc/uptime writes it, to count --grace from.", show_default="SIGTERM"),
     ] = None,
     json_logs: Annotated[bool, typer.Option("--json", help="Log JSON lines.")] = False,
 ) -> None:

@@ -58,7 +58,8 @@ class Uploader:
             UserError: the store or the folder cannot be used.
         """
         self._inbox = signals.inbox
-        if began_before_us(mark):
+        # Where there is a folder a trainer may still be saving: its end brings SIGTERM, or `run-finished`.
+        if began_before_us(mark) and not self._source.folder.is_dir():
             self._inbox.put(time.monotonic())
         threading.Thread(target=self._work, name="deepicd-uploader", daemon=True).start()
         asked = self._inbox.get()

@@ -28,6 +28,7 @@ from tests.cluster.operated import (
 )
 from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.pods import RUNS_FOR, end_pod
+from tests.cluster.runs import sample
 
 pytestmark = pytest.mark.usefixtures("run_definition")
 
@@ -71,6 +72,78 @@ def test_a_spec_that_is_changed_in_mid_run_is_refused_and_the_run_goes_on(
     assert "spec.stages cannot change once the run has started" in refusal(refused.value)
     end_pod(api, pod_of(api, namespace))
     assert wait_for_state(api, namespace, "Succeeded")["status"]["attempts"][0]["pod"] == pod_name
+
+
+def nested(depth: int) -> Raw:
+    return {"a": nested(depth - 1)} if depth else {}
+
+
+def patched(**patch: Any) -> Raw:
+    return {"compute__podTemplatePatch": patch}
+
+
+def container(field: str, name: str, **fields: Any) -> Raw:
+    return patched(spec={field: [{"name": name, **fields}]})
+
+
+STORE: dict[str, Any] = {"storage": {"s3": {"bucket": "models"}}}
+PASSED_ON: dict[str, tuple[Raw, str]] = {
+    "port": ({"storage": {"s3": {"bucket": "models", "endpoint": "https://minio:90000"}}}, "spec.storage.s3.endpoint: "),
+    "bracket": ({"storage": {"s3": {"bucket": "models", "endpoint": "http://["}}}, "spec.storage.s3.endpoint: "),
+    "no-host": ({"storage": {"s3": {"bucket": "models", "endpoint": "https://:9000"}}}, "spec.storage.s3.endpoint: "),
+    "labels-null": (patched(metadata={"labels": None}), "podTemplatePatch.metadata.labels: "),
+    "labels-text": (patched(metadata={"labels": "x"}), "podTemplatePatch.metadata.labels: "),
+    "label-number": (patched(metadata={"labels": {"a": 1}}), "podTemplatePatch.metadata.labels.a: "),
+    "annotations": (patched(metadata={"annotations": None}), "podTemplatePatch.metadata.annotations: "),
+    "metadata": (patched(metadata={"$patch": "replace"}), "podTemplatePatch.metadata.labels: "),
+    "replaced": (patched(spec={"$patch": "replace"}), "podTemplatePatch.spec.containers: "),
+    "map": (patched(spec={"containers": {"name": "trainer"}}), "podTemplatePatch.spec.containers: "),
+    "volumes": (patched(spec={"volumes": ["x"]}), "podTemplatePatch.spec.volumes.0: "),
+    "trainer": (container("containers", "trainer", **{"$patch": "delete"}), "podTemplatePatch.spec.containers: "),
+    "sync": (container("initContainers", "sync", **{"$patch": "delete"}) | STORE, "podTemplatePatch.spec.initContainers: "),
+    "command": (container("initContainers", "sync", command=["x"]) | STORE, "spec.initContainers.sync.command: "),
+    "deep": (patched(spec=nested(900)), "podTemplatePatch.spec: "),
+}
+"""What the API server takes though no pod can be made of it: fields of the spec, and the field that is at fault."""
+
+
+def test_what_no_pod_can_be_made_of_is_named_by_its_field(api: Api, namespace: str, operator: OperatorProcess) -> None:
+    for name, (changes, _) in PASSED_ON.items():
+        content = sample("quickstart", namespace, **changes)
+        api.create(content | {"metadata": {"name": name, "namespace": namespace}})
+
+    def undecided() -> list[str]:
+        runs = api.list("DeepICDRun", namespace)
+        return [run["metadata"]["name"] for run in runs if condition(run, "Accepted") is None]
+
+    wait_for(lambda: not undecided(), 60, undecided)
+    verdicts = {run["metadata"]["name"]: condition(run, "Accepted") or {} for run in api.list("DeepICDRun", namespace)}
+    assert set(verdicts) == set(PASSED_ON)
+    for name, (_, field) in PASSED_ON.items():
+        assert (verdicts[name]["status"], verdicts[name]["reason"]) == ("False", "InvalidSpec"), name
+        assert field in verdicts[name]["message"], name
+    assert api.list("Job", namespace) == []
+    assert "Traceback" not in operator.log.read_text()
+
+
+def test_a_quota_on_limits_refuses_no_uploader_and_takes_a_trainer_with_limits(
+    api: Api, namespace: str, operator: OperatorProcess
+) -> None:
+    hard = {"limits.cpu": "100", "limits.memory": "500Gi", "requests.cpu": "100", "requests.memory": "500Gi"}
+    metadata = {"name": "compute", "namespace": namespace}
+    api.create({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": hard}})
+    wait_for(lambda: api.get("ResourceQuota", "compute", namespace).get("status", {}).get("hard"), 30, "no quota is in force")
+    api.create(quickstart(namespace, **STORE))
+
+    def refused() -> str:
+        return str((condition(run_of(api, namespace), "Scheduled") or {}).get("message", ""))
+
+    wait_for(lambda: "limits.cpu for: trainer;" in refused(), 60, refused)
+    assert "sync" not in refused()
+    compute = {"cpu": 1, "cpuLimit": 2, "memory": "32Gi"}
+    api.patch("DeepICDRun", "quickstart", namespace, {"spec": {"compute": compute}})
+    resources = [each["resources"] for each in running_pod(api, namespace, 2)["spec"]["initContainers"]]
+    assert [each["limits"] for each in resources] == [{"cpu": "2", "memory": "1Gi"}]
 
 
 @pytest.fixture

@@ -190,7 +190,7 @@ def test_with_store_and_api_server_dead_it_leaves_by_itself_before_it_is_killed(
     start: Start, tmp_path: Path, silent: str, grace: int
 ) -> None:
     environment = {**PROGRESS, "KUBECONFIG": kubeconfig(tmp_path, silent)}
-    process = begun(start, tmp_path, "--grace", f"{grace}s", "--grace-from", mark(tmp_path, 0), **environment)
+    process = begun(start, tmp_path, "--grace", f"{grace}s", "--grace-from", "mark", **environment)
     process.says("upload failed")
     mark(tmp_path, 0)
     code, line = process.terminated(grace)
@@ -212,6 +212,16 @@ def test_a_termination_that_began_while_it_started_up_is_not_missed(start: Start
     process = start("--dir", "c", "--store", "s", "--attempt", 1, "--grace-from", "mark")
     mark(tmp_path, 0)
     assert process.ended() == (0, "")
+
+
+def test_a_trainer_that_may_still_save_is_waited_for(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "c").mkdir()
+    process = start("--dir", "c", "--store", "s", "--attempt", 1, "--grace-from", "mark")
+    mark(tmp_path, 0)
+    eventually((tmp_path / "s" / "attempts" / "1" / "writer.json").exists)
+    save(tmp_path / "c", 5)
+    eventually((tmp_path / "c" / "global_step_5.durable").exists)
+    assert process.terminated() == (0, "")
 
 
 def test_a_complete_upload_is_reported(start: Start, tmp_path: Path, reports: list[dict[str, Any]]) -> None:

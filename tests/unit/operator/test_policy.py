@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deepicd.errors import UserError
 from deepicd.spec.load import parse
 from deepicd_operator.policy import SCHEDULING, is_image_allowed, verdict
 from deepicd_operator.privileges import CAPABILITIES, CONTAINERS, SYSCTLS
@@ -19,6 +20,14 @@ ANY = Settings(image="registry.example/trainer:1", admission_policy=True, pod_te
 def judged(settings: Settings = ANY, **changes: Any) -> str:
     content = {"apiVersion": "deepicd.io/v1alpha1", "kind": "DeepICDRun", "metadata": {"name": NAME}, "spec": spec(**changes)}
     return "; ".join(verdict(parse(content, "run"), settings))
+
+
+def judged_or_refused(**changes: Any) -> str:
+    """What the policy says of a run, or why its spec is refused before that."""
+    try:
+        return judged(CHECKED, **changes)
+    except UserError as error:
+        return f"refused: {error}"
 
 
 def patched(settings: Settings = ANY, metadata: Any = None, **pod: Any) -> str:
@@ -73,7 +82,12 @@ def test_a_privilege_is_refused_in_every_container(kind: str, name: str, fields:
         container["securityContext"] = {"allowPrivilegeEscalation": False, **context}
     if "$patch" in (fields.get("securityContext") or {}):
         container["securityContext"] = fields["securityContext"]
-    found = judged(compute__podTemplatePatch={"spec": {kind: [container]}})
+    patch = {"spec": {kind: [container]}}
+    if name == "sync" and "lifecycle" in fields:
+        # Nothing of it is a patch's to change.
+        assert "sync.lifecycle: is the operator's" in judged_or_refused(compute__podTemplatePatch=patch)
+        return
+    found = judged(compute__podTemplatePatch=patch)
     assert f"compute.podTemplatePatch.spec.{kind}[{name}]." in found
     assert named in found
     assert "runs.privileged" in found
@@ -250,14 +264,19 @@ def test_names_that_a_driver_has_for_its_own_are_no_secrets_of_the_cluster() -> 
     assert patched(CHECKED, volumes=[{"name": "x", "csi": driver}]) == ""
 
 
+VALUES: dict[str, Any] = {
+    "affinity": {}, "nodeSelector": {}, "schedulingGates": [], "tolerations": [], "topologySpreadConstraints": [],
+}  # fmt: skip
 PATCHES: dict[str, tuple[PatchLevel, dict[str, Any]]] = {
     "metadata.labels": (PatchLevel.METADATA, {"metadata": {"labels": {"a": "b"}}}),
     "metadata.annotations": (PatchLevel.METADATA, {"metadata": {"annotations": {"a": "b"}}}),
     "metadata.finalizers": (PatchLevel.ANY, {"metadata": {"finalizers": []}}),
-    "metadata.$patch": (PatchLevel.ANY, {"metadata": {"$patch": "replace", "labels": {}}}),
-    **{f"spec.{field}": (PatchLevel.SCHEDULING, {"spec": {field: "x"}}) for field in sorted(SCHEDULING)},
-    **{f"spec.{field}": (PatchLevel.ANY, {"spec": {field: None}})
-       for field in ("containers", "initContainers", "volumes", "nodeName", "securityContext", "$patch", "nodeSelectr")},
+    "metadata.$patch": (PatchLevel.ANY, {"metadata": {"$patch": "merge"}}),
+    **{f"spec.{field}": (PatchLevel.SCHEDULING, {"spec": {field: VALUES.get(field, "x")}}) for field in sorted(SCHEDULING)},
+    **{f"spec.{field}": (PatchLevel.ANY, {"spec": {field: value}}) for field, value in {
+        "containers": [], "initContainers": [], "volumes": [], "nodeName": "n", "securityContext": {}, "$patch": "merge",
+        "nodeSelectr": None,
+    }.items()},
 }  # fmt: skip
 
 
@@ -285,10 +304,11 @@ FIELDS = st.sampled_from(["containers", "initContainers", "volumes", "imagePullS
 @given(st.dictionaries(FIELDS, JSON, max_size=3))
 def test_a_patch_of_any_shape_gets_a_verdict_and_changes_nothing(pod: dict[str, Any]) -> None:
     before = copy.deepcopy(pod)
-    assert isinstance(patched(CHECKED, **pod), str)
+    assert "\n" not in judged_or_refused(compute__podTemplatePatch={"spec": pod})
     assert pod == before
 
 
 @given(st.dictionaries(FIELDS, JSON, max_size=2), st.sampled_from([each for each, _ in ON_THE_POD[:3]]))
 def test_nothing_beside_a_privilege_hides_it(pod: dict[str, Any], privilege: dict[str, Any]) -> None:
-    assert f"spec.{next(iter(privilege))}: True" in patched(CHECKED, **{**pod, **privilege})
+    found = judged_or_refused(compute__podTemplatePatch={"spec": {**pod, **privilege}})
+    assert found.startswith("refused: ") or f"spec.{next(iter(privilege))}: True" in found
