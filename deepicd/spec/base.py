@@ -98,7 +98,7 @@ class SpecModel(BaseModel):
                     near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.6)
                     shown = sorted(field.alias or name for name, field in cls.model_fields.items())
                     raise ValueError(
-                        f"unknown field '{key}'"
+                        f"unknown field {str(key)!r}"
                         + (f": did you mean '{near[0]}'?" if near else f": known fields are {', '.join(shown)}")
                     )
         return value
