@@ -7,7 +7,7 @@ does not wait for it. The uploader's hook leaves the time in a file, from which 
 from __future__ import annotations
 
 import os
-import queue
+import select
 import signal
 import time
 from dataclasses import dataclass
@@ -28,23 +28,31 @@ _EXIT_TERMINATED = 143
 
 
 class Signals:
-    """SIGTERM or Ctrl-C: the first asks for the end, the second ends the process.
-
-    `inbox` wakes the main thread: with the time of the first signal, or with None by whoever else has something for it.
-    """
+    """SIGTERM or Ctrl-C: the first asks for the end, the second ends the process."""
 
     def __init__(self) -> None:
-        # Unlike an event, it may be set by a signal's handler while the same thread waits for it.
-        self.inbox: queue.SimpleQueue[float | None] = queue.SimpleQueue()
-        self._asked = False
+        self.asked: float | None = None
+        """When the first came, by `time.monotonic()`."""
+        # A signal that comes just before a lock is waited for does not wake its waiter; what is written to a pipe stays there.
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, self._note)
 
+    def wait(self, seconds: float | None = None) -> None:
+        """Until a signal, `wake`, or so long."""
+        if select.select([self._reader], [], [], seconds)[0]:
+            os.read(self._reader, 64)
+
+    def wake(self) -> None:
+        """End a `wait`, from any thread."""
+        os.write(self._writer, b"\0")
+
     def _note(self, signum: int, frame: FrameType | None) -> None:
-        if self._asked:
+        if self.asked is not None:
             os._exit(_EXIT_TERMINATED)
-        self._asked = True
-        self.inbox.put(time.monotonic())
+        self.asked = time.monotonic()
 
 
 @dataclass(frozen=True)

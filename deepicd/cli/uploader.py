@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections.abc import Callable
@@ -46,6 +45,7 @@ class Uploader:
         self._make = make
         self._report = report
         self._sync: Sync | None = None
+        self._ended = False
         self._failure: Exception | None = None
         self._trouble = ""
         self._ending = threading.Event()
@@ -57,29 +57,28 @@ class Uploader:
             MissingError: the period was too short.
             UserError: the store or the folder cannot be used.
         """
-        self._inbox = signals.inbox
         # Where there is a folder a trainer may still be saving: its end brings SIGTERM, or `run-finished`.
-        if began_before_us(mark) and not self._source.folder.is_dir():
-            self._inbox.put(time.monotonic())
-        threading.Thread(target=self._work, name="deepicd-uploader", daemon=True).start()
-        asked = self._inbox.get()
+        missed = began_before_us(mark) and not self._source.folder.is_dir()
+        asked = time.monotonic() if missed else None
+        threading.Thread(target=self._work, args=(signals,), name="deepicd-uploader", daemon=True).start()
+        while asked is None and not self._ended:
+            signals.wait()
+            asked = signals.asked
         if asked is None:
             self._leave([], time.monotonic() + REPORT_SECONDS)
         else:
             allowed = grace(period.total_seconds(), asked, termination_began(mark))
-            self._leave(self._finish(allowed.give_up), allowed.end - _EXIT_SECONDS)
+            self._leave(self._finish(signals, allowed.give_up), allowed.end - _EXIT_SECONDS)
 
-    def _finish(self, give_up: float) -> list[str]:
+    def _finish(self, signals: Signals, give_up: float) -> list[str]:
         """Store what is complete, if there is time; what is missing after that."""
         self._ending.set()
         if self._sync is not None:
             self._sync.request_end()
-        while self._sync is not None or self._missing():
-            try:
-                if self._inbox.get(timeout=max(0.0, give_up - time.monotonic())) is None:
-                    break
-            except queue.Empty:
+        while not self._ended and (self._sync is not None or self._missing()):
+            if (left := give_up - time.monotonic()) <= 0:
                 return self._missing()
+            signals.wait(left)
         return []
 
     def _leave(self, missing: list[str], report_until: float) -> None:
@@ -101,12 +100,13 @@ class Uploader:
             return self._sync.missing()
         return named(self._source.complete(), [file.key for file in self._source.growing(1)])
 
-    def _work(self) -> None:
+    def _work(self, signals: Signals) -> None:
         try:
             self._upload()
         except Exception as error:  # raised again by the main thread
             self._failure = error
-        self._inbox.put(None)
+        self._ended = True
+        signals.wake()
 
     def _upload(self) -> None:
         # A wrong secret or bucket ends it now, not after hours of training.
