@@ -221,7 +221,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.UPLOAD_FAILED: Explanation(
         _RETRY,
         "the uploader did not store everything",
-        "see the log of the container sync; raise compute.uploader.memory if it ran out of memory",
+        "see the log of the container sync; raise compute.uploader.memoryLimit if it ran out of memory",
     ),
     Reason.OUT_OF_MEMORY: Explanation(
         _RETRY,

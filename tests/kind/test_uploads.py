@@ -37,7 +37,7 @@ def sft_run(kind: KindCluster, name: str, steps: int, **compute: Any) -> dict[st
 def ended(kind: KindCluster) -> Iterator[dict[str, Run]]:
     """Two runs that have ended: one uploader never had enough memory, the other's store went away and stayed away."""
     kind.apply(
-        sft_run(kind, NO_MEMORY, 10, uploader={"memory": "24Mi"}),
+        sft_run(kind, NO_MEMORY, 10, uploader={"memory": "24Mi", "memoryLimit": "24Mi"}),
         sft_run(kind, NO_STORE, 120),
     )
     runs = {name: Run(kind, name) for name in (NO_MEMORY, NO_STORE)}

@@ -28,7 +28,7 @@ def test_an_uploader_that_ran_out_of_memory_is_named_with_the_field_that_helps()
     story.now(60, JobMade().complete(), succeeded(137, "OOMKilled"))
     message = story.status.attempts[0].message or ""
     assert "it used more than its memory limit" in message
-    assert "compute.uploader.memory" in message
+    assert "compute.uploader.memoryLimit" in message
     assert story.status.attempts[0].exit_code == 137
 
 
