@@ -21,11 +21,11 @@ _STATES = ("Running", "Pending", "Suspended", "Failed", "Succeeded")
 _COLUMNS = ("NAME", "STATE", "REASON", "STAGE", "STEP", "REWARD", "KL", "F1", "ATTEMPT", "ETA", "AGE")
 _DISPENSABLE = ("KL", "F1", "ATTEMPT", "REWARD", "ETA", "AGE")
 """The columns that a narrow terminal goes without, first to last."""
-_WORTH_A_MESSAGE = {
-    "Accepted": "False", "Scheduled": "False", "Running": "False", "CheckpointDurable": "False",
-    "StepsStalled": "True", "RewardCollapsed": "True", "Failed": "True", "Stalled": "True",
+_WORTH_A_MESSAGE: dict[str, tuple[str, ...]] = {
+    "Accepted": ("False",), "Scheduled": ("False",), "Running": ("False",), "CheckpointDurable": ("False",),
+    "StepsStalled": ("True", "Unknown"), "RewardCollapsed": ("True",), "Failed": ("True",),
 }  # fmt: skip
-"""The status of a condition that says that something is missing or wrong."""
+"""The statuses of a condition that say that something is missing or wrong."""
 
 
 def table_of(runs: Sequence[Raw]) -> RenderableType:
@@ -157,7 +157,7 @@ def _conditions(status: Raw) -> Table:
 
 def _of_conditions(status: Raw) -> Iterable[tuple[str, str]]:
     for each in status.get("conditions") or ():
-        if each["status"] == _WORTH_A_MESSAGE.get(each["type"]):
+        if each["status"] in _WORTH_A_MESSAGE.get(each["type"], ()):
             yield f"{each['type']}: ", each.get("message", "")
 
 
@@ -165,7 +165,7 @@ def _messages(found: Iterable[tuple[str, str]], shown: set[str]) -> list[Rendera
     """Those that were not shown before, after their names."""
     parts: list[RenderableType] = []
     for name, text in found:
-        if text not in shown:
+        if text and text not in shown:
             parts.append(Padding(Text(name + text), (0, 0, 0, 2)))
             shown.add(text)
     return parts

@@ -115,7 +115,7 @@ def _between(turn: Turn, run: DeepICDRun | None, settings: Settings) -> None:
     """No attempt is at work: begin the next one, or say why not."""
     _delete_unfinished(turn)
     if turn.spec is not None and turn.spec.suspend:
-        turn.not_running(Reason.SUSPENDED)
+        turn.not_running(Reason.SUSPENDED, Reason.SUSPENDED.says())
         turn.state("Suspended", Reason.SUSPENDED)
     elif run is None or _is_refused(turn):
         turn.state("Pending", _accepted_reason(turn))

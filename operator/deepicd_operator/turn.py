@@ -48,9 +48,11 @@ class Turn:
         """Change fields of the status."""
         self.status = self.status.model_copy(update=fields)
 
-    def condition(self, kind: ConditionType, status: bool | None, reason: Reason, found: str = "", message: str = "") -> None:
+    def condition(
+        self, kind: ConditionType, status: bool | None, reason: Reason, found: str = "", message: str | None = None
+    ) -> None:
         """Set a condition (None: unknown); its message is the reason's, with what was found, unless one is given."""
-        text = message or reason.says(found)
+        text = reason.says(found) if message is None else message
         self.set(conditions=put(self.status.conditions, kind, status, reason, text, self.now, self.observed.generation))
 
     def drop(self, kind: ConditionType) -> None:
@@ -160,15 +162,15 @@ class Turn:
         if before is None or (before.attempt, before.time) < (checkpoint.attempt, checkpoint.time):
             self.set(last_verified_checkpoint=checkpoint)
 
-    def not_running(self, reason: Reason, message: str = "") -> None:
+    def not_running(self, reason: Reason, message: str) -> None:
         """Neither placed nor running; the message is given once."""
-        self.condition(ConditionType.SCHEDULED, False, reason, message=f"see {ConditionType.RUNNING}" if message else "")
+        self.condition(ConditionType.SCHEDULED, False, reason, message="")
         self.condition(ConditionType.RUNNING, False, reason, message=message)
 
     def finish(self, state: Literal["Succeeded", "Failed"], reason: Reason, message: str) -> None:
         """The run is over: this stays."""
         kind = ConditionType.SUCCEEDED if state == "Succeeded" else ConditionType.FAILED
-        self.not_running(reason, f"see {kind}")
+        self.not_running(reason, "")
         self.condition(kind, True, reason, message=message)
         self.set(completion_time=self.now, retry_at=None, eta_seconds=None)
         self.state(state, reason)
@@ -207,7 +209,7 @@ class Turn:
         reason = Reason(self.status.reason)
         if failed and self.status.state != "Failed":
             reason = next(Reason(each.reason) for each in self.status.conditions if each.type == ConditionType.ACCEPTED)
-        why = f"see {ConditionType.FAILED if self.status.finished else ConditionType.ACCEPTED}" if failed else ""
+        why = f"see {ConditionType.FAILED if self.status.finished else ConditionType.ACCEPTED}" if failed else None
         self.condition(ConditionType.RECONCILING, going, reason if not going else Reason.IN_PROGRESS)
         self.condition(ConditionType.STALLED, failed, reason if failed else Reason.IN_PROGRESS, message=why)
 

@@ -266,16 +266,17 @@ def test_names_that_a_driver_has_for_its_own_are_no_secrets_of_the_cluster() -> 
 VALUES: dict[str, Any] = {
     "affinity": {}, "nodeSelector": {}, "schedulingGates": [], "tolerations": [], "topologySpreadConstraints": [],
 }  # fmt: skip
+OTHER_FIELDS: dict[str, Any] = {
+    "containers": [], "initContainers": [], "volumes": [], "nodeName": "n", "securityContext": {}, "$patch": "merge",
+    "nodeSelectr": None,
+}  # fmt: skip
 PATCHES: dict[str, tuple[PatchLevel, dict[str, Any]]] = {
     "metadata.labels": (PatchLevel.METADATA, {"metadata": {"labels": {"a": "b"}}}),
     "metadata.annotations": (PatchLevel.METADATA, {"metadata": {"annotations": {"a": "b"}}}),
     "metadata.finalizers": (PatchLevel.ANY, {"metadata": {"finalizers": []}}),
     "metadata.$patch": (PatchLevel.ANY, {"metadata": {"$patch": "merge"}}),
     **{f"spec.{field}": (PatchLevel.SCHEDULING, {"spec": {field: VALUES.get(field, "x")}}) for field in sorted(SCHEDULING)},
-    **{f"spec.{field}": (PatchLevel.ANY, {"spec": {field: value}}) for field, value in {
-        "containers": [], "initContainers": [], "volumes": [], "nodeName": "n", "securityContext": {}, "$patch": "merge",
-        "nodeSelectr": None,
-    }.items()},
+    **{f"spec.{field}": (PatchLevel.ANY, {"spec": {field: value}}) for field, value in OTHER_FIELDS.items()},
 }  # fmt: skip
 
 

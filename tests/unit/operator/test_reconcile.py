@@ -394,28 +394,3 @@ class TestAFaultOfTheOperator:
 def running_status() -> RunStatus:
     attempt = Attempt(number=1, start=NOON, running=at(1), pod=f"{NAME}-a1-x", node="node-1")
     return RunStatus(state="Running", reason="Running", attempt=1, attempts=(attempt,))
-
-
-KSTATUS: list[tuple[str, dict[str, str]]] = [
-    ("Running", {"Reconciling": "True", "Stalled": "False"}),
-    ("Suspended", {"Reconciling": "False", "Stalled": "False"}),
-    ("Succeeded", {"Reconciling": "False", "Stalled": "False"}),
-    ("Failed", {"Reconciling": "False", "Stalled": "True"}),
-    ("Broken", {"Reconciling": "False", "Stalled": "True"}),
-]
-
-
-@pytest.mark.parametrize(("state", "wanted"), KSTATUS)
-def test_conditions_say_to_kstatus_how_the_run_stands(state: str, wanted: dict[str, str]) -> None:
-    story = Story(suspend=state == "Suspended")
-    if state == "Broken":
-        story.spec["model"] = {}
-        story.now(0)
-    elif state == "Suspended":
-        story.now(0)
-    else:
-        story.running()
-    if state in ("Succeeded", "Failed"):
-        code = 0 if state == "Succeeded" else 64
-        story.now(60, JobMade().complete() if code == 0 else JobMade().failed(), PodMade().ended(code))
-    assert {kind: story.condition(kind)[0] for kind in wanted} == wanted
