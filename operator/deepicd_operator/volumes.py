@@ -9,13 +9,16 @@ from deepicd_operator.reasons import Reason
 from deepicd_operator.status import Attempt
 from deepicd_operator.turn import Turn
 
+FETCH = "manifests/upload-the-rest.yaml"
+"""A pod for users to create, see docs/artifacts.md."""
+
 
 def what_is_left(observed: Observed, attempt: Attempt, reason: Reason) -> str:
     """Where what an ended attempt did not upload is, for its message; empty where nothing is left, or nobody knows."""
     if _is_needed(observed, attempt):
-        return f"its volume is kept: PersistentVolumeClaim {attempt.volume}"
+        return f"what was not stored is on PersistentVolumeClaim {attempt.volume}, and {FETCH} uploads it"
     if reason in (Reason.UPLOAD_FAILED, Reason.STORE_UNREACHABLE) and attempt.volume is None:
-        return "its volume went with the pod; one of compute.scratch.storageClass would be kept"
+        return "what was not stored went with the pod; a volume of compute.scratch.storageClass would be kept"
     return ""
 
 

@@ -77,7 +77,7 @@ def test_a_claim_is_kept_with_what_was_not_uploaded_and_the_message_names_it(end
     story.now(60, *objects)
     assert CLAIM not in story.deleted
     assert story.status.attempts[0].volume == f"{NAME}-a1"
-    assert f"its volume is kept: PersistentVolumeClaim {NAME}-a1" in (story.status.attempts[0].message or "")
+    assert f"what was not stored is on PersistentVolumeClaim {NAME}-a1, and manifests/upload-the-rest.yaml" in (story.status.attempts[0].message or "")
 
 
 def test_a_claim_whose_content_is_stored_is_deleted() -> None:
@@ -85,7 +85,7 @@ def test_a_claim_whose_content_is_stored_is_deleted() -> None:
     story.now(60, JobMade().failed(), PodMade().ended(70), upload=STORED)
     assert story.deleted == [CLAIM]
     assert story.status.attempts[0].volume is None
-    assert "volume" not in (story.status.attempts[0].message or "")
+    assert "PersistentVolumeClaim" not in (story.status.attempts[0].message or "")
 
 
 def test_only_the_newest_ended_attempt_keeps_its_claim_and_none_after_a_success() -> None:
