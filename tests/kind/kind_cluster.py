@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -160,6 +161,35 @@ class KindCluster:
     def shell(self, line: str, folder: Path, environment: Mapping[str, str] | None = None, seconds: float = 600) -> str:
         """What a line of shell prints, typed by a user in a folder; it has to succeed."""
         return self.must("bash", "-c", line, seconds=seconds, environment=environment, folder=folder)
+
+    def offer_volumes(self, storage_class: str, number: int) -> None:
+        """Folders of the only node that pods without root may write to, as volumes of a class; none is used twice."""
+        (node,) = self.nodes()
+        names = [f"{storage_class}-{secrets.token_hex(4)}" for _ in range(number)]
+        folders = [f"/var/{name}" for name in names]
+        self.must("docker", "exec", node, "mkdir", "--parents", "--mode=0777", *folders)
+        self.apply(
+            {
+                "apiVersion": "storage.k8s.io/v1",
+                "kind": "StorageClass",
+                "metadata": {"name": storage_class},
+                "provisioner": "kubernetes.io/no-provisioner",
+            },
+            *(
+                {
+                    "apiVersion": "v1",
+                    "kind": "PersistentVolume",
+                    "metadata": {"name": name},
+                    "spec": {
+                        "storageClassName": storage_class,
+                        "accessModes": ["ReadWriteMany", "ReadWriteOnce"],
+                        "capacity": {"storage": "5Gi"},
+                        "hostPath": {"path": folder},
+                    },
+                }
+                for name, folder in zip(names, folders, strict=True)
+            ),
+        )
 
     def install_store(self) -> None:
         """SeaweedFS as the S3 store, in a namespace of its own; what it keeps is gone with the cluster."""

@@ -17,12 +17,14 @@ pytestmark = pytest.mark.timeout(900)
 
 GRACE = 25
 """Seconds that the pods have."""
+KEPT = "kept"
+"""StorageClass of their volumes."""
 NO_MEMORY, NO_STORE = "upload-no-memory", "upload-no-store"
 
 
 def sft_run(kind: KindCluster, name: str, steps: int, **compute: Any) -> dict[str, Any]:
     """One that trains by SFT alone, whose scratch volume is a claim."""
-    scratch = {"size": "2Gi", "storageClass": "standard"}
+    scratch = {"size": "2Gi", "storageClass": KEPT}
     limits = {"cpu": 0.3, "cpuLimit": 1, "memory": "4Gi", "sharedMemory": "512Mi"}
     content = small_run(name, kind.endpoint, compute={**COMPUTE, **limits, "scratch": scratch, **compute})
     spec = content["spec"]
@@ -36,6 +38,7 @@ def sft_run(kind: KindCluster, name: str, steps: int, **compute: Any) -> dict[st
 @pytest.fixture(scope="module")
 def ended(kind: KindCluster) -> Iterator[dict[str, Run]]:
     """Two runs that have ended: one uploader never had enough memory, the other's store went away and stayed away."""
+    kind.offer_volumes(KEPT, 2)
     kind.apply(
         sft_run(kind, NO_MEMORY, 10, uploader={"memory": "24Mi", "memoryLimit": "24Mi"}),
         sft_run(kind, NO_STORE, 120),

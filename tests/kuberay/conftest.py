@@ -8,7 +8,7 @@ pytest.register_assert_rewrite("tests.kuberay.kuberay")
 
 from tests.kind.conftest import kind, pytest_runtest_makereport, pytest_terminal_summary, start  # noqa: E402
 from tests.kind.kind_cluster import KindCluster  # noqa: E402
-from tests.kuberay.kuberay import NAMESPACE, install, share_volumes  # noqa: E402
+from tests.kuberay.kuberay import NAMESPACE, SHARED, install  # noqa: E402
 
 __all__ = ["kind", "pytest_runtest_makereport", "pytest_terminal_summary", "start"]
 
@@ -24,5 +24,5 @@ def kuberay(kind: KindCluster) -> KindCluster:
     """The kind cluster with KubeRay in it, and volumes that many pods can write."""
     if kind.run("kubectl", "get", "namespace", NAMESPACE).returncode != 0:
         install(kind)
-    share_volumes(kind)
+    kind.offer_volumes(SHARED, 12)  # one for each attempt of all tests
     return kind

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
 from typing import Any
 
@@ -16,7 +15,6 @@ from tests.kuberay.built import build
 NAMESPACE = "kuberay-system"
 SHARED = "shared"
 """StorageClass of the volumes that many pods can write."""
-_VOLUMES = 12
 _IMAGE = "deepicd-test/kuberay"
 _KINDS = (
     "deepicdruns,rayjobs,rayclusters,pods,services,jobs,persistentvolumeclaims,"
@@ -48,36 +46,6 @@ def install(kind: KindCluster) -> None:
     kind.kubectl("apply", "--server-side", "-k", str(folder))
     with kind.timed("KubeRay applied until it is ready"):
         kind.kubectl("rollout", "status", "deployment/kuberay-operator", "-n", NAMESPACE, "--timeout=180s")
-
-
-def share_volumes(kind: KindCluster) -> None:
-    """Folders of the only node, one for each attempt that will want one; none is used twice."""
-    (node,) = kind.nodes()
-    names = [f"shared-{secrets.token_hex(4)}" for _ in range(_VOLUMES)]
-    folders = [f"/var/{name}" for name in names]
-    kind.must("docker", "exec", node, "mkdir", "--parents", "--mode=0777", *folders)
-    kind.apply(
-        {
-            "apiVersion": "storage.k8s.io/v1",
-            "kind": "StorageClass",
-            "metadata": {"name": SHARED},
-            "provisioner": "kubernetes.io/no-provisioner",
-        },
-        *(
-            {
-                "apiVersion": "v1",
-                "kind": "PersistentVolume",
-                "metadata": {"name": name},
-                "spec": {
-                    "storageClassName": SHARED,
-                    "accessModes": ["ReadWriteMany"],
-                    "capacity": {"storage": "5Gi"},
-                    "hostPath": {"path": folder},
-                },
-            }
-            for name, folder in zip(names, folders, strict=True)
-        ),
-    )
 
 
 def run_on_two_nodes(name: str, endpoint: str) -> dict[str, Any]:
