@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 _WIDTH = 80
 _TEXT = 32
 _TOP_CODES = 10
+_SHOWN_IDS = 5
+_SIGNS = {
+    "header": "header of a later section (must be 0)",
+    "title": "word of the title that only the later part has",
+    "passage": "five words that only the later part has",
+}
 
 
 def print_cohort(cohort: Cohort) -> None:
@@ -40,6 +46,8 @@ def print_report(report: Report) -> None:
     console.print(_top_codes(report))
     console.print(_lengths(report))
     console.print(_leakage(report))
+    for line in _suspects(report):
+        console.print(line, highlight=False)
     for problem in report.problems:
         console.print(f"[red]problem:[/red] {problem}", highlight=False)
     if not report.problems:
@@ -63,6 +71,9 @@ def _fates(cohort: Cohort) -> Table:
     for name, count in cohort.notes_set_aside.items():
         if count:
             table.add_row(f"  set aside: {name.replace('_', ' ')}", f"{count:,}")
+    for name, section in cohort.sections.items():
+        if section.notes_cut:
+            table.add_row(f"  text of the stay cut out of: {name}", f"{section.notes_cut:,}")
     if cohort.other_sex:
         table.add_row("notes kept that name another sex than patients", f"{cohort.other_sex:,}")
     if cohort.unknown_codes:
@@ -119,15 +130,33 @@ def _lengths(report: Report) -> Table:
 
 
 def _leakage(report: Report) -> Table:
+    from deepicd.data.leaks import KINDS
+
     table = Table("notes that give the answer away", title="Leakage", title_justify="left")
     for name in SPLITS:
         table.add_column(name, justify="right")
     splits = report.splits.values()
-    table.add_row("header of a later section (must be 0)", *(f"{split.later_headers:,}" for split in splits))
+    for kind in KINDS:
+        if kind in {"title", "passage"} and not report.with_sources:
+            continue
+        table.add_row(_SIGNS.get(kind, f"sign of later text: {kind}"), *(f"{len(split.leaks[kind]):,}" for split in splits))
     table.add_row("gold code in the note", *(_share(split.code_named, split.admissions) for split in splits))
     table.add_row("its whole title in the note", *(_share(split.title_named, split.admissions) for split in splits))
     table.add_row("patients in several splits (must be 0)", f"{report.patient_overlap:,}", "", "")
     return table
+
+
+def _suspects(report: Report) -> list[str]:
+    """The first admissions to look at, by kind of sign."""
+    lines = []
+    for name, split in report.splits.items():
+        for kind, ids in split.leaks.items():
+            if ids:
+                more = f" and {len(ids) - _SHOWN_IDS:,} more" if len(ids) > _SHOWN_IDS else ""
+                lines.append(f"{name}, {kind}: hadm_id {', '.join(map(str, ids[:_SHOWN_IDS]))}{more}")
+    if not report.with_sources:
+        lines.append("not compared with the summaries: give their folder by --note")
+    return lines
 
 
 def _share(count: int, total: int) -> str:

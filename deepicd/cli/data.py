@@ -55,16 +55,19 @@ def mimic(
 @app.command()
 def check(
     folder: Annotated[Path, typer.Argument(help="Folder written by `deepicd data mimic`.", metavar="DIR")],
+    note: Annotated[
+        Path | None, typer.Option(help="Folder with discharge: compare the notes with the summaries they were cut from.")
+    ] = None,
 ) -> None:
-    """Report a cohort's sizes, drops, labels, lengths, patient overlap and leakage; exit 64 where it must be mended.
+    """Report a cohort's sizes, drops, labels, lengths, patient overlap and leakage; exit 64 where it must be fixed.
 
-    Example: `deepicd data check cohort`
+    Example: `deepicd data check cohort --note mimic-iv-note/2.2/note`
     """
     from deepicd.cli.cohort_view import print_report
     from deepicd.data.check import check as examine
     from deepicd.errors import UserError
 
-    report = examine(folder)
+    report = examine(folder, note)
     print_report(report)
     if report.problems:
         raise UserError(f"{folder}: {'; '.join(report.problems)}: run `deepicd data mimic` again")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deepicd import icd10, prompt
-from deepicd.data import cohort, rows, sections
+from deepicd.data import cohort, leaks, rows, sources
 from deepicd.data.cohort import Cohort
 from deepicd.data.splits import SPLITS
 from deepicd.data.tables import reading
@@ -20,6 +20,7 @@ from deepicd.errors import UserError
 
 PERCENTILES = (5, 50, 95, 99, 100)
 _BATCH = 1024
+_SUSPECTED = 0.02  # the share of clean notes that may be flagged; above it the notes were cut wrongly
 
 
 @dataclass(slots=True)
@@ -27,8 +28,8 @@ class SplitReport:
     """One split: sizes, labels, note lengths, and how often a note gives its answer away.
 
     `code_named` / `title_named`: notes with the gold code / the code's whole official title in them;
-    `later_headers`: notes with a header of a section written after admission; `foreign_prompts`: prompts that are not
-    those this version of DeepICD would ask.
+    `leaks`: hadm_ids of notes with a sign of text from after admission, by kind (`deepicd.data.leaks.KINDS`);
+    `foreign_prompts`: prompts that are not those this version of DeepICD would ask.
     """
 
     admissions: int = 0
@@ -38,29 +39,46 @@ class SplitReport:
     words: array[int] = field(default_factory=lambda: array("q"))
     code_named: int = 0
     title_named: int = 0
-    later_headers: int = 0
+    leaks: dict[str, list[int]] = field(default_factory=lambda: {kind: [] for kind in leaks.KINDS})
     foreign_prompts: int = 0
+
+    @property
+    def suspected(self) -> int:
+        """Notes with a sign of any kind."""
+        return len(set().union(*self.leaks.values()))
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What `deepicd data check` prints. `problems`: what must be mended before training, empty when all is well."""
+    """What `deepicd data check` prints. `problems`: what must be fixed before training, empty when all is well.
+
+    `with_sources`: whether the notes were compared with the summaries they were cut from.
+    """
 
     cohort: Cohort
     splits: Mapping[str, SplitReport]
     patient_overlap: int
     chapters: Mapping[int, Mapping[str, int]]
+    with_sources: bool
     problems: Sequence[str]
 
 
-def check(folder: Path) -> Report:
+def check(folder: Path, note: Path | None = None) -> Report:
     """Read the folder's files, one batch at a time, and compare them with what they must be.
 
+    Args:
+        folder: written by `deepicd data mimic`.
+        note: the folder with the discharge table it was written from; None: the notes are judged by themselves.
+
     Raises:
-        UserError: a file is missing, damaged or lacks a column.
+        UserError: a file is missing, damaged or lacks a column; the discharge table lacks a note of the cohort.
     """
     counts = cohort.read(folder)
     reports = {name: _split(folder / f"{name}.parquet") for name in SPLITS}
+    if note is not None:
+        for name, hadm_id, kinds in sources.compare(folder, note):
+            for kind in kinds:
+                reports[name].leaks[kind].append(hadm_id)
     overlap = len(set().union(*(one.patients & two.patients for one, two in combinations(reports.values(), 2))))
     chapters: dict[int, dict[str, int]] = {}
     for name, report in reports.items():
@@ -68,7 +86,8 @@ def check(folder: Path) -> Report:
             if icd10.is_billable(code):
                 of_chapter = chapters.setdefault(icd10.chapter(code), dict.fromkeys(SPLITS, 0))
                 of_chapter[name] += number
-    return Report(counts, reports, overlap, dict(sorted(chapters.items())), _problems(counts, reports, overlap))
+    problems = _problems(counts, reports, overlap)
+    return Report(counts, reports, overlap, dict(sorted(chapters.items())), note is not None, problems)
 
 
 def percentiles(lengths: Sequence[int]) -> list[int]:
@@ -88,7 +107,8 @@ def _split(path: Path) -> SplitReport:
         report.words.append(len(note.split()))
         report.code_named += names_code(note, code)
         report.title_named += names_title(note, code)
-        report.later_headers += bool(sections.forbidden_headers(note))
+        for kind in leaks.signs(note):
+            report.leaks[kind].append(row["hadm_id"])
         report.foreign_prompts += row["prompt"] != prompt.messages(note) or row["reward_model"]["ground_truth"] != code
     return report
 
@@ -114,7 +134,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
     if missing:
         raise UserError(f"{path}: column {', '.join(missing)} is missing: run `deepicd data mimic` again")
     with reading(path):
-        for batch in source.iter_batches(_BATCH, columns=["prompt", "reward_model", "code", "subject_id"]):
+        for batch in source.iter_batches(_BATCH, columns=["prompt", "reward_model", "code", "subject_id", "hadm_id"]):
             yield from batch.to_pylist()
 
 
@@ -125,8 +145,10 @@ def _problems(counts: Cohort, reports: Mapping[str, SplitReport], overlap: int) 
     for name, report in reports.items():
         if report.admissions != counts.splits[name].admissions:
             problems.append(f"{name}.parquet has {report.admissions} rows, {cohort.FILE} says {counts.splits[name].admissions}")
-        if report.later_headers:
-            problems.append(f"{name}: {report.later_headers} notes hold a section written after admission")
+        if report.leaks["header"]:
+            problems.append(f"{name}: {len(report.leaks['header'])} notes hold a section written after admission")
+        elif report.suspected > _SUSPECTED * report.admissions:
+            problems.append(f"{name}: {report.suspected} notes show signs of text from after admission")
         if report.foreign_prompts:
             problems.append(f"{name}: {report.foreign_prompts} prompts differ from those of this version")
         unknown = sum(

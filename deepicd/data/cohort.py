@@ -20,6 +20,7 @@ REASONS: Mapping[str, str] = {
     "unknown_code": "principal code neither in ICD-10-CM nor in d_icd_diagnoses",
     "not_billable_code": "principal code a header in every release of ICD-10-CM",
     "no_note": "no discharge summary",
+    "note_without_line_breaks": "discharge summary without line breaks",
     "empty_note": "complaint, present illness and history all empty",
 }
 """Why an admission is dropped, in the order in which the reasons are tried."""
@@ -36,6 +37,15 @@ class SplitCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class SectionCounts:
+    """One section over the kept notes: in how many it is, in how many text of the stay was cut out of it, how much."""
+
+    notes: int
+    notes_cut: int
+    characters_cut: int
+
+
+@dataclass(frozen=True, slots=True)
 class Cohort:
     """Counts of one extraction. `admissions` = `kept` + the sum of `dropped`.
 
@@ -45,6 +55,7 @@ class Cohort:
     `local_codes`: the kept codes that no release has, but the hospital's own d_icd_diagnoses, with their admissions.
     `years_known`: kept admissions whose fiscal years the table knows; `outside_years`: those of them whose code was
     billable in none of these years, `outside_years_codes` the most frequent of their codes.
+    `sections`: what the kept notes have, and what was cut out of them, by section.
     """
 
     admissions: int
@@ -54,6 +65,7 @@ class Cohort:
     dropped: Mapping[str, int]
     notes_set_aside: Mapping[str, int]
     other_sex: int
+    sections: Mapping[str, SectionCounts]
     unknown_codes: Mapping[str, int]
     codes_without_title: int
     codes: int
@@ -81,10 +93,11 @@ def read(folder: Path) -> Cohort:
     try:
         value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         splits = {name: SplitCounts(**value["splits"][name]) for name in SPLITS}
-        return Cohort(**{**value, "splits": splits})
+        sections = {name: SectionCounts(**counts) for name, counts in value["sections"].items()}
+        return Cohort(**{**value, "splits": splits, "sections": sections})
     except FileNotFoundError:
         raise UserError(f"{path}: missing: give a folder that `deepicd data mimic` has written to its end") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path}: not the counts of a cohort: run `deepicd data mimic` again") from None
 
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from deepicd import icd10
 from deepicd.completion import Fault, fault_of
-from deepicd.data import cohort, notes, rows, splits
+from deepicd.data import cohort, headers, notes, rows, splits
 from deepicd.data import hosp as hosp_tables
-from deepicd.data.cohort import Cohort, SplitCounts
+from deepicd.data.cohort import Cohort, SectionCounts, SplitCounts
 from deepicd.data.output import together
 from deepicd.data.tables import connect, database
 from deepicd.data.years import FISCAL_YEARS
@@ -31,7 +31,7 @@ _REASONS = {Fault.UNKNOWN_CODE: "unknown_code", Fault.NOT_BILLABLE: "not_billabl
 
 
 def extract(hosp: Path, note: Path, out: Path, split: SplitSpec) -> Cohort:
-    """Write `train.parquet`, `validation.parquet`, `test.parquet` and `cohort.json` to `out`.
+    """Write `train.parquet`, `validation.parquet`, `test.parquet`, `sources.parquet` and `cohort.json` to `out`.
 
     Args:
         hosp: holds admissions, patients, diagnoses_icd, d_icd_diagnoses (.csv or .csv.gz).
@@ -56,11 +56,12 @@ def extract(hosp: Path, note: Path, out: Path, split: SplitSpec) -> Cohort:
             summaries = notes.extract_sections(connection, discharge, extracted)
             _decide(connection, extracted)
             splits.assign(connection, split)
-            result = _count(connection, summaries, split)
+            result = _count(connection, summaries, extracted, split)
             cohort.check_not_empty(
                 result.dropped, result.kept, {name: counts.admissions for name, counts in result.splits.items()}
             )
             rows.write(connection, extracted, work)
+            rows.write_sources(connection, extracted, work / rows.SOURCES)
         result.write(work / cohort.FILE)
     return result
 
@@ -102,19 +103,21 @@ def _judge_codes(connection: duckdb.DuckDBPyConnection) -> None:
 def _decide(connection: duckdb.DuckDBPyConnection, extracted: Path) -> None:
     """Make tables `fates`, one reason (or none) for every admission, and `cohort`, the admissions that stay.
 
-    Of several summaries of one stay the one with the lowest note_seq counts.
+    Of several summaries of one stay the one with the lowest note_seq counts that holds something of the admission.
     """
     connection.execute(
         """
         CREATE TABLE fates AS
         WITH first AS (
-            SELECT hadm_id, arg_min(struct_pack(place, sex, empty := note IS NULL), (note_seq, place)) AS summary
+            SELECT hadm_id, bool_or(unbroken) AS unbroken,
+                   arg_min(struct_pack(place, sex, empty := note IS NULL), (note IS NULL, note_seq, place)) AS summary
             FROM read_parquet($notes) GROUP BY hadm_id
         )
         SELECT c.hadm_id, c.subject_id, c.code, c.local_code, c.fiscal_years, f.summary.place AS place,
                f.summary.sex <> c.sex AS other_sex,
                CASE WHEN c.reason IS NOT NULL THEN c.reason
                     WHEN f.hadm_id IS NULL THEN 'no_note'
+                    WHEN f.summary.empty AND f.unbroken THEN 'note_without_line_breaks'
                     WHEN f.summary.empty THEN 'empty_note' END AS reason
         FROM candidates c LEFT JOIN first f USING (hadm_id)
         """,
@@ -130,7 +133,7 @@ def _decide(connection: duckdb.DuckDBPyConnection, extracted: Path) -> None:
     )
 
 
-def _count(connection: duckdb.DuckDBPyConnection, summaries: notes.Summaries, split: SplitSpec) -> Cohort:
+def _count(connection: duckdb.DuckDBPyConnection, summaries: notes.Summaries, extracted: Path, split: SplitSpec) -> Cohort:
     def number(query: str) -> int:
         row = connection.execute(query).fetchone()
         return int(row[0]) if row is not None else 0
@@ -165,6 +168,7 @@ def _count(connection: duckdb.DuckDBPyConnection, summaries: notes.Summaries, sp
         dropped={name: int(reasons.get(name, 0)) for name in cohort.REASONS},
         notes_set_aside={**summaries.set_aside, "later_of_same_stay": later},
         other_sex=number("SELECT count(*) FROM fates WHERE reason IS NULL AND other_sex"),
+        sections=_count_sections(connection, extracted),
         unknown_codes=dict(unknown),
         codes_without_title=number(
             "SELECT count(DISTINCT code) FROM cohort WHERE code NOT IN (SELECT code FROM d_icd_diagnoses WHERE version = 10)"
@@ -194,3 +198,25 @@ def _outside_years(connection: duckdb.DuckDBPyConnection) -> tuple[int, Counter[
         if other:
             outside[code] += admissions
     return known, outside
+
+
+def _count_sections(connection: duckdb.DuckDBPyConnection, extracted: Path) -> dict[str, SectionCounts]:
+    counted = connection.execute(
+        """
+        WITH kept AS (SELECT spans, cut FROM read_parquet($notes) JOIN cohort USING (place)),
+        there AS (
+            SELECT section, count(*) AS notes
+            FROM (SELECT unnest(list_distinct(list_transform(spans, lambda span: span.section))) AS section FROM kept)
+            GROUP BY section
+        ),
+        gone AS (
+            SELECT one.section AS section, count(*) AS notes, sum(one.characters) AS characters
+            FROM (SELECT unnest(cut) AS one FROM kept) GROUP BY one.section
+        )
+        SELECT coalesce(there.section, gone.section), coalesce(there.notes, 0), coalesce(gone.notes, 0), coalesce(characters, 0)
+        FROM there FULL JOIN gone USING (section)
+        """,
+        {"notes": str(extracted)},
+    ).fetchall()
+    found = {name: SectionCounts(*map(int, counts)) for name, *counts in counted}
+    return {kind.value: found.get(kind.value, SectionCounts(0, 0, 0)) for kind in headers.ADMISSION}

@@ -14,13 +14,16 @@ if TYPE_CHECKING:
     import duckdb
 
 _COLUMNS = ("note_id", "subject_id", "hadm_id", "note_type", "note_seq", "text")
-_SET_ASIDE = ("not_a_discharge_summary", "admission_not_in_admissions")
+_SET_ASIDE = ("without_hadm_id", "not_a_discharge_summary", "admission_not_in_admissions", "without_line_breaks")
 _BATCH = 512
 
 
 @dataclass(slots=True)
 class Summaries:
-    """Counts of one pass. A summary is set aside before its admission's fate is decided."""
+    """Counts of one pass. A summary is set aside before its admission's fate is decided.
+
+    A summary without line breaks is set aside only where its admission would otherwise stay.
+    """
 
     read: int = 0
     set_aside: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_SET_ASIDE, 0))
@@ -39,7 +42,8 @@ def extract_sections(connection: duckdb.DuckDBPyConnection, discharge: Table, ta
     """Write the admission note of every eligible admission to a Parquet file.
 
     Reads table `candidates` (hadm_id, subject_id, eligible) with every admission. The file holds place (row of the
-    summary), hadm_id, note_seq, sex (as the summary's head says, or null) and note (null: no admission section).
+    summary), note_id, hadm_id, note_seq, sex (as the summary's head says, or null), note (null: no admission section),
+    unbroken (refused: its line breaks are lost), and where in the source that is: see `deepicd.data.sections.Admission`.
 
     Raises:
         UserError: the table is cut off or damaged, or a summary's patient is another than admissions says.
@@ -47,12 +51,16 @@ def extract_sections(connection: duckdb.DuckDBPyConnection, discharge: Table, ta
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    span = pa.struct({"section": pa.string(), "start": pa.int64(), "end": pa.int64()})
+    cut = pa.struct({"section": pa.string(), "characters": pa.int64()})
     schema = pa.schema(
-        {"place": pa.int64(), "hadm_id": pa.int64(), "note_seq": pa.int64(), "sex": pa.string(), "note": pa.string()}
-    )
+        {"place": pa.int64(), "note_id": pa.string(), "hadm_id": pa.int64(), "note_seq": pa.int64(), "sex": pa.string(),
+         "note": pa.string(), "unbroken": pa.bool_(), "later": pa.int64(), "spans": pa.list_(span), "cut": pa.list_(cut)}
+    )  # fmt: skip
     query = f"""
         SELECT try_cast(trim(n.subject_id) AS BIGINT) AS subject_id, try_cast(trim(n.hadm_id) AS BIGINT) AS hadm_id,
-               try_cast(trim(n.note_seq) AS BIGINT) AS note_seq, trim(n.note_type) AS note_type,
+               try_cast(trim(n.note_seq) AS BIGINT) AS note_seq, trim(n.note_type) AS note_type, trim(n.note_id) AS note_id,
+               coalesce(trim(n.hadm_id), '') = '' AS without_hadm_id,
                c.subject_id AS owner, CASE WHEN c.eligible THEN n.text END AS text
         FROM {discharge.sql} n LEFT JOIN candidates c ON try_cast(trim(n.hadm_id) AS BIGINT) = c.hadm_id
     """  # noqa: S608 - the file's name is quoted
@@ -64,6 +72,9 @@ def extract_sections(connection: duckdb.DuckDBPyConnection, discharge: Table, ta
             kept: list[dict[str, Any]] = []
             for row in batch:
                 result.read += 1
+                if row["without_hadm_id"]:
+                    result.set_aside["without_hadm_id"] += 1
+                    continue
                 if row["hadm_id"] is None or row["subject_id"] is None or row["note_seq"] is None:
                     raise UserError(
                         f"{discharge.path}: row {result.read + 1}: subject_id, hadm_id or note_seq is no whole number: "
@@ -77,6 +88,7 @@ def extract_sections(connection: duckdb.DuckDBPyConnection, discharge: Table, ta
                     result.set_aside["not_a_discharge_summary"] += 1
                 elif row["text"] is not None:
                     kept.append(_extracted(result.read, row))
+                    result.set_aside["without_line_breaks"] += kept[-1]["unbroken"]
             writer.write_batch(pa.RecordBatch.from_pylist(kept, schema=schema))
     if swapped:
         raise UserError(
@@ -87,13 +99,18 @@ def extract_sections(connection: duckdb.DuckDBPyConnection, discharge: Table, ta
 
 
 def _extracted(place: int, row: dict[str, Any]) -> dict[str, Any]:
-    found = sections.extract(row["text"])
+    found = sections.parse(row["text"])
     return {
         "place": place,
+        "note_id": row["note_id"],
         "hadm_id": row["hadm_id"],
         "note_seq": row["note_seq"],
         "sex": sections.sex(row["text"]),
-        "note": None if sections.is_empty(found) else sections.render(found),
+        "note": None if sections.is_empty(found.sections) else sections.render(found.sections),
+        "unbroken": found.unbroken,
+        "later": found.later,
+        "spans": [{"section": span.kind.value, "start": span.start, "end": span.end} for span in found.spans],
+        "cut": [{"section": kind.value, "characters": number} for kind, number in found.cut.items()],
     }
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepicd import prompt
 from deepicd.data.splits import SPLITS
+from deepicd.data.tables import literal
 
 if TYPE_CHECKING:
     import duckdb
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 DATA_SOURCE = "mimic-iv"
 ABILITY = "icd-10-cm"
+SOURCES = "sources.parquet"
 _ROW_GROUP = 1024
 
 
@@ -101,6 +103,23 @@ def write(connection: duckdb.DuckDBPyConnection, extracted: Path, folder: Path) 
                     flush(name)
         for name in SPLITS:
             flush(name)
+
+
+def write_sources(connection: duckdb.DuckDBPyConnection, extracted: Path, path: Path) -> None:
+    """Write where in the discharge table each kept note comes from, rows in the order of the summaries.
+
+    hadm_id, note_id, place (row, from 1), later (where the admission part of its text ends for good) and spans (section,
+    start, end: the pieces that were kept), counted in characters. Lists of medications on admission are the only
+    pieces behind `later`. A file of its own: the training stack hands every column of the splits to every worker.
+    """
+    connection.execute(
+        f"""
+        COPY (
+            SELECT hadm_id, note_id, place, later, spans
+            FROM read_parquet({literal(str(extracted))}) JOIN (SELECT place FROM cohort) USING (place) ORDER BY place
+        ) TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd)
+        """  # noqa: S608 - the files' names are quoted
+    )
 
 
 def _row(fact: dict[str, Any], index: int) -> dict[str, Any]:

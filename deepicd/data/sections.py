@@ -1,46 +1,93 @@
 """The admission note inside a discharge summary.
 
-A discharge summary is written at the end of a stay. Only what was known at admission may reach a model, so sections
-are taken by an allow-list, a section ends at any header known to us, and after the first header of a later section
-nothing is taken but an explicit list of medications on admission.
+A discharge summary is written at the end of a stay. Only what was known at admission may reach a model:
+
+1. Sections are taken by an allow-list; a section ends at the next header that means something where it stands.
+2. Within the histories (present illness, past history) the headers of the emergency room, of another hospital or of an
+   earlier stay are text. Headers of this stay hide what follows until the next section.
+3. From the exam on, the first header or phrase of a later time ends the admission part. So does a header of the course
+   or the discharge anywhere. After that nothing is taken but an explicit list of medications on admission.
+4. Behind the results only a section that has not been seen yet is taken, and only when its header is plain.
+5. A line that was wrapped is text, whatever it begins with. A note that has lost its line breaks gives nothing.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from deepicd.data.headers import ADMISSION, Header, header
+from deepicd.data.exam import small, until_later
+from deepicd.data.headers import ADMISSION, Header, is_of_admission, is_weak
+from deepicd.data.outline import LINE, Found, headers, is_unbroken
 
-_LONGEST_HEADER = 72
-_BEFORE_HEADER = " \t_*#=-•>~|"
-# Within the exam and the medications, also in the middle of a line and in other words: all of them come later.
-_LATER = re.compile(
-    r"(?:\b(?:on|at|upon|before|prior to|day of|time of)(?: the)?(?: (?:day|time) of)? (?:discharge|d/c|dc\b|transfer)"
-    r"|\bdischarge (?:day|physical|exam|vitals?|vs\b|pe\b|labs?|weight|wt\b|med)"
-    r"|\bdischarge\s*[:\-]|\b(?-i:DISCHARGE|D/C)\b|\bpost-?op(?:erative)?(?:ly)?\b[^\n]{0,20}:|\bpod ?#? ?\d"
-    r"|(?m:^[ \t]*(?:labs?|imaging|studies|micro|microbiology|ekg|ecg|cxr|ct|mri)\b[^\n:]{0,30}:))",
-    re.IGNORECASE,
-)
+_HISTORIES = (Header.PRESENT_ILLNESS, Header.PAST_HISTORY)
 _GUARDED = (Header.PHYSICAL_EXAM, Header.MEDICATIONS)
 _ESSENTIAL = (Header.CHIEF_COMPLAINT, Header.PRESENT_ILLNESS, Header.PAST_HISTORY)
 _WORD = re.compile(r"[^\W_]")
-_SEX = re.compile(r"(?m)\bSex:[ \t]*([FM])\b")
+_SEX = re.compile(r"\bSex:[ \t]*([FM])\b")
+_IMAGED = re.compile(
+    r"[ \t]*(?:ct|cta|mri?|mra|xr|us|chest|x-?ray|ultrasound|echo|portable|radiograph|kub|bilateral|unilateral|pa and|duplex"
+    r"|fluoro|angiogra|mammo|pet|bone scan)\b",
+    re.IGNORECASE,
+)
+# Within a line only the template's own spelling.
+_TEMPLATE_LATER = re.compile(
+    r"(?:Brief Hospital Course|BRIEF HOSPITAL COURSE|(?:Discharge|DISCHARGE) "
+    r"(?:Medications|MEDICATIONS|Disposition|DISPOSITION|Diagnos[ei]s|DIAGNOS[EI]S|Condition|CONDITION"
+    r"|Instructions|INSTRUCTIONS)) ?:"
+)
+_SAME_EXAM_LINES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A piece of the source that is kept: `source[start:end]`, in characters."""
+
+    kind: Header
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class Admission:
+    """The admission note of one summary.
+
+    `spans`: where its pieces are in the source, in the source's order. `later`: where the admission part ends for good,
+    the length of the source if it does not. `cut`: characters of later text by the section that held them.
+    `unbroken`: refused, since its line breaks are lost.
+    """
+
+    sections: dict[Header, str]
+    spans: list[Span]
+    later: int
+    cut: dict[Header, int]
+    unbroken: bool = False
+
+
+def parse(text: str) -> Admission:
+    """Cut the admission note out of a discharge summary.
+
+    The sections hold words, are in the order of `ADMISSION`, and their white space is tidied. A section that occurs
+    twice (`Past Medical History`, then `PSH`) is joined.
+    """
+    reader = _Reader(text)
+    reader.read()
+    if is_unbroken(text, reader.later):
+        return Admission({}, [], 0, {}, unbroken=True)
+    pieces: dict[Header, list[str]] = {}
+    spans = []
+    for span in reader.spans:
+        if tidy := _tidy(text[span.start : span.end]):
+            pieces.setdefault(span.kind, []).append(tidy)
+            spans.append(span)
+    found = {kind: "\n".join(pieces[kind]) for kind in ADMISSION if kind in pieces}
+    return Admission(found, spans, reader.later, reader.cut)
 
 
 def extract(text: str) -> dict[Header, str]:
-    """Cut the sections written at admission out of a discharge summary.
-
-    Returns:
-        The sections that hold words, in the order of `ADMISSION`, white space tidied. A section that occurs twice
-        (`Past Medical History`, then `PSH`) is joined.
-    """
-    pieces: dict[Header, list[str]] = {}
-    for kind, body in _spans(text.replace("\r\n", "\n").replace("\r", "\n")):
-        tidy = _tidy(_before_later(body) if kind in _GUARDED else body)
-        if tidy:
-            pieces.setdefault(kind, []).append(tidy)
-    return {kind: "\n".join(pieces[kind]) for kind in ADMISSION if kind in pieces}
+    """The sections of `parse`."""
+    return parse(text).sections
 
 
 def is_empty(sections: Mapping[Header, str]) -> bool:
@@ -59,86 +106,175 @@ def sex(text: str) -> str | None:
     return found[1] if found else None
 
 
-def forbidden_headers(note: str) -> list[str]:
-    """Headers of later sections in a rendered note; a correct note has none."""
-    return [words for kind, words, _, _ in _headers(note) if kind is Header.AFTER_ADMISSION]
+@dataclass(slots=True)
+class _Reader:
+    """One pass over a summary, header by header. `opened`: the section whose text is taken, None: text is not."""
 
-
-def _headers(text: str, start: int = 0) -> Iterator[tuple[Header, str, int, int]]:
-    """Yield (kind, words, begin, end of the header) from the line that begins at `start` on."""
-    while start < len(text):
-        stop = text.find("\n", start)
-        stop = len(text) if stop < 0 else stop
-        # A header starts its line, or follows the `___` that stands for removed text.
-        for begin in (start, *_after_removed(text, start, stop)):
-            found = _header_at(text, begin, stop)
-            if found is not None:
-                yield found
-        start = stop + 1
-
-
-def _header_at(text: str, begin: int, stop: int) -> tuple[Header, str, int, int] | None:
-    line = text[begin : min(stop, begin + 2 * _LONGEST_HEADER)].lstrip(_BEFORE_HEADER)
-    words, colon, _ = line.partition(":")
-    if not words[:1].isalpha() or len(words) > _LONGEST_HEADER:
-        return None
-    words = words.rstrip(_BEFORE_HEADER)
-    kind = header(words, bool(colon))
-    if kind is None:
-        return None
-    return kind, words, begin, text.index(":", begin) + 1 if colon else stop
-
-
-def _after_removed(text: str, start: int, stop: int) -> list[int]:
-    places = []
-    place = text.find("___", start, stop)
-    while place >= 0:
-        places.append(place + 3)
-        place = text.find("___", place + 3, stop)
-    return [place for place in places if text.find(":", place, stop) >= 0]
-
-
-def _spans(text: str) -> Iterator[tuple[Header, str]]:
+    text: str
+    spans: list[Span] = field(default_factory=list)
+    cut: dict[Header, int] = field(default_factory=dict)
+    later: int = -1
     opened: Header | None = None
-    begin = later = 0
-    for kind, _, start, end in _headers(text):
-        if start < begin:
-            continue
-        if opened is not None:
-            yield opened, text[begin:start]
-        opened, begin = (kind if kind in ADMISSION else None), end
-        if kind is Header.AFTER_ADMISSION:
-            later = end
-            break
-    if opened is not None:
-        yield opened, text[begin:]
-    if later:
-        yield from _medication_lists(text, later)
+    begin: int = 0
+    seen: list[Header] = field(default_factory=list)
+    hidden_in: Header | None = None
+    results: int = -1
 
-
-def _medication_lists(text: str, start: int) -> Iterator[tuple[Header, str]]:
-    """Lists of medications on admission among the later sections, where real summaries have them."""
-    lowered = text.lower()
-    place = lowered.find("admi", start)
-    while place >= 0:
-        line = text.rfind("\n", 0, place) + 1
-        headers = _headers(text, line)
-        first = next(headers, None)
-        if first is not None and first[0] is Header.MEDICATIONS and first[2] <= place <= first[3]:
-            following = next(headers, None)
-            end = len(text) if following is None else following[2]
-            yield Header.MEDICATIONS, text[first[3] : end]
-            place = lowered.find("admi", max(end, first[3]))
+    def read(self) -> None:
+        for found in headers(self.text):
+            if found.start < self.begin or (found.wrapped and self.opened is not Header.PHYSICAL_EXAM):
+                continue
+            kind = self._meaning(found)
+            if kind is None:
+                continue
+            self._close(found.start)
+            if self.later >= 0:  # the section itself ran into later text
+                break
+            self._open(kind, found)
+            if self.later >= 0:
+                break
         else:
-            place = lowered.find("admi", place + 4)
+            self._close(len(self.text))
+        if self.later < 0:
+            self.later = self.results if self.results >= 0 else len(self.text)
+        else:
+            self._medications()
+
+    def _meaning(self, found: Found) -> Header | None:
+        """What a header means here: a section, OTHER, RESULTS, STAY, AFTER_ADMISSION, or None for text."""
+        kind, place = found.kind, self.opened
+        if kind in ADMISSION:
+            return self._section(kind, found)
+        if kind is Header.REPORT or (kind is Header.RESULTS and place is Header.PRESENT_ILLNESS and not found.alone):
+            return None if self._is_earlier_report(found) else Header.OTHER
+        return self._doubtful(found) if kind in (Header.PART, Header.DOUBTFUL) else kind
+
+    def _doubtful(self, found: Found) -> Header | None:
+        place, part = self.opened, found.kind is Header.PART
+        examined = place is Header.PHYSICAL_EXAM
+        if examined and found.words[:9].lower() == "discharge":
+            return None  # of a wound or of the patient: `until_later` sees
+        if place in _HISTORIES:
+            return Header.STAY if not part and found.alone else None
+        if part:
+            return Header.STAY if examined else Header.OTHER
+        return Header.AFTER_ADMISSION if self.seen else Header.OTHER
+
+    def _is_earlier_report(self, found: Found) -> bool:
+        """Whether labs or images are the emergency room's or the history's, not those of the stay."""
+        if self.opened is Header.PRESENT_ILLNESS:
+            return not (found.alone and found.after_blank) or is_of_admission(found.words)
+        return self.opened is Header.PAST_HISTORY and not found.alone
+
+    def _section(self, kind: Header, found: Found) -> Header | None:
+        """The section itself where it may be taken; otherwise OTHER, or None where nothing is open."""
+        weak, place = is_weak(found.words), self.opened
+        new, examined = kind not in self.seen, Header.PHYSICAL_EXAM in self.seen
+        hidden = place is None and (self.hidden_in is not None or examined)
+        if kind is Header.MEDICATIONS:
+            allowed = _is_explicit(found.words) or not (self.results >= 0 or hidden or (weak and examined))
+        elif self.results >= 0:
+            allowed = new and found.alone and not weak and kind is not Header.PHYSICAL_EXAM
+        elif hidden:
+            plain = not weak or found.words.isupper()
+            allowed = plain and (new or (found.alone and kind is not Header.PHYSICAL_EXAM))
+        else:
+            # A complaint behind the exam begins another note, such as a consultant's.
+            allowed = new or place is not Header.PHYSICAL_EXAM or kind not in (Header.CHIEF_COMPLAINT, Header.PRESENT_ILLNESS)
+        if not allowed:
+            return None if place is None else Header.OTHER
+        if kind is Header.PHYSICAL_EXAM:
+            return self._exam(found, weak)
+        if kind is Header.PAST_HISTORY and weak and (examined or not new):
+            return None if place in _HISTORIES else Header.OTHER
+        if kind is Header.ALLERGIES and weak and place is Header.PAST_HISTORY:
+            return None  # ALL is also a leukaemia
+        return kind
+
+    def _exam(self, found: Found, weak: bool) -> Header | None:
+        place = self.opened
+        if place is Header.PRESENT_ILLNESS and (found.bullet or (weak and not _is_section(found))):
+            return None  # the emergency room's
+        if _IMAGED.match(found.following):
+            return Header.OTHER
+        if place is not Header.PHYSICAL_EXAM or is_of_admission(found.words):
+            return Header.PHYSICAL_EXAM
+        lines = sum(1 for line in self.text[self.begin : found.start].splitlines() if _WORD.search(line))
+        dated = "___" in found.words or "___" in found.following[:12]
+        return Header.STAY if lines > _SAME_EXAM_LINES or (dated and lines) else Header.PHYSICAL_EXAM
+
+    def _open(self, kind: Header, found: Found) -> None:
+        place, self.begin = self.opened, found.end
+        if kind in ADMISSION:
+            self.opened, self.hidden_in = kind, None
+            if kind is not Header.MEDICATIONS:
+                self.results = -1
+            self.seen.append(kind)
+            return
+        self.opened = None
+        if kind is Header.AFTER_ADMISSION or (kind is Header.STAY and Header.PHYSICAL_EXAM in self.seen):
+            self.later = self.results if self.results >= 0 else found.start
+            if place is Header.PHYSICAL_EXAM:
+                self._count(place, found.start, self._end_of_part(found.end))
+        elif kind is Header.RESULTS and self.results < 0:
+            self.results = found.start
+        self.hidden_in = place if kind is Header.STAY else self.hidden_in
+
+    def _close(self, end: int) -> None:
+        """Take the text of the section that is open up to `end`, or count it as hidden."""
+        if self.opened is None:
+            if self.hidden_in is not None:
+                self._count(self.hidden_in, self.begin, end)
+            return
+        stop = end
+        if (template := _TEMPLATE_LATER.search(self.text, self.begin, end)) is not None:
+            stop = template.start()
+            self.later = stop
+        if self.opened in _GUARDED:
+            kept, cut = until_later(self.text, self.begin, stop)
+            self.spans += [Span(self.opened, *piece) for piece in kept]
+            if cut is not None:
+                self._count(self.opened, cut, end)
+                if self.opened is Header.PHYSICAL_EXAM:
+                    self.later = max([cut, *(last for _, last in kept)])  # a table's columns stand side by side
+        elif stop > self.begin:
+            self.spans.append(Span(self.opened, self.begin, stop))
+
+    def _count(self, section: Header, start: int, end: int) -> None:
+        self.cut[section] = self.cut.get(section, 0) + end - start
+
+    def _end_of_part(self, start: int) -> int:
+        following = next(headers(self.text, start), None)
+        return len(self.text) if following is None else following.start
+
+    def _medications(self) -> None:
+        """Lists of medications on admission among the later sections, where real summaries have them."""
+        text, lowered = self.text, small(self.text)
+        place = lowered.find("admi", self.later)
+        while place >= 0:
+            start = max(text.rfind("\n", 0, place), text.rfind("\r", 0, place)) + 1
+            line = LINE.match(text, start)[1]  # type: ignore[index]
+            end = start + len(line)
+            named = (found for found in headers(line) if found.kind is Header.MEDICATIONS and _is_explicit(found.words))
+            if (first := next(named, None)) is not None:
+                begin = start + first.end
+                following = next(headers(text, begin), None)
+                end = max(end, len(text) if following is None else following.start)
+                kept, _ = until_later(text, begin, end if following is None else following.start)
+                self.spans += [Span(Header.MEDICATIONS, *piece) for piece in kept]
+            place = lowered.find("admi", end)
 
 
-def _before_later(body: str) -> str:
-    cut = _LATER.search(body)
-    return body[: cut.start()] if cut else body
+def _is_section(found: Found) -> bool:
+    """Whether the short name of an exam is that of the summary's own section."""
+    return found.words.isupper() and (found.alone or found.words in {"PE", "P/E"})
+
+
+def _is_explicit(words: str) -> bool:
+    return "admi" in words.lower()
 
 
 def _tidy(body: str) -> str:
-    lines = (" ".join(line.split()) for line in body.split("\n"))
+    lines = (" ".join(line.split()) for line in body.splitlines())
     kept = [line for line in lines if _WORD.search(line)]
     return "\n".join(kept).strip(" :*=")

@@ -264,7 +264,8 @@ def test_no_note_text_is_in_anything_written_but_the_cohort(story: Story) -> Non
 
 
 def test_every_note_of_the_cohort_holds_the_canary(story: Story) -> None:
-    for path in (story.folder / "stages" / "prepare" / "cohort").glob("*.parquet"):
+    for name in ("train", "validation", "test"):
+        path = story.folder / "stages" / "prepare" / "cohort" / f"{name}.parquet"
         notes = [prompt[-1]["content"] for prompt in pq.read_table(path).column("prompt").to_pylist()]
         assert all(CANARY in note for note in notes)
 

@@ -55,6 +55,13 @@ def test_mimic_takes_the_shares_of_the_splits(made: Path, tmp_path: Path) -> Non
         run("mimic", "--hosp", tables / "hosp", "--note", tables / "note", "--out", tmp_path / "c", "--train", 0.9)
 
 
+def test_check_with_the_summaries_names_no_text(made: Path, cohort: Path) -> None:
+    said = run("check", cohort, "--note", made / "tables" / "note")
+    assert "five words that only the later part has" in said
+    assert "not compared with the summaries" not in said
+    assert "not compared with the summaries" in run("check", cohort)
+
+
 def test_check_reports_everything_within_80_columns(cohort: Path) -> None:
     said = run("check", cohort)
     for title in ("Cohort", "Splits", "Chapters", "Most frequent codes", "Lengths, percentiles", "Leakage"):

@@ -68,6 +68,55 @@ def test_a_later_section_in_a_note_is_a_problem(cohort: Path) -> None:
     assert check(cohort).problems == ["test: 1 notes hold a section written after admission"]
 
 
+def test_signs_of_later_text_are_counted_by_kind_with_ids(cohort: Path) -> None:
+    ids = []
+
+    def edit(table: list[dict[str, Any]]) -> None:
+        say(table[0], "History of Present Illness: ill. On hospital day 3 she was better.")
+        ids.append(table[0]["hadm_id"])
+
+    change(cohort / "test.parquet", edit)
+    report = check(cohort)
+    assert report.splits["test"].leaks["hospital day"] == ids
+    assert report.splits["test"].suspected == 1
+    assert report.problems == ["test: 1 notes show signs of text from after admission"]
+    assert not report.with_sources
+
+
+def test_a_note_is_compared_with_the_summary_it_was_cut_from(hospital: Hospital) -> None:
+    source = "CC: cough\nBrief Hospital Course:\nA chest tube drained two litres; atherosclerotic plaque seen.\n"
+    hospital.admit(7, 8, codes=[(1, "I2510", 10)], notes=[source])
+    hospital.write().extract()
+    folder = hospital.folder / "out"
+    assert check(folder, hospital.folder / "note").problems == []
+
+    def leak(table: list[dict[str, Any]]) -> None:
+        for row in table:
+            if row["hadm_id"] == 8:
+                say(row, "CC: chest tube drained two litres, atherosclerotic")
+
+    for name in ("train", "validation", "test"):
+        change(folder / f"{name}.parquet", leak)
+    report = check(folder, hospital.folder / "note")
+    assert report.with_sources
+    found = [split.leaks for split in report.splits.values() if split.leaks["passage"]]
+    assert [(leaks["title"], leaks["passage"]) for leaks in found] == [([8], [8])]
+    assert sorted(path.name for path in folder.glob("*")) == sorted(path.name for path in folder.glob("[!.]*"))
+
+
+def test_summaries_of_another_cohort_are_refused(cohort: Path, hospital: Hospital) -> None:
+    del hospital.rows["discharge"][3:]
+    hospital.write()
+    with pytest.raises(UserError, match=r"discharge\.csv: has 3 of the 31 notes of the cohort"):
+        check(cohort, hospital.folder / "note")
+
+
+def test_a_cohort_without_sources_is_refused_by_name(cohort: Path, hospital: Hospital) -> None:
+    (cohort / "sources.parquet").unlink()
+    with pytest.raises(UserError, match=r"sources\.parquet: missing"):
+        check(cohort, hospital.folder / "note")
+
+
 def test_leaks_of_the_answer_are_counted(cohort: Path) -> None:
     def edit(table: list[dict[str, Any]]) -> None:
         disc = [row for row in table if row["code"] == "M5116"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deepicd.data import cohort
-from deepicd.data.cohort import Cohort, SplitCounts
+from deepicd.data.cohort import Cohort, SectionCounts, SplitCounts
 from deepicd.errors import UserError
 
 COHORT = Cohort(
@@ -18,6 +18,7 @@ COHORT = Cohort(
     dropped={"no_note": 1},
     notes_set_aside={},
     other_sex=0,
+    sections={"Physical Exam": SectionCounts(2, 1, 30)},
     unknown_codes={},
     codes_without_title=0,
     codes=1,
@@ -38,7 +39,9 @@ def test_missing_counts_name_their_file(tmp_path: Path) -> None:
         cohort.read(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"splits": {"train": {"rows": 1}}}', '{"splits": {}}'])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "{}", '{"splits": {"train": {"rows": 1}}}', '{"splits": {}}', '{"sections": 3}']
+)
 def test_other_content_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / cohort.FILE).write_text(content)
     with pytest.raises(UserError, match="not the counts of a cohort"):

@@ -42,12 +42,12 @@ from deepicd.data.headers import Header, header
         ("Major Surgical or Invasive Procedure", Header.OTHER),
         ("Discharge Date", Header.OTHER),
         ("DISCHARGE SUMMARY", Header.OTHER),
-        ("Pertinent Results", Header.OTHER),
-        ("ADMISSION LABS", Header.OTHER),
+        ("Pertinent Results", Header.RESULTS),
+        ("ADMISSION LABS", Header.REPORT),
         ("Brief Hospital Course", Header.AFTER_ADMISSION),
         ("HOSPITAL COURSE BY PROBLEM", Header.AFTER_ADMISSION),
         ("Summary of Hospital Course", Header.AFTER_ADMISSION),
-        ("MICU course", Header.AFTER_ADMISSION),
+        ("MICU course", Header.STAY),
         ("DISCHARGE PHYSICAL EXAM", Header.AFTER_ADMISSION),
         ("Discharge Diagnosis", Header.AFTER_ADMISSION),
         ("Discharge Diagnoses", Header.AFTER_ADMISSION),
@@ -57,11 +57,26 @@ from deepicd.data.headers import Header, header
         ("Exam at time of discharge", Header.AFTER_ADMISSION),
         ("On discharge", Header.AFTER_ADMISSION),
         ("Labs prior to discharge", Header.AFTER_ADMISSION),
-        ("PHYSICAL EXAM ON TRANSFER TO FLOOR", Header.AFTER_ADMISSION),
-        ("Transfer exam", Header.AFTER_ADMISSION),
-        ("Principal Diagnosis", Header.AFTER_ADMISSION),
+        ("PHYSICAL EXAM ON TRANSFER TO FLOOR", Header.STAY),
+        ("Transfer exam", Header.STAY),
+        ("Principal Diagnosis", Header.DOUBTFUL),
         ("Transitional Issues", Header.AFTER_ADMISSION),
-        ("ACTIVE ISSUES", Header.AFTER_ADMISSION),
+        ("ACTIVE ISSUES", Header.DOUBTFUL),
+        ("Disposition", Header.DOUBTFUL),
+        ("Assessment and Plan", Header.STAY),
+        ("HPI/Hospital Course", Header.STAY),
+        ("Summary of events prior to floor transfer", Header.STAY),
+        ("Outside Hospital Course", Header.PART),
+        ("ED Course", Header.PART),
+        ("Follow-up MRI", Header.PART),
+        ("Discharge weight", Header.PART),
+        ("Vitals prior to transfer", Header.REPORT),
+        ("FINDINGS", Header.REPORT),
+        ("Labs notable for", Header.REPORT),
+        ("___ of Present Illness", Header.PRESENT_ILLNESS),
+        ("___ Medical History", Header.PAST_HISTORY),
+        ("Pertinent ___", Header.RESULTS),
+        ("___ Medications", Header.DOUBTFUL),
         ("Followup Instructions", Header.AFTER_ADMISSION),
     ],
 )
@@ -69,7 +84,9 @@ def test_a_header_before_a_colon_is_known_in_its_variants(words: str, kind: Head
     assert header(words, colon=True) is kind
 
 
-@pytest.mark.parametrize("words", ["HEENT", "General", "In the ED, initial vitals", "ROS", "Labs notable for", "Mother"])
+@pytest.mark.parametrize(
+    "words", ["HEENT", "General", "In the ED, initial vitals", "ROS", "Mother", "Over the course of a week he noted"]
+)
 def test_other_words_before_a_colon_are_text(words: str) -> None:
     assert header(words, colon=True) is None
 

@@ -14,6 +14,7 @@ import pytest
 from deepicd import prompt
 from deepicd.data import rows
 from deepicd.data.check import check
+from deepicd.data.cohort import SectionCounts
 from deepicd.errors import UserError
 
 if TYPE_CHECKING:
@@ -88,11 +89,13 @@ def test_every_dropped_admission_has_one_reason(hospital: Hospital) -> None:
     hospital.admit(104, 204, codes=[(1, "ZZ999", 10)])
     hospital.admit(105, 205, codes=[(1, "M54", 10)])
     hospital.admit(106, 206, notes=[])
+    hospital.admit(107, 207, notes=[NOTE.replace("\n", " ")])
     hospital.admit(108, 208, notes=["Sex:   F\nPhysical Exam: pale\nBrief Hospital Course:\nChief Complaint: LATER\n"])
     cohort = hospital.write().extract()
     assert set(cohort.dropped.values()) == {1}
-    assert len(cohort.dropped) == 7
-    assert (cohort.admissions, cohort.kept) == (37, 30)
+    assert len(cohort.dropped) == 8
+    assert (cohort.admissions, cohort.kept) == (38, 30)
+    assert cohort.notes_set_aside["without_line_breaks"] == 1
     assert cohort.unknown_codes == {"M54": 1, "ZZ999": 1}
 
 
@@ -103,6 +106,47 @@ def test_of_several_summaries_the_one_with_the_lowest_note_seq_counts(hospital: 
     cohort = hospital.write().extract()
     assert hospital.row(8)["prompt"][-1]["content"] == "Chief Complaint: first"
     assert cohort.notes_set_aside["later_of_same_stay"] == 1
+
+
+def test_an_empty_summary_that_comes_first_does_not_drop_the_stay(hospital: Hospital) -> None:
+    hospital.admit(7, 8, notes=["Sex:   F\nAddendum:\nPending culture is negative.\n", "CC: first\n", "CC: second\n"])
+    hospital.admit(17, 18, notes=["CC: lost HPI: lost PMH: lost Discharge Diagnosis: lost " * 9, "CC: whole\n"])
+    cohort = hospital.write().extract()
+    assert hospital.row(8)["prompt"][-1]["content"] == "Chief Complaint: first"
+    assert hospital.row(18)["prompt"][-1]["content"] == "Chief Complaint: whole"
+    assert cohort.notes_set_aside["later_of_same_stay"] == 3
+    assert cohort.kept == 32
+
+
+@pytest.mark.parametrize("hadm_id", ["", " "])
+def test_a_summary_without_hadm_id_is_set_aside_and_counted(hospital: Hospital, hadm_id: str) -> None:
+    hospital.rows["discharge"][-1]["hadm_id"] = hadm_id
+    cohort = hospital.write().extract()
+    assert cohort.notes_set_aside["without_hadm_id"] == 1
+    assert (cohort.dropped["no_note"], cohort.kept) == (1, 29)
+
+
+def test_what_was_cut_is_counted_by_section(hospital: Hospital) -> None:
+    hospital.admit(7, 8, notes=["HPI: ill\nICU course: better\nPMH: gout\nPhysical Exam:\npale\nDischarge exam: well\n"])
+    cohort = hospital.write().extract()
+    assert cohort.sections["Chief Complaint"] == SectionCounts(30, 0, 0)
+    assert cohort.sections["History of Present Illness"] == SectionCounts(1, 1, len(" better\n"))
+    assert cohort.sections["Physical Exam"] == SectionCounts(1, 1, len("Discharge exam: well\n"))
+    assert cohort.sections["Social History"] == SectionCounts(0, 0, 0)
+
+
+def test_the_cohort_keeps_where_in_the_source_its_notes_stand(hospital: Hospital) -> None:
+    text = "HPI: İll\r\nPhysical Exam:\r\npale\r\nDischarge exam: well\r\nMeds on admission:\r\nAspirin\r\n"
+    hospital.admit(7, 8, notes=[text])
+    hospital.write().extract()
+    table = pq.read_table(hospital.folder / "out" / rows.SOURCES).to_pylist()
+    assert [row["place"] for row in table] == list(range(1, 32))
+    (row,) = (row for row in table if row["hadm_id"] == 8)
+    assert row["note_id"] == "7-DS-1"
+    assert text[row["later"] :].startswith("Discharge exam")
+    assert [(span["section"], text[span["start"] : span["end"]].strip()) for span in row["spans"]] == [
+        ("History of Present Illness", "İll"), ("Physical Exam", "pale"), ("Medications on Admission", "Aspirin"),
+    ]  # fmt: skip
 
 
 def test_notes_that_are_no_summaries_or_of_unknown_admissions_are_set_aside(hospital: Hospital) -> None:
@@ -181,7 +225,7 @@ def test_packed_and_plain_tables_give_the_same_bytes(hospital: Hospital, tmp_pat
     hospital.write().extract(tmp_path / "plain")
     hospital.folder = tmp_path / "packed"
     hospital.write(packed=True).extract(tmp_path / "again")
-    names = ["cohort.json", "test.parquet", "train.parquet", "validation.parquet"]
+    names = ["cohort.json", "sources.parquet", "test.parquet", "train.parquet", "validation.parquet"]
     assert sorted(path.name for path in (tmp_path / "plain").iterdir()) == names
     for name in names:
         assert (tmp_path / "plain" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
@@ -230,7 +274,7 @@ def test_a_value_that_is_no_number_or_date_is_named_by_column(hospital: Hospital
 
 
 def test_a_summary_without_a_numeric_id_is_refused_by_row(hospital: Hospital) -> None:
-    hospital.rows["discharge"][-1]["hadm_id"] = ""
+    hospital.rows["discharge"][-1]["hadm_id"] = "20x"
     with pytest.raises(UserError, match=r"discharge\.csv: row 31: subject_id, hadm_id or note_seq is no whole number"):
         hospital.write().extract()
 
@@ -315,7 +359,7 @@ def test_no_note_text_is_written_but_to_the_parquet_files(hospital: Hospital, ca
     assert CANARY not in (hospital.folder / "out" / "cohort.json").read_text()
     assert CANARY not in "".join(capfd.readouterr())
     assert {path.name for path in (hospital.folder / "out").iterdir()} == {
-        "cohort.json", "train.parquet", "validation.parquet", "test.parquet",
+        "cohort.json", "sources.parquet", "train.parquet", "validation.parquet", "test.parquet",
     }  # fmt: skip
 
 

@@ -77,9 +77,8 @@ def test_a_claim_is_kept_with_what_was_not_uploaded_and_the_message_names_it(end
     story.now(60, *objects)
     assert CLAIM not in story.deleted
     assert story.status.attempts[0].volume == f"{NAME}-a1"
-    assert f"what was not stored is on PersistentVolumeClaim {NAME}-a1, and manifests/upload-the-rest.yaml" in (
-        story.status.attempts[0].message or ""
-    )
+    message = story.status.attempts[0].message or ""
+    assert f"what was not stored is on PersistentVolumeClaim {NAME}-a1, and manifests/upload-the-rest.yaml" in message
 
 
 def test_a_claim_whose_content_is_stored_is_deleted() -> None:
