@@ -1,19 +1,19 @@
-"""A bucket as a store. boto3 is known in this package alone."""
+"""A bucket as a store. This package alone uses boto3."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 
 from deepicd.artifacts.store.base import ConflictError, OnBytes, StoredObject, Transferred
-from deepicd.artifacts.store.s3.buffers import Buffers
-from deepicd.artifacts.store.s3.client import Bucket, MissingError
+from deepicd.artifacts.store.s3.client import Bucket
 from deepicd.artifacts.store.s3.download import Downloader
+from deepicd.artifacts.store.s3.error_codes import MissingError
 from deepicd.artifacts.store.s3.rate import RateLimit
-from deepicd.artifacts.store.s3.upload import Uploader, crc32
+from deepicd.artifacts.store.s3.transport import checksum
+from deepicd.artifacts.store.s3.upload import Uploader, ignore
 from deepicd.spec.storage import S3Spec
 
 _DELETED_AT_ONCE = 8
@@ -27,22 +27,17 @@ class S3Store:
         self._settings = settings
         self._root = f"{settings.prefix}/" if settings.prefix else ""
         self._bucket = Bucket(settings, retry_seconds)
-        self._limit = RateLimit(limit)
-        self._buffers = Buffers()
+        self._uploader = Uploader(self._bucket, self._encryption, RateLimit(limit).take)
+        self._downloader = Downloader(self._bucket)
 
     @property
     def url(self) -> str:
         return f"s3://{self._settings.bucket}/{self._settings.prefix}".rstrip("/")
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
-        arguments: dict[str, str] = {}
-        while True:
-            answer = self._bucket.call("list_objects_v2", Prefix=self._root + prefix, **arguments)
-            for item in answer.get("Contents", []):
+        for page in self._bucket.pages("list_objects_v2", Prefix=self._root + prefix):
+            for item in page.get("Contents", []):
                 yield StoredObject(item["Key"].removeprefix(self._root), item["Size"], item["LastModified"])
-            if not answer.get("IsTruncated"):
-                return
-            arguments = {"ContinuationToken": answer["NextContinuationToken"]}
 
     def read(self, key: str) -> tuple[bytes, str] | None:
         try:
@@ -56,10 +51,10 @@ class S3Store:
         arguments = {**condition, **self._encryption}
         try:
             answer = self._bucket.call(
-                "put_object", Key=self._root + key, Body=content, ChecksumCRC32=crc32(content), **arguments
+                "put_object", Key=self._root + key, Body=content, ChecksumCRC32=checksum(content), **arguments
             )
         except ConflictError:
-            # An earlier try of this very request may have come through, its answer lost.
+            # An earlier try of the same request may have succeeded, and its answer been lost.
             present = self.read(key)
             if present is None or present[0] != content:
                 raise
@@ -69,11 +64,12 @@ class S3Store:
         return str(answer["ETag"])
 
     def upload(self, files: Iterable[tuple[Path, str]], on_bytes: OnBytes | None = None) -> Sequence[Transferred]:
-        sent = self._uploader.upload([(path, self._root + key) for path, key in files], on_bytes)
+        sent = self._uploader.upload([(path, self._root + key) for path, key in files], on_bytes or ignore)
         return [Transferred(item.key.removeprefix(self._root), item.size, item.sha256) for item in sent]
 
     def download(self, files: Iterable[tuple[str, Path, Transferred]], on_bytes: OnBytes | None = None) -> None:
-        self._downloader.download([(self._root + key, path, expected) for key, path, expected in files], on_bytes)
+        chosen = [(self._root + key, path, expected) for key, path, expected in files]
+        self._downloader.download(chosen, on_bytes or ignore)
 
     def delete(self, keys: Iterable[str]) -> None:
         # One by one: the key is part of what is signed, and not every store has the request that deletes many.
@@ -82,14 +78,8 @@ class S3Store:
                 pass
 
     def abort_uploads(self, prefix: str, older_than: datetime) -> int:
-        found = []
-        arguments: dict[str, str] = {}
-        while True:
-            answer = self._bucket.call("list_multipart_uploads", Prefix=self._root + prefix, **arguments)
-            found += [item for item in answer.get("Uploads", []) if item["Initiated"] < older_than]
-            if not answer.get("IsTruncated"):
-                break
-            arguments = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
+        pages = list(self._bucket.pages("list_multipart_uploads", Prefix=self._root + prefix))
+        found = [item for page in pages for item in page.get("Uploads", []) if item["Initiated"] < older_than]
         count = 0
         for item in found:
             try:
@@ -100,15 +90,7 @@ class S3Store:
         return count
 
     def link(self, key: str, seconds: int) -> str:
-        return self._bucket.presigned(self._root + key, seconds)
-
-    @cached_property
-    def _uploader(self) -> Uploader:
-        return Uploader(self._bucket, self._encryption, self._limit, self._buffers)
-
-    @cached_property
-    def _downloader(self) -> Downloader:
-        return Downloader(self._bucket, self._buffers)
+        return self._bucket.link(self._root + key, seconds)
 
     @property
     def _encryption(self) -> dict[str, str]:

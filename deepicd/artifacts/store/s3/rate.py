@@ -7,17 +7,12 @@ import time
 
 
 class RateLimit:
-    """Delays callers so that no more than so many bytes a second pass, over all of them; None lets all pass."""
+    """Delays callers so that all of them together stay below a number of bytes a second; None means no limit."""
 
     def __init__(self, bytes_per_second: int | None) -> None:
         self._rate = bytes_per_second
         self._lock = threading.Lock()
         self._free_at = time.monotonic()
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether there is a limit."""
-        return self._rate is not None
 
     def take(self, count: int) -> None:
         """Return when `count` bytes may be sent."""

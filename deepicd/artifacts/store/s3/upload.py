@@ -1,33 +1,34 @@
-"""Files to a bucket: each read once, hashed and sent in the same pass, with memory bounded however large they are."""
+"""Files to a bucket: each is read once, hashed and sent in the same pass, with bounded memory."""
 
 from __future__ import annotations
 
-import base64
 import os
 import threading
-import zlib
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from hashlib import sha256
-from io import FileIO
 from pathlib import Path
+from typing import BinaryIO
 
 from deepicd.artifacts.store.base import ChangedError, OnBytes, Transferred
-from deepicd.artifacts.store.s3.buffers import PART_BYTES, Buffers
-from deepicd.artifacts.store.s3.client import Bucket, MissingError, StoppedError
-from deepicd.artifacts.store.s3.connection import Pace
-from deepicd.artifacts.store.s3.crew import copy_all, raise_failure
-from deepicd.artifacts.store.s3.multipart import CHECKSUM, MultipartUpload, Part
-from deepicd.artifacts.store.s3.rate import RateLimit
+from deepicd.artifacts.store.s3.client import Bucket
+from deepicd.artifacts.store.s3.error_codes import MissingError
+from deepicd.artifacts.store.s3.multipart import MultipartUpload, Part
+from deepicd.artifacts.store.s3.parallel import PART_BYTES, MemoryLimit, StoppedError, in_parallel
+from deepicd.artifacts.store.s3.transport import Pace
 from deepicd.errors import StoreError
 
 MOST_PARTS = 10_000
 """The S3 limit of one multipart upload."""
 FILES_AT_ONCE = 8
 PARTS_AT_ONCE = 8
-BEGUN_ANEW = 3
-"""Times that a file is sent, when somebody else ends or gives up its upload meanwhile."""
+"""Parts of one file."""
+UPLOAD_TRIES = 3
+"""Multipart uploads of one file, when somebody else completes or aborts them."""
+_ENCRYPTION_HEADERS = {
+    "ServerSideEncryption": "x-amz-server-side-encryption",
+    "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
+}
 
 
 def part_size(size: int) -> int:
@@ -38,21 +39,20 @@ def part_size(size: int) -> int:
 
 @dataclass
 class Uploader:
-    """Sends files into a bucket. `encryption` are the arguments of server-side encryption for a new object."""
+    """Sends files into a bucket. `encryption` are boto3's arguments of server-side encryption for a new object."""
 
     bucket: Bucket
     encryption: dict[str, str]
-    limit: RateLimit
-    buffers: Buffers
-    _parts: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(PARTS_AT_ONCE, "part"))
+    pace: Pace
+    _memory: MemoryLimit = field(default_factory=MemoryLimit)
 
-    def upload(self, files: Iterable[tuple[Path, str]], on_bytes: OnBytes | None) -> list[Transferred]:
+    def upload(self, files: Iterable[tuple[Path, str]], on_bytes: OnBytes) -> list[Transferred]:
         """See `Store.upload`; keys are those of the bucket."""
-        note = on_bytes or _ignore
-        return copy_all(lambda item, stop: self._file(*item, note, stop), files, FILES_AT_ONCE)
+        stop = threading.Event()
+        return in_parallel(lambda item: self._file(*item, on_bytes, stop), files, FILES_AT_ONCE, stop)
 
     def _file(self, path: Path, key: str, on_bytes: OnBytes, stop: threading.Event) -> Transferred:
-        with path.open("rb", buffering=0) as file:
+        with path.open("rb") as file:
             before = os.fstat(file.fileno())
             size = before.st_size
             send = self._whole if size <= PART_BYTES else self._in_parts
@@ -62,111 +62,67 @@ class Uploader:
             raise ChangedError(path.name)
         return Transferred(key, size, digest)
 
-    def _whole(self, file: FileIO, key: str, size: int, on_bytes: OnBytes, stop: threading.Event) -> str:
-        buffer = self.buffers.take(size)
-        try:
-            read_exactly(file, buffer)
-            headers = {**self._headers, CHECKSUM: crc32(buffer)}
-            self.bucket.put(key, buffer, headers=headers, pace=self._pace, stop=stop)
-            digest = sha256(buffer).hexdigest()
-        finally:
-            self.buffers.give(buffer)
+    def _whole(self, file: BinaryIO, key: str, size: int, on_bytes: OnBytes, stop: threading.Event) -> str:
+        headers = {_ENCRYPTION_HEADERS[name]: text for name, text in self.encryption.items()}
+        with self._memory.held(size):
+            content = read_exactly(file, size)
+            body = memoryview(content)
+            self.bucket.request("put_object", lambda transport: transport.put(key, body, {}, headers, self.pace), stop)
+            digest = sha256(content).hexdigest()
         on_bytes(size)
         return digest
 
-    def _in_parts(self, file: FileIO, key: str, size: int, on_bytes: OnBytes, stop: threading.Event) -> str:
+    def _in_parts(self, file: BinaryIO, key: str, size: int, on_bytes: OnBytes, stop: threading.Event) -> str:
         upload = MultipartUpload.resumed(self.bucket, key) or MultipartUpload.begun(self.bucket, key, self.encryption)
-        tries = 0
-        while True:
-            tries += 1
+        for _ in range(UPLOAD_TRIES):
             try:
                 digest, parts = self._send_parts(upload, file, size, on_bytes, stop)
                 upload.complete(parts)
             except MissingError:
-                if tries == BEGUN_ANEW:
-                    raise StoreError(
-                        f"{self.bucket.url}: {key}: its upload was given up {tries} times by somebody else"
-                    ) from None
                 file.seek(0)
-                on_bytes = _ignore  # these bytes were counted
+                on_bytes = ignore  # these bytes were counted
                 upload = MultipartUpload.begun(self.bucket, key, self.encryption)
             else:
                 return digest
+        raise StoreError(
+            f"{self.bucket.url}: {key}: its upload was aborted {UPLOAD_TRIES} times by somebody else: "
+            "see that only one process writes there, then run again"
+        )
 
     def _send_parts(
-        self, upload: MultipartUpload, file: FileIO, size: int, on_bytes: OnBytes, stop: threading.Event
+        self, upload: MultipartUpload, file: BinaryIO, size: int, on_bytes: OnBytes, stop: threading.Event
     ) -> tuple[str, list[Part]]:
         """SHA-256 of the whole file, and the parts that the store has then."""
-        digest = sha256()
-        futures: list[Future[Part]] = []
-        broken = threading.Event()
+        length, digest, reading = part_size(size), sha256(), threading.Lock()
+        numbers = iter(range(1, -(-size // length) + 1))
 
-        def send(number: int, buffer: memoryview) -> Part:
-            try:
-                if broken.is_set():
-                    raise StoppedError
-                return upload.send(number, buffer, crc32(buffer), self._pace, stop, on_bytes)
-            except BaseException:
-                broken.set()
-                raise
-            finally:
-                self.buffers.give(buffer)
-
-        part = part_size(size)
-        try:
-            for number, start in enumerate(range(0, size, part), start=1):
-                buffer = self.buffers.take(min(part, size - start))
-                try:
-                    if stop.is_set() or broken.is_set():
+        def send(_: int) -> Part:
+            with self._memory.held(length):
+                with reading:  # whichever thread comes reads the next part
+                    if stop.is_set():
                         raise StoppedError
-                    read_exactly(file, buffer)
-                    digest.update(buffer)
-                    future = self._parts.submit(send, number, buffer)
-                except BaseException:
-                    self.buffers.give(buffer)
-                    raise
-                futures.append(future)
-            wait(futures)
-            raise_failure(futures)
-        except BaseException:
-            broken.set()
-            wait(futures)
-            raise_failure(futures)
-            raise
-        return digest.hexdigest(), [future.result() for future in futures]
+                    number = next(numbers)
+                    content = read_exactly(file, min(length, size - file.tell()))
+                    digest.update(content)
+                part = upload.send(number, content, self.pace, stop)
+                on_bytes(len(content))
+                return part
 
-    @property
-    def _pace(self) -> Pace | None:
-        return self.limit.take if self.limit.is_limited else None
-
-    @property
-    def _headers(self) -> dict[str, str]:
-        """`encryption` as headers."""
-        names = {
-            "ServerSideEncryption": "x-amz-server-side-encryption",
-            "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
-        }
-        return {names[name]: value for name, value in self.encryption.items()}
+        parts = in_parallel(send, range(-(-size // length)), PARTS_AT_ONCE, threading.Event())
+        return digest.hexdigest(), sorted(parts, key=lambda part: part["PartNumber"])
 
 
-def read_exactly(file: FileIO, into: memoryview) -> None:
-    """Fill `into`.
+def read_exactly(file: BinaryIO, length: int) -> bytes:
+    """The next bytes of a file.
 
     Raises:
         ChangedError: the file has become shorter.
     """
-    filled = 0
-    while filled < len(into):
-        count = file.readinto(into[filled:])
-        if not count:
-            raise ChangedError(Path(str(file.name)).name)
-        filled += count
+    content = file.read(length)
+    if len(content) != length:
+        raise ChangedError(Path(file.name).name)
+    return content
 
 
-def crc32(content: bytes | memoryview) -> str:
-    """The checksum in the form that S3 wants: base64 of four bytes, big-endian. The server compares it with what arrived."""
-    return base64.b64encode(zlib.crc32(content).to_bytes(4, "big")).decode()
-
-
-def _ignore(count: int) -> None:
-    pass
+def ignore(count: int) -> None:
+    """An `OnBytes` that counts nothing."""
