@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import structlog
 from botocore import exceptions
 from botocore.parsers import ResponseParserError
-from urllib3.exceptions import HTTPError, ProxyError
+from urllib3.exceptions import HTTPError
 
 from deepicd.artifacts.store.s3 import error_codes
 from deepicd.artifacts.store.s3.parallel import StoppedError
@@ -45,11 +45,12 @@ class Bucket:
 
     def __init__(self, settings: S3Spec, retry_seconds: float) -> None:
         self.url = f"s3://{settings.bucket}"
+        self._endpoint = settings.endpoint or self.url
         self._settings = settings
         self._retry_seconds = retry_seconds
         self._lock = threading.Lock()
         self._reached = False
-        self._transport = Transport(settings, self._read_secret())
+        self.transport = Transport(settings, self._read_secret())
 
     def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
         """One request of boto3; the answer's body, if it has one, is read whole into `Body` as bytes."""
@@ -71,18 +72,13 @@ class Bucket:
                 return
             arguments |= {name.removeprefix("Next"): value for name, value in page.items() if name.startswith("Next")}
 
-    def link(self, key: str, seconds: int) -> str:
-        """A presigned link to an object."""
-        target = {"Bucket": self._settings.bucket, "Key": key}
-        return self._transport.client.generate_presigned_url("get_object", Params=target, ExpiresIn=seconds)
-
     def request(self, name: str, act: Callable[[Transport], Answer], stop: threading.Event | None = None) -> Answer:
         """What `act` returns, which makes one request and is called again after a failure that may pass."""
         began = time.monotonic()
         garbled = tries = 0
         while True:
             tries += 1
-            transport = self._transport
+            transport = self.transport
             try:
                 answer = act(transport)
             except exceptions.ClientError as error:
@@ -94,21 +90,19 @@ class Bucket:
                     continue
                 garbled += code in error_codes.GARBLED
                 again = code in error_codes.GARBLED and garbled < error_codes.GARBLED_TRIES
-                if not again and not error_codes.is_transient(status, code):
+                if not again and status not in error_codes.TRANSIENT_STATUS and code not in error_codes.TRANSIENT:
                     raise error_codes.explain(self.url, name, error) from None
                 reason = f"{status} {code}"
             except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError):
-                raise UserError(
-                    f"{self.url}: no credentials: give storage.s3.credentials, or {SECRET_KEYS[0]} and {SECRET_KEYS[1]}"
-                ) from None
+                names = " and ".join(SECRET_KEYS[:2])
+                raise UserError(f"{self.url}: no credentials: give storage.s3.credentials, or {names}") from None
             except _NO_ANSWER as error:
                 # Every other failure of TLS may be a connection that was cut.
                 if "CERTIFICATE_VERIFY_FAILED" in str(error):
                     raise UserError(
                         f"{self._endpoint}: certificate not trusted: name the file of its authority in storage.s3.caBundle"
                     ) from None
-                is_proxy = isinstance(error, ProxyError | exceptions.ProxyConnectionError)
-                reason = "the proxy of HTTPS_PROXY or HTTP_PROXY" if is_proxy else type(error).__name__
+                reason = type(error).__name__
             except exceptions.BotoCoreError as error:
                 raise UserError(f"{self.url}: {type(error).__name__}: correct storage.s3") from None
             else:
@@ -116,18 +110,14 @@ class Bucket:
                 return answer
             self._pause(reason, name, tries, began, stop)
 
-    @property
-    def _endpoint(self) -> str:
-        return self._settings.endpoint or self.url
-
     def _pause(self, reason: str, request: str, tries: int, began: float, stop: threading.Event | None) -> None:
         window = self._retry_seconds if self._reached else min(self._retry_seconds, FIRST_CONTACT_SECONDS)
         # Jitter: many uploaders that lost the same server do not come back all at once.
         pause = random.uniform(0.05, min(LONGEST_PAUSE, 0.2 * 2 ** min(tries, 8)))
         if time.monotonic() - began + pause > window:
             raise StoreError(
-                f"{self._endpoint}: {request} failed for {window:.0f} s, last with {reason}: "
-                "see that the store is up and storage.s3.endpoint is right, then run again to resume"
+                f"{self._endpoint}: {request} failed for {window:.0f} s, last with {reason}: see that the store is up, "
+                "and that storage.s3.endpoint, HTTPS_PROXY and NO_PROXY are right, then run again to resume"
             )
         if tries in (3, 6) or tries % 10 == 0:
             log.warning("store does not answer", store=self.url, request=request, reason=reason, tries=tries)
@@ -150,9 +140,9 @@ class Bucket:
     def _renew_secret(self, used: Transport) -> bool:
         """Whether the Secret's files have changed since the request was signed: it may have been rotated."""
         with self._lock:
-            if self._transport is used:  # otherwise another thread has just done it
+            if self.transport is used:  # otherwise another thread has just done it
                 fresh = self._read_secret()
                 if fresh == used.secret:
                     return False
-                self._transport = Transport(self._settings, fresh)
+                self.transport = Transport(self._settings, fresh)
         return True

@@ -17,12 +17,10 @@ from deepicd.artifacts.store.base import DamagedError, OnBytes, Transferred
 from deepicd.artifacts.store.folder import check, local_errors
 from deepicd.artifacts.store.s3.client import Bucket
 from deepicd.artifacts.store.s3.error_codes import MissingError, OutOfRangeError
-from deepicd.artifacts.store.s3.parallel import StoppedError, in_parallel
-from deepicd.artifacts.store.s3.transport import PIECE_BYTES, Sink
+from deepicd.artifacts.store.s3.parallel import AT_ONCE, StoppedError, in_parallel
+from deepicd.artifacts.store.s3.transport import PIECE_BYTES
 from deepicd.artifacts.store.s3.upload import ignore
 
-FILES_AT_ONCE = 8
-RANGES_AT_ONCE = 8
 RANGE_BYTES = 16 * 2**20
 """Bytes of one request: ranges of 8 MiB cost the server a fifth more."""
 RANGES_AHEAD = 16
@@ -36,7 +34,7 @@ class Downloader:
     """Fetches objects of a bucket."""
 
     bucket: Bucket
-    _ranges: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(RANGES_AT_ONCE, "range"))
+    _ranges: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(AT_ONCE, "range"))
 
     def download(self, files: Iterable[tuple[str, Path, Transferred]], on_bytes: OnBytes) -> None:
         """See `Store.download`; keys are those of the bucket."""
@@ -44,7 +42,7 @@ class Downloader:
         for folder in {path.parent for _, path, _ in chosen}:
             with local_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-        in_parallel(lambda item: self._file(*item, on_bytes, stop), chosen, FILES_AT_ONCE, stop)
+        in_parallel(lambda item: self._file(*item, on_bytes, stop), chosen, stop)
 
     def _file(self, key: str, path: Path, expected: Transferred, on_bytes: OnBytes, stop: threading.Event) -> None:
         partial = path.with_name(f".{path.name}.{expected.sha256[:16]}.part")
@@ -65,7 +63,10 @@ class Downloader:
     def _fill(self, partial: Path, key: str, expected: Transferred, on_bytes: OnBytes, stop: threading.Event) -> None:
         """Fill a file by ranges, each written as it arrives, and hash in order what the file then has."""
         with local_errors(partial), FileIO(os.open(partial, os.O_RDWR | os.O_CREAT, 0o644), "r+") as file:
-            present = written_from_start(file.fileno(), expected.size)
+            # Whole ranges before the first hole. If the file system keeps no holes, or after a crash, the digest differs.
+            end = os.fstat(file.fileno()).st_size
+            hole = os.lseek(file.fileno(), 0, os.SEEK_HOLE) if end else 0
+            present = min(hole, expected.size) // RANGE_BYTES * RANGE_BYTES
             file.truncate(present)
             broken = threading.Event()
             writing = threading.Lock()  # the kernel lets one thread write to a file; the others would spin
@@ -75,9 +76,19 @@ class Downloader:
                     if broken.is_set() or stop.is_set():
                         raise StoppedError
                     with writing, local_errors(partial):
-                        write_at(file.fileno(), piece, start + offset)
+                        while piece:
+                            count = os.pwrite(file.fileno(), piece, start + offset)
+                            piece, offset = piece[count:], offset + count
 
-                self._range(key, expected, start, write, stop)
+                length = min(RANGE_BYTES, expected.size - start)
+                try:
+                    size = self.bucket.request("get_object", lambda transport: transport.get(key, start, length, write), stop)
+                except MissingError:
+                    raise DamagedError(f"{key}: is missing") from None
+                except OutOfRangeError:
+                    raise DamagedError(f"{key}: is shorter than {expected.size} bytes") from None
+                if size != expected.size:
+                    raise DamagedError(f"{key}: {size} bytes instead of {expected.size}")
 
             missing = iter(range(present, expected.size or 1, RANGE_BYTES))  # an empty object is requested too
             requested: deque[Future[None]] = deque()
@@ -88,8 +99,7 @@ class Downloader:
                         self._ranges.submit(fetch, each) for each in islice(missing, RANGES_AHEAD - len(requested))
                     )
                     if start >= present:
-                        requested[0].result()
-                        requested.popleft()
+                        requested.popleft().result()
                     for offset in range(start, min(start + RANGE_BYTES, expected.size), PIECE_BYTES):
                         piece = os.pread(file.fileno(), PIECE_BYTES, offset)
                         digest.update(piece)
@@ -100,32 +110,3 @@ class Downloader:
                     future.cancel()
                 wait(requested)
         check(key, expected.size, digest.hexdigest(), expected)
-
-    def _range(self, key: str, expected: Transferred, start: int, write: Sink, stop: threading.Event) -> None:
-        length = min(RANGE_BYTES, expected.size - start)
-        try:
-            size = self.bucket.request("get_object", lambda transport: transport.get(key, start, length, write), stop)
-        except MissingError:
-            raise DamagedError(f"{key}: is missing") from None
-        except OutOfRangeError:
-            raise DamagedError(f"{key}: is shorter than {expected.size} bytes") from None
-        if size != expected.size:
-            raise DamagedError(f"{key}: {size} bytes instead of {expected.size}")
-
-
-def written_from_start(file: int, most: int) -> int:
-    """Bytes of whole ranges before the first hole of a file, at most `most`.
-
-    Too many if the file system keeps no holes, or a crash has lost what was written: the digest then differs.
-    """
-    end = os.fstat(file).st_size
-    hole = os.lseek(file, 0, os.SEEK_HOLE) if end else 0
-    return min(hole, end, most) // RANGE_BYTES * RANGE_BYTES
-
-
-def write_at(file: int, content: bytes, start: int) -> None:
-    """Write all at an offset of a file."""
-    view = memoryview(content)
-    while view:
-        count = os.pwrite(file, view, start)
-        view, start = view[count:], start + count

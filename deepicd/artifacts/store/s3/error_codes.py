@@ -31,8 +31,8 @@ GARBLED = {
     "InvalidPart", "InvalidPartOrder", "MalformedXML",
 }  # fmt: skip
 GARBLED_TRIES = 4
-_TRANSIENT = {"RequestTimeout", "SlowDown", "OperationAborted", "ConditionalRequestConflict"}
-_TRANSIENT_STATUS = {0, 408, 425, 429}
+TRANSIENT = {"RequestTimeout", "SlowDown", "OperationAborted", "ConditionalRequestConflict"}
+TRANSIENT_STATUS = {0, 408, 425, 429, *range(500, 600)}
 
 _DENIED = "access denied: let these credentials list, read, write and delete below this prefix"
 _OTHER_REGION = "the bucket is in another region: set storage.s3.region"
@@ -62,11 +62,6 @@ def status_and_code(error: ClientError) -> tuple[int, str]:
     """HTTP status and the store's code of an error; 0 and "" where there is none."""
     metadata = error.response.get("ResponseMetadata", {})
     return int(metadata.get("HTTPStatusCode", 0)), str(error.response.get("Error", {}).get("Code", ""))
-
-
-def is_transient(status: int, code: str) -> bool:
-    """Whether the same request may succeed later."""
-    return status >= 500 or status in _TRANSIENT_STATUS or code in _TRANSIENT
 
 
 def explain(store: str, request: str, error: ClientError) -> DeepICDError:

@@ -1,16 +1,15 @@
-"""Several transfers at once: memory is bounded, and the first error stops all."""
+"""Several transfers at once: the first error stops all, and all share one rate."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from typing import TypeVar
 
-PART_BYTES = 8 * 2**20
-"""Bytes of one part of a multipart upload."""
-MEMORY_BYTES = 96 * 2**20
+AT_ONCE = 8
+"""Files of an upload, parts of a file, and so on."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -20,7 +19,9 @@ class StoppedError(Exception):
     """This transfer was given up because another one failed."""
 
 
-def in_parallel(act: Callable[[Item], Result], items: Iterable[Item], at_once: int, stop: threading.Event) -> list[Result]:
+def in_parallel(
+    act: Callable[[Item], Result], items: Iterable[Item], stop: threading.Event, at_once: int = AT_ONCE
+) -> list[Result]:
     """Results of `act`, in the order of `items`. The first error sets `stop`, and nothing more begins.
 
     Raises:
@@ -43,28 +44,23 @@ def in_parallel(act: Callable[[Item], Result], items: Iterable[Item], at_once: i
         except BaseException:  # Ctrl-C
             stop.set()
             raise
-    errors = [error for future in futures if (error := future.exception())]
-    for error in sorted(errors, key=lambda error: isinstance(error, StoppedError)):
-        raise error
+    if errors := [error for future in futures if (error := future.exception())]:
+        raise min(errors, key=lambda error: isinstance(error, StoppedError))
     return [future.result() for future in futures]
 
 
-class MemoryLimit:
-    """Bounds the bytes that all threads hold, in shares of a part. An oversized request waits until all are free."""
+class RateLimit:
+    """Delays callers so that all of them together stay below a number of bytes a second."""
 
-    def __init__(self, size: int = MEMORY_BYTES) -> None:
-        self._shares = size // PART_BYTES
-        self._free = threading.Semaphore(self._shares)
-        self._turn = threading.Lock()
+    def __init__(self, bytes_per_second: int) -> None:
+        self._rate = bytes_per_second
+        self._lock = threading.Lock()
+        self._free_at = time.monotonic()
 
-    @contextmanager
-    def held(self, size: int) -> Iterator[None]:
-        """Wait until `size` bytes may be held. A thread must not nest this: two could wait for each other."""
-        shares = min(max(1, -(-size // PART_BYTES)), self._shares)
-        with self._turn:  # one thread at a time collects its shares
-            for _ in range(shares):
-                self._free.acquire()
-        try:
-            yield
-        finally:
-            self._free.release(shares)
+    def take(self, count: int) -> None:
+        """Return when `count` bytes may be sent."""
+        with self._lock:
+            now = time.monotonic()
+            start = max(self._free_at, now)
+            self._free_at = start + count / self._rate
+        time.sleep(start - now)

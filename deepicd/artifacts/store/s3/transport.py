@@ -11,9 +11,8 @@ import ssl
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 from zlib import crc32
 
@@ -24,9 +23,9 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.httpsession import ProxyConfiguration, get_cert_path
-from botocore.utils import get_environ_proxies, parse_timestamp
+from botocore.utils import get_environ_proxies
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager, Timeout
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connection import HTTPConnection
 from urllib3.exceptions import ProtocolError
 
 from deepicd.errors import UserError
@@ -42,8 +41,7 @@ PIECE_BYTES = 2**18
 """Read and written at once: a piece is still in the processor's cache then, and ends where a page of a file does."""
 SECRET_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _CONNECTIONS = 16
-_LONGEST_TEXT = 2**16
-"""Bytes of an error's description, at most."""
+_LONGEST_TEXT = 2**16  # bytes of an error's description
 # The checksum header, which is signed, protects the body: hashing it for the signature too would double the CPU time.
 _UNSIGNED_BODY = Config(s3={"payload_signing_enabled": False})
 
@@ -79,7 +77,8 @@ class Transport:
         self._settings = settings
         try:
             core = botocore.session.get_session()
-            core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_parse_time)
+            # Times stay text: boto3's parser would take longer than the rest of a listing.
+            core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
             self._session = boto3.Session(
                 **{name.lower(): value for name, value in secret.items()},
                 botocore_session=core,
@@ -90,20 +89,24 @@ class Transport:
             )
         except (exceptions.BotoCoreError, ValueError, OSError) as error:
             raise UserError(f"storage.s3: {type(error).__name__}: correct endpoint, region and caBundle") from None
+        self._encryption = encryption = _encryption_headers(settings)
+        for operation in ("PutObject", "CreateMultipartUpload"):
+            self.client.meta.events.register(
+                f"before-call.s3.{operation}", lambda params, **_: params["headers"].update(encryption)
+            )
         self._manager = _manager(self.client.meta.endpoint_url, settings.ca_bundle or core.get_config_variable("ca_bundle"))
 
-    def put(self, key: str, body: memoryview, query: Mapping[str, str], headers: Mapping[str, str], pace: Pace) -> str:
+    def put(self, key: str, body: bytes, query: Mapping[str, str], pace: Pace) -> str:
         """Send an object, or a part of the multipart upload in `query`, with its checksum; its ETag."""
-        headers = {**headers, "content-length": str(len(body)), "x-amz-checksum-crc32": checksum(body)}
-        with closing(self._send("PUT", key, query, headers, _pieces(body, pace))) as answer:
+        headers = {"content-length": str(len(body)), "x-amz-checksum-crc32": checksum(body)}
+        if not query:
+            headers |= self._encryption
+        with closing(self._send("PUT", key, query, headers, _pieces(memoryview(body), pace))) as answer:
             answer.read(_LONGEST_TEXT)
             return answer.headers.get("etag", "")
 
     def get(self, key: str, start: int, length: int, sink: Sink) -> int:
-        """Pass `length` bytes of an object to `sink`, fewer where it ends earlier; the size of the whole object.
-
-        An object of unannounced size counts no further than one byte beyond these.
-        """
+        """Pass `length` bytes of an object to `sink`, fewer where it ends earlier; its size, as far as announced or read."""
         headers = {"range": f"bytes={start}-{start + length - 1}"} if length else {}
         with closing(self._send("GET", key, {}, headers, None)) as answer:
             if start and answer.status != 206:
@@ -120,11 +123,15 @@ class Transport:
                 raise ProtocolError(f"{received} bytes instead of {length}")
             return size
 
+    def link(self, key: str, seconds: int) -> str:
+        """A presigned link to an object."""
+        target = {"Bucket": self._settings.bucket, "Key": key}
+        return self.client.generate_presigned_url("get_object", Params=target, ExpiresIn=seconds)
+
     @cached_property
     def _target(self) -> tuple[str, str]:
-        """Address of the bucket and region: a presigned link shows where boto3 would send a request."""
-        target = {"Bucket": self._settings.bucket, "Key": "key"}
-        link = urlsplit(self.client.generate_presigned_url("get_object", Params=target))
+        """Address of the bucket, and region: a presigned link shows where boto3 would send a request."""
+        link = urlsplit(self.link("key", 60))
         region = parse_qs(link.query)["X-Amz-Credential"][0].split("/")[2]
         return f"{link.scheme}://{link.netloc}{link.path.removesuffix('key')}", region
 
@@ -140,35 +147,36 @@ class Transport:
         request = AWSRequest(method, url, headers=headers)
         request.context["client_config"] = _UNSIGNED_BODY
         S3SigV4Auth(credentials.get_frozen_credentials(), "s3", region).add_auth(request)
-        signed = dict(request.headers.items())
         answer = self._manager.urlopen(
-            method, url, redirect=False, body=body, headers=signed, retries=False, preload_content=False, decode_content=False
-        )
-        if answer.status not in (200, 206):
-            with closing(answer):
-                raise _client_error(answer, method)
-        return answer
+            method, url, body=body, headers=dict(request.headers.items()),
+            redirect=False, retries=False, preload_content=False, decode_content=False,
+        )  # fmt: skip
+        if answer.status in (200, 206):
+            return answer
+        with closing(answer):
+            found = re.search(rb"<Code>([^<]*)</Code>", answer.read(_LONGEST_TEXT))
+        code = found[1].decode(errors="replace") if found else str(answer.status)
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        metadata = {"HTTPStatusCode": answer.status, "HTTPHeaders": headers}
+        raise exceptions.ClientError({"Error": {"Code": code}, "ResponseMetadata": metadata}, method)  # type: ignore[typeddict-item]
 
 
-class _Connection(HTTPConnection):
+def _encryption_headers(settings: S3Spec) -> dict[str, str]:
+    chosen = settings.encryption
+    if chosen is None:
+        return {}
+    name = "x-amz-server-side-encryption"
+    key = {f"{name}-aws-kms-key-id": chosen.kms_key_id} if chosen.kms_key_id else {}
+    return {name: "aws:kms" if chosen.type == "kms" else "AES256", **key}
+
+
+class _Timeouts(HTTPConnection):
     """urllib3 alone would apply the timeout for connecting to sending as well."""
 
     def connect(self) -> None:
         self.timeout = CONNECT_SECONDS
         super().connect()
         self.sock.settimeout(ANSWER_SECONDS)
-
-
-class _TlsConnection(_Connection, HTTPSConnection):
-    pass
-
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
 
 
 def _manager(endpoint: str, ca_bundle: str | None) -> PoolManager:
@@ -184,15 +192,14 @@ def _manager(endpoint: str, ca_bundle: str | None) -> PoolManager:
         name, kind = f"{urlsplit(endpoint).scheme.upper()}_PROXY", proxy.partition(":")[0]
         raise UserError(f"{name}: is a {kind} proxy: name an http:// or https:// one, or the store's host in NO_PROXY")
     timeout = Timeout(connect=ANSWER_SECONDS, read=ANSWER_SECONDS)
-    manager = (
-        PoolManager(maxsize=_CONNECTIONS, timeout=timeout, ssl_context=trust)
-        if proxy is None
-        else ProxyManager(
-            proxy, proxy_headers=proxies.proxy_headers_for(proxy), proxy_ssl_context=trust,
-            maxsize=_CONNECTIONS, timeout=timeout, ssl_context=trust,
-        )
-    )  # fmt: skip
-    manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+    options: dict[str, Any] = {"maxsize": _CONNECTIONS, "timeout": timeout, "ssl_context": trust}
+    if proxy is not None:
+        options |= {"proxy_headers": proxies.proxy_headers_for(proxy), "proxy_ssl_context": trust}
+    manager = ProxyManager(proxy, **options) if proxy is not None else PoolManager(**options)
+    manager.pool_classes_by_scheme = {
+        str(pool.scheme): type("Pool", (pool,), {"ConnectionCls": type("Connection", (_Timeouts, pool.ConnectionCls), {})})
+        for pool in (HTTPConnectionPool, HTTPSConnectionPool)
+    }
     return manager
 
 
@@ -204,23 +211,6 @@ def _pieces(body: memoryview, pace: Pace) -> Iterator[memoryview]:
         yield piece
 
 
-def checksum(content: bytes | memoryview) -> str:
+def checksum(content: bytes) -> str:
     """CRC-32 as S3 wants it: base64 of four bytes, big-endian. The server compares it with what arrived."""
     return b64encode(crc32(content).to_bytes(4, "big")).decode()
-
-
-def _client_error(answer: BaseHTTPResponse, method: str) -> exceptions.ClientError:
-    """The store's error in the form that boto3 gives it."""
-    found = re.search(rb"<Code>([^<]*)</Code>", answer.read(_LONGEST_TEXT))
-    code = found[1].decode(errors="replace") if found else str(answer.status)
-    headers = {name.lower(): value for name, value in answer.headers.items()}
-    metadata = {"HTTPStatusCode": answer.status, "HTTPHeaders": headers}
-    return exceptions.ClientError({"Error": {"Code": code}, "ResponseMetadata": metadata}, method)  # type: ignore[typeddict-item]
-
-
-def _parse_time(text: str) -> datetime:
-    """boto3's own parser takes longer than the rest of a listing."""
-    try:
-        return datetime.fromisoformat(text)
-    except (ValueError, TypeError):  # the form of a header, or a number of seconds
-        return parse_timestamp(text)

@@ -122,7 +122,7 @@ def get(of: Transport, length: int, start: int = 0) -> tuple[int, bytes]:
 
 
 def put(of: Transport, body: bytes = b"body") -> str:
-    return of.put("key", memoryview(body), {}, {}, lambda count: None)
+    return of.put("key", body, {}, lambda count: None)
 
 
 def answer(body: bytes, head: bytes = b"200 OK", *headers: bytes) -> bytes:
@@ -137,7 +137,7 @@ def chunked(*chunks: bytes, head: bytes = b"200 OK") -> bytes:
 
 def test_a_request_is_signed_and_carries_its_checksum_and_no_secret(fake: FakeStore, of: Transport) -> None:
     fake.answers = [answer(b"", b"200 OK", b'ETag: "1:2"')]
-    etag = of.put("a b/ü", memoryview(b"body"), {"partNumber": "1", "uploadId": "x/="}, {}, lambda count: None)
+    etag = of.put("a b/ü", b"body", {"partNumber": "1", "uploadId": "x/="}, lambda count: None)
     assert etag == '"1:2"'
     (request,) = fake.requests
     head = request.decode().lower()
@@ -292,6 +292,6 @@ def test_a_redirect_is_not_followed(fake: FakeStore, of: Transport) -> None:
 def test_each_piece_of_a_body_waits_for_its_turn(fake: FakeStore, of: Transport) -> None:
     fake.answers = [answer(b"")]
     paced: list[int] = []
-    of.put("key", memoryview(bytes(PIECE_BYTES + 5)), {}, {}, paced.append)
+    of.put("key", bytes(PIECE_BYTES + 5), {}, paced.append)
     assert paced == [PIECE_BYTES, 5]
     assert fake.requests[0].endswith(b"\r\n\r\n" + bytes(PIECE_BYTES + 5))
