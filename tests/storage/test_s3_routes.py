@@ -98,10 +98,10 @@ def test_an_ipv6_literal_is_an_endpoint_like_any_other(seaweed: Seaweed, tmp_pat
 def test_without_tls_requests_go_through_the_http_proxy(
     seaweed: Seaweed, make_proxy: MakeProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    proxy = make_proxy(login="us:er:pass word")
-    monkeypatch.setenv("http_proxy", f"http://us%3Aer:pass%20word@{proxy.address}")
+    proxy = make_proxy(login="user:pass word/")
+    monkeypatch.setenv("http_proxy", f"http://user:pass%20word%2F@{proxy.address}")
     check_copies(store(seaweed.endpoint, tmp_path), tmp_path)
-    assert {line.split("/bucket")[0][:4] for line in proxy.requests} == {"PUT ", "GET ", "POST"}
+    assert len(proxy.requests) > 1  # boto3's connections, and ours
     assert all(f" {seaweed.endpoint}/" in line for line in proxy.requests)
 
 
@@ -112,8 +112,8 @@ def test_with_tls_requests_go_through_the_https_proxy(
     proxy = make_proxy(certificate=authority.server("proxy") if own_tls else None, login="user:password")
     monkeypatch.setenv("https_proxy", proxy.url.replace("://", "://user:password@"))
     check_copies(store(tls.endpoint, tmp_path, caBundle=str(authority.certificate)), tmp_path)
-    assert set(proxy.requests) == {f"CONNECT {tls.endpoint.removeprefix('https://')} HTTP/1.1"} | set(proxy.requests[:1])
-    assert len(proxy.requests) > 1
+    assert len(proxy.requests) > 1  # boto3's connections, and ours
+    assert {line.rpartition(" ")[0] for line in proxy.requests} == {f"CONNECT {tls.endpoint.removeprefix('https://')}"}
 
 
 def test_no_proxy_names_stores_that_are_reached_directly(

@@ -64,8 +64,7 @@ class Downloader:
         """Fill a file by ranges, each written as it arrives, and hash in order what the file then has."""
         with local_errors(partial), FileIO(os.open(partial, os.O_RDWR | os.O_CREAT, 0o644), "r+") as file:
             # Whole ranges before the first hole. If the file system keeps no holes, or after a crash, the digest differs.
-            end = os.fstat(file.fileno()).st_size
-            hole = os.lseek(file.fileno(), 0, os.SEEK_HOLE) if end else 0
+            hole = os.lseek(file.fileno(), 0, os.SEEK_HOLE) if os.fstat(file.fileno()).st_size else 0
             present = min(hole, expected.size) // RANGE_BYTES * RANGE_BYTES
             file.truncate(present)
             broken = threading.Event()
@@ -95,9 +94,8 @@ class Downloader:
             digest = sha256()
             try:
                 for start in range(0, expected.size or 1, RANGE_BYTES):
-                    requested.extend(
-                        self._ranges.submit(fetch, each) for each in islice(missing, RANGES_AHEAD - len(requested))
-                    )
+                    for each in islice(missing, RANGES_AHEAD - len(requested)):
+                        requested.append(self._ranges.submit(fetch, each))
                     if start >= present:
                         requested.popleft().result()
                     for offset in range(start, min(start + RANGE_BYTES, expected.size), PIECE_BYTES):

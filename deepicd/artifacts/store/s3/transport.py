@@ -90,10 +90,11 @@ class Transport:
         except (exceptions.BotoCoreError, ValueError, OSError) as error:
             raise UserError(f"storage.s3: {type(error).__name__}: correct endpoint, region and caBundle") from None
         self._encryption = encryption = _encryption_headers(settings)
+        events = self.client.meta.events
         for operation in ("PutObject", "CreateMultipartUpload"):
-            self.client.meta.events.register(
-                f"before-call.s3.{operation}", lambda params, **_: params["headers"].update(encryption)
-            )
+            events.register(f"before-call.s3.{operation}", lambda params, **_: params["headers"].update(encryption))
+        # After a redirect boto3 asks for the region, again and again if that request is redirected too.
+        events.register("before-call.s3.HeadBucket", lambda context, **_: context.update(s3_redirect={"redirected": True}))
         self._manager = _manager(self.client.meta.endpoint_url, settings.ca_bundle or core.get_config_variable("ca_bundle"))
 
     def put(self, key: str, body: bytes, query: Mapping[str, str], pace: Pace) -> str:
@@ -188,8 +189,8 @@ def _manager(endpoint: str, ca_bundle: str | None) -> PoolManager:
         ) from None
     proxies = ProxyConfiguration(get_environ_proxies(endpoint))
     proxy = proxies.proxy_url_for(endpoint)
-    if proxy is not None and not proxy.startswith(("http://", "https://")):
-        name, kind = f"{urlsplit(endpoint).scheme.upper()}_PROXY", proxy.partition(":")[0]
+    if proxy is not None and proxy.count("://") > 1:  # botocore puts http:// before any other scheme
+        name, kind = f"{urlsplit(endpoint).scheme.upper()}_PROXY", proxy.split("://")[1]
         raise UserError(f"{name}: is a {kind} proxy: name an http:// or https:// one, or the store's host in NO_PROXY")
     timeout = Timeout(connect=ANSWER_SECONDS, read=ANSWER_SECONDS)
     options: dict[str, Any] = {"maxsize": _CONNECTIONS, "timeout": timeout, "ssl_context": trust}
