@@ -91,7 +91,7 @@ class Downloader:
 
             missing = iter(range(present, expected.size or 1, RANGE_BYTES))  # an empty object is requested too
             requested: deque[Future[None]] = deque()
-            digest = sha256()
+            digest, piece = sha256(), bytearray(PIECE_BYTES)
             try:
                 for start in range(0, expected.size or 1, RANGE_BYTES):
                     for each in islice(missing, RANGES_AHEAD - len(requested)):
@@ -99,9 +99,9 @@ class Downloader:
                     if start >= present:
                         requested.popleft().result()
                     for offset in range(start, min(start + RANGE_BYTES, expected.size), PIECE_BYTES):
-                        piece = os.pread(file.fileno(), PIECE_BYTES, offset)
-                        digest.update(piece)
-                        on_bytes(len(piece))
+                        count = os.preadv(file.fileno(), [piece], offset)
+                        digest.update(memoryview(piece)[:count])
+                        on_bytes(count)
             finally:
                 broken.set()
                 for future in requested:

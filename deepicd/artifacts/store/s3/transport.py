@@ -40,7 +40,7 @@ ANSWER_SECONDS = 60
 PIECE_BYTES = 2**18
 """Read and written at once: a piece is still in the processor's cache then, and ends where a page of a file does."""
 SECRET_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-_CONNECTIONS = 16
+_CONNECTIONS = 24
 _LONGEST_TEXT = 2**16  # bytes of an error's description
 # The checksum header, which is signed, protects the body: hashing it for the signature too would double the CPU time.
 _UNSIGNED_BODY = Config(s3={"payload_signing_enabled": False})
