@@ -73,6 +73,7 @@ lint: setup docs
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry deepicd operator
 	$(BIN)/hadolint images/*/Dockerfile
 	$(BIN)/deepicd-operator crd | diff --unified=1 charts/deepicd/files/crd.yaml -
 	$(BIN)/deepicd-operator permissions | diff --unified=1 charts/deepicd/files/permissions.yaml -

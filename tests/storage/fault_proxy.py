@@ -44,13 +44,15 @@ class Fault:
 class FaultProxy:
     """Listens on loopback; counts what passes. `certificate`: of its TLS, with the key; without it there is none."""
 
-    def __init__(self, upstream: str, certificate: tuple[Path, Path] | None = None) -> None:
+    def __init__(self, upstream: str, certificate: tuple[Path, Path] | None = None, host: str = "127.0.0.1") -> None:
         self.upstream = urlsplit(upstream).netloc
         self.fault: Fault | None = None
         self.seen: Counter[str] = Counter()
         self.headers: list[tuple[str, dict[str, str]]] = []
         """Kind and headers, their names in lower case, of each request."""
         self.failed = 0
+        self.has_failed = threading.Event()
+        self._closed = threading.Event()
         self.skew: str | None = None
         self._lock = threading.Lock()
         proxy = self
@@ -58,7 +60,10 @@ class FaultProxy:
         class Handler(_Handler):
             owner = proxy
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(ThreadingHTTPServer):
+            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+        self._server = Server((host, 0), Handler)
         self._server.daemon_threads = True
         if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -66,15 +71,21 @@ class FaultProxy:
             # The handshake is the connection's own thread's, or one that hangs would stop them all.
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         scheme = "http" if certificate is None else "https"
-        self.endpoint = f"{scheme}://127.0.0.1:{self._server.server_address[1]}"
+        name = f"[{host}]" if ":" in host else host
+        self.endpoint = f"{scheme}://{name}:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def fail(self, kind: str, how: str, times: int = 1) -> None:
         """Fail the next requests of a kind."""
         self.fault, self.failed = Fault(kind, how, times), 0
+        self.has_failed.clear()
         self.seen.clear()
 
+    def wait_until_closed(self) -> None:
+        self._closed.wait(120)
+
     def close(self) -> None:
+        self._closed.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -86,6 +97,7 @@ class FaultProxy:
                 return None
             self.fault.times -= 1
             self.failed += 1
+            self.has_failed.set()
             return self.fault.how
 
 
@@ -102,6 +114,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(int(how), {}, b"")
             return
         if how == "cut":
+            self._cut()
+            return
+        if how == "hang":
+            self.owner.wait_until_closed()
             self._cut()
             return
         if how == "delay":

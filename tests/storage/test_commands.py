@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.storage.fault_proxy import FaultProxy
 from tests.storage.seaweed import ACCESS_KEY, BUCKET, SECRET_KEY, Seaweed
 
 DEEPICD = str(Path(sys.executable).with_name("deepicd"))
@@ -23,7 +25,7 @@ class Machine:
         self.seaweed = seaweed
         self.root = f"s3://{BUCKET}/{folder.name}/quickstart"
         self.checkpoints = folder / "checkpoints"
-        self._environment = {**os.environ, "AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_DEFAULT_REGION": "us-east-1"}
+        self.environment = {**os.environ, "AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_DEFAULT_REGION": "us-east-1"}
 
     def save(self, step: int) -> None:
         place = self.checkpoints / f"global_step_{step}"
@@ -33,7 +35,7 @@ class Machine:
 
     def run(self, *arguments: object, secret: str = SECRET_KEY) -> subprocess.CompletedProcess[str]:
         command = [DEEPICD, *(str(argument) for argument in arguments), "--endpoint-url", self.seaweed.endpoint]
-        environment = {**self._environment, "AWS_SECRET_ACCESS_KEY": secret}
+        environment = {**self.environment, "AWS_SECRET_ACCESS_KEY": secret}
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
 
     def sync(self, **options: str) -> subprocess.CompletedProcess[str]:
@@ -90,3 +92,24 @@ def test_a_missing_bucket_is_one_line(machine: Machine) -> None:
     done = machine.sync()
     assert done.returncode == 64
     assert done.stderr.startswith("error: s3://no-such-bucket-here: ")
+
+
+def test_sigterm_does_not_wait_for_a_store_that_hangs(machine: Machine, proxy: FaultProxy) -> None:
+    """Its parts are silent for longer than --grace, and a request gives up after a minute only."""
+    machine.save(5)
+    (machine.checkpoints / "global_step_5" / "optim.pt").write_bytes(bytes(9 * 2**20))
+    proxy.fail("part", "hang", times=10_000)
+    command = [DEEPICD, "sync", "--dir", str(machine.checkpoints), "--store", machine.root, "--attempt", "1", "--grace", "1s"]
+    environment = {**machine.environment, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+    uploader = subprocess.Popen(
+        [*command, "--endpoint-url", proxy.endpoint], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert proxy.has_failed.wait(60)
+        uploader.send_signal(signal.SIGTERM)
+        _, said = uploader.communicate(timeout=30)
+    finally:
+        uploader.kill()
+        uploader.wait()
+    assert uploader.returncode == 75
+    assert "error: not stored within --grace: " in said

@@ -42,6 +42,14 @@ def test_many_files_keep_their_order_and_names(store: Store, tmp_path: Path) -> 
     assert [item.size for item in store.list("many/")] == [number * 100 for number in range(60)]
 
 
+@pytest.mark.parametrize("size", [10, 9 * MIB])
+def test_a_key_may_have_any_characters(store: Store, tmp_path: Path, size: int) -> None:
+    key = "a b+c/d=e&f%20/ü~'(!*);:@,$#?[x].bin"
+    (item,) = store.upload([(make_file(tmp_path / "source", size), key)])
+    assert [found.key for found in store.list()] == [key]
+    assert fetch(store, item, tmp_path / "out" / "file") == (tmp_path / "source").read_bytes()
+
+
 def test_every_byte_is_counted_once(store: Store, tmp_path: Path) -> None:
     counted: list[int] = []
     sizes = (0, 10, 9 * MIB)

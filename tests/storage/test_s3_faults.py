@@ -6,8 +6,8 @@ import os
 import threading
 import time
 from datetime import UTC, datetime, timedelta
-from io import FileIO
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -253,10 +253,10 @@ def test_a_file_that_fails_is_named_whatever_the_others_do(
         files.append((tmp_path / name, name))
     read = upload.read_exactly
 
-    def fails(file: FileIO, into: memoryview) -> None:
-        if Path(str(file.name)).name == "changing":
+    def fails(file: BinaryIO, length: int) -> bytes:
+        if Path(file.name).name == "changing":
             raise ChangedError("changing")
-        read(file, into)
+        return read(file, length)
 
     monkeypatch.setattr(upload, "read_exactly", fails)
     with pytest.raises(ChangedError, match="changing"):

@@ -1,22 +1,21 @@
-"""A bucket as a store. boto3 is known in this package alone."""
+"""A bucket as a store. This package alone uses boto3."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 
 from deepicd.artifacts.store.base import ConflictError, OnBytes, StoredObject, Transferred
-from deepicd.artifacts.store.s3.buffers import Buffers
-from deepicd.artifacts.store.s3.client import Bucket, MissingError
+from deepicd.artifacts.store.s3.client import Bucket
 from deepicd.artifacts.store.s3.download import Downloader
-from deepicd.artifacts.store.s3.rate import RateLimit
-from deepicd.artifacts.store.s3.upload import Uploader, crc32
+from deepicd.artifacts.store.s3.error_codes import MissingError
+from deepicd.artifacts.store.s3.parallel import RateLimit, in_parallel
+from deepicd.artifacts.store.s3.transport import checksum
+from deepicd.artifacts.store.s3.upload import Uploader, ignore
 from deepicd.spec.storage import S3Spec
-
-_DELETED_AT_ONCE = 8
 
 
 class S3Store:
@@ -24,29 +23,21 @@ class S3Store:
 
     def __init__(self, settings: S3Spec, *, retry_seconds: float = 600.0, limit: int | None = None) -> None:
         """`limit`: bytes a second that uploads may use."""
-        self._settings = settings
+        self.url = f"s3://{settings.bucket}/{settings.prefix}".rstrip("/")
         self._root = f"{settings.prefix}/" if settings.prefix else ""
         self._bucket = Bucket(settings, retry_seconds)
-        self._limit = RateLimit(limit)
-        self._buffers = Buffers()
-
-    @property
-    def url(self) -> str:
-        return f"s3://{self._settings.bucket}/{self._settings.prefix}".rstrip("/")
+        self._uploader = Uploader(self._bucket, RateLimit(limit).take if limit is not None else ignore)
+        self._downloader = Downloader(self._bucket)
 
     @property
     def trouble(self) -> str:
         return self._bucket.trouble
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
-        arguments: dict[str, str] = {}
-        while True:
-            answer = self._bucket.call("list_objects_v2", Prefix=self._root + prefix, **arguments)
-            for item in answer.get("Contents", []):
-                yield StoredObject(item["Key"].removeprefix(self._root), item["Size"], item["LastModified"])
-            if not answer.get("IsTruncated"):
-                return
-            arguments = {"ContinuationToken": answer["NextContinuationToken"]}
+        for page in self._bucket.pages("list_objects_v2", Prefix=self._root + prefix):
+            for item in page.get("Contents", []):
+                modified = datetime.fromisoformat(item["LastModified"])
+                yield StoredObject(item["Key"].removeprefix(self._root), item["Size"], modified)
 
     def read(self, key: str) -> tuple[bytes, str] | None:
         try:
@@ -57,13 +48,12 @@ class S3Store:
 
     def write(self, key: str, content: bytes, *, if_absent: bool = False, if_version: str | None = None) -> str:
         condition = {"IfNoneMatch": "*"} if if_absent else {"IfMatch": if_version} if if_version is not None else {}
-        arguments = {**condition, **self._encryption}
         try:
             answer = self._bucket.call(
-                "put_object", Key=self._root + key, Body=content, ChecksumCRC32=crc32(content), **arguments
+                "put_object", Key=self._root + key, Body=content, ChecksumCRC32=checksum(content), **condition
             )
         except ConflictError:
-            # An earlier try of this very request may have come through, its answer lost.
+            # An earlier try of the same request may have succeeded, and its answer been lost.
             present = self.read(key)
             if present is None or present[0] != content:
                 raise
@@ -73,52 +63,26 @@ class S3Store:
         return str(answer["ETag"])
 
     def upload(self, files: Iterable[tuple[Path, str]], on_bytes: OnBytes | None = None) -> Sequence[Transferred]:
-        sent = self._uploader.upload([(path, self._root + key) for path, key in files], on_bytes)
+        sent = self._uploader.upload([(path, self._root + key) for path, key in files], on_bytes or ignore)
         return [Transferred(item.key.removeprefix(self._root), item.size, item.sha256) for item in sent]
 
     def download(self, files: Iterable[tuple[str, Path, Transferred]], on_bytes: OnBytes | None = None) -> None:
-        self._downloader.download([(self._root + key, path, expected) for key, path, expected in files], on_bytes)
+        chosen = [(self._root + key, path, expected) for key, path, expected in files]
+        self._downloader.download(chosen, on_bytes or ignore)
 
     def delete(self, keys: Iterable[str]) -> None:
         # One by one: the key is part of what is signed, and not every store has the request that deletes many.
-        with ThreadPoolExecutor(_DELETED_AT_ONCE, "delete") as pool:
-            for _ in pool.map(lambda key: self._bucket.call("delete_object", Key=self._root + key), keys):
-                pass
+        in_parallel(lambda key: self._bucket.call("delete_object", Key=self._root + key), keys, threading.Event())
 
     def abort_uploads(self, prefix: str, older_than: datetime) -> int:
-        found = []
-        arguments: dict[str, str] = {}
-        while True:
-            answer = self._bucket.call("list_multipart_uploads", Prefix=self._root + prefix, **arguments)
-            found += [item for item in answer.get("Uploads", []) if item["Initiated"] < older_than]
-            if not answer.get("IsTruncated"):
-                break
-            arguments = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
+        pages = self._bucket.pages("list_multipart_uploads", Prefix=self._root + prefix)
         count = 0
-        for item in found:
-            try:
-                self._bucket.call("abort_multipart_upload", Key=item["Key"], UploadId=item["UploadId"])
-            except MissingError:
-                continue
-            count += 1
+        for item in [item for page in pages for item in page.get("Uploads", [])]:
+            if datetime.fromisoformat(item["Initiated"]) < older_than:
+                with suppress(MissingError):
+                    self._bucket.call("abort_multipart_upload", Key=item["Key"], UploadId=item["UploadId"])
+                    count += 1
         return count
 
     def link(self, key: str, seconds: int) -> str:
-        return self._bucket.presigned(self._root + key, seconds)
-
-    @cached_property
-    def _uploader(self) -> Uploader:
-        return Uploader(self._bucket, self._encryption, self._limit, self._buffers)
-
-    @cached_property
-    def _downloader(self) -> Downloader:
-        return Downloader(self._bucket, self._buffers)
-
-    @property
-    def _encryption(self) -> dict[str, str]:
-        chosen = self._settings.encryption
-        if chosen is None:
-            return {}
-        if chosen.type == "s3":
-            return {"ServerSideEncryption": "AES256"}
-        return {"ServerSideEncryption": "aws:kms"} | ({"SSEKMSKeyId": chosen.kms_key_id} if chosen.kms_key_id else {})
+        return self._bucket.transport.link(self._root + key, seconds)

@@ -1,58 +1,59 @@
-"""Files to a bucket: each read once, hashed and sent in the same pass, with memory bounded however large they are."""
+"""Files to a bucket: each is read once, hashed and sent in the same pass, with bounded memory.
+
+Large ones go as multipart uploads: parts that the store has from an earlier try are not sent again.
+"""
 
 from __future__ import annotations
 
-import base64
 import os
 import threading
-import zlib
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from hashlib import sha256
-from io import FileIO
+from hashlib import md5, sha256
+from itertools import count
 from pathlib import Path
+from typing import Any, BinaryIO, Self
 
 from deepicd.artifacts.store.base import ChangedError, OnBytes, Transferred
-from deepicd.artifacts.store.s3.buffers import PART_BYTES, Buffers
-from deepicd.artifacts.store.s3.client import Bucket, MissingError, StoppedError
-from deepicd.artifacts.store.s3.connection import Pace
-from deepicd.artifacts.store.s3.crew import copy_all, raise_failure
-from deepicd.artifacts.store.s3.multipart import CHECKSUM, MultipartUpload, Part
-from deepicd.artifacts.store.s3.rate import RateLimit
+from deepicd.artifacts.store.s3.client import Bucket
+from deepicd.artifacts.store.s3.error_codes import MissingError
+from deepicd.artifacts.store.s3.parallel import AT_ONCE, StoppedError, in_parallel
+from deepicd.artifacts.store.s3.transport import Pace, checksum
 from deepicd.errors import StoreError
 
+PART_BYTES = 8 * 2**20
+MEMORY_BYTES = 96 * 2**20
+"""Held by all uploads together; parts of a file beyond 80 GB are larger, and those of one file are then bounded by this."""
 MOST_PARTS = 10_000
 """The S3 limit of one multipart upload."""
-FILES_AT_ONCE = 8
-PARTS_AT_ONCE = 8
-BEGUN_ANEW = 3
-"""Times that a file is sent, when somebody else ends or gives up its upload meanwhile."""
+UPLOAD_TRIES = 3
+"""Multipart uploads of one file, when somebody else completes or aborts them."""
+
+Part = dict[str, Any]
+"""A part as boto3 names it: PartNumber, ETag, ChecksumCRC32; Size where it is listed."""
 
 
 def part_size(size: int) -> int:
     """Bytes of one part of a file of `size` bytes: whole MiB, and at most 10,000 parts."""
-    mib = 2**20
-    return max(PART_BYTES, -(-size // (MOST_PARTS * mib)) * mib)
+    return max(PART_BYTES, -(-size // (MOST_PARTS * 2**20)) * 2**20)
 
 
 @dataclass
 class Uploader:
-    """Sends files into a bucket. `encryption` are the arguments of server-side encryption for a new object."""
+    """Sends files into a bucket."""
 
     bucket: Bucket
-    encryption: dict[str, str]
-    limit: RateLimit
-    buffers: Buffers
-    _parts: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(PARTS_AT_ONCE, "part"))
+    pace: Pace
+    _memory: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(MEMORY_BYTES // PART_BYTES))
+    """One for each part, or small file, in memory."""
 
-    def upload(self, files: Iterable[tuple[Path, str]], on_bytes: OnBytes | None) -> list[Transferred]:
+    def upload(self, files: Iterable[tuple[Path, str]], on_bytes: OnBytes) -> list[Transferred]:
         """See `Store.upload`; keys are those of the bucket."""
-        note = on_bytes or _ignore
-        return copy_all(lambda item, stop: self._file(*item, note, stop), files, FILES_AT_ONCE)
+        stop = threading.Event()
+        return in_parallel(lambda item: self._file(*item, on_bytes, stop), files, stop)
 
     def _file(self, path: Path, key: str, on_bytes: OnBytes, stop: threading.Event) -> Transferred:
-        with path.open("rb", buffering=0) as file:
+        with path.open("rb") as file:
             before = os.fstat(file.fileno())
             size = before.st_size
             send = self._whole if size <= PART_BYTES else self._in_parts
@@ -62,111 +63,132 @@ class Uploader:
             raise ChangedError(path.name)
         return Transferred(key, size, digest)
 
-    def _whole(self, file: FileIO, key: str, size: int, on_bytes: OnBytes, stop: threading.Event) -> str:
-        buffer = self.buffers.take(size)
-        try:
-            read_exactly(file, buffer)
-            headers = {**self._headers, CHECKSUM: crc32(buffer)}
-            self.bucket.put(key, buffer, headers=headers, pace=self._pace, stop=stop)
-            digest = sha256(buffer).hexdigest()
-        finally:
-            self.buffers.give(buffer)
+    def _whole(self, file: BinaryIO, key: str, size: int, on_bytes: OnBytes, stop: threading.Event) -> str:
+        with self._memory:
+            content = read_exactly(file, size)
+            self.bucket.request("put_object", lambda transport: transport.put(key, content, {}, self.pace), stop)
+            digest = sha256(content).hexdigest()
         on_bytes(size)
         return digest
 
-    def _in_parts(self, file: FileIO, key: str, size: int, on_bytes: OnBytes, stop: threading.Event) -> str:
-        upload = MultipartUpload.resumed(self.bucket, key) or MultipartUpload.begun(self.bucket, key, self.encryption)
-        tries = 0
-        while True:
-            tries += 1
+    def _in_parts(self, file: BinaryIO, key: str, size: int, on_bytes: OnBytes, stop: threading.Event) -> str:
+        for _ in range(UPLOAD_TRIES):
+            upload = MultipartUpload.opened(self.bucket, key)
             try:
                 digest, parts = self._send_parts(upload, file, size, on_bytes, stop)
                 upload.complete(parts)
             except MissingError:
-                if tries == BEGUN_ANEW:
-                    raise StoreError(
-                        f"{self.bucket.url}: {key}: its upload was given up {tries} times by somebody else"
-                    ) from None
                 file.seek(0)
-                on_bytes = _ignore  # these bytes were counted
-                upload = MultipartUpload.begun(self.bucket, key, self.encryption)
+                on_bytes = ignore  # these bytes were counted
             else:
                 return digest
+        raise StoreError(
+            f"{self.bucket.url}: {key}: its upload was aborted {UPLOAD_TRIES} times by somebody else: "
+            "see that only one process writes there, then run again"
+        )
 
     def _send_parts(
-        self, upload: MultipartUpload, file: FileIO, size: int, on_bytes: OnBytes, stop: threading.Event
+        self, upload: MultipartUpload, file: BinaryIO, size: int, on_bytes: OnBytes, stop: threading.Event
     ) -> tuple[str, list[Part]]:
         """SHA-256 of the whole file, and the parts that the store has then."""
-        digest = sha256()
-        futures: list[Future[Part]] = []
-        broken = threading.Event()
+        length, digest, reading, numbers = part_size(size), sha256(), threading.Lock(), count(1)
 
-        def send(number: int, buffer: memoryview) -> Part:
-            try:
-                if broken.is_set():
-                    raise StoppedError
-                return upload.send(number, buffer, crc32(buffer), self._pace, stop, on_bytes)
-            except BaseException:
-                broken.set()
-                raise
-            finally:
-                self.buffers.give(buffer)
-
-        part = part_size(size)
-        try:
-            for number, start in enumerate(range(0, size, part), start=1):
-                buffer = self.buffers.take(min(part, size - start))
-                try:
-                    if stop.is_set() or broken.is_set():
+        def send(_: int) -> Part:
+            with self._memory:
+                with reading:  # whichever thread comes reads the next part
+                    if stop.is_set():
                         raise StoppedError
-                    read_exactly(file, buffer)
-                    digest.update(buffer)
-                    future = self._parts.submit(send, number, buffer)
-                except BaseException:
-                    self.buffers.give(buffer)
-                    raise
-                futures.append(future)
-            wait(futures)
-            raise_failure(futures)
-        except BaseException:
-            broken.set()
-            wait(futures)
-            raise_failure(futures)
-            raise
-        return digest.hexdigest(), [future.result() for future in futures]
+                    number = next(numbers)
+                    content = read_exactly(file, min(length, size - file.tell()))
+                    digest.update(content)
+                part = upload.send(number, content, self.pace, stop)
+                on_bytes(len(content))
+                return part
 
-    @property
-    def _pace(self) -> Pace | None:
-        return self.limit.take if self.limit.is_limited else None
-
-    @property
-    def _headers(self) -> dict[str, str]:
-        """`encryption` as headers."""
-        names = {
-            "ServerSideEncryption": "x-amz-server-side-encryption",
-            "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
-        }
-        return {names[name]: value for name, value in self.encryption.items()}
+        at_once = min(AT_ONCE, max(1, MEMORY_BYTES // length))
+        parts = in_parallel(send, range(-(-size // length)), threading.Event(), at_once)
+        return digest.hexdigest(), sorted(parts, key=lambda part: part["PartNumber"])
 
 
-def read_exactly(file: FileIO, into: memoryview) -> None:
-    """Fill `into`.
+@dataclass(frozen=True)
+class MultipartUpload:
+    """An upload of one object that is not completed."""
+
+    bucket: Bucket
+    key: str
+    upload: str
+    """The store's id of it."""
+    present: dict[int, Part] = field(default_factory=dict)
+    """Parts that the store already has, by number, as it lists them."""
+
+    @classmethod
+    def opened(cls, bucket: Bucket, key: str) -> Self:
+        """The newest of this key that was not completed, or a new one."""
+        listed = bucket.call("list_multipart_uploads", Prefix=key).get("Uploads", [])
+        uploads = [upload for upload in listed if upload["Key"] == key]
+        for upload in sorted(uploads, key=lambda item: item["Initiated"], reverse=True):
+            found = cls(bucket, key, str(upload["UploadId"]))
+            try:
+                for page in bucket.pages("list_parts", Key=key, UploadId=found.upload):
+                    found.present.update({part["PartNumber"]: part for part in page.get("Parts", [])})
+            except MissingError:
+                continue
+            return found
+        return cls(bucket, key, str(bucket.call("create_multipart_upload", Key=key, ChecksumAlgorithm="CRC32")["UploadId"]))
+
+    def send(self, number: int, content: bytes, pace: Pace, stop: threading.Event) -> Part:
+        """Send a part, unless the store has the same one.
+
+        Raises:
+            MissingError: the upload was completed or aborted by somebody else.
+        """
+        part = {"PartNumber": number, "ChecksumCRC32": checksum(content)}
+        present = self.present.get(number, {})
+        same = present.get("ChecksumCRC32") or present.get("ETag", "").strip('"')  # MD5 where the store lists no checksums
+        if present.get("Size") == len(content) and (same == part["ChecksumCRC32"] or same == _md5(content)):
+            return {**part, "ETag": present["ETag"]}
+        query = {"partNumber": str(number), "uploadId": self.upload}
+        etag = self.bucket.request("upload_part", lambda transport: transport.put(self.key, content, query, pace), stop)
+        return {**part, "ETag": etag}
+
+    def complete(self, parts: list[Part]) -> None:
+        """Make the object of the parts.
+
+        Raises:
+            MissingError: the upload is gone, and the object is not what these parts make.
+        """
+        try:
+            self.bucket.call("complete_multipart_upload", Key=self.key, UploadId=self.upload, MultipartUpload={"Parts": parts})
+        except MissingError:
+            # An earlier try may have succeeded, and its answer been lost.
+            if self.bucket.call("head_object", Key=self.key)["ETag"].strip('"') != _etag(parts):
+                raise
+
+
+def _etag(parts: list[Part]) -> str | None:
+    """The ETag of the object that parts make: the MD5 of their MD5s; None where their ETags are no MD5s."""
+    try:
+        digests = b"".join(bytes.fromhex(part["ETag"].strip('"')) for part in parts)
+    except ValueError:
+        return None
+    return f"{_md5(digests)}-{len(parts)}"
+
+
+def _md5(content: bytes) -> str:
+    return md5(content, usedforsecurity=False).hexdigest()
+
+
+def read_exactly(file: BinaryIO, length: int) -> bytes:
+    """The next bytes of a file.
 
     Raises:
         ChangedError: the file has become shorter.
     """
-    filled = 0
-    while filled < len(into):
-        count = file.readinto(into[filled:])
-        if not count:
-            raise ChangedError(Path(str(file.name)).name)
-        filled += count
+    content = file.read(length)
+    if len(content) != length:
+        raise ChangedError(Path(file.name).name)
+    return content
 
 
-def crc32(content: bytes | memoryview) -> str:
-    """The checksum in the form that S3 wants: base64 of four bytes, big-endian. The server compares it with what arrived."""
-    return base64.b64encode(zlib.crc32(content).to_bytes(4, "big")).decode()
-
-
-def _ignore(count: int) -> None:
-    pass
+def ignore(_: int) -> None:
+    """An `OnBytes` that counts nothing."""

@@ -1,19 +1,38 @@
-"""What a store's refusal means for the user."""
+"""What a store's error codes mean: for the caller, for a retry, for the user."""
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
+from botocore.exceptions import ClientError
+
+from deepicd.artifacts.store.base import ConflictError
 from deepicd.errors import DeepICDError, StoreError, UserError
 
-MISSING = {"NoSuchKey", "NoSuchUpload", "NotFound", "404"}
-CONFLICT = {"PreconditionFailed", "412"}
+
+class MissingError(Exception):
+    """No such object, or no such multipart upload."""
+
+
+class OutOfRangeError(Exception):
+    """The object ends before the range that was asked for."""
+
+
+EXPECTED: dict[str, type[Exception]] = {
+    "NoSuchKey": MissingError, "NoSuchUpload": MissingError, "NotFound": MissingError, "404": MissingError,
+    "PreconditionFailed": ConflictError, "412": ConflictError,
+    "InvalidRange": OutOfRangeError, "416": OutOfRangeError,
+}  # fmt: skip
+"""Errors that the caller handles."""
 STALE_SECRET = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
-PASSING = {"RequestTimeout", "SlowDown", "OperationAborted", "ConditionalRequestConflict"}
-# A corrupted request or answer is sent again: what the store says of it may be any of these.
+# A corrupted request is sent again: the store may call it any of these.
 GARBLED = {
     "BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "InvalidDigest", "SignatureDoesNotMatch",
     "InvalidPart", "InvalidPartOrder", "MalformedXML",
 }  # fmt: skip
 GARBLED_TRIES = 4
+TRANSIENT = {"RequestTimeout", "SlowDown", "OperationAborted", "ConditionalRequestConflict"}
+TRANSIENT_STATUS = {0, 408, 425, 429, *range(500, 600)}
 
 _DENIED = "access denied: let these credentials list, read, write and delete below this prefix"
 _OTHER_REGION = "the bucket is in another region: set storage.s3.region"
@@ -32,14 +51,27 @@ _REMEDIES = {
     "TemporaryRedirect": _OTHER_REGION,
     "AuthorizationHeaderMalformed": _OTHER_REGION,
     "301": _OTHER_REGION,
+    "407": "the proxy asks for a user and password: write http://USER:PASSWORD@PROXY in HTTPS_PROXY or HTTP_PROXY",
     "KMS.NotFoundException": "the key does not exist: correct storage.s3.encryption.kmsKeyId",
     "EntityTooLarge": "the store refuses files of this size: see its settings",
     "QuotaExceeded": "the store's quota is used up: free space there",
 }
 
 
-def explain(store: str, request: str, code: str, status: int) -> DeepICDError:
-    """The error that a refusal ends in."""
+def status_and_code(error: ClientError) -> tuple[int, str]:
+    """HTTP status and the store's code of an error; 0 and "" where there is none."""
+    metadata = error.response.get("ResponseMetadata", {})
+    return int(metadata.get("HTTPStatusCode", 0)), str(error.response.get("Error", {}).get("Code", ""))
+
+
+def explain(store: str, request: str, error: ClientError) -> DeepICDError:
+    """The error for the user: one line with the remedy."""
+    status, code = status_and_code(error)
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    if 300 <= status < 400 and code == str(status) and "location" in headers and "x-amz-bucket-region" not in headers:
+        target = urlsplit(headers["location"])
+        where = f"{target.scheme}://{target.netloc}" if target.netloc else "another path"
+        return UserError(f"{store}: redirects to {where}: set storage.s3.endpoint to the address of the S3 API")
     if code in _REMEDIES:
         return UserError(f"{store}: {_REMEDIES[code]}")
     if code in GARBLED:
