@@ -28,7 +28,7 @@ CONDITIONS: dict[ConditionType, tuple[Reason, ...]] = {
         Reason.STOPPING,
         Reason.SUSPENDED,
     ),
-    ConditionType.CHECKPOINT_DURABLE: (Reason.UPLOADED, Reason.NO_CHECKPOINT, Reason.NO_STORAGE),
+    ConditionType.CHECKPOINT_DURABLE: (Reason.UPLOADED, Reason.UPLOADER_FAILING, Reason.NO_CHECKPOINT, Reason.NO_STORAGE),
     ConditionType.STEPS_STALLED: (Reason.PREPARING, Reason.STEPPING, Reason.NO_REPORT, Reason.STALLED),
     ConditionType.REWARD_COLLAPSED: (Reason.STABLE, Reason.REWARD_COLLAPSED),
     ConditionType.SUCCEEDED: (Reason.COMPLETED,),

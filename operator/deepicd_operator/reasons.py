@@ -61,6 +61,7 @@ class Reason(StrEnum):
     PREPARING = "Preparing"
     STEPPING = "Stepping"
     UPLOADED = "Uploaded"
+    UPLOADER_FAILING = "UploaderFailing"
     NO_CHECKPOINT = "NoCheckpoint"
     NO_STORAGE = "NoStorage"
     STABLE = "Stable"
@@ -179,7 +180,12 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.PREPARING: Explanation(_GO_ON, "the stage `prepare` makes no steps: no stall can be told"),
     Reason.STEPPING: Explanation(_GO_ON, "the stage makes steps"),
-    Reason.UPLOADED: Explanation(_GO_ON, "a checkpoint lies in the store, every file compared with its SHA-256"),
+    Reason.UPLOADED: Explanation(_GO_ON, "a checkpoint is in the store, every part compared with its checksum by the server"),
+    Reason.UPLOADER_FAILING: Explanation(
+        _WAIT,
+        "the uploader ends again and again, so nothing new is stored",
+        "see the log of the container sync; raise compute.uploader.memoryLimit if it ran out of memory",
+    ),
     Reason.NO_CHECKPOINT: Explanation(_GO_ON, "no checkpoint is durable yet: a lost attempt would begin anew"),
     Reason.NO_STORAGE: Explanation(
         _GO_ON, "spec.storage is not given: results are gone with the pod, and a lost attempt begins anew", "give spec.storage"

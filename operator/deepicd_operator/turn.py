@@ -192,7 +192,12 @@ class Turn:
         before = self.observed.status
         if self.spec is None or (before.finished and checkpoint == before.last_verified_checkpoint):
             return
-        if checkpoint is not None:
+        attempt = self.status.current
+        pod = self.observed.pod(attempt.number) if attempt is not None and attempt.end is None else None
+        if pod is not None and pod.sync.waiting == "CrashLoopBackOff" and not pod.trainer.ended:
+            how = f"exit code {pod.sync.exit_code}, {pod.sync.ended_as}"
+            self.condition(ConditionType.CHECKPOINT_DURABLE, False, Reason.UPLOADER_FAILING, how)
+        elif checkpoint is not None:
             where = f"{checkpoint.stage} step {checkpoint.step}: {checkpoint.uri}"
             self.condition(ConditionType.CHECKPOINT_DURABLE, True, Reason.UPLOADED, where)
         else:

@@ -110,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
         kind = kind_of(self.command, self.path)
         self.owner.headers.append((kind, {name.lower(): value for name, value in self.headers.items()}))
         how = self.owner.take(kind)
-        if how in {"500", "503", "429"}:
+        if how in {"404", "500", "503", "429"}:
             self._answer(int(how), {}, b"")
             return
         if how == "cut":

@@ -58,6 +58,18 @@ def test_each_fault_at_each_request_is_overcome(
     assert proxy.failed >= 1, f"no request of the kind {kind}: {proxy.seen}"
 
 
+@pytest.mark.parametrize("kind", ["put", "create"])
+def test_a_server_that_ends_or_starts_and_does_not_know_the_bucket_for_a_moment_is_asked_again(
+    kind: str, proxy: FaultProxy, make_s3: MakeS3, sources: list[Path]
+) -> None:
+    store = make_s3(proxy.endpoint)
+    proxy.fail(kind, "404", times=2)
+    store.upload([(path, path.name) for path in sources])
+    proxy.fail("put", "404", times=2)
+    store.write("training.log", b"1")
+    assert [item.key for item in store.list()] == ["large", "small", "training.log"]
+
+
 def leave_unfinished(proxy: FaultProxy, make_s3: MakeS3, sources: list[Path]) -> None:
     """Begin an upload of the large file that never completes."""
     proxy.fail("complete", "503", times=10_000)

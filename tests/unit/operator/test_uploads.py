@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deepicd.spec.progress import Upload
-from tests.unit.operator.builders import NAME, JobMade, PodMade, Story, at, report
+from tests.unit.operator.builders import NAME, JobMade, PodMade, Story, at, checkpoint, report
 
 CLAIM = f"PersistentVolumeClaim/{NAME}-a1"
 FAST = {"size": "1Gi", "storageClass": "fast"}
@@ -45,6 +45,22 @@ def test_a_restart_of_the_uploader_is_no_end() -> None:
     pod.raw["status"]["initContainerStatuses"] = [{"name": "sync", **restarted}]
     story.now(60, JobMade(), pod, progress=report(at(60)))
     assert (story.status.state, story.deleted) == ("Running", [])
+
+
+def test_an_uploader_that_is_restarted_again_and_again_is_a_warning() -> None:
+    story = Story().running()
+    looping = {
+        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
+    }
+    pod = PodMade().running(at(1))
+    pod.raw["status"]["initContainerStatuses"] = [{"name": "sync", **looping}]
+    story.now(60, JobMade(), pod, progress=report(at(60)), stored=checkpoint(10))
+    assert story.condition("CheckpointDurable") == ("False", "UploaderFailing")
+    assert "exit code 137, OOMKilled" in story.message("CheckpointDurable")
+    assert story.events.count("UploaderFailing") == 1
+    story.now(90, JobMade(), PodMade().running(at(1)), progress=report(at(90)), stored=checkpoint(10))
+    assert story.condition("CheckpointDurable") == ("True", "Uploaded")
 
 
 def test_without_a_store_nothing_is_uploaded_and_the_trainer_alone_counts() -> None:

@@ -63,7 +63,8 @@ class Bucket:
                 answer["Body"] = answer["Body"].read()
             return answer
 
-        return self.request(operation, act)
+        creates = operation in ("put_object", "create_multipart_upload") and "IfMatch" not in arguments
+        return self.request(operation, act, creates=creates)
 
     def pages(self, operation: str, **arguments: Any) -> Iterator[dict[str, Any]]:
         """The pages of a listing."""
@@ -74,8 +75,13 @@ class Bucket:
                 return
             arguments |= {name.removeprefix("Next"): value for name, value in page.items() if name.startswith("Next")}
 
-    def request(self, name: str, act: Callable[[Transport], Answer], stop: threading.Event | None = None) -> Answer:
-        """What `act` returns, which makes one request and is called again after a failure that may pass."""
+    def request(
+        self, name: str, act: Callable[[Transport], Answer], stop: threading.Event | None = None, *, creates: bool = False
+    ) -> Answer:
+        """What `act` returns, which makes one request and is called again after a failure that may pass.
+
+        `creates`: it needs nothing to exist, so a 404 is the answer of a server that is starting or ending.
+        """
         began = time.monotonic()
         garbled = tries = 0
         while True:
@@ -85,13 +91,14 @@ class Bucket:
                 answer = act(transport)
             except exceptions.ClientError as error:
                 status, code = error_codes.status_and_code(error)
-                if code in error_codes.EXPECTED:
+                unsettled = creates and error_codes.EXPECTED.get(code) is error_codes.MissingError
+                if code in error_codes.EXPECTED and not unsettled:
                     self._reached = True
                     raise error_codes.EXPECTED[code](name) from None
                 if code in error_codes.STALE_SECRET and self._renew_secret(transport):
                     continue
                 garbled += code in error_codes.GARBLED
-                again = code in error_codes.GARBLED and garbled < error_codes.GARBLED_TRIES
+                again = unsettled or (code in error_codes.GARBLED and garbled < error_codes.GARBLED_TRIES)
                 if not again and status not in error_codes.TRANSIENT_STATUS and code not in error_codes.TRANSIENT:
                     raise error_codes.explain(self.url, name, error) from None
                 reason = f"{status} {code}"

@@ -66,7 +66,7 @@ class Uploader:
     def _whole(self, file: BinaryIO, key: str, size: int, on_bytes: OnBytes, stop: threading.Event) -> str:
         with self._memory:
             content = read_exactly(file, size)
-            self.bucket.request("put_object", lambda transport: transport.put(key, content, {}, self.pace), stop)
+            self.bucket.request("put_object", lambda transport: transport.put(key, content, {}, self.pace), stop, creates=True)
             digest = sha256(content).hexdigest()
         on_bytes(size)
         return digest
