@@ -21,6 +21,8 @@ from deepicd_operator.reasons import Reason
 from deepicd_operator.status import RunStatus
 
 Raw = Mapping[str, Any]
+_UNKNOWN = "ContainerStatusUnknown"
+"""The kubelet's reason for a container that was not there when its pod ended; its exit code, 137, is made up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +280,11 @@ def _container(statuses: Iterable[Raw], name: str) -> ContainerView:
         return ContainerView()
     state = found.get("state") or {}
     running, waiting = state.get("running") or {}, state.get("waiting") or {}
-    ended = state.get("terminated") or (found.get("lastState") or {}).get("terminated") or {}
+    last = (found.get("lastState") or {}).get("terminated")
+    ended = state.get("terminated") or last or {}
+    if ended.get("reason") == _UNKNOWN and last:
+        # It was waiting to be started again when the pod ended: what is known is its last launch.
+        ended = last
     return ContainerView(
         running_since=moment(running.get("startedAt")),
         waiting=waiting.get("reason", ""),

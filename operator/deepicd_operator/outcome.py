@@ -14,6 +14,8 @@ from deepicd_operator.status import Attempt
 
 STORE_ERROR = 75
 """Exit code of an uploader that had to leave something behind."""
+_KILLED = 137
+"""Exit code of SIGKILL: containerd may miss that the kernel sent it for lack of memory."""
 _OUT_OF_MEMORY = "OOMKilled"
 """Kubernetes' reason for a container that used more than its memory limit."""
 GONE_SLACK = timedelta(seconds=10)
@@ -110,8 +112,10 @@ def _failed_upload(pod: PodView | None) -> Ending:
     if code == STORE_ERROR:
         return Ending(Reason.STORE_UNREACHABLE, reported.message if reported else "the results were not all stored", code)
     if pod.sync.ended_as == _OUT_OF_MEMORY:
-        return Ending(Reason.UPLOAD_FAILED, "it used more than its memory limit", code)
-    how = f"it ended with exit code {code}" if code is not None else "it did not end"
+        return Ending(Reason.UPLOAD_FAILED, f"it used more than its memory limit, exit code {code}", code)
+    how = "it did not end" if code is None else f"it ended with exit code {code}"
+    if code == _KILLED:
+        how = f"it was killed for lack of memory or time, exit code {code}"
     return Ending(Reason.UPLOAD_FAILED, f"{how}: {reported.message}" if reported else how, code)
 
 

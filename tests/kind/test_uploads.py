@@ -60,7 +60,7 @@ def ended(kind: KindCluster) -> Iterator[dict[str, Run]]:
 @pytest.mark.parametrize(
     ("name", "reason", "code", "says"),
     [
-        (NO_MEMORY, "UploadFailed", 137, "it used more than its memory limit"),
+        (NO_MEMORY, "UploadFailed", 137, "exit code 137"),
         (NO_STORE, "StoreUnreachable", 75, "not stored"),
     ],
 )
@@ -71,7 +71,7 @@ def test_the_run_fails_says_why_and_names_what_keeps_the_rest(
     (attempt,) = run.attempts()
     assert (run.status()["state"], attempt["reason"], attempt["exitCode"]) == ("Failed", reason, code)
     assert says in attempt["message"]
-    assert f"PersistentVolumeClaim {name}-a1" in attempt["message"]
+    assert f"PersistentVolumeClaim {name}-a1, and manifests/upload-the-rest.yaml uploads it" in attempt["message"]
 
 
 @pytest.mark.parametrize("name", [NO_MEMORY, NO_STORE])

@@ -38,6 +38,21 @@ def test_its_last_report_counts_where_the_pod_is_gone() -> None:
     assert story.status.state == "Succeeded"
 
 
+@pytest.mark.parametrize(("last", "state"), [(0, "Succeeded"), (137, "Pending")])
+def test_an_uploader_that_waited_to_be_started_again_when_the_pod_ended_counts_by_its_last_launch(
+    last: int, state: str
+) -> None:
+    story = Story().running()
+    pod = PodMade().ended(0)
+    pod.raw["status"]["initContainerStatuses"] = [{
+        "name": "sync",
+        "state": {"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown", "finishedAt": "0001-01-01T00:00:00Z"}},
+        "lastState": {"terminated": {"exitCode": last, "reason": "Error"}},
+    }]  # fmt: skip
+    story.now(60, JobMade().complete(), pod)
+    assert story.status.state == state
+
+
 def test_a_restart_of_the_uploader_is_no_end() -> None:
     story = Story().running()
     restarted = {"state": {"running": {}}, "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}
