@@ -1,7 +1,7 @@
-"""Times the reward: 512 completions of 1,000 tokens by both presets, hostile text, and the code table.
+"""Times the reward: 512 completions of 1,000 tokens by each preset, hostile text, and the code table.
 
 Run `python benchmarks/reward_speed.py`. The aim is under 50 ms for the 512 completions, under 0.3 s and 40 MB for the
-table, milliseconds for a megabyte of hostile text.
+table, milliseconds for a megabyte of hostile text (seconds where all of it is in one diagnosis tag).
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from typing import Literal
 
 from deepicd import icd10
 from deepicd.completion import parse
 from deepicd.rewards import Sample, make_scorer
 from deepicd.rewards.deepicd_r1 import deepicd_r1
-from deepicd.spec.reward import RewardSpec
+from deepicd.spec.reward import PRESETS, RewardSpec
 
 COMPLETIONS, GROUP = 512, 8
 TRACE_CHARACTERS, NOTE_CHARACTERS = 4_500, 9_000  # 1,000 and 2,000 tokens of clinical English
@@ -43,6 +42,7 @@ HOSTILE = {
     "<diagnosis>": "\n<diagnosis>" * 85_000,
     "</diagnosis>": "x</think>" + "</diagnosis>" * 85_000,
     "pairs": "x</think>" + "<diagnosis>M51</diagnosis>" * 40_000,
+    "decorated": "x</think><diagnosis>" + "code M51.16, " * 77_000 + "</diagnosis>",
     "white space": "x</think>" + " \n" * 500_000 + "<diagnosis>",
 }
 
@@ -82,8 +82,7 @@ def samples() -> list[Sample]:
 def main() -> None:
     batch = samples()
     print(f"{COMPLETIONS} completions of {TRACE_CHARACTERS:,} characters, {GROUP} to a note of {NOTE_CHARACTERS:,}")
-    presets: tuple[Literal["deepicd", "deepicd-r1"], ...] = ("deepicd", "deepicd-r1")
-    for preset in presets:
+    for preset in PRESETS:
         score = make_scorer(RewardSpec(preset=preset), opened_think=True)
         print(f"  {preset:12} {median_ms(lambda score=score: score(batch)):6.1f} ms")  # type: ignore[misc]
     print("a megabyte of hostile text, median of parse / deepicd-r1:")

@@ -1,24 +1,30 @@
 """The one parser of completions, shared by reward, evaluation and prediction.
 
 The asked-for form is `<think>trace</think> <diagnosis>code</diagnosis>`, with any white space around the tags and
-nothing else. Tags are written in lower case, as the prompt shows them; any other spelling is plain text. The code's
-surrounding space, its dots and its case do not matter.
+nothing else. Tags are written in lower case, as the prompt shows them; any other spelling is plain text. A code is bare
+with or without the dot after its third character; its case and the space around it do not matter. A code that is written
+in any other way is read where it is the only one (`written_codes`), and is a fault.
 
-The parser reads from left to right and takes linear time on any text: it only searches and splits on fixed strings.
+The parser reads from left to right and takes linear time on any text: it searches and splits on fixed strings, and looks
+at each answer once.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from deepicd import icd10
+from deepicd.written_codes import written_codes
 
 _THINK, _THINK_END = "<think>", "</think>"
 _DIAGNOSIS, _DIAGNOSIS_END = "<diagnosis>", "</diagnosis>"
 # One letter, two characters with a digit among them (M51, M1A, C7A, QA0), and up to four more.
 _CODE = re.compile(r"[A-Z](?:[0-9][0-9A-Z]|[A-Z][0-9])[0-9A-Z]{0,4}")
+_WORD = re.compile(r"[^\W_]")
+_BARE_CODE = re.compile(r"[A-Za-z](?:[0-9][0-9A-Za-z]|[A-Za-z][0-9])(?:\.?[0-9A-Za-z]{1,4})?")
 
 
 class Fault(StrEnum):
@@ -28,14 +34,20 @@ class Fault(StrEnum):
     """No closed `<think>…</think>` before the diagnosis, or nothing in it."""
     NO_DIAGNOSIS = "no_diagnosis"
     """No closed `<diagnosis>…</diagnosis>` outside the trace."""
+    DIAGNOSIS_IN_TRACE = "diagnosis_in_trace"
+    """The trace has a diagnosis tag in it; what it holds is no answer."""
     SEVERAL_DIAGNOSES = "several_diagnoses"
-    """More than one, even if they agree."""
+    """Different ones, in one tag or in several: none of them is read."""
+    REPEATED_DIAGNOSIS = "repeated_diagnosis"
+    """More than one diagnosis tag, and one code: it is read."""
     TRUNCATED = "truncated"
     """The generator stopped at its token limit."""
     TEXT_OUTSIDE = "text_outside"
     """Text before, between or after the two parts."""
+    DECORATED = "decorated"
+    """The code is not written bare: signs, words, space or misplaced dots are in the tag with it. It is read."""
     NOT_A_CODE = "not_a_code"
-    """The one diagnosis does not have the form of a code."""
+    """The diagnosis names no code."""
     UNKNOWN_CODE = "unknown_code"
     """It has the form of a code, and no release of ICD-10-CM has it."""
     NOT_BILLABLE = "not_billable"
@@ -44,6 +56,9 @@ class Fault(StrEnum):
 
 CODE_FAULTS = frozenset({Fault.UNKNOWN_CODE, Fault.NOT_BILLABLE})
 """Faults of the answer; every other one is a fault of the completion's form."""
+
+NOT_BARE = frozenset({Fault.REPEATED_DIAGNOSIS, Fault.DECORATED})
+"""Faults of form with which the code is read all the same."""
 
 
 _ORDER = {fault: place for place, fault in enumerate(Fault)}
@@ -56,7 +71,7 @@ class Completion:
     trace: str | None
     """The text inside `<think>`, stripped; None if there is none."""
     code: str | None
-    """The answer, normalised, if there is exactly one and it has the form of a code; it need not exist."""
+    """The answer, normalised, if exactly one code is named; it need not exist."""
     faults: tuple[Fault, ...]
     """Everything that is wrong, in the order of `Fault`."""
 
@@ -71,7 +86,7 @@ class Completion:
         return CODE_FAULTS.issuperset(self.faults)
 
 
-def parse(text: str, *, opened_think: bool, truncated: bool = False) -> Completion:
+def parse(text: str, *, opened_think: bool, truncated: bool = False, local: Collection[str] = ()) -> Completion:
     """Parse what a model returned.
 
     Args:
@@ -79,25 +94,21 @@ def parse(text: str, *, opened_think: bool, truncated: bool = False) -> Completi
         opened_think: whether the prompt ended in an opened `<think>`, so that the completion lacks it. A completion
             that opens it again all the same is read as if it had not.
         truncated: whether the generator stopped at its token limit.
+        local: the hospital's own codes, normalised, which need be in no release.
     """
     found: set[Fault] = {Fault.TRUNCATED} if truncated else set()
     trace, rest = _split_trace(text, opened_think=opened_think)
     if not trace:
         found.add(Fault.NO_TRACE)
+    elif _DIAGNOSIS in trace or _DIAGNOSIS_END in trace:
+        found.add(Fault.DIAGNOSIS_IN_TRACE)
     answers, text_outside = _split_diagnoses(rest)
     if text_outside:
         found.add(Fault.TEXT_OUTSIDE)
-    code = None
-    if not answers:
-        found.add(Fault.NO_DIAGNOSIS)
-    elif len(answers) > 1:
-        found.add(Fault.SEVERAL_DIAGNOSES)
-    else:
-        code = as_code(answers[0])
-        if code is None:
-            found.add(Fault.NOT_A_CODE)
-        elif (fault := fault_of(code)) is not None:
-            found.add(fault)
+    code, faults = _read(answers)
+    found.update(faults)
+    if code is not None and (fault := fault_of(code, local=code in local)) is not None:
+        found.add(fault)
     return Completion(trace or None, code, tuple(sorted(found, key=_ORDER.__getitem__)))
 
 
@@ -123,6 +134,30 @@ def as_code(text: str) -> str | None:
     code = icd10.normalise(text)
     # Some letters outside ASCII become ASCII in upper case: the text itself must be ASCII.
     return code if text.strip().isascii() and _CODE.fullmatch(code) else None
+
+
+def _read(answers: Sequence[str]) -> tuple[str | None, set[Fault]]:
+    """The one code of all diagnosis tags (None if there is none, or more) and what is wrong with them."""
+    if not answers:
+        return None, {Fault.NO_DIAGNOSIS}
+    if len(answers) == 1 and _BARE_CODE.fullmatch(answers[0]):  # nearly every answer of a trained model
+        return icd10.normalise(answers[0]), set()
+    # A tag without a letter or digit names nothing.
+    named = [answer for answer in dict.fromkeys(map(str.strip, answers)) if _WORD.search(answer)]
+    codes: set[str] = set()
+    found = {Fault.REPEATED_DIAGNOSIS} if len(answers) > 1 else set()
+    for answer in named:
+        if _BARE_CODE.fullmatch(answer):
+            codes.add(icd10.normalise(answer))
+            continue
+        written = written_codes(answer)
+        found.add(Fault.DECORATED)
+        if len(written) > 1 or (not written and len(named) > 1):  # words beside a code are another diagnosis
+            return None, {Fault.SEVERAL_DIAGNOSES}
+        codes.update(written)
+    if len(codes) > 1:
+        return None, {Fault.SEVERAL_DIAGNOSES}
+    return (codes.pop(), found) if codes else (None, {Fault.NOT_A_CODE})
 
 
 def _split_trace(text: str, *, opened_think: bool) -> tuple[str | None, str]:

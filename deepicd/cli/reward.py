@@ -21,6 +21,7 @@ class Preset(StrEnum):
 
     DEEPICD = "deepicd"
     DEEPICD_R1 = "deepicd-r1"
+    STRICT = "strict"
 
 
 def reward(

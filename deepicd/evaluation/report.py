@@ -15,6 +15,7 @@ import jinja2
 import yaml
 from markupsafe import Markup
 
+from deepicd.completion import CODE_FAULTS, NOT_BARE
 from deepicd.errors import UserError
 from deepicd.evaluation import confusion, curves, figures, formatting, predictions
 from deepicd.evaluation.metrics import compare
@@ -27,9 +28,12 @@ FOLDER = "evaluate"
 FAULT_TITLES = {
     "no_trace": "No reasoning trace",
     "no_diagnosis": "No diagnosis",
+    "diagnosis_in_trace": "Diagnosis tag in the trace",
     "several_diagnoses": "Several diagnoses",
+    "repeated_diagnosis": "The same diagnosis twice",
     "truncated": "Cut off at the token limit",
     "text_outside": "Text outside the two parts",
+    "decorated": "Code is not written bare",
     "not_a_code": "Diagnosis is not a code",
     "unknown_code": "Code is in no release",
     "not_billable": "Code is a header",
@@ -171,7 +175,7 @@ def html(report: Report) -> str:
         figures={name: figure and Markup(figure) for name, figure in drawn.items()},  # noqa: S704 - svg.render escapes
         differences=_differences(report),
         unreadable={model: _unreadable(report.predictions[model]) for model in models},
-        fault_titles=FAULT_TITLES,
+        unread_faults={name: title for name, title in FAULT_TITLES.items() if name not in CODE_FAULTS | NOT_BARE},
         level_names=figures.LEVEL_NAMES,
         short_titles=confusion.SHORT_TITLES,
         chapters=_chapters(report.metrics),

@@ -9,7 +9,7 @@ from deepicd.rewards.sample import Score
 
 
 def combine(terms: Mapping[str, float], weights: Mapping[str, float]) -> Score:
-    """Weigh and add: reward = Σ weight · term, in [0, Σ weight].
+    """Weigh and add: reward = Σ weight · term.
 
     Raises:
         KeyError: a weight names no term.

@@ -40,7 +40,7 @@ class Pair(NamedTuple):
 
 
 def deepicd_r1(completion: str, gold: str) -> Score:
-    """Score one completion by the released formula.
+    """Score one completion by the released formula without its judge.
 
     Args:
         completion: what the model returned after the opened `<think>` of the prompt.

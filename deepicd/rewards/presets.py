@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from deepicd import icd10
-from deepicd.completion import Fault, fault_of, parse
+from deepicd.completion import Completion, Fault, fault_of, parse
 from deepicd.errors import UserError
 from deepicd.rewards.combine import combine
 from deepicd.rewards.deepicd_r1 import deepicd_r1
@@ -14,7 +14,8 @@ from deepicd.rewards.hierarchy import hierarchy
 from deepicd.rewards.outcome import outcome
 from deepicd.rewards.reasoning import Claim, reasoning
 from deepicd.rewards.sample import Sample, Score, Scorer
-from deepicd.spec.reward import RewardSpec
+from deepicd.rewards.strict import strict
+from deepicd.spec.reward import PRESETS, RewardSpec
 
 
 def make_scorer(reward: RewardSpec, *, opened_think: bool) -> Scorer:
@@ -29,10 +30,22 @@ def make_scorer(reward: RewardSpec, *, opened_think: bool) -> Scorer:
     """
     if reward.preset == "deepicd-r1":
         return _score_deepicd_r1
-    weights = reward.weights.model_dump()
+    preset = PRESETS[reward.preset]
+    weights = reward.weights if preset.own_weights else preset.weights
+    terms_of = {"deepicd": _deepicd_terms, "strict": _strict_terms}[reward.preset]
 
     def score(samples: Sequence[Sample]) -> list[Score]:
-        return [combine(terms, weights) for terms in _terms(samples, opened_think=opened_think)]
+        golds = [check_gold(sample.gold, local=sample.local_gold) for sample in samples]
+        parsed = [
+            parse(
+                sample.completion,
+                opened_think=opened_think,
+                truncated=sample.truncated,
+                local=(gold,) if sample.local_gold else (),
+            )
+            for sample, gold in zip(samples, golds, strict=True)
+        ]
+        return [combine(terms, weights) for terms in terms_of(samples, parsed, golds)]
 
     return score
 
@@ -62,9 +75,11 @@ def _score_deepicd_r1(samples: Sequence[Sample]) -> list[Score]:
     return [deepicd_r1(sample.completion, check_gold(sample.gold, local=sample.local_gold)) for sample in samples]
 
 
-def _terms(samples: Sequence[Sample], *, opened_think: bool) -> list[dict[str, float]]:
-    golds = [check_gold(sample.gold, local=sample.local_gold) for sample in samples]
-    parsed = [parse(sample.completion, opened_think=opened_think, truncated=sample.truncated) for sample in samples]
+def _strict_terms(samples: Sequence[Sample], parsed: Sequence[Completion], golds: Sequence[str]) -> list[dict[str, float]]:
+    return [strict(completion, gold) for completion, gold in zip(parsed, golds, strict=True)]
+
+
+def _deepicd_terms(samples: Sequence[Sample], parsed: Sequence[Completion], golds: Sequence[str]) -> list[dict[str, float]]:
     claims = [
         Claim(
             completion.trace,

@@ -2,38 +2,84 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from deepicd.spec.base import SpecModel
 
+PresetName = Literal["deepicd", "deepicd-r1", "strict"]
 
-class RewardWeights(SpecModel):
-    """Weights of the reward's terms; each term lies in [0, 1]."""
 
-    outcome: float = Field(default=0.5, ge=0)
-    """The answer is exactly the gold code."""
-    format: float = Field(default=0.1, ge=0)
-    """The completion has the asked-for form."""
-    hierarchy: float = Field(default=0.3, ge=0)
-    """Share of the gold code's levels (chapter, category, each further character) that the answer gets right."""
-    reasoning: float = Field(default=0.1, ge=0)
-    """The trace is grounded in the note, of its own words, and leads to the answer."""
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A way to score: reward = Σ weight · term."""
+
+    about: str
+    weights: Mapping[str, float]
+    """Weight of each term; every score of the preset has these terms."""
+    range: tuple[float, float]
+    """Least and highest reward with these weights."""
+    own_weights: bool = False
+    """Whether run.yaml may give other weights; then each term is in [0, 1]."""
+
+
+PRESETS: Mapping[PresetName, Preset] = {
+    "deepicd": Preset(
+        "our terms, each in [0, 1]",
+        {"outcome": 0.5, "format": 0.1, "hierarchy": 0.3, "reasoning": 0.1},
+        (0, 1),
+        own_weights=True,
+    ),
+    "deepicd-r1": Preset(
+        "the released formula without its judge, which both published jobs had on; a baseline",
+        dict.fromkeys(("code", "trace", "several", "empty"), 1),
+        (-math.inf, 106),
+    ),
+    "strict": Preset("right 2, wrong 0, no answer -1.5, no form -2", {"right": 2, "no_answer": -1.5, "no_form": -2}, (-2, 2)),
+}
+DEFAULT_WEIGHTS = PRESETS["deepicd"].weights
+
+
+def _describe(name: PresetName) -> str:
+    preset = PRESETS[name]
+    low, high = preset.range
+    bounds = f"{low:g} to {high:g}" if math.isfinite(low) else f"at most {high:g}"
+    return f"`{name}`: {preset.about} ({', '.join(preset.weights)}; {bounds})."
 
 
 class RewardSpec(SpecModel):
     """How completions are scored, in GRPO and in the evaluation."""
 
-    preset: Literal["deepicd", "deepicd-r1"] = "deepicd"
-    """`deepicd`: weighted sum of our terms. `deepicd-r1`: the released model's formula, as a baseline."""
-    weights: RewardWeights = RewardWeights()
-    """Weights of the terms; only for `preset: deepicd`."""
+    preset: PresetName = Field(default="deepicd", description=" ".join(map(_describe, PRESETS)))
+    weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+        default=dict(DEFAULT_WEIGHTS), validate_default=True, max_length=16
+    )
+    """Weight of each term, by its name; a term that is left out has its default.
+    Presets other than `deepicd` have weights of their own."""
 
-    @model_validator(mode="after")
-    def _weights_have_an_effect(self) -> Self:
-        if self.preset == "deepicd-r1" and self.weights != RewardWeights():
-            raise ValueError("weights: the preset 'deepicd-r1' has fixed weights: remove them or use preset 'deepicd'")
-        if self.preset == "deepicd" and not any(self.weights.model_dump().values()):
-            raise ValueError("weights: all are 0, so every completion scores the same: give one term a weight")
-        return self
+    @field_validator("weights")
+    @classmethod
+    def _every_term_has_its_weight(cls, given: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        name: PresetName | None = info.data.get("preset")
+        if name is None:  # its own error is reported
+            return given
+        preset = PRESETS[name]
+        if not preset.own_weights:
+            # The default weights may be written out beside any preset, as a dumped run and the API server do.
+            if any(DEFAULT_WEIGHTS.get(term) != weight for term, weight in given.items()):
+                raise ValueError(f"the preset '{name}' has fixed weights: remove them or use preset 'deepicd'")
+            return dict(DEFAULT_WEIGHTS)
+        for term in given:
+            if term not in preset.weights:
+                near = difflib.get_close_matches(term, preset.weights, n=1, cutoff=0.6)
+                known = f"did you mean '{near[0]}'?" if near else f"the terms are {', '.join(preset.weights)}"
+                raise ValueError(f"unknown term '{term}': {known}")
+        weights = {**preset.weights, **given}
+        if not any(weights.values()):
+            raise ValueError("all are 0, so every completion scores the same: give one term a weight")
+        return weights

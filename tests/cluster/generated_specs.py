@@ -34,7 +34,7 @@ _TEXTS = (
     "x-Y_z",
 )
 _SAMPLES: list[Raw] = [yaml.safe_load(path.read_text()) for path in SAMPLES]
-_OBJECTS: tuple[Any, ...] = ({}, [], "x", {"a": "b"}, {"A b": "c"}, {"a": 1}, {"unknownField": 1})
+_OBJECTS: tuple[Any, ...] = ({}, [], "x", {"a": "b"}, {"A b": "c"}, {"a": 1}, {"outcome": 2}, {"unknownField": 1})
 
 
 def places() -> Iterator[tuple[Path, Raw]]:

@@ -59,6 +59,13 @@ def test_every_sample_is_accepted_with_the_defaults_of_the_models(api: Api, name
         ({"spec__data__split": {"train": 0.9}}, "spec.data.split: Invalid value: train + validation + test must be 1"),
         ({"spec__data__traces": "/traces"}, "traces: synthetic data bring their own"),
         ({"spec__reward": {"preset": "deepicd-r1", "weights": {"outcome": 1}}}, "the preset 'deepicd-r1' has fixed weights"),
+        ({"spec__reward": {"preset": "strict", "weights": {"outcome": 1}}}, "the preset 'strict' has fixed weights"),
+        ({"spec__reward": {"weights": {"judge": 1}}}, "weights: a name is no term of the preset 'deepicd'"),
+        ({"spec__reward": {"weights": {"outcome": -1}}}, "spec.reward.weights.outcome in body should be greater"),
+        (
+            {"spec__reward": {"weights": {"outcome": 0, "format": 0, "hierarchy": 0, "reasoning": 0}}},
+            "weights: all are 0, so every completion scores the same",
+        ),
         ({"spec__storage": {}}, "spec.storage: Invalid value: give exactly one of s3, folder"),
         ({"spec__storage": {"s3": {"bucket": "B"}}}, "spec.storage.s3.bucket in body should match"),
         ({"spec__storage": {"s3": {"bucket": "models", "prefix": "a/../b"}}}, "a part of it cannot be '.' or '..'"),

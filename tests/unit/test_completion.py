@@ -2,16 +2,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepicd import prompt
+from deepicd import icd10, prompt
 from deepicd.completion import Completion, Fault, as_code, fault_of, parse
 
 MEGABYTE = 1_000_000
 
 GOOD = "<diagnosis>M5116</diagnosis>"
 
+CODES = st.sampled_from(icd10.billable_codes())
+
 FRAGMENTS = st.lists(
     st.sampled_from(
-        ["<think>", "</think>", "<diagnosis>", "</diagnosis>", "M5116", "m51.16", "M51", "x", " ", "\n", "<", "</", "İ"]
+        [
+            "<think>",
+            "</think>",
+            "<diagnosis>",
+            "</diagnosis>",
+            "M5116",
+            "m51.16",
+            "M51",
+            "G89.29",
+            "**",
+            ", ",
+            "x",
+            " ",
+            "\n",
+            "<",
+            "</",
+            "İ",
+        ]
     ),
     max_size=14,
 ).map("".join)
@@ -27,7 +46,13 @@ FRAGMENTS = st.lists(
         ("x</think><diagnosis>c7a.010</diagnosis>", "x", "C7A010", ()),
         ("x</think><diagnosis>QA0.0101</diagnosis>", "x", "QA00101", ()),
         (f"a <think> b</think>{GOOD}", "a <think> b", "M5116", ()),
-        (f"is it <diagnosis>G89</diagnosis>?</think>{GOOD}", "is it <diagnosis>G89</diagnosis>?", "M5116", ()),
+        (
+            f"is it <diagnosis>G89</diagnosis>?</think>{GOOD}",
+            "is it <diagnosis>G89</diagnosis>?",
+            "M5116",
+            (Fault.DIAGNOSIS_IN_TRACE,),
+        ),
+        (f"x</diagnosis></think>{GOOD}", "x</diagnosis>", "M5116", (Fault.DIAGNOSIS_IN_TRACE,)),
         (f"</think>{GOOD}", None, "M5116", (Fault.NO_TRACE,)),
         (f" \n</think>{GOOD}", None, "M5116", (Fault.NO_TRACE,)),
         (GOOD, None, "M5116", (Fault.NO_TRACE,)),
@@ -39,8 +64,29 @@ FRAGMENTS = st.lists(
         ("x</think>M5116", "x", None, (Fault.NO_DIAGNOSIS, Fault.TEXT_OUTSIDE)),
         ("x</think>M5116</diagnosis>", "x", None, (Fault.NO_DIAGNOSIS, Fault.TEXT_OUTSIDE)),
         ("x</think><Diagnosis>M5116</Diagnosis>", "x", None, (Fault.NO_DIAGNOSIS, Fault.TEXT_OUTSIDE)),
-        (f"{GOOD}x</think>", f"{GOOD}x", None, (Fault.NO_DIAGNOSIS,)),
-        (f"x</think>{GOOD}{GOOD}", "x", None, (Fault.SEVERAL_DIAGNOSES,)),
+        (f"{GOOD}x</think>", f"{GOOD}x", None, (Fault.NO_DIAGNOSIS, Fault.DIAGNOSIS_IN_TRACE)),
+        (f"x</think>{GOOD}{GOOD}", "x", "M5116", (Fault.REPEATED_DIAGNOSIS,)),
+        (f"x</think>{GOOD}\n<diagnosis> m51.16</diagnosis>", "x", "M5116", (Fault.REPEATED_DIAGNOSIS,)),
+        (
+            f"x</think>{GOOD}<diagnosis>`M51.16`</diagnosis>",
+            "x",
+            "M5116",
+            (Fault.REPEATED_DIAGNOSIS, Fault.DECORATED),
+        ),
+        (f"x</think><diagnosis> </diagnosis>{GOOD}", "x", "M5116", (Fault.REPEATED_DIAGNOSIS,)),
+        (f"x</think><diagnosis>disc</diagnosis>{GOOD}", "x", None, (Fault.SEVERAL_DIAGNOSES,)),
+        ("x</think>" + "<diagnosis>disc</diagnosis>" * 2, "x", None, (Fault.NOT_A_CODE,)),
+        (f"x</think>{GOOD}<diagnosis>M51.16, G89.29</diagnosis>", "x", None, (Fault.SEVERAL_DIAGNOSES,)),
+        ("x</think><diagnosis>M51.16, G89.29</diagnosis>", "x", None, (Fault.SEVERAL_DIAGNOSES,)),
+        ("x</think><diagnosis>M5116 or M5117</diagnosis>", "x", None, (Fault.SEVERAL_DIAGNOSES,)),
+        ("x</think><diagnosis>M51.16, M51.16</diagnosis>", "x", "M5116", (Fault.DECORATED,)),
+        ("x</think><diagnosis>Disc with radiculopathy (M51.16)</diagnosis>", "x", "M5116", (Fault.DECORATED,)),
+        ("x</think><diagnosis>**M51.1**</diagnosis>", "x", "M511", (Fault.DECORATED, Fault.NOT_BILLABLE)),
+        ("x</think><diagnosis>`M51.169`</diagnosis>", "x", "M51169", (Fault.DECORATED, Fault.UNKNOWN_CODE)),
+        ("x</think><diagnosis>M5.116</diagnosis>", "x", "M5116", (Fault.DECORATED,)),
+        ("x</think><diagnosis>M51.16.</diagnosis>", "x", "M5116", (Fault.DECORATED,)),
+        ("x</think><diagnosis>M51\N{ZERO WIDTH SPACE}16</diagnosis>", "x", "M5116", (Fault.DECORATED,)),
+        ("x</think><diagnosis>\N{NO-BREAK SPACE}M51.16\N{NO-BREAK SPACE}</diagnosis>", "x", "M5116", ()),
         (f"x</think>{GOOD}<diagnosis>G8929</diagnosis>", "x", None, (Fault.SEVERAL_DIAGNOSES,)),
         (f"x</think>y{GOOD}", "x", "M5116", (Fault.TEXT_OUTSIDE,)),
         (f"x</think>{GOOD}.", "x", "M5116", (Fault.TEXT_OUTSIDE,)),
@@ -49,8 +95,8 @@ FRAGMENTS = st.lists(
         (f"x</think>{GOOD}<diagnosis>M5", "x", "M5116", (Fault.TEXT_OUTSIDE,)),
         ("x</think><diagnosis></diagnosis>", "x", None, (Fault.NOT_A_CODE,)),
         ("x</think><diagnosis>back pain</diagnosis>", "x", None, (Fault.NOT_A_CODE,)),
-        ("x</think><diagnosis>M51.16: disc</diagnosis>", "x", None, (Fault.NOT_A_CODE,)),
-        ("x</think><diagnosis>M51 16</diagnosis>", "x", None, (Fault.NOT_A_CODE,)),
+        ("x</think><diagnosis>M51.16: disc</diagnosis>", "x", "M5116", (Fault.DECORATED,)),
+        ("x</think><diagnosis>M51 16</diagnosis>", "x", "M5116", (Fault.DECORATED,)),
         ("x</think><diagnosis>M5116XXX</diagnosis>", "x", None, (Fault.NOT_A_CODE,)),
         ("x</think><diagnosis>a < b</diagnosis>", "x", None, (Fault.NOT_A_CODE,)),
         ("x</think><diagnosis>M51169</diagnosis>", "x", "M51169", (Fault.UNKNOWN_CODE,)),
@@ -109,7 +155,10 @@ HOSTILE = {
     "opened diagnosis tags": "x</think>" + "<diagnosis>" * (MEGABYTE // 11),
     "closed diagnosis tags": "x</think>" + "</diagnosis>" * (MEGABYTE // 12),
     "nested diagnosis tags": "</think>" + "<diagnosis>" * (MEGABYTE // 24) + "</diagnosis>" * (MEGABYTE // 24),
-    "many diagnoses": "x</think>" + GOOD * (MEGABYTE // len(GOOD)),
+    "many diagnoses": "x</think>" + (GOOD + "<diagnosis>M5117</diagnosis>") * (MEGABYTE // len(GOOD) // 2),
+    "many in words": "x</think>" + "<diagnosis>the M51.16</diagnosis><diagnosis>pain</diagnosis>" * (MEGABYTE // 60),
+    "many in one": "x</think><diagnosis>" + "M51.16, M51.17 " * (MEGABYTE // 15) + "</diagnosis>",
+    "invisible": "x</think><diagnosis>" + "M5\N{ZERO WIDTH SPACE}" * (MEGABYTE // 3) + "</diagnosis>",
     "one long answer": "x</think><diagnosis>" + "M" * MEGABYTE + "</diagnosis>",
     "an answer of dots": "x</think><diagnosis>" + "." * MEGABYTE + "</diagnosis>",
     "white space": " " * MEGABYTE,
@@ -150,6 +199,32 @@ def test_the_answer_that_is_taught_parses_to_itself(trace: str, code: str) -> No
         return
     completion = parse(prompt.answer(trace, code), opened_think=False)
     assert completion == Completion(trace.strip(), code, ())
+
+
+@given(CODES, st.booleans(), st.booleans(), st.sampled_from(["", " ", "\n", "\t", "\N{NO-BREAK SPACE}"]))
+def test_a_bare_code_is_never_decorated(code: str, dot: bool, lower: bool, space: str) -> None:
+    shown = icd10.display(code) if dot else code
+    answer = space + (shown.lower() if lower else shown) + space
+    assert parse(f"x</think>\n<diagnosis>{answer}</diagnosis>", opened_think=True) == Completion("x", code, ())
+
+
+@given(
+    CODES,
+    st.booleans(),
+    st.sampled_from(["**{}**", '"{}"', "`{}`", "ICD-10: {}", '{{"code": "{}"}}', "{}.", "{}*", "Angina ({})", "{} angina"]),
+)
+def test_a_wrapped_code_is_read_and_decorated(code: str, dot: bool, wrapping: str) -> None:
+    answer = wrapping.format(icd10.display(code) if dot else code)
+    completion = parse(f"x</think>\n<diagnosis>{answer}</diagnosis>", opened_think=True)
+    assert completion == Completion("x", code, (Fault.DECORATED,))
+    assert completion.valid_code
+    assert not completion.well_formed
+
+
+def test_a_local_code_is_known_where_it_is_given() -> None:
+    text = "x</think><diagnosis>zz9.99</diagnosis>"
+    assert parse(text, opened_think=True, local={"ZZ999"}) == Completion("x", "ZZ999", ())
+    assert parse(text, opened_think=True, local={"ZZ998"}).faults == (Fault.UNKNOWN_CODE,)
 
 
 @given(st.text())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from deepicd.spec.compute import QUALIFIED_PATTERN
 from deepicd.spec.model import HEAD_SIZES
+from deepicd.spec.reward import DEFAULT_WEIGHTS, PRESETS
 
 RUN_NAME = r"^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$"
 
@@ -44,6 +45,8 @@ def _fixed(field: str) -> Rule:
     )
 
 
+_TERMS = str(list(DEFAULT_WEIGHTS))
+_WEIGHTS = str({term: float(weight) for term, weight in DEFAULT_WEIGHTS.items()})
 _RANKS = "self.compute.gpus * self.compute.nodes"
 
 RULES: dict[str, tuple[Rule, ...]] = {
@@ -102,14 +105,21 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
     ),
     "RewardSpec": (
-        Rule(
-            "self.preset != 'deepicd-r1' || (self.weights.outcome == 0.5 && self.weights.format == 0.1 "
-            "&& self.weights.hierarchy == 0.3 && self.weights.reasoning == 0.1)",
-            "weights: the preset 'deepicd-r1' has fixed weights: remove them or use preset 'deepicd'",
+        *(
+            Rule(
+                f"self.preset != '{name}' || "
+                f"self.weights.all(term, term in {_WEIGHTS} && self.weights[term] == {_WEIGHTS}[term])",
+                f"weights: the preset '{name}' has fixed weights: remove them or use preset 'deepicd'",
+            )
+            for name, preset in PRESETS.items()
+            if not preset.own_weights
         ),
         Rule(
-            "self.preset != 'deepicd' || self.weights.outcome > 0.0 || self.weights.format > 0.0 "
-            "|| self.weights.hierarchy > 0.0 || self.weights.reasoning > 0.0",
+            f"self.preset != 'deepicd' || self.weights.all(term, term in {_TERMS})",
+            f"weights: a name is no term of the preset 'deepicd': its terms are {', '.join(DEFAULT_WEIGHTS)}",
+        ),
+        Rule(
+            f"self.preset != 'deepicd' || {_TERMS}.exists(term, !(term in self.weights) || self.weights[term] > 0.0)",
             "weights: all are 0, so every completion scores the same: give one term a weight",
         ),
     ),

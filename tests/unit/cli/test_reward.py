@@ -5,8 +5,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from deepicd.cli.reward import reward
+from deepicd.cli.reward import Preset, reward
 from deepicd.errors import UserError
+from deepicd.spec.reward import PRESETS
 
 LINE = '{"id": 1, "completion": "<think>x</think><diagnosis>M5116</diagnosis>", "gold": "M5116"}\n'
 APP = typer.Typer()
@@ -20,6 +21,11 @@ def run(*arguments: str) -> str:
 def test_a_preset_takes_the_prompt_to_end_in_an_opened_think() -> None:
     assert json.loads(run("--preset", "deepicd-r1"))["score"] == -1
     assert json.loads(run("--preset", "deepicd"))["terms"]["format"] == 1
+
+
+def test_every_preset_can_be_asked_for() -> None:
+    assert set(Preset) == set(PRESETS)
+    assert json.loads(run("--preset", "strict"))["score"] == 2
 
 
 def test_a_spec_gives_the_reward(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from deepicd.completion import Fault
 from deepicd.errors import UserError
 from deepicd.evaluation import predictions
 from deepicd.evaluation.metrics import compute
 from deepicd.evaluation.predictions import Prediction
-from deepicd.evaluation.report import Report, html, load, write_report
+from deepicd.evaluation.report import FAULT_TITLES, Report, html, load, write_report
 
 CODES = ["I10", "D65", "M5116", "M5117", "D120", "J189", "A419"]
 
@@ -168,6 +169,10 @@ def test_the_summary_shows_the_metrics(report: Report, page: str) -> None:
 def test_the_differences_are_paired_and_signed(report: Report, page: str) -> None:
     values = [report.metrics[model]["rates"]["validCode"]["value"] or 0.0 for model in ("sft", "grpo")]
     assert f"+{100 * (values[1] - values[0]):.1f}" in row_of(page, "summary", "grpo − sft")
+
+
+def test_every_fault_has_a_title() -> None:
+    assert set(FAULT_TITLES) == set(Fault)
 
 
 def test_unparseable_outputs_are_counted_by_fault(report: Report, page: str) -> None:

@@ -10,13 +10,20 @@ ANSWER = "<diagnosis>M5116</diagnosis>"
     ("text", "truncated", "thirds"),
     [
         (f"x</think>{ANSWER}", False, 3),
-        ("x</think><diagnosis>M51.169</diagnosis>", False, 3),  # whether it exists is for other terms
+        ("x</think><diagnosis>M51.1</diagnosis>", False, 3),  # whether a header is the answer is for other terms
+        ("x</think><diagnosis>M51.169</diagnosis>", False, 0),  # in no release
+        ("x</think><diagnosis>Q99.ZZZ</diagnosis>", False, 0),
+        ("x</think><diagnosis>**M51.16**</diagnosis>", False, 2),
+        ("x</think><diagnosis>M51.16: disc</diagnosis> y", False, 1),
+        ("</think>y<diagnosis>M51.16.</diagnosis>", False, 0),
+        (f"is it <diagnosis>M51</diagnosis>?</think>{ANSWER}", False, 2),
         (f"x</think>{ANSWER}", True, 2),
         (f"x</think>{ANSWER} y", False, 2),
         (f"x</think>{ANSWER} y", True, 2),
         (ANSWER, False, 2),
         (f"</think>y{ANSWER}", False, 1),
-        (f"x</think>{ANSWER}{ANSWER}", False, 0),
+        (f"x</think>{ANSWER}{ANSWER}", False, 2),
+        (f"x</think>{ANSWER}<diagnosis>M51.17</diagnosis>", False, 0),
         ("x</think><diagnosis>pain</diagnosis>", False, 0),
         ("x</think>", False, 0),
         ("", False, 0),

@@ -3,7 +3,7 @@ import pytest
 from deepicd.errors import UserError
 from deepicd.rewards import Sample, make_scorer
 from deepicd.rewards import presets as module
-from deepicd.spec.reward import RewardSpec, RewardWeights
+from deepicd.spec.reward import PRESETS, PresetName, RewardSpec
 
 NOTE = (
     "Chief complaint: back pain. The man lifted a heavy pallet and now limps; his left foot is numb, the extensor "
@@ -27,7 +27,7 @@ def test_a_perfect_completion_scores_the_sum_of_the_weights() -> None:
 
 
 def test_weights_are_those_of_the_spec() -> None:
-    only = RewardSpec(weights=RewardWeights(outcome=0, format=0, hierarchy=2, reasoning=0))
+    only = RewardSpec(weights={"outcome": 0, "format": 0, "hierarchy": 2, "reasoning": 0})
     assert make_scorer(only, opened_think=True)([Sample(completion("M51"), "M5116")])[0].value == 1.0
 
 
@@ -42,17 +42,70 @@ def test_truncation_is_heeded() -> None:
     assert make_scorer(RewardSpec(), opened_think=True)([sample])[0].terms["format"] < 1
 
 
-@pytest.mark.parametrize("preset", ["deepicd", "deepicd-r1"])
-def test_every_score_has_the_same_terms_whatever_the_completion(preset: str) -> None:
-    texts = ["", "x", completion("M5116"), completion("M51169"), completion("?"), completion("M51") * 2]
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_score_has_the_presets_terms_and_is_in_its_range(preset: PresetName) -> None:
+    texts = ["", "x", completion("M5116"), completion("M51169"), completion("?"), completion("M51") * 2, "**M51.16**"]
     samples = [Sample(text, "M5116", note) for text in texts for note in (NOTE, None)]
-    scores = make_scorer(RewardSpec.model_validate({"preset": preset}), opened_think=True)(samples)
-    assert len({tuple(score.terms) for score in scores}) == 1
+    scores = make_scorer(RewardSpec(preset=preset), opened_think=True)(samples)
+    least, most = PRESETS[preset].range
+    assert {tuple(score.terms) for score in scores} == {tuple(PRESETS[preset].weights)}
+    assert all(least <= score.value <= most for score in scores)
 
 
 def test_the_deepicd_r1_preset_is_the_released_formula() -> None:
     scorer = make_scorer(RewardSpec(preset="deepicd-r1"), opened_think=True)
     assert [score.value for score in scorer([Sample(completion("M5116"), "M5116"), Sample("", "M5116")])] == [76, -6]
+
+
+NONSENSE = [
+    "",
+    "M51.16",
+    f"{TRACE}</think>\nM51.16",
+    *map(completion, ["", "back pain", "Q99.ZZZ", "ZZ9.99", "****", "M51.16, M51.17, M51.15, M51.14", "02703DZ", "722.10"]),
+]
+DECORATED = ["**M51.16**", "`M5116`", "ICD-10: M51.16", "Disc with radiculopathy (M51.16)", "M51,16", "M51.16*", "M5.116"]
+
+
+@pytest.mark.parametrize("preset", ["deepicd", "strict"])
+@pytest.mark.parametrize("answer", DECORATED)
+def test_a_decorated_right_code_earns_less_than_a_clean_one_and_more_than_nonsense(preset: PresetName, answer: str) -> None:
+    texts = [completion("M51.16"), completion(answer), *NONSENSE]
+    scores = make_scorer(RewardSpec(preset=preset), opened_think=True)([Sample(text, "M5116", NOTE) for text in texts])
+    clean, decorated, *nonsense = (score.value for score in scores)
+    assert clean > decorated > max(nonsense)
+
+
+def test_nonsense_earns_nothing() -> None:
+    scores = make_scorer(RewardSpec(), opened_think=True)([Sample(text, "M5116", NOTE) for text in NONSENSE])
+    assert {score.value for score in scores} == {0}
+
+
+@pytest.mark.parametrize(
+    ("answer", "value"),
+    [
+        ("M5116", 76),
+        ("M51.16", 76),
+        ("M51.169", 61),
+        ("M51.17", 43),
+        ("M51", 25),
+        ("M54.16", 7),
+        ("M5.116", 76),
+        ("**M51.16**", 0),
+        ("`M5116`", 0),
+        ("ICD-10: M51.16", 0),
+        ("M51.16, M51.17", 0),
+        ("back pain", 0),
+    ],
+)
+def test_the_released_formula_reads_completions_as_it_was_released(answer: str, value: float) -> None:
+    scorer = make_scorer(RewardSpec(preset="deepicd-r1"), opened_think=True)
+    assert scorer([Sample(completion(answer), "M5116")])[0].value == value
+
+
+def test_a_local_gold_code_has_the_form_of_an_answer() -> None:
+    sample = Sample(completion("ZZ9.99"), "ZZ999", NOTE, local_gold=True)
+    assert make_scorer(RewardSpec(), opened_think=True)([sample])[0].value == 0.9
+    assert make_scorer(RewardSpec(preset="strict"), opened_think=True)([sample])[0].value == 2
 
 
 def test_the_405_codes_that_the_released_pattern_refuses_are_paid_in_full() -> None:

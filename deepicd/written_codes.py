@@ -1,0 +1,108 @@
+"""Finds the codes in an answer that is more than a bare code: quoted, in bold, labelled, beside its description.
+
+A piece of text counts as a code
+
+* if ICD-10-CM has it: `NSTEMI (I21.4)`, `"I214"`, `I21.4*`, `I21,4`; a bare word such as `B12` is none, as no release has it;
+* or if it has its dot at the code's place (`**I21.49**`), or nothing else is written (`**I2149**`): then it need not exist.
+
+Every search looks at a bounded stretch of text from each place, so time is linear in the text's length.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from deepicd import icd10
+
+# Letters and digits of any script end a word here; underscores do not, for Markdown has them around words.
+_START, _END = r"(?<![^\W_])", r"(?![^\W_]|\.[0-9])"
+_CATEGORY = r"[A-Za-z](?:[0-9][0-9A-Za-z]|[A-Za-z][0-9])"
+_CANDIDATE = re.compile(rf"{_START}[A-Za-z]\.?(?:[0-9]\.?[0-9A-Za-z]|[A-Za-z]\.?[0-9])")
+_DOTTED = re.compile(rf"{_CATEGORY}\.[0-9A-Z]{{1,4}}")
+# Dots at any place: `I2.14`, `I21..4`, `T81.4.XXA`.
+_WITH_DOTS = re.compile(rf"[A-Za-z]\.?(?:[0-9]\.?[0-9A-Za-z]|[A-Za-z]\.?[0-9])(?:\.{{0,2}}[0-9A-Za-z]){{0,4}}{_END}")
+# Another sign in the dot's place, or space beside the dot: `I21,4`, `I21-4`, `I21. 4`.
+_WITH_SIGN = re.compile(rf"({_CATEGORY})(?:\s{{0,2}}\.\s{{0,2}}|[,:;_'/\N{{EN DASH}}-])([0-9A-Za-z]{{1,4}}){_END}")
+# A second code of the same category, of which only the end is written: `I21.4/9`, `I21.0-4`.
+_ANOTHER_END = re.compile(rf"[/&+\N{{EN DASH}}-]\.?([0-9][0-9A-Za-z]{{0,3}}){_END}")
+_NO_WORDS = re.compile(r"[\W_]+")
+_SHORTEST, _LONGEST = 3, 7
+_DOTS = "·•‧∙⋅・。｡٫\N{GREEK ANO TELEIA}\N{WORD SEPARATOR MIDDLE DOT}"
+
+
+def written_codes(text: str) -> tuple[str, ...]:
+    """The different codes that a text names, normalised, in the order of the text; some may not exist.
+
+    Args:
+        text: the content of a diagnosis tag, of any length and content.
+    """
+    text = text if text.isascii() else text.translate(_PLAIN)
+    found = tuple(dict.fromkeys(_search(text)))
+    if len(found) > 1 or (found and len(found[0]) > _SHORTEST and icd10.is_billable(found[0])):
+        return found  # a category or another header may be the start of a longer code
+    # After a label, if there is one: `I 21.4`, `Code: I21 4`, `**I2149**`.
+    place = max(text.rfind(":"), text.rfind("=")) + 1
+    for value in (text, text[place:]):
+        code = _NO_WORDS.sub("", value).upper()
+        if _SHORTEST <= len(code) <= _LONGEST and icd10.is_valid(code):
+            return (code,)
+    return found or _alone(text)
+
+
+def _search(text: str) -> list[str]:
+    found = []
+    place = 0
+    while candidate := _CANDIDATE.search(text, place):
+        code, place = _read(text, candidate.start())
+        if code is None:
+            continue
+        found.append(code)
+        if (more := _ANOTHER_END.match(text, place)) and icd10.is_valid(another := code[:_SHORTEST] + more[1].upper()):
+            found.append(another)
+            place = more.end()
+    return found
+
+
+def _read(text: str, start: int) -> tuple[str | None, int]:
+    """The code that starts at a place, None if none does, and where to go on."""
+    dotted = _WITH_DOTS.match(text, start)
+    if dotted and icd10.is_valid(code := icd10.normalise(dotted[0])) and len(code) > _SHORTEST:
+        return code, dotted.end()
+    signed = _WITH_SIGN.match(text, start)
+    if signed and icd10.is_valid(joined := (signed[1] + signed[2]).upper()) and not icd10.is_valid(signed[2].upper()):
+        return joined, signed.end()
+    if dotted and (icd10.is_valid(code) or _DOTTED.fullmatch(dotted[0])):
+        return code, dotted.end()
+    return None, start + 1
+
+
+def _alone(text: str) -> tuple[str, ...]:
+    """A code that no release has, if nothing but signs and space stands around it."""
+    found = _CANDIDATE.search(text)
+    code = found and _WITH_DOTS.match(text, found.start())
+    if not code or _NO_WORDS.sub("", text[: code.start()] + text[code.end() :]):
+        return ()
+    return (icd10.normalise(code[0]),)
+
+
+class _Plain(dict[int, str]):
+    """For `str.translate`: invisible characters go, odd dots become dots, other forms of ASCII characters become these."""
+
+    def __missing__(self, number: int) -> str:
+        character = chr(number)
+        kind = unicodedata.category(character)
+        plain = character
+        if character in _DOTS:
+            plain = "."
+        elif kind in {"Cf", "Mn", "Me"}:
+            plain = ""
+        elif kind == "No":  # the number of a footnote or of an item
+            plain = " "
+        elif (same := unicodedata.normalize("NFKC", character)).isascii() and len(same) == 1:
+            plain = same
+        self[number] = plain
+        return plain
+
+
+_PLAIN = _Plain()
