@@ -69,6 +69,8 @@ class ContainerView:
     """Whether it has ended and is not started again."""
     ended_at: datetime | None = None
     """When it ended, whether or not it was started again."""
+    restarts: int = 0
+    """How often it was started again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,4 +297,5 @@ def _container(statuses: Iterable[Raw], name: str) -> ContainerView:
         started=moment(running.get("startedAt")) or moment(ended.get("startedAt")),
         ended="terminated" in state,
         ended_at=moment(ended.get("finishedAt")),
+        restarts=found.get("restartCount") or 0,
     )

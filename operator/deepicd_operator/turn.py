@@ -23,6 +23,10 @@ ATTEMPT_STARTED = "AttemptStarted"
 """Reason of the event that an attempt begins with."""
 HEARTBEAT_NOTED = timedelta(minutes=10)
 """A report that only says again what is known is written into the status after this time."""
+MANY_RESTARTS = 2
+"""An uploader that was started again so often is said to be failing."""
+RUNS_WELL = timedelta(minutes=1)
+"""How long it runs until it is not."""
 _FOR_TOOLS = {ConditionType.RECONCILING, ConditionType.STALLED}
 _PER_SPEC = {ConditionType.ACCEPTED}
 """Conditions that are about the spec; the others are about an attempt."""
@@ -192,17 +196,27 @@ class Turn:
         before = self.observed.status
         if self.spec is None or (before.finished and checkpoint == before.last_verified_checkpoint):
             return
-        attempt = self.status.current
-        pod = self.observed.pod(attempt.number) if attempt is not None and attempt.end is None else None
-        if pod is not None and pod.sync.waiting == "CrashLoopBackOff" and not pod.trainer.ended:
-            how = f"exit code {pod.sync.exit_code}, {pod.sync.ended_as}"
-            self.condition(ConditionType.CHECKPOINT_DURABLE, False, Reason.UPLOADER_FAILING, how)
+        if failing := self._failing_uploader():
+            self.condition(ConditionType.CHECKPOINT_DURABLE, False, Reason.UPLOADER_FAILING, failing)
         elif checkpoint is not None:
             where = f"{checkpoint.stage} step {checkpoint.step}: {checkpoint.uri}"
             self.condition(ConditionType.CHECKPOINT_DURABLE, True, Reason.UPLOADED, where)
         else:
             reason = Reason.NO_STORAGE if self.spec.storage is None else Reason.NO_CHECKPOINT
             self.condition(ConditionType.CHECKPOINT_DURABLE, False, reason)
+
+    def _failing_uploader(self) -> str:
+        """How the uploader of the attempt at work keeps ending; empty where it does not, or has run for a while since."""
+        attempt = self.status.current
+        pod = self.observed.pod(attempt.number) if attempt is not None and attempt.end is None else None
+        if pod is None or pod.trainer.ended or pod.sync.restarts < MANY_RESTARTS or pod.sync.exit_code in (None, 0):
+            return ""
+        if pod.sync.running_since is not None:
+            well = pod.sync.running_since + RUNS_WELL
+            if self.now >= well:
+                return ""
+            self.look_again_at(well)
+        return f"exit code {pod.sync.exit_code}, {pod.sync.ended_as}"
 
     def _kstatus(self) -> None:
         """The two conditions that kstatus knows; the others, and what people read, are elsewhere."""

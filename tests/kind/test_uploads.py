@@ -41,7 +41,7 @@ def ended(kind: KindCluster) -> Iterator[dict[str, Run]]:
     kind.offer_volumes(KEPT, 2)
     kind.apply(
         sft_run(kind, NO_MEMORY, 10, uploader={"memory": "24Mi", "memoryLimit": "24Mi"}),
-        sft_run(kind, NO_STORE, 120),
+        sft_run(kind, NO_STORE, 80),
     )
     runs = {name: Run(kind, name) for name in (NO_MEMORY, NO_STORE)}
     runs[NO_STORE].wait_for_verified("sft", 10)

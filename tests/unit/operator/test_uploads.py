@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from deepicd.spec.progress import Upload
-from tests.unit.operator.builders import NAME, JobMade, PodMade, Story, at, checkpoint, report
+from tests.unit.operator.builders import NAME, JobMade, PodMade, Story, at, checkpoint, iso, report
 
 CLAIM = f"PersistentVolumeClaim/{NAME}-a1"
 FAST = {"size": "1Gi", "storageClass": "fast"}
@@ -64,18 +66,25 @@ def test_a_restart_of_the_uploader_is_no_end() -> None:
 
 def test_an_uploader_that_is_restarted_again_and_again_is_a_warning() -> None:
     story = Story().running()
-    looping = {
-        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
-        "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
-    }
-    pod = PodMade().running(at(1))
-    pod.raw["status"]["initContainerStatuses"] = [{"name": "sync", **looping}]
-    story.now(60, JobMade(), pod, progress=report(at(60)), stored=checkpoint(10))
-    assert story.condition("CheckpointDurable") == ("False", "UploaderFailing")
+    ended = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+
+    def look(seconds: float, restarts: int, state: dict[str, Any], last: dict[str, Any]) -> tuple[str, str]:
+        pod = PodMade().running(at(1))
+        status = {"name": "sync", "restartCount": restarts, "state": state, "lastState": last}
+        pod.raw["status"]["initContainerStatuses"] = [status]
+        story.now(seconds, JobMade(), pod, progress=report(at(seconds)), stored=checkpoint(10))
+        return story.condition("CheckpointDurable")
+
+    failing = ("False", "UploaderFailing")
+    assert look(10, 1, ended, {}) == ("True", "Uploaded")
+    assert look(20, 2, {"waiting": {"reason": "CrashLoopBackOff"}}, ended) == failing
     assert "exit code 137, OOMKilled" in story.message("CheckpointDurable")
+    assert look(30, 3, ended, ended) == failing
+    running = {"running": {"startedAt": iso(at(40))}}
+    assert look(41, 4, running, ended) == failing
+    assert story.plan.requeue_after == 59
+    assert look(100, 4, running, ended) == ("True", "Uploaded")
     assert story.events.count("UploaderFailing") == 1
-    story.now(90, JobMade(), PodMade().running(at(1)), progress=report(at(90)), stored=checkpoint(10))
-    assert story.condition("CheckpointDurable") == ("True", "Uploaded")
 
 
 def test_without_a_store_nothing_is_uploaded_and_the_trainer_alone_counts() -> None:
