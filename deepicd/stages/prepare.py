@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from itertools import islice
 from pathlib import Path
+
+import pyarrow.parquet as pq
+import structlog
 
 from deepicd.data import mimic, sft, synthetic
 from deepicd.errors import UserError
+from deepicd.rewards.reasoning import in_english
 from deepicd.stages.context import Context
 from deepicd.training.base_model import build
 from deepicd.training.launch import wait_for_earlier
+
+_NOTES_READ = 256
 
 
 def prepare(context: Context) -> None:
@@ -34,7 +41,18 @@ def prepare(context: Context) -> None:
     corpus = context.cohort / "train.parquet"
     if not corpus.is_file():
         raise UserError(f"spec.data.prepared: {corpus} does not exist: give a folder that 'deepicd data mimic' has written")
+    if spec.reward.preset == "deepicd" and spec.reward.weights.reasoning and not mostly_english(corpus):
+        structlog.get_logger().warning(
+            "spec.reward.weights.reasoning: most notes are not in English, so the term is 0 for them: set it to 0",
+        )
     if spec.stages.sft is not None:
         sft.write(corpus, traces, context.traces)
         corpus = context.traces
     build(context.spec_file, corpus, context.base_model, folder / "model.log")
+
+
+def mostly_english(cohort: Path) -> bool:
+    """Whether at least half of a cohort's notes, of the first few hundred, are in English."""
+    batches = pq.ParquetFile(cohort).iter_batches(_NOTES_READ, columns=["prompt"])
+    notes = [row["prompt"][-1]["content"] for batch in islice(batches, 1) for row in batch.to_pylist()]
+    return 2 * sum(in_english(notes)) >= len(notes)
