@@ -16,7 +16,7 @@ the answer's title, N the note's words. ramp(x, a, b) rises from 0 at x = a to 1
     own        min(1, (O - 2 O') / max(2, |T| / 10)), O the words of T - N that are English (in an official title or in a list
                of ours), O' those of them wedged into the note's own text: between two words that it has side by side or up to
                three places apart, or between two copied ones. So a copy in which words are replaced or inserted has none.
-    uncopied   1 - ramp(C, 0.1, 0.4), C the share of the trace's words in stretches of ten or more that go with the note word
+    uncopied   1 - ramp(C, 0.1, 0.4), C the share of the trace's words in stretches of 14 or more that go with the note word
                for word, or with single words replaced or inserted.
     fresh      ramp(R, 0.5, 1), R = distinct runs of four words / all of them. Saying it all twice earns nothing.
     prose      ramp(E, 0.06, 0.15) · ramp(V, 0.65, 0.95) · (1 - ramp(S, 0.01, 0.05)); 0 if the note has E < 0.03
@@ -51,7 +51,7 @@ FREE_WEIGHT, FULL_WEIGHT = 1.0, 3.0
 FINDINGS_SHARE = 1 / 3
 PHRASES, NEAR = 2, (1, 2, 3)
 OWN_WORDS, OWN_SHARE, WEDGE_COST = 2, 0.1, 2
-STRETCH = 10
+STRETCH = 14
 COPIED_FREE, COPIED_ALL = 0.1, 0.4
 REPEATED_ALL = 0.5
 LIST_SHARE, PROSE_SHARE = 0.06, 0.15
