@@ -211,22 +211,25 @@ def _own(candidates: words.Array, in_note: words.Flags, wedged: words.Array, num
 def _together(content: words.Array, notes: _Text, note_of: NDArray[np.int64], number: int) -> _Floats:
     sentences = notes.sentences[notes.is_content]
     near = words.Among(np.concatenate([words.pairs(notes.content, gap, sentences, ordered=False)[0] for gap in NEAR]))
-    found = words.distinct(np.concatenate([words.pairs(content, gap, ordered=False)[0] for gap in (1, 2)]))
-    return np.minimum(1, words.per_owner(found[near(_in_note(found, note_of))], number) / PHRASES)
+    found = np.concatenate([words.pairs(content, gap, ordered=False)[0] for gap in (1, 2)])
+    return _ramp(words.per_owner(words.distinct(found[near(_in_note(found, note_of))]), number), 0, PHRASES)
 
 
 def _copied(traces: _Text, notes: _Text, note_of: NDArray[np.int64]) -> tuple[words.Flags, words.Flags]:
     """Of each word of the traces: whether it is part of a copy, and whether it is wedged into one."""
-    by_gap = [words.pairs(notes.places, gap, notes.sentences)[0] for gap in (1, 2, 3)]
+    near = [words.pairs(notes.places, gap, notes.sentences)[0] for gap in (1, 2, 3)]
     copied, wedged = np.zeros((2, len(traces.places)), dtype=np.bool_)
-    for gap in (1, 2):
+    for gap, among in ((1, near[:1]), (2, near)):
         found, ends = words.pairs(traces.places, gap)
         one_is_content = ~(traces.function[ends] & traces.function[ends - gap])
         found, ends = _in_note(found[one_is_content], note_of), ends[one_is_content]
-        steps = ends[words.Among(np.concatenate(by_gap[:gap]))(found)]
+        is_near = words.Among(np.concatenate(among))(found)
+        found, ends = found[is_near], ends[is_near]
+        if gap == 2:
+            wedged[ends - 1] = True
+            ends = ends[words.Among(np.concatenate(near[:2]))(found)]
         for back in range(gap + 1):
-            copied[steps - back] = True
-    wedged[ends[words.Among(np.concatenate(by_gap))(found)] - 1] = True
+            copied[ends - back] = True
     between = ~copied[1:-1] & copied[:-2] & copied[2:]
     wedged[1:-1] |= between
     copied[1:-1] |= between & (traces.places[1:-1] & words.WORD_MASK == 0)
