@@ -7,9 +7,10 @@ clinical shorthand is spelled out (abbreviations.py). A content word has three l
 (english.py), nor one that every text or note has (common_words.py). T are the trace's distinct content words without those of
 the answer's title, N the note's words. ramp(x, a, b) rises from 0 at x = a to 1 at x = b.
 
-    grounded   ramp(F, 1, 3) · min(1, F / (W / 3))
+    grounded   ramp(F, 1, 3) · min(1, F / (W / 3)) · ramp(M, 0.25, 0.5)
                W and F weigh T and T ∩ N: a word 1, one that most admission notes have (`cough`, `lungs`) 1/4. A fixed list
-               finds two or three such words in any note and so stays near F = 1; padding raises W alone.
+               finds two or three such words in any note and so stays near F = 1; padding raises W alone. M is the share of the
+               trace's words in sentences of which a word in 12 is in T ∩ N: talk that fits any note is off the point.
     together   min(1, P / 2), P the distinct pairs of content words that stand near each other (two places apart at most)
                and do so in a sentence of the note (three at most), in any order: `rusty sputum`. Words picked one by
                one have none.
@@ -49,6 +50,7 @@ from deepicd.rewards.common_words import COMMON, GENERIC, INFERENCE
 COMMON_WEIGHT = 0.25
 FREE_WEIGHT, FULL_WEIGHT = 1.0, 3.0
 FINDINGS_SHARE = 1 / 3
+SENTENCE_SHARE, ASTRAY_ALL, ASTRAY_FREE = 12, 0.25, 0.5
 PHRASES, NEAR = 2, (1, 2, 3)
 OWN_WORDS, OWN_SHARE, WEDGE_COST = 2, 0.1, 2
 STRETCH = 14
@@ -130,15 +132,16 @@ def _measure(claims: Sequence[Claim]) -> list[Reasoning]:
     note_numbers: dict[str, int] = {}
     note_of = np.array([note_numbers.setdefault(claim.note or "", len(note_numbers)) for claim in claims])
     notes = _Text(words.words(list(note_numbers), sentences=True))
-    traces = _Text(words.words([claim.trace or "" for claim in claims]))
+    traces = _Text(words.words([claim.trace or "" for claim in claims], sentences=True))
     names = words.Among(words.words([claim.description or "" for claim in claims]).keys)
     content = traces.content[~names(traces.content)]
     candidates = words.distinct(content)
     in_note = words.Among(_with_expansions(notes.content, len(note_numbers)))(_in_note(candidates, note_of))
+    on_topic = _on_topic(traces, candidates[in_note], number)
     copied, wedged = _copied(traces, notes, note_of)
     parts = np.stack(
         (
-            _grounded(candidates, in_note, number),
+            _grounded(candidates, in_note, number) * on_topic,
             _together(content, notes, note_of, number),
             _own(candidates, in_note, traces.places[wedged], number),
             _uncopied(traces, copied, number),
@@ -199,6 +202,15 @@ def _grounded(candidates: words.Array, in_note: words.Flags, number: int) -> _Fl
     share = np.minimum(1, found / np.maximum(1, total * FINDINGS_SHARE))
     result: _Floats = _ramp(found, FREE_WEIGHT, FULL_WEIGHT) * share
     return result
+
+
+def _on_topic(traces: _Text, found: words.Array, number: int) -> _Floats:
+    is_word = traces.places & words.WORD_MASK != 0
+    places, sentences = traces.places[is_word], traces.sentences[is_word]
+    findings = traces.sentences[traces.is_content][words.Among(found)(traces.content)]
+    to_the_point = np.bincount(findings, minlength=1 + int(sentences.max(initial=0))) * SENTENCE_SHARE >= np.bincount(sentences)
+    words_on_topic = words.per_owner(places[to_the_point[sentences]], number)
+    return _ramp(words_on_topic / np.maximum(1, words.per_owner(places, number)), ASTRAY_ALL, ASTRAY_FREE)
 
 
 def _own(candidates: words.Array, in_note: words.Flags, wedged: words.Array, number: int) -> _Floats:

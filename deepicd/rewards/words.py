@@ -66,11 +66,11 @@ def words(texts: Sequence[str], *, sentences: bool = False) -> Words:
     stems[(stems ^ masks) & _LETTER_BIT != 0] = 0
     bounds = np.cumsum([0, *(len(text) + 1 for text in encoded)])
     counts = np.diff(np.searchsorted(starts, bounds))
-    stops = np.sort(np.concatenate((np.flatnonzero(raw == _ENDS), dots[~inner]))) if sentences else dots[:0]
-    return Words(
-        stems | owned_by(np.repeat(np.arange(len(texts)), counts)),
-        np.searchsorted(stops, starts) if sentences else stops,
-    )
+    found = stems | owned_by(np.repeat(np.arange(len(texts)), counts))
+    if not sentences:
+        return Words(found, edges[:0])
+    stops = np.searchsorted(starts, np.concatenate((np.flatnonzero(raw == _ENDS), dots[~inner])))
+    return Words(found, np.cumsum(np.bincount(stops, minlength=len(starts) + 1))[: len(starts)])
 
 
 def runs(keys: Array) -> Array:

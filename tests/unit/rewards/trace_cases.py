@@ -112,6 +112,8 @@ CHEATS: dict[str, Callable[[Case], str]] = {
     ),
     "nine words of the note each with an article": lambda case: f"the {' the '.join(_findings(case))} hence {case.code}",
     "nine words of the note joined by of the": lambda case: f"{' of the '.join(_findings(case))} hence {case.code}",
+    "talk and nine words of the note": lambda case: f"{FILLER} {' '.join(_findings(case))}",
+    "nine words of the note and talk": lambda case: f"{', '.join(_findings(case))}. {FILLER}",
     "nine codes": lambda case: (
         f"{' '.join(_findings(case)[:6])} differential includes {case.code} A419 I5033 K8590 N179 verdict"
     ),
