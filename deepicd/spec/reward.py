@@ -19,7 +19,7 @@ class RewardWeights(SpecModel):
     hierarchy: float = Field(default=0.3, ge=0)
     """Share of the gold code's levels (chapter, category, each further character) that the answer gets right."""
     reasoning: float = Field(default=0.1, ge=0)
-    """The trace is grounded in the note, of its own words, and leads to the answer."""
+    """The trace argues from the note in words of its own; naming the answer earns nothing."""
 
 
 class RewardSpec(SpecModel):

@@ -30,7 +30,7 @@ _TEXTS = Path(__file__).parent / "texts"
 _ENTRIES = tomllib.loads((_TEXTS / "traces.toml").read_text())["case"]
 CASES = tuple(Case(one["code"], one["note"], tuple(one["honest"]), one["foreign"]) for one in _ENTRIES if not one["later"])
 LATER_CASES = tuple(Case(one["code"], one["note"], tuple(one["honest"]), one["foreign"]) for one in _ENTRIES if one["later"])
-"""Written after the term was fixed."""
+"""Written after the term's lists and thresholds were chosen: see the file's head."""
 
 FUNCTION_WORDS = ["the", "of", "a", "in", "with", "is", "and", "to", "on", "he", "for", "was", "that", "this", "by", "from"]
 _REAL_WORDS = """
