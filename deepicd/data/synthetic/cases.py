@@ -70,7 +70,8 @@ def draw(disease: Disease, diseases: Sequence[Disease], rng: random.Random) -> C
 def trace(case: Case, rng: random.Random) -> str:
     """Reasoning in 15 to 30 words: from what this note tells to the name of the diagnosis, its code unnamed."""
     opening = rng.choice(("Presents with", "Came in with", "Complaint is"))
-    closing = f"{rng.choice(('Together this points to', 'This fits', 'Most likely'))} {_plain(case.disease.description)}."
+    inference = rng.choice(("This pattern fits", "These features support", "Such features argue for"))
+    closing = f"{inference} {_plain(case.disease.description)}."
     seen = [*case.findings[:2], *case.signs[:3]]
     while True:
         text = f"{opening} {case.complaint}; note shows {', '.join(seen)}. {closing}"

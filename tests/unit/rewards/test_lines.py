@@ -33,7 +33,7 @@ def test_empty_lines_are_skipped_and_other_fields_ignored() -> None:
 
 
 def test_a_note_lets_the_reasoning_be_scored() -> None:
-    trace = "A numb foot, a weak hallucis, positive leg raise and extrusion suggest M51."
+    trace = "A numb foot, a weak hallucis and a positive leg raise fit pressure by the extrusion upon a nerve."
     note = "Foot numb; hallucis weak; raise of the leg positive; extrusion."
     completion = f"{trace}</think><diagnosis>M5116</diagnosis>"
     without, with_note = scored(line(completion=completion), line(completion=completion, note=note), preset="deepicd")

@@ -9,7 +9,7 @@ NOTE = (
     "Chief complaint: back pain. The man lifted a heavy pallet and now limps; his left foot is numb, the extensor "
     "hallucis is weak, the straight leg raise is positive, and MRI shows an extrusion."
 )
-TRACE = "Weak extensor hallucis, a numb foot, positive leg raise and extrusion on MRI suggest radiculopathy from M51."
+TRACE = "Weak extensor hallucis, a numb foot, positive leg raise and the extrusion on MRI fit a compressed nerve."
 
 
 def completion(code: str) -> str:
