@@ -128,6 +128,40 @@ def test_a_claim_of_an_attempt_that_never_ran_is_deleted() -> None:
     assert story.deleted == [CLAIM]
 
 
+@pytest.mark.parametrize("end", ["complete", "failed", "deleted"])
+def test_a_claim_is_kept_where_an_attempt_may_have_run_while_no_operator_looked(end: str) -> None:
+    story = Story(compute__scratch=FAST)
+    story.now(0)
+    objects = {"complete": [JobMade().complete()], "failed": [JobMade().failed()], "deleted": []}[end]
+    story.now(600, *objects, complete=True)
+    assert story.deleted == []
+    assert story.status.attempts[0].volume == f"{NAME}-a1"
+    assert CLAIM.split("/")[1] in (story.status.attempts[0].message or "")
+
+
+def test_a_success_that_no_operator_saw_run_leaves_no_claim() -> None:
+    story = Story(compute__scratch=FAST).running()
+    story.now(60, JobMade().complete(), succeeded(75))
+    story.now(70)
+    story.now(600, JobMade(2).complete(), upload=STORED, complete=True)
+    assert story.status.state == "Succeeded"
+    assert story.deleted == [CLAIM, f"PersistentVolumeClaim/{NAME}-a2"]
+
+
+def test_an_attempt_that_never_ran_leaves_the_claim_of_the_one_before() -> None:
+    story = Story(compute__scratch=FAST).running()
+    story.now(60, JobMade().complete(), succeeded(75))
+    story.now(70)
+    waiting = (JobMade(2), PodMade(2).unschedulable())
+    story.now(80, *waiting)
+    story.spec["suspend"] = True
+    story.now(90, *waiting)
+    story.now(100)
+    assert story.status.state == "Suspended"
+    assert story.deleted == [f"PersistentVolumeClaim/{NAME}-a2"]
+    assert [attempt.volume for attempt in story.status.attempts] == [f"{NAME}-a1", None]
+
+
 def test_without_a_store_the_claim_is_the_result_and_stays() -> None:
     story = Story(compute__scratch=FAST)
     del story.spec["storage"]
