@@ -217,6 +217,12 @@ def _stop_for(turn: Turn, run: DeepICDRun | None, attempt: Attempt) -> Ending | 
     recovery = _recovery(turn)
     if (hopeless := doomed(attempt, turn.observed, recovery.grace_period, turn.now)) is not None:
         return hopeless
+    if (until := upload_ends(attempt, turn.observed, recovery.grace_period)) is not None:
+        turn.look_again_at(until)
+    pod = turn.observed.pod(attempt.number)
+    if pod is not None and not pod.head and pod.trainer.ended and pod.trainer.exit_code == 0:
+        # Nothing is left to stop but the uploader, which has a limit of its own.
+        return None
     if turn.spec is not None and turn.spec.suspend:
         return Ending(Reason.SUSPENDED)
     if run is not None and attempt.running is None and attempt.compute not in (None, digest(run.spec.compute)):
@@ -226,9 +232,6 @@ def _stop_for(turn: Turn, run: DeepICDRun | None, attempt: Attempt) -> Ending | 
         if left <= 0:
             return Ending(Reason.DEADLINE_EXCEEDED)
         turn.look_again_at(turn.now + timedelta(seconds=left))
-    if (until := upload_ends(attempt, turn.observed, recovery.grace_period)) is not None:
-        turn.look_again_at(until)
-    pod = turn.observed.pod(attempt.number)
     return None if pod is not None and pod.trainer.ended else stalled(turn, attempt, recovery)
 
 

@@ -175,3 +175,23 @@ def test_results_that_are_lost_with_the_nodes_disk_are_said_to_be_lost() -> None
     story = Story().running()
     story.now(60, JobMade().complete(), succeeded(75))
     assert "compute.scratch.storageClass would be kept" in (story.status.attempts[0].message or "")
+
+
+@pytest.mark.parametrize("why", ["deadline", "suspend"])
+def test_an_upload_after_the_trainers_success_is_not_stopped(why: str) -> None:
+    story = Story(**({"recovery__deadline": "100s"} if why == "deadline" else {})).running()
+    story.spec["suspend"] = why == "suspend"
+    pod = PodMade().ended(0)
+    pod.raw["status"] |= {"phase": "Running", "initContainerStatuses": [{"name": "sync", "state": {"running": {}}}]}
+    story.now(150, JobMade(), pod, progress=report(at(60)))
+    assert story.deleted == []
+    story.now(160, JobMade().complete(), succeeded(0))
+    assert story.status.state == "Succeeded"
+
+
+@pytest.mark.parametrize(("why", "state"), [("deadline", "Failed"), ("suspend", "Suspended")])
+def test_an_upload_that_fails_after_the_deadline_or_a_suspension_is_not_tried_again(why: str, state: str) -> None:
+    story = Story(**({"recovery__deadline": "100s"} if why == "deadline" else {})).running()
+    story.spec["suspend"] = why == "suspend"
+    story.now(160, JobMade().complete(), succeeded(75))
+    assert (story.status.state, story.made) == (state, [])
