@@ -38,6 +38,13 @@ def test_its_last_report_counts_where_the_pod_is_gone() -> None:
     assert story.status.state == "Succeeded"
 
 
+@pytest.mark.parametrize("code", [75, 137])
+def test_a_report_of_an_earlier_launch_of_the_uploader_is_no_success(code: int) -> None:
+    story = Story().running()
+    story.now(60, JobMade().complete(), succeeded(code), upload=Upload(complete=True, time=at(-1)))
+    assert story.status.state == "Pending"
+
+
 def test_a_restart_of_the_uploader_is_no_end() -> None:
     story = Story().running()
     restarted = {"state": {"running": {}}, "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}
