@@ -39,7 +39,9 @@ def is_needed(observed: Observed, attempt: Attempt) -> bool:
     """Whether the claim of an attempt that is ending may hold what is nowhere else."""
     if attempt.volume is None or (attempt.running is None and not _is_unseen(observed, attempt)):
         return False
-    return observed.wished("storage") is None or not is_uploaded(observed, attempt.number)
+    # That it had completed was seen before its Job was deleted, and its pod with it.
+    stored = attempt.reason == Reason.COMPLETED or is_uploaded(observed, attempt.number)
+    return observed.wished("storage") is None or not stored
 
 
 def _is_unseen(observed: Observed, attempt: Attempt) -> bool:

@@ -62,6 +62,16 @@ def test_an_uploader_that_ended_before_the_trainer_says_nothing_of_its_results(h
     assert story.status.attempts[0].reason == "UploadFailed"
 
 
+def test_a_success_that_was_seen_before_the_pod_went_leaves_no_claim() -> None:
+    story = Story(compute__scratch={"size": "1Gi", "storageClass": "fast"}).running()
+    stored = {"terminated": {"exitCode": 0, "finishedAt": iso(at(75))}}
+    story.now(76, JobMade(), kept(0, {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": stored}))
+    story.now(100)
+    assert story.status.state == "Succeeded"
+    assert story.deleted == [f"PersistentVolumeClaim/{NAME}-a1"]
+    assert "not stored" not in (story.status.attempts[0].message or "")
+
+
 def test_an_uploader_that_is_not_started_again_in_time_had_nothing_left() -> None:
     story = Story(recovery__gracePeriod="30s").running()
     stored = {"terminated": {"exitCode": 0, "finishedAt": iso(at(58))}}
