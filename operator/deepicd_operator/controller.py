@@ -303,7 +303,7 @@ class Controller:
         try:
             made = await self._cluster.create(content)
         except ConflictError:
-            made = await self._cluster.get(kind, metadata["namespace"], metadata["name"])
+            made = await self._of_that_name(kind, metadata)
             if controller(made) != controller(content):
                 found = f"{kind} {metadata['name']}"
                 if (other := controller(made)) is not None and other[0] == KIND:
@@ -319,6 +319,13 @@ class Controller:
             raise _RefusedObjectError(reason, f"{kind} {metadata['name']}: {error}") from None
         if kind in _REMEMBERED:
             self._cache.put(made)
+
+    async def _of_that_name(self, kind: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return await self._cluster.get(kind, metadata["namespace"], metadata["name"])
+        except NotThereError as error:
+            # It went meanwhile: its name is free, and the run is to be looked at again at once.
+            raise ConflictError(str(error)) from None
 
     def _refusal(self, key: Key, raw: Mapping[str, Any]) -> Refusal | None:
         refused = self._refused.get(key)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from deepicd.spec.progress import Failure, FailureCode, Progress, read_failure
+from deepicd.spec.progress import Failure, FailureCode, Progress, Upload, read_failure
 from deepicd_operator.observed import JobView, Observed, PodView
 from deepicd_operator.reasons import Reason
 from deepicd_operator.resources.job import USER_ERROR
@@ -93,9 +93,15 @@ def is_uploaded(observed: Observed, number: int) -> bool:
     pod, job = observed.pod(number), observed.job(number)
     if not uploads(observed, number):
         return job is not None and job.succeeded
-    if observed.upload is not None and observed.upload.complete:
+    if pod is not None and (pod.ended or pod.sync.ended) and pod.sync.exit_code == 0:
         return True
-    return pod is not None and pod.sync.exit_code == 0 and (pod.ended or pod.sync.ended)
+    return _says_complete(observed.upload, pod)
+
+
+def _says_complete(upload: Upload | None, pod: PodView | None) -> bool:
+    """Whether the uploader's last launch says that everything is stored: an earlier one knew less."""
+    began = pod.sync.started if pod is not None else None
+    return upload is not None and upload.complete and (began is None or upload.time >= began)
 
 
 def _completion(attempt: Attempt, observed: Observed) -> Ending:
@@ -161,10 +167,21 @@ def _outlived(
         return None
     if pod.trainer.exit_code != 0:
         return _failure(job, pod, observed.progress, attempt.disruption)
-    done = observed.upload is not None and observed.upload.complete
-    if not pod.uploads or done or pod.sync.exit_code == 0:
+    if not pod.uploads or _is_uploaded_since(observed.upload, pod):
         return Ending(Reason.COMPLETED, exit_code=0)
-    return _failed_upload(pod) if now >= until else None
+    if now < until:
+        return None
+    # One that waits to be started again had nothing left to do, though its trainer took longer to end.
+    done = pod.sync.exit_code == 0 and pod.sync.running_since is None
+    return Ending(Reason.COMPLETED, exit_code=0) if done else _failed_upload(pod)
+
+
+def _is_uploaded_since(upload: Upload | None, pod: PodView) -> bool:
+    """Whether the uploader has ended with 0 since the trainer's end. Before that, somebody may have asked it alone to end."""
+    times: list[datetime | None] = [upload.time] if upload is not None and upload.complete else []
+    if pod.sync.exit_code == 0:
+        times.append(pod.sync.ended_at)
+    return any(pod.trainer.ended_at is None or time is None or time >= pod.trainer.ended_at for time in times)
 
 
 def head_is_lost(attempt: Attempt, observed: Observed) -> bool:

@@ -38,7 +38,7 @@ def privileges(template: Raw) -> Iterator[str]:
     for place, context in (("spec.securityContext", pod), *_contexts(spec)):
         yield from _context(place, context)
     for sysctl in items(pod, "sysctls"):
-        if sysctl.get("name") not in SYSCTLS:
+        if not _is_among(SYSCTLS, sysctl.get("name")):
             yield f"spec.securityContext.sysctls: {sysctl.get('name')}"
     for volume in items(spec, "volumes"):
         if volume.get("hostPath") is not None:
@@ -71,6 +71,11 @@ def items(content: Raw, name: str) -> Iterator[Raw]:
             yield item
 
 
+def _is_among(names: frozenset[str], value: Any) -> bool:
+    # A set cannot be asked for a list or a map.
+    return isinstance(value, str) and value in names
+
+
 def _contexts(spec: Raw) -> Iterator[tuple[str, Raw]]:
     for place, container in containers(spec):
         yield f"{place}.securityContext", part(container, "securityContext")
@@ -86,7 +91,7 @@ def _context(place: str, context: Raw) -> Iterator[str]:
         if part(context, profile).get("type") == "Unconfined":
             yield f"{place}.{profile}.type: Unconfined"
     selinux = part(context, "seLinuxOptions")
-    if (selinux.get("type") or "") not in SELINUX_TYPES:
+    if not _is_among(SELINUX_TYPES, selinux.get("type") or ""):
         yield f"{place}.seLinuxOptions.type: {selinux['type']}"
     for name in ("user", "role"):
         if selinux.get(name):
@@ -108,7 +113,7 @@ def _container(place: str, container: Raw, pod: Raw) -> Iterator[str]:
         yield f"{where}.procMount: {context['procMount']}"
     added = part(context, "capabilities").get("add")
     for capability in added if isinstance(added, list | tuple) else ():
-        if capability not in CAPABILITIES:
+        if not _is_among(CAPABILITIES, capability):
             yield f"{where}.capabilities.add: {capability}"
     for port in items(container, "ports"):
         if port.get("hostPort"):

@@ -36,7 +36,7 @@ from deepicd_operator.situation import situation
 from deepicd_operator.stalls import is_silent, stalled
 from deepicd_operator.status import Attempt, RunStatus
 from deepicd_operator.turn import ATTEMPT_STARTED, Turn
-from deepicd_operator.volumes import release, what_is_left
+from deepicd_operator.volumes import is_needed, release, what_is_left
 
 MAX_BACKOFF = timedelta(minutes=10)
 FREE_RETRIES = 3
@@ -217,6 +217,12 @@ def _stop_for(turn: Turn, run: DeepICDRun | None, attempt: Attempt) -> Ending | 
     recovery = _recovery(turn)
     if (hopeless := doomed(attempt, turn.observed, recovery.grace_period, turn.now)) is not None:
         return hopeless
+    if (until := upload_ends(attempt, turn.observed, recovery.grace_period)) is not None:
+        turn.look_again_at(until)
+    pod = turn.observed.pod(attempt.number)
+    if pod is not None and not pod.head and pod.trainer.ended and pod.trainer.exit_code == 0:
+        # Nothing is left to stop but the uploader, which has a limit of its own.
+        return None
     if turn.spec is not None and turn.spec.suspend:
         return Ending(Reason.SUSPENDED)
     if run is not None and attempt.running is None and attempt.compute not in (None, digest(run.spec.compute)):
@@ -226,9 +232,6 @@ def _stop_for(turn: Turn, run: DeepICDRun | None, attempt: Attempt) -> Ending | 
         if left <= 0:
             return Ending(Reason.DEADLINE_EXCEEDED)
         turn.look_again_at(turn.now + timedelta(seconds=left))
-    if (until := upload_ends(attempt, turn.observed, recovery.grace_period)) is not None:
-        turn.look_again_at(until)
-    pod = turn.observed.pod(attempt.number)
     return None if pod is not None and pod.trainer.ended else stalled(turn, attempt, recovery)
 
 
@@ -248,6 +251,7 @@ def _stop(turn: Turn, attempt: Attempt, job: JobView) -> None:
 def _end(turn: Turn, run: DeepICDRun | None, attempt: Attempt, ended: Ending, settings: Settings) -> None:
     """Note how the attempt ended, and what follows."""
     reason, recovery, left = ended.reason, _recovery(turn), what_is_left(turn.observed, attempt, ended.reason)
+    needed = is_needed(turn.observed, attempt)
     message = reason.says("; ".join(filter(None, (ended.found, left))))
     if attempt.reason is not None and reason is not Reason.COMPLETED:
         # It was stopped on purpose: the purpose counts, not the signal. What is complete is complete.
@@ -255,7 +259,7 @@ def _end(turn: Turn, run: DeepICDRun | None, attempt: Attempt, ended: Ending, se
     exit_code = attempt.exit_code if ended.exit_code is None else ended.exit_code
     counted = reason.rule in (Rule.RETRY, Rule.STOP)
     attempt = turn.update(attempt, end=turn.now, reason=str(reason), message=message, counted=counted, exit_code=exit_code)
-    release(turn, attempt)
+    release(turn, attempt, needed=needed)
     turn.set(eta_seconds=None)
     if reason is Reason.STALLED:
         turn.condition(ConditionType.STEPS_STALLED, True, reason, message=message)

@@ -31,7 +31,7 @@ def stalled(turn: Turn, attempt: Attempt, recovery: RecoverySpec) -> Ending | No
         return None
     heard = _last_heard(turn, attempt)
     if heard is not None and turn.status.stage == "prepare":
-        turn.condition(ConditionType.STEPS_STALLED, False, Reason.PREPARING)
+        _prepares(turn, heard)
         return None
     wait = recovery.stall_after if heard is not None else min(recovery.stall_after, SILENCE)
     suspected, certain = since + wait, since + recovery.stall_after + STALL_SLACK
@@ -40,15 +40,30 @@ def stalled(turn: Turn, attempt: Attempt, recovery: RecoverySpec) -> Ending | No
         turn.look_again_at(suspected)
         return None
     if heard is None or turn.now - heard > SILENCE:
-        last = f"the last one was of {heard:%Y-%m-%d %H:%M:%S} UTC" if heard is not None else "none ever arrived"
-        turn.condition(ConditionType.STEPS_STALLED, None, Reason.NO_REPORT, last)
-        turn.look_again_at(turn.now + LOOK_AGAIN)
+        _is_not_heard(turn, heard)
         return None
     turn.condition(ConditionType.STEPS_STALLED, True, Reason.STALLED, f"since {since:%Y-%m-%d %H:%M:%S} UTC")
-    if turn.now < certain:
-        turn.look_again_at(certain)
+    # A report from before a step was due does not say that it is missing: the next ones may have been lost.
+    if turn.now < certain or heard < suspected:
+        turn.look_again_at(max(certain, turn.now + STALL_SLACK))
         return None
     return Ending(Reason.STALLED, f"since {since:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def _prepares(turn: Turn, heard: datetime) -> None:
+    """`prepare` makes no steps, but it is heard of: what follows could not be, if reports did not arrive."""
+    silent_from = heard + SILENCE + timedelta(seconds=1)
+    if turn.now >= silent_from:
+        _is_not_heard(turn, heard)
+        return
+    turn.condition(ConditionType.STEPS_STALLED, False, Reason.PREPARING)
+    turn.look_again_at(silent_from)
+
+
+def _is_not_heard(turn: Turn, heard: datetime | None) -> None:
+    last = f"the last one was of {heard:%Y-%m-%d %H:%M:%S} UTC" if heard is not None else "none ever arrived"
+    turn.condition(ConditionType.STEPS_STALLED, None, Reason.NO_REPORT, last)
+    turn.look_again_at(turn.now + LOOK_AGAIN)
 
 
 def is_silent(turn: Turn) -> bool:

@@ -15,23 +15,35 @@ FETCH = "manifests/upload-the-rest.yaml"
 
 def what_is_left(observed: Observed, attempt: Attempt, reason: Reason) -> str:
     """Where what an ended attempt did not upload is, for its message; empty where nothing is left, or nobody knows."""
-    if _is_needed(observed, attempt):
+    if is_needed(observed, attempt):
         return f"what was not stored is on PersistentVolumeClaim {attempt.volume}, and {FETCH} uploads it"
     if reason in (Reason.UPLOAD_FAILED, Reason.STORE_UNREACHABLE) and attempt.volume is None:
         return "what was not stored went with the pod; a volume of compute.scratch.storageClass would be kept"
     return ""
 
 
-def release(turn: Turn, ended: Attempt) -> None:
-    """Delete the claims that nobody needs: of ended attempts only the newest keeps what was not uploaded."""
+def release(turn: Turn, ended: Attempt, *, needed: bool) -> None:
+    """Delete the claims that nobody needs: of ended attempts only the newest that ran keeps what was not uploaded.
+
+    `needed`: what `is_needed` said of the attempt when its end was found.
+    """
+    may_have_run = needed or ended.running is not None or ended.reason == Reason.COMPLETED
     for attempt in turn.status.attempts:
-        if attempt.volume is not None and not (attempt.number == ended.number and _is_needed(turn.observed, attempt)):
+        kept = needed if attempt.number == ended.number else not may_have_run
+        if attempt.volume is not None and not kept:
             turn.delete(Deletion("PersistentVolumeClaim", attempt.volume, owner=turn.observed.uid))
             turn.update(attempt, volume=None)
 
 
-def _is_needed(observed: Observed, attempt: Attempt) -> bool:
-    """Whether the attempt's claim may hold what is nowhere else."""
-    if attempt.volume is None or attempt.running is None:
+def is_needed(observed: Observed, attempt: Attempt) -> bool:
+    """Whether the claim of an attempt that is ending may hold what is nowhere else."""
+    if attempt.volume is None or (attempt.running is None and not _is_unseen(observed, attempt)):
         return False
-    return observed.wished("storage") is None or not is_uploaded(observed, attempt.number)
+    # That it had completed was seen before its Job was deleted, and its pod with it.
+    stored = attempt.reason == Reason.COMPLETED or is_uploaded(observed, attempt.number)
+    return observed.wished("storage") is None or not stored
+
+
+def _is_unseen(observed: Observed, attempt: Attempt) -> bool:
+    """Whether the attempt may have run while no operator looked: its pod is gone, and it was not stopped before it ran."""
+    return attempt.reason is None and observed.pod(attempt.number) is None

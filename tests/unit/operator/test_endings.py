@@ -208,9 +208,21 @@ def test_preparing_for_hours_is_no_stall() -> None:
     story = Story().running()
     objects = (JobMade(), PodMade().running(at(1)))
     story.now(10, *objects, progress=report(at(10), stage="prepare", step=None))
-    assert story.plan.requeue_after is None
-    story.now(8 * 3600, *objects, progress=report(at(10), stage="prepare", step=None))
+    assert story.plan.requeue_after == 181
+    story.now(8 * 3600, *objects, progress=report(at(8 * 3600 - 60), stage="prepare", step=None))
     assert story.condition("StepsStalled") == ("False", "Preparing")
+    assert story.deleted == []
+
+
+def test_a_prepare_that_is_not_heard_of_gets_again_what_it_reports_with() -> None:
+    story = Story().running()
+    objects = (JobMade(), PodMade().running(at(1)))
+    last = report(at(10), stage="prepare", step=None)
+    story.now(10, *objects, progress=last)
+    story.now(191, *objects, progress=last)
+    assert story.condition("StepsStalled") == ("Unknown", "NoReport")
+    assert f"Role/{NAME}-a1" in story.made
+    story.now(9000, *objects, progress=last)
     assert story.deleted == []
 
 
@@ -244,6 +256,19 @@ def test_an_attempt_that_never_reports_goes_on_and_gets_again_what_it_reports_wi
     story.now(4001, *objects, progress=report(at(4001)))
     assert story.condition("StepsStalled") == ("False", "Stepping")
     assert story.made == []
+
+
+@pytest.mark.parametrize(("stall_after", "last"), [("5m", 300), ("1m", 10)])
+def test_reports_that_are_lost_before_a_step_is_due_do_not_end_an_attempt(stall_after: str, last: int) -> None:
+    story = Story(recovery__stallAfter=stall_after).running()
+    objects = (JobMade(), PodMade().running(at(1)))
+    story.now(10, *objects, progress=report(at(10)))
+    seen = []
+    for second in range(20, last + 260, 10):
+        story.now(second, *objects, progress=report(at(min(second, last))))
+        assert story.deleted == []
+        seen.append(story.condition("StepsStalled"))
+    assert seen[-1] == ("Unknown", "NoReport")
 
 
 def test_reports_that_stop_are_not_taken_for_steps_that_stop() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deepicd.spec.progress import Upload
-from tests.unit.operator.builders import NAME, JobMade, PodMade, Story, at, report
+from tests.unit.operator.builders import NAME, JobMade, PodMade, Story, at, iso, report
 
 JOB = f"Job/{NAME}-a1"
 
@@ -47,6 +47,38 @@ def test_a_success_whose_results_are_stored_ends_the_pod_and_the_run(how: str) -
     story.now(80)
     assert (story.status.state, story.status.reason) == ("Succeeded", "Completed")
     assert story.status.attempts[0].exit_code == 0
+
+
+@pytest.mark.parametrize("how", ["restarted", "reported"])
+def test_an_uploader_that_ended_before_the_trainer_says_nothing_of_its_results(how: str) -> None:
+    story = Story(recovery__gracePeriod="2m").running()
+    again: dict[str, object] = {"state": {"running": {"startedAt": iso(at(21))}}}
+    if how == "restarted":
+        again["lastState"] = {"terminated": {"exitCode": 0, "finishedAt": iso(at(20))}}
+    upload = Upload(complete=True, time=at(20)) if how == "reported" else None
+    story.now(61, JobMade(), kept(0, again), upload=upload)
+    assert (story.deleted, story.status.state) == ([], "Running")
+    story.now(180, JobMade(), kept(0, again), upload=upload)
+    assert story.status.attempts[0].reason == "UploadFailed"
+
+
+def test_a_success_that_was_seen_before_the_pod_went_leaves_no_claim() -> None:
+    story = Story(compute__scratch={"size": "1Gi", "storageClass": "fast"}).running()
+    stored = {"terminated": {"exitCode": 0, "finishedAt": iso(at(75))}}
+    story.now(76, JobMade(), kept(0, {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": stored}))
+    story.now(100)
+    assert story.status.state == "Succeeded"
+    assert story.deleted == [f"PersistentVolumeClaim/{NAME}-a1"]
+    assert "not stored" not in (story.status.attempts[0].message or "")
+
+
+def test_an_uploader_that_is_not_started_again_in_time_had_nothing_left() -> None:
+    story = Story(recovery__gracePeriod="30s").running()
+    stored = {"terminated": {"exitCode": 0, "finishedAt": iso(at(58))}}
+    again: dict[str, object] = {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": stored}
+    story.now(91, JobMade(), kept(0, again))
+    story.now(100)
+    assert story.status.state == "Succeeded"
 
 
 def test_a_success_whose_upload_does_not_end_is_stopped_after_the_grace_period() -> None:

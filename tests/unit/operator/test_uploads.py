@@ -55,6 +55,13 @@ def test_an_uploader_that_waited_to_be_started_again_when_the_pod_ended_counts_b
     assert story.status.state == state
 
 
+@pytest.mark.parametrize("code", [75, 137])
+def test_a_report_of_an_earlier_launch_of_the_uploader_is_no_success(code: int) -> None:
+    story = Story().running()
+    story.now(60, JobMade().complete(), succeeded(code), upload=Upload(complete=True, time=at(-1)))
+    assert story.status.state == "Pending"
+
+
 def test_a_restart_of_the_uploader_is_no_end() -> None:
     story = Story().running()
     restarted = {"state": {"running": {}}, "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}
@@ -152,6 +159,40 @@ def test_a_claim_of_an_attempt_that_never_ran_is_deleted() -> None:
     assert story.deleted == [CLAIM]
 
 
+@pytest.mark.parametrize("end", ["complete", "failed", "deleted"])
+def test_a_claim_is_kept_where_an_attempt_may_have_run_while_no_operator_looked(end: str) -> None:
+    story = Story(compute__scratch=FAST)
+    story.now(0)
+    objects = {"complete": [JobMade().complete()], "failed": [JobMade().failed()], "deleted": []}[end]
+    story.now(600, *objects, complete=True)
+    assert story.deleted == []
+    assert story.status.attempts[0].volume == f"{NAME}-a1"
+    assert CLAIM.split("/")[1] in (story.status.attempts[0].message or "")
+
+
+def test_a_success_that_no_operator_saw_run_leaves_no_claim() -> None:
+    story = Story(compute__scratch=FAST).running()
+    story.now(60, JobMade().complete(), succeeded(75))
+    story.now(70)
+    story.now(600, JobMade(2).complete(), upload=STORED, complete=True)
+    assert story.status.state == "Succeeded"
+    assert story.deleted == [CLAIM, f"PersistentVolumeClaim/{NAME}-a2"]
+
+
+def test_an_attempt_that_never_ran_leaves_the_claim_of_the_one_before() -> None:
+    story = Story(compute__scratch=FAST).running()
+    story.now(60, JobMade().complete(), succeeded(75))
+    story.now(70)
+    waiting = (JobMade(2), PodMade(2).unschedulable())
+    story.now(80, *waiting)
+    story.spec["suspend"] = True
+    story.now(90, *waiting)
+    story.now(100)
+    assert story.status.state == "Suspended"
+    assert story.deleted == [f"PersistentVolumeClaim/{NAME}-a2"]
+    assert [attempt.volume for attempt in story.status.attempts] == [f"{NAME}-a1", None]
+
+
 def test_without_a_store_the_claim_is_the_result_and_stays() -> None:
     story = Story(compute__scratch=FAST)
     del story.spec["storage"]
@@ -165,3 +206,23 @@ def test_results_that_are_lost_with_the_nodes_disk_are_said_to_be_lost() -> None
     story = Story().running()
     story.now(60, JobMade().complete(), succeeded(75))
     assert "compute.scratch.storageClass would be kept" in (story.status.attempts[0].message or "")
+
+
+@pytest.mark.parametrize("why", ["deadline", "suspend"])
+def test_an_upload_after_the_trainers_success_is_not_stopped(why: str) -> None:
+    story = Story(**({"recovery__deadline": "100s"} if why == "deadline" else {})).running()
+    story.spec["suspend"] = why == "suspend"
+    pod = PodMade().ended(0)
+    pod.raw["status"] |= {"phase": "Running", "initContainerStatuses": [{"name": "sync", "state": {"running": {}}}]}
+    story.now(150, JobMade(), pod, progress=report(at(60)))
+    assert story.deleted == []
+    story.now(160, JobMade().complete(), succeeded(0))
+    assert story.status.state == "Succeeded"
+
+
+@pytest.mark.parametrize(("why", "state"), [("deadline", "Failed"), ("suspend", "Suspended")])
+def test_an_upload_that_fails_after_the_deadline_or_a_suspension_is_not_tried_again(why: str, state: str) -> None:
+    story = Story(**({"recovery__deadline": "100s"} if why == "deadline" else {})).running()
+    story.spec["suspend"] = why == "suspend"
+    story.now(160, JobMade().complete(), succeeded(75))
+    assert (story.status.state, story.made) == (state, [])
