@@ -51,7 +51,7 @@ def prepare(context: Context) -> None:
 
 def say_whether_reasoning_is_scored(reward: RewardSpec, cohort: Path) -> None:
     """Log a warning if the reward has the term `reasoning`, and most of a cohort's first notes are not in English."""
-    if reward.preset != "deepicd" or not reward.weights.reasoning:
+    if reward.preset != "deepicd" or not reward.weights.get("reasoning"):
         return
     batches = pq.ParquetFile(cohort).iter_batches(_NOTES_READ, columns=["prompt"])
     english = in_english([row["prompt"][-1]["content"] for batch in islice(batches, 1) for row in batch.to_pylist()])

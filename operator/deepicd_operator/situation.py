@@ -54,7 +54,7 @@ def situation(attempt: Attempt, observed: Observed, now: datetime) -> Situation:
 
 def _running(attempt: Attempt, pod: PodView, now: datetime) -> Situation:
     shown = None
-    if pod.trainer.ended and pod.uploads and not pod.ended:
+    if pod.trainer.ended and pod.uploads:
         shown = (pod.trainer.ended_at or attempt.start) + SLOW_UPLOAD
         if now >= shown:
             return Situation(True, True, Reason.UPLOADING, pod.name)

@@ -127,7 +127,8 @@ class Turn:
             self._take(VerifiedCheckpoint(attempt=attempt.number, **self.observed.checkpoint.model_dump()))
         if report is None or not self.believes(report):
             return attempt
-        if attempt.reported is not None and report.time < attempt.reported:
+        # One from the future says only that the node's clock was set meanwhile.
+        if attempt.reported is not None and report.time < attempt.reported <= self.now:
             return attempt
         if self._is_heartbeat(attempt, report):
             return attempt

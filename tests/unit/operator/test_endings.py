@@ -271,6 +271,15 @@ def test_reports_that_are_lost_before_a_step_is_due_do_not_end_an_attempt(stall_
     assert seen[-1] == ("Unknown", "NoReport")
 
 
+def test_steps_count_though_the_nodes_clock_was_set_back() -> None:
+    story = Story(recovery__stallAfter="2m").running()
+    objects = (JobMade(), PodMade().running(at(1)))
+    story.now(10, *objects, progress=report(at(500), step=3))
+    for second in range(30, 400, 30):
+        story.now(second, *objects, progress=report(at(second), step=second))
+        assert (story.status.step, story.deleted) == (second, [])
+
+
 def test_reports_that_stop_are_not_taken_for_steps_that_stop() -> None:
     story = Story().running()
     objects = (JobMade(), PodMade().running(at(1)))

@@ -113,6 +113,16 @@ def test_a_long_upload_is_shown() -> None:
     assert story.condition("Running") == ("True", "Uploading")
 
 
+def test_an_upload_that_has_ended_is_not_said_to_run_again_before_its_job_has_ended() -> None:
+    story = Story().running()
+    pod = PodMade().ended(0)
+    pod.raw["status"] |= {"phase": "Running", "initContainerStatuses": [{"name": "sync", "state": {"running": {}}}]}
+    story.now(70, JobMade(), pod, progress=report(at(60)))
+    events = list(story.events)
+    story.now(80, JobMade(), succeeded(0), progress=report(at(60)))
+    assert (story.condition("Running"), story.events) == (("True", "Uploading"), events)
+
+
 @pytest.mark.parametrize("end", ["crash", "node", "upload"])
 def test_a_claim_is_kept_with_what_was_not_uploaded_and_the_message_names_it(end: str) -> None:
     story = Story(compute__scratch=FAST).running()
