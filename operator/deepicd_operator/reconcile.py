@@ -221,8 +221,11 @@ def _stop_for(turn: Turn, run: DeepICDRun | None, attempt: Attempt) -> Ending | 
         turn.look_again_at(until)
     pod = turn.observed.pod(attempt.number)
     if pod is not None and not pod.head and pod.trainer.ended and pod.trainer.exit_code == 0:
-        # Nothing is left to stop but the uploader, which has a limit of its own.
-        return None
+        # Nothing is left to stop but the uploader. Its kubelet ends it in time, unless the node is lost.
+        uploaded_by = (pod.trainer.ended_at or attempt.start) + recovery.grace_period
+        if turn.now < uploaded_by:
+            turn.look_again_at(uploaded_by)
+            return None
     if turn.spec is not None and turn.spec.suspend:
         return Ending(Reason.SUSPENDED)
     if run is not None and attempt.running is None and attempt.compute not in (None, digest(run.spec.compute)):

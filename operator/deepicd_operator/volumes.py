@@ -46,4 +46,6 @@ def is_needed(observed: Observed, attempt: Attempt) -> bool:
 
 def _is_unseen(observed: Observed, attempt: Attempt) -> bool:
     """Whether the attempt may have run while no operator looked: its pod is gone, and it was not stopped before it ran."""
-    return attempt.reason is None and observed.pod(attempt.number) is None
+    job = observed.job(attempt.number)
+    refused = job is not None and job.invalid
+    return attempt.reason is None and not refused and observed.pod(attempt.number) is None

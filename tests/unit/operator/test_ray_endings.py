@@ -133,3 +133,11 @@ def test_the_ray_job_stays_while_the_attempt_goes_on() -> None:
     story = on_nodes()
     story.now(60, RayJobMade().is_at("Running", "RUNNING"), PodMade().running().of_ray("head"), progress=report())
     assert story.deleted == []
+
+
+def test_a_rayjob_that_kuberay_does_not_take_has_never_run_and_leaves_no_claim() -> None:
+    story = Story(compute__nodes=2, compute__scratch={"storageClass": "shared"})
+    story.now(0)
+    story.now(60, RayJobMade().is_at("ValidationFailed", message="RayJob name should be no more"))
+    assert story.deleted == [f"PersistentVolumeClaim/{NAME}-a1", f"RayJob/{NAME}-a1"]
+    assert "not stored" not in (story.status.attempts[0].message or "")

@@ -230,6 +230,17 @@ def test_an_upload_after_the_trainers_success_is_not_stopped(why: str) -> None:
     assert story.status.state == "Succeeded"
 
 
+def test_a_run_can_be_suspended_whose_upload_has_not_ended_in_its_time() -> None:
+    story = Story(recovery__gracePeriod="2m").running()
+    story.spec["suspend"] = True
+    pod = PodMade().ended(0)
+    pod.raw["status"] |= {"phase": "Running", "initContainerStatuses": [{"name": "sync", "state": {"running": {}}}]}
+    story.now(170, JobMade(), pod, progress=report(at(60)))
+    assert (story.deleted, story.plan.requeue_after) == ([], 10)
+    story.now(180, JobMade(), pod, progress=report(at(60)))
+    assert story.deleted == [f"Job/{NAME}-a1"]
+
+
 @pytest.mark.parametrize(("why", "state"), [("deadline", "Failed"), ("suspend", "Suspended")])
 def test_an_upload_that_fails_after_the_deadline_or_a_suspension_is_not_tried_again(why: str, state: str) -> None:
     story = Story(**({"recovery__deadline": "100s"} if why == "deadline" else {})).running()
