@@ -50,9 +50,9 @@ class Api:
         self._here = {"namespace": self.namespace}
         # Objects are plain dictionaries here, which lightkube's overloads do not foresee.
         self._kinds: dict[str, Any] = {
-            KIND: _resource(GROUP, VERSION, KIND, PLURAL),
-            "Pod": _resource("", "v1", "Pod", "pods"),
-            "ConfigMap": _resource("", "v1", "ConfigMap", "configmaps"),
+            KIND: resource_class(GROUP, VERSION, KIND, PLURAL),
+            "Pod": resource_class("", "v1", "Pod", "pods"),
+            "ConfigMap": resource_class("", "v1", "ConfigMap", "configmaps"),
         }
 
     def run(self, name: str) -> Raw:
@@ -136,14 +136,15 @@ class Api:
         return UserError(f"{place}: refused ({code}): {message}")
 
 
-def _resource(group: str, version: str, kind: str, plural: str) -> Any:
-    from lightkube.generic_resource import create_namespaced_resource, get_generic_resource
+def resource_class(group: str, version: str, kind: str, plural: str, *, namespaced: bool = True) -> Any:
+    """lightkube's class of a kind: it keeps one for the whole process."""
+    from lightkube.generic_resource import create_global_resource, create_namespaced_resource, get_generic_resource
 
-    # lightkube keeps one class a kind for the whole process.
     known = get_generic_resource(  # type: ignore[no-untyped-call]
         f"{group}/{version}" if group else version, kind
     )
-    return known or create_namespaced_resource(group, version, kind, plural)
+    create = create_namespaced_resource if namespaced else create_global_resource
+    return known or create(group, version, kind, plural)
 
 
 def newest_or_head_last(pod: Raw) -> tuple[bool, str]:

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import httpx2
 from lightkube import ApiError, AsyncClient
-from lightkube.generic_resource import create_global_resource, create_namespaced_resource
 
+from deepicd.cluster.api import resource_class
 from deepicd.spec.kubernetes import API_VERSION, GROUP, KIND, PLURAL, VERSION
 from deepicd_operator.metrics import Metrics
 from deepicd_operator.names import MANAGED_SELECTOR, MANAGER
@@ -22,18 +22,18 @@ ALL_NAMESPACES = "*"
 REQUEST_SECONDS = 15.0
 
 RESOURCES: dict[str, Any] = {
-    KIND: create_namespaced_resource(GROUP, VERSION, KIND, PLURAL),
-    "Job": create_namespaced_resource("batch", "v1", "Job", "jobs"),
-    "RayJob": create_namespaced_resource("ray.io", "v1", "RayJob", "rayjobs"),
-    "PersistentVolumeClaim": create_namespaced_resource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
-    "Pod": create_namespaced_resource("", "v1", "Pod", "pods"),
-    "ConfigMap": create_namespaced_resource("", "v1", "ConfigMap", "configmaps"),
-    "ServiceAccount": create_namespaced_resource("", "v1", "ServiceAccount", "serviceaccounts"),
-    "Event": create_namespaced_resource("", "v1", "Event", "events"),
-    "NetworkPolicy": create_namespaced_resource("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
-    "Role": create_namespaced_resource("rbac.authorization.k8s.io", "v1", "Role", "roles"),
-    "RoleBinding": create_namespaced_resource("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings"),
-    "Node": create_global_resource("", "v1", "Node", "nodes"),
+    KIND: resource_class(GROUP, VERSION, KIND, PLURAL),
+    "Job": resource_class("batch", "v1", "Job", "jobs"),
+    "RayJob": resource_class("ray.io", "v1", "RayJob", "rayjobs"),
+    "PersistentVolumeClaim": resource_class("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
+    "Pod": resource_class("", "v1", "Pod", "pods"),
+    "ConfigMap": resource_class("", "v1", "ConfigMap", "configmaps"),
+    "ServiceAccount": resource_class("", "v1", "ServiceAccount", "serviceaccounts"),
+    "Event": resource_class("", "v1", "Event", "events"),
+    "NetworkPolicy": resource_class("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
+    "Role": resource_class("rbac.authorization.k8s.io", "v1", "Role", "roles"),
+    "RoleBinding": resource_class("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings"),
+    "Node": resource_class("", "v1", "Node", "nodes", namespaced=False),
 }
 WATCHED = (KIND, "Job", "RayJob", "Pod", "ConfigMap")
 """Kinds that are listed and watched; all but the runs themselves by the label of what the operator makes."""

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 import httpx2
 from lightkube import ApiError, Client, KubeConfig
-from lightkube.generic_resource import create_global_resource, create_namespaced_resource
 from lightkube.types import CascadeType, PatchType
+
+from deepicd.cluster.api import resource_class
 
 Raw = dict[str, Any]
 Raws = list[Raw]
@@ -47,10 +48,10 @@ _GLOBAL_PLACES: tuple[tuple[str, str, str, str], ...] = (
     ("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings"),
     ("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses"),
 )
-RESOURCES: dict[str, Any] = {
-    kind: create_namespaced_resource(group, version, kind, plural) for group, version, kind, plural in _PLACES
+RESOURCES: dict[str, Any] = {kind: resource_class(group, version, kind, plural) for group, version, kind, plural in _PLACES}
+RESOURCES |= {
+    kind: resource_class(group, version, kind, plural, namespaced=False) for group, version, kind, plural in _GLOBAL_PLACES
 }
-RESOURCES |= {kind: create_global_resource(group, version, kind, plural) for group, version, kind, plural in _GLOBAL_PLACES}
 
 
 class Api:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -32,9 +33,10 @@ def rayjob_definition(cluster: ControlPlane) -> Iterator[None]:
         yield
 
 
-def on_two_nodes(api: Api, namespace: str, storage_class: str = "shared") -> Raw:
+def on_two_nodes(api: Api, namespace: str, storage_class: str = "shared", **changes: Any) -> Raw:
     """A run of two nodes; its RayJob."""
-    api.create(quickstart(namespace, compute__nodes=2, compute__scratch={"size": "1Gi", "storageClass": storage_class}))
+    scratch = {"size": "1Gi", "storageClass": storage_class}
+    api.create(quickstart(namespace, compute__nodes=2, compute__scratch=scratch, **changes))
     wait_for(lambda: api.find("RayJob", ATTEMPT, namespace), 30, lambda: run_of(api, namespace).get("status"))
     return api.patch("RayJob", ATTEMPT, namespace, {"status": {"rayClusterName": RAY_CLUSTER}}, status=True)
 
@@ -82,7 +84,7 @@ def test_the_pods_of_all_nodes_satisfy_the_restricted_standard(
 
 
 def test_the_claim_goes_when_the_attempt_has_ended(api: Api, namespace: str, operator: OperatorProcess) -> None:
-    on_two_nodes(api, namespace)
+    on_two_nodes(api, namespace, storage={"s3": {"bucket": "models", "credentials": {"secretName": "s3-keys"}}})
     wait_for(lambda: api.find("PersistentVolumeClaim", ATTEMPT, namespace), 30, "there is no claim")
     api.patch("RayJob", ATTEMPT, namespace, {"status": {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"}},
               status=True)  # fmt: skip

@@ -112,4 +112,4 @@ def test_sigterm_does_not_wait_for_a_store_that_hangs(machine: Machine, proxy: F
         uploader.kill()
         uploader.wait()
     assert uploader.returncode == 75
-    assert "error: not stored within --grace: " in said
+    assert "error: not stored within the grace period: " in said
