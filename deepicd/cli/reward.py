@@ -25,7 +25,7 @@ class Preset(StrEnum):
 
 
 def reward(
-    preset: Annotated[Preset | None, typer.Option(help="Score with a preset; prompts ended in an opened <think>.")] = None,
+    preset: Annotated[Preset | None, typer.Option(help="Score with a preset; prompts ended in an opened `<think>`.")] = None,
     spec: Annotated[Path | None, typer.Option(help="Score with the reward and the prompt of this run.yaml.")] = None,
     on_error: Annotated[OnError, typer.Option(help=ON_ERROR_HELP)] = OnError.STOP,
 ) -> None:
