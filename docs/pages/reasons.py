@@ -34,9 +34,13 @@ CONDITIONS: dict[ConditionType, tuple[Reason, ...]] = {
     ConditionType.SUCCEEDED: (Reason.COMPLETED,),
     ConditionType.FAILED: tuple(reason for reason in Reason if reason.rule is Rule.STOP),
     ConditionType.RECONCILING: (Reason.IN_PROGRESS,),
-    ConditionType.STALLED: (Reason.INVALID_SPEC, Reason.UNKNOWN_FIELD, Reason.NOT_ALLOWED, Reason.CANNOT_PLAN),
+    ConditionType.STALLED: (
+        Reason.IN_PROGRESS, Reason.INVALID_SPEC, Reason.UNKNOWN_FIELD, Reason.NOT_ALLOWED, Reason.CANNOT_PLAN,
+    ),  # fmt: skip
 }
 """Where `reconcile` puts a reason. Ended attempts have theirs in `status.attempts`."""
+_WHILE_TRAINING = (Reason.NO_REPORT, Reason.UPLOADER_FAILING)
+"""Reasons to act on while the attempt trains on."""
 ACTS = {
     Rule.GO_ON: "goes on.",
     Rule.WAIT: "waits. The attempt stays, and goes on once the cause is gone.",
@@ -82,7 +86,7 @@ def reason_page(reason: Reason, note: str) -> str:
     explanation = reason.explanation
     facts = {
         "Seen in": ", ".join(places(reason)),
-        "The operator": ACTS[reason.rule],
+        "The operator": "lets the attempt train on." if reason in _WHILE_TRAINING else ACTS[reason.rule],
         "Remedy:": sentence(explanation.remedy),
     }
     written = "".join(f"- **{name}** {text}\n" for name, text in facts.items() if text)

@@ -178,7 +178,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "see the trainer's log; let its pods reach the API server (the chart's apiServer.ports, other NetworkPolicies) "
         "and keep the attempt's ServiceAccount, Role and RoleBinding",
     ),
-    Reason.PREPARING: Explanation(_GO_ON, "the stage `prepare` makes no steps: no stall can be told"),
+    Reason.PREPARING: Explanation(_GO_ON, "the stage `prepare` makes no steps, so stalls cannot be detected"),
     Reason.STEPPING: Explanation(_GO_ON, "the stage makes steps"),
     Reason.UPLOADED: Explanation(_GO_ON, "a checkpoint is in the store, every part compared with its checksum by the server"),
     Reason.UPLOADER_FAILING: Explanation(
@@ -186,9 +186,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "the uploader ends again and again, so nothing new is stored",
         "see the log of the container sync; raise compute.uploader.memoryLimit if it ran out of memory",
     ),
-    Reason.NO_CHECKPOINT: Explanation(_GO_ON, "no checkpoint is durable yet: a lost attempt would begin anew"),
+    Reason.NO_CHECKPOINT: Explanation(_GO_ON, "no checkpoint is durable yet: a lost attempt would start from scratch"),
     Reason.NO_STORAGE: Explanation(
-        _GO_ON, "spec.storage is not given: results are gone with the pod, and a lost attempt begins anew", "give spec.storage"
+        _GO_ON, "spec.storage is not given: results are only on the attempt's volume, and a lost attempt starts from scratch", "give spec.storage"
     ),
     Reason.STABLE: Explanation(_GO_ON, "no collapse of the reward was seen"),
     Reason.STOPPING: Explanation(_GO_ON, "the pod saves a checkpoint, uploads it and ends"),
