@@ -16,6 +16,8 @@ FETCH = "manifests/upload-the-rest.yaml"
 def what_is_left(observed: Observed, attempt: Attempt, reason: Reason) -> str:
     """Where what an ended attempt did not upload is, for its message; empty where nothing is left, or nobody knows."""
     if is_needed(observed, attempt):
+        if observed.wished("storage") is None:
+            return f"what it has made is on PersistentVolumeClaim {attempt.volume} alone"
         return f"what was not stored is on PersistentVolumeClaim {attempt.volume}, and {FETCH} uploads it"
     if reason in (Reason.UPLOAD_FAILED, Reason.STORE_UNREACHABLE) and attempt.volume is None:
         return "what was not stored went with the pod; a volume of compute.scratch.storageClass would be kept"

@@ -210,6 +210,9 @@ def test_without_a_store_the_claim_is_the_result_and_stays() -> None:
     story.now(60, JobMade().complete(), PodMade().ended(0))
     assert (story.status.state, story.deleted) == ("Succeeded", [])
     assert story.status.attempts[0].volume == f"{NAME}-a1"
+    message = story.status.attempts[0].message or ""
+    assert f"is on PersistentVolumeClaim {NAME}-a1 alone" in message
+    assert "upload" not in message
 
 
 def test_results_that_are_lost_with_the_nodes_disk_are_said_to_be_lost() -> None:
