@@ -59,7 +59,7 @@ def _search(text: str, limit: int) -> Iterator[str]:
     found = search(text)
     if not found:
         hints = [
-            f"no title has {word}, the nearest word is {alike}" if alike else f"give another word for {word}, which no title has"
+            f"no title has {word}, the nearest word is {alike}" if alike else f"replace {word}, which no title has"
             for word, alike in nearest_words(text).items()
         ]
         raise UserError(f"words: no title has all of them: {'; '.join(hints) or 'give fewer words, or a code'}")

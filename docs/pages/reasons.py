@@ -35,8 +35,12 @@ CONDITIONS: dict[ConditionType, tuple[Reason, ...]] = {
     ConditionType.FAILED: tuple(reason for reason in Reason if reason.rule is Rule.STOP),
     ConditionType.RECONCILING: (Reason.IN_PROGRESS,),
     ConditionType.STALLED: (
-        Reason.IN_PROGRESS, Reason.INVALID_SPEC, Reason.UNKNOWN_FIELD, Reason.NOT_ALLOWED, Reason.CANNOT_PLAN,
-    ),  # fmt: skip
+        Reason.IN_PROGRESS,
+        Reason.INVALID_SPEC,
+        Reason.UNKNOWN_FIELD,
+        Reason.NOT_ALLOWED,
+        Reason.CANNOT_PLAN,
+    ),
 }
 """Where `reconcile` puts a reason. Ended attempts have theirs in `status.attempts`."""
 _WHILE_TRAINING = (Reason.NO_REPORT, Reason.UPLOADER_FAILING)

@@ -188,7 +188,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.NO_CHECKPOINT: Explanation(_GO_ON, "no checkpoint is durable yet: a lost attempt would start from scratch"),
     Reason.NO_STORAGE: Explanation(
-        _GO_ON, "spec.storage is not given: results are only on the attempt's volume, and a lost attempt starts from scratch", "give spec.storage"
+        _GO_ON,
+        "spec.storage is not given: results are only on the attempt's volume, and a lost attempt starts from scratch",
+        "give spec.storage",
     ),
     Reason.STABLE: Explanation(_GO_ON, "no collapse of the reward was seen"),
     Reason.STOPPING: Explanation(_GO_ON, "the pod saves a checkpoint, uploads it and ends"),
