@@ -259,7 +259,9 @@ def _end(turn: Turn, run: DeepICDRun | None, attempt: Attempt, ended: Ending, se
     if attempt.reason is not None and reason is not Reason.COMPLETED:
         # It was stopped on purpose: the purpose counts, not the signal. What is complete is complete.
         reason, message = Reason(attempt.reason), "; ".join(filter(None, (attempt.message, left)))
-    exit_code = attempt.exit_code if ended.exit_code is None else ended.exit_code
+        exit_code = ended.exit_code if attempt.exit_code is None else attempt.exit_code
+    else:
+        exit_code = attempt.exit_code if ended.exit_code is None else ended.exit_code
     counted = reason.rule in (Rule.RETRY, Rule.STOP)
     attempt = turn.update(attempt, end=turn.now, reason=str(reason), message=message, counted=counted, exit_code=exit_code)
     release(turn, attempt, needed=needed)

@@ -173,6 +173,7 @@ def test_an_uploader_that_cannot_work_ends_the_run() -> None:
     story.now(5, JobMade(), pod)
     story.now(9, JobMade().failed(), PodMade().ended(143))
     assert (story.status.state, story.status.reason) == ("Failed", "BadInput")
+    assert story.status.attempts[0].exit_code == 64
     assert "what happened" in story.message("Failed")
 
 
