@@ -165,7 +165,7 @@ def _named(spec: RunSpec, paths: tuple[str, ...]) -> dict[str, str]:
 def _rule(settings: Settings, field: str, kind: str) -> str:
     allowed = settings.allowed_secrets if kind == "Secrets" else settings.allowed_service_accounts
     where = "in a patch" if field.startswith(_PATCH) else "on this cluster"
-    return f"allowed {where} are {_listed(allowed)} (runs.allowed{kind})"
+    return f"allowed {where}: {_listed(allowed)} (runs.allowed{kind})"
 
 
 def _listed(names: tuple[str, ...]) -> str:

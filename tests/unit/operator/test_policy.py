@@ -202,7 +202,7 @@ CHECKED = Settings(admission_policy=True, pod_template_patch=PatchLevel.ANY)
 
 def test_an_existing_service_account_is_on_the_list_or_checked_by_the_api_server() -> None:
     account = {"compute__serviceAccount": {"name": "admin"}, "storage": None}
-    assert "compute.serviceAccount.name: ServiceAccount admin: allowed on this cluster are listed" in judged(LISTED, **account)
+    assert "compute.serviceAccount.name: ServiceAccount admin: allowed on this cluster: listed" in judged(LISTED, **account)
     assert judged(LISTED, **{**account, "compute__serviceAccount": {"name": "listed"}}) == ""
     assert judged(CHECKED, **account) == ""
 
@@ -219,7 +219,7 @@ def test_an_existing_service_account_is_on_the_list_or_checked_by_the_api_server
 )
 def test_a_patch_may_name_no_other_service_account(pod: dict[str, Any]) -> None:
     name = pod.get("serviceAccountName") or pod.get("serviceAccount") or "default"
-    assert f"ServiceAccount {name}: allowed in a patch are none (runs.allowedServiceAccounts)" in patched(CHECKED, **pod)
+    assert f"ServiceAccount {name}: allowed in a patch: none (runs.allowedServiceAccounts)" in patched(CHECKED, **pod)
 
 
 BY_FIELD: dict[str, dict[str, Any]] = {
@@ -233,7 +233,7 @@ BY_FIELD: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("field", BY_FIELD)
 def test_a_secret_that_a_field_names_is_on_the_list_or_checked_by_the_api_server(field: str) -> None:
     changes = {"storage": None, **BY_FIELD[field]}
-    assert judged(LISTED, **changes) == (f"{field}: Secret payroll: allowed on this cluster are listed (runs.allowedSecrets)")
+    assert judged(LISTED, **changes) == (f"{field}: Secret payroll: allowed on this cluster: listed (runs.allowedSecrets)")
     assert judged(Settings(allowed_secrets=("payroll",)), **changes) == ""
     assert judged(CHECKED, **changes) == ""
 
@@ -257,7 +257,7 @@ BY_PATCH: list[dict[str, Any]] = [
 def test_a_secret_that_a_patch_names_is_on_the_list(pod: dict[str, Any]) -> None:
     found = patched(CHECKED, **pod)
     assert "compute.podTemplatePatch.spec." in found
-    assert "Secret payroll: allowed in a patch are none (runs.allowedSecrets)" in found
+    assert "Secret payroll: allowed in a patch: none (runs.allowedSecrets)" in found
     assert patched(Settings(**{**vars(CHECKED), "allowed_secrets": ("payroll",)}), **pod) == ""
 
 
