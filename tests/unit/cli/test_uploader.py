@@ -185,7 +185,7 @@ def begun(start: Start, folder: Path, *arguments: object, **environment: str) ->
     return process
 
 
-@pytest.mark.parametrize("grace", [3, 5])
+@pytest.mark.parametrize("grace", [5, 7])
 def test_with_store_and_api_server_dead_it_leaves_by_itself_before_it_is_killed(
     start: Start, tmp_path: Path, silent: str, grace: int
 ) -> None:
