@@ -33,7 +33,7 @@ _LETTER_BIT = np.uint64(0x404040404040)
 """Set in each byte that is a letter, in no digit and no dot."""
 _ODD_FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93)
 RUN = len(_ODD_FACTORS)
-"""The length of the word runs by which repetition is told."""
+"""Length of the word runs by which repetition is found."""
 
 Array = NDArray[np.uint64]
 Flags = NDArray[np.bool_]

@@ -8,7 +8,7 @@ same `Failure` to its termination log, which reaches the operator where the Conf
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
@@ -48,6 +48,9 @@ class _Report(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, use_attribute_docstrings=True
     )
+
+
+R = TypeVar("R", bound=_Report)
 
 
 class Failure(_Report):
@@ -128,38 +131,29 @@ def progress_name(run: str, attempt: int) -> str:
 
 def read_progress(text: str) -> Progress | None:
     """The report, or None where the text is none: it is written by the run's own pod, which may write anything."""
-    if len(text) > MAX_PROGRESS_BYTES:
-        return None
-    try:
-        return Progress.model_validate_json(text)
-    except (ValidationError, ValueError, RecursionError):
-        return None
+    return _read(Progress, text)
 
 
 def read_checkpoint(text: str) -> Checkpoint | None:
     """The newest checkpoint that the uploader stored, or None where the text says of none."""
-    if len(text) > MAX_PROGRESS_BYTES:
-        return None
-    try:
-        return Checkpoint.model_validate_json(text)
-    except (ValidationError, ValueError, RecursionError):
-        return None
+    return _read(Checkpoint, text)
 
 
 def read_upload(text: str) -> Upload | None:
     """How the uploader ended, or None where the text does not say."""
-    if len(text) > MAX_PROGRESS_BYTES:
-        return None
-    try:
-        return Upload.model_validate_json(text)
-    except (ValidationError, ValueError, RecursionError):
-        return None
+    return _read(Upload, text)
 
 
 def read_failure(text: str) -> Failure | None:
     """The failure in a termination log, or None where the text is none."""
+    return _read(Failure, text[:4096])
+
+
+def _read(model: type[R], text: str) -> R | None:
+    if len(text) > MAX_PROGRESS_BYTES:
+        return None
     try:
-        return Failure.model_validate_json(text[:4096])
+        return model.model_validate_json(text)
     except (ValidationError, ValueError, RecursionError):
         return None
 

@@ -135,8 +135,11 @@ def doomed(attempt: Attempt, observed: Observed, grace: timedelta, now: datetime
         lost = pod if pod is not None and pod.name == attempt.pod else None
         job = replace(job, message=f"the Ray cluster's head {attempt.pod} is gone")
         return _failure(job, lost, observed.progress, attempt.disruption)
-    if pod is None or (outlived := _outlived(attempt, observed, pod, job, grace, now)) is not None:
-        return outlived if pod is not None else None
+    return None if pod is None else _outlived(attempt, observed, pod, job, grace, now) or _cannot_work(pod)
+
+
+def _cannot_work(pod: PodView) -> Ending | None:
+    """Why a container of the pod will never work, or None."""
     for container in (pod.trainer, pod.sync):
         if container.waiting == "InvalidImageName":
             return Ending(Reason.IMAGE_NAME_INVALID, container.message)

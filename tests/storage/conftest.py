@@ -9,6 +9,7 @@ from deepicd.artifacts.store import Store
 from deepicd.artifacts.store.folder import FolderStore
 from deepicd.artifacts.store.s3 import S3Store
 from deepicd.spec.storage import S3Spec
+from tests.cluster.certificates import Authority
 from tests.storage.fault_proxy import FaultProxy
 from tests.storage.seaweed import ACCESS_KEY, BUCKET, SECRET_KEY, Seaweed, secret_folder
 
@@ -41,3 +42,18 @@ def make_s3(seaweed: Seaweed, tmp_path: Path) -> MakeS3:
 def store(request: pytest.FixtureRequest, tmp_path: Path, make_s3: MakeS3) -> Store:
     """Each kind of store in turn: what holds for one holds for the other."""
     return make_s3() if request.param == "s3" else FolderStore(tmp_path / "store")
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    folder = tmp_path / "authority"
+    folder.mkdir()
+    return Authority(folder)
+
+
+@pytest.fixture
+def tls(seaweed: Seaweed, authority: Authority) -> Iterator[FaultProxy]:
+    """The server behind TLS."""
+    made = FaultProxy(seaweed.endpoint, authority.server("store"))
+    yield made
+    made.close()

@@ -30,21 +30,6 @@ def no_proxy_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.upper(), raising=False)
 
 
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    folder = tmp_path / "authority"
-    folder.mkdir()
-    return Authority(folder)
-
-
-@pytest.fixture
-def tls(seaweed: Seaweed, authority: Authority) -> Iterator[FaultProxy]:
-    """The server behind TLS."""
-    made = FaultProxy(seaweed.endpoint, authority.server("store"))
-    yield made
-    made.close()
-
-
 MakeProxy = Callable[..., ForwardProxy]
 
 

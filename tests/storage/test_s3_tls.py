@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,21 +17,6 @@ from tests.storage.seaweed import BUCKET, Seaweed, secret_folder
 
 MIB = 2**20
 SSE = "x-amz-server-side-encryption"
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    folder = tmp_path / "authority"
-    folder.mkdir()
-    return Authority(folder)
-
-
-@pytest.fixture
-def tls(seaweed: Seaweed, authority: Authority) -> Iterator[FaultProxy]:
-    """The server behind TLS."""
-    made = FaultProxy(seaweed.endpoint, authority.server("store"))
-    yield made
-    made.close()
 
 
 def store(proxy: FaultProxy, tmp_path: Path, retry_seconds: float = 10, **settings: Any) -> S3Store:
