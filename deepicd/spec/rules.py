@@ -50,7 +50,7 @@ def value_of(model: Any, path: str) -> Any:
     for part in path.split("."):
         if model is None:
             return None
-        model = getattr(model, _names(type(model))[part])
+        model = getattr(model, _names(model.__class__)[part])
     return model
 
 
@@ -104,7 +104,7 @@ def multiple_of(fields: Iterable[str], of: Iterable[str]) -> Rule:
 
     def holds(model: BaseModel) -> bool:
         product, parts = (math.prod(value_of(model, field) for field in side) for side in (fields, of))
-        return product % parts == 0
+        return bool(product % parts == 0)
 
     return Rule(f"{found} is not a multiple of {unit}", f"({dividend}) % ({divisor}) == 0", holds)
 
