@@ -123,8 +123,8 @@ class UploaderSpec(SpecModel):
     """Memory that may be used; 1Gi, or `memory` if that is more, where there is none."""
 
     rules = (
-        at_least("cpuLimit", "cpu", "cpuLimit is less than cpu: raise it or lower cpu"),
-        at_least("memoryLimit", "memory", "memoryLimit is less than memory: raise it or lower memory", sizes=True),
+        at_least("cpuLimit", "cpu", "cpuLimit: is less than cpu: raise it or lower cpu"),
+        at_least("memoryLimit", "memory", "memoryLimit: is less than memory: raise it or lower memory", sizes=True),
     )
 
 
@@ -223,11 +223,11 @@ class ComputeSpec(SpecModel):
             raise ValueError(f"affinity: {error}") from None
 
     rules = (
-        at_least("cpuLimit", "cpu", "cpuLimit is less than cpu: raise it or lower cpu"),
+        at_least("cpuLimit", "cpu", "cpuLimit: is less than cpu: raise it or lower cpu"),
         at_least(
             "memory",
             "sharedMemory",
-            "memory is less than sharedMemory, which is a part of it: raise it or lower sharedMemory",
+            "memory: is less than sharedMemory, which is a part of it: raise it or lower sharedMemory",
             sizes=True,
         ),
         either(

@@ -34,7 +34,7 @@ class TinyModel(SpecModel):
             "heads",
             "hiddenSize",
             into=HEAD_SIZES,
-            message=f"heads: {{heads}} do not divide hiddenSize {{hiddenSize}} into one of {', '.join(map(str, HEAD_SIZES))}",
+            message=f"heads: does not divide hiddenSize into one of {', '.join(map(str, HEAD_SIZES))}",
         ),
     )
 

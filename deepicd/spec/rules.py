@@ -9,13 +9,11 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
-
-_PLACE = re.compile(r"\{([a-zA-Z][a-zA-Z0-9.]*)\}")
 
 
 @dataclass(frozen=True)
@@ -23,26 +21,27 @@ class Rule:
     """What has to hold of a model."""
 
     message: str
-    """`<field>: <found>: <remedy>`; `{field}` in it stands for a field's value, a whole number or a text."""
+    """`<field>: <finding>: <remedy>`, the same here and from the API server."""
     cel: str
     """The same condition for the API server; empty where it cannot say it."""
     holds: Callable[[Any], bool]
     """Whether it holds of a model. A rule of `python_only` raises ValueError instead, with a message of its own."""
+    shown: tuple[str, ...] = ()
+    """Fields whose values follow the message here: CEL's cost of a text that holds a number has no bound."""
 
     def found(self, model: BaseModel) -> str | None:
         """What is wrong with a model, or None."""
         try:
-            return None if self.holds(model) else _PLACE.sub(lambda match: str(value_of(model, match[1])), self.message)
+            if self.holds(model):
+                return None
         except ValueError as error:
             return str(error)
+        got = ", ".join(f"{field} {literal(value_of(model, field))}" for field in self.shown)
+        return f"{self.message} (got {got})" if got else self.message
 
     def to_crd(self) -> dict[str, str]:
         """The rule as a CustomResourceDefinition has it."""
-        parts = _PLACE.split(self.message)
-        if len(parts) == 1:
-            return {"rule": self.cel, "message": self.message}
-        texts = [f"string(self.{part})" if number % 2 else literal(part) for number, part in enumerate(parts) if part]
-        return {"rule": self.cel, "messageExpression": " + ".join(texts)}
+        return {"rule": self.cel, "message": self.message}
 
 
 def value_of(model: Any, path: str) -> Any:
@@ -93,20 +92,20 @@ def at_least(field: str, other: str, message: str, *, sizes: bool = False) -> Ru
         found, least = value_of(model, field), value_of(model, other)
         return found is None or least is None or bool(found >= least)
 
-    return Rule(message, f"!{_has(field)} || !{_has(other)} || {more}", holds)
+    return Rule(message, f"!{_has(field)} || !{_has(other)} || {more}", holds, () if sizes else (field, other))
 
 
 def multiple_of(fields: Iterable[str], of: Iterable[str]) -> Rule:
     """The product of the fields, whole numbers, is a multiple of the product of the others."""
     fields, of = tuple(fields), tuple(of)
-    found, unit = (" × ".join(f"{field} {{{field}}}" for field in side) for side in (fields, of))
+    found, unit = (" × ".join(side) for side in (fields, of))
     dividend, divisor = (" * ".join(f"self.{field}" for field in side) for side in (fields, of))
 
     def holds(model: BaseModel) -> bool:
         product, parts = (math.prod(value_of(model, field) for field in side) for side in (fields, of))
         return bool(product % parts == 0)
 
-    return Rule(f"{found} is not a multiple of {unit}", f"({dividend}) % ({divisor}) == 0", holds)
+    return Rule(f"{found} is not a multiple of {unit}", f"({dividend}) % ({divisor}) == 0", holds, (*fields, *of))
 
 
 def divides(field: str, other: str, into: Iterable[int], message: str) -> Rule:
@@ -118,7 +117,7 @@ def divides(field: str, other: str, into: Iterable[int], message: str) -> Rule:
         quotient, rest = divmod(value_of(model, other), value_of(model, field))
         return rest == 0 and quotient in parts
 
-    return Rule(message, cel, holds)
+    return Rule(message, cel, holds, (field, other))
 
 
 def matches(field: str, pattern: str, message: str = "") -> Rule:
@@ -128,6 +127,7 @@ def matches(field: str, pattern: str, message: str = "") -> Rule:
         message,
         f"self.{field}.matches({literal(pattern)})",
         lambda model: checked.fullmatch(value_of(model, field)) is not None,
+        (field,),
     )
 
 
@@ -150,7 +150,7 @@ def either(*rules: Rule, message: str) -> Rule:
 
 def requires(field: str, rule: Rule, message: str = "") -> Rule:
     """Where the field is given, the rule holds."""
-    return either(never(given(field)), rule, message=message or rule.message)
+    return replace(either(never(given(field)), rule, message=message or rule.message), shown=rule.shown)
 
 
 def read_by_field(cel: str, message: str) -> Rule:

@@ -30,9 +30,9 @@ def run_rules() -> Rules:
 
 def _fixed(field: FixedField) -> dict[str, str]:
     """What an attempt was made from stays as it is."""
-    section, _, name = field.path.rpartition(".")
-    place = f"{section}.?{name}" if field.optional else field.path
-    same = f"self.{place} == oldSelf.{place}"
+    same = f"self.{field.path} == oldSelf.{field.path}"
+    if field.optional:
+        same = f"has(self.{field.path}) == has(oldSelf.{field.path}) && (!has(self.{field.path}) || {same})"
     if field.presence:
         same = f"has(self.{field.path}) == has(oldSelf.{field.path})"
     either = [f"!has({run}.{optional})" for optional in field.sections for run in ("self", "oldSelf")]

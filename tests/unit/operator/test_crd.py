@@ -9,7 +9,6 @@ import yaml
 from deepicd.spec.compute import QUALIFIED_PATTERN
 from deepicd.spec.model import ModelSpec
 from deepicd.spec.run import DeepICDRun
-from deepicd.spec.training import SftSpec
 from deepicd_operator.crd import crd, crd_yaml
 from deepicd_operator.crd.rules import rules_of, run_rules
 from docs.pages.fields import sections
@@ -105,10 +104,6 @@ def test_rules_are_written_out() -> None:
     assert rules_of(ModelSpec) == [
         {"rule": "(has(self.path) ? 1 : 0) + (has(self.tiny) ? 1 : 0) == 1", "message": "give exactly one of path, tiny"}
     ]
-    assert rules_of(SftSpec)[0]["messageExpression"] == (
-        '"trainBatchSize " + string(self.trainBatchSize) + " is not a multiple of microBatchSizePerGpu " '
-        "+ string(self.microBatchSizePerGpu)"
-    )
 
 
 def test_keys_of_maps_match_the_pattern_of_the_models() -> None:
