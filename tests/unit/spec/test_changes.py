@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from deepicd.spec.base import SpecModel
+from deepicd.spec.base import Field, SpecModel
 from deepicd.spec.changes import Fixed, FixedField, Later, MayChange, decisive, fixed_fields
 from deepicd.spec.run import RunSpec
 
@@ -21,7 +21,7 @@ class Outer(SpecModel):
     seed: int = 1
     stage: Inner | None = None
     machine: MayChange[Machine] = Machine()
-    logs: MayChange[dict[str, str]] = {}
+    logs: MayChange[dict[str, str]] = Field(default={})
     prompt: Later[str | None] = None
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from deepicd.spec.base import SpecModel
+from deepicd.spec.base import Field, SpecModel
 from deepicd.spec.rules import (
     Rule,
     adds_up,
@@ -33,7 +33,7 @@ class Whole(SpecModel):
     second: int | None = None
     part_of_it: Part = Part()
     optional_part: Part | None = None
-    labels: dict[str, str] = {}
+    labels: dict[str, str] = Field(default={})
 
 
 def refuse(model: Any) -> None:
