@@ -38,5 +38,6 @@ def _fixed(field: FixedField) -> dict[str, str]:
     either = [f"!has({run}.{optional})" for optional in field.sections for run in ("self", "oldSelf")]
     return {
         "rule": " || ".join(["oldSelf.?status.attempt.orValue(0) == 0", *either, same]),
-        "message": f"{field.path} cannot change once the run has started: undo the change, or give the run another name",
+        "fieldPath": f".{field.path}",
+        "message": "cannot change once the run has started: undo the change, or give the run another name",
     }
