@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from deepicd.errors import DeepICDError
+from deepicd.errors import DeepICDError, ExitCode
 from deepicd.training.checkpoints import LocalCheckpoints
 from deepicd.training.cpu import settings as cpu
 from deepicd.training.guard import PATIENCE_SECONDS, end_orphans
@@ -130,7 +130,7 @@ def exit_code_of(act: Callable[[], None]) -> int:
     except DeepICDError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
-    return 0
+    return ExitCode.DONE
 
 
 def last_line(log: Path) -> str:
