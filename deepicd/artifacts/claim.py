@@ -15,12 +15,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from deepicd import atomic
 from deepicd.artifacts.layout import ATTEMPTS, parse_attempt, writer_key
 from deepicd.artifacts.store.base import ConflictError, Store
 from deepicd.errors import UserError
 from deepicd.spec.environment import ATTEMPT
 
-WRITER_FILE = ".deepicd-writer.json"
+WRITER_FILE = f"{atomic.PREFIX}writer.json"
 
 
 @dataclass(frozen=True)
@@ -126,10 +127,5 @@ def _remembered(folder: Path) -> Writer | None:
 
 
 def _remember(folder: Path, writer: Writer) -> Writer:
-    temporary = folder / f"{WRITER_FILE}.tmp"
-    with temporary.open("w") as file:
-        json.dump(asdict(writer), file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / WRITER_FILE)
+    atomic.write(folder / WRITER_FILE, json.dumps(asdict(writer)))
     return writer

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from deepicd import atomic
 from deepicd.artifacts.layout import (
     ATTEMPTS,
     CheckpointRef,
@@ -90,10 +91,7 @@ def fetch_files(store: Store, wanted: Wanted, out: Path) -> Iterator[Path]:
             continue
         path = out / key.removeprefix(f"{folder}/")
         with local_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.part")
-            temporary.write_bytes(found[0])
-            temporary.replace(path)
+            atomic.write(path, found[0])
         yield path
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from deepicd import atomic
 from deepicd.artifacts.layout import TRAINING_STAGES, CheckpointRef, ModelRef, Sealed, evaluation_folder, logs_folder
 
 FINISHED = "run-finished"
@@ -141,9 +142,7 @@ def last_complete_step(folder: Path) -> int:
 
 def set_last_complete_step(folder: Path, step: int) -> None:
     """Write verl's tracker, whole or not at all."""
-    temporary = folder / f".{TRACKER}"
-    temporary.write_text(str(step))
-    temporary.replace(folder / TRACKER)
+    atomic.write(folder / TRACKER, str(step))
 
 
 def checkpoint_folder(folder: Path, step: int) -> Path:
@@ -160,4 +159,4 @@ def _checkpoints(folder: Path, stage: str) -> Iterator[Complete]:
 
 
 def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".tmp" and not path.name.startswith(".")]
+    return [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]

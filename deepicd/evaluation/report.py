@@ -15,6 +15,7 @@ import jinja2
 import yaml
 from markupsafe import Markup
 
+from deepicd import atomic
 from deepicd.completion import CODE_FAULTS, NOT_BARE
 from deepicd.errors import UserError
 from deepicd.evaluation import confusion, curves, figures, formatting, predictions
@@ -137,10 +138,7 @@ def write_report(report: Report, out: Path) -> None:
         UserError: two models did not answer the same admissions.
         ValueError: there is no model.
     """
-    page = html(report)
-    unfinished = out.with_name(out.name + ".part")
-    unfinished.write_text(page, encoding="utf-8")
-    unfinished.replace(out)
+    atomic.write(out, html(report))
 
 
 def html(report: Report) -> str:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from deepicd import atomic
 from deepicd.artifacts.identity import decisive
 from deepicd.errors import DeepICDError, TerminatedError, UserError
 from deepicd.pipeline.reporter import Eta, Reporter
@@ -96,7 +97,7 @@ def run_pipeline(
         records = list(_records(run, folder))
         for _, record in records:
             record.check()
-        (folder / "run.yaml").write_text(dump(run))
+        atomic.write(folder / "run.yaml", dump(run))
         with uploading(run, store, folder, stop, on_checkpoint):
             restore = None if store is None else partial(restore_stage, store, on_restore=on_restore)
             return _stages(run, folder, restore, records, stop, reporter, last)

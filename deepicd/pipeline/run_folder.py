@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from deepicd import atomic
 from deepicd.artifacts.sources import TRACKER
 from deepicd.errors import UserError
 
@@ -106,9 +107,4 @@ class StageRecord:
 
 
 def _write_whole(path: Path, content: Mapping[str, Any]) -> None:
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w") as file:
-        json.dump(content, file, indent=2, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    atomic.write(path, json.dumps(content, indent=2, sort_keys=True))

@@ -11,6 +11,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from deepicd import atomic
+from deepicd.artifacts.layout import TRAINING_STAGES
 from deepicd.artifacts.publish import installed_versions
 from deepicd.data.rows import is_local
 from deepicd.evaluation import metrics, predictions, report
@@ -109,10 +111,12 @@ def _measure(context: Context, settings: EvaluateSpec, by_model: dict[str, list[
 
 
 def _write_curves(context: Context, path: Path) -> None:
-    with path.open("w") as file:
-        for stage in ("sft", "grpo"):
-            for row in all_steps(context.stage_folder(stage) / "metrics"):
-                file.write(json.dumps({"stage": stage, **row.to_json()}) + "\n")
+    rows = [
+        {"stage": stage, **row.to_json()}
+        for stage in TRAINING_STAGES
+        for row in all_steps(context.stage_folder(stage) / "metrics")
+    ]
+    atomic.write(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def kl_name(run: DeepICDRun) -> str:
@@ -138,6 +142,4 @@ def about(context: Context) -> dict[str, Any]:
 
 
 def _write_json(path: Path, content: Any) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    temporary.replace(path)
+    atomic.write(path, json.dumps(content, indent=2) + "\n")
