@@ -112,7 +112,7 @@ def uploading(run: DeepICDRun, data: TrainingData, folder: Path) -> list[float]:
     server.start()
     try:
         sync = subprocess.Popen(
-            [Path(sys.executable).with_name("deepicd"), "sync", "--dir", StageFiles(folder).checkpoints,
+            [Path(sys.executable).with_name("deepicd"), "sync", "--dir", StageFiles(folder).checkpoints.folder,
              "--store", f"s3://{BUCKET}/benchmark", "--attempt", "1", "--endpoint-url", server.endpoint],
             env={**os.environ, "AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY},
             stderr=(folder / "sync.log").open("wb"),

@@ -19,9 +19,8 @@ from deepicd import atomic
 from deepicd.artifacts.layout import ATTEMPTS, parse_attempt, writer_key
 from deepicd.artifacts.store.base import ConflictError, Store
 from deepicd.errors import UserError
+from deepicd.run_layout import UploadedFolder
 from deepicd.spec.environment import ATTEMPT
-
-WRITER_FILE = f"{atomic.PREFIX}writer.json"
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def sole_writer(folder: Path) -> Iterator[Writer]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / f"{WRITER_FILE}.lock").open("a+")
+        lock = UploadedFolder(folder).writer_lock.open("a+")
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror}): choose another --dir") from None
     with lock:
@@ -118,14 +117,15 @@ def _from_environment(environment: Mapping[str, str]) -> int | None:
 
 
 def _remembered(folder: Path) -> Writer | None:
+    path = UploadedFolder(folder).writer
     try:
-        return Writer(**json.loads((folder / WRITER_FILE).read_text()))
+        return Writer(**json.loads(path.read_text()))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):
-        raise UserError(f"{folder / WRITER_FILE}: is damaged: delete it, and give another --attempt") from None
+        raise UserError(f"{path}: is damaged: delete it, and give another --attempt") from None
 
 
 def _remember(folder: Path, writer: Writer) -> Writer:
-    atomic.write(folder / WRITER_FILE, json.dumps(asdict(writer)))
+    atomic.write(UploadedFolder(folder).writer, json.dumps(asdict(writer)))
     return writer

@@ -20,11 +20,11 @@ from deepicd.artifacts.layout import (
 from deepicd.artifacts.manifest import Manifest
 from deepicd.artifacts.restore import fetch, read_manifest
 from deepicd.artifacts.retention import sealed
-from deepicd.artifacts.sources import checkpoint_folder
 from deepicd.artifacts.store.base import DamagedError, OnBytes, Store
 from deepicd.artifacts.store.folder import local_errors
 from deepicd.artifacts.verify import matches
 from deepicd.errors import UserError
+from deepicd.run_layout import CheckpointFolders
 
 KINDS = ("checkpoint", "model", "evaluation", "logs")
 
@@ -70,7 +70,7 @@ def fetch_sealed(store: Store, made: Manifest, out: Path, on_bytes: OnBytes | No
         UserError: there is another folder of that name, or what is stored is damaged.
         StoreError: see `Store`.
     """
-    target = out / f"model-{made.stage}" if made.step is None else checkpoint_folder(out, made.step)
+    target = out / f"model-{made.stage}" if made.step is None else CheckpointFolders(out).of(made.step)
     if target.exists():
         if not matches(made, target):
             raise UserError(f"{target}: exists, and is not {made.ref}: give another --dir, or delete it")

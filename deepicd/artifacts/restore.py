@@ -12,14 +12,9 @@ from deepicd.artifacts import manifest
 from deepicd.artifacts.layout import ATTEMPTS, MANIFEST, CheckpointRef, ModelRef, Sealed, manifest_key, parse_sealed
 from deepicd.artifacts.manifest import Manifest
 from deepicd.artifacts.publish import list_files
-from deepicd.artifacts.sources import (
-    Complete,
-    checkpoint_folder,
-    last_complete_step,
-    place,
-    set_last_complete_step,
-)
+from deepicd.artifacts.sources import Complete, place
 from deepicd.artifacts.store.base import DamagedError, OnBytes, Store
+from deepicd.run_layout import CheckpointFolders
 
 _BEING_FETCHED = ".fetching-"
 
@@ -76,18 +71,19 @@ def restore_checkpoint(store: Store, stage: str, folder: Path, on_bytes: OnBytes
     Raises:
         UserError, StoreError: see `Store`.
     """
-    if (last := last_complete_step(folder)) and checkpoint_folder(folder, last).is_dir():
+    folders = CheckpointFolders(folder)
+    if folders.last_step and folders.last.is_dir():
         return None
     for ref in candidates(store, _checkpoint_of(stage)):
         assert isinstance(ref, CheckpointRef)  # noqa: S101  for mypy
-        target = checkpoint_folder(folder, ref.step)
+        target = folders.of(ref.step)
         try:
             fetch(store, read_manifest(store, ref), target, on_bytes)
         except DamagedError as error:
             _warn(ref, error)
             continue
         place(Complete(target, stage, ref.step), ref)
-        set_last_complete_step(folder, ref.step)
+        folders.set_last_step(ref.step)
         return ref
     return None
 

@@ -14,7 +14,6 @@ from deepicd.artifacts import latest, manifest
 from deepicd.artifacts.layout import (
     ATTEMPTS,
     MANIFEST,
-    TRAINING_STAGES,
     CheckpointRef,
     Sealed,
     manifest_key,
@@ -22,6 +21,7 @@ from deepicd.artifacts.layout import (
 )
 from deepicd.artifacts.manifest import Manifest
 from deepicd.artifacts.store.base import DamagedError, Store, StoredObject
+from deepicd.run_layout import TRAINING_STAGES
 
 REWARD = "reward"
 

@@ -19,9 +19,10 @@ from deepicd.artifacts.follow import Follower
 from deepicd.artifacts.layout import MODELS, CheckpointRef, Sealed, kind_of, manifest_key, parse_folder
 from deepicd.artifacts.publish import Origin, VanishedError, publish
 from deepicd.artifacts.retention import Keep
-from deepicd.artifacts.sources import FINISHED, Complete, Source, drop_markers, place
+from deepicd.artifacts.sources import Complete, Source, place
 from deepicd.artifacts.store.base import ChangedError, DamagedError, Store
 from deepicd.errors import StoreError, UserError
+from deepicd.run_layout import CheckpointFolders, UploadedFolder
 from deepicd.spec.progress import Checkpoint
 
 POLL_SECONDS = 1.0
@@ -194,12 +195,12 @@ class Sync:
             self._ending.wait(seconds)
 
     def _is_ending(self) -> bool:
-        return self._ending.is_set() or (self.source.folder / FINISHED).exists()
+        return self._ending.is_set() or UploadedFolder(self.source.folder).finished.exists()
 
     def _next(self) -> Complete | None:
         complete = self.source.complete()
         for folder in {item.folder.parent for item in self._durable.union(complete)}:
-            drop_markers(folder)
+            CheckpointFolders(folder).drop_marks()
         # A folder that training has deleted may be made again, and needs its marker again.
         self._durable &= frozenset(complete)
         return next_upload(complete, self._durable, self._put_off, self.clock())

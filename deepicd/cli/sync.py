@@ -99,8 +99,8 @@ def _store(run: DeepICDRun | None, address: str | None, endpoint_url: str | None
 
 
 def _source(run: DeepICDRun | None, folder: Path | None, stage: str | None) -> Source:
-    from deepicd.artifacts.layout import TRAINING_STAGES
     from deepicd.artifacts.sources import RunFolder, VerlFolder
+    from deepicd.run_layout import TRAINING_STAGES
 
     if stage is not None and stage not in TRAINING_STAGES:
         raise UserError(f"--stage: is '{stage}': give {' or '.join(TRAINING_STAGES)}")

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import psutil
 
+from deepicd.run_layout import RunLayout, StageLayout
 from deepicd.spec.environment import ATTEMPT_COMMAND, RUN_FOLDER
-from deepicd.training.stage_files import StageFiles
 
 _POLL_SECONDS = 0.2
 # Ray puts a name where the program's path was: a class's for an actor, a function's for a task. The excluded ones are its own.
@@ -33,7 +33,7 @@ def is_actor(found: Sequence[str]) -> bool:
     return bool(found) and _ACTOR.match(found[0]) is not None
 
 
-def leave(command: Sequence[str], stage: StageFiles, actor: Callable[[Sequence[str]], bool] = is_actor) -> None:
+def leave(command: Sequence[str], stage: StageLayout, actor: Callable[[Sequence[str]], bool] = is_actor) -> None:
     """Ask the run that carries out `command` to stop, or from a worker its training `stage`; returns when all has ended."""
     if runs := _processes(lambda line: carries_out(line, command)):
         for process in runs:
@@ -65,4 +65,4 @@ def _lives(process: psutil.Process) -> bool:
 
 if __name__ == "__main__":
     # The kubelet ends the waiting with the grace period.
-    leave(ATTEMPT_COMMAND, StageFiles(Path(RUN_FOLDER) / "stages" / "grpo"))
+    leave(ATTEMPT_COMMAND, RunLayout(Path(RUN_FOLDER)).stage("grpo"))

@@ -117,7 +117,7 @@ def grpo_overrides(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: S
         **_length(grpo.epochs, grpo.max_steps),
         "trainer.save_freq": grpo.save_every_steps,
         "trainer.test_freq": grpo.validate_every_steps if data.validation else -1,
-        "trainer.val_before_train": data.validation is not None and files.last_step == 0,
+        "trainer.val_before_train": data.validation is not None and files.checkpoints.last_step == 0,
         # verl would delete the last complete checkpoint before the new one is complete: we delete after it.
         "trainer.max_actor_ckpt_to_keep": None,
     }
@@ -195,7 +195,7 @@ def _trainer(run: DeepICDRun, files: StageFiles, *, nodes: int) -> dict[str, Val
     return {
         "trainer.project_name": "deepicd",
         "trainer.experiment_name": run.metadata.name,
-        "trainer.default_local_dir": files.checkpoints,
+        "trainer.default_local_dir": files.checkpoints.folder,
         "trainer.logger": ["file"],
         "trainer.resume_mode": "auto",
         "trainer.nnodes": nodes,

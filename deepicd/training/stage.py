@@ -41,7 +41,7 @@ def train_sft(
     _check_size(run, data, sft.train_batch_size, "stages.sft.trainBatchSize")
     files = StageFiles(folder)
     # Said now, not after hours of SFT.
-    wait_for_nodes(run, folder, folder / "nodes.log", stop)
+    wait_for_nodes(run, folder, files.nodes_log, stop)
     command = sft_command(run, sft, data, files)
     _train(run, spec_file, command, files, "huggingface", _local(run, files, sft.keep_checkpoints), stop, on_step)
 
@@ -57,15 +57,14 @@ def train_grpo(
     _check_size(run, data, grpo.train_batch_size, "stages.grpo.trainBatchSize")
     files = StageFiles(folder)
     several = run.spec.compute.nodes > 1
-    nodes_log = folder / "nodes.log"
-    wait_for_nodes(run, folder, nodes_log, stop)
+    wait_for_nodes(run, folder, files.nodes_log, stop)
     command = grpo_command(run, grpo, data, files)
     rule = run.spec.recovery.reward_collapse
     watched = on_step if rule is None else ends_on_collapse(RewardWatch(rule), on_step)
     checkpoints = _local(run, files, grpo.keep_checkpoints)
     _train(run, spec_file, command, files, "actor/huggingface", checkpoints, stop, watched, on_nodes=several)
     # Ray ends the stage's workers after its driver; what follows needs their memory.
-    wait_for_nodes(run, folder, nodes_log, stop)
+    wait_for_nodes(run, folder, files.nodes_log, stop)
 
 
 def sft_command(run: DeepICDRun, sft: SftSpec, data: TrainingData, files: StageFiles) -> list[str]:
@@ -124,7 +123,7 @@ def _train(
         leftover.unlink(missing_ok=True)
     files.metrics.mkdir(parents=True, exist_ok=True)
     checkpoints.drop_incomplete()
-    if not _has_weights(files.last_checkpoint / exported):
+    if not _has_weights(files.checkpoints.last / exported):
         metrics = next_launch(files.metrics)
         environment = training_environment(spec_file, files, metrics, checkpoints)
         passed_on = worker_environment(environment) if on_nodes else []
@@ -137,11 +136,11 @@ def _train(
                 if not tries_left:
                     raise
                 structlog.get_logger().warning("Ray did not start, trying again", log=str(files.log))
-    if not _has_weights(files.last_checkpoint / exported):
-        raise CrashError(f"training ended after step {files.last_step} without its final model: see {files.log}")
+    if not _has_weights(files.checkpoints.last / exported):
+        raise CrashError(f"training ended after step {files.checkpoints.last_step} without its final model: see {files.log}")
     shutil.rmtree(files.model, ignore_errors=True)
     # Hard links: the weights are not copied, and outlive the checkpoint.
-    shutil.copytree(files.last_checkpoint / exported, files.model, copy_function=os.link)
+    shutil.copytree(files.checkpoints.last / exported, files.model, copy_function=os.link)
 
 
 def _local(run: DeepICDRun, files: StageFiles, keep: int) -> LocalCheckpoints:

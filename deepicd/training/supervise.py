@@ -255,4 +255,4 @@ def _follow(
     if code:
         raise explain_exit(code, log.recent)
     if asked():
-        raise TerminatedError(f"stopped on request after step {files.last_step}: run again to go on")
+        raise TerminatedError(f"stopped on request after step {files.checkpoints.last_step}: run again to go on")

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from deepicd import atomic
 from deepicd.artifacts.layout import CheckpointRef, ModelRef
-from deepicd.artifacts.sources import Complete, RunFolder, VerlFolder, drop_markers, place
+from deepicd.artifacts.sources import Complete, RunFolder, VerlFolder, place
+from deepicd.run_layout import CheckpointFolders
 
 Save = Callable[..., Path]
 
@@ -110,7 +111,7 @@ def test_the_marker_lies_beside_the_folder_and_goes_with_it(save: Save, tmp_path
     for item in (kept, gone):
         place(item, item.ref(1))
     assert (tmp_path / "global_step_5.durable").read_text() == "attempts/1/checkpoints/step-000005\n"
-    drop_markers(tmp_path)
+    CheckpointFolders(tmp_path).drop_marks()
     assert kept.marker.exists()
     assert not gone.marker.exists()
 
