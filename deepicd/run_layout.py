@@ -12,6 +12,7 @@ evaluate/                   see `EvaluationLayout`
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from deepicd import atomic
@@ -93,12 +94,16 @@ class EvaluationLayout:
         self.report = folder / self.REPORT
 
 
+@dataclass(frozen=True)
 class CheckpointFolders:
     """verl's checkpoint folder: `global_step_N/…`, and a tracker that verl writes last."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.tracker = folder / "latest_checkpointed_iteration.txt"
+    folder: Path
+
+    @property
+    def tracker(self) -> Path:
+        """File with the step of the newest complete checkpoint."""
+        return self.folder / "latest_checkpointed_iteration.txt"
 
     def of(self, step: int) -> Path:
         """The folder of one checkpoint."""

@@ -10,9 +10,12 @@ import structlog
 
 from deepicd.artifacts import manifest
 from deepicd.artifacts.layout import ATTEMPTS, MANIFEST, CheckpointRef, ModelRef, Sealed, manifest_key, parse_sealed
+from deepicd.artifacts.local_layout import (
+    Complete,
+    place,
+)
 from deepicd.artifacts.manifest import Manifest
 from deepicd.artifacts.publish import list_files
-from deepicd.artifacts.sources import Complete, place
 from deepicd.artifacts.store.base import DamagedError, OnBytes, Store
 from deepicd.run_layout import CheckpointFolders
 

@@ -1,0 +1,38 @@
+"""What every stage is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepicd.run_layout import RunLayout
+from deepicd.spec.run import DeepICDRun
+from deepicd.training.step_metrics import StepMetrics
+from deepicd.training.supervise import Stop
+
+
+@dataclass(frozen=True)
+class Context:
+    """One run at work."""
+
+    run: DeepICDRun
+    layout: RunLayout
+    """The run's folder."""
+    stop: Stop
+    on_step: Callable[[StepMetrics, int | None], None]
+    """Called with each step of a stage and the number of steps it will have made."""
+
+    @property
+    def cohort(self) -> Path:
+        """Folder with train, validation and test.parquet."""
+        prepared = self.run.spec.data.prepared
+        return Path(prepared) if prepared is not None else self.layout.stage("prepare").cohort
+
+    def split(self, name: str) -> Path:
+        """The cohort's file of `train`, `validation` or `test`."""
+        return self.cohort / f"{name}.parquet"
+
+    def model(self, name: str) -> Path:
+        """Folder of the model `base`, `sft` or `grpo`."""
+        return self.layout.stage("prepare" if name == "base" else name).model
