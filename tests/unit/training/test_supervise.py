@@ -45,17 +45,17 @@ def test_a_metric_that_is_not_finite_is_for_the_user_to_mend() -> None:
 
 def test_a_dead_worker_is_a_crash_once_the_main_process_had_time_to_say_so() -> None:
     seen = watch()
-    seen.check_servants({1: "raylet", 2: "EngineCore"}, 0)
-    seen.check_servants({1: "raylet"}, 10)
+    seen.check_workers({1: "raylet", 2: "EngineCore"}, 0)
+    seen.check_workers({1: "raylet"}, 10)
     with pytest.raises(CrashError, match="the process EngineCore died"):
-        seen.check_servants({1: "raylet"}, 10.1 + LEAVE_SECONDS)
+        seen.check_workers({1: "raylet"}, 10.1 + LEAVE_SECONDS)
 
 
 def test_new_workers_are_no_crash() -> None:
     seen = watch()
-    seen.check_servants({1: "raylet"}, 0)
-    seen.check_servants({1: "raylet", 2: "WorkerDict"}, 100)
-    seen.check_servants({1: "raylet", 2: "WorkerDict"}, 200)
+    seen.check_workers({1: "raylet"}, 0)
+    seen.check_workers({1: "raylet", 2: "WorkerDict"}, 100)
+    seen.check_workers({1: "raylet", 2: "WorkerDict"}, 200)
 
 
 @pytest.mark.parametrize(
