@@ -59,6 +59,12 @@ class CrashError(DeepICDError):
     """A process of the training stack failed: trying again may help."""
 
 
+class HostMemoryError(CrashError):
+    """The machine's own memory ran out: what else used it may have ended, or the next attempt has more."""
+
+    code = "OutOfMemory"
+
+
 class RewardCodeError(CrashError):
     """The reward's code raised: a run is never scored by a reward that does not work."""
 

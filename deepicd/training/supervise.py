@@ -15,6 +15,7 @@ import psutil
 from deepicd.errors import (
     CrashError,
     DeepICDError,
+    HostMemoryError,
     NotANumberError,
     RewardCodeError,
     StallError,
@@ -31,11 +32,13 @@ POLL_SECONDS = 0.5
 LEAVE_SECONDS = 20.0
 """How long the main process may take to fail by itself after one of its workers has died."""
 
-_SIGNATURES: tuple[tuple[str, type[DeepICDError], str], ...] = (
-    ("No space left on device", UserError, "the disk is full: free space, then run again to go on"),
-    ("OutOfMemoryError", UserError,
+_SIGNATURES: tuple[tuple[re.Pattern[str], type[DeepICDError], str], ...] = (
+    (re.compile("No space left on device"), UserError, "the disk is full: free space, then run again to go on"),
+    # Ray ends a worker before the kernel would. Its exception has the name of PyTorch's for GPUs.
+    (re.compile("node running low on memory|DefaultCPUAllocator: can't allocate memory"), HostMemoryError,
+     "the machine ran out of memory: raise compute.memory, or use a larger machine, then run again to resume"),
+    (re.compile(r"torch\.(cuda\.)?OutOfMemoryError|CUDA (error: )?out of memory"), UserError,
      "a GPU ran out of memory: lower microBatchSizePerGpu or gpuMemoryUtilization, or turn on offloadParameters"),
-    ("node running low on memory", UserError, "the machine ran out of memory: lower microBatchSizePerGpu, or use a larger one"),
 )  # fmt: skip
 _ROLLOUT_FAILURE = "Error in _run_prompt"
 _EXCEPTION = re.compile(r"^(?:\(\S+ pid=\d+[^)]*\) )?((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt))(?::|$)")
@@ -141,7 +144,7 @@ def explain_exit(code: int, log_lines: Iterable[str]) -> DeepICDError:
     name = None
     for line in log_lines:
         for signature, kind, remedy in _SIGNATURES:
-            if signature in line:
+            if signature.search(line):
                 return kind(remedy)
         if match := _EXCEPTION.match(line.strip()):
             name = match[1].rsplit(".", 1)[-1]

@@ -36,6 +36,7 @@ _FAILURES = {
     FailureCode.REWARD_CODE: Reason.REWARD_CODE_FAILED,
     FailureCode.REWARD_COLLAPSE: Reason.REWARD_COLLAPSED,
     FailureCode.NOT_A_NUMBER: Reason.NOT_A_NUMBER,
+    FailureCode.OUT_OF_MEMORY: Reason.OUT_OF_MEMORY,
     FailureCode.STALL: Reason.STALLED,
     FailureCode.STORE: Reason.STORE_UNREACHABLE,
     FailureCode.TERMINATED: Reason.TERMINATED,

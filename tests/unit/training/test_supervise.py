@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deepicd.errors import CrashError, DeepICDError, StallError, TerminatedError, UserError
+from deepicd.errors import CrashError, DeepICDError, HostMemoryError, StallError, TerminatedError, UserError
 from deepicd.training.launch import GuardedProcess
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import StepMetrics
@@ -58,11 +58,20 @@ def test_new_workers_are_no_crash() -> None:
     seen.check_workers({1: "raylet", 2: "WorkerDict"}, 200)
 
 
+GPU_MEMORY = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
+HOST_MEMORY = "1 worker(s) were killed due to the node running low on memory."
+CPU_ALLOCATOR = "RuntimeError: [enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"
+
+
 @pytest.mark.parametrize(
     ("lines", "kind", "text"),
     [
         (["OSError: [Errno 28] No space left on device"], UserError, "the disk is full"),
-        (["torch.OutOfMemoryError: CUDA out of memory."], UserError, "lower microBatchSizePerGpu"),
+        ([f"(WorkerDict pid=7) {GPU_MEMORY}"], UserError, "a GPU ran out of memory: lower microBatchSizePerGpu"),
+        (["RuntimeError: CUDA error: out of memory"], UserError, "a GPU ran out of memory"),
+        (["ray.exceptions.RayTaskError(OutOfMemoryError): x", GPU_MEMORY], UserError, "a GPU ran out of memory"),
+        ([f"ray.exceptions.OutOfMemoryError: {HOST_MEMORY}"], HostMemoryError, "raise compute.memory"),
+        ([CPU_ALLOCATOR], HostMemoryError, "raise compute.memory"),
         (["ray.exceptions.RayTaskError(ValueError): x", "ValueError: secret text"], CrashError, "(ValueError)"),
         (["(TaskRunner pid=12) KeyError: 'x'"], CrashError, "(KeyError)"),
         ([], CrashError, "exit code 1: see the log"),
