@@ -23,7 +23,7 @@ from deepicd.run_layout import TRAINING_STAGES
 from deepicd.spec.load import dump
 from deepicd.spec.run import DeepICDRun, EvaluateSpec
 from deepicd.spec.training import GrpoSpec
-from deepicd.training.cpu import settings as cpu
+from deepicd.training.device import device
 from deepicd.training.launch import GuardedProcess, offline_environment
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import KL_OF_UPDATE, KL_TO_REFERENCE, all_steps, next_launch
@@ -59,11 +59,9 @@ def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
         "dtype": spec.model.dtype,
         "tensor_parallel_size": sampling.tensor_parallel,
         "gpu_memory_utilization": 0.9,
+        **device().engine,
     }
-    environment = offline_environment()
-    if cpu.is_installed():
-        engine |= {**cpu.ENGINE, "tensor_parallel_size": 1, "gpu_memory_utilization": 0.4}
-        environment |= cpu.ENGINE_ENVIRONMENT
+    environment = {**offline_environment(), **device().engine_environment}
     plan = Plan(
         models={name: str(path) for name, path in models(context).items()},
         test=str(context.split("test")),

@@ -15,7 +15,7 @@ from deepicd.errors import CrashError, RewardCollapsedError, UserError
 from deepicd.spec.run import DeepICDRun
 from deepicd.spec.training import GrpoSpec, SftSpec
 from deepicd.training.checkpoints import LocalCheckpoints
-from deepicd.training.cpu import settings as cpu
+from deepicd.training.device import device
 from deepicd.training.launch import GuardedProcess, training_environment, wait_for_earlier
 from deepicd.training.nodes import wait_for_nodes
 from deepicd.training.overrides import TrainingData, grpo_overrides, sft_overrides, worker_environment, worker_python
@@ -70,9 +70,7 @@ def train_grpo(
 def sft_command(run: DeepICDRun, sft: SftSpec, data: TrainingData, files: StageFiles) -> list[str]:
     """The command of torchrun, for a `GuardedProcess`."""
     ranks = run.spec.compute.gpus
-    python = [sys.executable]
-    if cpu.is_installed():
-        python = cpu.fork_server("{scratch}", threads=1 if ranks > 1 else len(os.sched_getaffinity(0)))
+    python = device().python("{scratch}", threads=1 if ranks > 1 else len(os.sched_getaffinity(0)))
     return [
         *python, "-m", "torch.distributed.run", "--standalone", "--nnodes=1",
         "--signals-to-handle=SIGTERM,SIGHUP,SIGQUIT",  # SIGINT stays ignored: see the guard
@@ -85,9 +83,9 @@ def grpo_command(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: Sta
     python, overrides = [sys.executable], grpo_overrides(run, grpo, data, files)
     if run.spec.compute.nodes == 1:
         overrides.append("+ray_kwargs.ray_init._temp_dir={scratch}")
-        if cpu.is_installed():
-            python = cpu.fork_server("{scratch}", threads=1)  # as Ray has it in its workers
-            overrides.append(worker_python(cpu.fork_client("{scratch}")))
+        python = device().python("{scratch}", threads=1)  # as Ray has it in its workers
+        if path := device().worker_python("{scratch}"):
+            overrides.append(worker_python(path))
     return [*python, "-m", "verl.trainer.main_ppo", *overrides]
 
 
@@ -152,9 +150,7 @@ def _check_size(run: DeepICDRun, data: TrainingData, batch: int, field: str) -> 
     rows = pq.ParquetFile(data.train).metadata.num_rows
     if rows < batch:
         raise UserError(f"spec.{field}: {batch} is more than the {rows} training examples: lower it, or give more data")
-    present = len(list(Path("/dev").glob("nvidia[0-9]*")))
-    if not cpu.is_installed() and present < run.spec.compute.gpus:
-        raise UserError(f"spec.compute.gpus: {run.spec.compute.gpus} wanted, this machine has {present}: lower it")
+    device().check(run.spec.compute.gpus)
 
 
 def _has_weights(folder: Path) -> bool:
