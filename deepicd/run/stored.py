@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,7 +51,6 @@ def uploading(
     folder: Path,
     stop: Stop,
     on_checkpoint: Callable[[Checkpoint], None] | None = None,
-    environment: Mapping[str, str] = os.environ,
 ) -> Iterator[None]:
     """Upload the run's folder while the body runs; at its end, wait until everything is durable.
 
@@ -64,7 +63,7 @@ def uploading(
     """
     finished = RunLayout(folder).finished
     finished.unlink(missing_ok=True)
-    if store is None or environment.get(SIDECAR):
+    if store is None or os.environ.get(SIDECAR):
         try:
             yield
         finally:

@@ -22,7 +22,7 @@ class S3Store:
     """The objects below a prefix of a bucket."""
 
     def __init__(self, settings: S3Spec, *, retry_seconds: float = 600.0, limit: int | None = None) -> None:
-        """`limit`: bytes a second that uploads may use."""
+        """`retry_seconds`: how long a failing request is tried again; `limit`: bytes a second that uploads may use."""
         self.url = f"s3://{settings.bucket}/{settings.prefix}".rstrip("/")
         self._root = f"{settings.prefix}/" if settings.prefix else ""
         self._bucket = Bucket(settings, retry_seconds)
