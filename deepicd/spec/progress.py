@@ -76,7 +76,7 @@ class LevelMetrics(_Report):
 
 
 class Checkpoint(_Report):
-    """A checkpoint that lies in the store: the server has compared every part with its checksum, and the manifest is there."""
+    """A checkpoint in the store: its files have their sizes there, S3 has compared the CRC-32 of every part."""
 
     stage: StageName
     """Stage that it belongs to."""
