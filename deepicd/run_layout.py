@@ -19,8 +19,15 @@ from deepicd import atomic
 
 TRAINING_STAGES = ("sft", "grpo")
 """Stages with checkpoints, in the order of training."""
+MODELS = ("base", *TRAINING_STAGES)
+"""Models of a run, in the order of training."""
 _STEP = "global_step_"
 _DURABLE = ".durable"
+
+
+def usual_folder(run: str) -> Path:
+    """Where the run of this name is if no folder is given."""
+    return Path("runs") / run
 
 
 class UploadedFolder:
@@ -46,6 +53,10 @@ class RunLayout(UploadedFolder):
     def stage(self, name: str) -> StageLayout:
         """The folder of one stage."""
         return StageLayout(self.stages / name)
+
+    def maker(self, model: str) -> StageLayout:
+        """The folder of the stage that makes a model: `base`, `sft` or `grpo`."""
+        return self.stage("prepare" if model == "base" else model)
 
 
 class StageLayout:

@@ -14,14 +14,11 @@ import re
 from dataclasses import dataclass
 from functools import total_ordering
 
-from deepicd.run_layout import TRAINING_STAGES, EvaluationLayout, StageLayout
+from deepicd.run_layout import MODELS, TRAINING_STAGES, EvaluationLayout, StageLayout
 
 LATEST = "latest.json"
 MANIFEST = "manifest.json"
 ATTEMPTS = "attempts/"
-
-MODELS = ("base", *TRAINING_STAGES)
-"""Models of a run, in the order of training."""
 
 _CHECKPOINTS = {"sft": "sft-checkpoints", "grpo": "checkpoints"}
 _NUMBER = r"[1-9][0-9]*"

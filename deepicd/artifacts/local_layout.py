@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from deepicd.artifacts.layout import CheckpointRef, ModelRef, Sealed, evaluation_folder, logs_folder
-from deepicd.run_layout import TRAINING_STAGES, CheckpointFolders, RunLayout, StageLayout, durable_mark
+from deepicd.run_layout import MODELS, TRAINING_STAGES, CheckpointFolders, RunLayout, StageLayout, durable_mark
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,10 @@ class RunFolder:
         """Complete checkpoints of both training stages, and the models of finished stages."""
         layout = RunLayout(self.folder)
         found = [item for stage in TRAINING_STAGES for item in _checkpoints(layout.stage(stage).checkpoints, stage)]
-        for name, stage in (("base", layout.stage("prepare")), *((name, layout.stage(name)) for name in TRAINING_STAGES)):
+        for model in MODELS:
+            stage = layout.maker(model)
             if stage.completed.exists() and stage.model.is_dir():
-                found.append(Complete(stage.model, name, None))
+                found.append(Complete(stage.model, model, None))
         return found
 
     def growing(self, attempt: int) -> list[Growing]:

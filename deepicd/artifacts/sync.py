@@ -15,13 +15,13 @@ import structlog
 
 from deepicd.artifacts import retention
 from deepicd.artifacts.growing_files import Follower
-from deepicd.artifacts.layout import MODELS, CheckpointRef, kind_of, parse_folder
+from deepicd.artifacts.layout import CheckpointRef, kind_of, parse_folder
 from deepicd.artifacts.local_layout import Complete, Source, place
 from deepicd.artifacts.publish import Origin, Published, VanishedError, publish
 from deepicd.artifacts.retention import Keep
 from deepicd.artifacts.store.base import ChangedError, DamagedError, Store
 from deepicd.errors import StoreError, UserError
-from deepicd.run_layout import CheckpointFolders, UploadedFolder
+from deepicd.run_layout import MODELS, CheckpointFolders, UploadedFolder
 from deepicd.spec.progress import Checkpoint
 
 POLL_SECONDS = 1.0

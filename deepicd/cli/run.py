@@ -11,7 +11,7 @@ import typer
 
 from deepicd.cli.spec import SpecFile
 from deepicd.errors import UserError
-from deepicd.run_layout import RunLayout
+from deepicd.run_layout import RunLayout, usual_folder
 from deepicd.spec.load import load
 from deepicd.spec.progress import PROGRESS_KEY
 from deepicd.spec.run import DeepICDRun
@@ -68,7 +68,7 @@ def _carry_out(chosen: DeepICDRun, folder: Path | None, json_logs: bool, last: s
 
     if last is not None and getattr(chosen.spec.stages, last) is None:
         raise UserError(f"spec.stages.{last}: is not in this run: add it")
-    place = (folder or Path("runs") / chosen.metadata.name).resolve()
+    place = (folder or usual_folder(chosen.metadata.name)).resolve()
     console = Console()
     live = console.is_terminal and not json_logs
     logs.configure(as_json=json_logs)

@@ -35,4 +35,4 @@ class Context:
 
     def model(self, name: str) -> Path:
         """Folder of the model `base`, `sft` or `grpo`."""
-        return self.layout.stage("prepare" if name == "base" else name).model
+        return self.layout.maker(name).model

@@ -12,14 +12,13 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from deepicd import atomic
-from deepicd.artifacts.layout import MODELS
 from deepicd.artifacts.publish import installed_versions
 from deepicd.data.rows import is_local
 from deepicd.evaluation import metrics, predictions, report
 from deepicd.evaluation.answer import Plan
 from deepicd.evaluation.predictions import Prediction
 from deepicd.run.context import Context
-from deepicd.run_layout import TRAINING_STAGES
+from deepicd.run_layout import MODELS, TRAINING_STAGES
 from deepicd.spec.load import dump
 from deepicd.spec.run import DeepICDRun, EvaluateSpec
 from deepicd.spec.training import GrpoSpec
