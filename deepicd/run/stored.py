@@ -9,6 +9,7 @@ from pathlib import Path
 
 import structlog
 
+from deepicd import atomic
 from deepicd.artifacts.claim import choose_attempt, sole_writer
 from deepicd.artifacts.identity import run_path, spec_digest
 from deepicd.artifacts.layout import step_metrics_folder
@@ -129,8 +130,7 @@ def _restore_metrics(store: Store, attempt: int, stage: str, folder: Path) -> No
         found = store.read(item.key)
         path = folder / item.key.removeprefix(prefix)
         if found is not None and path.resolve().is_relative_to(folder.resolve()):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(found[0])
+            atomic.write(path, found[0])
 
 
 def step_metrics(folder: Path) -> Metrics:
