@@ -15,7 +15,7 @@ from deepicd.spec.base import parse_duration
 if TYPE_CHECKING:
     from deepicd.artifacts.claim import Writer
     from deepicd.artifacts.local_layout import Source
-    from deepicd.artifacts.store import Store
+    from deepicd.artifacts.store.base import Store
     from deepicd.artifacts.sync import Sync
     from deepicd.spec.run import DeepICDRun
 

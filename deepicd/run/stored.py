@@ -17,7 +17,8 @@ from deepicd.artifacts.local_layout import RunFolder, Source
 from deepicd.artifacts.publish import Origin
 from deepicd.artifacts.restore import restore_checkpoint, restore_model
 from deepicd.artifacts.retention import Keep
-from deepicd.artifacts.store import Store, open_store, store_url
+from deepicd.artifacts.store import open_store, store_url
+from deepicd.artifacts.store.base import Store
 from deepicd.artifacts.sync import Metrics, Sync
 from deepicd.run_layout import TRAINING_STAGES, RunLayout, StageLayout
 from deepicd.spec.environment import SIDECAR

@@ -163,10 +163,3 @@ def _read(model: type[R], text: str) -> R | None:
 def write(report: Progress | Checkpoint | Upload | Failure) -> str:
     """The report as one line of JSON, for the ConfigMap or the termination log (`/dev/termination-log`)."""
     return report.model_dump_json(by_alias=True, exclude_none=True)
-
-
-__all__ = [
-    "CHECKPOINT_KEY", "MAX_PROGRESS_BYTES", "PROGRESS_KEY", "UPLOAD_KEY", "Checkpoint", "Failure", "FailureCode",
-    "LevelMetrics", "Progress", "StageName", "Upload",
-    "progress_name", "read_checkpoint", "read_failure", "read_progress", "read_upload", "write",
-]  # fmt: skip

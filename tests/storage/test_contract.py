@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deepicd.artifacts.store import ChangedError, ConflictError, DamagedError, Store, Transferred
+from deepicd.artifacts.store.base import ChangedError, ConflictError, DamagedError, Store, Transferred
 
 MIB = 2**20
 

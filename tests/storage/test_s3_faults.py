@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import pytest
 
-from deepicd.artifacts.store import ChangedError, ConflictError, Transferred
+from deepicd.artifacts.store.base import ChangedError, ConflictError, Transferred
 from deepicd.artifacts.store.s3 import upload
 from deepicd.errors import StoreError, UserError
 from tests.storage.conftest import MakeS3

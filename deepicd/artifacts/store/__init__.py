@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deepicd.artifacts.store.base import (
-    ChangedError,
-    ConflictError,
-    DamagedError,
-    Store,
-    StoredObject,
-    Transferred,
-)
+from deepicd.artifacts.store.base import Store
 from deepicd.artifacts.store.folder import FolderStore
 from deepicd.errors import UserError
 from deepicd.spec.storage import S3Spec, StorageSpec
-
-__all__ = ["ChangedError", "ConflictError", "DamagedError", "Store", "StoredObject", "Transferred", "open_store", "store_url"]
 
 
 def store_url(storage: StorageSpec) -> str:
