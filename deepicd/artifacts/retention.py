@@ -131,7 +131,7 @@ def delete_garbage(store: Store, items: Iterable[StoredObject]) -> None:
         store.delete([item.key for item in unlisted if item.key not in listed])
 
 
-def apply(store: Store, keep: Keep, may: Callable[[CheckpointRef], bool] = lambda ref: True) -> list[CheckpointRef]:
+def apply(store: Store, keep: Keep, may: Callable[[CheckpointRef], bool]) -> list[CheckpointRef]:
     """Delete what `keep` lets go and `may` allows; what was deleted."""
     manifests = read_manifests(store, sealed(store.list(ATTEMPTS)))
     chosen = [ref for ref in plan_for(store, manifests, keep) if may(ref)]

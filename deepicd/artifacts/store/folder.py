@@ -6,7 +6,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -130,23 +130,13 @@ class FolderStore:
                     except OSError:
                         break
 
-    def abort_uploads(self, prefix: str, older_than: datetime) -> int:
+    def abort_uploads(self, older_than: datetime) -> int:
         count = 0
-        for folder, _, names in os.walk(self.root):
-            for name in names:
-                path = Path(folder, name)
-                if (
-                    name.startswith(atomic.PREFIX)
-                    and name != _LOCK
-                    and path.relative_to(self.root).as_posix().startswith(prefix)
-                ):
-                    try:
-                        old = datetime.fromtimestamp(path.stat().st_mtime, UTC) < older_than
-                    except FileNotFoundError:
-                        continue
-                    if old:
-                        path.unlink(missing_ok=True)
-                        count += 1
+        for path in self.root.rglob(f"{atomic.PREFIX}*"):
+            with suppress(FileNotFoundError):
+                if path.name != _LOCK and datetime.fromtimestamp(path.stat().st_mtime, UTC) < older_than:
+                    path.unlink()
+                    count += 1
         return count
 
     def link(self, key: str, seconds: int) -> str:

@@ -74,8 +74,8 @@ class S3Store:
         # One by one: the key is part of what is signed, and not every store has the request that deletes many.
         in_parallel(lambda key: self._bucket.call("delete_object", Key=self._root + key), keys, threading.Event())
 
-    def abort_uploads(self, prefix: str, older_than: datetime) -> int:
-        pages = self._bucket.pages("list_multipart_uploads", Prefix=self._root + prefix)
+    def abort_uploads(self, older_than: datetime) -> int:
+        pages = self._bucket.pages("list_multipart_uploads", Prefix=self._root)
         count = 0
         for item in [item for page in pages for item in page.get("Uploads", [])]:
             if datetime.fromisoformat(item["Initiated"]) < older_than:
