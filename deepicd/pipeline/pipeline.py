@@ -6,11 +6,12 @@ import errno
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from deepicd import prompt
 from deepicd.artifacts.identity import decisive
 from deepicd.errors import DeepICDError, TerminatedError, UserError
 from deepicd.pipeline.reporter import Eta, Reporter
@@ -46,7 +47,9 @@ def plan(run: DeepICDRun) -> list[Stage]:
     ranks = spec.compute.gpus * spec.compute.nodes
     common = {"seed": spec.seed, "model": {"dtype": spec.model.dtype}, "compute": {"gpus": ranks}}
     steps = {name: decisive(chosen or {}) for name, chosen in settings["stages"].items()}
-    stages = [Stage("prepare", {"data": settings["data"], "model": settings["model"], "tables": _tables(run)}, prepare)]
+    model = {**settings["model"], "prompt": asdict(prompt.of(spec.model.prompt))}
+    inputs = {"data": settings["data"], "model": model, "tables": _tables(run), "stages": _budgets(run)}
+    stages = [Stage("prepare", inputs, prepare)]
     if spec.stages.sft is not None:
         chosen = spec.stages.sft
         stages.append(Stage("sft", {**common, "stages": {"sft": steps["sft"]}}, lambda context: sft(context, chosen)))
@@ -59,6 +62,13 @@ def plan(run: DeepICDRun) -> list[Stage]:
         inputs = {**common, "reward": settings["reward"], "stages": {"evaluate": steps["evaluate"]}}
         stages.append(Stage("evaluate", inputs, lambda context: evaluate(context, last)))
     return stages
+
+
+def _budgets(run: DeepICDRun) -> dict[str, dict[str, int]]:
+    """What `prepare` shortens notes to."""
+    sft = run.spec.stages.sft
+    grpo = {"grpo": {"maxPromptTokens": prompt.asked(run.spec).max_prompt_tokens}}
+    return grpo if sft is None else {**grpo, "sft": {"maxTokens": sft.max_tokens}}
 
 
 _READ = ("admissions", "patients", "diagnoses_icd", "d_icd_diagnoses", "discharge", "train", "validation", "test")

@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from deepicd.spec.base import SpecModel
+from deepicd.spec.prompt import PromptSpec
 
 HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 """Values of an attention head for which vLLM has a kernel on a CPU; others crash it, minutes later."""
@@ -47,6 +48,8 @@ class ModelSpec(SpecModel):
     """Number format of the forward pass, in training and in vLLM; master weights are float32."""
     opened_think: bool = True
     """The chat template ends in an opened `<think>`, as the released model's does: completions lack the opening tag."""
+    prompt: PromptSpec = PromptSpec(preset="deepicd")
+    """What the model is asked, in training, evaluation and prediction; it is stored with each model."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from deepicd.spec.run import DeepICDRun
 from deepicd.training.metrics import StepMetrics
+from deepicd.training.prepare_main import EXAMPLES, MODEL, PROMPTS
 from deepicd.training.supervise import Stop
 
 
@@ -33,16 +34,21 @@ class Context:
 
     @property
     def cohort(self) -> Path:
-        """Folder with train, validation and test.parquet."""
+        """Folder with train, validation and test.parquet, with whole notes."""
         prepared = self.run.spec.data.prepared
         return Path(prepared) if prepared is not None else self.stage_folder("prepare") / "cohort"
 
     @property
+    def prompts(self) -> Path:
+        """Folder with train, validation and test.parquet as every model sees them: the run's prompt, notes within its budget."""
+        return self.stage_folder("prepare") / PROMPTS
+
+    @property
     def base_model(self) -> Path:
         """The model that training starts from."""
-        return self.stage_folder("prepare") / "model"
+        return self.stage_folder("prepare") / MODEL
 
     @property
     def traces(self) -> Path:
         """SFT's training file."""
-        return self.stage_folder("prepare") / "sft.parquet"
+        return self.stage_folder("prepare") / EXAMPLES

@@ -11,7 +11,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from deepicd import prompt
 from deepicd.artifacts.publish import installed_versions
+from deepicd.data.prompts import FILE as PROMPTS_FILE
 from deepicd.data.rows import is_local
 from deepicd.evaluation import metrics, predictions, report
 from deepicd.evaluation.answer import Plan
@@ -68,7 +70,8 @@ def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
         environment |= cpu.ENGINE_ENVIRONMENT
     plan = Plan(
         models={name: str(path) for name, path in models(context).items()},
-        test=str(context.cohort / "test.parquet"),
+        test=str(context.prompts / "test.parquet"),
+        prompt=asdict(prompt.of(spec.model.prompt)),
         max_admissions=settings.max_admissions,
         samples=settings.samples,
         temperature=sampling.temperature,
@@ -93,7 +96,7 @@ def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
 
 
 def _measure(context: Context, settings: EvaluateSpec, by_model: dict[str, list[Prediction]]) -> dict[str, Any]:
-    rows = pq.read_table(context.cohort / "train.parquet", columns=["code", "extra_info"]).to_pylist()
+    rows = pq.read_table(context.prompts / "train.parquet", columns=["code", "extra_info"]).to_pylist()
     counts = Counter(row["code"] for row in rows)
     local = {row["code"] for row in rows if is_local(row["extra_info"])}
     return {
@@ -134,6 +137,7 @@ def about(context: Context) -> dict[str, Any]:
         "versions": installed_versions(),
         "stageSeconds": seconds,
         "klName": kl_name(context.run),
+        "prompts": json.loads((context.prompts / PROMPTS_FILE).read_text(encoding="utf-8")),
     }
 
 

@@ -11,6 +11,6 @@ from deepicd.training.stage import train_grpo
 def grpo(context: Context, settings: GrpoSpec) -> None:
     """Fill the stage's folder; the trained model is its `model/`."""
     start = context.stage_folder("sft") / "model" if context.run.spec.stages.sft is not None else context.base_model
-    data = TrainingData(context.cohort / "train.parquet", context.cohort / "validation.parquet", start)
+    data = TrainingData(context.prompts / "train.parquet", context.prompts / "validation.parquet", start)
     folder = context.stage_folder("grpo")
     train_grpo(context.run, context.spec_file, settings, data, folder, context.stop, context.on_step)
