@@ -78,11 +78,6 @@ def answer(trace: str, code: str) -> str:
     return f"{THINK_OPENING}{trace}</think>\n<diagnosis>{code}</diagnosis>"
 
 
-def opens_think(generation_prompt: str) -> bool:
-    """Whether a chat's text, with its generation prompt, ends in an opened `<think>`."""
-    return generation_prompt.rstrip().endswith(THINK_OPENING)
-
-
 def with_opened_think(chat_template: str) -> str:
     """A chat template whose generation prompt ends in `<think>`, from one without."""
     return chat_template.rstrip("\n") + _TEMPLATE_OPENING

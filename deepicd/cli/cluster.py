@@ -52,12 +52,13 @@ def submit(
 
     Example: `deepicd submit manifests/samples/deepicd-r1-7b.yaml --namespace research`
     """
-    from deepicd.spec.load import load, read_yaml
+    from deepicd.spec.load import parse, read_run
 
-    run = load(file)
+    content = read_run(file)
+    run = parse(content, str(file))
     name = run.metadata.name
     api = _api(namespace or run.metadata.namespace)
-    api.apply(read_yaml(file))
+    api.apply(content)
     typer.echo(f"run {name} applied in namespace {api.namespace}: 'deepicd wait {name} -n {api.namespace}' waits for its end")
     if wait_for_end:
         _wait(api, name, None)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deepicd import prompt
 from deepicd.data.output import disk_errors
@@ -16,6 +16,10 @@ from deepicd.data.splits import SPLITS
 from deepicd.data.tables import reading
 from deepicd.errors import UserError
 from deepicd.prompt import Prompt
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
 FILE = "prompts.json"
 SETTING = "spec.stages.grpo.maxPromptTokens"
@@ -46,6 +50,32 @@ class ChatTokens:
         self.tokens += sum(counted)
         self.seconds += time.perf_counter() - began
         return counted
+
+
+def check_template(tokenizer: Any, asks: Prompt, setting: str) -> None:
+    """Refuse a chat template that has no place for one of the prompt's turns; `setting`: where the prompt is given.
+
+    Raises:
+        UserError: it refuses a turn, or leaves its text out.
+    """
+    messages = asks.messages("")
+    try:
+        text = _generation_prompt(tokenizer, messages)
+    except Exception:  # a template raises what it likes: most that have no system role do
+        text = ""
+    for message in messages:
+        if message["content"].strip() not in text:
+            remedy = "give the whole instruction in user" if asks.system is not None else "use an instruction-tuned model"
+            raise UserError(f"{setting}: the model's chat template does not take its {message['role']} turn: {remedy}")
+
+
+def opens_think(tokenizer: Any, asks: Prompt) -> bool:
+    """Whether the chat template's generation prompt ends in an opened `<think>`."""
+    return _generation_prompt(tokenizer, asks.messages("")).rstrip().endswith(prompt.THINK_OPENING)
+
+
+def _generation_prompt(tokenizer: Any, chat: Chat) -> str:
+    return str(tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False))
 
 
 @dataclass(slots=True)
@@ -150,14 +180,18 @@ def _write(source: Path, target: Path, asks: Prompt, budget: int, tokens: ChatTo
         raise UserError(f"{source}: column prompt is missing: run `deepicd data mimic` again")
     column = rows.schema_arrow.field(place)
     with disk_errors(target.parent), pq.ParquetWriter(target, rows.schema_arrow, compression="zstd") as writer:
-        with reading(source):
-            for batch in rows.iter_batches(_BATCH):
-                shortened = shorten_notes(_whole_notes(source, batch.column(place).to_pylist()), asks, budget, tokens, SETTING)
-                for one in shortened:
-                    counts.add(one)
-                messages = pa.array([asks.messages(one.note) for one in shortened], column.type)
-                writer.write_batch(batch.set_column(place, column, messages))
+        for batch in _batches(source, rows):
+            shortened = shorten_notes(_whole_notes(source, batch.column(place).to_pylist()), asks, budget, tokens, SETTING)
+            for one in shortened:
+                counts.add(one)
+            messages = pa.array([asks.messages(one.note) for one in shortened], column.type)
+            writer.write_batch(batch.set_column(place, column, messages))
     return counts
+
+
+def _batches(source: Path, rows: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
+    with reading(source):
+        yield from rows.iter_batches(_BATCH)
 
 
 def _whole_notes(source: Path, prompts: Sequence[Chat]) -> list[str]:

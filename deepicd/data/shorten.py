@@ -127,14 +127,14 @@ def _search(sections: Sequence[Section], whole: int, budget: int) -> Generator[s
     else:
         raise ValueError("even an empty note is over the budget")
     removed = {
-        section.name: len(section.text) - len(text) for section, text in zip(sections, texts, strict=True) if text != section.text
+        section.name: len(section.text) - len(text)
+        for section, text in zip(sections, texts, strict=True)
+        if text != section.text
     }
     return Shortened("".join(texts).rstrip("\n"), removed)
 
 
-def _cut(
-    section: Section, without: int, whole: int, budget: int, note: Callable[[str], str]
-) -> Generator[str, int, str]:
+def _cut(section: Section, without: int, whole: int, budget: int, note: Callable[[str], str]) -> Generator[str, int, str]:
     """The longest beginning of a section that fits, by whole words; `without`, `whole`: tokens without and with all of it."""
     header = _HEADER.match(section.text)
     ends = [word.end() for word in _WORD.finditer(section.text, header.end() if header else 0)]

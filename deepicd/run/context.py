@@ -40,7 +40,7 @@ class Context:
 
     @property
     def prompts(self) -> Path:
-        """Folder with train, validation and test.parquet as every model sees them: the run's prompt, notes within its budget."""
+        """Folder with train, validation and test.parquet as the models see them: within their budget."""
         return self.stage_folder("prepare") / PROMPTS
 
     @property

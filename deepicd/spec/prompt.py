@@ -45,5 +45,7 @@ class PromptSpec(SpecModel):
             raise ValueError(f"system: has {NOTE}: the note goes into user")
         for tag in TAGS:
             if tag not in (self.system or "") + self.user:
-                raise ValueError(f"the texts do not name {tag}: ask for the answer as <think>…</think> <diagnosis>…</diagnosis>")
+                raise ValueError(
+                    f"the texts do not name {tag}: ask for the answer as <think>…</think> <diagnosis>…</diagnosis>"
+                )
         return self

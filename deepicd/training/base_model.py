@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from deepicd import prompt
+from deepicd.data.prompts import check_template, opens_think
 from deepicd.errors import UserError
-from deepicd.prompt import Prompt
 from deepicd.spec.model import ModelSpec, TinyModel
 
 _TINY_TEMPLATE = (
@@ -32,34 +32,20 @@ def make(model: ModelSpec, corpus: Path, out: Path, *, for_grpo: bool = True) ->
         _save_tiny_weights(model.tiny, tokenizer, out)
     else:
         tokenizer = _link_model(str(model.path), out, for_grpo=for_grpo)
-    _check_prompt(tokenizer, prompt.of(model.prompt))
     _open_think(tokenizer, model)
     tokenizer.save_pretrained(out)
 
 
-def _check_prompt(tokenizer: Any, asks: Prompt) -> None:
-    """Refuse a chat template that has no place for a part of the prompt."""
-    messages = asks.messages("")
-    try:
-        text = _generation_prompt(tokenizer, messages)
-    except Exception:  # a template raises what it likes, and most that have no system role do
-        text = ""
-    for message in messages:
-        if message["content"].strip() not in text:
-            remedy = "give model.prompt with user alone" if message["role"] == "system" else "use another model"
-            raise UserError(f"spec.model.path: the model's chat template does not take a {message['role']} turn: {remedy}")
-
-
 def _open_think(tokenizer: Any, model: ModelSpec) -> None:
-    opened = prompt.opens_think(_generation_prompt(tokenizer, prompt.of(model.prompt).messages("")))
+    asks = prompt.of(model.prompt)
+    check_template(tokenizer, asks, "spec.model.prompt")
+    opened = opens_think(tokenizer, asks)
     if opened and not model.opened_think:
-        raise UserError("spec.model.openedThink: the model's chat template opens <think> by itself: set it to true")
+        raise UserError(
+            "spec.model.openedThink: is false, but the model's chat template opens <think> by itself: set it to true"
+        )
     if model.opened_think and not opened:
         tokenizer.chat_template = prompt.with_opened_think(tokenizer.chat_template)
-
-
-def _generation_prompt(tokenizer: Any, messages: list[dict[str, str]]) -> str:
-    return str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
 
 
 def _texts(corpus: Path) -> Iterator[str]:

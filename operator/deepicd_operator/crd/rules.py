@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from deepicd.spec.compute import QUALIFIED_PATTERN
 from deepicd.spec.model import HEAD_SIZES
+from deepicd.spec.prompt import NOTE, TAGS
 from deepicd.spec.reward import DEFAULT_WEIGHTS, PRESETS
 
 RUN_NAME = r"^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$"
@@ -45,6 +46,7 @@ def _fixed(field: str) -> Rule:
     )
 
 
+_NOTE = "'{' + 'note}'"  # `{note}` itself would be taken for a field
 _TERMS = str(list(DEFAULT_WEIGHTS))
 _WEIGHTS = str({term: float(weight) for term, weight in DEFAULT_WEIGHTS.items()})
 _RANKS = "self.compute.gpus * self.compute.nodes"
@@ -98,6 +100,23 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
     ),
     "ModelSpec": (_exactly_one("path", "tiny"),),
+    "PromptSpec": (
+        _exactly_one("preset", "file", "user"),
+        Rule(
+            "!{file}",
+            "file: is read only beside a run.yaml: give its texts as system and user, or use deepicd submit",
+        ),
+        Rule("!{system} || {user}", "system: goes with user: give both"),
+        Rule(
+            f"!{{user}} || self.user.split({_NOTE}).size() == 2",
+            f"user: must have {NOTE} once, where the note goes",
+        ),
+        Rule(f"!{{system}} || !self.system.contains({_NOTE})", f"system: has {NOTE}: the note goes into user"),
+        Rule(
+            f"!{{user}} || {list(TAGS)}.all(tag, self.user.contains(tag) || ({{system}} && self.system.contains(tag)))",
+            f"the texts must name {' and '.join(TAGS)}: ask for <think>…</think> <diagnosis>…</diagnosis>",
+        ),
+    ),
     "TinyModel": (
         Rule(
             f"self.hiddenSize % self.heads == 0 && (self.hiddenSize / self.heads) in {list(HEAD_SIZES)}",

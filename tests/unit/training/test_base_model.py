@@ -11,7 +11,8 @@ import pytest
 from deepicd import prompt
 from deepicd.errors import UserError
 from deepicd.spec.model import ModelSpec
-from deepicd.training.base_model import build, make
+from deepicd.training.base_model import make
+from deepicd.training.prepare_main import build
 
 TINY = {"vocabulary": 400, "hiddenSize": 32, "intermediateSize": 32, "layers": 1, "heads": 1}
 
