@@ -33,8 +33,6 @@ _PLACES = {kind.value: place for place, kind in enumerate(ADMISSION)}
 _RANKS = {kind.value: rank for rank, kind in enumerate(ORDER)}
 # Where there are no spaces between words, one may be cut.
 _WORD = re.compile(r"\S{1,64}")
-_SPARE = 4
-"""A cut that leaves fewer tokens than this unused is not looked for any better."""
 
 Count = Callable[[Sequence[str]], list[int]]
 """Tokens of what the model reads with each of these notes."""
@@ -146,7 +144,7 @@ def _cut(section: Section, without: int, whole: int, budget: int, note: Callable
     # `low` words fit, `high` words do not.
     low, low_tokens, high, high_tokens = 0, without, len(ends), whole
     steps = count(1)
-    while high - low > 1 and budget - low_tokens >= _SPARE:
+    while high - low > 1 and low_tokens < budget:
         # Tokens are spread evenly enough over the words; halving now and then bounds the search where they are not.
         share = (budget - low_tokens) / (high_tokens - low_tokens) if next(steps) % 3 else 0.5
         words = min(max(low + int((high - low) * share), low + 1), high - 1)
