@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,7 @@ from deepicd.spec.prompt import PromptSpec
 from deepicd.spec.run import RunSpec
 
 OWN = Prompt("Read {this}: {note} <think> <diagnosis>", None)
-RUN = {"model": {"tiny": {}}, "data": {"synthetic": {}}, "stages": {}}
+RUN: dict[str, Any] = {"model": {"tiny": {}}, "data": {"synthetic": {}}, "stages": {}}
 
 
 def test_the_preset_has_the_note_alone_in_the_users_turn() -> None:

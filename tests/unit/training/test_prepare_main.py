@@ -40,7 +40,7 @@ class Prepared:
     whole_examples: dict[int, list[dict[str, str]]]
 
     def rows(self, name: str) -> list[dict[str, Any]]:
-        return pq.read_table(self.folder / name).to_pylist()
+        return list(pq.read_table(self.folder / name).to_pylist())
 
     @property
     def tokenizer(self) -> Any:
