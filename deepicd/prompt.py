@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,16 +37,17 @@ class Prompt:
         system = [] if self.system is None else [{"role": "system", "content": self.system}]
         return [*system, {"role": "user", "content": before + note + after}]
 
-    def note(self, messages: Sequence[Mapping[str, str]]) -> str:
+    def note(self, messages: Iterable[Mapping[str, str]]) -> str:
         """The note of such messages.
 
         Raises:
             ValueError: they are another prompt's.
         """
         before, after = self._around()
-        content = messages[-1]["content"] if messages else ""
+        turns = list(messages)  # the training stack hands over arrays, which have no truth value
+        content = turns[-1]["content"] if turns else ""
         note = content[len(before) : len(content) - len(after)]
-        if list(messages) != self.messages(note):
+        if turns != self.messages(note):
             raise ValueError("the messages are of another prompt")
         return note
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,6 +36,10 @@ def test_braces_other_than_the_notes_are_text_and_so_are_those_of_the_note() -> 
 def test_the_note_is_read_back_out_of_its_messages(note: str) -> None:
     for asks in (DEEPICD, OWN):
         assert asks.note(asks.messages(note)) == note
+
+
+def test_the_note_is_read_out_of_an_array_too_as_the_training_stack_hands_it_over() -> None:
+    assert DEEPICD.note(np.array(DEEPICD.messages("a note"), dtype=object)) == "a note"
 
 
 @pytest.mark.parametrize("messages", [[], DEEPICD.messages("a"), [{"role": "user", "content": "Read {this}: short"}]])
