@@ -112,7 +112,7 @@ def fit(examples: Path, prompts: Path, asks: Prompt, budget: int, tokens: ChatTo
                 if kept:
                     writer.write_table(pa.Table.from_pylist(kept, schema=source.schema_arrow))
         if not counts.written:
-            raise UserError(f"no example of SFT is within {budget} tokens: raise stages.sft.maxTokens")
+            raise UserError(f"spec.stages.sft.maxTokens: no example fits into {budget} tokens, even without its note: raise it")
     return counts
 
 

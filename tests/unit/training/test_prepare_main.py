@@ -149,7 +149,7 @@ def test_a_budget_below_the_prompts_own_length_is_refused(prepared: Prepared, tm
 
 def test_examples_without_room_for_any_answer_are_refused(prepared: Prepared, tmp_path: Path) -> None:
     (tmp_path / "sft.parquet").write_bytes((prepared.folder / "sft.parquet").read_bytes())
-    with pytest.raises(UserError, match=r"no example of SFT is within 16 tokens: raise stages\.sft\.maxTokens"):
+    with pytest.raises(UserError, match=r"spec\.stages\.sft\.maxTokens: no example fits into 16 tokens"):
         prepare_model(run_spec({"sft": {"maxTokens": 16, "trainBatchSize": 8}}), prepared.cohort, tmp_path)
 
 
