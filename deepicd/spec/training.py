@@ -29,7 +29,7 @@ class SftSpec(SpecModel):
     max_steps: int | None = Field(default=None, ge=1)
     """Stop after this many steps, whatever `epochs` says."""
     max_tokens: int = Field(default=3072, ge=16)
-    """Longest example, prompt and answer. A longer one is shortened in its note, and dropped where its answer alone is longer."""
+    """Longest example, prompt and answer. A longer one has its note shortened, or is dropped if its answer alone is."""
     gradient_checkpointing: bool = True
     """Recompute activations in the backward pass, to save memory."""
     torch_compile: bool = True
