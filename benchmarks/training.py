@@ -140,7 +140,7 @@ def main() -> None:
     save_every = options.save_every or (20 if options.uploads else steps)
     run = with_steps(load(options.run / "run.yaml"), steps, save_every)
     stages = options.run.resolve() / "stages"
-    data = TrainingData(stages / "prepare" / "cohort" / "train.parquet", None, stages / "sft" / "model")
+    data = TrainingData(stages / "prepare" / "prompts" / "train.parquet", None, stages / "sft" / "model")
     ways: list[tuple[str, Launch]]
     ways = [("uploads", uploading), ("no uploads", ours)] if options.uploads else [("deepicd", ours), ("bare verl", bare)]
     first: dict[str, list[float]] = {name: [] for name, _ in ways}
