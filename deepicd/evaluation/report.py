@@ -67,6 +67,8 @@ class Report:
     """Of the packages that matter."""
     kl_name: str
     """What the rows' `kl` is: `actor/ppo_kl`, or the KL to the reference policy."""
+    reasoning_off: Mapping[str, int] | None = None
+    """`patients` of the training set and those of them with a note in `english`, where these turned the term `reasoning` off."""
 
 
 def load(run_folder: Path) -> Report:
@@ -93,6 +95,7 @@ def load(run_folder: Path) -> Report:
         settings=about["settings"],
         versions=about["versions"],
         kl_name=about["klName"],
+        reasoning_off=about.get("reasoningOff"),
     )
 
 

@@ -9,9 +9,10 @@ from deepicd.rewards.sample import Score
 
 
 def combine(terms: Mapping[str, float], weights: Mapping[str, float]) -> Score:
-    """Weigh and add: reward = Σ weight · term.
+    """Weigh and add: reward = Σ weight · term. A missing term (NaN) adds nothing.
 
     Raises:
         KeyError: a weight names no term.
     """
-    return Score(math.fsum(weight * terms[name] for name, weight in weights.items()), dict(terms))
+    weighed = [weight * terms[name] for name, weight in weights.items()]
+    return Score(math.fsum(value for value in weighed if not math.isnan(value)), dict(terms))

@@ -1,7 +1,8 @@
-"""How much a content word of a note says."""
+"""How much a word of a note says: the fewer notes have it, the more."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,6 +12,8 @@ from deepicd.rewards import words
 from deepicd.rewards.common_words import COMMON
 
 COMMON_WEIGHT = 0.25
+"""Of a word that most notes have; a rare one weighs 1."""
+RARE_SHARE, COMMON_SHARE = 0.05, 0.4
 _PARTS = 64  # sums of such fractions are exact, in whatever order a batch adds them
 
 
@@ -29,3 +32,13 @@ class Rarity:
 
 
 SHIPPED = Rarity(dict.fromkeys(sorted(COMMON), COMMON_WEIGHT))
+"""For notes of which nothing is known: COMMON are words that most admission notes have."""
+
+
+def weight_of(share: float) -> float:
+    """The weight of a word that this share of the patients has in their notes.
+
+    1 up to 5 %, 0.25 from 40 % on, and linear in the share's logarithm between.
+    """
+    place = math.log(max(share, RARE_SHARE) / RARE_SHARE) / math.log(COMMON_SHARE / RARE_SHARE)
+    return 1 - (1 - COMMON_WEIGHT) * min(1.0, place)

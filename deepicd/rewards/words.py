@@ -78,6 +78,11 @@ def stem(word: str) -> int:
     return int(split([word]).stems[0])
 
 
+def letters(stem: int) -> str:
+    """The letters of a stem."""
+    return stem.to_bytes(STEM_LETTERS, "little").rstrip(b"\0").decode("ascii")
+
+
 def number(stems: Stems, known: Stems) -> tuple[Ints, Stems]:
     """Number the distinct stems.
 

@@ -17,6 +17,7 @@ from deepicd.evaluation import metrics, predictions, report
 from deepicd.evaluation.answer import Plan
 from deepicd.evaluation.predictions import Prediction
 from deepicd.run.context import Context
+from deepicd.rewards import cohort_words
 from deepicd.spec.load import dump
 from deepicd.spec.run import DeepICDRun, EvaluateSpec
 from deepicd.spec.training import GrpoSpec
@@ -78,6 +79,7 @@ def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
         seed=spec.seed,
         opened_think=spec.model.opened_think,
         reward=spec.reward.model_dump(exclude_unset=True),
+        stages=str(folder.parent),
         engine=engine,
         out=str(out),
         progress=str(progress),
@@ -134,7 +136,16 @@ def about(context: Context) -> dict[str, Any]:
         "versions": installed_versions(),
         "stageSeconds": seconds,
         "klName": kl_name(context.run),
+        "reasoningOff": _reasoning_off(context),
     }
+
+
+def _reasoning_off(context: Context) -> dict[str, int] | None:
+    """Patients, and those with a note in English, where so few turned the term `reasoning` off."""
+    words = cohort_words.of_run(context.folder / "stages")
+    if words is None or words.is_english or not context.run.spec.reward.scores_reasoning:
+        return None
+    return {"patients": words.patients, "english": words.english}
 
 
 def _write_json(path: Path, content: Any) -> None:

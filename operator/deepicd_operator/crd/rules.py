@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from deepicd.spec.compute import QUALIFIED_PATTERN
 from deepicd.spec.model import HEAD_SIZES
-from deepicd.spec.reward import DEFAULT_WEIGHTS, PRESETS
+from deepicd.spec.reward import DEFAULT_WEIGHTS, PRESETS, TAKEN_NAMES, TERM_PATTERN
 
 RUN_NAME = r"^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$"
 
@@ -46,7 +46,6 @@ def _fixed(field: str) -> Rule:
 
 
 _TERMS = str(list(DEFAULT_WEIGHTS))
-_WEIGHTS = str({term: float(weight) for term, weight in DEFAULT_WEIGHTS.items()})
 _RANKS = "self.compute.gpus * self.compute.nodes"
 
 RULES: dict[str, tuple[Rule, ...]] = {
@@ -105,21 +104,27 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
     ),
     "RewardSpec": (
+        Rule(f"self.terms.all(name, name.matches('{TERM_PATTERN}'))", "terms: a name is no term's name: use a-z, 0-9 and _"),
+        Rule(
+            f"self.terms.all(name, !(name in {list(TAKEN_NAMES)}))",
+            "terms: a name is taken by a preset: choose another",
+        ),
         *(
             Rule(
-                f"self.preset != '{name}' || "
-                f"self.weights.all(term, term in {_WEIGHTS} && self.weights[term] == {_WEIGHTS}[term])",
-                f"weights: the preset '{name}' has fixed weights: remove them or use preset 'deepicd'",
+                f"self.preset != '{name}' || self.weights.all(term, term in self.terms)",
+                f"weights: the preset '{name}' has fixed weights: give weights to terms of your own alone, or use preset 'deepicd'",
             )
             for name, preset in PRESETS.items()
             if not preset.own_weights
         ),
         Rule(
-            f"self.preset != 'deepicd' || self.weights.all(term, term in {_TERMS})",
-            f"weights: a name is no term of the preset 'deepicd': its terms are {', '.join(DEFAULT_WEIGHTS)}",
+            f"self.preset != 'deepicd' || self.weights.all(term, term in {_TERMS} || term in self.terms)",
+            "weights: a name is neither in terms nor a term of the preset 'deepicd': "
+            f"its terms are {', '.join(DEFAULT_WEIGHTS)}",
         ),
         Rule(
-            f"self.preset != 'deepicd' || {_TERMS}.exists(term, !(term in self.weights) || self.weights[term] > 0.0)",
+            f"self.preset != 'deepicd' || {_TERMS}.exists(term, !(term in self.weights) || self.weights[term] > 0.0) "
+            "|| self.terms.exists(term, !(term in self.weights) || self.weights[term] > 0.0)",
             "weights: all are 0, so every completion scores the same: give one term a weight",
         ),
     ),
