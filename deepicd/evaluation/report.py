@@ -68,7 +68,7 @@ class Report:
     kl_name: str
     """What the rows' `kl` is: `actor/ppo_kl`, or the KL to the reference policy."""
     reasoning_off: Mapping[str, int] | None = None
-    """`patients` of the training set and those of them with a note in `english`, where these turned the term `reasoning` off."""
+    """`patients` in the training set, and how many have a note in `english`, if that turned the term `reasoning` off."""
 
 
 def load(run_folder: Path) -> Report:

@@ -1,7 +1,7 @@
 """What the training notes of a cohort are worded in: which words are common there, and whether it is English.
 
-Counted over one note of each patient, the first, so that nobody's repeated admissions make a word common. A word is kept where at
-least 5 patients and 5 % of them have it: rarer ones weigh the same, and a name is not among them. Words are known by six letters.
+Counted over one note of each patient, the first, so that nobody's repeated admissions make a word common. A word is kept, by
+its first six letters, if at least 5 patients and 5 % of them have it: rarer ones all weigh the same, and hardly a name stays.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ within yet you
 """
 _SHARED = """
 a af all also am an ards are as at be bnp copd ct cta dm do ecg ekg for had has have he her hers him hr icu in is it l may me
-mi mri no not nstemi of off on once one or over own pe r she sirs so stemi such tb tia to too under via was we well will yet
+mi mri no not nstemi of off on once one or over own pe r she sirs so stemi such tb tia to too under via was we will yet
 you
 """
 

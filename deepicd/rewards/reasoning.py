@@ -15,10 +15,12 @@ the answer's title, N the note's words. ramp(x, a, b) rises from 0 at x = a to 1
                and do so in a sentence of the note (three at most), in any order: `rusty sputum`. Words picked one by
                one have none.
     own        min(1, (O - 2 O') / max(2, |T| / 10)), O the words of T - N that are English (in an official title or in a list
-               of ours), O' those of them wedged into the note's own text: between two words that it has side by side or up to
-               three places apart, or between two copied ones. So a copy in which words are replaced or inserted has none.
+               of ours) in sentences on the point, and one of the others: talk before or after a copy is not its reasoning.
+               O' are those of O wedged into the note's own text: between two words that it has side by side or up to three
+               places apart, or between two copied ones. So a copy in which words are replaced or inserted has none.
     uncopied   1 - ramp(C, 0.1, 0.4), C the share of the trace's words in stretches of 14 or more that go with the note word
-               for word, or with single words replaced or inserted.
+               for word, or with words left out, replaced or inserted: neighbours, and words two apart, that are at most three
+               apart in a sentence of the note.
     fresh      ramp(R, 0.5, 1), R = distinct runs of four words / all of them. Saying it all twice earns nothing.
     prose      ramp(E, 0.06, 0.15) · ramp(V, 0.65, 0.95) · (1 - ramp(S, 0.01, 0.05)); 0 if the note has E < 0.03
                E: share of English function words and clinical shorthand; those that other languages spell alike (`in`, `was`)
@@ -49,7 +51,7 @@ FREE_WEIGHT, FULL_WEIGHT = 1.0, 3.0
 FINDINGS_SHARE = 1 / 3
 SENTENCE_SHARE, ASTRAY_ALL, ASTRAY_FREE = 12, 0.25, 0.5
 PHRASES, NEAR = 2, (1, 2, 3)
-OWN_WORDS, OWN_SHARE, WEDGE_COST = 2, 0.1, 2
+OWN_WORDS, OWN_SHARE, OWN_ASTRAY, WEDGE_COST = 2, 0.1, 1, 2
 STRETCH = 14
 COPIED_FREE, COPIED_ALL = 0.1, 0.4
 REPEATED_ALL = 0.5
@@ -184,20 +186,16 @@ def _measure(claims: Sequence[Claim], rarity: Rarity) -> list[Reasoning]:
     )
     candidates = traces.has & known.content & ~titles.has
     grounds = _with_expansions(notes.has & known.content)[note_of]
-    grounded = candidates & grounds
-    finding = grounded.ravel()[traces.cells]
+    added = candidates & ~grounds & (lexicon.vocabulary()(stems) > 0)
+    finding = (candidates & grounds).ravel()[traces.cells]
+    to_the_point = _to_the_point(traces, finding)
     note_rows = np.repeat(note_of * notes.size, np.diff(traces.bounds))
     copied, wedged = _copied(traces, notes, note_rows)
-    weights = rarity(stems)
-    common = np.flatnonzero(weights < 1)
-    total, told = (
-        np.count_nonzero(which, axis=1) - which[:, common] @ (1 - weights[common]) for which in (candidates, grounded)
-    )
     parts = np.stack(
         (
-            _grounded(total, told) * _on_topic(traces, finding),
+            _grounded(candidates, grounds, rarity(stems)) * _on_the_point(traces, to_the_point),
             _together(traces, np.flatnonzero(candidates.ravel()[traces.cells]), finding, notes, note_rows),
-            _own(candidates, candidates & ~grounds & (lexicon.vocabulary()(stems) > 0), traces.matrix(traces.cells[wedged])),
+            _own(candidates, added, *(traces.matrix(traces.cells[which]) for which in (to_the_point, wedged))),
             _uncopied(traces, copied),
             traces.fresh(),
             traces.prose() * (notes.english() >= NOTE_SHARE)[note_of],
@@ -219,24 +217,38 @@ def _with_expansions(content: words.Flags) -> words.Flags:
     return grounds
 
 
-def _grounded(total: _Floats, found: _Floats) -> _Floats:
+def _grounded(candidates: words.Flags, grounds: words.Flags, weights: _Floats) -> _Floats:
+    """All by word: [T, V] and [V]."""
+    lighter = np.flatnonzero(weights < 1)
+    total, found = (
+        np.count_nonzero(which, axis=1) - which[:, lighter] @ (1 - weights[lighter])
+        for which in (candidates, candidates & grounds)
+    )
     share = np.minimum(1, found / np.maximum(1, total * FINDINGS_SHARE))
     result: _Floats = _ramp(found, FREE_WEIGHT, FULL_WEIGHT) * share
     return result
 
 
-def _on_topic(traces: _Texts, finding: words.Flags) -> _Floats:
+def _on_the_point(traces: _Texts, to_the_point: words.Flags) -> _Floats:
+    there = words.per_text(to_the_point & traces.is_word, traces.bounds)
+    return _ramp(there / traces.words, ASTRAY_ALL, ASTRAY_FREE)
+
+
+def _to_the_point(traces: _Texts, finding: words.Flags) -> words.Flags:
+    """[N] whether the word is in a sentence of which a word in 12 is a finding."""
     if not len(finding):
-        return np.zeros(len(traces.words))
+        return finding
     starts = np.flatnonzero(traces.opens)
     number_of_words = np.add.reduceat(traces.is_word, starts, dtype=np.int64)
-    to_the_point = np.add.reduceat(finding, starts, dtype=np.int64) * SENTENCE_SHARE >= number_of_words
-    words_on_topic = np.bincount(traces.owners[starts], number_of_words * to_the_point, minlength=len(traces.words))
-    return _ramp(words_on_topic / traces.words, ASTRAY_ALL, ASTRAY_FREE)
+    found = np.add.reduceat(finding, starts, dtype=np.int64) * SENTENCE_SHARE >= number_of_words
+    return np.repeat(found, np.diff(starts, append=len(finding)))
 
 
-def _own(candidates: words.Flags, added: words.Flags, wedged: words.Flags) -> _Floats:
-    free = np.count_nonzero(added, axis=1) - WEDGE_COST * np.count_nonzero(added & wedged, axis=1)
+def _own(candidates: words.Flags, added: words.Flags, to_the_point: words.Flags, wedged: words.Flags) -> _Floats:
+    """All [T, V]."""
+    counted = np.count_nonzero(added & to_the_point, axis=1)
+    counted += np.minimum(OWN_ASTRAY, np.count_nonzero(added & ~to_the_point, axis=1))
+    free = counted - WEDGE_COST * np.count_nonzero(added & wedged, axis=1)
     return _ramp(free / np.maximum(OWN_WORDS, np.count_nonzero(candidates, axis=1) * OWN_SHARE), 0, 1)
 
 
@@ -249,7 +261,8 @@ def _together(traces: _Texts, places: words.Ints, finding: words.Flags, notes: _
         keys = _pairs(rows[gap:], numbers[:-gap], numbers[gap:], notes.size, ordered=False)
         near.append(keys[sentences[:-gap] == sentences[gap:]])
     is_near = words.Table(np.concatenate(near))
-    owners, rows, numbers, findings = (part[places] for part in (traces.owners, note_rows, traces.numbers, finding))
+    owners, rows, numbers = traces.owners[places], note_rows[places], traces.numbers[places]
+    findings = finding[places]
     found = []
     for gap in (1, 2):
         first = np.flatnonzero(findings[:-gap] & findings[gap:] & (owners[:-gap] == owners[gap:]))
@@ -267,9 +280,7 @@ def _together(traces: _Texts, places: words.Ints, finding: words.Flags, notes: _
 def _pairs(rows: words.Ints, first: words.Ints, second: words.Ints, size: int, *, ordered: bool = True) -> words.Stems:
     """Numbers above 0 for pairs of words of notes.
 
-    Args:
-        rows: size · the note's number.
-        first, second: the words' numbers, below size.
+    `rows` are the notes' numbers times `size`; `first` and `second` the words' numbers, below `size`.
     """
     if not ordered:
         first, second = np.minimum(first, second), np.maximum(first, second)
@@ -279,26 +290,22 @@ def _pairs(rows: words.Ints, first: words.Ints, second: words.Ints, size: int, *
 def _copied(traces: _Texts, notes: _Texts, note_rows: words.Ints) -> tuple[words.Flags, words.Flags]:
     """Of each word of the traces: whether it is part of a copy, and whether it is wedged into one."""
     sentences = np.cumsum(notes.opens)
-    keys, gaps = [], []
-    for gap in (3, 2, 1):  # the least gap stays
+    near = []
+    for gap in NEAR:
         which = (sentences[:-gap] == sentences[gap:]) & notes.is_word[:-gap] & notes.is_word[gap:]
         which &= ~(notes.function[:-gap] & notes.function[gap:])
-        keys.append(_pairs(notes.rows[:-gap], notes.numbers[:-gap], notes.numbers[gap:], notes.size)[which])
-        gaps.append(np.full(len(keys[-1]), gap, dtype=np.uint8))
-    least_gap = words.Table(np.concatenate(keys), np.concatenate(gaps))
+        near.append(_pairs(notes.rows[:-gap], notes.numbers[:-gap], notes.numbers[gap:], notes.size)[which])
+    is_near = words.Table(np.concatenate(near))
     in_note = traces.is_word & notes.has.ravel()[note_rows + traces.numbers]
     copied, wedged = np.zeros((2, len(in_note)), dtype=np.bool_)
     for gap in (1, 2):
         both = in_note[:-gap] & in_note[gap:] & ~(traces.function[:-gap] & traces.function[gap:])
         both &= traces.owners[:-gap] == traces.owners[gap:]
         first = np.flatnonzero(both)
-        found = least_gap(_pairs(note_rows[first], traces.numbers[first], traces.numbers[first + gap], notes.size))
-        if gap == 2:
-            wedged[first + 1] = found > 0
-        begins = np.zeros(len(both), dtype=np.bool_)
-        begins[first] = (found > 0) & (found <= gap)
+        both[first] = is_near(_pairs(note_rows[first], traces.numbers[first], traces.numbers[first + gap], notes.size)) > 0
         for further in range(gap + 1):
-            copied[further : further + len(begins)] |= begins
+            copied[further : further + len(both)] |= both
+    wedged[1:-1] = both
     between = ~copied[1:-1] & copied[:-2] & copied[2:] & (traces.owners[:-2] == traces.owners[2:])
     wedged[1:-1] |= between
     copied[1:-1] |= between & ~traces.is_word[1:-1]
@@ -318,6 +325,6 @@ def _uncopied(traces: _Texts, copied: words.Flags) -> _Floats:
     return _ramp(-copies / traces.words, -COPIED_ALL, -COPIED_FREE)
 
 
-def _ramp(values: NDArray[np.generic], start: float, end: float) -> _Floats:
+def _ramp(values: NDArray[np.int64] | _Floats, start: float, end: float) -> _Floats:
     result: _Floats = np.clip((values - start) / (end - start), 0, 1)
     return result

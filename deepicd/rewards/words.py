@@ -150,7 +150,8 @@ def _first_of_same(keys: Stems, bits: int, listed: int = 0) -> Ints:
     for factor in _factors():
         slots = _slots(asked, factor, bits)
         place_in[slots] = left
-        place_in[slots[:listed]] = left[:listed]  # whoever comes last has the slot
+        listed_left = int(np.searchsorted(left, listed))
+        place_in[slots[:listed_left]] = left[:listed_left]  # whoever comes last has the slot
         first = place_in[slots]
         if asked is keys:
             found = first
@@ -161,7 +162,6 @@ def _first_of_same(keys: Stems, bits: int, listed: int = 0) -> Ints:
             break
         left = left[other]
         asked = keys[left]
-        listed = int(np.searchsorted(left, listed))
     return found
 
 

@@ -16,8 +16,8 @@ from deepicd.data.rows import is_local
 from deepicd.evaluation import metrics, predictions, report
 from deepicd.evaluation.answer import Plan
 from deepicd.evaluation.predictions import Prediction
-from deepicd.run.context import Context
 from deepicd.rewards import cohort_words
+from deepicd.run.context import Context
 from deepicd.spec.load import dump
 from deepicd.spec.run import DeepICDRun, EvaluateSpec
 from deepicd.spec.training import GrpoSpec

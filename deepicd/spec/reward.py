@@ -63,9 +63,9 @@ class OwnTerm(SpecModel):
     """A term of the run's own: a Python function."""
 
     path: str = Field(pattern=_FUNCTION_PATTERN, max_length=256)
-    """The function, `package.module:function`, which can be imported where the run trains: from its image or environment, or from
-    a folder on PYTHONPATH. It is called with three lists, completions, right codes and notes (a note may be None), and returns a
-    list of one number a completion; NaN where there is none, which adds nothing to the reward."""
+    """The function, `package.module:function`. It must be importable where the run trains: from the image or environment, or
+    from a folder on PYTHONPATH. It is called with three lists (completions, right codes, notes; a note may be None) and returns a
+    list with one number per completion. NaN means that there is none, and adds nothing to the reward."""
 
 
 class RewardSpec(SpecModel):

@@ -13,7 +13,7 @@ from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
 from deepicd.data.rows import is_local
 from deepicd.errors import UserError
-from deepicd.rewards import Sample, Score, make_scorer, cohort_words
+from deepicd.rewards import Sample, Score, cohort_words, make_scorer
 from deepicd.spec.load import load
 from deepicd.training.stage_files import SPEC_VARIABLE, StageFiles
 

@@ -112,7 +112,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
         *(
             Rule(
                 f"self.preset != '{name}' || self.weights.all(term, term in self.terms)",
-                f"weights: the preset '{name}' has fixed weights: give weights to terms of your own alone, or use preset 'deepicd'",
+                f"weights: the preset '{name}' has fixed weights: give weights to terms of your own alone, "
+                "or use preset 'deepicd'",
             )
             for name, preset in PRESETS.items()
             if not preset.own_weights
