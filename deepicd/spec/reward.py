@@ -64,8 +64,8 @@ class OwnTerm(SpecModel):
 
     path: str = Field(pattern=_FUNCTION_PATTERN, max_length=256)
     """The function, `package.module:function`. It must be importable where the run trains: from the image or environment, or
-    from a folder on PYTHONPATH. It is called with three lists (completions, right codes, notes; a note may be None) and returns a
-    list with one number per completion. NaN means that there is none, and adds nothing to the reward."""
+    from a folder on PYTHONPATH. It is called with three lists (completions, right codes, notes; a note may be None) and
+    returns a list with one number per completion. NaN means that there is none, and adds nothing to the reward."""
 
 
 class RewardSpec(SpecModel):
