@@ -13,6 +13,8 @@ from typing import Any
 
 from deepicd.artifacts.local_layout import TRACKER
 from deepicd.errors import UserError
+from deepicd.spec.changes import decisive
+from deepicd.spec.run import RunSpec
 
 
 def digest(inputs: Mapping[str, Any]) -> str:
@@ -62,9 +64,12 @@ class StageRecord:
     def __init__(self, folder: Path, inputs: Mapping[str, Any]) -> None:
         self._name = folder.name
         self._folder = folder
-        self._inputs = {**inputs}
         self._inputs_file = folder.parent / f"{folder.name}.inputs.json"
         self._completed_file = folder.parent / f"{folder.name}.completed.json"
+        before = self._before()
+        # Another version may have noted what may change, or not yet have known a field: its work is ours all the same.
+        same = before is not None and decisive(RunSpec, before) == decisive(RunSpec, inputs)
+        self._inputs = before if before is not None and same else {**inputs}
 
     @property
     def digest(self) -> str:
@@ -78,14 +83,21 @@ class StageRecord:
             UserError: they differ: going on would mix two runs.
         """
         kept = self._completed_file.exists() or (self._folder / "checkpoints" / TRACKER).exists()
-        if not kept or not self._inputs_file.exists():
-            return
-        before = json.loads(self._inputs_file.read_text())
-        if before != self._inputs:
+        before = self._before()
+        if kept and before is not None and before != self._inputs:
+            differs = first_difference(decisive(RunSpec, before), decisive(RunSpec, self._inputs))
             raise UserError(
-                f"{self._folder}: was made with other settings ({first_difference(before, self._inputs)} differs): "
+                f"{self._folder}: was made with other settings ({differs} differs): "
                 "give the run another name or --dir, undo the change, or delete that folder and its .json files"
             )
+
+    def _before(self) -> dict[str, Any] | None:
+        """The inputs that were noted last."""
+        try:
+            noted: dict[str, Any] = json.loads(self._inputs_file.read_text())
+        except FileNotFoundError:
+            return None
+        return noted
 
     def begin(self) -> None:
         """Note the inputs of a stage that is about to run or go on."""

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator
 
 from deepicd.spec.base import SpecModel
+from deepicd.spec.rules import read_by_field
 
 PresetName = Literal["deepicd", "deepicd-r1", "strict"]
 
@@ -45,6 +46,7 @@ PRESETS: Mapping[PresetName, Preset] = {
 DEFAULT_WEIGHTS = PRESETS["deepicd"].weights
 TAKEN_NAMES = ("score", *dict.fromkeys(term for preset in PRESETS.values() for term in preset.weights))
 """Names that no term of the run's own can have."""
+_TERMS, _WEIGHTS = str([*DEFAULT_WEIGHTS]), str({term: float(weight) for term, weight in DEFAULT_WEIGHTS.items()})
 OWN_WEIGHT = 1.0
 """Weight of a term of the run's own that has none."""
 TERM_PATTERN = "^[a-z][a-z0-9_]{0,31}$"
@@ -80,6 +82,32 @@ class RewardSpec(SpecModel):
     """Weight of each term, by its name. Left out, a term of the preset `deepicd` has the preset's, and one of `terms` 1.
     The terms of the other presets have fixed weights."""
 
+    rules = (
+        read_by_field(
+            f"self.terms.all(name, !(name in {list(TAKEN_NAMES)}))", "terms: a name is taken by a preset: choose another"
+        ),
+        *(
+            read_by_field(
+                f"self.preset != '{name}' || self.weights.all(term, term in self.terms || "
+                f"(term in {_WEIGHTS} && self.weights[term] == {_WEIGHTS}[term]))",
+                f"weights: the preset '{name}' has fixed weights: give weights to terms of your own alone, "
+                "or use preset 'deepicd'",
+            )
+            for name, preset in PRESETS.items()
+            if not preset.own_weights
+        ),
+        read_by_field(
+            f"self.preset != 'deepicd' || self.weights.all(term, term in {_TERMS} || term in self.terms)",
+            "weights: a name is neither in terms nor a term of the preset 'deepicd': "
+            f"its terms are {', '.join(DEFAULT_WEIGHTS)}",
+        ),
+        read_by_field(
+            f"self.preset != 'deepicd' || {_TERMS}.exists(term, !(term in self.weights) || self.weights[term] > 0.0) "
+            "|| self.terms.exists(term, !(term in self.weights) || self.weights[term] > 0.0)",
+            "weights: all are 0, so every completion scores the same: give one term a weight",
+        ),
+    )
+
     @field_validator("terms")
     @classmethod
     def _own_names(cls, given: dict[str, OwnTerm]) -> dict[str, OwnTerm]:
@@ -96,6 +124,9 @@ class RewardSpec(SpecModel):
             return given
         preset = PRESETS[name]
         weights = {**(preset.weights if preset.own_weights else {}), **dict.fromkeys(info.data["terms"], OWN_WEIGHT)}
+        if not preset.own_weights:
+            # The default weights may stand beside any preset: an API server has written them there, or another preset was chosen.
+            given = {term: weight for term, weight in given.items() if DEFAULT_WEIGHTS.get(term) != weight}
         for term in given:
             if term in weights:
                 continue

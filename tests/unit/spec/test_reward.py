@@ -28,6 +28,11 @@ def test_the_terms_of_other_presets_have_fixed_weights(preset: str) -> None:
             spec(preset=preset, weights=weights)
 
 
+@pytest.mark.parametrize("preset", ["deepicd-r1", "strict"])
+def test_the_default_weights_may_be_written_out_beside_any_preset(preset: str) -> None:
+    assert spec(preset=preset, weights=dict(DEFAULT_WEIGHTS)) == spec(preset=preset)
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_terms_of_the_runs_own_weigh_1_unless_told(preset: str) -> None:
     terms = {name: {"path": "package.module:function"} for name in ("brief", "kind")}
