@@ -43,7 +43,7 @@ PRESETS: Mapping[PresetName, Preset] = {
     ),
     "strict": Preset("right 2, wrong 0, no answer -1.5, no form -2", {"right": 2, "no_answer": -1.5, "no_form": -2}, (-2, 2)),
 }
-DEFAULT_WEIGHTS = PRESETS["deepicd"].weights
+DEFAULT_WEIGHTS = dict(PRESETS["deepicd"].weights)
 TAKEN_NAMES = ("score", *dict.fromkeys(term for preset in PRESETS.values() for term in preset.weights))
 """Names that no term of the run's own can have."""
 _TERMS, _WEIGHTS = str([*DEFAULT_WEIGHTS]), str({term: float(weight) for term, weight in DEFAULT_WEIGHTS.items()})
@@ -125,7 +125,7 @@ class RewardSpec(SpecModel):
         preset = PRESETS[name]
         weights = {**(preset.weights if preset.own_weights else {}), **dict.fromkeys(info.data["terms"], OWN_WEIGHT)}
         if not preset.own_weights:
-            # The default weights may stand beside any preset: an API server has written them there, or another preset was chosen.
+            # The default weights may stand beside any preset: an API server, or a patch of the preset alone, left them there.
             given = {term: weight for term, weight in given.items() if DEFAULT_WEIGHTS.get(term) != weight}
         for term in given:
             if term in weights:
