@@ -15,4 +15,7 @@ def combine(terms: Mapping[str, float], weights: Mapping[str, float]) -> Score:
         KeyError: a weight names no term.
     """
     weighed = [weight * terms[name] for name, weight in weights.items()]
-    return Score(math.fsum(value for value in weighed if not math.isnan(value)), dict(terms))
+    value = math.fsum(weighed)
+    if math.isnan(value):
+        value = math.fsum(term for term in weighed if not math.isnan(term))
+    return Score(value, dict(terms))

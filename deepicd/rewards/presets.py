@@ -37,8 +37,8 @@ def make_scorer(reward: RewardSpec, *, opened_think: bool, cohort: CohortWords |
     Raises:
         UserError: a term of the run's own cannot be imported.
     """
-    own_terms = OwnTerms(reward.terms)
-    own_weights = {name: reward.weights[name] for name in reward.terms}
+    own_terms = OwnTerms(reward.terms or {})
+    own_weights = {name: reward.weights[name] for name in reward.terms or {}}
     score_preset = _preset(reward, opened_think, cohort)
 
     def score(samples: Sequence[Sample]) -> list[Score]:

@@ -247,8 +247,8 @@ def _to_the_point(traces: _Texts, finding: words.Flags) -> words.Flags:
 def _own(candidates: words.Flags, added: words.Flags, to_the_point: words.Flags, wedged: words.Flags) -> _Floats:
     """All [T, V]."""
     counted = np.count_nonzero(added & to_the_point, axis=1)
-    counted += np.minimum(OWN_ASTRAY, np.count_nonzero(added & ~to_the_point, axis=1))
-    free = counted - WEDGE_COST * np.count_nonzero(added & wedged, axis=1)
+    astray = np.count_nonzero(added, axis=1) - counted
+    free = counted + np.minimum(OWN_ASTRAY, astray) - WEDGE_COST * np.count_nonzero(added & wedged, axis=1)
     return _ramp(free / np.maximum(OWN_WORDS, np.count_nonzero(candidates, axis=1) * OWN_SHARE), 0, 1)
 
 

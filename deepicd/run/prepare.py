@@ -28,7 +28,7 @@ def prepare(context: Context) -> None:
     """
     folder = context.stage_folder("prepare")
     spec = context.run.spec
-    OwnTerms(spec.reward.terms)  # fails before hours of SFT
+    OwnTerms(spec.reward.terms or {})  # fails before hours of SFT
     wait_for_earlier(folder / "model.log")
     if folder.exists():
         shutil.rmtree(folder)

@@ -47,6 +47,7 @@ DEFAULT_WEIGHTS = dict(PRESETS["deepicd"].weights)
 TAKEN_NAMES = ("score", *dict.fromkeys(term for preset in PRESETS.values() for term in preset.weights))
 """Names that no term of the run's own can have."""
 _TERMS, _WEIGHTS = str([*DEFAULT_WEIGHTS]), str({term: float(weight) for term, weight in DEFAULT_WEIGHTS.items()})
+_IS_OWN = "(has(self.terms) && term in self.terms)"
 OWN_WEIGHT = 1.0
 """Weight of a term of the run's own that has none."""
 TERM_PATTERN = "^[a-z][a-z0-9_]{0,31}$"
@@ -74,7 +75,7 @@ class RewardSpec(SpecModel):
     """How completions are scored, in GRPO and in the evaluation: the sum of weight · term."""
 
     preset: PresetName = Field(default="deepicd", description=" ".join(map(_describe, PRESETS)))
-    terms: dict[TermName, OwnTerm] = Field(default={}, max_length=8)
+    terms: dict[TermName, OwnTerm] | None = Field(default=None, max_length=8)
     """Terms of your own, by name, beside those of the preset."""
     weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
         default={}, validate_default=True, max_length=16
@@ -84,11 +85,12 @@ class RewardSpec(SpecModel):
 
     rules = (
         read_by_field(
-            f"self.terms.all(name, !(name in {list(TAKEN_NAMES)}))", "terms: a name is taken by a preset: choose another"
+            f"!has(self.terms) || self.terms.all(name, !(name in {list(TAKEN_NAMES)}))",
+            "terms: a name is taken by a preset: choose another",
         ),
         *(
             read_by_field(
-                f"self.preset != '{name}' || self.weights.all(term, term in self.terms || "
+                f"self.preset != '{name}' || self.weights.all(term, {_IS_OWN} || "
                 f"(term in {_WEIGHTS} && self.weights[term] == {_WEIGHTS}[term]))",
                 f"weights: the preset '{name}' has fixed weights: give weights to terms of your own alone, "
                 "or use preset 'deepicd'",
@@ -97,21 +99,21 @@ class RewardSpec(SpecModel):
             if not preset.own_weights
         ),
         read_by_field(
-            f"self.preset != 'deepicd' || self.weights.all(term, term in {_TERMS} || term in self.terms)",
+            f"self.preset != 'deepicd' || self.weights.all(term, term in {_TERMS} || {_IS_OWN})",
             "weights: a name is neither in terms nor a term of the preset 'deepicd': "
             f"its terms are {', '.join(DEFAULT_WEIGHTS)}",
         ),
         read_by_field(
             f"self.preset != 'deepicd' || {_TERMS}.exists(term, !(term in self.weights) || self.weights[term] > 0.0) "
-            "|| self.terms.exists(term, !(term in self.weights) || self.weights[term] > 0.0)",
+            "|| (has(self.terms) && self.terms.exists(term, !(term in self.weights) || self.weights[term] > 0.0))",
             "weights: all are 0, so every completion scores the same: give one term a weight",
         ),
     )
 
     @field_validator("terms")
     @classmethod
-    def _own_names(cls, given: dict[str, OwnTerm]) -> dict[str, OwnTerm]:
-        for name in given:
+    def _own_names(cls, given: dict[str, OwnTerm] | None) -> dict[str, OwnTerm] | None:
+        for name in given or {}:
             if name in TAKEN_NAMES:
                 raise ValueError(f"'{name}' is taken by a preset: choose another name")
         return given
@@ -123,7 +125,7 @@ class RewardSpec(SpecModel):
         if name is None or "terms" not in info.data:  # their own errors are reported
             return given
         preset = PRESETS[name]
-        weights = {**(preset.weights if preset.own_weights else {}), **dict.fromkeys(info.data["terms"], OWN_WEIGHT)}
+        weights = {**(preset.weights if preset.own_weights else {}), **dict.fromkeys(info.data["terms"] or {}, OWN_WEIGHT)}
         if not preset.own_weights:
             # The default weights may stand beside any preset: an API server, or a patch of the preset alone, left them there.
             given = {term: weight for term, weight in given.items() if DEFAULT_WEIGHTS.get(term) != weight}
