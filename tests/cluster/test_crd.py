@@ -88,7 +88,10 @@ def test_every_sample_is_accepted_with_the_defaults_of_the_models(api: Api, name
         ({"spec__data__traces": "/traces"}, "traces: synthetic data bring their own"),
         ({"spec__reward": {"preset": "deepicd-r1", "weights": {"outcome": 1}}}, "the preset 'deepicd-r1' has fixed weights"),
         ({"spec__reward": {"preset": "strict", "weights": {"outcome": 1}}}, "the preset 'strict' has fixed weights"),
-        ({"spec__reward": {"weights": {"judge": 1}}}, "weights: a name is no term of the preset 'deepicd'"),
+        ({"spec__reward": {"weights": {"judge": 1}}}, "weights: a name is neither in terms nor a term of the preset 'deepicd'"),
+        ({"spec__reward": {"terms": {"Brief": {"path": "m:f"}}}}, "a key does not match ^[a-z]"),
+        ({"spec__reward": {"terms": {"outcome": {"path": "m:f"}}}}, "terms: a name is taken by a preset"),
+        ({"spec__reward": {"terms": {"brief": {"path": "m.f"}}}}, "spec.reward.terms.brief.path"),
         ({"spec__reward": {"weights": {"outcome": -1}}}, "spec.reward.weights.outcome in body should be greater"),
         (
             {"spec__reward": {"weights": {"outcome": 0, "format": 0, "hierarchy": 0, "reasoning": 0}}},
