@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from deepicd import atomic
-from deepicd.artifacts.identity import decisive
 from deepicd.errors import DeepICDError, TerminatedError, UserError
 from deepicd.run.context import Context
 from deepicd.run.evaluate import evaluate
@@ -23,9 +22,10 @@ from deepicd.run.sft import sft
 from deepicd.run.stage_record import StageRecord, locked
 from deepicd.run.stored import restore_stage, store_of, uploading
 from deepicd.run_layout import RunLayout
+from deepicd.spec.changes import decisive
 from deepicd.spec.load import dump
 from deepicd.spec.progress import Checkpoint
-from deepicd.spec.run import DeepICDRun
+from deepicd.spec.run import DeepICDRun, RunSpec
 from deepicd.training.step_metrics import StepMetrics
 from deepicd.training.supervise import Stop
 
@@ -43,11 +43,11 @@ class Stage:
 def plan(run: DeepICDRun) -> list[Stage]:
     """The stages of a run, in order."""
     spec = run.spec
-    settings = spec.model_dump(by_alias=True, mode="json")
-    # Of `compute` only the number of ranks decides what is learned.
+    settings = decisive(RunSpec, spec.model_dump(by_alias=True, mode="json"))
+    # Where the ranks are does not decide what is learned.
     ranks = spec.compute.gpus * spec.compute.nodes
     common = {"seed": spec.seed, "model": {"dtype": spec.model.dtype}, "compute": {"gpus": ranks}}
-    steps = {name: decisive(chosen or {}) for name, chosen in settings["stages"].items()}
+    steps = {name: chosen or {} for name, chosen in settings["stages"].items()}
     stages = [Stage("prepare", {"data": settings["data"], "model": settings["model"], "tables": _tables(run)}, prepare)]
     if spec.stages.sft is not None:
         chosen = spec.stages.sft

@@ -14,6 +14,8 @@ from typing import Any
 from deepicd import atomic
 from deepicd.errors import UserError
 from deepicd.run_layout import RunLayout, StageLayout
+from deepicd.spec.changes import decisive
+from deepicd.spec.run import RunSpec
 
 
 def digest(inputs: Mapping[str, Any]) -> str:
@@ -62,7 +64,10 @@ class StageRecord:
 
     def __init__(self, place: StageLayout, inputs: Mapping[str, Any]) -> None:
         self._place = place
-        self._inputs = {**inputs}
+        before = self._before()
+        # Another version may have noted what may change, or not yet have known a field: its work is ours all the same.
+        same = before is not None and decisive(RunSpec, before) == decisive(RunSpec, inputs)
+        self._inputs = before if before is not None and same else {**inputs}
 
     @property
     def digest(self) -> str:
@@ -76,14 +81,21 @@ class StageRecord:
             UserError: they differ: going on would mix two runs.
         """
         kept = self._place.completed.exists() or self._place.checkpoints.tracker.exists()
-        if not kept or not self._place.inputs.exists():
-            return
-        before = json.loads(self._place.inputs.read_text())
-        if before != self._inputs:
+        before = self._before()
+        if kept and before is not None and before != self._inputs:
+            differs = first_difference(decisive(RunSpec, before), decisive(RunSpec, self._inputs))
             raise UserError(
-                f"{self._place.folder}: was made with other settings ({first_difference(before, self._inputs)} differs): "
+                f"{self._place.folder}: was made with other settings ({differs} differs): "
                 "give the run another name or --dir, undo the change, or delete that folder and its .json files"
             )
+
+    def _before(self) -> dict[str, Any] | None:
+        """The inputs that were noted last."""
+        try:
+            noted: dict[str, Any] = json.loads(self._place.inputs.read_text())
+        except FileNotFoundError:
+            return None
+        return noted
 
     def begin(self) -> None:
         """Note the inputs of a stage that is about to run or go on."""

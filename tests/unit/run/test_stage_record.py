@@ -77,3 +77,13 @@ def test_other_settings_are_refused_where_there_is_a_checkpoint(tmp_path: Path) 
 def test_a_stage_with_nothing_to_lose_takes_other_settings(tmp_path: Path) -> None:
     StageRecord(StageLayout(tmp_path / "sft"), {"epochs": 1}).begin()
     StageRecord(StageLayout(tmp_path / "sft"), {"epochs": 2}).check()
+
+
+def test_what_may_change_is_no_other_setting(tmp_path: Path) -> None:
+    record = StageRecord(StageLayout(tmp_path / "sft"), {"stages": {"sft": {"epochs": 1, "microBatchSizePerGpu": 8}}})
+    record.begin()
+    record.complete(1.0)
+    lowered = StageRecord(StageLayout(tmp_path / "sft"), {"stages": {"sft": {"epochs": 1}}})
+    lowered.check()
+    assert lowered.completed() is not None
+    assert lowered.digest == record.digest
