@@ -122,7 +122,7 @@ def kl_name(run: DeepICDRun) -> str:
 def about(context: Context) -> dict[str, Any]:
     """What the report says of the run itself."""
     seconds = {}
-    for stage in ("prepare", "sft", "grpo"):
+    for stage in ("prepare", *TRAINING_STAGES):
         marker = context.layout.stage(stage).completed
         if marker.exists():
             seconds[stage] = json.loads(marker.read_text())["seconds"]
