@@ -58,6 +58,11 @@ class RunMetadata(SpecModel):
     """On a cluster: annotations of the run itself."""
 
 
+def _check_patch(spec: RunSpec) -> None:
+    if (patch := spec.compute.pod_template_patch) is not None:
+        check_patch(patch.content, uploader=spec.has_uploader)
+
+
 class RunSpec(SpecModel):
     """Everything that decides what a run does."""
 
@@ -85,33 +90,22 @@ class RunSpec(SpecModel):
         """On a cluster: whether the pod has an uploader beside the trainer; on several nodes the trainer uploads by itself."""
         return self.storage is not None and self.compute.nodes == 1
 
-    def check_pod_patch(self) -> None:
-        """Raises: ValueError: the patch of the pod template leaves no pod that trains and uploads."""
-        if (patch := self.compute.pod_template_patch) is not None:
-            try:
-                check_patch(patch.content, uploader=self.has_uploader)
-            except ValueError as error:
-                raise ValueError(f"compute.podTemplatePatch.{error}") from None
-
     rules = (
         requires(
             "stages.sft",
             given("data.synthetic", "data.traces"),
             "stages.sft learns from reasoning traces: give data.traces, or leave stages.sft out",
         ),
-        requires(
-            "stages.sft",
-            multiple_of(["stages.sft.trainBatchSize"], of=["stages.sft.microBatchSizePerGpu", "compute.gpus"]),
-        ),
+        requires("stages.sft", multiple_of("stages.sft.trainBatchSize", of="stages.sft.microBatchSizePerGpu × compute.gpus")),
         requires(
             "stages.grpo",
             multiple_of(
-                ["stages.grpo.ppoMiniBatchSize", "stages.grpo.rollouts"],
-                of=["stages.grpo.microBatchSizePerGpu", "compute.gpus", "compute.nodes"],
+                "stages.grpo.ppoMiniBatchSize × stages.grpo.rollouts",
+                of="stages.grpo.microBatchSizePerGpu × compute.gpus × compute.nodes",
             ),
         ),
-        requires("stages.grpo", multiple_of(["compute.gpus"], of=["stages.grpo.tensorParallel"])),
-        python_only(check_pod_patch),
+        requires("stages.grpo", multiple_of("compute.gpus", of="stages.grpo.tensorParallel")),
+        python_only("compute.podTemplatePatch.", _check_patch),
     )
 
 
