@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deepicd.cli.spec import SpecFile
-from deepicd.errors import DeepICDError, StoreError, UserError
+from deepicd.errors import DeepICDError, ExitCode, UserError
 from deepicd.spec.base import parse_duration
 from deepicd.spec.resource_names import SYNC, TRAINER
 
@@ -40,7 +40,7 @@ class RunFailedError(DeepICDError):
 class NotYetError(DeepICDError):
     """The run had not ended by `--timeout`."""
 
-    exit_code = 75
+    exit_code = ExitCode.TRY_LATER
 
 
 def submit(
@@ -223,11 +223,11 @@ def _wait(api: Api, name: str, patience: timedelta | None, applied: dict[str, An
 
 def _leave_if_ended(name: str, status: dict[str, Any]) -> None:
     if status.get("state") == "Succeeded":
-        raise typer.Exit(0)
+        raise typer.Exit(ExitCode.DONE)
     if status.get("state") == "Failed":
         attempts = status.get("attempts") or [{}]
         code = attempts[-1].get("exitCode")
         failed: dict[str, Any] = next((each for each in status.get("conditions") or () if each["type"] == "Failed"), {})
-        known = (UserError.exit_code, DeepICDError.exit_code, StoreError.exit_code)
+        known = (ExitCode.USER_ERROR, ExitCode.CRASHED, ExitCode.TRY_LATER)
         message = f"run {name}: {status.get('reason')}: {failed.get('message', '')}"
-        raise RunFailedError(message, code if code in known else DeepICDError.exit_code)
+        raise RunFailedError(message, code if code in known else ExitCode.CRASHED)
