@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from deepicd.spec.base import SpecModel
-from deepicd.spec.changes import MayChange
+from deepicd.spec.changes import MayChange, decisive
 from deepicd.spec.compute import ComputeSpec
 from deepicd.spec.data import DataSpec
 from deepicd.spec.model import ModelSpec
@@ -84,6 +84,14 @@ class RunSpec(SpecModel):
     """When an attempt is given up, and what follows."""
     suspend: MayChange[bool] = False
     """On a cluster: `true` stops the run once a checkpoint is durable, `false` lets it go on from there."""
+
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """What decides the result, as recorded in a run's folder and digested for its place in the store.
+
+        Versions agree on it: a run that an earlier one could describe has the content that it had there.
+        """
+        return decisive(RunSpec, self.model_dump(by_alias=True, mode="json"))
 
     @property
     def has_uploader(self) -> bool:
