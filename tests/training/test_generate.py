@@ -22,7 +22,7 @@ from deepicd.prompt import messages
 from deepicd.training.cpu.device import Cpus
 
 generator = Generator(Path(sys.argv[1]), max_prompt_tokens=448, max_response_tokens=4, engine=Cpus.engine, seed=0)
-notes = [f"Chief Complaint: cough for {days} days" + ", and again" * 110 for days in range(40)]
+notes = [f"Chief Complaint: cough for {days} days" + ", and again" * 65 for days in range(40)]
 print(sum(map(len, generator.generate([messages(note) for note in notes], temperature=1.0, samples=2))))
 generator.close()
 """
