@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deepicd.artifacts.identity import decisive
+from deepicd.data import note_files
 from deepicd.errors import DeepICDError, TerminatedError, UserError
 from deepicd.pipeline.reporter import Eta, Reporter
 from deepicd.pipeline.run_folder import StageRecord, locked
@@ -69,6 +70,7 @@ def _tables(run: DeepICDRun) -> dict[str, int]:
     data = run.spec.data
     folders = [data.mimic.hosp, data.mimic.note] if data.mimic else [data.prepared] if data.prepared else []
     files = [path for folder in folders for path in Path(folder).glob("*") if path.name.split(".")[0] in _READ]
+    files += note_files.matching(data.notes.file) if data.notes else []
     files += [Path(data.traces)] if data.traces else []
     return {path.name: path.stat().st_size for path in files if path.is_file()}
 

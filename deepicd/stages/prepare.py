@@ -9,7 +9,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import structlog
 
-from deepicd.data import mimic, sft, synthetic
+from deepicd.data import mimic, notes, sft, synthetic
+from deepicd.data.cohort import WRITERS
 from deepicd.errors import UserError
 from deepicd.rewards.reasoning import in_english
 from deepicd.spec.reward import RewardSpec
@@ -39,9 +40,11 @@ def prepare(context: Context) -> None:
         mimic.extract(tables / "hosp", tables / "note", context.cohort, spec.data.split)
     elif spec.data.mimic is not None:
         mimic.extract(Path(spec.data.mimic.hosp), Path(spec.data.mimic.note), context.cohort, spec.data.split)
+    elif spec.data.notes is not None:
+        notes.extract(spec.data.notes, context.cohort, spec.data.split)
     corpus = context.cohort / "train.parquet"
     if not corpus.is_file():
-        raise UserError(f"spec.data.prepared: {corpus} does not exist: give a folder that 'deepicd data mimic' has written")
+        raise UserError(f"spec.data.prepared: {corpus} does not exist: give a folder that {WRITERS} has written")
     say_whether_reasoning_is_scored(spec.reward, corpus)
     if spec.stages.sft is not None:
         sft.write(corpus, traces, context.traces)

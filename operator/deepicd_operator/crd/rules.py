@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from deepicd.spec.compute import QUALIFIED_PATTERN
+from deepicd.spec.data import NOTE_COLUMNS
 from deepicd.spec.model import HEAD_SIZES
 from deepicd.spec.reward import DEFAULT_WEIGHTS, PRESETS
 
@@ -83,13 +84,19 @@ RULES: dict[str, tuple[Rule, ...]] = {
     ),
     "StagesSpec": (Rule("{sft} || {grpo} || {evaluate}", "no stage is given: add sft, grpo or evaluate"),),
     "DataSpec": (
-        _exactly_one("mimic", "synthetic", "prepared"),
+        _exactly_one("mimic", "notes", "synthetic", "prepared"),
         Rule(
             "!{prepared} || (self.split.train == 0.7 && self.split.validation == 0.1 && self.split.test == 0.2 "
             "&& self.split.seed == 42)",
             "split: a prepared folder is split already: remove the field",
         ),
         Rule("!{synthetic} || !{traces}", "traces: synthetic data bring their own: remove the field"),
+    ),
+    "NotesSource": (
+        Rule(
+            f"self.columns.all(name, name in {list(NOTE_COLUMNS)})",
+            f"columns: a name is no column of notes: these are {', '.join(NOTE_COLUMNS)}",
+        ),
     ),
     "SplitSpec": (
         Rule(
