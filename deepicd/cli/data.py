@@ -132,7 +132,7 @@ def _source(file: str, columns: list[str], sections: Sections) -> NotesSource:
     from deepicd.spec.data import NotesSource
 
     pairs = [one.partition("=") for one in columns]
-    if wrong := next((name for name, _, column in pairs if not (name and column)), None):
+    if (wrong := next((name for name, _, column in pairs if not (name and column)), None)) is not None:
         raise UserError(f"--column {wrong}: names no column of the file: write NAME=COLUMN, such as note=text")
     try:
         return NotesSource(file=file, columns={name: column for name, _, column in pairs}, sections=sections.value)

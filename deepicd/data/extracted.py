@@ -50,6 +50,5 @@ def cut(text: str) -> dict[str, Any]:
 
 def whole(text: str) -> dict[str, Any]:
     """The same columns for a note that is taken as it is."""
-    return {
-        "sex": sections.sex(text), "note": text, "unbroken": False, "later": len(text), "spans": [], "cut": [],
-    }  # fmt: skip
+    note = text if text.strip() else None
+    return {"sex": sections.sex(text), "note": note, "unbroken": False, "later": len(text), "spans": [], "cut": []}

@@ -59,9 +59,10 @@ def extract(hosp: Path, note: Path, out: Path, split: SplitSpec) -> Cohort:
 def _list_candidates(connection: duckdb.DuckDBPyConnection) -> None:
     """Make tables `candidates` and `people` of `deepicd.data.selection`; `eligible`: nothing is known against it yet."""
     titled = "code IN (SELECT code FROM d_icd_diagnoses WHERE version = 10)"
-    codes = connection.execute(f"SELECT code, {titled} FROM (SELECT DISTINCT code FROM principal WHERE code IS NOT NULL)")
+    distinct = f"SELECT code, {titled} FROM (SELECT DISTINCT code FROM principal WHERE code IS NOT NULL)"
+    codes = connection.execute(distinct).fetchall()
     connection.execute("CREATE TABLE code_reasons (code VARCHAR, reason VARCHAR, local BOOLEAN)")
-    for code, has_title in codes.fetchall():
+    for code, has_title in codes:
         reason, local = selection.reason_and_local(code, titled=has_title)
         if reason is not None or local:
             connection.execute("INSERT INTO code_reasons VALUES (?, ?, ?)", [code, reason, local])

@@ -94,7 +94,7 @@ def _present(path: Path, found: Sequence[str], wanted: Mapping[str, str], mapped
         others = f" and {len(found) - len(shown)} others" if len(found) > len(shown) else ""
         raise UserError(
             f"{path}: column {', '.join(wanted[name] for name in missing)} is missing, "
-            f"there are {', '.join(shown) or 'none'}{others}: map its names by columns, such as {missing[0]}: NAME"
+            f"there are {', '.join(shown) or 'none'}{others}: give its name by columns, such as {missing[0]}: NAME"
         )
     present = {name: column for name, column in wanted.items() if column in found}
     for column in present.values():

@@ -1,4 +1,4 @@
-"""What `prepare` says about a reward that its notes cannot have."""
+"""What `prepare` makes of notes of one's own, and says about a reward that its notes cannot have."""
 
 from pathlib import Path
 
@@ -8,8 +8,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from deepicd import prompt
-from deepicd.run.prepare import say_whether_reasoning_is_scored
+from deepicd.run import prepare as stage
+from deepicd.run.context import Context
+from deepicd.run.prepare import prepare, say_whether_reasoning_is_scored
+from deepicd.spec.load import load
 from deepicd.spec.reward import RewardSpec
+from tests.unit.stops import NeverStop
+
+ROOT = Path(__file__).parents[3]
 
 ENGLISH = "Chief complaint: fever. He came with a cough and was treated for this at the clinic."
 GERMAN = "Aufnahmegrund: Fieber. Er kam mit Husten und wurde deshalb in der Praxis behandelt."
@@ -48,3 +54,18 @@ def test_where_the_term_is_scored_or_not_wanted_nothing_is_said(
     tmp_path: Path, fields: dict[str, object], notes: list[str]
 ) -> None:
     assert logged(RewardSpec.model_validate(fields), cohort(tmp_path, notes)) == []
+
+
+def test_the_sample_of_notes_of_ones_own_becomes_a_cohort_and_sft_examples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[Path] = []
+    monkeypatch.setattr(stage, "build", lambda spec, corpus, model, log: built.append(corpus))
+    monkeypatch.chdir(ROOT)
+    run = load(ROOT / "manifests" / "samples" / "own-notes.yaml")
+    context = Context(run, tmp_path, NeverStop(), lambda row, total: None)
+    prepare(context)
+    train = pq.read_table(context.cohort / "train.parquet").column("id").to_pylist()
+    assert len(train) > 10
+    assert pq.read_table(context.traces).column("id").to_pylist() == train
+    assert built == [context.traces]
