@@ -90,7 +90,8 @@ def _parse(line: str) -> tuple[str | None, str | None]:
         return None, None
     if not isinstance(value, dict):
         return None, None
-    admission, trace = value.get("id", value.get("hadm_id")), value.get("trace")
+    # Files of earlier versions have hadm_id; an id beside it was never read.
+    admission, trace = value.get("hadm_id", value.get("id")), value.get("trace")
     valid = isinstance(admission, int | str) and not isinstance(admission, bool) and isinstance(trace, str)
     return (str(admission).strip(), trace) if valid else (None, None)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -16,6 +16,9 @@ from deepicd.data.cohort import Cohort, SectionCounts
 from deepicd.data.notes import extract
 from deepicd.errors import UserError
 from deepicd.spec.data import NotesSource, SplitSpec
+
+if TYPE_CHECKING:
+    from tests.unit.data.conftest import Hospital
 
 CANARY = "zebracanary"
 SUMMARY = "Sex:   F\n \nChief Complaint:\nback pain\n \nBrief Hospital Course:\nLATER\n"
@@ -171,14 +174,15 @@ def test_notes_of_one_patient_stay_in_one_split(notes: Notes) -> None:
     assert all(len(found) == 1 for found in of_patient.values())
 
 
-def test_the_split_is_that_of_mimic_for_the_same_ids(notes: Notes) -> None:
-    notes.extract(seed=7)
-    first = {id_: row["extra_info"]["split"] for id_, row in notes.written().items()}
-    notes.extract(seed=8)
-    second = {id_: row["extra_info"]["split"] for id_, row in notes.written().items()}
-    assert first != second
-    notes.extract(seed=7)
-    assert {id_: row["extra_info"]["split"] for id_, row in notes.written().items()} == first
+def test_the_split_is_that_of_mimic_for_the_same_ids(hospital: Hospital) -> None:
+    hospital.write().extract()
+    own = Notes(hospital.folder / "own")
+    own.folder.mkdir()
+    own.rows = [own.row(str(2000 + number), str(1000 + number)) for number in range(30)]
+    own.extract()
+    assert {row["id"]: row["extra_info"]["split"] for row in hospital.cohort_rows()} == {
+        id_: row["extra_info"]["split"] for id_, row in own.written().items()
+    }
 
 
 def test_a_column_split_decides(notes: Notes) -> None:

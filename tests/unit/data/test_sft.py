@@ -100,7 +100,7 @@ def test_an_admission_with_two_traces_is_refused(train: Path, tmp_path: Path) ->
 def test_a_trace_may_name_its_admission_by_hadm_id_or_by_a_number(train: Path, tmp_path: Path) -> None:
     first, second = admissions(train)[:2]
     path = tmp_path / "traces.jsonl"
-    path.write_text(f'{{"hadm_id": {first}, "trace": "x"}}\n{{"id": {second}, "trace": "y"}}\n')
+    path.write_text(f'{{"id": 0, "hadm_id": {first}, "trace": "x"}}\n{{"id": {second}, "trace": "y"}}\n')
     assert sft.write(train, path, tmp_path / "sft.parquet").written == 2
 
 
