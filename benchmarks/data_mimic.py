@@ -60,9 +60,7 @@ def main() -> None:
     from deepicd.data.synthetic import write_tables
     from deepicd.spec.data import SyntheticSource
 
-    print(
-        f"{'admissions':>10} {'generated':>10} {'notes':>9} {'extracted':>10} {'per second':>11} {'CPU per MB':>11} {'peak memory':>12}"
-    )
+    print("admissions  generated     notes  extracted  per second  CPU per MB  peak memory")
     for share in SHARES:
         number = max(1, round(options.admissions * share))
         with tempfile.TemporaryDirectory() as name:
