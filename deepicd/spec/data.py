@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from deepicd.spec.base import SpecModel
+from deepicd.spec.changes import Later
+from deepicd.spec.rules import adds_up, at_default, exactly_one, given, never, read_by_field, requires
 
 
 class MimicSource(SpecModel):
@@ -35,6 +37,13 @@ class NotesSource(SpecModel):
     sections: Literal["admission", "none"] = "admission"
     """`admission`: take the sections written at admission from discharge summaries, as from MIMIC-IV's. `none`: the notes were
     written at admission, and are taken as they are."""
+
+    rules = (
+        read_by_field(
+            f"self.columns.all(name, name in {list(NOTE_COLUMNS)})",
+            f"columns: a name is no column of notes: these are {', '.join(NOTE_COLUMNS)}",
+        ),
+    )
 
     @field_validator("columns")
     @classmethod
@@ -70,12 +79,7 @@ class SplitSpec(SpecModel):
     seed: int = Field(default=42, ge=0)
     """Seed of the split."""
 
-    @model_validator(mode="after")
-    def _shares_add_up(self) -> Self:
-        total = self.train + self.validation + self.test
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"train + validation + test is {total:g}: make it 1")
-        return self
+    rules = (adds_up("train", "validation", "test", to=1, message="train + validation + test must be 1"),)
 
 
 class DataSpec(SpecModel):
@@ -83,7 +87,7 @@ class DataSpec(SpecModel):
 
     mimic: MimicSource | None = None
     """Extract the cohort from the real tables."""
-    notes: NotesSource | None = None
+    notes: Later[NotesSource | None] = None
     """Make the cohort of notes of your own."""
     synthetic: SyntheticSource | None = None
     """Make tables of the same shape, and extract the cohort from them."""
@@ -94,13 +98,8 @@ class DataSpec(SpecModel):
     split: SplitSpec = SplitSpec()
     """Shares of patients; a prepared folder is split already."""
 
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        given = [name for name in ("mimic", "notes", "synthetic", "prepared") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"give exactly one of mimic, notes, synthetic, prepared; got {', '.join(given) or 'none'}")
-        if self.prepared is not None and self.split != SplitSpec():
-            raise ValueError("split: a prepared folder is split already: remove the field")
-        if self.synthetic is not None and self.traces is not None:
-            raise ValueError("traces: synthetic data bring their own: remove the field")
-        return self
+    rules = (
+        exactly_one("mimic", "notes", "synthetic", "prepared"),
+        requires("prepared", at_default("split", SplitSpec()), "split: a prepared folder is split already: remove the field"),
+        requires("synthetic", never(given("traces")), "traces: synthetic data bring their own: remove the field"),
+    )

@@ -11,6 +11,7 @@ from deepicd import prompt
 from deepicd.run import prepare as stage
 from deepicd.run.context import Context
 from deepicd.run.prepare import prepare, say_whether_reasoning_is_scored
+from deepicd.run_layout import RunLayout
 from deepicd.spec.load import load
 from deepicd.spec.reward import RewardSpec
 from tests.unit.stops import NeverStop
@@ -63,9 +64,10 @@ def test_the_sample_of_notes_of_ones_own_becomes_a_cohort_and_sft_examples(
     monkeypatch.setattr(stage, "build", lambda spec, corpus, model, log: built.append(corpus))
     monkeypatch.chdir(ROOT)
     run = load(ROOT / "manifests" / "samples" / "own-notes.yaml")
-    context = Context(run, tmp_path, NeverStop(), lambda row, total: None)
+    context = Context(run, RunLayout(tmp_path), NeverStop(), lambda row, total: None)
     prepare(context)
     train = pq.read_table(context.cohort / "train.parquet").column("id").to_pylist()
     assert len(train) > 10
-    assert pq.read_table(context.traces).column("id").to_pylist() == train
-    assert built == [context.traces]
+    traces = context.layout.stage("prepare").traces
+    assert pq.read_table(traces).column("id").to_pylist() == train
+    assert built == [traces]
