@@ -51,7 +51,7 @@ def test_mimic_shows_what_was_kept_and_dropped(made: Path, tmp_path: Path) -> No
 
 def test_mimic_takes_the_shares_of_the_splits(made: Path, tmp_path: Path) -> None:
     tables = made / "tables"
-    with pytest.raises(UserError, match="make it 1"):
+    with pytest.raises(UserError, match="must be 1"):
         run("mimic", "--hosp", tables / "hosp", "--note", tables / "note", "--out", tmp_path / "c", "--train", 0.9)
 
 
