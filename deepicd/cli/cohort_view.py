@@ -75,7 +75,7 @@ def _fates(cohort: Cohort) -> Table:
         if section.notes_cut:
             table.add_row(f"  text of the stay cut out of: {name}", f"{section.notes_cut:,}")
     if cohort.other_sex:
-        table.add_row("notes kept that name another sex than patients", f"{cohort.other_sex:,}")
+        table.add_row("notes kept that name another sex than their patient's", f"{cohort.other_sex:,}")
     if cohort.unknown_codes:
         named = ", ".join(list(cohort.unknown_codes)[:5])
         table.add_row(f"codes that no release has as billable, such as {named}", f"{len(cohort.unknown_codes):,}")
@@ -153,9 +153,9 @@ def _suspects(report: Report) -> list[str]:
         for kind, ids in split.leaks.items():
             if ids:
                 more = f" and {len(ids) - _SHOWN_IDS:,} more" if len(ids) > _SHOWN_IDS else ""
-                lines.append(f"{name}, {kind}: hadm_id {', '.join(map(str, ids[:_SHOWN_IDS]))}{more}")
+                lines.append(f"{name}, {kind}: id {', '.join(ids[:_SHOWN_IDS])}{more}")
     if not report.with_sources:
-        lines.append("not compared with the summaries: give their folder by --note")
+        lines.append("not compared with the notes they were cut from: give these by --note")
     return lines
 
 

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from deepicd.spec.data import NotesSource
 
 app = typer.Typer(help="Make, extract and check cohorts.", no_args_is_help=True, pretty_exceptions_enable=False)
 
 _OUT = "Folder to write to; made when missing."
+_COLUMN = "What the file calls a column, such as note=text; once for each."
+
+
+class Sections(StrEnum):
+    """What of a note is taken."""
+
+    ADMISSION = "admission"
+    NONE = "none"
 
 
 @app.command()
@@ -53,11 +65,42 @@ def mimic(
 
 
 @app.command()
+def notes(
+    file: Annotated[str, typer.Option(help="A .parquet, .csv or .jsonl file; a pattern such as 'notes-*.csv' names several.")],
+    out: Annotated[Path, typer.Option(help=_OUT)],
+    column: Annotated[list[str], typer.Option(help=_COLUMN, metavar="NAME=COLUMN")] = [],  # noqa: B006 - typer's way
+    sections: Annotated[
+        Sections,
+        typer.Option(help="admission: take what discharge summaries say of the admission. none: take the notes as they are."),
+    ] = Sections.ADMISSION,
+    train: Annotated[float, typer.Option(help="Share of patients to train on.")] = 0.7,
+    validation: Annotated[float, typer.Option(help="Share of patients to follow training with.")] = 0.1,
+    test: Annotated[float, typer.Option(help="Share of patients held out for the evaluation.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 42,
+) -> None:
+    """Make a cohort of notes of your own, split by patient.
+
+    Columns: id (of the admission), patient_id, note, code; if wanted sex, age, race, insurance, language, and split (train,
+    validation or test) in place of the shares.
+
+    Example: `deepicd data notes --file notes.csv --column note=text --sections none --out cohort`
+    """
+    from deepicd.cli.cohort_view import print_cohort
+    from deepicd.data.notes import extract
+    from deepicd.data.splits import split_spec
+
+    print_cohort(extract(_source(file, column, sections), out, split_spec(train, validation, test, seed)))
+
+
+@app.command()
 def check(
-    folder: Annotated[Path, typer.Argument(help="Folder written by `deepicd data mimic`.", metavar="DIR")],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder written by `deepicd data mimic` or `deepicd data notes`.", metavar="DIR")
+    ],
     note: Annotated[
-        Path | None, typer.Option(help="Folder with discharge: compare the notes with the summaries they were cut from.")
+        str | None, typer.Option(help="Folder with discharge, or the file of your notes: compare the notes with their source.")
     ] = None,
+    column: Annotated[list[str], typer.Option(help=_COLUMN, metavar="NAME=COLUMN")] = [],  # noqa: B006 - typer's way
 ) -> None:
     """Report a cohort's sizes, drops, labels, lengths, patient overlap and leakage; exit 64 where it must be fixed.
 
@@ -65,9 +108,34 @@ def check(
     """
     from deepicd.cli.cohort_view import print_report
     from deepicd.data.check import check as examine
+    from deepicd.data.cohort import WRITERS
     from deepicd.errors import UserError
 
-    report = examine(folder, note)
+    if note is None:
+        report = examine(folder)
+    else:
+        report = examine(folder, Path(note) if Path(note).is_dir() else _source(note, column, Sections.NONE))
     print_report(report)
     if report.problems:
-        raise UserError(f"{folder}: {'; '.join(report.problems)}: run `deepicd data mimic` again")
+        raise UserError(f"{folder}: {'; '.join(report.problems)}: run {WRITERS} again")
+
+
+def _source(file: str, columns: list[str], sections: Sections) -> NotesSource:
+    """The spec's source of what the command line says.
+
+    Raises:
+        UserError: a column is not of the form NAME=COLUMN, or the name is unknown.
+    """
+    from pydantic import ValidationError
+
+    from deepicd.errors import UserError
+    from deepicd.spec.data import NotesSource
+
+    pairs = [one.partition("=") for one in columns]
+    if (wrong := next((name for name, _, column in pairs if not (name and column)), None)) is not None:
+        raise UserError(f"--column {wrong}: names no column of the file: write NAME=COLUMN, such as note=text")
+    try:
+        return NotesSource(file=file, columns={name: column for name, _, column in pairs}, sections=sections.value)
+    except ValidationError as error:
+        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+    raise UserError(f"--column: {message}")

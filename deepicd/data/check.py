@@ -28,18 +28,18 @@ class SplitReport:
     """One split: sizes, labels, note lengths, and how often a note gives its answer away.
 
     `code_named` / `title_named`: notes with the gold code / the code's whole official title in them;
-    `leaks`: hadm_ids of notes with a sign of text from after admission, by kind (`deepicd.data.leaks.KINDS`);
+    `leaks`: ids of notes with a sign of text from after admission, by kind (`deepicd.data.leaks.KINDS`);
     `foreign_prompts`: prompts that are not those this version of DeepICD would ask.
     """
 
     admissions: int = 0
-    patients: set[int] = field(default_factory=set)
+    patients: set[str] = field(default_factory=set)
     codes: Counter[str] = field(default_factory=Counter)
     characters: array[int] = field(default_factory=lambda: array("q"))
     words: array[int] = field(default_factory=lambda: array("q"))
     code_named: int = 0
     title_named: int = 0
-    leaks: dict[str, list[int]] = field(default_factory=lambda: {kind: [] for kind in leaks.KINDS})
+    leaks: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in leaks.KINDS})
     foreign_prompts: int = 0
 
     @property
@@ -63,22 +63,22 @@ class Report:
     problems: Sequence[str]
 
 
-def check(folder: Path, note: Path | None = None) -> Report:
+def check(folder: Path, source: sources.Source | None = None) -> Report:
     """Read the folder's files, one batch at a time, and compare them with what they must be.
 
     Args:
-        folder: written by `deepicd data mimic`.
-        note: the folder with the discharge table it was written from; None: the notes are judged by themselves.
+        folder: written by `deepicd data mimic` or `deepicd data notes`.
+        source: what it was written from; None: the notes are judged by themselves.
 
     Raises:
-        UserError: a file is missing, damaged or lacks a column; the discharge table lacks a note of the cohort.
+        UserError: a file is missing, damaged or lacks a column; the source lacks a note of the cohort.
     """
     counts = cohort.read(folder)
     reports = {name: _split(folder / f"{name}.parquet") for name in SPLITS}
-    if note is not None:
-        for name, hadm_id, kinds in sources.compare(folder, note):
+    if source is not None:
+        for name, admission, kinds in sources.compare(folder, source):
             for kind in kinds:
-                reports[name].leaks[kind].append(hadm_id)
+                reports[name].leaks[kind].append(admission)
     overlap = len(set().union(*(one.patients & two.patients for one, two in combinations(reports.values(), 2))))
     chapters: dict[int, dict[str, int]] = {}
     for name, report in reports.items():
@@ -87,7 +87,7 @@ def check(folder: Path, note: Path | None = None) -> Report:
                 of_chapter = chapters.setdefault(icd10.chapter(code), dict.fromkeys(SPLITS, 0))
                 of_chapter[name] += number
     problems = _problems(counts, reports, overlap)
-    return Report(counts, reports, overlap, dict(sorted(chapters.items())), note is not None, problems)
+    return Report(counts, reports, overlap, dict(sorted(chapters.items())), source is not None, problems)
 
 
 def percentiles(lengths: Sequence[int]) -> list[int]:
@@ -101,14 +101,14 @@ def _split(path: Path) -> SplitReport:
     for row in _rows(path):
         note, code = row["prompt"][-1]["content"], row["code"]
         report.admissions += 1
-        report.patients.add(row["subject_id"])
+        report.patients.add(str(row["subject_id"]))
         report.codes[code] += 1
         report.characters.append(len(note))
         report.words.append(len(note.split()))
         report.code_named += names_code(note, code)
         report.title_named += names_title(note, code)
         for kind in leaks.signs(note):
-            report.leaks[kind].append(row["hadm_id"])
+            report.leaks[kind].append(str(row["id"]))
         report.foreign_prompts += row["prompt"] != prompt.messages(note) or row["reward_model"]["ground_truth"] != code
     return report
 
@@ -127,15 +127,18 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     if not path.is_file():
-        raise UserError(f"{path}: missing: run `deepicd data mimic` again")
+        raise UserError(f"{path}: missing: run {cohort.WRITERS} again")
     with reading(path):
         source = pq.ParquetFile(path)
-        missing = [name for name in rows.schema().names if name not in source.schema_arrow.names]
+        names = source.schema_arrow.names
+        key = rows.key(names)
+        missing = [name for name in rows.schema().names if name not in names and not (name == "id" and key in names)]
     if missing:
-        raise UserError(f"{path}: column {', '.join(missing)} is missing: run `deepicd data mimic` again")
+        raise UserError(f"{path}: column {', '.join(missing)} is missing: run {cohort.WRITERS} again")
     with reading(path):
-        for batch in source.iter_batches(_BATCH, columns=["prompt", "reward_model", "code", "subject_id", "hadm_id"]):
-            yield from batch.to_pylist()
+        for batch in source.iter_batches(_BATCH, columns=["prompt", "reward_model", "code", "subject_id", key]):
+            for row in batch.to_pylist():
+                yield row | {"id": row[key]}
 
 
 def _problems(counts: Cohort, reports: Mapping[str, SplitReport], overlap: int) -> list[str]:

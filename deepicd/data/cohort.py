@@ -12,16 +12,18 @@ from deepicd.data.splits import SPLITS
 from deepicd.errors import UserError
 
 FILE = "cohort.json"
+WRITERS = "`deepicd data mimic` or `deepicd data notes`"
+"""What writes a cohort, for messages."""
 
 REASONS: Mapping[str, str] = {
     "no_diagnosis": "no coded diagnosis",
     "no_icd10_diagnosis": "coded in ICD-9 only",
     "no_patient": "patient missing from patients",
-    "unknown_code": "principal code neither in ICD-10-CM nor in d_icd_diagnoses",
+    "unknown_code": "principal code in no release of ICD-10-CM, and no local one",
     "not_billable_code": "principal code a header in every release of ICD-10-CM",
     "no_note": "no discharge summary",
-    "note_without_line_breaks": "discharge summary without line breaks",
-    "empty_note": "complaint, present illness and history all empty",
+    "note_without_line_breaks": "note without line breaks",
+    "empty_note": "note empty, or without complaint, present illness and history",
 }
 """Why an admission is dropped, in the order in which the reasons are tried."""
 
@@ -55,7 +57,8 @@ class Cohort:
     `local_codes`: the kept codes that no release has, but the hospital's own d_icd_diagnoses, with their admissions.
     `years_known`: kept admissions whose fiscal years the table knows; `outside_years`: those of them whose code was
     billable in none of these years, `outside_years_codes` the most frequent of their codes.
-    `sections`: what the kept notes have, and what was cut out of them, by section.
+    `sections`: what the kept notes have, and what was cut out of them, by section; zeros for notes that are taken as they are.
+    `shares`, `seed`: those of the split; empty and null where the notes say their splits themselves.
     """
 
     admissions: int
@@ -71,7 +74,7 @@ class Cohort:
     codes: int
     splits: Mapping[str, SplitCounts]
     shares: Mapping[str, float]
-    seed: int
+    seed: int | None
     versions: Mapping[str, str]
     local_codes: Mapping[str, int] = field(default_factory=dict)
     years_known: int = 0
@@ -96,20 +99,21 @@ def read(folder: Path) -> Cohort:
         sections = {name: SectionCounts(**counts) for name, counts in value["sections"].items()}
         return Cohort(**{**value, "splits": splits, "sections": sections})
     except FileNotFoundError:
-        raise UserError(f"{path}: missing: give a folder that `deepicd data mimic` has written to its end") from None
+        raise UserError(f"{path}: missing: give a folder that {WRITERS} has written to its end") from None
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{path}: not the counts of a cohort: run `deepicd data mimic` again") from None
+        raise UserError(f"{path}: not the counts of a cohort: run {WRITERS} again") from None
 
 
-def check_not_empty(dropped: Mapping[str, int], kept: int, splits: Mapping[str, int]) -> None:
-    """Refuse a cohort that cannot be trained on.
+def check_not_empty(counts: Cohort, remedy: str) -> None:
+    """Refuse a cohort that cannot be trained on, with what its source says to do about it.
 
     Raises:
         UserError: no admission is left, or a split is empty.
     """
-    if kept == 0:
-        why = "; ".join(f"{count} {REASONS[name]}" for name, count in dropped.items() if count) or "no admissions"
-        raise UserError(f"the cohort is empty ({why}): check that hosp and note are of one MIMIC-IV release")
-    for name, count in splits.items():
-        if count == 0:
-            raise UserError(f"data.split.{name}: no patient falls into it ({kept} admissions): use more or raise its share")
+    if counts.kept == 0:
+        why = "; ".join(f"{count} {REASONS[name]}" for name, count in counts.dropped.items() if count) or "no admissions"
+        raise UserError(f"the cohort is empty ({why}): {remedy}")
+    for name, split in counts.splits.items():
+        if split.admissions == 0:
+            what = "raise its share" if counts.shares else "mark some for it in the column split"
+            raise UserError(f"data.split.{name}: no patient falls into it ({counts.kept} admissions): use more or {what}")

@@ -1,131 +1,159 @@
-"""Streaming the discharge summaries once, keeping only the sections written at admission."""
+"""Notes of one's own in, a split cohort out: the same rules, counts and files as from MIMIC-IV's tables."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepicd.data import sections
-from deepicd.data.tables import Table, find, reading
+from deepicd.data import cohort, extracted, note_files, selection, splits
+from deepicd.data.cohort import Cohort
+from deepicd.data.note_row import Row
+from deepicd.data.output import together
+from deepicd.data.tables import connect, database
 from deepicd.errors import UserError
+from deepicd.spec.data import NotesSource, SplitSpec
 
 if TYPE_CHECKING:
     import duckdb
 
-_COLUMNS = ("note_id", "subject_id", "hadm_id", "note_type", "note_seq", "text")
-_SET_ASIDE = ("without_hadm_id", "not_a_discharge_summary", "admission_not_in_admissions", "without_line_breaks")
-_BATCH = 512
+DATA_SOURCE = "notes"
+_BATCH = 256
+_CODE = re.compile(r"[A-Z0-9]{1,8}")
+_WORD = re.compile(r"[A-Za-z]{1,16}")
+_LABELS = ("sex", "race", "insurance", "language")
 
 
-@dataclass(slots=True)
-class Summaries:
-    """Counts of one pass. A summary is set aside before its admission's fate is decided.
+def extract(source: NotesSource, out: Path, split: SplitSpec) -> Cohort:
+    """Write `train.parquet`, `validation.parquet`, `test.parquet`, `sources.parquet` and `cohort.json` to `out`.
 
-    A summary without line breaks is set aside only where its admission would otherwise stay.
-    """
-
-    read: int = 0
-    set_aside: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_SET_ASIDE, 0))
-
-
-def find_table(folder: Path) -> Table:
-    """Find discharge.csv or discharge.csv.gz and check its header.
+    Args:
+        source: the files, the names of their columns, and whether the admission sections are cut out of the notes.
+        out: made when missing; its files are replaced only when all of the new ones are complete.
+        split: shares of the patients and the seed of their order; the default where the notes say their splits.
 
     Raises:
-        UserError: see `deepicd.data.tables.find`.
+        UserError: a file cannot be read (`deepicd.data.note_files`); an id occurs twice; a split is unknown, missing in
+            some rows, or another for the same patient; the cohort or a split is empty; the disk is full.
     """
-    return find(folder, "discharge", _COLUMNS)
-
-
-def extract_sections(connection: duckdb.DuckDBPyConnection, discharge: Table, target: Path) -> Summaries:
-    """Write the admission note of every eligible admission to a Parquet file.
-
-    Reads table `candidates` (hadm_id, subject_id, eligible) with every admission. The file holds place (row of the
-    summary), note_id, hadm_id, note_seq, sex (as the summary's head says, or null), note (null: no admission section),
-    unbroken (refused: its line breaks are lost), and where in the source that is: see `deepicd.data.sections.Admission`.
-
-    Raises:
-        UserError: the table is cut off or damaged, or a summary's patient is another than admissions says.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    span = pa.struct({"section": pa.string(), "start": pa.int64(), "end": pa.int64()})
-    cut = pa.struct({"section": pa.string(), "characters": pa.int64()})
-    schema = pa.schema(
-        {"place": pa.int64(), "note_id": pa.string(), "hadm_id": pa.int64(), "note_seq": pa.int64(), "sex": pa.string(),
-         "note": pa.string(), "unbroken": pa.bool_(), "later": pa.int64(), "spans": pa.list_(span), "cut": pa.list_(cut)}
-    )  # fmt: skip
-    query = f"""
-        SELECT try_cast(trim(n.subject_id) AS BIGINT) AS subject_id, try_cast(trim(n.hadm_id) AS BIGINT) AS hadm_id,
-               try_cast(trim(n.note_seq) AS BIGINT) AS note_seq, trim(n.note_type) AS note_type, trim(n.note_id) AS note_id,
-               coalesce(trim(n.hadm_id), '') = '' AS without_hadm_id,
-               c.subject_id AS owner, CASE WHEN c.eligible THEN n.text END AS text
-        FROM {discharge.sql} n LEFT JOIN candidates c ON try_cast(trim(n.hadm_id) AS BIGINT) = c.hadm_id
-    """  # noqa: S608 - the file's name is quoted
-    result = Summaries()
-    swapped: list[int] = []
-    with pq.ParquetWriter(target, schema, compression="zstd") as writer:
-        batches = _Batches(connection, query, discharge.path)
-        while (batch := batches.following()) is not None:
-            kept: list[dict[str, Any]] = []
-            for row in batch:
-                result.read += 1
-                if row["without_hadm_id"]:
-                    result.set_aside["without_hadm_id"] += 1
-                    continue
-                if row["hadm_id"] is None or row["subject_id"] is None or row["note_seq"] is None:
-                    raise UserError(
-                        f"{discharge.path}: row {result.read + 1}: subject_id, hadm_id or note_seq is no whole number: "
-                        "the table is cut off or was changed: download it again"
-                    )
-                if row["owner"] is None:
-                    result.set_aside["admission_not_in_admissions"] += 1
-                elif row["owner"] != row["subject_id"]:
-                    swapped.append(row["hadm_id"])
-                elif row["note_type"] != "DS":
-                    result.set_aside["not_a_discharge_summary"] += 1
-                elif row["text"] is not None:
-                    kept.append(_extracted(result.read, row))
-                    result.set_aside["without_line_breaks"] += kept[-1]["unbroken"]
-            writer.write_batch(pa.RecordBatch.from_pylist(kept, schema=schema))
-    if swapped:
-        raise UserError(
-            f"{discharge.path}: {len(swapped)} notes carry another patient's subject_id than admissions gives their "
-            f"hadm_id, first hadm_id {swapped[0]}: their notes are swapped; use tables of one release"
-        )
+    note_files.find(source.file)
+    with together(out, last=cohort.FILE) as work:
+        scratch = work / ".scratch"
+        scratch.mkdir()
+        connection = connect(scratch)
+        with closing(connection), database():
+            set_aside = _read(connection, source, scratch / selection.EXTRACTED)
+            rows = _check_ids(connection, source)
+            own_splits = _has_splits(connection, source, rows)
+            if own_splits and split != SplitSpec():
+                raise UserError("data.split: the notes have a column split: remove one of the two")
+            remedy = "check the columns"
+            if source.sections == "admission":
+                remedy += "; notes that were written at admission need sections: none"
+            origin = selection.Origin(DATA_SOURCE, rows, set_aside, remedy)
+            result = selection.finish(connection, work, origin, None if own_splits else split)
+        result.write(work / cohort.FILE)
     return result
 
 
-def _extracted(place: int, row: dict[str, Any]) -> dict[str, Any]:
-    found = sections.parse(row["text"])
-    return {
-        "place": place,
-        "note_id": row["note_id"],
-        "hadm_id": row["hadm_id"],
-        "note_seq": row["note_seq"],
-        "sex": sections.sex(row["text"]),
-        "note": None if sections.is_empty(found.sections) else sections.render(found.sections),
-        "unbroken": found.unbroken,
-        "later": found.later,
-        "spans": [{"section": span.kind.value, "start": span.start, "end": span.end} for span in found.spans],
-        "cut": [{"section": kind.value, "characters": number} for kind, number in found.cut.items()],
-    }
+def _read(connection: duckdb.DuckDBPyConnection, source: NotesSource, target: Path) -> dict[str, int]:
+    """Make tables `candidates` and `people` and the scratch file; give the numbers of notes that were set aside."""
+    import pyarrow as pa
+
+    text = ("origin", "id", "subject_id", "code", "reason", *_LABELS, "split")
+    schema = pa.schema([("place", pa.int64()), ("age", pa.int64()), *((name, pa.string()) for name in text)])
+    connection.register("batch", schema.empty_table())
+    connection.execute("CREATE TABLE own AS SELECT * FROM batch")
+    set_aside = {"without_line_breaks": 0}
+    facts: list[dict[str, Any]] = []
+    kept: list[dict[str, Any]] = []
+    with extracted.writing(target, numeric=False) as write:
+
+        def flush() -> None:
+            connection.register("batch", pa.Table.from_pylist(facts, schema=schema))
+            connection.execute("INSERT INTO own SELECT * FROM batch")
+            write(kept)
+            facts.clear()
+            kept.clear()
+
+        for place, row in enumerate(note_files.read(source), start=1):
+            facts.append({"place": place} | _facts(row))
+            if facts[-1]["reason"] is None:
+                note = row["note"] or ""
+                cut = extracted.cut(note) if source.sections == "admission" else extracted.whole(note)
+                set_aside["without_line_breaks"] += cut["unbroken"]
+                kept.append({"place": place, "id": facts[-1]["id"], "note_id": facts[-1]["id"], "note_seq": 1} | cut)
+            if len(facts) == _BATCH:
+                flush()
+        flush()
+    connection.execute(
+        """
+        CREATE VIEW candidates AS
+        SELECT id, subject_id, code, sex, false AS local_code, false AS untitled, NULL::BIGINT[] AS fiscal_years, reason
+        FROM own
+        """
+    )
+    connection.execute("CREATE VIEW people AS SELECT id, sex, age, race, insurance, language, split FROM own")
+    return set_aside
 
 
-class _Batches:
-    """Rows of a query over one CSV file, a few hundred at a time, errors without a word of the file."""
+def _facts(row: Row) -> dict[str, Any]:
+    """What is known of a note but its text."""
+    written = row["code"]
+    code = None if written is None else written.upper().replace(".", "")
+    if code is None:
+        reason: str | None = "no_diagnosis"
+    elif _CODE.fullmatch(code):
+        reason, _ = selection.reason_and_local(code)
+    else:  # whatever it is, it is not named anywhere
+        code, reason = None, "unknown_code"
+    labels = {name: row.label(name) or "UNKNOWN" for name in _LABELS}
+    known = {"id": row.named("id"), "subject_id": row.named("patient_id"), "code": code, "reason": reason}
+    return known | labels | {"origin": row.where, "age": row.whole_number("age"), "split": _split(row)}
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> None:
-        self._path = path
-        with reading(path):
-            self._reader = connection.sql(query).to_arrow_reader(_BATCH)
 
-    def following(self) -> list[dict[str, Any]] | None:
-        with reading(self._path):
-            try:
-                rows: list[dict[str, Any]] = self._reader.read_next_batch().to_pylist()
-            except StopIteration:
-                return None
-            return rows
+def _split(row: Row) -> str | None:
+    value = row["split"]
+    if value is not None and value not in splits.SPLITS:
+        found = f"'{value}'" if _WORD.fullmatch(value) else "another value"
+        raise UserError(f"{row.where}: column split: {found}: write one of {', '.join(splits.SPLITS)}")
+    return value
+
+
+def _check_ids(connection: duckdb.DuckDBPyConnection, source: NotesSource) -> int:
+    """The number of notes, none of which has the id of another."""
+    twice = connection.execute(
+        "SELECT count(*), arg_min(origins, place) FROM "
+        "(SELECT min(place) AS place, list(origin ORDER BY place)[:2] AS origins FROM own GROUP BY id HAVING count(*) > 1)"
+    ).fetchone()
+    if twice is not None and twice[0]:
+        first, second = twice[1]
+        raise UserError(f"{second}: column id: {twice[0]} ids occur twice, the first one in {first} as well: remove the copies")
+    ((number,),) = connection.execute("SELECT count(*) FROM own").fetchall()
+    if not number:
+        raise UserError(f"{source.file}: has no rows: give a file with notes")
+    return int(number)
+
+
+def _has_splits(connection: duckdb.DuckDBPyConnection, source: NotesSource, rows: int) -> bool:
+    """Whether the notes say their splits: all of them, and all notes of a patient the same one."""
+    ((given, first),) = connection.execute(
+        "SELECT count(split), arg_min(origin, place) FILTER (split IS NULL) FROM own"
+    ).fetchall()
+    if not given:
+        return False
+    if given < rows:
+        raise UserError(
+            f"{first}: column split: is empty here and in {rows - given - 1} other rows: fill it, or remove the column"
+        )
+    ((patients, example),) = connection.execute(
+        "SELECT count(*), min(subject_id) FROM "
+        "(SELECT subject_id FROM own GROUP BY subject_id HAVING count(DISTINCT split) > 1)"
+    ).fetchall()
+    if patients:
+        raise UserError(
+            f"{source.file}: column split: {patients} patients are in more than one split, the first is {example}: "
+            "give all notes of a patient the same"
+        )
+    return True

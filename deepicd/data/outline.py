@@ -66,6 +66,8 @@ class Found:
         """Whether its line goes on with the sentence of the line before."""
         if self.line <= 0 or self.text[self.line - 2] in _ENDS:
             return False
+        if self.text.rfind("\n", max(0, self.line - 1 - _FULL), self.line - 1) >= 0:
+            return False  # most lines before are shorter, which is seen without cutting them out
         before = self._before()
         if len(before) < _FULL or before[-1] in _ENDS:
             return False

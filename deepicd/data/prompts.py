@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepicd import prompt
+from deepicd.data.cohort import WRITERS
 from deepicd.data.output import disk_errors
+from deepicd.data.rows import key
 from deepicd.data.shorten import Shortened, shorten_all
 from deepicd.data.splits import SPLITS
 from deepicd.data.tables import reading
@@ -145,7 +147,7 @@ def write_prompts(cohort: Path, out: Path, asks: Prompt, budget: int, tokens: Ch
     """Write each split of a cohort as the models see it: the same rows and columns, with the prompt's own messages.
 
     Args:
-        cohort: folder written by `deepicd.data.mimic.extract`.
+        cohort: folder written by `deepicd.data.mimic.extract` or `deepicd.data.notes.extract`.
         out: folder to write to, which exists.
         asks: the prompt.
         budget: tokens of the prompt with its note.
@@ -157,13 +159,15 @@ def write_prompts(cohort: Path, out: Path, asks: Prompt, budget: int, tokens: Ch
     return {name: _write(cohort / f"{name}.parquet", out / f"{name}.parquet", asks, budget, tokens) for name in SPLITS}
 
 
-def read_notes(prompts: Path, asks: Prompt) -> Iterator[tuple[int, str]]:
-    """hadm_id and note of each row of a file that `write_prompts` wrote, in its order."""
+def read_notes(prompts: Path, asks: Prompt) -> Iterator[tuple[str, str]]:
+    """Id and note of each row of a file that `write_prompts` wrote, in its order."""
     import pyarrow.parquet as pq
 
-    for batch in pq.ParquetFile(prompts).iter_batches(_BATCH, columns=["hadm_id", "prompt"]):
+    file = pq.ParquetFile(prompts)
+    name = key(file.schema_arrow.names)
+    for batch in file.iter_batches(_BATCH, columns=[name, "prompt"]):
         for row in batch.to_pylist():
-            yield row["hadm_id"], asks.note(row["prompt"])
+            yield str(row[name]), asks.note(row["prompt"])
 
 
 def _write(source: Path, target: Path, asks: Prompt, budget: int, tokens: ChatTokens) -> NoteCounts:
@@ -172,12 +176,12 @@ def _write(source: Path, target: Path, asks: Prompt, budget: int, tokens: ChatTo
 
     counts = NoteCounts()
     if not source.is_file():
-        raise UserError(f"{source}: no such file: run `deepicd data mimic` first")
+        raise UserError(f"{source}: no such file: run {WRITERS} first")
     with reading(source):
         rows = pq.ParquetFile(source)
     place = rows.schema_arrow.get_field_index("prompt")
     if place < 0:
-        raise UserError(f"{source}: column prompt is missing: run `deepicd data mimic` again")
+        raise UserError(f"{source}: column prompt is missing: run {WRITERS} again")
     column = rows.schema_arrow.field(place)
     with disk_errors(target.parent), pq.ParquetWriter(target, rows.schema_arrow, compression="zstd") as writer:
         for batch in _batches(source, rows):
@@ -198,4 +202,4 @@ def _whole_notes(source: Path, prompts: Sequence[Chat]) -> list[str]:
     try:
         return [prompt.DEEPICD.note(messages) for messages in prompts]
     except ValueError:
-        raise UserError(f"{source}: prompts differ from those of this version: run `deepicd data mimic` again") from None
+        raise UserError(f"{source}: prompts differ from those of this version: run {WRITERS} again") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-DATA_SOURCE = "mimic-iv"
 ABILITY = "icd-10-cm"
 SOURCES = "sources.parquet"
 _ROW_GROUP = 1024
@@ -35,14 +34,14 @@ def schema() -> pa.Schema:
             "extra_info": pa.struct(
                 {
                     "index": pa.int64(),
-                    "hadm_id": pa.int64(),
+                    "id": pa.string(),
                     "split": pa.string(),
                     "fiscal_years": pa.list_(pa.int32()),
                     "local_code": pa.bool_(),
                 }
             ),
-            "subject_id": pa.int64(),
-            "hadm_id": pa.int64(),
+            "id": pa.string(),
+            "subject_id": pa.string(),
             "code": pa.string(),
             "sex": pa.string(),
             "age": pa.int64(),
@@ -53,17 +52,21 @@ def schema() -> pa.Schema:
     )
 
 
+def key(names: Container[str]) -> str:
+    """The column that names the admission: `id`, or `hadm_id` (a number) in cohorts of earlier versions."""
+    return "id" if "id" in names else "hadm_id"
+
+
 def is_local(extra_info: Mapping[str, Any]) -> bool:
     """Whether the row's code is one of the hospital's own; False in cohorts of earlier versions, which dropped them."""
     return bool(extra_info.get("local_code"))
 
 
-def write(connection: duckdb.DuckDBPyConnection, extracted: Path, folder: Path) -> None:
-    """Write one Parquet file a split, rows in the order of the summaries.
+def write(connection: duckdb.DuckDBPyConnection, extracted: Path, folder: Path, data_source: str) -> None:
+    """Write one Parquet file a split, rows in the order of the notes.
 
     `extra_info.fiscal_years`: the first and last that the admission can be in; null where they are not known.
-    Reads tables `cohort`, `splits`, `admissions`, `patients`. Age is in years at admission:
-    anchor_age + year(admittime) - anchor_year.
+    Reads tables `cohort`, `splits`, `people`. Age is in years at admission.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -71,10 +74,9 @@ def write(connection: duckdb.DuckDBPyConnection, extracted: Path, folder: Path) 
     connection.execute(
         """
         CREATE TABLE facts AS
-        SELECT c.place, c.subject_id, c.hadm_id, c.code, s.split, p.sex, a.race, a.insurance, a.language,
-               p.anchor_age + a.admit_year - p.anchor_year AS age, c.fiscal_years, c.local_code
-        FROM cohort c JOIN splits s USING (subject_id) JOIN admissions a USING (hadm_id)
-             JOIN patients p ON p.subject_id = c.subject_id
+        SELECT c.place, c.subject_id::VARCHAR AS subject_id, c.id::VARCHAR AS id, c.code, s.split, p.sex, p.age, p.race,
+               p.insurance, p.language, c.fiscal_years, c.local_code
+        FROM cohort c JOIN splits s USING (subject_id) JOIN people p USING (id)
         """
     )
     reader = connection.sql(
@@ -97,7 +99,7 @@ def write(connection: duckdb.DuckDBPyConnection, extracted: Path, folder: Path) 
         for batch in reader:
             for fact in batch.to_pylist():
                 name = fact["split"]
-                waiting[name].append(_row(fact, written[name]))
+                waiting[name].append(_row(fact, written[name], data_source))
                 written[name] += 1
                 if len(waiting[name]) == _ROW_GROUP:
                     flush(name)
@@ -106,28 +108,28 @@ def write(connection: duckdb.DuckDBPyConnection, extracted: Path, folder: Path) 
 
 
 def write_sources(connection: duckdb.DuckDBPyConnection, extracted: Path, path: Path) -> None:
-    """Write where in the discharge table each kept note comes from, rows in the order of the summaries.
+    """Write where in its source each kept note comes from, rows in the order of the notes.
 
-    hadm_id, note_id, place (row, from 1), later (where the admission part of its text ends for good) and spans (section,
+    id, note_id, place (row, from 1), later (where the admission part of its text ends for good) and spans (section,
     start, end: the pieces that were kept), counted in characters. Lists of medications on admission are the only
     pieces behind `later`. A file of its own: the training stack hands every column of the splits to every worker.
     """
     connection.execute(
         f"""
         COPY (
-            SELECT hadm_id, note_id, place, later, spans
+            SELECT id::VARCHAR AS id, note_id, place, later, spans
             FROM read_parquet({literal(str(extracted))}) JOIN (SELECT place FROM cohort) USING (place) ORDER BY place
         ) TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd)
         """  # noqa: S608 - the files' names are quoted
     )
 
 
-def _row(fact: dict[str, Any], index: int) -> dict[str, Any]:
+def _row(fact: dict[str, Any], index: int, data_source: str) -> dict[str, Any]:
     return {
-        "data_source": DATA_SOURCE,
+        "data_source": data_source,
         "prompt": prompt.messages(fact["note"]),
         "ability": ABILITY,
         "reward_model": {"style": "rule", "ground_truth": fact["code"]},
-        "extra_info": {"index": index, **{name: fact[name] for name in ("hadm_id", "split", "fiscal_years", "local_code")}},
-        **{name: fact[name] for name in ("subject_id", "hadm_id", "code", "sex", "age", "race", "insurance", "language")},
+        "extra_info": {"index": index, **{name: fact[name] for name in ("id", "split", "fiscal_years", "local_code")}},
+        **{name: fact[name] for name in ("id", "subject_id", "code", "sex", "age", "race", "insurance", "language")},
     }

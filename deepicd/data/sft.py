@@ -7,18 +7,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from deepicd import prompt
+from deepicd.data import rows
+from deepicd.data.cohort import WRITERS
 from deepicd.data.output import together
 from deepicd.data.prompts import ChatTokens, ExampleCounts, read_notes
 from deepicd.data.shorten import shorten, split
 from deepicd.data.tables import reading
 from deepicd.errors import UserError
 from deepicd.prompt import Prompt
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _TAG = re.compile(r"</?(?:think|diagnosis)\b", re.IGNORECASE)
 _BATCH = 1024
@@ -34,11 +33,12 @@ class Examples:
 
 
 def write(train: Path, traces: Path, out: Path) -> Examples:
-    """Write rows of `messages` (prompt and assistant turn) and `hadm_id`, in the order of `train`.
+    """Write rows of `messages` (prompt and assistant turn) and `id`, in the order of `train`.
 
     Args:
-        train: Parquet file written by `deepicd.data.mimic.extract`.
-        traces: JSON lines `{"hadm_id": int, "trace": str}`, each admission once; held in memory (its size, once).
+        train: the training split of a cohort.
+        traces: JSON lines `{"id": …, "trace": text}`, each admission once; held in memory (its size, once). An id is text
+            or a whole number, and may be called `hadm_id`.
         out: the Parquet file to write; it appears complete or not at all.
 
     Raises:
@@ -49,24 +49,24 @@ def write(train: Path, traces: Path, out: Path) -> Examples:
 
     by_admission = _read(traces)
     message = pa.struct({"role": pa.string(), "content": pa.string()})
-    schema = pa.schema({"messages": pa.list_(message), "hadm_id": pa.int64()})
+    schema = pa.schema({"messages": pa.list_(message), "id": pa.string()})
     written = without = refused = 0
     with together(out.parent) as work:
         with pq.ParquetWriter(work / out.name, schema, compression="zstd") as writer:
             for batch in _batches(train):
-                rows = []
-                for row in batch.to_pylist():
-                    trace = by_admission.get(row["hadm_id"])
+                examples = []
+                for row in batch:
+                    trace = by_admission.get(row["id"])
                     if trace is None:
                         without += 1
                     elif not trace.strip() or _TAG.search(trace):
                         refused += 1
                     else:
                         turn = {"role": "assistant", "content": prompt.answer(trace, row["code"])}
-                        rows.append({"messages": [*row["prompt"], turn], "hadm_id": row["hadm_id"]})
-                written += len(rows)
-                if rows:
-                    writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+                        examples.append({"messages": [*row["prompt"], turn], "id": row["id"]})
+                written += len(examples)
+                if examples:
+                    writer.write_table(pa.Table.from_pylist(examples, schema=schema))
         if not written:
             raise UserError(f"{traces}: no admission of {train} has a usable trace: check that both are of one cohort")
     return Examples(written, without, refused)
@@ -97,18 +97,18 @@ def fit(examples: Path, prompts: Path, asks: Prompt, budget: int, tokens: ChatTo
     with together(examples.parent) as work:
         with pq.ParquetWriter(work / examples.name, source.schema_arrow, compression="zstd") as writer:
             for batch in source.iter_batches(_BATCH):
-                rows = batch.to_pylist()
-                for row in rows:  # both files have the order of the cohort
-                    note = next(note for hadm_id, note in seen if hadm_id == row["hadm_id"])
+                some = batch.to_pylist()
+                for row in some:  # both files have the order of the cohort
+                    note = next(note for admission, note in seen if admission == row["id"])
                     row["messages"] = [*asks.messages(note), row["messages"][-1]]
-                lengths = tokens.count([row["messages"] for row in rows], answered=True)
+                lengths = tokens.count([row["messages"] for row in some], answered=True)
                 kept = []
-                for row, length in zip(rows, lengths, strict=True):
+                for row, length in zip(some, lengths, strict=True):
                     if length <= budget or _shorten(row, asks, budget, tokens):
                         kept.append(row)
                         counts.shortened += length > budget
                 counts.written += len(kept)
-                counts.dropped += len(rows) - len(kept)
+                counts.dropped += len(some) - len(kept)
                 if kept:
                     writer.write_table(pa.Table.from_pylist(kept, schema=source.schema_arrow))
         if not counts.written:
@@ -131,30 +131,31 @@ def _shorten(row: dict[str, Any], asks: Prompt, budget: int, tokens: ChatTokens)
     return True
 
 
-def _read(path: Path) -> dict[int, str]:
-    traces: dict[int, str] = {}
+def _read(path: Path) -> dict[str, str]:
+    traces: dict[str, str] = {}
     for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
             continue
         admission, trace = _parse(line)
         if admission is None or trace is None:
-            raise UserError(f'{path}: line {number} is not {{"hadm_id": number, "trace": text}}: correct or remove it')
+            raise UserError(f'{path}: line {number} is not {{"id": text or number, "trace": text}}: correct or remove it')
         if admission in traces:
-            raise UserError(f"{path}: line {number}: hadm_id {admission} has a trace already: keep one of them")
+            raise UserError(f"{path}: line {number}: its id has a trace already: keep one of them")
         traces[admission] = trace
     return traces
 
 
-def _parse(line: str) -> tuple[int | None, str | None]:
+def _parse(line: str) -> tuple[str | None, str | None]:
     try:
         value: Any = json.loads(line)
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         return None, None
     if not isinstance(value, dict):
         return None, None
-    admission, trace = value.get("hadm_id"), value.get("trace")
-    valid = isinstance(admission, int) and not isinstance(admission, bool) and isinstance(trace, str)
-    return (admission, trace) if valid else (None, None)
+    # Files of earlier versions have hadm_id; an id beside it was never read.
+    admission, trace = value.get("hadm_id", value.get("id")), value.get("trace")
+    valid = isinstance(admission, int | str) and not isinstance(admission, bool) and isinstance(trace, str)
+    return (str(admission).strip(), trace) if valid else (None, None)
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -170,15 +171,18 @@ def _lines(path: Path) -> Iterator[str]:
         raise UserError(failure)
 
 
-def _batches(train: Path) -> Iterator[pa.RecordBatch]:
+def _batches(train: Path) -> Iterator[list[dict[str, Any]]]:
     import pyarrow.parquet as pq
 
     if not train.is_file():
-        raise UserError(f"{train}: no such file: run `deepicd data mimic` first")
+        raise UserError(f"{train}: no such file: run {WRITERS} first")
     with reading(train):
         source = pq.ParquetFile(train)
-        missing = {"hadm_id", "code", "prompt"} - set(source.schema_arrow.names)
+        names = source.schema_arrow.names
+        key = rows.key(names)
+        missing = {key, "code", "prompt"} - set(names)
     if missing:
-        raise UserError(f"{train}: column {', '.join(sorted(missing))} is missing: run `deepicd data mimic` again")
+        raise UserError(f"{train}: column {', '.join(sorted(missing))} is missing: run {WRITERS} again")
     with reading(train):
-        yield from source.iter_batches(_BATCH, columns=["hadm_id", "code", "prompt"])
+        for batch in source.iter_batches(_BATCH, columns=[key, "code", "prompt"]):
+            yield [row | {"id": str(row[key])} for row in batch.to_pylist()]

@@ -1,57 +1,83 @@
-"""Comparing the notes of a cohort with the summaries they were cut from."""
+"""Comparing the notes of a cohort with the texts they were cut from."""
 
 from __future__ import annotations
 
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from deepicd import icd10
-from deepicd.data import leaks, notes, rows
+from deepicd.data import discharge, leaks, note_files, rows
+from deepicd.data.cohort import WRITERS
 from deepicd.data.splits import SPLITS
 from deepicd.data.tables import connect, database, literal, reading
 from deepicd.errors import UserError
+from deepicd.spec.data import NotesSource
 
 _BATCH = 256
 
+Source = Path | NotesSource
+"""What a cohort was extracted from: the folder with MIMIC-IV's discharge table, or notes of one's own."""
 
-def compare(folder: Path, note: Path) -> list[tuple[str, int, set[str]]]:
-    """Split, hadm_id and kinds of later text of each note that its source shows to hold some.
 
-    The discharge table is streamed; DuckDB joins it with the cohort's rows, and spills into `folder`.
+def compare(folder: Path, source: Source) -> list[tuple[str, str, set[str]]]:
+    """Split, id and kinds of later text of each note that its source shows to hold some.
+
+    The source is streamed; DuckDB joins it with the cohort's rows, and spills into `folder`.
 
     Raises:
-        UserError: a file is missing or damaged, or the discharge table lacks a note of the cohort.
+        UserError: a file is missing or damaged, or the source lacks a note of the cohort.
     """
-    discharge = notes.find_table(note)
     recorded = folder / rows.SOURCES
     if not recorded.is_file():
-        raise UserError(f"{recorded}: missing: run `deepicd data mimic` again")
-    splits = " UNION ALL ".join(
-        f"SELECT '{name}' AS split, hadm_id, code, prompt[-1].content AS note "  # noqa: S608 - names of this file
-        f"FROM read_parquet({literal(str(folder / f'{name}.parquet'))})"
-        for name in SPLITS
-    )
-    query = f"""
-        SELECT c.split, c.hadm_id, c.code, c.note, n.text
-        FROM {discharge.sql} n
-             JOIN (SELECT s.note_id, r.* FROM ({splits}) r JOIN read_parquet({literal(str(recorded))}) s USING (hadm_id)) c
-             ON trim(n.note_id) = c.note_id
-    """  # noqa: S608 - the files' names are quoted
+        raise UserError(f"{recorded}: missing: run {WRITERS} again")
     compared, found = 0, []
     with TemporaryDirectory(prefix=".check-", dir=folder) as work, closing(connect(Path(work))) as connection, database():
+        named, texts = _texts(source, Path(work) / "texts.parquet")
         with reading(recorded):
-            count = f"SELECT count(*) FROM read_parquet({literal(str(recorded))})"  # noqa: S608 - the file's name is quoted
-            ((kept,),) = connection.execute(count).fetchall()
-        with reading(discharge.path):
+            kept_ids = _keyed(recorded, "note_id")
+            ((kept,),) = connection.execute(f"SELECT count(*) FROM ({kept_ids})").fetchall()  # noqa: S608 - a file of ours
+        splits = " UNION ALL ".join(
+            f"SELECT '{name}' AS split, * FROM ({_keyed(folder / f'{name}.parquet', 'code, prompt[-1].content AS note')})"  # noqa: S608
+            for name in SPLITS
+        )
+        query = f"""
+            SELECT c.split, c.id, c.code, c.note, n.text
+            FROM {texts} n JOIN (SELECT s.note_id, r.* FROM ({splits}) r JOIN ({kept_ids}) s USING (id)) c
+                 ON trim(n.note_id) = c.note_id
+        """  # noqa: S608 - the files' names are quoted
+        with reading(named):
             for batch in connection.sql(query).to_arrow_reader(_BATCH):
                 for row in batch.to_pylist():
                     compared += 1
                     title = icd10.description(row["code"]) if icd10.is_valid(row["code"]) else ""
                     if kinds := leaks.signs_of_source(row["note"], title, row["text"] or ""):
-                        found.append((row["split"], row["hadm_id"], kinds))
+                        found.append((row["split"], row["id"], kinds))
     if kept != compared:
-        raise UserError(
-            f"{discharge.path}: has {compared} of the {kept} notes of the cohort: give the folder it was extracted from"
-        )
+        raise UserError(f"{named}: has {compared} of the {kept} notes of the cohort: give what it was extracted from")
     return found
+
+
+def _keyed(path: Path, columns: str) -> str:
+    """A query of some columns and the id."""
+    import pyarrow.parquet as pq
+
+    key = rows.key(pq.read_schema(path).names)
+    return f"SELECT {key}::VARCHAR AS id, {columns} FROM read_parquet({literal(str(path))})"  # noqa: S608 - a file of ours
+
+
+def _texts(source: Source, copy: Path) -> tuple[Path, str]:
+    """What to call the source in errors, and the SQL of a table with note_id and text."""
+    if isinstance(source, Path):
+        table = discharge.find_table(source)
+        return table.path, table.sql
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema({"note_id": pa.string(), "text": pa.string()})
+    notes = note_files.read(source)
+    with pq.ParquetWriter(copy, schema, compression="zstd") as writer:
+        while batch := [{"note_id": row["id"], "text": row["note"]} for row in islice(notes, _BATCH)]:
+            writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=schema))
+    return Path(source.file), f"read_parquet({literal(str(copy))})"

@@ -48,6 +48,16 @@ def assign(connection: duckdb.DuckDBPyConnection, spec: SplitSpec) -> None:
     )
 
 
+def take(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make table `splits` of what table `people` (id, split) says of the admissions in `cohort`."""
+    connection.execute("CREATE TABLE splits AS SELECT DISTINCT subject_id, split FROM cohort JOIN people USING (id)")
+
+
+def shares(spec: SplitSpec) -> dict[str, float]:
+    """The share of the patients that each split is asked to have."""
+    return {"train": spec.train, "validation": spec.validation, "test": spec.test}
+
+
 def split_spec(train: float, validation: float, test: float, seed: int) -> SplitSpec:
     """Make a SplitSpec of what a user gave on the command line.
 

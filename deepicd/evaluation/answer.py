@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from deepicd import completion
+from deepicd.data import rows
 from deepicd.data.rows import is_local
 from deepicd.evaluation import predictions
 from deepicd.evaluation.predictions import Prediction
@@ -62,15 +63,16 @@ class Plan:
 
 def read_admissions(test: Path, limit: int | None) -> list[dict[str, Any]]:
     """The first `limit` admissions of a split."""
-    columns = ["hadm_id", "subject_id", "code", "prompt", "extra_info"]
-    return list(pq.read_table(test, columns=columns).slice(0, limit).to_pylist())
+    key = rows.key(pq.read_schema(test).names)
+    columns = [key, "subject_id", "code", "prompt", "extra_info"]
+    return [row | {"id": row[key]} for row in pq.read_table(test, columns=columns).slice(0, limit).to_pylist()]
 
 
 def to_prediction(admission: dict[str, Any], greedy: completion.Completion, scores: Sequence[Score]) -> Prediction:
     """Code and faults of the greedy completion, mean reward and terms of the sampled ones."""
     years = admission["extra_info"].get("fiscal_years")
     return Prediction(
-        id=str(admission["hadm_id"]),
+        id=str(admission["id"]),
         subject_id=str(admission["subject_id"]),
         gold=admission["code"],
         prediction=greedy.code,

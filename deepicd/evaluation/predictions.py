@@ -23,7 +23,7 @@ class Prediction:
     """One model's answer for one admission. Codes are upper case without dots."""
 
     id: str
-    """The admission (`hadm_id`)."""
+    """The admission (`hadm_id` in MIMIC-IV)."""
     subject_id: str
     """The patient: what the bootstrap resamples."""
     gold: str

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deepicd import atomic, prompt
+from deepicd.data import note_files
 from deepicd.errors import DeepICDError, TerminatedError, UserError
 from deepicd.run.context import Context
 from deepicd.run.evaluate import evaluate
@@ -79,7 +80,9 @@ def _tables(run: DeepICDRun) -> dict[str, int]:
     folders = [data.mimic.hosp, data.mimic.note] if data.mimic else [data.prepared] if data.prepared else []
     files = [path for folder in folders for path in Path(folder).glob("*") if path.name.split(".")[0] in _READ]
     files += [Path(data.traces)] if data.traces else []
-    return {path.name: path.stat().st_size for path in files if path.is_file()}
+    sizes = {path.name: path.stat().st_size for path in files if path.is_file()}
+    notes = note_files.matching(data.notes.file) if data.notes else []  # of several folders, they may have one name
+    return sizes | {str(path): path.stat().st_size for path in notes if path.is_file()}
 
 
 def run_pipeline(

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import structlog
 
 from deepicd import prompt
-from deepicd.data import mimic, sft, synthetic
+from deepicd.data import mimic, notes, sft, synthetic
+from deepicd.data.cohort import WRITERS
 from deepicd.data.prompts import FILE
 from deepicd.errors import UserError
 from deepicd.rewards import cohort_words
@@ -43,9 +44,11 @@ def prepare(context: Context) -> None:
         mimic.extract(place.tables / "hosp", place.tables / "note", context.cohort, spec.data.split)
     elif spec.data.mimic is not None:
         mimic.extract(Path(spec.data.mimic.hosp), Path(spec.data.mimic.note), context.cohort, spec.data.split)
+    elif spec.data.notes is not None:
+        notes.extract(spec.data.notes, context.cohort, spec.data.split)
     corpus = context.split("train")
     if not corpus.is_file():
-        raise UserError(f"spec.data.prepared: {corpus} does not exist: give a folder that 'deepicd data mimic' has written")
+        raise UserError(f"spec.data.prepared: {corpus} does not exist: give a folder that {WRITERS} has written")
     count_words(spec.reward, corpus, place.folder / cohort_words.FILE)
     if spec.stages.sft is not None:
         sft.write(corpus, traces, place.traces)

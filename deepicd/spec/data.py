@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+import difflib
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
 
 from deepicd.spec.base import SpecModel
-from deepicd.spec.rules import adds_up, at_default, exactly_one, given, never, requires
+from deepicd.spec.changes import Later
+from deepicd.spec.rules import adds_up, at_default, exactly_one, given, never, read_by_field, requires
 
 
 class MimicSource(SpecModel):
@@ -15,6 +19,41 @@ class MimicSource(SpecModel):
     """Folder with admissions, patients, diagnoses_icd, d_icd_diagnoses."""
     note: str
     """Folder with discharge."""
+
+
+REQUIRED_NOTE_COLUMNS = ("id", "patient_id", "note", "code")
+NOTE_COLUMNS = (*REQUIRED_NOTE_COLUMNS, "sex", "age", "race", "insurance", "language", "split")
+
+
+class NotesSource(SpecModel):
+    """Notes of your own, one admission a row."""
+
+    file: str = Field(min_length=1)
+    """A .parquet, .csv or .jsonl file (the last two also as .gz); a pattern such as `notes-*.parquet` names several.
+    Columns: id (of the admission, each once), patient_id, note, code (principal ICD-10-CM diagnosis, with or without its dot),
+    and if wanted sex, age (years), race, insurance, language, split (train, validation or test; in all rows or in none)."""
+    columns: dict[str, Annotated[str, Field(min_length=1)]] = Field(default={}, max_length=len(NOTE_COLUMNS))
+    """What the file calls a column, by its name above: `{note: text, code: icd10}`. Others have the same name."""
+    sections: Literal["admission", "none"] = "admission"
+    """`admission`: take the sections written at admission from discharge summaries, as from MIMIC-IV's. `none`: the notes were
+    written at admission, and are taken as they are."""
+
+    rules = (
+        read_by_field(
+            f"self.columns.all(name, name in {list(NOTE_COLUMNS)})",
+            f"columns: a name is no column of notes: these are {', '.join(NOTE_COLUMNS)}",
+        ),
+    )
+
+    @field_validator("columns")
+    @classmethod
+    def _columns_are_known(cls, given: dict[str, str]) -> dict[str, str]:
+        for name in given:
+            if name not in NOTE_COLUMNS:
+                near = difflib.get_close_matches(name, NOTE_COLUMNS, n=1, cutoff=0.6)
+                known = f"did you mean '{near[0]}'?" if near else f"the columns are {', '.join(NOTE_COLUMNS)}"
+                raise ValueError(f"unknown column '{name}': {known}")
+        return given
 
 
 class SyntheticSource(SpecModel):
@@ -44,21 +83,23 @@ class SplitSpec(SpecModel):
 
 
 class DataSpec(SpecModel):
-    """The cohort: exactly one of `mimic`, `synthetic`, `prepared`."""
+    """The cohort: exactly one of `mimic`, `notes`, `synthetic`, `prepared`."""
 
     mimic: MimicSource | None = None
     """Extract the cohort from the real tables."""
+    notes: Later[NotesSource | None] = None
+    """Make the cohort of notes of your own."""
     synthetic: SyntheticSource | None = None
     """Make tables of the same shape, and extract the cohort from them."""
     prepared: str | None = None
-    """Folder written by `deepicd data mimic`, used as it is."""
+    """Folder written by `deepicd data mimic` or `deepicd data notes`, used as it is."""
     traces: str | None = None
-    """JSON-lines file of `{"hadm_id": …, "trace": …}` for SFT; synthetic data bring their own."""
+    """JSON-lines file of `{"id": …, "trace": …}` for SFT; synthetic data bring their own."""
     split: SplitSpec = SplitSpec()
     """Shares of patients; a prepared folder is split already."""
 
     rules = (
-        exactly_one("mimic", "synthetic", "prepared"),
+        exactly_one("mimic", "notes", "synthetic", "prepared"),
         requires("prepared", at_default("split", SplitSpec()), "split: a prepared folder is split already: remove the field"),
         requires("synthetic", never(given("traces")), "traces: synthetic data bring their own: remove the field"),
     )

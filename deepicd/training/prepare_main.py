@@ -40,7 +40,7 @@ def prepare_model(run: RunSpec, cohort: Path, place: StageLayout) -> None:
 
     Args:
         run: what is asked, and within which budgets.
-        cohort: folder written by `deepicd.data.mimic.extract`.
+        cohort: folder written by `deepicd.data.mimic.extract` or `deepicd.data.notes.extract`.
         place: the stage's folder. It holds SFT's examples where the run has SFT; gets the model and the prompts.
 
     Raises:

@@ -116,7 +116,7 @@ class _Hospital:
             (f"{patient.subject_id}-DS-{visit + 1}", patient.subject_id, hadm_id, "DS", visit + 1, left, left, text)
         )
         if not (bare or icd9 or wrong):
-            self.files["traces"].write(json.dumps({"hadm_id": hadm_id, "trace": cases.trace(case, rng)}) + "\n")
+            self.files["traces"].write(json.dumps({"id": str(hadm_id), "trace": cases.trace(case, rng)}) + "\n")
 
     def _disease(self, sex: str) -> Disease:
         for _ in range(_TRIES):

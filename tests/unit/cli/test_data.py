@@ -1,4 +1,4 @@
-"""`deepicd data synthetic`, `mimic` and `check`."""
+"""`deepicd data synthetic`, `mimic`, `notes` and `check`."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ def test_mimic_shows_what_was_kept_and_dropped(made: Path, tmp_path: Path) -> No
 
 def test_mimic_takes_the_shares_of_the_splits(made: Path, tmp_path: Path) -> None:
     tables = made / "tables"
-    with pytest.raises(UserError, match="make it 1"):
+    with pytest.raises(UserError, match="must be 1"):
         run("mimic", "--hosp", tables / "hosp", "--note", tables / "note", "--out", tmp_path / "c", "--train", 0.9)
 
 
 def test_check_with_the_summaries_names_no_text(made: Path, cohort: Path) -> None:
     said = run("check", cohort, "--note", made / "tables" / "note")
     assert "five words that only the later part has" in said
-    assert "not compared with the summaries" not in said
-    assert "not compared with the summaries" in run("check", cohort)
+    assert "not compared with the notes they were cut from" not in said
+    assert "not compared with the notes they were cut from" in run("check", cohort)
 
 
 def test_check_reports_everything_within_80_columns(cohort: Path) -> None:
@@ -79,7 +79,44 @@ def test_check_fails_on_patients_in_two_splits(cohort: Path, tmp_path: Path) -> 
     assert caught.value.exit_code == 64
 
 
-@pytest.mark.parametrize("command", ["synthetic", "mimic", "check"])
+NOTES = Path(__file__).parents[3] / "manifests" / "samples" / "notes.csv"
+
+
+def test_notes_of_ones_own_become_a_cohort_that_check_accepts(tmp_path: Path) -> None:
+    said = run("notes", "--file", NOTES, "--sections", "none", "--out", tmp_path / "c")
+    assert "notes read" in said
+    checked = run("check", tmp_path / "c", "--note", NOTES)
+    assert "no problems found" in checked
+    assert "five words that only the later part has" in checked
+
+
+def test_notes_with_other_column_names_are_read_and_checked_by_mapping_them(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text(NOTES.read_text().replace("id,patient_id,note,", "visit,mrn,note,", 1))
+    columns = ("--column", "id=visit", "--column", "patient_id=mrn")
+    run("notes", "--file", path, *columns, "--sections", "none", "--out", tmp_path / "c")
+    assert "no problems found" in run(
+        "check", tmp_path / "c", "--note", path, "--column", "id=visit", "--column", "patient_id=mrn"
+    )
+    with pytest.raises(UserError, match=r"own\.csv: column id, patient_id is missing, there are visit, mrn, note, code"):
+        run("check", tmp_path / "c", "--note", path)
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ("visit", "--column visit: names no column of the file: write NAME=COLUMN"),
+        ("=visit", "--column : names no column"),
+        ("patient=mrn", "--column: unknown column 'patient': did you mean 'patient_id'?"),
+    ],
+)
+def test_a_column_that_cannot_be_mapped_is_named(tmp_path: Path, column: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        run("notes", "--file", NOTES, "--column", column, "--out", tmp_path / "c")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("command", ["synthetic", "mimic", "notes", "check"])
 def test_help_shows_an_example(command: str) -> None:
     assert f"Example: `deepicd data {command}" in " ".join(run(command, "--help").replace("│", " ").split())
 

@@ -94,7 +94,7 @@ class Hospital:
         return [row for name in names for row in pq.read_table(self.folder / "out" / f"{name}.parquet").to_pylist()]
 
     def row(self, hadm_id: int) -> dict[str, Any]:
-        (found,) = [row for row in self.cohort_rows() if row["hadm_id"] == hadm_id]
+        (found,) = [row for row in self.cohort_rows() if row["id"] == str(hadm_id)]
         return found
 
 

@@ -73,7 +73,7 @@ def test_signs_of_later_text_are_counted_by_kind_with_ids(cohort: Path) -> None:
 
     def edit(table: list[dict[str, Any]]) -> None:
         say(table[0], "History of Present Illness: ill. On hospital day 3 she was better.")
-        ids.append(table[0]["hadm_id"])
+        ids.append(table[0]["id"])
 
     change(cohort / "test.parquet", edit)
     report = check(cohort)
@@ -92,7 +92,7 @@ def test_a_note_is_compared_with_the_summary_it_was_cut_from(hospital: Hospital)
 
     def leak(table: list[dict[str, Any]]) -> None:
         for row in table:
-            if row["hadm_id"] == 8:
+            if row["id"] == "8":
                 say(row, "CC: chest tube drained two litres, atherosclerotic")
 
     for name in ("train", "validation", "test"):
@@ -100,8 +100,28 @@ def test_a_note_is_compared_with_the_summary_it_was_cut_from(hospital: Hospital)
     report = check(folder, hospital.folder / "note")
     assert report.with_sources
     found = [split.leaks for split in report.splits.values() if split.leaks["passage"]]
-    assert [(leaks["title"], leaks["passage"]) for leaks in found] == [([8], [8])]
+    assert [(leaks["title"], leaks["passage"]) for leaks in found] == [(["8"], ["8"])]
     assert sorted(path.name for path in folder.glob("*")) == sorted(path.name for path in folder.glob("[!.]*"))
+
+
+def test_a_cohort_of_an_earlier_version_is_read_by_hadm_id(cohort: Path, hospital: Hospital) -> None:
+    for name in ("train", "validation", "test", "sources"):
+        table = pq.read_table(cohort / f"{name}.parquet")
+        old = table.append_column("hadm_id", table["id"].cast(pa.int64())).drop_columns(["id"])
+        if name != "sources":
+            place = old.schema.get_field_index("subject_id")
+            old = old.set_column(place, "subject_id", old["subject_id"].cast(pa.int64()))
+        pq.write_table(old, cohort / f"{name}.parquet")
+    report = check(cohort, hospital.folder / "note")
+    assert report.problems == []
+    assert sum(len(split.patients) for split in report.splits.values()) == 31
+
+
+def test_a_file_without_an_id_is_refused(cohort: Path) -> None:
+    table = pq.read_table(cohort / "test.parquet")
+    pq.write_table(table.drop_columns(["id"]), cohort / "test.parquet")
+    with pytest.raises(UserError, match=r"test\.parquet: column id is missing"):
+        check(cohort)
 
 
 def test_summaries_of_another_cohort_are_refused(cohort: Path, hospital: Hospital) -> None:

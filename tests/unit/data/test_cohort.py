@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,9 @@ def test_counts_come_back_as_written(tmp_path: Path) -> None:
 
 
 def test_missing_counts_name_their_file(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"cohort\.json: missing: give a folder that `deepicd data mimic` has written"):
+    with pytest.raises(
+        UserError, match=r"cohort\.json: missing: give a folder that `deepicd data mimic` or `deepicd data notes` has written"
+    ):
         cohort.read(tmp_path)
 
 
@@ -48,15 +51,19 @@ def test_other_content_is_refused(tmp_path: Path, content: str) -> None:
         cohort.read(tmp_path)
 
 
-def test_an_empty_cohort_is_refused_with_its_reasons() -> None:
-    with pytest.raises(UserError, match=r"\(2 no discharge summary; 1 coded in ICD-9 only\)"):
-        cohort.check_not_empty({"no_note": 2, "empty_note": 0, "no_icd10_diagnosis": 1}, 0, {})
+def test_an_empty_cohort_is_refused_with_its_reasons_and_remedy() -> None:
+    empty = replace(COHORT, kept=0, dropped={"no_note": 2, "empty_note": 0, "no_icd10_diagnosis": 1})
+    with pytest.raises(UserError, match=r"\(2 no discharge summary; 1 coded in ICD-9 only\): look again"):
+        cohort.check_not_empty(empty, "look again")
 
 
-def test_an_empty_split_is_refused_by_name() -> None:
-    with pytest.raises(UserError, match=r"data\.split\.test"):
-        cohort.check_not_empty({}, 2, {"train": 2, "test": 0})
+@pytest.mark.parametrize(
+    ("shares", "remedy"), [({"test": 0.2}, "raise its share"), ({}, "mark some for it in the column split")]
+)
+def test_an_empty_split_is_refused_by_name(shares: dict[str, float], remedy: str) -> None:
+    with pytest.raises(UserError, match=rf"data\.split\.validation: no patient falls into it.*{remedy}"):
+        cohort.check_not_empty(replace(COHORT, shares=shares), "")
 
 
 def test_a_cohort_with_all_splits_passes() -> None:
-    cohort.check_not_empty({"no_note": 2}, 2, {"train": 1, "test": 1})
+    cohort.check_not_empty(replace(COHORT, splits=dict.fromkeys(COHORT.splits, SplitCounts(1, 1, 1, 0))), "")

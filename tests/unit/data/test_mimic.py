@@ -34,9 +34,9 @@ def test_a_row_has_verls_columns_and_ours(hospital: Hospital) -> None:
         "prompt": prompt.messages("Chief Complaint: back pain"),
         "ability": "icd-10-cm",
         "reward_model": {"style": "rule", "ground_truth": "I2510"},
-        "extra_info": {"index": index, "hadm_id": 8, "split": split, "fiscal_years": [2014, 2017], "local_code": False},
-        "subject_id": 7,
-        "hadm_id": 8,
+        "extra_info": {"index": index, "id": "8", "split": split, "fiscal_years": [2014, 2017], "local_code": False},
+        "id": "8",
+        "subject_id": "7",
         "code": "I2510",
         "sex": "F",
         "age": 50,
@@ -141,7 +141,7 @@ def test_the_cohort_keeps_where_in_the_source_its_notes_stand(hospital: Hospital
     hospital.write().extract()
     table = pq.read_table(hospital.folder / "out" / rows.SOURCES).to_pylist()
     assert [row["place"] for row in table] == list(range(1, 32))
-    (row,) = (row for row in table if row["hadm_id"] == 8)
+    (row,) = (row for row in table if row["id"] == "8")
     assert row["note_id"] == "7-DS-1"
     assert text[row["later"] :].startswith("Discharge exam")
     assert [(span["section"], text[span["start"] : span["end"]].strip()) for span in row["spans"]] == [

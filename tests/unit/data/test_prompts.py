@@ -43,7 +43,7 @@ NOTES = [f"Chief Complaint: cough for {days} days\nSocial History: {'smokes ' * 
 def cohort(tmp_path: Path) -> Path:
     """Folder of a cohort with NOTES in each split."""
     for name in SPLITS:
-        rows = [{"hadm_id": place, "prompt": prompt.messages(note), "code": "R05"} for place, note in enumerate(NOTES)]
+        rows = [{"id": str(place), "prompt": prompt.messages(note), "code": "R05"} for place, note in enumerate(NOTES)]
         pq.write_table(pa.Table.from_pylist(rows), tmp_path / f"{name}.parquet")
     return tmp_path
 
@@ -77,7 +77,7 @@ def test_only_notes_over_the_budget_are_shortened(cohort: Path) -> None:
 
 def test_every_row_stays_with_its_admission(cohort: Path) -> None:
     out, _, _ = written(cohort)
-    assert [hadm_id for hadm_id, _ in read_notes(out / "test.parquet", ASKS)] == list(range(len(NOTES)))
+    assert [admission for admission, _ in read_notes(out / "test.parquet", ASKS)] == [str(place) for place in range(len(NOTES))]
 
 
 def test_predict_shortens_as_prepare_does(cohort: Path) -> None:
@@ -118,8 +118,8 @@ def test_a_damaged_cohort_is_named(cohort: Path, spoil: Any, message: str) -> No
 def examples(folder: Path, answers: dict[int, str]) -> Path:
     turns = [{"role": "assistant", "content": answer} for answer in answers.values()]
     rows = [
-        {"messages": [*prompt.messages(NOTES[hadm_id]), turn], "hadm_id": hadm_id}
-        for hadm_id, turn in zip(answers, turns, strict=True)
+        {"messages": [*prompt.messages(NOTES[place]), turn], "id": str(place)}
+        for place, turn in zip(answers, turns, strict=True)
     ]
     pq.write_table(pa.Table.from_pylist(rows), folder / "sft.parquet")
     return folder / "sft.parquet"
@@ -127,23 +127,32 @@ def examples(folder: Path, answers: dict[int, str]) -> Path:
 
 def test_an_answer_takes_its_room_from_the_note_and_an_answer_too_long_drops_the_example(cohort: Path) -> None:
     out, _, tokens = written(cohort)
-    # hadm_ids with gaps: the examples are some of the training split.
+    # Ids with gaps: the examples are some of the training split.
     answers = {0: "short answer", 30: "word " * 15 + "end", 31: "short answer", 38: "word " * 60 + "end"}
     path = examples(cohort, answers)
     counts = fit(path, out / "train.parquet", ASKS, ALONE + 30, tokens)
     rows = pq.read_table(path).to_pylist()
     assert (counts.written, counts.shortened, counts.dropped) == (3, 1, 1)
-    assert [row["hadm_id"] for row in rows] == [0, 30, 31]
+    assert [row["id"] for row in rows] == ["0", "30", "31"]
     assert [row["messages"][-1]["content"] for row in rows] == [answers[0], answers[30], answers[31]]
     assert all(tokens.count([row["messages"]], answered=True)[0] <= ALONE + 30 for row in rows)
     seen = dict(read_notes(out / "train.parquet", ASKS))
-    notes = {row["hadm_id"]: ASKS.note(row["messages"][:-1]) for row in rows}
-    assert (notes[0], notes[31]) == (seen[0], seen[31])
-    assert len(notes[30]) < len(seen[30])
-    assert seen[30].startswith(notes[30])
+    notes = {row["id"]: ASKS.note(row["messages"][:-1]) for row in rows}
+    assert (notes["0"], notes["31"]) == (seen["0"], seen["31"])
+    assert len(notes["30"]) < len(seen["30"])
+    assert seen["30"].startswith(notes["30"])
 
 
 def test_where_no_example_fits_the_length_is_to_be_raised(cohort: Path) -> None:
     out, _, tokens = written(cohort)
     with pytest.raises(UserError, match=r"^spec\.stages\.sft\.maxTokens: no example fits into 5 tokens"):
         fit(examples(cohort, {0: "a long answer"}), out / "train.parquet", ASKS, 5, tokens)
+
+
+def test_a_cohort_of_an_earlier_version_is_read_by_its_hadm_id(cohort: Path) -> None:
+    for name in SPLITS:
+        table = pq.read_table(cohort / f"{name}.parquet").to_pylist()
+        rows = [{"hadm_id": int(row["id"]), "prompt": row["prompt"], "code": row["code"]} for row in table]
+        pq.write_table(pa.Table.from_pylist(rows), cohort / f"{name}.parquet")
+    out, _, _ = written(cohort)
+    assert [admission for admission, _ in read_notes(out / "test.parquet", ASKS)] == [str(place) for place in range(len(NOTES))]

@@ -26,14 +26,14 @@ def train(hospital: Hospital) -> Path:
     return hospital.folder / "out" / "train.parquet"
 
 
-def admissions(train: Path) -> list[int]:
-    found: list[int] = pq.read_table(train).column("hadm_id").to_pylist()
+def admissions(train: Path) -> list[str]:
+    found: list[str] = pq.read_table(train).column("id").to_pylist()
     return found
 
 
-def traces(folder: Path, by_admission: dict[int, str]) -> Path:
+def traces(folder: Path, by_admission: dict[str, str]) -> Path:
     path = folder / "traces.jsonl"
-    lines = [json.dumps({"hadm_id": admission, "trace": trace}) for admission, trace in by_admission.items()]
+    lines = [json.dumps({"id": admission, "trace": trace}) for admission, trace in by_admission.items()]
     path.write_text("\n".join(lines) + "\n")
     return path
 
@@ -47,7 +47,7 @@ def test_an_example_is_the_prompt_and_the_answer(train: Path, tmp_path: Path) ->
             *prompt.messages("Chief Complaint: back pain"),
             {"role": "assistant", "content": "<think>pain.</think>\n<diagnosis>M5116</diagnosis>"},
         ],
-        "hadm_id": first,
+        "id": first,
     }
     assert counts == sft.Examples(written=1, without_trace=len(admissions(train)) - 1, refused=0)
 
@@ -67,23 +67,24 @@ def test_a_trace_that_would_break_the_answer_is_refused_and_counted(train: Path,
 
 def test_traces_of_other_admissions_only_are_an_error(train: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no admission of .* has a usable trace"):
-        sft.write(train, traces(tmp_path, {1: "x"}), tmp_path / "sft.parquet")
+        sft.write(train, traces(tmp_path, {"1": "x"}), tmp_path / "sft.parquet")
     assert not (tmp_path / "sft.parquet").exists()
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        '{"hadm_id": 1',
+        '{"id": 1',
         f'["{CANARY}"]',
-        '{"hadm_id": "1", "trace": "x"}',
-        '{"hadm_id": 1}',
-        '{"hadm_id": true, "trace": ""}',
+        '{"id": 1.5, "trace": "x"}',
+        '{"id": 1}',
+        '{"id": true, "trace": ""}',
+        '{"trace": "x"}',
     ],
 )
 def test_a_bad_line_is_named_by_number_without_its_text(train: Path, tmp_path: Path, line: str) -> None:
     path = tmp_path / "traces.jsonl"
-    path.write_text(f'{{"hadm_id": 5, "trace": "x"}}\n\n{line}\n')
+    path.write_text(f'{{"id": 5, "trace": "x"}}\n\n{line}\n')
     with pytest.raises(UserError, match=r"traces\.jsonl: line 3 is not") as caught:
         sft.write(train, path, tmp_path / "sft.parquet")
     assert CANARY not in str(caught.value)
@@ -91,16 +92,32 @@ def test_a_bad_line_is_named_by_number_without_its_text(train: Path, tmp_path: P
 
 def test_an_admission_with_two_traces_is_refused(train: Path, tmp_path: Path) -> None:
     path = tmp_path / "traces.jsonl"
-    path.write_text('{"hadm_id": 5, "trace": "x"}\n' * 2)
-    with pytest.raises(UserError, match="line 2: hadm_id 5 has a trace already"):
+    path.write_text('{"id": 5, "trace": "x"}\n{"hadm_id": 5, "trace": "x"}\n')
+    with pytest.raises(UserError, match="line 2: its id has a trace already"):
         sft.write(train, path, tmp_path / "sft.parquet")
+
+
+def test_a_trace_may_name_its_admission_by_hadm_id_or_by_a_number(train: Path, tmp_path: Path) -> None:
+    first, second = admissions(train)[:2]
+    path = tmp_path / "traces.jsonl"
+    path.write_text(f'{{"id": 0, "hadm_id": {first}, "trace": "x"}}\n{{"id": {second}, "trace": "y"}}\n')
+    assert sft.write(train, path, tmp_path / "sft.parquet").written == 2
+
+
+def test_a_cohort_of_an_earlier_version_is_keyed_by_hadm_id(train: Path, tmp_path: Path) -> None:
+    first = admissions(train)[0]
+    table = pq.read_table(train)
+    old = table.append_column("hadm_id", table["id"].cast(pa.int64())).drop_columns(["id"])
+    pq.write_table(old, train)
+    sft.write(train, traces(tmp_path, {first: "x"}), tmp_path / "sft.parquet")
+    assert admissions(tmp_path / "sft.parquet") == [first]
 
 
 def test_missing_files_are_named(train: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.jsonl: no such file"):
         sft.write(train, tmp_path / "none.jsonl", tmp_path / "sft.parquet")
     with pytest.raises(UserError, match=r"none\.parquet: no such file"):
-        sft.write(tmp_path / "none.parquet", traces(tmp_path, {1: "x"}), tmp_path / "sft.parquet")
+        sft.write(tmp_path / "none.parquet", traces(tmp_path, {"1": "x"}), tmp_path / "sft.parquet")
 
 
 def test_traces_that_are_not_text_are_refused(train: Path, tmp_path: Path) -> None:
@@ -113,10 +130,10 @@ def test_traces_that_are_not_text_are_refused(train: Path, tmp_path: Path) -> No
 def test_a_cohort_file_without_prompts_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"hadm_id": [1], "code": ["A00"]}), tmp_path / "train.parquet")
     with pytest.raises(UserError, match="column prompt is missing"):
-        sft.write(tmp_path / "train.parquet", traces(tmp_path, {1: "x"}), tmp_path / "sft.parquet")
+        sft.write(tmp_path / "train.parquet", traces(tmp_path, {"1": "x"}), tmp_path / "sft.parquet")
 
 
 def test_a_damaged_cohort_file_is_refused(train: Path, tmp_path: Path) -> None:
     train.write_bytes(train.read_bytes()[:-100])
     with pytest.raises(UserError, match=r"train\.parquet"):
-        sft.write(train, traces(tmp_path, {1: "x"}), tmp_path / "sft.parquet")
+        sft.write(train, traces(tmp_path, {"1": "x"}), tmp_path / "sft.parquet")

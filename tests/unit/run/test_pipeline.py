@@ -15,6 +15,7 @@ from deepicd.run import pipeline
 from deepicd.run.context import Context
 from deepicd.run.pipeline import Stage, plan, run_pipeline
 from deepicd.run.stage_record import digest
+from deepicd.spec.data import NotesSource
 from deepicd.spec.load import load, parse
 from deepicd.spec.run import DeepICDRun
 from deepicd.training.step_metrics import StepMetrics
@@ -59,6 +60,15 @@ def fail(error: BaseException) -> Callable[[Context], None]:
         raise error
 
     return act
+
+
+def test_files_of_notes_are_inputs_of_prepare_by_their_size(tmp_path: Path) -> None:
+    run = load(SAMPLES / "own-notes.yaml")
+    data = run.spec.data.model_copy(update={"notes": NotesSource(file=str(tmp_path / "n-*.csv")), "traces": None})
+    run = run.model_copy(update={"spec": run.spec.model_copy(update={"data": data})})
+    for name, size in (("n-1.csv", 3), ("n-2.csv", 4), ("m.csv", 5)):
+        (tmp_path / name).write_text("x" * size)
+    assert plan(run)[0].inputs["tables"] == {str(tmp_path / "n-1.csv"): 3, str(tmp_path / "n-2.csv"): 4}
 
 
 def test_the_stages_follow_the_spec(run: DeepICDRun) -> None:

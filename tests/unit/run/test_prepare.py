@@ -1,4 +1,4 @@
-"""What `prepare` says: of a reward that its notes cannot have, of notes that were shortened, of another prompt."""
+"""What `prepare` makes of notes of one's own, and says: of its reward, of notes that were shortened, of another prompt."""
 
 import math
 from pathlib import Path
@@ -14,9 +14,16 @@ from deepicd.data.prompts import ExampleCounts, NoteCounts, PromptCounts
 from deepicd.data.splits import SPLITS
 from deepicd.prompt import Asked, Prompt
 from deepicd.rewards import Sample, cohort_words, make_scorer
-from deepicd.run.prepare import count_words, say_if_trained_otherwise, say_what_was_shortened
+from deepicd.run import prepare as stage
+from deepicd.run.context import Context
+from deepicd.run.prepare import count_words, prepare, say_if_trained_otherwise, say_what_was_shortened
+from deepicd.run_layout import RunLayout
+from deepicd.spec.load import load
 from deepicd.spec.model import ModelSpec
 from deepicd.spec.reward import RewardSpec
+from tests.unit.stops import NeverStop
+
+ROOT = Path(__file__).parents[3]
 
 ENGLISH = "Chief complaint: fever. He came with a cough and was treated for this at the clinic."
 GERMAN = "Aufnahmegrund: Fieber. Er kam mit Husten und wurde deshalb in der Praxis behandelt."
@@ -97,3 +104,20 @@ def test_shortened_notes_and_dropped_examples_are_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize("examples", [None, ExampleCounts(written=8)])
 def test_where_all_fits_nothing_is_said(tmp_path: Path, examples: ExampleCounts | None) -> None:
     assert counts(tmp_path, 0, examples) == []
+
+
+def test_the_sample_of_notes_of_ones_own_becomes_a_cohort_and_sft_examples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[Path] = []
+    monkeypatch.setattr(stage, "build", lambda spec, cohort, place: built.append(cohort))
+    monkeypatch.setattr(stage, "say_what_was_shortened", lambda prompts: None)
+    monkeypatch.chdir(ROOT)
+    run = load(ROOT / "manifests" / "samples" / "own-notes.yaml")
+    context = Context(run, RunLayout(tmp_path), NeverStop(), lambda row, total: None)
+    prepare(context)
+    train = pq.read_table(context.cohort / "train.parquet").column("id").to_pylist()
+    assert len(train) > 10
+    traces = context.layout.stage("prepare").traces
+    assert pq.read_table(traces).column("id").to_pylist() == train
+    assert built == [context.cohort]

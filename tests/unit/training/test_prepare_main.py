@@ -62,7 +62,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     folder = home / "prepare"
     folder.mkdir()
     sft.write(home / "cohort" / "train.parquet", home / "tables" / "traces.jsonl", folder / "sft.parquet")
-    whole = {row["hadm_id"]: row["messages"] for row in pq.read_table(folder / "sft.parquet").to_pylist()}
+    whole = {row["id"]: row["messages"] for row in pq.read_table(folder / "sft.parquet").to_pylist()}
     stages = {
         "sft": {"maxTokens": MAX_EXAMPLE, "trainBatchSize": 8},
         "grpo": {"maxPromptTokens": MAX_PROMPT, "maxResponseTokens": 16},
@@ -112,18 +112,18 @@ def test_every_example_is_within_its_length_and_keeps_its_whole_answer(prepared:
     examples = prepared.rows("sft.parquet")
     assert len(examples) == prepared.counts["examples"]["written"] > 10
     for row in examples:
-        assert row["messages"][-1] == prepared.whole_examples[row["hadm_id"]][-1]
+        assert row["messages"][-1] == prepared.whole_examples[row["id"]][-1]
         text = tokenizer.apply_chat_template(row["messages"], tokenize=False)
         assert len(tokenizer(text, add_special_tokens=False)["input_ids"]) <= MAX_EXAMPLE
 
 
 def test_an_example_that_fits_has_the_note_that_grpo_sees(prepared: Prepared) -> None:
-    seen = {row["hadm_id"]: row["prompt"] for row in prepared.rows("prompts/train.parquet")}
-    same = [row["messages"][:-1] == seen[row["hadm_id"]] for row in prepared.rows("sft.parquet")]
+    seen = {row["id"]: row["prompt"] for row in prepared.rows("prompts/train.parquet")}
+    same = [row["messages"][:-1] == seen[row["id"]] for row in prepared.rows("sft.parquet")]
     assert len(same) - sum(same) == prepared.counts["examples"]["shortened"]
     asks = prompt.of(run_spec({"grpo": {}}).model.prompt)
     for row in prepared.rows("sft.parquet"):
-        assert len(asks.note(row["messages"][:-1])) <= len(asks.note(seen[row["hadm_id"]]))
+        assert len(asks.note(row["messages"][:-1])) <= len(asks.note(seen[row["id"]]))
 
 
 def test_what_was_shortened_is_counted(prepared: Prepared) -> None:

@@ -118,7 +118,7 @@ def test_every_extracted_admission_has_a_trace(folder: Path, tmp_path: Path) -> 
 
 def test_traces_are_one_json_object_a_line(folder: Path) -> None:
     for line in (folder / "tables" / "traces.jsonl").read_text().splitlines():
-        assert set(json.loads(line)) == {"hadm_id", "trace"}
+        assert set(json.loads(line)) == {"id", "trace"}
 
 
 def test_conditions_of_one_sex_befall_only_patients_of_it(tmp_path: Path) -> None:

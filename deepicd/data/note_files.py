@@ -1,0 +1,227 @@
+"""Files of notes, read row by row: Parquet, CSV or JSON lines, the last two also packed by gzip.
+
+Rows come one at a time, a few in memory. No error shows a value.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from glob import glob
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deepicd.data.note_row import TEXT_ONLY, Row
+from deepicd.errors import UserError
+from deepicd.spec.data import NOTE_COLUMNS, REQUIRED_NOTE_COLUMNS, NotesSource
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_BATCH = 64  # rows of a Parquet file that are text in memory at once
+_BUFFER = 1 << 20
+_LONGEST = 1 << 26  # characters of a CSV cell; a quote that nobody closed ends there at the latest
+_COLUMN_NAME = re.compile(r"[\w.-]{1,40}(?: [\w.-]{1,20}){0,2}")
+_SHOWN_NAMES = 30
+_NOT_UTF8 = "is not UTF-8 text: save the file as UTF-8"
+
+
+def matching(pattern: str) -> list[Path]:
+    """The files that `pattern` names, in the order of their names."""
+    if Path(pattern).is_file():
+        return [Path(pattern)]
+    return [Path(path) for path in sorted(glob(pattern))]  # noqa: PTH207 - Path.glob takes no absolute one
+
+
+def find(pattern: str) -> list[Path]:
+    """The same files, of which there is one at least.
+
+    Raises:
+        UserError: there is none, or one is of another kind.
+    """
+    found = matching(pattern)
+    if not found:
+        raise UserError(f"{pattern}: no such file: give the file of notes, or a pattern such as notes-*.parquet")
+    for path in found:
+        _reader(path)
+    return found
+
+
+def read(source: NotesSource) -> Iterator[Row]:
+    """The rows of all files, one at a time, in the files' order.
+
+    Raises:
+        UserError: a file is missing, damaged or not UTF-8, lacks a column or has it in another type, or a line is broken.
+    """
+    wanted = {name: source.columns.get(name, name) for name in NOTE_COLUMNS}
+    for path in find(source.file):
+        try:
+            yield from _reader(path)(path, wanted, source.columns)
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            failure = "the compressed file is cut off or damaged: pack it again"
+        except OSError as error:
+            failure = f"cannot be read ({error.strerror or 'damaged'}): check the file and its permissions"
+        else:
+            continue
+        raise UserError(f"{path}: {failure}")
+
+
+_Reader = Callable[[Path, Mapping[str, str], Mapping[str, str]], Iterator[Row]]
+
+
+def _reader(path: Path) -> _Reader:
+    """Raises UserError where the file is of another kind."""
+    for ending, reader in _READERS.items():
+        if path.name.lower().endswith(ending):
+            return reader
+    raise UserError(f"{path}: is no .parquet, .csv, .csv.gz, .jsonl or .jsonl.gz file: convert it to one of these")
+
+
+def _present(path: Path, found: Sequence[str], wanted: Mapping[str, str], mapped: Mapping[str, str]) -> dict[str, str]:
+    """The wanted columns that a file has, by our name.
+
+    Raises:
+        UserError: a column that must be there, or was mapped, is missing, or is there twice.
+    """
+    missing = [name for name in wanted if wanted[name] not in found and (name in REQUIRED_NOTE_COLUMNS or name in mapped)]
+    if missing:
+        shown = [name for name in found if _COLUMN_NAME.fullmatch(name)][:_SHOWN_NAMES]
+        others = f" and {len(found) - len(shown)} others" if len(found) > len(shown) else ""
+        raise UserError(
+            f"{path}: column {', '.join(wanted[name] for name in missing)} is missing, "
+            f"there are {', '.join(shown) or 'none'}{others}: give its name by columns, such as {missing[0]}: NAME"
+        )
+    present = {name: column for name, column in wanted.items() if column in found}
+    for column in present.values():
+        if found.count(column) > 1:
+            raise UserError(f"{path}: column {column} is there twice: remove one of them")
+    return present
+
+
+def _parquet(path: Path, wanted: Mapping[str, str], mapped: Mapping[str, str]) -> Iterator[Row]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
+            schema = file.schema_arrow
+            present = _present(path, schema.names, wanted, mapped)
+            for name, column in present.items():
+                _check_type(path, name, column, schema.field(column).type)
+            number = 0
+            for batch in file.iter_batches(_BATCH, columns=sorted(set(present.values()))):
+                for row in _decoded(path, batch, number):
+                    number += 1
+                    yield Row.of(f"{path}: row {number}", {name: row[column] for name, column in present.items()})
+    except pa.ArrowException:
+        failure = f"{path}: is no Parquet file, or a damaged one: write it again"
+    else:
+        return
+    raise UserError(failure)
+
+
+def _decoded(path: Path, batch: pa.RecordBatch, before: int) -> list[dict[str, Any]]:
+    try:
+        rows: list[dict[str, Any]] = batch.to_pylist()
+    except UnicodeDecodeError:
+        failure = f"{path}: rows {before + 1} to {before + batch.num_rows}: text that is not UTF-8: write the file as UTF-8"
+    else:
+        return rows
+    raise UserError(failure)
+
+
+def _check_type(path: Path, name: str, column: str, kind: pa.DataType) -> None:
+    import pyarrow as pa
+
+    if isinstance(kind, pa.DictionaryType):
+        kind = kind.value_type
+    types = pa.types
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind) or types.is_null(kind):
+        return
+    if name not in TEXT_ONLY and (types.is_integer(kind) or types.is_floating(kind)):
+        return
+    lost = ": ICD-10-CM codes begin with a letter, and numbers lose zeros" if name == "code" else ""
+    raise UserError(f"{path}: column {column} is of type {kind}, not text{lost}: write it as text")
+
+
+def _csv(path: Path, wanted: Mapping[str, str], mapped: Mapping[str, str]) -> Iterator[Row]:
+    csv.field_size_limit(_LONGEST)
+    lines = csv.reader((line.decode() for line in _lines(path)), strict=True)
+    number = 0
+    try:
+        header = [name.strip() for name in next(lines, [])]
+        number = 1
+        present = _present(path, header, wanted, mapped)
+        places = {name: header.index(column) for name, column in present.items()}
+        for cells in lines:
+            number += 1
+            if not cells:
+                continue
+            if len(cells) != len(header):
+                raise UserError(
+                    f"{path}: row {number}: has {len(cells)} cells, the header has {len(header)}: "
+                    "quote cells that hold commas or line breaks"
+                )
+            yield Row.of(f"{path}: row {number}", {name: cells[place] for name, place in places.items()})
+    except csv.Error:
+        failure = "its quotes are broken: quote such cells, and write a quote within them twice"
+    except UnicodeDecodeError:
+        failure = _NOT_UTF8
+    else:
+        return
+    raise UserError(f"{path}: row {number + 1}: {failure}")
+
+
+def _json_lines(path: Path, wanted: Mapping[str, str], mapped: Mapping[str, str]) -> Iterator[Row]:
+    present: Mapping[str, str] | None = None
+    unseen = {wanted[name] for name in mapped}
+    for number, line in enumerate(_lines(path), start=1):
+        where = f"{path}: line {number}"
+        try:
+            text = line.decode()
+        except UnicodeDecodeError:
+            text = None
+        if text is None:
+            raise UserError(f"{where}: {_NOT_UTF8}")
+        if not text.strip():
+            continue
+        value = _object(text)
+        if value is None:
+            raise UserError(f'{where}: is no JSON object: write one such as {{"id": …, "note": …}} a line')
+        if present is None:
+            # Lines may leave optional columns out, so the first one says nothing of these.
+            _present(path, list(value), {name: wanted[name] for name in REQUIRED_NOTE_COLUMNS}, {})
+            present = wanted
+        unseen.difference_update(value)
+        yield Row.of(where, {name: value[column] for name, column in present.items() if column in value})
+    if present is None:
+        raise UserError(f"{path}: the file is empty: write one object a line")
+    if unseen:
+        raise UserError(f"{path}: column {', '.join(sorted(unseen))} is in no line: correct the name in columns")
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Lines with their ends, the first without a byte order mark; what is longer than _LONGEST comes in pieces."""
+    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
+        first = file.readline(_LONGEST)
+        yield first.removeprefix(codecs.BOM_UTF8)
+        while line := file.readline(_LONGEST):
+            yield line
+
+
+def _object(line: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+_READERS: Mapping[str, _Reader] = {
+    ".parquet": _parquet, ".csv": _csv, ".csv.gz": _csv, ".jsonl": _json_lines, ".jsonl.gz": _json_lines,
+}  # fmt: skip
