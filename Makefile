@@ -6,7 +6,7 @@ LOCK := requirements/cpu.txt
 APART = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --target
 SOURCES := deepicd operator charts docs tests benchmarks
 
-.PHONY: setup quickstart test test-kind test-kuberay cluster-tools images operator-image trainer-image lint format lock docs sbom bench bench-training clean
+.PHONY: setup quickstart test test-kind test-long cluster-tools images operator-image trainer-image lint format lock docs sbom bench bench-training clean
 
 setup: .venv/complete
 
@@ -27,19 +27,24 @@ quickstart: setup
 # elsewhere: building one takes 20 minutes, which nobody should wait for who has not asked for it. Two processes share the
 # tests, which wait for servers most of the time; those that train come by themselves and share by the file, since the start
 # of training keeps one core busy and then the other.
+SHARED = $(BIN)/python -m pytest --numprocesses 2 --dist worksteal tests/unit tests/storage tests/cluster
+TRAINING = $(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/training
+
 test: setup
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal tests/unit tests/storage tests/cluster
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/training
+	$(SHARED)
+	$(TRAINING)
 
 # Real pods in a kind cluster of its own, from nothing, and gone again; KEEP=1 keeps it, CLUSTER=NAME goes on
 # in a kept one. Needs docker, kind, kubectl and helm.
 test-kind: setup
 	$(BIN)/python -m pytest tests/kind
 
-# The same with KubeRay in the cluster: runs on two nodes. Needs Go too, which builds KubeRay once into the user's cache;
-# KUBERAY_VERSION names another version.
-test-kuberay: setup
-	$(BIN)/python -m pytest tests/kuberay
+# What is slow by nature, of which `make test` has a sample or nothing; then runs on two nodes, with KubeRay in a kind cluster.
+# Needs what test-kind needs, and Go, which builds KubeRay once into the user's cache; KUBERAY_VERSION names another version.
+test-long: setup
+	$(SHARED) -m long
+	$(TRAINING) -m long
+	$(BIN)/python -m pytest tests/kuberay -m long
 
 # Built once, into the user's cache: about 20 minutes on two cores.
 cluster-tools:
