@@ -19,7 +19,7 @@ from tests.kind.runs import RESEARCH, STORE_KEYS, Run, Start, applied, readme_co
 
 VERSION = version("deepicd")
 FAILED = pytest.StashKey[bool]()
-"""Of a test: whether it, or what it needs, has failed."""
+"""Of a test that has failed, or whose set-up has."""
 _CLUSTER = pytest.StashKey[KindCluster]()
 _SET_UPS = pytest.StashKey[list[BaseException]]()
 """What failed set-ups of several tests have raised; each is reported with the first test that needs it."""
@@ -106,7 +106,6 @@ def pytest_runtest_makereport(
     report = yield
     if not report.failed:
         return report
-    item.stash[FAILED] = True
     assert call.excinfo is not None
     raised, reported = call.excinfo.value, item.config.stash.setdefault(_SET_UPS, [])
     if call.when == "setup":
@@ -116,6 +115,7 @@ def pytest_runtest_makereport(
             report.longrepr = (str(item.path), 0, "Skipped: its set-up failed, as reported with an earlier test")
             return report
         reported.append(raised)
+    item.stash[FAILED] = True
     cluster = item.config.stash.get(_CLUSTER, None)
     if cluster is not None and cluster.kubeconfig.exists():
         folder = ROOT / "runs" / "kind-failures" / item.name
