@@ -66,14 +66,14 @@ operator-image:
 trainer-image:
 	$(BUILD) $(trainer_arguments_$(TRAINER)) -f images/trainer/Dockerfile -t deepicd/trainer:$(VERSION) .
 
-# For those without helm; a test compares it with the chart.
+# For those without helm; `make test` compares it with the chart.
 manifests/install.yaml: $(shell find charts/deepicd -type f)
 	printf '# For Kubernetes 1.30 or newer. On 1.29 leave out the two objects of admissionregistration.k8s.io, and put\n# --no-admission-policy in the place of --admission-policy: runs may then name no Secrets but those of --allowed-secret=NAME.\n' > $@
 	printf 'apiVersion: v1\nkind: Namespace\nmetadata: {name: deepicd-system}\n' >> $@
 	helm template deepicd charts/deepicd --namespace deepicd-system --no-hooks \
 		--api-versions admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy >> $@
 
-lint: setup docs
+lint: setup
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
@@ -85,7 +85,8 @@ lint: setup docs
 	$(BIN)/deepicd-operator admission | diff --unified=1 charts/deepicd/files/admission.yaml -
 	$(BIN)/python charts/readme.py | diff --unified=1 charts/deepicd/README.md -
 
-# The CRD is generated from deepicd.spec, the chart's rules and its admission policy from the operator's, its README from its values.
+# What is generated, for `make lint` to compare: the CRD from deepicd.spec, the chart's rules and its admission policy from the
+# operator's, its README from its values.
 format: setup
 	$(BIN)/deepicd-operator crd > charts/deepicd/files/crd.yaml
 	$(BIN)/deepicd-operator permissions > charts/deepicd/files/permissions.yaml
