@@ -27,24 +27,23 @@ quickstart: setup
 # elsewhere: building one takes 20 minutes, which nobody should wait for who has not asked for it. Two processes share the
 # tests, which wait for servers most of the time; those that train come by themselves and share by the file, since the start
 # of training keeps one core busy and then the other.
-SHARED = $(BIN)/python -m pytest --numprocesses 2 --dist worksteal tests/unit tests/storage tests/cluster
-TRAINING = $(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/training
+PYTEST := $(BIN)/python -m pytest
 
 test: setup
-	$(SHARED)
-	$(TRAINING)
+	$(PYTEST) --numprocesses 2 --dist worksteal tests/unit tests/storage tests/cluster
+	$(PYTEST) --numprocesses 2 --dist loadfile tests/training
 
 # Real pods in a kind cluster of its own, from nothing, and gone again; KEEP=1 keeps it, CLUSTER=NAME goes on
 # in a kept one. Needs docker, kind, kubectl and helm.
 test-kind: setup
-	$(BIN)/python -m pytest tests/kind
+	$(PYTEST) tests/kind
 
 # What is slow by nature, of which `make test` has a sample or nothing; then runs on two nodes, with KubeRay in a kind cluster.
 # Needs what test-kind needs, and Go, which builds KubeRay once into the user's cache; KUBERAY_VERSION names another version.
 test-long: setup
-	$(SHARED) -m long
-	$(TRAINING) -m long
-	$(BIN)/python -m pytest tests/kuberay -m long
+	$(PYTEST) -m long --numprocesses 2 --dist worksteal tests/unit tests/storage tests/cluster
+	$(PYTEST) -m long --numprocesses 2 --dist worksteal tests/training
+	$(PYTEST) -m long tests/kuberay
 
 # Built once, into the user's cache: about 20 minutes on two cores.
 cluster-tools:

@@ -60,15 +60,16 @@ def undisturbed(run: Path) -> Curves:
     return made
 
 
-# SIGTERM amid the steps of a stage, and SIGKILL amid those of GRPO: see test_interrupted_run.py.
-@pytest.mark.parametrize(
-    ("stage", "step", "signum"),
-    [
-        *((stage, None, signum) for stage in ("prepare", "sft", "grpo", "evaluate") for signum in (signal.SIGTERM, signal.SIGKILL)),
-        ("sft", 3, signal.SIGKILL),
-        ("grpo", 2, signal.SIGINT),
-    ],
-)  # fmt: skip
+AT_ITS_START = [
+    (stage, None, signum)
+    for stage in ("prepare", "sft", "grpo", "evaluate")
+    for signum in (signal.SIGTERM, signal.SIGKILL)
+]  # fmt: skip
+AMID_ITS_STEPS = [("sft", 3, signal.SIGKILL), ("grpo", 2, signal.SIGINT)]
+"""The other signals are in test_interrupted_run.py."""
+
+
+@pytest.mark.parametrize(("stage", "step", "signum"), AT_ITS_START + AMID_ITS_STEPS)
 def test_a_run_interrupted_anywhere_ends_as_one_that_was_not(
     run: Path, undisturbed: Curves, tmp_path: Path, stage: str, step: int | None, signum: signal.Signals
 ) -> None:
