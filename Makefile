@@ -1,6 +1,7 @@
 # Everything a user or CI does. `make setup` needs Python 3.11 or newer and nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
 LOCK := requirements/cpu.txt
 # Into a folder of its own, which no process of the training stack sees.
 APART = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --target
@@ -27,8 +28,6 @@ quickstart: setup
 # elsewhere: building one takes 20 minutes, which nobody should wait for who has not asked for it. Two processes share the
 # tests, which wait for servers most of the time; those that train come by themselves and share by the file, since the start
 # of training keeps one core busy and then the other.
-PYTEST := $(BIN)/python -m pytest
-
 test: setup
 	$(PYTEST) --numprocesses 2 --dist worksteal tests/unit tests/storage tests/cluster
 	$(PYTEST) --numprocesses 2 --dist loadfile tests/training
