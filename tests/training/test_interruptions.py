@@ -1,4 +1,4 @@
-"""A run interrupted in any of its stages, by any signal, ends as one that was left alone."""
+"""A run interrupted in any of its stages, by SIGTERM or SIGKILL, ends as one that was left alone."""
 
 from __future__ import annotations
 
@@ -62,11 +62,10 @@ AT_ITS_START: list[tuple[str, int | None, signal.Signals]] = [
     for stage in ("prepare", "sft", "grpo", "evaluate")
     for signum in (signal.SIGTERM, signal.SIGKILL)
 ]  # fmt: skip
-AMID_ITS_STEPS: list[tuple[str, int | None, signal.Signals]] = [("sft", 3, signal.SIGKILL), ("grpo", 2, signal.SIGINT)]
-"""The other signals are in test_interrupted_run.py."""
 
 
-@pytest.mark.parametrize(("stage", "step", "signum"), AT_ITS_START + AMID_ITS_STEPS)
+# Amid the other steps of training: test_interrupted_run.py.
+@pytest.mark.parametrize(("stage", "step", "signum"), [*AT_ITS_START, ("sft", 3, signal.SIGKILL)])
 def test_a_run_interrupted_anywhere_ends_as_one_that_was_not(
     run: Path, undisturbed: Curves, tmp_path: Path, stage: str, step: int | None, signum: signal.Signals
 ) -> None:
