@@ -8,10 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from deepicd.errors import UserError
+from deepicd.run import train
 from deepicd.run.train import ends_on_collapse, grpo_command, sft_command, train_grpo, train_sft
 from deepicd.spec.load import load
 from deepicd.spec.recovery import RewardCollapseSpec
-from deepicd.training.cpu import settings as cpu
+from deepicd.training.cpu.device import Cpus
+from deepicd.training.device import Device
 from deepicd.training.launch import GuardedProcess
 from deepicd.training.overrides import TrainingData
 from deepicd.training.reward_collapse import RewardWatch
@@ -48,7 +50,7 @@ def test_less_than_one_batch_of_prompts_is_for_the_user_to_mend(tmp_path: Path) 
 
 
 def test_more_gpus_than_there_are_is_for_the_user_to_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu, "is_installed", lambda: False)
+    monkeypatch.setattr(train, "device", Device)
     run = load(QUICKSTART)
     many = run.model_copy(
         update={"spec": run.spec.model_copy(update={"compute": run.spec.compute.model_copy(update={"gpus": 16})})}
@@ -62,7 +64,7 @@ def test_more_gpus_than_there_are_is_for_the_user_to_mend(tmp_path: Path, monkey
 def test_processes_are_forks_on_cpus_of_one_node_only(
     cpus: bool, nodes: int, forked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cpu, "is_installed", lambda: cpus)
+    monkeypatch.setattr(train, "device", Cpus if cpus else Device)
     run = load(QUICKSTART)
     compute = run.spec.compute.model_copy(update={"nodes": nodes})
     placed = run.model_copy(update={"spec": run.spec.model_copy(update={"compute": compute})})
@@ -84,16 +86,16 @@ class Ray:
         self.starts += 1
         if self.starts < self._starts_at:
             raise RayStartError("the process raylet died")
-        weights = files.checkpoints / "global_step_1" / "actor" / "huggingface" / "model.safetensors"
+        weights = files.checkpoints.of(1) / "actor" / "huggingface" / "model.safetensors"
         weights.parent.mkdir(parents=True)
         weights.touch()
-        (files.checkpoints / "latest_checkpointed_iteration.txt").write_text("1")
+        files.checkpoints.set_last_step(1)
 
 
-def train(ray: Ray, folder: Path, monkeypatch: pytest.MonkeyPatch) -> StageFiles:
+def train_with(ray: Ray, folder: Path, monkeypatch: pytest.MonkeyPatch) -> StageFiles:
     files = StageFiles(folder / "grpo")
-    monkeypatch.setattr("deepicd.run.train.grpo_command", lambda *of: ["true"])
-    monkeypatch.setattr("deepicd.run.train.supervise", ray.supervise)
+    monkeypatch.setattr(train, "grpo_command", lambda *of: ["true"])
+    monkeypatch.setattr(train, "supervise", ray.supervise)
     run = load(QUICKSTART)
     assert run.spec.stages.grpo is not None
     train_grpo(run, QUICKSTART, run.spec.stages.grpo, rows(folder, 99), files.folder, NeverStop(), ignore)
@@ -103,20 +105,20 @@ def train(ray: Ray, folder: Path, monkeypatch: pytest.MonkeyPatch) -> StageFiles
 def test_ray_is_started_again_where_its_node_dies_before_the_first_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = train(Ray(starts_at=3), tmp_path, monkeypatch)
+    files = train_with(Ray(starts_at=3), tmp_path, monkeypatch)
     assert (files.model / "model.safetensors").exists()
 
 
 def test_a_ray_that_never_starts_ends_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ray = Ray(starts_at=4)
     with pytest.raises(RayStartError, match="the process raylet died"):
-        train(ray, tmp_path, monkeypatch)
+        train_with(ray, tmp_path, monkeypatch)
     assert ray.starts == 3
 
 
 @pytest.mark.parametrize("cpus", [True, False])
 def test_ranks_of_sft_are_forks_on_cpus(cpus: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu, "is_installed", lambda: cpus)
+    monkeypatch.setattr(train, "device", Cpus if cpus else Device)
     run = load(QUICKSTART)
     assert run.spec.stages.sft is not None
     assert (FORK_SERVER in sft_command(run, run.spec.stages.sft, rows(tmp_path, 99), StageFiles(tmp_path / "sft"))) == cpus
