@@ -1,12 +1,13 @@
 # Everything a user or CI does. `make setup` needs Python 3.11 or newer and nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
 LOCK := requirements/cpu.txt
 # Into a folder of its own, which no process of the training stack sees.
 APART = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --target
 SOURCES := deepicd operator charts docs tests benchmarks
 
-.PHONY: setup quickstart test test-kind test-kuberay cluster-tools images operator-image trainer-image lint format lock docs sbom bench bench-training clean
+.PHONY: setup quickstart test test-kind test-long cluster-tools images operator-image trainer-image lint format lock docs sbom bench bench-training clean
 
 setup: .venv/complete
 
@@ -28,18 +29,20 @@ quickstart: setup
 # tests, which wait for servers most of the time; those that train come by themselves and share by the file, since the start
 # of training keeps one core busy and then the other.
 test: setup
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal tests/unit tests/storage tests/cluster
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/training
+	$(PYTEST) --numprocesses 2 --dist worksteal tests/unit tests/storage tests/cluster
+	$(PYTEST) --numprocesses 2 --dist loadfile tests/training
 
 # Real pods in a kind cluster of its own, from nothing, and gone again; KEEP=1 keeps it, CLUSTER=NAME goes on
 # in a kept one. Needs docker, kind, kubectl and helm.
 test-kind: setup
-	$(BIN)/python -m pytest tests/kind
+	$(PYTEST) tests/kind
 
-# The same with KubeRay in the cluster: runs on two nodes. Needs Go too, which builds KubeRay once into the user's cache;
-# KUBERAY_VERSION names another version.
-test-kuberay: setup
-	$(BIN)/python -m pytest tests/kuberay
+# What is slow by nature, of which `make test` has a sample or nothing; then runs on two nodes, with KubeRay in a kind cluster.
+# Needs what test-kind needs, and Go, which builds KubeRay once into the user's cache; KUBERAY_VERSION names another version.
+test-long: setup
+	$(PYTEST) -m long --numprocesses 2 --dist worksteal tests/unit tests/storage tests/cluster
+	$(PYTEST) -m long --numprocesses 2 --dist worksteal tests/training
+	$(PYTEST) -m long tests/kuberay
 
 # Built once, into the user's cache: about 20 minutes on two cores.
 cluster-tools:
@@ -61,14 +64,14 @@ operator-image:
 trainer-image:
 	$(BUILD) $(trainer_arguments_$(TRAINER)) -f images/trainer/Dockerfile -t deepicd/trainer:$(VERSION) .
 
-# For those without helm; a test compares it with the chart.
+# For those without helm; `make test` compares it with the chart.
 manifests/install.yaml: $(shell find charts/deepicd -type f)
 	printf '# For Kubernetes 1.30 or newer. On 1.29 leave out the two objects of admissionregistration.k8s.io, and put\n# --no-admission-policy in the place of --admission-policy: runs may then name no Secrets but those of --allowed-secret=NAME.\n' > $@
 	printf 'apiVersion: v1\nkind: Namespace\nmetadata: {name: deepicd-system}\n' >> $@
 	helm template deepicd charts/deepicd --namespace deepicd-system --no-hooks \
 		--api-versions admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy >> $@
 
-lint: setup docs
+lint: setup
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
@@ -80,7 +83,8 @@ lint: setup docs
 	$(BIN)/deepicd-operator admission | diff --unified=1 charts/deepicd/files/admission.yaml -
 	$(BIN)/python charts/readme.py | diff --unified=1 charts/deepicd/README.md -
 
-# The CRD is generated from deepicd.spec, the chart's rules and its admission policy from the operator's, its README from its values.
+# What is generated, for `make lint` to compare: the CRD from deepicd.spec, the chart's rules and its admission policy from the
+# operator's, its README from its values.
 format: setup
 	$(BIN)/deepicd-operator crd > charts/deepicd/files/crd.yaml
 	$(BIN)/deepicd-operator permissions > charts/deepicd/files/permissions.yaml

@@ -23,7 +23,6 @@ from deepicd.errors import (
     UserError,
 )
 from deepicd.spec.base import format_duration
-from deepicd.training.launch import GuardedProcess
 from deepicd.training.process_names import RAY_NODE, node_name, worker_name
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import MetricsFile, StepMetrics
@@ -171,19 +170,37 @@ class LogTail:
         return lines
 
 
-def _check_workers(watch: Watch, process: GuardedProcess, log: Path) -> None:
+def _check_workers(watch: Watch, living: dict[int, str], now: float, scratch: Path, log: Path) -> None:
     """`Watch.check_workers`; where one is found dead, why it has ended is added to the log."""
     already = watch.missing
-    watch.check_workers(workers(process.pid), time.monotonic())
+    watch.check_workers(living, now)
     if watch.missing != already:
         # Ray's own logs go with the temporary folder.
-        for path in process.scratch.glob(f"session_latest/logs/{watch.missing}.err"):
+        for path in scratch.glob(f"session_latest/logs/{watch.missing}.err"):
             with log.open("a") as file:
                 file.write(f"{watch.missing}: {path.read_text(errors='replace')[:_MOST_CHARACTERS]}\n")
 
 
+class Process(Protocol):
+    """A stage's process, as `GuardedProcess` is one."""
+
+    @property
+    def pid(self) -> int:
+        """Its id."""
+
+    @property
+    def scratch(self) -> Path:
+        """Its temporary folder."""
+
+    def poll(self) -> int | None:
+        """Its exit code, or None while it runs."""
+
+    def end(self) -> None:
+        """End its whole tree."""
+
+
 def supervise(
-    process: GuardedProcess,
+    process: Process,
     files: StageFiles,
     metrics: Path,
     *,
@@ -191,19 +208,23 @@ def supervise(
     stop: Stop,
     on_step: Callable[[StepMetrics, int | None], None],
     training: bool = True,
+    living: Callable[[int], dict[int, str]] = workers,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Wait for a stage's process, reporting its steps; end its whole tree before returning or raising.
 
     `training`: the process saves a checkpoint when it is asked to stop, and the end of a Ray or vLLM process means a crash
-    until all steps are made; one that only generates is ended at once, and ends its engines itself.
+    until all steps are made; one that only generates is ended at once, and ends its engines itself. `living`: its Ray and vLLM
+    processes.
 
     Raises:
         UserError, CrashError, RayStartError, StallError: the stage failed; see `Watch`.
         TerminatedError: a stop was requested, by a signal or in `files`; a checkpoint was saved if training was under way.
     """
-    watch = Watch(stall_after, time.monotonic())
+    watch = Watch(stall_after, clock())
     try:
-        _follow(process, files, metrics, watch, stop, on_step, training=training)
+        _follow(process, files, metrics, watch, stop, on_step, training=training, living=living, clock=clock, sleep=sleep)
     except CrashError as error:
         if watch.missing in RAY_NODE and not files.loop_entered.exists():
             raise RayStartError(str(error)) from error
@@ -211,7 +232,7 @@ def supervise(
 
 
 def _follow(
-    process: GuardedProcess,
+    process: Process,
     files: StageFiles,
     metrics: Path,
     watch: Watch,
@@ -219,6 +240,9 @@ def _follow(
     on_step: Callable[[StepMetrics, int | None], None],
     *,
     training: bool,
+    living: Callable[[int], dict[int, str]],
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
 ) -> None:
     rows, log = MetricsFile(metrics), LogTail(files.log)
 
@@ -229,7 +253,7 @@ def _follow(
     try:
         while True:
             code = process.poll()
-            now = time.monotonic()
+            now = clock()
             for row in rows.new_steps():
                 watch.check_step(row, now)
                 on_step(row, files.total_steps)
@@ -248,8 +272,8 @@ def _follow(
                 watch.pause(now)
             watch.check_stall(now)
             if training and not files.loop_left.exists():
-                _check_workers(watch, process, files.log)
-            time.sleep(POLL_SECONDS)
+                _check_workers(watch, living(process.pid), now, process.scratch, files.log)
+            sleep(POLL_SECONDS)
     finally:
         process.end()
     if code:

@@ -1,6 +1,6 @@
 """A run on several nodes and a real KubeRay: its definitions take what the operator makes, its operator makes pods from it.
 
-The pods are kwok's, so that no Ray answers in them; `make test-kuberay` trains in real ones.
+The pods are kwok's, so that no Ray answers in them; `make test-long` trains in real ones.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MADE_BY_KUBERAY = ("RayJob", "RayCluster", "Service")
 
 pytestmark = [
     pytest.mark.usefixtures("run_definition"),
-    pytest.mark.skipif(KUBERAY is None, reason="KubeRay is not built: make test-kuberay does it"),
+    pytest.mark.skipif(KUBERAY is None, reason="KubeRay is not built: make test-long does it"),
 ]
 
 

@@ -27,9 +27,10 @@ from tests.cluster.pods import RUNS_FOR, end_pod
 pytestmark = pytest.mark.usefixtures("run_definition")
 
 
-RUNS_AT_ONCE = 80
 FEWEST, MOST = 11, 13
 """Writes of the operator in the life of a run without a fault: what comes at once is told at once."""
+KILLED_AFTER = (1, 6, MOST + 1)
+"""The writes that `make test` kills the operator after."""
 
 
 def is_own_write(call: Call) -> bool:
@@ -60,7 +61,9 @@ def test_errors_of_the_api_server_are_waited_out(
     assert len(done["status"]["attempts"]) == 1
 
 
-@pytest.mark.parametrize("writes", range(1, MOST + 2))
+@pytest.mark.parametrize(
+    "writes", [pytest.param(each, marks=[] if each in KILLED_AFTER else pytest.mark.long) for each in range(1, MOST + 2)]
+)
 def test_an_operator_killed_after_a_write_goes_on_where_it_was(
     api: Api, namespace: str, operator: OperatorProcess, proxy: FaultProxy, writes: int
 ) -> None:
@@ -95,6 +98,7 @@ def test_a_pod_that_runs_after_its_attempts_begin_was_told_is_told_of_though_the
     wait_for(lambda: told() == ["AttemptStarted", "Running"], 30, told)
 
 
+@pytest.mark.parametrize("runs_at_once", [20, pytest.param(80, marks=pytest.mark.long)])
 def test_two_operators_at_once_make_one_job_for_each_run(
     cluster: ControlPlane,
     api: Api,
@@ -103,6 +107,7 @@ def test_two_operators_at_once_make_one_job_for_each_run(
     proxy: FaultProxy,
     make_node: Callable[..., Raw],
     tmp_path: Path,
+    runs_at_once: int,
 ) -> None:
     make_node(gpus=1000)
     second = OperatorProcess(
@@ -110,7 +115,7 @@ def test_two_operators_at_once_make_one_job_for_each_run(
     )
     second.start()
     second.wait_until_serving()
-    names = [f"run-{number}" for number in range(RUNS_AT_ONCE)]
+    names = [f"run-{number}" for number in range(runs_at_once)]
     for name in names:
         content = quickstart(namespace, {RUNS_FOR: "1s"}, compute__nodeSelector={"pool": namespace})
         api.create({**content, "metadata": {**content["metadata"], "name": name}})

@@ -204,24 +204,14 @@ def test_the_deadline_ends_the_run_and_its_pod(api: Api, namespace: str, operato
     assert len(told(api, namespace, "DeadlineExceeded")) == 1
 
 
-def test_results_that_were_not_uploaded_are_no_success_whatever_the_uploaders_end(
-    api: Api, namespace: str, operator: OperatorProcess
-) -> None:
+def test_results_that_were_not_uploaded_are_tried_again(api: Api, namespace: str, operator: OperatorProcess) -> None:
     api.create(quickstart(namespace, storage=STORE, recovery__maxAttempts=9))
-    for number, (code, why, reason) in enumerate(
-        [
-            (75, "Error", "StoreUnreachable"),
-            (1, "Error", "UploadFailed"),
-            (64, "Error", "UploadFailed"),
-            (137, "OOMKilled", "UploadFailed"),
-            (143, "Error", "UploadFailed"),
-        ],
-        start=1,
-    ):
+    ends = [(75, "Error", "StoreUnreachable"), (137, "OOMKilled", "UploadFailed")]
+    for number, (code, why, reason) in enumerate(ends, start=1):
         end_pod(api, running_pod(api, namespace, number), sidecar_exit_code=code, sidecar_reason=why)
         attempt = ended(api, namespace, number)
         assert (attempt["reason"], attempt["exitCode"], attempt["counted"]) == (reason, code, True)
-    end_pod(api, running_pod(api, namespace, 6))
+    end_pod(api, running_pod(api, namespace, 3))
     wait_for_state(api, namespace, "Succeeded")
 
 

@@ -3,7 +3,9 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import subprocess
 from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,15 @@ import pytest
 
 pytest.register_assert_rewrite("tests.kind.kind_cluster", "tests.kind.runs")
 
-from tests.kind.kind_cluster import ROOT, KindCluster  # noqa: E402
-from tests.kind.runs import RESEARCH, STORE_KEYS, Run, Start, readme_commands  # noqa: E402
+from tests.kind.kind_cluster import ROOT, SYSTEM, KindCluster  # noqa: E402
+from tests.kind.runs import RESEARCH, STORE_KEYS, Run, Start, applied, readme_commands  # noqa: E402
 
 VERSION = version("deepicd")
-SYSTEM = "deepicd-system"
+FAILED = pytest.StashKey[bool]()
+"""Of a test that has failed, or whose set-up has."""
 _CLUSTER = pytest.StashKey[KindCluster]()
+_SET_UPS = pytest.StashKey[list[BaseException]]()
+"""What failed set-ups of several tests have raised; each is reported with the first test that needs it."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -85,24 +90,46 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 @pytest.fixture
 def start(kind: KindCluster) -> Iterator[Start]:
     """Applies a run; it is deleted, with all that was made for it, when the test is over."""
-    started: list[Run] = []
+    with ExitStack() as stack:
 
-    def apply(content: dict[str, Any]) -> Run:
-        started.append(Run(kind, content["metadata"]["name"]))
-        kind.apply(content)
-        return started[-1]
+        def apply(content: dict[str, Any]) -> Run:
+            (run,) = stack.enter_context(applied(kind, content)).values()
+            return run
 
-    yield apply
-    for run in started:
-        run.delete()
+        yield apply
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    if not report.failed:
+        return report
+    assert call.excinfo is not None
+    raised, reported = call.excinfo.value, item.config.stash.setdefault(_SET_UPS, [])
+    if call.when == "setup":
+        # pytest raises the same exception again for every test that needs the fixture.
+        if any(raised is each for each in reported):
+            report.outcome = "skipped"
+            report.longrepr = (str(item.path), 0, "Skipped: its set-up failed, as reported with an earlier test")
+            return report
+        reported.append(raised)
+    item.stash[FAILED] = True
     cluster = item.config.stash.get(_CLUSTER, None)
-    if report.failed and cluster is not None and cluster.kubeconfig.exists():
+    if cluster is not None and cluster.kubeconfig.exists():
         folder = ROOT / "runs" / "kind-failures" / item.name
         cluster.save(folder, SYSTEM, RESEARCH)
         report.sections.append(("saved", str(folder)))
     return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Start again what a failed test has left stopped, before the test's own runs are deleted."""
+    if not item.stash.get(FAILED, False) or "kind" not in getattr(item, "funcargs", {}):
+        return
+    try:
+        item.config.stash[_CLUSTER].repair()
+    except (AssertionError, subprocess.TimeoutExpired) as error:
+        item.session.shouldfail = f"the kind cluster is beyond repair after {item.name}: {error}"

@@ -32,6 +32,8 @@ STORE_CONFIG = {
     ]
 }  # fmt: skip
 SEAWEED = "deepicd-test/seaweedfs:1"
+SYSTEM = "deepicd-system"
+"""Namespace of the operator."""
 
 
 class KindCluster:
@@ -104,12 +106,37 @@ class KindCluster:
         """Stop the only node and start it again; returns once the API server answers and GPUs are offered."""
         (node,) = self.nodes()
         self.must("docker", "stop", node)
+        self._start_node()
+
+    def _start_node(self) -> None:
+        """Start the only node, if it is stopped; returns as `restart_node` does."""
+        (node,) = self.nodes()
         self.must("docker", "start", node)
         wait_for(
             lambda: self.run("kubectl", "get", "--raw", "/readyz").returncode == 0, 180, "the API server does not come back"
         )
         self.kubectl("wait", "node", node, "--for=condition=Ready", "--timeout=180s")
         self.offer_gpus()
+
+    @contextmanager
+    def store_away(self) -> Iterator[None]:
+        """The store stopped while the body runs, and back when it is over, however it ends."""
+        self.kubectl("scale", "deployment/seaweed", "-n", "store", "--replicas=0")
+        try:
+            self.kubectl("wait", "pod", "-l", "app=seaweed", "-n", "store", "--for=delete", "--timeout=120s")
+            yield
+        finally:
+            self._start_store()
+
+    def _start_store(self) -> None:
+        self.kubectl("scale", "deployment/seaweed", "-n", "store", "--replicas=1")
+        self.kubectl("rollout", "status", "deployment/seaweed", "-n", "store", "--timeout=120s")
+
+    def repair(self) -> None:
+        """Node, store and operator running again, whatever a failed test has left stopped."""
+        self._start_node()
+        self._start_store()
+        self.kubectl("rollout", "status", "deployment/deepicd", "-n", SYSTEM, "--timeout=180s")
 
     def take(self) -> None:
         """A cluster that an earlier run of the tests kept, as it stands."""

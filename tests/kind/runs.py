@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise, takewhile
 from typing import Any
@@ -210,6 +211,17 @@ class Run:
         """Delete it, and wait until all that was made for it is gone."""
         self.kind.kubectl("delete", "deepicdrun", self.name, "-n", RESEARCH, "--ignore-not-found")
         wait_for(lambda: not self.objects(), 180, f"objects of {self.name}, which is deleted, are left")
+
+
+@contextmanager
+def applied(kind: KindCluster, *contents: dict[str, Any]) -> Iterator[dict[str, Run]]:
+    """Runs by their names, applied all at once; deleted, with all that was made for them, however the body ends."""
+    runs = {content["metadata"]["name"]: Run(kind, content["metadata"]["name"]) for content in contents}
+    with ExitStack() as stack:
+        for run in runs.values():
+            stack.callback(run.delete)
+        kind.apply(*contents)
+        yield runs
 
 
 Start = Callable[[dict[str, Any]], Run]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.kind.kind_cluster import KindCluster, wait_for
-from tests.kind.runs import COMPUTE, RESEARCH, STORE_KEYS, Run, small_run
+from tests.kind.runs import COMPUTE, RESEARCH, STORE_KEYS, Run, applied, small_run
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -40,11 +40,8 @@ def bad(kind: KindCluster) -> Iterator[dict[str, Run]]:
         *(with_secret(kind, secret) for secret in ("wrong-keys", "absent", "other-keys")),
         small_run("no-image", kind.endpoint, compute={**LITTLE, "image": "deepicd/absent:0"}),
     ]
-    kind.apply(*contents)
-    runs = {content["metadata"]["name"]: Run(kind, content["metadata"]["name"]) for content in contents}
-    yield runs
-    for run in runs.values():
-        run.delete()
+    with applied(kind, *contents) as runs:
+        yield runs
 
 
 @pytest.mark.parametrize(("secret", "missing"), [("absent", "absent"), ("other-keys", "AWS_ACCESS_KEY_ID")])

@@ -2,26 +2,52 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from tests.kind.conftest import SYSTEM
-from tests.kind.kind_cluster import CHART, KindCluster, wait_for
-from tests.kind.runs import RESEARCH, ROLLED_OUT, SAVED_EVERY, STARTED, STORE_KEYS, TINY, Run, Start, long_run, small_run
+from tests.kind.conftest import FAILED
+from tests.kind.kind_cluster import CHART, SYSTEM, KindCluster, wait_for
+from tests.kind.runs import (
+    RESEARCH,
+    ROLLED_OUT,
+    SAVED_EVERY,
+    STARTED,
+    STORE_KEYS,
+    TINY,
+    Run,
+    Start,
+    long_run,
+    small_run,
+)
 
 OUTAGE = 120
 """Seconds that the store is away for."""
 
 
 @pytest.fixture(scope="module")
-def enduring(kind: KindCluster) -> Iterator[Run]:
-    """A run that one fault after another befalls; each test finds it in whatever attempt the one before has left it in."""
-    run = Run(kind, "enduring")
-    kind.apply(long_run(run.name, kind.endpoint))
-    yield run
-    run.delete()
+def endured() -> Iterator[list[Run]]:
+    """The run of `enduring`, once a test has needed it; none after a test that failed."""
+    runs: list[Run] = []
+    yield runs
+    for run in runs:
+        run.delete()
+
+
+@pytest.fixture
+def enduring(kind: KindCluster, endured: list[Run], request: pytest.FixtureRequest) -> Iterator[Run]:
+    """A run that one fault after another befalls: each test finds it in whatever attempt the one before has left it in, and
+    has a new one where that test failed.
+    """
+    if not endured:
+        content = long_run(f"enduring-{secrets.token_hex(2)}", kind.endpoint)
+        kind.apply(content)
+        endured.append(Run(kind, content["metadata"]["name"]))
+    yield endured[0]
+    if request.node.stash.get(FAILED, False):
+        endured.pop().delete()
 
 
 def training(run: Run) -> tuple[int, int]:
@@ -72,14 +98,11 @@ def test_a_suspended_run_ends_with_a_durable_checkpoint_and_goes_on_from_it(endu
 @pytest.mark.timeout(900)
 def test_a_store_that_is_away_for_two_minutes_delays_checkpoints_and_nothing_else(kind: KindCluster, enduring: Run) -> None:
     attempt, saved = training(enduring)
-    kind.kubectl("scale", "deployment/seaweed", "-n", "store", "--replicas=0")
-    kind.kubectl("wait", "pod", "-l", "app=seaweed", "-n", "store", "--for=delete", "--timeout=120s")
-    away = time.monotonic()
-    stepped = enduring.steps(attempt, "sft")[-1]
-    wait_for(lambda: time.monotonic() - away > OUTAGE, OUTAGE + 30, "the outage is over")
-    assert enduring.steps(attempt, "sft")[-1] > stepped + SAVED_EVERY, "training waits for the store"
-    kind.kubectl("scale", "deployment/seaweed", "-n", "store", "--replicas=1")
-    kind.kubectl("rollout", "status", "deployment/seaweed", "-n", "store", "--timeout=120s")
+    with kind.store_away():
+        away = time.monotonic()
+        stepped = enduring.steps(attempt, "sft")[-1]
+        wait_for(lambda: time.monotonic() - away > OUTAGE, OUTAGE + 30, "the outage is over")
+        assert enduring.steps(attempt, "sft")[-1] > stepped + SAVED_EVERY, "training waits for the store"
     enduring.wait_for_verified("sft", max(saved, stepped) + SAVED_EVERY)
     assert enduring.is_in(attempt)
 

@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.kind.conftest import SYSTEM
-from tests.kind.kind_cluster import KindCluster
+from tests.kind.kind_cluster import SYSTEM, KindCluster
 from tests.kind.runs import RESEARCH, STORE_KEYS, Run, four_gpu_run, readme_commands
 
 
 @pytest.mark.timeout(1800)
-def test_the_readmes_commands_train_a_model_on_four_gpus_and_fetch_it(kind: KindCluster, tmp_path: Path) -> None:
+def test_the_readmes_commands_train_a_model_on_four_gpus_and_fetch_it(
+    kind: KindCluster, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     run = Run(kind, "deepicd-r1-7b")
+    request.addfinalizer(run.delete)
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(four_gpu_run(run.name, kind.endpoint)))
     install, *commands = readme_commands("## On a cluster")
     assert install.startswith("helm install ")  # the fixture's
@@ -33,7 +35,6 @@ def test_the_readmes_commands_train_a_model_on_four_gpus_and_fetch_it(kind: Kind
     predicted = kind.deepicd("predict", "--model", str(model), "--max-response-tokens", "16", text=note)
     assert predicted.returncode == 0, predicted.stderr
     assert {"id", "code"} <= set(json.loads(predicted.stdout))
-    run.delete()
 
 
 def assert_four_gpus_trained(kind: KindCluster, run: Run) -> None:
@@ -51,6 +52,7 @@ def assert_four_gpus_trained(kind: KindCluster, run: Run) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_helm_test_trains_a_tiny_model(kind: KindCluster) -> None:
+def test_helm_test_trains_a_tiny_model(kind: KindCluster, request: pytest.FixtureRequest) -> None:
+    request.addfinalizer(lambda: kind.kubectl("delete", "deepicdruns", "--all", "-n", SYSTEM))
     kind.must("helm", "test", "deepicd", "--namespace", SYSTEM, "--timeout", "10m", seconds=700)
     assert kind.kubectl("get", "deepicdruns", "-n", SYSTEM, "-o", "name") == ""

@@ -11,7 +11,7 @@ import yaml
 
 from tests.kind.conftest import VERSION
 from tests.kind.kind_cluster import ROOT, KindCluster, wait_for
-from tests.kind.runs import COMPUTE, RESEARCH, STARTED, STORE_KEYS, TINY, Run, small_run
+from tests.kind.runs import COMPUTE, RESEARCH, STARTED, STORE_KEYS, TINY, Run, applied, small_run
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -39,22 +39,17 @@ def sft_run(kind: KindCluster, name: str, steps: int, **compute: Any) -> dict[st
 def ended(kind: KindCluster) -> Iterator[dict[str, Run]]:
     """Two runs that have ended: one uploader never had enough memory, the other's store went away and stayed away."""
     kind.offer_volumes(KEPT, 2)
-    kind.apply(
+    contents = (
         sft_run(kind, NO_MEMORY, 10, uploader={"memory": "24Mi", "memoryLimit": "24Mi"}),
         sft_run(kind, NO_STORE, 80),
     )
-    runs = {name: Run(kind, name) for name in (NO_MEMORY, NO_STORE)}
-    runs[NO_STORE].wait_for_verified("sft", 10)
-    wait_for(lambda: runs[NO_MEMORY].steps(1, "sft"), STARTED, "the one without memory does not train")
-    kind.kubectl("scale", "deployment/seaweed", "-n", "store", "--replicas=0")
-    kind.kubectl("wait", "pod", "-l", "app=seaweed", "-n", "store", "--for=delete", "--timeout=120s")
-    for run in runs.values():
-        run.wait_for_end(1)
-    kind.kubectl("scale", "deployment/seaweed", "-n", "store", "--replicas=1")
-    kind.kubectl("rollout", "status", "deployment/seaweed", "-n", "store", "--timeout=120s")
-    yield runs
-    for run in runs.values():
-        run.delete()
+    with applied(kind, *contents) as runs:
+        runs[NO_STORE].wait_for_verified("sft", 10)
+        wait_for(lambda: runs[NO_MEMORY].steps(1, "sft"), STARTED, "the one without memory does not train")
+        with kind.store_away():
+            for run in runs.values():
+                run.wait_for_end(1)
+        yield runs
 
 
 @pytest.mark.parametrize(

@@ -6,17 +6,24 @@ import pytest
 
 pytest.register_assert_rewrite("tests.kuberay.kuberay")
 
-from tests.kind.conftest import kind, pytest_runtest_makereport, pytest_terminal_summary, start  # noqa: E402
+from tests.kind.conftest import (  # noqa: E402
+    kind,
+    pytest_runtest_makereport,
+    pytest_runtest_teardown,
+    pytest_terminal_summary,
+    start,
+)
 from tests.kind.kind_cluster import KindCluster  # noqa: E402
 from tests.kuberay.kuberay import NAMESPACE, SHARED, install  # noqa: E402
 
-__all__ = ["kind", "pytest_runtest_makereport", "pytest_terminal_summary", "start"]
+__all__ = ["kind", "pytest_runtest_makereport", "pytest_runtest_teardown", "pytest_terminal_summary", "start"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker("kind")
+            item.add_marker("long")
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ from deepicd.errors import UserError
 from tests.storage.conftest import MakeS3
 from tests.storage.seaweed import BUCKET, Seaweed
 
-KILLS = 100
+KILLS = [10, pytest.param(100, marks=pytest.mark.long)]
 """With each kind of store."""
 ORIGIN = Origin("killed", versions={})
 MIB = 2**20
@@ -106,14 +106,15 @@ def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], S
     return make_s3
 
 
+@pytest.mark.parametrize("kills", KILLS)
 @pytest.mark.parametrize("make_store", ["folder", "s3"], indirect=True)
-def test_killed_at_random_points_and_started_again(make_store: Callable[[], Store], tmp_path: Path) -> None:
+def test_killed_at_random_points_and_started_again(make_store: Callable[[], Store], tmp_path: Path, kills: int) -> None:
     folder = tmp_path / "checkpoints"
     folder.mkdir()
     trainer, chance = Trainer(folder), random.Random(0)
     store, unused = make_store(), make_store()
     reach, cut_off, half_written = 0.1, 0, 0
-    for number in range(KILLS):
+    for number in range(kills):
         trainer.save()
         newest = CheckpointRef(1, "grpo", trainer.step)
         child = in_child(lambda daemon=number % 2 == 0: upload(unused, folder, daemon=daemon))  # type: ignore[misc]
@@ -128,8 +129,9 @@ def test_killed_at_random_points_and_started_again(make_store: Callable[[], Stor
         trainer.clean_up()
         if found := latest.read(store):
             verify(store, found.ref)
-    assert cut_off > KILLS / 4
-    assert half_written
+    if kills >= 100:  # a few may all come too late
+        assert cut_off > kills / 4
+        assert half_written
     upload(store, folder, daemon=False)
     finished = [CheckpointRef(1, "grpo", step) for step in range(1, trainer.step + 1)]
     assert sealed(store.list()) == finished

@@ -48,6 +48,13 @@ class DeepicdProcess:
                 return
         raise AssertionError(f"ended before step {step} of {stage}: {self.text[-2000:]}{self._last_of_logs()}")
 
+    def wait_for_stage(self, stage: str) -> None:
+        """Read on until a stage has started."""
+        for line in self._read():
+            if line.get("event") == "stage started" and line["stage"] == stage:
+                return
+        raise AssertionError(f"ended before {stage}: {self.text[-2000:]}{self._last_of_logs()}")
+
     def _last_of_logs(self) -> str:
         arguments = [str(each) for each in self.process.args]  # type: ignore[union-attr]  # a list, as given
         folder = Path(arguments[arguments.index("--dir") + 1])

@@ -51,6 +51,7 @@ def test_a_raising_reward_does_not_show_the_note_it_raised_with(raised: tuple[De
     assert "Complaint" not in log
 
 
+@pytest.mark.long
 def test_a_vllm_worker_that_fails_silently_ends_the_run_as_stalled(cohort: Path, tmp_path: Path) -> None:
     process = start(cohort, tmp_path, "packed_weights")
     began = time.monotonic()
@@ -59,7 +60,7 @@ def test_a_vllm_worker_that_fails_silently_ends_the_run_as_stalled(cohort: Path,
     assert "run again to go on from the last checkpoint" in error_of(process)
 
 
-@pytest.mark.parametrize("name", ["VLLM::EngineCore", "ray::WorkerDict"])
+@pytest.mark.parametrize("name", [pytest.param("VLLM::EngineCore", marks=pytest.mark.long), "ray::WorkerDict"])
 def test_a_killed_process_of_the_training_stack_ends_the_run(name: str, cohort: Path, tmp_path: Path) -> None:
     process = start(cohort, tmp_path, maxSteps=1000)
     process.wait_for_step("grpo", 1)
@@ -72,6 +73,7 @@ def test_a_killed_process_of_the_training_stack_ends_the_run(name: str, cohort: 
     assert process.left_behind(tree) == []
 
 
+@pytest.mark.long
 def test_a_run_goes_on_where_rays_node_dies_before_the_first_step(cohort: Path, tmp_path: Path) -> None:
     process = start(cohort, tmp_path, maxSteps=1)
     node = process.wait_for_worker("raylet")

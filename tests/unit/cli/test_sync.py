@@ -63,6 +63,12 @@ def eventually(holds: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+def handles_sigterm(process: subprocess.Popen[str]) -> bool:
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
 def test_once_uploads_and_ends(start: Start, tmp_path: Path) -> None:
     save(tmp_path / "c", 50)
     code, _ = end(start("--dir", tmp_path / "c", "--store", tmp_path / "s" / "quickstart", "--attempt", 3, "--once"))
@@ -76,7 +82,7 @@ def test_once_uploads_and_ends(start: Start, tmp_path: Path) -> None:
 
 def test_it_is_started_before_the_trainer_and_ends_with_the_run(start: Start, tmp_path: Path) -> None:
     process = start("--dir", tmp_path / "c", "--store", tmp_path / "s", "--attempt", 1)
-    time.sleep(0.5)
+    eventually(lambda: handles_sigterm(process))
     save(tmp_path / "c", 5)
     eventually((tmp_path / "c" / "global_step_5.durable").exists)
     save(tmp_path / "c", 10)

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from deepicd.spec.progress import UPLOAD_KEY, read_upload
-from tests.unit.cli.test_sync import DEEPICD, SECONDS, break_store, eventually, save
+from tests.unit.cli.test_sync import DEEPICD, SECONDS, break_store, eventually, handles_sigterm, save
 
 Start = Callable[..., "Running"]
 PROGRESS = {"DEEPICD_PROGRESS": "night-run-a1-progress", "DEEPICD_NAMESPACE": "research"}
@@ -137,14 +137,8 @@ def mark(folder: Path, seconds_ago: float) -> Path:
 
 def test_sigterm_is_heeded_while_the_folder_is_waited_for(start: Start, tmp_path: Path) -> None:
     process = start("--dir", "c", "--store", "s", "--attempt", 1, "--json")
-    eventually(lambda: handles_sigterm(process))
+    eventually(lambda: handles_sigterm(process.process))
     assert process.terminated() == (0, "")
-
-
-def handles_sigterm(process: Running) -> bool:
-    status = Path(f"/proc/{process.process.pid}/status").read_text()
-    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
-    return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def test_a_dead_store_and_nothing_to_store_is_no_failure(start: Start, tmp_path: Path) -> None:
@@ -168,7 +162,7 @@ def test_a_store_that_was_dead_from_the_start_is_named_with_what_is_missing(star
 def test_a_store_that_takes_connections_and_never_answers_does_not_hold_it(start: Start, tmp_path: Path, silent: str) -> None:
     save(tmp_path / "c", 5)
     process = start("--dir", "c", "--store", "s3://models/r", "--endpoint-url", silent, "--grace", "4s", **KEYS)
-    eventually(lambda: handles_sigterm(process))
+    eventually(lambda: handles_sigterm(process.process))
     code, line = process.terminated(4)
     assert code == 75
     reason = "the store did not answer in time: run deepicd sync again on this folder"
@@ -185,7 +179,7 @@ def begun(start: Start, folder: Path, *arguments: object, **environment: str) ->
     return process
 
 
-@pytest.mark.parametrize("grace", [5, 7])
+@pytest.mark.parametrize("grace", [5, pytest.param(7, marks=pytest.mark.long)])
 def test_with_store_and_api_server_dead_it_leaves_by_itself_before_it_is_killed(
     start: Start, tmp_path: Path, silent: str, grace: int
 ) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -12,8 +11,6 @@ from deepicd.spec.run import DeepICDRun
 from deepicd_operator.crd import crd, crd_yaml
 from deepicd_operator.crd.rules import rules_of, run_rules
 from docs.pages.fields import sections
-
-MANIFEST = Path(__file__).parents[3] / "charts" / "deepicd" / "files" / "crd.yaml"
 
 
 def schema() -> dict[str, Any]:
@@ -134,6 +131,5 @@ def test_every_column_shows_a_field_of_the_status() -> None:
         assert column["jsonPath"] in known | {".metadata.creationTimestamp"}
 
 
-def test_the_manifest_in_the_repository_is_the_one_that_is_generated() -> None:
-    assert MANIFEST.read_text() == crd_yaml()
+def test_the_printed_yaml_is_the_whole_crd() -> None:
     assert yaml.safe_load(crd_yaml()) == crd()

@@ -25,6 +25,23 @@ def test_the_uploader_must_have_ended_with_0() -> None:
     assert story.status.state == "Succeeded"
 
 
+@pytest.mark.parametrize(
+    ("code", "why", "reason"),
+    [
+        (75, "Error", "StoreUnreachable"),
+        (1, "Error", "UploadFailed"),
+        (64, "Error", "UploadFailed"),
+        (137, "OOMKilled", "UploadFailed"),
+        (143, "Error", "UploadFailed"),
+    ],
+)
+def test_results_that_were_not_uploaded_are_no_success_whatever_the_uploaders_end(code: int, why: str, reason: str) -> None:
+    story = Story().running()
+    story.now(60, JobMade().complete(), succeeded(code, why))
+    attempt = story.status.attempts[0]
+    assert (story.status.state, attempt.reason, attempt.exit_code, attempt.counted) == ("Pending", reason, code, True)
+
+
 def test_an_uploader_that_ran_out_of_memory_is_named_with_the_field_that_helps() -> None:
     story = Story().running()
     story.now(60, JobMade().complete(), succeeded(137, "OOMKilled"))

@@ -7,17 +7,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from deepicd.errors import CrashError, UserError
+from deepicd.errors import UserError
 from deepicd.run import train
 from deepicd.run.train import ends_on_collapse, grpo_command, sft_command, train_grpo, train_sft
 from deepicd.spec.load import load
 from deepicd.spec.recovery import RewardCollapseSpec
 from deepicd.training.cpu.device import Cpus
 from deepicd.training.device import Device
+from deepicd.training.launch import GuardedProcess
 from deepicd.training.overrides import TrainingData
 from deepicd.training.reward_collapse import RewardWatch
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import StepMetrics
+from deepicd.training.supervise import RayStartError
 from tests.unit.stops import NeverStop
 
 FORK_SERVER = "deepicd.training.cpu.fork_server"
@@ -73,31 +75,27 @@ def test_processes_are_forks_on_cpus_of_one_node_only(
     assert (FORK_SERVER in command, any("py_executable" in each for each in command)) == (forked, forked)
 
 
-TRAINS_AT_A_LATER_START = """
-import pathlib, subprocess, sys, time
-folder = pathlib.Path(sys.argv[1])
-with (folder / "starts").open("a") as starts:
-    print("start", file=starts)
-if len((folder / "starts").read_text().split()) == int(sys.argv[2]):
-    weights = folder / "checkpoints" / "global_step_1" / "actor" / "huggingface" / "model.safetensors"
-    weights.parent.mkdir(parents=True)
-    weights.touch()
-    (folder / "checkpoints" / "latest_checkpointed_iteration.txt").write_text("1")
-    sys.exit()
-node = subprocess.Popen(["/of/ray/raylet", "-c", "import time; time.sleep(60)"], executable=sys.executable)
-time.sleep(1.5)
-node.kill()
-node.wait()
-time.sleep(60)
-"""
+class Ray:
+    """The training stack at its start: its node dies at each one before a given one, which trains."""
+
+    def __init__(self, starts_at: int) -> None:
+        self.starts, self._starts_at = 0, starts_at
+
+    def supervise(self, process: GuardedProcess, files: StageFiles, metrics: Path, **of: object) -> None:
+        process.wait()
+        self.starts += 1
+        if self.starts < self._starts_at:
+            raise RayStartError("the process raylet died")
+        weights = files.checkpoints.of(1) / "actor" / "huggingface" / "model.safetensors"
+        weights.parent.mkdir(parents=True)
+        weights.touch()
+        files.checkpoints.set_last_step(1)
 
 
-def train_with_a_ray_that_starts_at_the(start: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> StageFiles:
+def train_with(ray: Ray, folder: Path, monkeypatch: pytest.MonkeyPatch) -> StageFiles:
     files = StageFiles(folder / "grpo")
-    command = [sys.executable, "-c", TRAINS_AT_A_LATER_START, str(files.folder), str(start)]
-    monkeypatch.setattr("deepicd.run.train.grpo_command", lambda *of: command)
-    monkeypatch.setattr("deepicd.training.supervise.POLL_SECONDS", 0.05)
-    monkeypatch.setattr("deepicd.training.supervise.LEAVE_SECONDS", 0.2)
+    monkeypatch.setattr(train, "grpo_command", lambda *of: ["true"])
+    monkeypatch.setattr(train, "supervise", ray.supervise)
     run = load(QUICKSTART)
     assert run.spec.stages.grpo is not None
     train_grpo(run, QUICKSTART, run.spec.stages.grpo, rows(folder, 99), files.folder, NeverStop(), ignore)
@@ -107,14 +105,15 @@ def train_with_a_ray_that_starts_at_the(start: int, folder: Path, monkeypatch: p
 def test_ray_is_started_again_where_its_node_dies_before_the_first_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = train_with_a_ray_that_starts_at_the(3, tmp_path, monkeypatch)
+    files = train_with(Ray(starts_at=3), tmp_path, monkeypatch)
     assert (files.model / "model.safetensors").exists()
 
 
 def test_a_ray_that_never_starts_ends_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(CrashError, match="the process raylet died"):
-        train_with_a_ray_that_starts_at_the(4, tmp_path, monkeypatch)
-    assert len((tmp_path / "grpo" / "starts").read_text().split()) == 3
+    ray = Ray(starts_at=4)
+    with pytest.raises(RayStartError, match="the process raylet died"):
+        train_with(ray, tmp_path, monkeypatch)
+    assert ray.starts == 3
 
 
 @pytest.mark.parametrize("cpus", [True, False])

@@ -30,11 +30,12 @@ def test_a_long_temporary_folder_is_not_used(tmp_path: Path, monkeypatch: pytest
 
 def test_an_earlier_guard_is_waited_for(tmp_path: Path) -> None:
     log = tmp_path / "training.log"
-    command = [sys.executable, "-c", "import time; time.sleep(1.5)"]
+    command = [sys.executable, "-c", "import time; time.sleep(0.3)"]
     scratch = tmp_path / "scratch"
     earlier = subprocess.Popen([sys.executable, "-m", "deepicd.training.guard", str(os.getpid()), str(scratch), "--", *command])
     log.with_suffix(".guard").write_text(f"{earlier.pid}\n{scratch}")
-    time.sleep(0.3)
+    while "deepicd.training.guard" not in Path(f"/proc/{earlier.pid}/cmdline").read_text():
+        time.sleep(0.01)
     wait_for_earlier(log)
     assert not scratch.exists()
     assert earlier.wait(timeout=1) == 0

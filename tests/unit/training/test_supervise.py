@@ -1,17 +1,18 @@
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
-import threading
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from deepicd.errors import CrashError, DeepICDError, HostMemoryError, StallError, TerminatedError, UserError
-from deepicd.training.launch import GuardedProcess
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import StepMetrics
-from deepicd.training.supervise import LEAVE_SECONDS, RayStartError, Watch, explain_exit, supervise
+from deepicd.training.supervise import LEAVE_SECONDS, RayStartError, Watch, explain_exit, supervise, workers
 from tests.unit.stops import NeverStop
 
 
@@ -87,94 +88,131 @@ def test_an_exceptions_own_text_is_never_quoted() -> None:
     assert "secret" not in str(explain_exit(1, ["ValueError: secret text"]))
 
 
-LOSES_ITS_WORKER = """
-import pathlib, subprocess, sys, time
-worker = subprocess.Popen(["ray::Worker", "-c", "import time; time.sleep(60)"], executable=sys.executable)
-time.sleep(1.5)
-for path in sys.argv[1:]:
-    pathlib.Path(path).touch()
-worker.kill()
-worker.wait()
-time.sleep(4)
-print("ended by itself", flush=True)
-"""
+class Stage:
+    """A stage's process and its Ray processes on a clock that moves only while the supervisor sleeps."""
+
+    def __init__(self, folder: Path, *, lasts: float, code: int = 0) -> None:
+        self.files = StageFiles(folder)
+        self.files.log.touch()
+        self.pid, self.scratch, self.ended = 1, folder / "scratch", False
+        self.now = 0.0
+        self._lasts, self._code = lasts, code
+        self._living: dict[int, str] = {}
+        self._later: list[tuple[float, Callable[[], object]]] = []
+
+    def at(self, when: float, act: Callable[[], object]) -> None:
+        self._later.append((when, act))
+
+    def has(self, name: str, *, until: float) -> None:
+        pid = 100 + len(self._living)
+        self._living[pid] = name
+        self.at(until, lambda: self._living.pop(pid))
+
+    def poll(self) -> int | None:
+        return self._code if self.now >= self._lasts else None
+
+    def end(self) -> None:
+        self.ended = True
+
+    def _sleep(self, seconds: float) -> None:
+        self.now += seconds
+        due = [act for when, act in self._later if when <= self.now]
+        self._later = [(when, act) for when, act in self._later if when > self.now]
+        for act in due:
+            act()
+
+    def follow(self, **options: bool) -> None:
+        supervise(
+            self, self.files, self.files.metrics, stall_after=timedelta(minutes=1), stop=NeverStop(),
+            on_step=lambda row, total: None, living=lambda pid: dict(self._living), clock=lambda: self.now, sleep=self._sleep,
+            **options,
+        )  # fmt: skip
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The supervisor looks often, and gives the main process less time than it takes."""
-    monkeypatch.setattr("deepicd.training.supervise.POLL_SECONDS", 0.05)
-    monkeypatch.setattr("deepicd.training.supervise.LEAVE_SECONDS", 1)
-
-
-@pytest.mark.usefixtures("impatient")
 def test_a_worker_that_dies_ends_the_stage_while_steps_are_made(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, lasts=LEAVE_SECONDS + 9)
+    stage.has("Worker", until=2)
     with pytest.raises(CrashError, match="the process Worker died"):
-        follow([sys.executable, "-c", LOSES_ITS_WORKER], StageFiles(tmp_path))
+        stage.follow()
+    assert stage.ended
 
 
-LOSES_RAYS_NODE = """
-import pathlib, subprocess, sys, time
-logs = pathlib.Path(sys.argv[1], "session_latest", "logs")
-logs.mkdir(parents=True)
-node = subprocess.Popen(["/of/ray/raylet", "-c", "import time; time.sleep(60)"], executable=sys.executable)
-time.sleep(1.5)
-(logs / "raylet.err").write_text("waited for a port in vain")
-node.kill()
-node.wait()
-time.sleep(float(sys.argv[2]))
-sys.exit(1)
-"""
+def test_the_main_process_may_say_why_its_worker_died(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, lasts=LEAVE_SECONDS, code=1)
+    stage.has("Worker", until=2)
+    with pytest.raises(CrashError, match="exit code 1"):
+        stage.follow()
 
 
-@pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize(("main_ends_after", "message"), [(0.5, "exit code 1"), (60, "the process raylet died")])
-def test_ray_has_not_started_where_its_node_dies_before_the_first_step(
-    main_ends_after: float, message: str, tmp_path: Path
-) -> None:
-    files = StageFiles(tmp_path)
+def test_an_engine_that_ends_where_nothing_trains_is_no_crash(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, lasts=LEAVE_SECONDS + 9)
+    stage.has("VLLM::EngineCore", until=2)
+    stage.follow(training=False)
+
+
+def loses_rays_node(stage: Stage) -> None:
+    logs = stage.scratch / "session_latest" / "logs"
+    logs.mkdir(parents=True)
+    stage.at(2, lambda: (logs / "raylet.err").write_text("waited for a port in vain"))
+    stage.has("raylet", until=2)
+
+
+@pytest.mark.parametrize(("lasts", "message"), [(3, "exit code 1"), (LEAVE_SECONDS + 9, "the process raylet died")])
+def test_ray_has_not_started_where_its_node_dies_before_the_first_step(lasts: float, message: str, tmp_path: Path) -> None:
+    stage = Stage(tmp_path, lasts=lasts, code=1)
+    loses_rays_node(stage)
     with pytest.raises(RayStartError, match=message):
-        follow([sys.executable, "-c", LOSES_RAYS_NODE, "{scratch}", str(main_ends_after)], files)
-    assert files.log.read_text().endswith("raylet: waited for a port in vain\n")
+        stage.follow()
+    assert stage.files.log.read_text() == "raylet: waited for a port in vain\n"
 
 
-@pytest.mark.usefixtures("impatient")
 def test_rays_node_that_dies_once_steps_are_made_is_a_crash(tmp_path: Path) -> None:
-    files = StageFiles(tmp_path)
-    files.enter_loop(9)
+    stage = Stage(tmp_path, lasts=LEAVE_SECONDS + 9)
+    loses_rays_node(stage)
+    stage.files.enter_loop(9)
     with pytest.raises(CrashError) as raised:
-        follow([sys.executable, "-c", LOSES_RAYS_NODE, "{scratch}", "60"], files)
+        stage.follow()
     assert type(raised.value) is CrashError
 
 
-@pytest.mark.usefixtures("impatient")
 def test_a_worker_that_ends_after_the_last_step_is_no_crash_however_long_the_rest_takes(tmp_path: Path) -> None:
-    files = StageFiles(tmp_path)
-    follow([sys.executable, "-c", LOSES_ITS_WORKER, str(files.loop_left)], files)
-    assert files.log.read_text().endswith("ended by itself\n")
-
-
-SAVES_WHEN_ASKED = "import pathlib, sys, time\nwhile not pathlib.Path(sys.argv[1]).exists(): time.sleep(0.05)"
-
-
-def follow(command: list[str], files: StageFiles) -> None:
-    process = GuardedProcess(command, {}, files.log)
-    stall = timedelta(minutes=1)
-    supervise(process, files, files.metrics, stall_after=stall, stop=NeverStop(), on_step=lambda row, total: None)
+    stage = Stage(tmp_path, lasts=LEAVE_SECONDS + 9)
+    stage.at(2, stage.files.loop_left.touch)
+    stage.has("Worker", until=2)
+    stage.follow()
+    assert stage.now >= LEAVE_SECONDS + 9
 
 
 def test_another_node_that_asks_for_a_stop_ends_the_stage_once_training_has_saved(tmp_path: Path) -> None:
-    files = StageFiles(tmp_path)
-    files.enter_loop(9)
-    asking = threading.Timer(0.5, files.stop_request.touch)
-    asking.start()
+    stage = Stage(tmp_path, lasts=5)
+    stage.files.enter_loop(9)
+    stage.at(2, stage.files.stop_request.touch)
     with pytest.raises(TerminatedError, match="stopped on request after step 0"):
-        follow([sys.executable, "-c", SAVES_WHEN_ASKED, str(files.stop_request)], files)
-    asking.join()
+        stage.follow()
+    assert stage.now >= 5
 
 
 def test_another_node_that_asks_for_a_stop_before_the_first_step_is_not_waited_with(tmp_path: Path) -> None:
-    files = StageFiles(tmp_path)
-    files.stop_request.touch()
+    stage = Stage(tmp_path, lasts=600)
+    stage.files.stop_request.touch()
     with pytest.raises(TerminatedError):
-        follow([sys.executable, "-c", "import time; time.sleep(600)"], files)
+        stage.follow()
+    assert stage.now < 1
+
+
+def test_rays_processes_are_found_by_the_names_that_they_give_themselves() -> None:
+    named = {"ray::WorkerDict": "WorkerDict", "/of/ray/raylet": "raylet", "ray::a_task": None}
+    began = [
+        subprocess.Popen([name, "-c", "print(flush=True); input()"], executable=sys.executable, stdin=subprocess.PIPE,
+                         stdout=subprocess.PIPE)
+        for name in named
+    ]  # fmt: skip
+    try:
+        for process in began:
+            assert process.stdout is not None
+            process.stdout.readline()
+        found = workers(os.getpid())
+    finally:
+        for process in began:
+            process.communicate(b"\n")
+    assert [found.get(process.pid) for process in began] == list(named.values())
