@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from deepicd.spec.kubernetes import KIND, RUN_LABEL
 from deepicd.spec.progress import CHECKPOINT_KEY, PROGRESS_KEY, UPLOAD_KEY, read_progress
-from deepicd_operator.observed import JobView, PodView, job_view, owner, pod_view
+from deepicd_operator.snapshot import JobView, PodView, job_view, owner, pod_view
 
 Raw = Mapping[str, Any]
 JOB_KINDS = ("Job", "RayJob")

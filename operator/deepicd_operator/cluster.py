@@ -11,10 +11,10 @@ from lightkube import ApiError, AsyncClient
 
 from deepicd.cluster.api import resource_class
 from deepicd.spec.kubernetes import API_VERSION, GROUP, KIND, PLURAL, VERSION
+from deepicd_operator.decision import Deletion
 from deepicd_operator.metrics import Metrics
 from deepicd_operator.names import MANAGED_SELECTOR, MANAGER
-from deepicd_operator.observed import owner
-from deepicd_operator.plan import Deletion
+from deepicd_operator.snapshot import owner
 
 Raw = dict[str, Any]
 T = TypeVar("T")

@@ -22,15 +22,15 @@ from deepicd_operator.cluster import (
     RefusedError,
     UnreachableError,
 )
+from deepicd_operator.decision import Decision, Deletion, RunEvent
 from deepicd_operator.faults import with_fault
 from deepicd_operator.metrics import Metrics, RunFigures
-from deepicd_operator.observe import UnreadableStatusError, observe
-from deepicd_operator.observed import Observed, Refusal, controller
-from deepicd_operator.plan import Deletion, Plan, RunEvent
+from deepicd_operator.read_snapshot import UnreadableStatusError, read_snapshot
 from deepicd_operator.reasons import Reason, shorten
 from deepicd_operator.reconcile import reconcile
 from deepicd_operator.resources.event import event
 from deepicd_operator.settings import Settings
+from deepicd_operator.snapshot import Refusal, Snapshot, controller
 from deepicd_operator.status import read_status, write_status
 from deepicd_operator.workqueue import WorkQueue
 
@@ -233,38 +233,38 @@ class Controller:
             self._forget(key)
             return
         refusal = self._refusal(key, raw)
-        observed, again = await observe(key, raw, self._cache, self._cluster, refusal, now)
-        plan = reconcile(observed, now, self._settings)
+        snapshot, again = await read_snapshot(key, raw, self._cache, self._cluster, refusal, now)
+        plan = reconcile(snapshot, now, self._settings)
         if plan.fault is not None:
             self._note_fault(plan.fault)
-        structlog.contextvars.bind_contextvars(attempt=(plan.status or observed.status).attempt)
-        await self._carry_out(key, raw, observed, plan, now)
+        structlog.contextvars.bind_contextvars(attempt=(plan.status or snapshot.status).attempt)
+        await self._carry_out(key, raw, snapshot, plan, now)
         if plan.requeue_after is not None:
             self.queue.add(key, plan.requeue_after)
         if again is not None:
             self.queue.add(key, max(0.0, (again - now).total_seconds()))
 
-    async def _carry_out(self, key: Key, raw: dict[str, Any], observed: Observed, plan: Plan, now: datetime) -> None:
+    async def _carry_out(self, key: Key, raw: dict[str, Any], snapshot: Snapshot, plan: Decision, now: datetime) -> None:
         for told in plan.events:
             log.info(told.message, reason=str(told.reason))
-        await self._all(self._tell(told, key, observed.uid, now) for told in plan.events)
+        await self._all(self._tell(told, key, snapshot.uid, now) for told in plan.events)
         if plan.status is not None:
             # From here on this operator is the one that decided: another one's write of the same version fails.
             self._cache.put(await self._cluster.write_status(raw, write_status(plan.status)))
-        shown = plan.status or observed.status
+        shown = plan.status or snapshot.status
         self._shown[key] = RunFigures.of(key.namespace, key.name, shown)
         await self._all(self._delete(key, deletion) for deletion in plan.delete)
         if plan.apply:
-            await self._make(key, observed, plan, now)
+            await self._make(key, snapshot, plan, now)
 
-    async def _make(self, key: Key, observed: Observed, plan: Plan, now: datetime) -> None:
+    async def _make(self, key: Key, snapshot: Snapshot, plan: Decision, now: datetime) -> None:
         try:
             for group in plan.apply:
                 await self._all(self._create(content) for content in group)
         except _RefusedObjectError as error:
             wait = REFUSAL_WAIT if key not in self._refused else REFUSAL_WAIT * 4
             refusal = Refusal(error.reason, shorten(str(error)), now + wait)
-            self._refused[key] = _Refused(refusal, observed.generation)
+            self._refused[key] = _Refused(refusal, snapshot.generation)
             self.queue.add(key)
         else:
             self._refused.pop(key, None)

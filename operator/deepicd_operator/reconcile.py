@@ -1,4 +1,4 @@
-"""The whole of what the operator decides: (what is observed, now) -> what is to be done. Pure.
+"""The whole of what the operator decides: (what is snapshot, now) -> what is to be done. Pure.
 
 It keeps nothing between calls: the run's status holds all that is remembered, and every decision follows from facts
 that do not become untrue again (an ended Job, a written end of an attempt), so that a stale view repeats a decision
@@ -18,11 +18,12 @@ from deepicd.spec.kubernetes import KIND
 from deepicd.spec.load import parse
 from deepicd.spec.recovery import RecoverySpec
 from deepicd.spec.run import DeepICDRun
+from deepicd_operator.attempt_result import AttemptResult, attempt_result, doomed, upload_ends
+from deepicd_operator.claims import is_needed, release, what_is_left
 from deepicd_operator.conditions import ConditionType
+from deepicd_operator.decision import Decision, Deletion
 from deepicd_operator.faults import describe
-from deepicd_operator.observed import JobView, Observed
-from deepicd_operator.outcome import Ending, doomed, ending, upload_ends
-from deepicd_operator.plan import Deletion, Plan
+from deepicd_operator.pod_state import pod_state
 from deepicd_operator.policy import verdict
 from deepicd_operator.reasons import Reason, Rule
 from deepicd_operator.resources import (
@@ -32,43 +33,42 @@ from deepicd_operator.resources import (
     supporting_objects,
 )
 from deepicd_operator.settings import Settings
-from deepicd_operator.situation import situation
+from deepicd_operator.snapshot import JobView, Snapshot
 from deepicd_operator.stalls import is_silent, stalled
 from deepicd_operator.status import Attempt, RunStatus
 from deepicd_operator.turn import ATTEMPT_STARTED, Turn
-from deepicd_operator.volumes import is_needed, release, what_is_left
 
 MAX_BACKOFF = timedelta(minutes=10)
 FREE_RETRIES = 3
 """Disruptions in a row after which the operator begins to wait between attempts."""
 
 
-def reconcile(observed: Observed, now: datetime, settings: Settings) -> Plan:
+def reconcile(snapshot: Snapshot, now: datetime, settings: Settings) -> Decision:
     """What is to be done about a run now.
 
     Where an error of ours keeps an object from being planned, the attempt at work is followed to its end all the same.
     """
-    if observed.deleting:
-        return Plan()
-    turn = Turn(observed, now)
+    if snapshot.deleting:
+        return Decision()
+    turn = Turn(snapshot, now)
     try:
         return _decide(turn, _accept(turn, settings), settings)
     except Exception as error:
-        turn = Turn(observed, now)
+        turn = Turn(snapshot, now)
         turn.fault = error
         with suppress(Exception):  # the same one, where it is the spec that cannot be read
             _accept(turn, settings)
-        if not observed.status.finished:
+        if not snapshot.status.finished:
             turn.condition(ConditionType.ACCEPTED, False, Reason.CANNOT_PLAN, describe(error))
         return _decide(turn, None, settings)
 
 
-def _decide(turn: Turn, run: DeepICDRun | None, settings: Settings) -> Plan:
+def _decide(turn: Turn, run: DeepICDRun | None, settings: Settings) -> Decision:
     """The plan for a run that can be planned, or of which only what is there already can be followed."""
-    observed = turn.observed
-    if observed.status.finished:
+    snapshot = turn.snapshot
+    if snapshot.status.finished:
         _finished(turn)
-    elif (attempt := observed.status.current) is not None and attempt.end is None:
+    elif (attempt := snapshot.status.current) is not None and attempt.end is None:
         _follow(turn, run, attempt, settings)
     else:
         _between(turn, run, settings)
@@ -77,17 +77,17 @@ def _decide(turn: Turn, run: DeepICDRun | None, settings: Settings) -> Plan:
 
 def _accept(turn: Turn, settings: Settings) -> DeepICDRun | None:
     """The run, or None where its spec breaks the schema. One that the policy refuses is returned: its attempt goes on."""
-    observed = turn.observed
+    snapshot = turn.snapshot
     try:
-        run = parse(observed.content, observed.name)
+        run = parse(snapshot.content, snapshot.name)
     except UserError as error:
-        found = str(error).removeprefix(f"{observed.name}: ")
+        found = str(error).removeprefix(f"{snapshot.name}: ")
         reason = Reason.UNKNOWN_FIELD if "unknown field '" in found else Reason.INVALID_SPEC
-        if not observed.status.finished:
+        if not snapshot.status.finished:
             turn.condition(ConditionType.ACCEPTED, False, reason, found)
         return None
     turn.spec = run.spec
-    if not observed.status.finished:
+    if not snapshot.status.finished:
         refused = "; ".join(verdict(run, settings))
         turn.condition(ConditionType.ACCEPTED, not refused, Reason.NOT_ALLOWED if refused else Reason.VALID, refused)
     return run
@@ -106,7 +106,7 @@ def _finished(turn: Turn) -> None:
     if ttl is None or ended is None:
         return
     if turn.now >= ended + ttl:
-        turn.delete(Deletion(KIND, turn.observed.name, turn.observed.uid))
+        turn.delete(Deletion(KIND, turn.snapshot.name, turn.snapshot.uid))
     else:
         turn.look_again_at(ended + ttl)
 
@@ -158,11 +158,11 @@ def _complete(turn: Turn, run: DeepICDRun, number: int, settings: Settings) -> N
 
 
 def _request(turn: Turn, run: DeepICDRun, number: int, settings: Settings) -> AttemptRequest:
-    return AttemptRequest(run, turn.observed.namespace, turn.observed.uid, number, settings)
+    return AttemptRequest(run, turn.snapshot.namespace, turn.snapshot.uid, number, settings)
 
 
 def _may_make(turn: Turn) -> bool:
-    refusal = turn.observed.refusal
+    refusal = turn.snapshot.refusal
     if refusal is None or turn.now >= refusal.until:
         return True
     turn.look_again_at(refusal.until)
@@ -172,19 +172,19 @@ def _may_make(turn: Turn) -> bool:
 def _follow(turn: Turn, run: DeepICDRun | None, attempt: Attempt, settings: Settings) -> None:
     """An attempt is at work."""
     _delete_unfinished(turn, but=attempt.number)
-    job = turn.observed.job(attempt.number)
-    if run is not None and job is not None and not job.deleting and not turn.observed.complete and _may_make(turn):
+    job = turn.snapshot.job(attempt.number)
+    if run is not None and job is not None and not job.deleting and not turn.snapshot.complete and _may_make(turn):
         _complete(turn, run, attempt.number, settings)
         # Where the trainer runs already, one event and one status tell both; before that its own change will tell.
-        if not job.finished and situation(attempt, turn.observed, turn.now).running:
+        if not job.finished and pod_state(attempt, turn.snapshot, turn.now).running:
             attempt = turn.absorb(attempt)
             stalled(turn, attempt, run.spec.recovery)
             _show(turn, attempt)
         return
     attempt = turn.absorb(attempt)
-    ended = ending(attempt, turn.observed, turn.now)
+    ended = attempt_result(attempt, turn.snapshot, turn.now)
     if ended is None and job is None and (attempt.reason is not None or (turn.spec is not None and turn.spec.suspend)):
-        ended = Ending(Reason(attempt.reason) if attempt.reason else Reason.SUSPENDED)
+        ended = AttemptResult(Reason(attempt.reason) if attempt.reason else Reason.SUSPENDED)
     if ended is not None:
         _end(turn, run, attempt, ended, settings)
         return
@@ -201,7 +201,7 @@ def _follow(turn: Turn, run: DeepICDRun | None, attempt: Attempt, settings: Sett
 
 
 def _show(turn: Turn, attempt: Attempt) -> None:
-    stands = situation(attempt, turn.observed, turn.now)
+    stands = pod_state(attempt, turn.snapshot, turn.now)
     if stands.look_again is not None:
         turn.look_again_at(stands.look_again)
     placed = Reason.SCHEDULED if stands.scheduled else stands.reason
@@ -212,14 +212,14 @@ def _show(turn: Turn, attempt: Attempt) -> None:
     turn.state("Running" if stands.running else "Pending", stands.reason)
 
 
-def _stop_for(turn: Turn, run: DeepICDRun | None, attempt: Attempt) -> Ending | None:
+def _stop_for(turn: Turn, run: DeepICDRun | None, attempt: Attempt) -> AttemptResult | None:
     """Why an attempt that goes on must be stopped, or None."""
     recovery = _recovery(turn)
-    if (hopeless := doomed(attempt, turn.observed, recovery.grace_period, turn.now)) is not None:
+    if (hopeless := doomed(attempt, turn.snapshot, recovery.grace_period, turn.now)) is not None:
         return hopeless
-    if (until := upload_ends(attempt, turn.observed, recovery.grace_period)) is not None:
+    if (until := upload_ends(attempt, turn.snapshot, recovery.grace_period)) is not None:
         turn.look_again_at(until)
-    pod = turn.observed.pod(attempt.number)
+    pod = turn.snapshot.pod(attempt.number)
     if pod is not None and not pod.head and pod.trainer.ended and pod.trainer.exit_code == 0:
         # Nothing is left to stop but the uploader. Its kubelet ends it in time, unless the node is lost.
         uploaded_by = (pod.trainer.ended_at or attempt.start) + recovery.grace_period
@@ -227,13 +227,13 @@ def _stop_for(turn: Turn, run: DeepICDRun | None, attempt: Attempt) -> Ending | 
             turn.look_again_at(uploaded_by)
             return None
     if turn.spec is not None and turn.spec.suspend:
-        return Ending(Reason.SUSPENDED)
+        return AttemptResult(Reason.SUSPENDED)
     if run is not None and attempt.running is None and attempt.compute not in (None, digest(run.spec.compute)):
-        return Ending(Reason.COMPUTE_CHANGED)
+        return AttemptResult(Reason.COMPUTE_CHANGED)
     if recovery.deadline is not None:
         left = recovery.deadline.total_seconds() - turn.status.seconds(turn.now)
         if left <= 0:
-            return Ending(Reason.DEADLINE_EXCEEDED)
+            return AttemptResult(Reason.DEADLINE_EXCEEDED)
         turn.look_again_at(turn.now + timedelta(seconds=left))
     return None if pod is not None and pod.trainer.ended else stalled(turn, attempt, recovery)
 
@@ -251,10 +251,10 @@ def _stop(turn: Turn, attempt: Attempt, job: JobView) -> None:
     turn.state("Running" if attempt.running is not None else "Pending", Reason.STOPPING)
 
 
-def _end(turn: Turn, run: DeepICDRun | None, attempt: Attempt, ended: Ending, settings: Settings) -> None:
+def _end(turn: Turn, run: DeepICDRun | None, attempt: Attempt, ended: AttemptResult, settings: Settings) -> None:
     """Note how the attempt ended, and what follows."""
-    reason, recovery, left = ended.reason, _recovery(turn), what_is_left(turn.observed, attempt, ended.reason)
-    needed = is_needed(turn.observed, attempt)
+    reason, recovery, left = ended.reason, _recovery(turn), what_is_left(turn.snapshot, attempt, ended.reason)
+    needed = is_needed(turn.snapshot, attempt)
     message = reason.says("; ".join(filter(None, (ended.found, left))))
     if attempt.reason is not None and reason is not Reason.COMPLETED:
         # It was stopped on purpose: the purpose counts, not the signal. What is complete is complete.
@@ -314,10 +314,10 @@ def backoff(status: RunStatus, recovery: RecoverySpec) -> timedelta:
 
 def _delete_unfinished(turn: Turn, but: int | None = None) -> None:
     """Jobs of attempts that are over (one may have been made by an operator that lost a race), and pods without a Job."""
-    for pod in turn.observed.orphans:
+    for pod in turn.snapshot.orphans:
         if not pod.deleting and not pod.ended:
             turn.delete(Deletion("Pod", pod.name, pod.uid))
-    for job in turn.observed.jobs:
+    for job in turn.snapshot.jobs:
         if job.attempt == but or job.deleting:
             continue
         if not job.finished or job.kind == "RayJob":

@@ -10,8 +10,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from deepicd.spec.recovery import RecoverySpec
+from deepicd_operator.attempt_result import AttemptResult
 from deepicd_operator.conditions import ConditionType
-from deepicd_operator.outcome import Ending
 from deepicd_operator.reasons import Reason
 from deepicd_operator.status import Attempt
 from deepicd_operator.turn import Turn
@@ -24,7 +24,7 @@ LOOK_AGAIN = timedelta(minutes=5)
 """While reports do not arrive: time between repairs of what they need."""
 
 
-def stalled(turn: Turn, attempt: Attempt, recovery: RecoverySpec) -> Ending | None:
+def stalled(turn: Turn, attempt: Attempt, recovery: RecoverySpec) -> AttemptResult | None:
     """Set the condition `StepsStalled`; why the attempt must be stopped, or None."""
     since = attempt.progressed or attempt.running
     if since is None:
@@ -47,7 +47,7 @@ def stalled(turn: Turn, attempt: Attempt, recovery: RecoverySpec) -> Ending | No
     if turn.now < certain or heard < suspected:
         turn.look_again_at(max(certain, turn.now + STALL_SLACK))
         return None
-    return Ending(Reason.STALLED, f"since {since:%Y-%m-%d %H:%M:%S} UTC")
+    return AttemptResult(Reason.STALLED, f"since {since:%Y-%m-%d %H:%M:%S} UTC")
 
 
 def _prepares(turn: Turn, heard: datetime) -> None:
@@ -72,6 +72,6 @@ def is_silent(turn: Turn) -> bool:
 
 
 def _last_heard(turn: Turn, attempt: Attempt) -> datetime | None:
-    report = turn.observed.progress
+    report = turn.snapshot.progress
     times = [attempt.reported, report.time if report is not None and turn.believes(report) else None]
     return max((time for time in times if time is not None), default=None)

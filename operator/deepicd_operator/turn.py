@@ -10,10 +10,10 @@ from deepicd.spec.progress import Progress
 from deepicd.spec.run import RunSpec
 from deepicd_operator.columns import columns
 from deepicd_operator.conditions import Condition, ConditionType, holds, put, without
-from deepicd_operator.observed import Observed
-from deepicd_operator.plan import Deletion, Plan, RunEvent
+from deepicd_operator.decision import Decision, Deletion, RunEvent
 from deepicd_operator.reasons import Reason, Rule
 from deepicd_operator.resources import Groups
+from deepicd_operator.snapshot import Snapshot
 from deepicd_operator.status import MAX_ATTEMPTS, Attempt, Earlier, VerifiedCheckpoint
 
 State = Literal["Pending", "Running", "Suspended", "Succeeded", "Failed"]
@@ -35,10 +35,10 @@ _PER_SPEC = {ConditionType.ACCEPTED}
 class Turn:
     """Collects a plan. `status` is the status so far."""
 
-    def __init__(self, observed: Observed, now: datetime) -> None:
-        self.observed = observed
+    def __init__(self, snapshot: Snapshot, now: datetime) -> None:
+        self.snapshot = snapshot
         self.now = now
-        self.status = observed.status
+        self.status = snapshot.status
         self.spec: RunSpec | None = None
         """The spec, where it is valid."""
         self.fault: Exception | None = None
@@ -57,7 +57,7 @@ class Turn:
     ) -> None:
         """Set a condition (None: unknown); its message is the reason's, with what was found, unless one is given."""
         text = reason.says(found) if message is None else message
-        self.set(conditions=put(self.status.conditions, kind, status, reason, text, self.now, self.observed.generation))
+        self.set(conditions=put(self.status.conditions, kind, status, reason, text, self.now, self.snapshot.generation))
 
     def drop(self, kind: ConditionType) -> None:
         """Take a condition away that says nothing any more."""
@@ -106,15 +106,15 @@ class Turn:
 
     def absorb(self, attempt: Attempt) -> Attempt:
         """Take over what the attempt's pod and its newest reports say."""
-        pod, job = self.observed.pod(attempt.number), self.observed.job(attempt.number)
+        pod, job = self.snapshot.pod(attempt.number), self.snapshot.job(attempt.number)
         on_nodes = job is not None and job.kind == "RayJob"
         if pod is not None and pod.scheduled and (pod.head or not on_nodes):
             fields: dict[str, Any] = {
                 "pod": pod.name if attempt.running is None else attempt.pod,
                 "node": pod.node,
-                "disruption": self.observed.disruption(attempt.number) or attempt.disruption,
+                "disruption": self.snapshot.disruption(attempt.number) or attempt.disruption,
             }
-            slowest = self.observed.slowest_pod(attempt.number) or pod
+            slowest = self.snapshot.slowest_pod(attempt.number) or pod
             if attempt.running is None and slowest.trainer.started is not None:
                 fields["running"] = min(slowest.trainer.started, self.now)
             attempt = self.update(attempt, **fields)
@@ -122,9 +122,9 @@ class Turn:
 
     def absorb_reports(self, attempt: Attempt) -> Attempt:
         """Take over what the attempt's newest reports say; its last ones may be heard of after its end."""
-        report = self.observed.progress
-        if self.observed.checkpoint is not None:
-            self._take(VerifiedCheckpoint(attempt=attempt.number, **self.observed.checkpoint.model_dump()))
+        report = self.snapshot.progress
+        if self.snapshot.checkpoint is not None:
+            self._take(VerifiedCheckpoint(attempt=attempt.number, **self.snapshot.checkpoint.model_dump()))
         if report is None or not self.believes(report):
             return attempt
         # One from the future says only that the node's clock was set meanwhile.
@@ -180,21 +180,21 @@ class Turn:
         self.set(completion_time=self.now, retry_at=None, eta_seconds=None)
         self.state(state, reason)
 
-    def plan(self) -> Plan:
+    def plan(self) -> Decision:
         """The plan, with a status only where it differs from the one that is there."""
         self._durability()
         self._kstatus()
         self._account()
-        self.set(observed_generation=self.observed.generation)
+        self.set(observed_generation=self.snapshot.generation)
         self.set(columns=columns(self.status))
         self._tell_transitions()
         again = None if self._again is None else max(0.0, (self._again - self.now).total_seconds())
-        changed = self.status if self.status != self.observed.status else None
-        return Plan(changed, self._apply, tuple(self._delete), tuple(self._events), again, self.fault)
+        changed = self.status if self.status != self.snapshot.status else None
+        return Decision(changed, self._apply, tuple(self._delete), tuple(self._events), again, self.fault)
 
     def _durability(self) -> None:
         checkpoint = self.status.last_verified_checkpoint
-        before = self.observed.status
+        before = self.snapshot.status
         if self.spec is None or (before.finished and checkpoint == before.last_verified_checkpoint):
             return
         if failing := self._failing_uploader():
@@ -209,7 +209,7 @@ class Turn:
     def _failing_uploader(self) -> str:
         """How the uploader of the attempt at work keeps ending; empty where it does not, or has run for a while since."""
         attempt = self.status.current
-        pod = self.observed.pod(attempt.number) if attempt is not None and attempt.end is None else None
+        pod = self.snapshot.pod(attempt.number) if attempt is not None and attempt.end is None else None
         if pod is None or pod.trainer.ended or pod.sync.restarts < MANY_RESTARTS or pod.sync.exit_code in (None, 0):
             return ""
         if pod.sync.running_since is not None:
@@ -235,7 +235,7 @@ class Turn:
 
     def _account(self) -> None:
         """GPU-hours up to the last report: a number that moved with the clock would be written for ever."""
-        if self.spec is None or self.observed.status.finished:
+        if self.spec is None or self.snapshot.status.finished:
             return
         hours, price = self.status.earlier.gpu_hours, self.spec.compute.price_per_gpu_hour
         for attempt in self.status.attempts:
@@ -243,7 +243,7 @@ class Turn:
         self.set(gpu_hours=round(hours, 4), cost=None if price is None else round(hours * price, 2))
 
     def _tell_transitions(self) -> None:
-        before = {each.type: (each.status, each.reason) for each in self.observed.status.conditions}
+        before = {each.type: (each.status, each.reason) for each in self.snapshot.status.conditions}
         changed = [each for each in self.status.conditions if before.get(each.type) != (each.status, each.reason)]
         runs = any(each.reason == Reason.RUNNING for each in changed)
         # Those that say most come last in the list, but for the two that say what others say.
@@ -261,7 +261,7 @@ class Turn:
         # One cause is told once, though it shows in several conditions.
         if any(event.reason == reason for event in self._events):
             return
-        of = f"spec/{self.observed.generation}" if kind in _PER_SPEC else f"attempt/{self.status.attempt}"
+        of = f"spec/{self.snapshot.generation}" if kind in _PER_SPEC else f"attempt/{self.status.attempt}"
         warning = not good and reason is not Reason.SUSPENDED
         told = RunEvent(reason, condition.message, warning, f"{of}/{reason}")
         if reason is Reason.RUNNING and self._events and (begun := self._events[-1]).reason == ATTEMPT_STARTED:

@@ -11,11 +11,11 @@ import yaml
 
 from deepicd.spec.kubernetes import API_VERSION, KIND, RUN_UID_LABEL
 from deepicd.spec.progress import Checkpoint, Progress, Upload
+from deepicd_operator.decision import Decision
 from deepicd_operator.names import attempt_name, labels
-from deepicd_operator.observed import JobView, Observed, PodView, Refusal, job_view, pod_view
-from deepicd_operator.plan import Plan
 from deepicd_operator.reconcile import reconcile
 from deepicd_operator.settings import Settings
+from deepicd_operator.snapshot import JobView, PodView, Refusal, Snapshot, job_view, pod_view
 from deepicd_operator.status import RunStatus, read_status, write_status
 from tests.by_path import changed
 
@@ -185,11 +185,11 @@ class Story:
         self.status = RunStatus()
         self.generation = 1
         self.name = NAME
-        self.plan = Plan()
+        self.plan = Decision()
         self.settings = SETTINGS
         self.events: list[str] = []
 
-    def observed(
+    def snapshot(
         self,
         *objects: JobMade | PodMade,
         progress: Progress | None = None,
@@ -201,8 +201,8 @@ class Story:
         refusal: Refusal | None = None,
         deleting: bool = False,
         complete: bool | None = None,
-    ) -> Observed:
-        return Observed(
+    ) -> Snapshot:
+        return Snapshot(
             name=self.name,
             namespace="research",
             uid=UID,
@@ -227,9 +227,9 @@ class Story:
             complete=any(isinstance(each, JobMade) for each in objects) if complete is None else complete,
         )
 
-    def now(self, seconds: float, *objects: JobMade | PodMade, **seen: Any) -> Plan:
+    def now(self, seconds: float, *objects: JobMade | PodMade, **seen: Any) -> Decision:
         """Reconcile at a time after noon with these objects."""
-        self.plan = reconcile(self.observed(*objects, **seen), at(seconds), self.settings)
+        self.plan = reconcile(self.snapshot(*objects, **seen), at(seconds), self.settings)
         if self.plan.status is not None:
             kept = read_status(write_status(self.plan.status))
             assert kept == self.plan.status

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from deepicd_operator.observed import Refusal
 from deepicd_operator.reasons import Reason
+from deepicd_operator.snapshot import Refusal
 from tests.unit.operator.builders import NAME, JobMade, PodMade, Story, at, report
 
 EXIT = "Container trainer for pod a/b failed with exit code %d matching FailJob rule at index 2"

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from deepicd_operator import resources
-from deepicd_operator.observed import Refusal
 from deepicd_operator.reasons import Reason
+from deepicd_operator.snapshot import Refusal
 from deepicd_operator.status import Attempt, RunStatus
 from tests.unit.operator.builders import NAME, NOON, JobMade, PodMade, Story, at, checkpoint, report
 

@@ -8,9 +8,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepicd_operator.observed import Observed
-from deepicd_operator.plan import Plan
+from deepicd_operator.decision import Decision
 from deepicd_operator.reconcile import reconcile
+from deepicd_operator.snapshot import Snapshot
 from deepicd_operator.status import RunStatus, read_status, write_status
 from tests.unit.operator.builders import SETTINGS, JobMade, PodMade, Story, at, report
 
@@ -83,16 +83,16 @@ class World:
             self.jobs[number].failed()
             self.pods[number] = FAILURES[what](PodMade(number))
 
-    def seen(self) -> tuple[Observed, int]:
+    def seen(self) -> tuple[Snapshot, int]:
         objects: list[JobMade | PodMade] = [*self.jobs.values(), *self.pods.values()]
         progress = report(at(self.time)) if self.story.status.attempt in self.pods else None
         complete = self.story.status.attempt in self.complete
-        return self.story.observed(*objects, progress=progress, lost=self.lost, complete=complete), self.version
+        return self.story.snapshot(*objects, progress=progress, lost=self.lost, complete=complete), self.version
 
-    def reconcile(self, observed: Observed) -> Plan:
-        return reconcile(observed, at(self.time), SETTINGS)
+    def reconcile(self, snapshot: Snapshot) -> Decision:
+        return reconcile(snapshot, at(self.time), SETTINGS)
 
-    def carry_out(self, plan: Plan, version: int, writes: int) -> bool:
+    def carry_out(self, plan: Decision, version: int, writes: int) -> bool:
         """Do the first `writes` steps of a plan; False where the status had changed since it was read."""
         steps: list[Any] = [plan.status] if plan.status is not None else []
         steps += [*plan.delete, *(each for group in plan.apply for each in group)]
@@ -128,8 +128,8 @@ class World:
     def settle(self) -> None:
         """Reconcile until nothing is left to do now."""
         for _ in range(8):
-            observed, version = self.seen()
-            plan = self.reconcile(observed)
+            snapshot, version = self.seen()
+            plan = self.reconcile(snapshot)
             self.carry_out(plan, version, 99)
             if plan.status is None and not plan.apply and not plan.delete:
                 return
@@ -156,8 +156,8 @@ def test_promises_hold_when_the_operator_is_killed_after_any_write_and_restarted
     world = World()
     for what, writes, killed in steps:
         if killed:
-            observed, version = world.seen()
-            world.carry_out(world.reconcile(observed), version, writes)
+            snapshot, version = world.seen()
+            world.carry_out(world.reconcile(snapshot), version, writes)
         world.settle()
         world.check()
         world.happen(what)
@@ -189,8 +189,8 @@ def test_a_second_reconcile_at_the_same_time_finds_nothing_to_do(steps: list[tup
     for what, _, _ in steps:
         world.happen(what)
         world.settle()
-        observed, _ = world.seen()
-        plan = world.reconcile(observed)
+        snapshot, _ = world.seen()
+        plan = world.reconcile(snapshot)
         assert (plan.status, plan.apply, plan.delete, plan.events) == (None, (), (), ())
 
 

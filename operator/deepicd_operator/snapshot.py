@@ -124,7 +124,7 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Observed:
+class Snapshot:
     """Everything a reconcile depends on, beside the clock."""
 
     name: str

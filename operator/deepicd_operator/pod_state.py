@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from deepicd_operator.observed import JobView, Observed, PodView
 from deepicd_operator.reasons import Reason
+from deepicd_operator.snapshot import JobView, PodView, Snapshot
 from deepicd_operator.status import Attempt
 
 SLOW_START = timedelta(seconds=10)
@@ -23,7 +23,7 @@ _CONFIG = {"CreateContainerConfigError", "CreateContainerError", "RunContainerEr
 
 
 @dataclass(frozen=True)
-class Situation:
+class PodState:
     """Two conditions: placed, and running."""
 
     scheduled: bool
@@ -35,56 +35,56 @@ class Situation:
     """When this will be something else, though nothing changes."""
 
 
-def situation(attempt: Attempt, observed: Observed, now: datetime) -> Situation:
+def pod_state(attempt: Attempt, snapshot: Snapshot, now: datetime) -> PodState:
     """Where the attempt stands."""
-    job, pod = observed.job(attempt.number), observed.pod(attempt.number)
+    job, pod = snapshot.job(attempt.number), snapshot.pod(attempt.number)
     if attempt.running is None:
-        pod = observed.slowest_pod(attempt.number)
-    if not observed.complete and observed.refusal is not None:
+        pod = snapshot.slowest_pod(attempt.number)
+    if not snapshot.complete and snapshot.refusal is not None:
         scheduled = pod is not None and pod.scheduled
-        return Situation(scheduled, False, observed.refusal.reason, observed.refusal.message)
+        return PodState(scheduled, False, snapshot.refusal.reason, snapshot.refusal.message)
     if job is None or pod is None:
-        return Situation(False, False, Reason.CREATED) if job is None else _without_pod(job, observed.trouble)
+        return PodState(False, False, Reason.CREATED) if job is None else _without_pod(job, snapshot.trouble)
     if not pod.scheduled:
         return _unplaced(pod)
     if attempt.running is not None or pod.trainer.running_since is not None:
         return _running(attempt, pod, now)
-    return _starting(pod, observed.trouble)
+    return _starting(pod, snapshot.trouble)
 
 
-def _running(attempt: Attempt, pod: PodView, now: datetime) -> Situation:
+def _running(attempt: Attempt, pod: PodView, now: datetime) -> PodState:
     shown = None
     if pod.trainer.ended and pod.uploads:
         shown = (pod.trainer.ended_at or attempt.start) + SLOW_UPLOAD
         if now >= shown:
-            return Situation(True, True, Reason.UPLOADING, pod.name)
-    return Situation(True, True, Reason.RUNNING, f"{pod.name} on {pod.node}", shown)
+            return PodState(True, True, Reason.UPLOADING, pod.name)
+    return PodState(True, True, Reason.RUNNING, f"{pod.name} on {pod.node}", shown)
 
 
-def _without_pod(job: JobView, trouble: str) -> Situation:
+def _without_pod(job: JobView, trouble: str) -> PodState:
     if job.suspended:
-        return Situation(False, False, Reason.QUEUED)
+        return PodState(False, False, Reason.QUEUED)
     if trouble:
         reason = Reason.QUOTA_EXCEEDED if "exceeded quota" in trouble else Reason.POD_REFUSED
-        return Situation(False, False, reason, trouble)
-    return Situation(False, False, Reason.CREATED)
+        return PodState(False, False, reason, trouble)
+    return PodState(False, False, Reason.CREATED)
 
 
-def _unplaced(pod: PodView) -> Situation:
+def _unplaced(pod: PodView) -> PodState:
     if pod.unscheduled_reason == "SchedulingGated":
-        return Situation(False, False, Reason.QUEUED, pod.unscheduled_message)
+        return PodState(False, False, Reason.QUEUED, pod.unscheduled_message)
     if pod.unscheduled_reason:
         reason = Reason.VOLUME_MISSING if _CLAIM.search(pod.unscheduled_message) else Reason.UNSCHEDULABLE
-        return Situation(False, False, reason, pod.unscheduled_message)
-    return Situation(False, False, Reason.CREATED)
+        return PodState(False, False, reason, pod.unscheduled_message)
+    return PodState(False, False, Reason.CREATED)
 
 
-def _starting(pod: PodView, trouble: str) -> Situation:
+def _starting(pod: PodView, trouble: str) -> PodState:
     for container in (pod.sync, pod.trainer):
         if container.waiting in _IMAGE:
-            return Situation(True, False, Reason.IMAGE_PULL_FAILED, container.message or container.waiting)
+            return PodState(True, False, Reason.IMAGE_PULL_FAILED, container.message or container.waiting)
         if container.waiting in _CONFIG:
-            return Situation(True, False, Reason.CONFIG_MISSING, container.message or container.waiting)
+            return PodState(True, False, Reason.CONFIG_MISSING, container.message or container.waiting)
     if trouble:
-        return Situation(True, False, Reason.VOLUME_MISSING, trouble)
-    return Situation(True, False, Reason.STARTING)
+        return PodState(True, False, Reason.VOLUME_MISSING, trouble)
+    return PodState(True, False, Reason.STARTING)

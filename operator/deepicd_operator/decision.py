@@ -36,7 +36,7 @@ class RunEvent:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Decision:
     """All that is to be done now, and when to look again though nothing changed."""
 
     status: RunStatus | None = None
