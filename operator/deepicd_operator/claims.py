@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from deepicd_operator.attempt_result import is_uploaded
-from deepicd_operator.decision import Deletion
 from deepicd_operator.reasons import Reason
 from deepicd_operator.snapshot import Snapshot
-from deepicd_operator.status import Attempt
-from deepicd_operator.turn import Turn
+from deepicd_operator.status import Attempt, RunStatus
 
 FETCH = "manifests/upload-the-rest.yaml"
 """A pod for users to create, see docs/artifacts.md."""
@@ -24,17 +22,17 @@ def what_is_left(snapshot: Snapshot, attempt: Attempt, reason: Reason) -> str:
     return ""
 
 
-def release(turn: Turn, ended: Attempt, *, needed: bool) -> None:
-    """Delete the claims that nobody needs: of ended attempts only the newest that ran keeps what was not uploaded.
+def without_needless_claims(status: RunStatus, ended: Attempt, *, needed: bool) -> RunStatus:
+    """The status where only the newest ended attempt that ran keeps its claim, if that holds what was not uploaded.
 
     `needed`: what `is_needed` said of the attempt when its end was found.
     """
     may_have_run = needed or ended.running is not None or ended.reason == Reason.COMPLETED
-    for attempt in turn.status.attempts:
+    for attempt in status.attempts:
         kept = needed if attempt.number == ended.number else not may_have_run
         if attempt.volume is not None and not kept:
-            turn.delete(Deletion("PersistentVolumeClaim", attempt.volume, owner=turn.snapshot.uid))
-            turn.update(attempt, volume=None)
+            status = status.with_attempt(attempt, volume=None)
+    return status
 
 
 def is_needed(snapshot: Snapshot, attempt: Attempt) -> bool:

@@ -1,4 +1,4 @@
-"""Keeps runs as they should be: takes in what the watches say, reconciles what is due, carries out the plans."""
+"""Keeps runs as they should be: takes in what the watches say, reconciles what is due, carries out the decisions."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from deepicd_operator.cluster import (
     RefusedError,
     UnreachableError,
 )
-from deepicd_operator.decision import Decision, Deletion, RunEvent
+from deepicd_operator.desired import Deletion
+from deepicd_operator.events import RunEvent, events_between
 from deepicd_operator.faults import with_fault
 from deepicd_operator.metrics import Metrics, RunFigures
 from deepicd_operator.read_snapshot import UnreadableStatusError, read_snapshot
 from deepicd_operator.reasons import Reason, shorten
-from deepicd_operator.reconcile import reconcile
+from deepicd_operator.reconcile import Decision, reconcile
 from deepicd_operator.resources.event import event
 from deepicd_operator.settings import Settings
 from deepicd_operator.snapshot import Refusal, Snapshot, controller
@@ -202,13 +203,13 @@ class Controller:
         if raw is None or (status := read_status(raw.get("status"))) is None:
             return
         now = self._clock()
-        plan = with_fault(status, error, now, raw["metadata"].get("generation", 0))
-        if plan.status is None:
+        shown = with_fault(status, error, now, raw["metadata"].get("generation", 0))
+        if shown == status:
             return
         try:
-            for told in plan.events:
+            for told in events_between(status, shown):
                 await self._tell(told, key, raw["metadata"]["uid"], now)
-            self._cache.put(await self._cluster.write_status(raw, write_status(plan.status)))
+            self._cache.put(await self._cluster.write_status(raw, write_status(shown)))
         except (ConflictError, NotThereError, UnreachableError, RefusedError) as refused:
             # The run is reconciled again in any case.
             log.warning("the fault could not be shown", error=shorten(str(refused)))
@@ -234,32 +235,31 @@ class Controller:
             return
         refusal = self._refusal(key, raw)
         snapshot, again = await read_snapshot(key, raw, self._cache, self._cluster, refusal, now)
-        plan = reconcile(snapshot, now, self._settings)
-        if plan.fault is not None:
-            self._note_fault(plan.fault)
-        structlog.contextvars.bind_contextvars(attempt=(plan.status or snapshot.status).attempt)
-        await self._carry_out(key, raw, snapshot, plan, now)
-        if plan.requeue_after is not None:
-            self.queue.add(key, plan.requeue_after)
-        if again is not None:
-            self.queue.add(key, max(0.0, (again - now).total_seconds()))
+        decision = reconcile(snapshot, now, self._settings)
+        if decision.fault is not None:
+            self._note_fault(decision.fault)
+        structlog.contextvars.bind_contextvars(attempt=(decision.status or snapshot.status).attempt)
+        await self._carry_out(key, raw, snapshot, decision, now)
+        for when in (decision.look_again, again):
+            if when is not None:
+                self.queue.add(key, max(0.0, (when - now).total_seconds()))
 
-    async def _carry_out(self, key: Key, raw: dict[str, Any], snapshot: Snapshot, plan: Decision, now: datetime) -> None:
-        for told in plan.events:
+    async def _carry_out(self, key: Key, raw: dict[str, Any], snapshot: Snapshot, decision: Decision, now: datetime) -> None:
+        for told in decision.events:
             log.info(told.message, reason=str(told.reason))
-        await self._all(self._tell(told, key, snapshot.uid, now) for told in plan.events)
-        if plan.status is not None:
+        await self._all(self._tell(told, key, snapshot.uid, now) for told in decision.events)
+        if decision.status is not None:
             # From here on this operator is the one that decided: another one's write of the same version fails.
-            self._cache.put(await self._cluster.write_status(raw, write_status(plan.status)))
-        shown = plan.status or snapshot.status
+            self._cache.put(await self._cluster.write_status(raw, write_status(decision.status)))
+        shown = decision.status or snapshot.status
         self._shown[key] = RunFigures.of(key.namespace, key.name, shown)
-        await self._all(self._delete(key, deletion) for deletion in plan.delete)
-        if plan.apply:
-            await self._make(key, snapshot, plan, now)
+        await self._all(self._delete(key, deletion) for deletion in decision.delete)
+        if decision.create:
+            await self._make(key, snapshot, decision, now)
 
-    async def _make(self, key: Key, snapshot: Snapshot, plan: Decision, now: datetime) -> None:
+    async def _make(self, key: Key, snapshot: Snapshot, decision: Decision, now: datetime) -> None:
         try:
-            for group in plan.apply:
+            for group in decision.create:
                 await self._all(self._create(content) for content in group)
         except _RefusedObjectError as error:
             wait = REFUSAL_WAIT if key not in self._refused else REFUSAL_WAIT * 4

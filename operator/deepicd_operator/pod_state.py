@@ -14,6 +14,10 @@ SLOW_START = timedelta(seconds=10)
 """When a pod is not made or not started by then, its warnings are read: quotas and volumes show nowhere else."""
 SLOW_UPLOAD = timedelta(seconds=10)
 """An upload that goes on for so long after its trainer's end is shown."""
+MANY_RESTARTS = 2
+"""An uploader that was started again so often is said to be failing."""
+RUNS_WELL = timedelta(minutes=1)
+"""How long it runs until it is not."""
 _CLAIM = re.compile(
     r'(persistentvolumeclaim|storageclass[a-z.0-9]*) "[^"]*" not found|unbound immediate PersistentVolumeClaims'
 )
@@ -88,3 +92,17 @@ def _starting(pod: PodView, trouble: str) -> PodState:
     if trouble:
         return PodState(True, False, Reason.VOLUME_MISSING, trouble)
     return PodState(True, False, Reason.STARTING)
+
+
+def failing_uploader(pod: PodView, now: datetime) -> str:
+    """How the uploader keeps ending while training goes on; empty where it does not, or has run for a while since."""
+    if pod.trainer.ended or pod.sync.restarts < MANY_RESTARTS or pod.sync.exit_code in (None, 0):
+        return ""
+    well = runs_well_from(pod)
+    return "" if well is not None and now >= well else f"exit code {pod.sync.exit_code}, {pod.sync.ended_as}"
+
+
+def runs_well_from(pod: PodView) -> datetime | None:
+    """When an uploader that was started again counts as well; None where it does not run, or never failed."""
+    began = pod.sync.running_since
+    return began + RUNS_WELL if began is not None and pod.sync.restarts else None

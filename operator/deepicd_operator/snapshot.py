@@ -158,6 +158,16 @@ class Snapshot:
         spec = self.content["spec"]
         return spec.get(field) if isinstance(spec, Mapping) else None
 
+    def is_refused(self, now: datetime) -> bool:
+        """Whether the API server would not take an object of the run, and it is too early to offer it again."""
+        return self.refusal is not None and now < self.refusal.until
+
+    @property
+    def lacks_rest(self) -> bool:
+        """Whether the newest attempt has its Job, but not all its objects yet."""
+        job = self.job(self.status.attempt)
+        return job is not None and not job.deleting and not self.complete
+
     def disruption(self, attempt: int) -> str:
         """Why the cluster took one of the attempt's pods; empty where it took none."""
         return next((pod.disruption for pod in self.pods if pod.attempt == attempt and pod.disruption), "")

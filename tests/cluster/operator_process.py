@@ -14,7 +14,7 @@ _ENTRY = "from deepicd_operator.main import app; app()"
 # The times that a test of an error would merely wait out, shortened; a name that is not there any more is an error.
 _HASTE = """
 from datetime import timedelta
-from deepicd_operator import cluster, controller, health, pod_state, process, read_snapshot, stalls
+from deepicd_operator import cluster, controller, health, pod_state, process, read_snapshot, steps
 for module, name, value in (
     (cluster, "REQUEST_SECONDS", 5.0),
     (controller, "REFUSAL_WAIT", timedelta(seconds=3)),
@@ -22,8 +22,8 @@ for module, name, value in (
     (read_snapshot, "SLOW_START", timedelta(seconds=3)),
     (process, "START_RETRY", 0.5),
     (pod_state, "SLOW_UPLOAD", timedelta(seconds=1)),
-    (stalls, "SILENCE", timedelta(seconds=4)),
-    (stalls, "STALL_SLACK", timedelta(seconds=3)),
+    (steps, "SILENCE", timedelta(seconds=4)),
+    (steps, "STALL_SLACK", timedelta(seconds=3)),
 ):
     assert type(getattr(module, name)) is type(value)
     setattr(module, name, value)

@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 from deepicd.spec.kubernetes import API_VERSION, KIND
-from deepicd_operator.decision import RunEvent
+from deepicd_operator.events import RunEvent
 from deepicd_operator.names import MANAGER, labels
 
 

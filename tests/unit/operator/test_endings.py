@@ -55,7 +55,7 @@ def test_an_attempt_that_can_be_repeated_is_followed_by_another(reason: str, see
     if counted:
         assert (story.status.state, story.status.reason) == ("Pending", "BackOff")
         assert story.status.retry_at == at(70)
-        assert story.plan.requeue_after == 10
+        assert story.looks_again_in == 10
         assert story.made == []
         story.now(70)
     assert story.status.attempt == 2
@@ -151,7 +151,7 @@ def test_a_refused_object_is_not_offered_again_before_its_time() -> None:
     refusal = Refusal(Reason.API_REFUSED, "Job: spec.template is invalid", at(30))
     story.now(10, refusal=refusal)
     assert story.made == []
-    assert story.plan.requeue_after == 20
+    assert story.looks_again_in == 20
     story.now(30, refusal=refusal)
     assert f"Job/{NAME}-a1" in story.made
 
@@ -181,13 +181,13 @@ def test_an_attempt_without_steps_is_stalled_and_then_tried_again() -> None:
     story = Story().running()
     objects = (JobMade(), PodMade().running(at(1)))
     story.now(10, *objects, progress=report(at(10)))
-    assert story.plan.requeue_after == 300
+    assert story.looks_again_in == 300
     story.now(310, *objects, progress=report(at(300)))
     assert story.condition("StepsStalled") == ("True", "Stalled")
     assert story.deleted == []
     story.now(370, *objects, progress=report(at(360)))
     assert story.deleted == [f"Job/{NAME}-a1"]
-    assert story.plan.delete[0].foreground
+    assert story.decision.delete[0].foreground
     story.now(375, JobMade().deleting(), PodMade().running(at(1)).deleting(at(999)))
     assert story.deleted == []
     story.now(380)
@@ -209,7 +209,7 @@ def test_preparing_for_hours_is_no_stall() -> None:
     story = Story().running()
     objects = (JobMade(), PodMade().running(at(1)))
     story.now(10, *objects, progress=report(at(10), stage="prepare", step=None))
-    assert story.plan.requeue_after == 181
+    assert story.looks_again_in == 181
     story.now(8 * 3600, *objects, progress=report(at(8 * 3600 - 60), stage="prepare", step=None))
     assert story.condition("StepsStalled") == ("False", "Preparing")
     assert story.deleted == []
@@ -233,7 +233,7 @@ def test_the_stage_after_a_long_prepare_has_its_whole_time_for_its_first_step() 
     story.now(10, *objects, progress=report(at(10), stage="prepare", step=None))
     story.now(9000, *objects, progress=report(at(9000), stage="sft", step=None))
     assert story.condition("StepsStalled") == ("False", "Stepping")
-    assert story.plan.requeue_after == 300
+    assert story.looks_again_in == 300
     story.now(9360, *objects, progress=report(at(9360), stage="sft", step=None))
     assert story.deleted == [f"Job/{NAME}-a1"]
 
@@ -245,7 +245,7 @@ def test_an_attempt_that_never_reports_goes_on_and_gets_again_what_it_reports_wi
     story.now(30)
     objects = (JobMade(2), PodMade(2).running(at(40)))
     story.now(41, *objects)
-    assert story.plan.requeue_after == 179
+    assert story.looks_again_in == 179
     story.now(220, *objects)
     assert story.condition("StepsStalled") == ("Unknown", "NoReport")
     assert "none ever arrived" in story.message("StepsStalled")

@@ -8,8 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepicd_operator.decision import Decision
-from deepicd_operator.reconcile import reconcile
+from deepicd_operator.reconcile import Decision, reconcile
 from deepicd_operator.snapshot import Snapshot
 from deepicd_operator.status import RunStatus, read_status, write_status
 from tests.unit.operator.builders import SETTINGS, JobMade, PodMade, Story, at, report
@@ -95,7 +94,7 @@ class World:
     def carry_out(self, plan: Decision, version: int, writes: int) -> bool:
         """Do the first `writes` steps of a plan; False where the status had changed since it was read."""
         steps: list[Any] = [plan.status] if plan.status is not None else []
-        steps += [*plan.delete, *(each for group in plan.apply for each in group)]
+        steps += [*plan.delete, *(each for group in plan.create for each in group)]
         self.events += [event.identity for event in plan.events]
         for step in steps[:writes]:
             if isinstance(step, RunStatus):
@@ -131,7 +130,7 @@ class World:
             snapshot, version = self.seen()
             plan = self.reconcile(snapshot)
             self.carry_out(plan, version, 99)
-            if plan.status is None and not plan.apply and not plan.delete:
+            if plan.status is None and not plan.create and not plan.delete:
                 return
         raise AssertionError("the plan is never empty")
 
@@ -191,7 +190,7 @@ def test_a_second_reconcile_at_the_same_time_finds_nothing_to_do(steps: list[tup
         world.settle()
         snapshot, _ = world.seen()
         plan = world.reconcile(snapshot)
-        assert (plan.status, plan.apply, plan.delete, plan.events) == (None, (), (), ())
+        assert (plan.status, plan.create, plan.delete, plan.events) == (None, (), (), ())
 
 
 @settings(max_examples=100, deadline=None)

@@ -1,0 +1,42 @@
+"""Why an attempt that goes on must be stopped. Deleting its Job gives the pod its grace period for a last checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+
+from deepicd.spec.compute import ComputeSpec
+from deepicd_operator.accepted import Accepted
+from deepicd_operator.attempt_result import AttemptResult, doomed
+from deepicd_operator.reasons import Reason
+from deepicd_operator.snapshot import Snapshot
+from deepicd_operator.status import Attempt, RunStatus
+from deepicd_operator.steps import steps
+
+
+def why_stop(
+    status: RunStatus, attempt: Attempt, accepted: Accepted, snapshot: Snapshot, now: datetime
+) -> AttemptResult | None:
+    """What the attempt at work will have ended with, or None where it may go on."""
+    recovery, pod = accepted.recovery, snapshot.pod(attempt.number)
+    if (hopeless := doomed(attempt, snapshot, recovery.grace_period, now)) is not None:
+        return hopeless
+    succeeded = pod is not None and not pod.head and pod.trainer.ended and pod.trainer.exit_code == 0
+    if pod is not None and succeeded and now < (pod.trainer.ended_at or attempt.start) + recovery.grace_period:
+        return None  # nothing is left to stop but the uploader: its kubelet ends it in time, unless the node is lost
+    if accepted.suspended:
+        return AttemptResult(Reason.SUSPENDED)
+    corrected = (
+        accepted.run is not None and accepted.can_make and attempt.compute not in (None, digest(accepted.run.spec.compute))
+    )
+    if corrected and attempt.running is None:
+        return AttemptResult(Reason.COMPUTE_CHANGED)
+    if recovery.deadline is not None and status.seconds(now) >= recovery.deadline.total_seconds():
+        return AttemptResult(Reason.DEADLINE_EXCEEDED)
+    made = steps(status, snapshot, recovery, now)
+    return AttemptResult(Reason.STALLED, made.found) if made is not None and made.ends_attempt else None
+
+
+def digest(compute: ComputeSpec) -> str:
+    """What `spec.compute` says, in 64 characters; a field that a newer operator knows changes nothing where it is not given."""
+    return hashlib.sha256(compute.model_dump_json(exclude_defaults=True).encode()).hexdigest()
