@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import httpx2
 from lightkube import ApiError, AsyncClient
 
-from deepicd.cluster.api import resource_class
-from deepicd.spec.kubernetes import API_VERSION, GROUP, KIND, PLURAL, VERSION
+from deepicd.kubernetes.api import resource_class
+from deepicd.spec.resource_names import API_VERSION, GROUP, KIND, PLURAL, VERSION
 from deepicd_operator.desired import Deletion
-from deepicd_operator.metrics import Metrics
 from deepicd_operator.names import MANAGED_SELECTOR, MANAGER
+from deepicd_operator.prometheus import Metrics
 from deepicd_operator.snapshot import owner
 
 Raw = dict[str, Any]

@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from deepicd.spec.kubernetes import KIND
+from deepicd.spec.resource_names import KIND
 from deepicd_operator.cache import JOB_KINDS, Cache, Key, awaits_start, is_urgent
 from deepicd_operator.cluster import (
     ALL_NAMESPACES,
@@ -25,7 +25,7 @@ from deepicd_operator.cluster import (
 from deepicd_operator.desired import Deletion
 from deepicd_operator.events import RunEvent, events_between
 from deepicd_operator.faults import with_fault
-from deepicd_operator.metrics import Metrics, RunFigures
+from deepicd_operator.prometheus import Metrics, RunFigures
 from deepicd_operator.read_snapshot import UnreadableStatusError, read_snapshot
 from deepicd_operator.reasons import Reason, shorten
 from deepicd_operator.reconcile import Decision, reconcile

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from deepicd.spec.kubernetes import KIND
+from deepicd.spec.resource_names import KIND
 from deepicd_operator.accepted import Accepted
 from deepicd_operator.conditions import ConditionType, find
 from deepicd_operator.reasons import Reason
