@@ -33,6 +33,8 @@ class FailureCode(StrEnum):
     """The reward collapsed by the rule of `recovery.rewardCollapse`."""
     NOT_A_NUMBER = "NotANumber"
     """Loss or reward is not a number."""
+    GPU_MEMORY = "GpuOutOfMemory"
+    """A GPU ran out of memory (exit code 64)."""
     STALL = "Stalled"
     """A stage made no step for `recovery.stallAfter`."""
     STORE = "StoreUnreachable"

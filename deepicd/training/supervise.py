@@ -15,6 +15,7 @@ import psutil
 from deepicd.errors import (
     CrashError,
     DeepICDError,
+    GpuMemoryError,
     NotANumberError,
     RewardCodeError,
     StallError,
@@ -32,7 +33,7 @@ LEAVE_SECONDS = 20.0
 
 _SIGNATURES: tuple[tuple[str, type[DeepICDError], str], ...] = (
     ("No space left on device", UserError, "the disk is full: free space, then run again to go on"),
-    ("OutOfMemoryError", UserError,
+    ("OutOfMemoryError", GpuMemoryError,
      "a GPU ran out of memory: lower microBatchSizePerGpu or gpuMemoryUtilization, or turn on offloadParameters"),
     ("node running low on memory", UserError, "the machine ran out of memory: lower microBatchSizePerGpu, or use a larger one"),
 )  # fmt: skip

@@ -42,7 +42,7 @@ CONDITIONS: dict[ConditionType, tuple[Reason, ...]] = {
         Reason.CANNOT_PLAN,
     ),
 }
-"""Where `reconcile` puts a reason. Ended attempts have theirs in `status.attempts`."""
+"""Where `summary` puts a reason. Ended attempts have theirs in `status.attempts`."""
 _WHILE_TRAINING = (Reason.NO_REPORT, Reason.UPLOADER_FAILING)
 """Reasons to act on while the attempt trains on."""
 ACTS = {
@@ -52,7 +52,7 @@ ACTS = {
     "`recovery.maxAttempts`.",
     Rule.RETRY_FREE: "begins another attempt, from the last verified checkpoint. The old one does not count towards "
     "`recovery.maxAttempts`.",
-    Rule.STOP: "ends the run: its state is `Failed`, and stays so.",
+    Rule.STOP: "ends the run: its state is `Failed`, until a change of the spec starts the next attempt.",
 }
 
 
@@ -76,7 +76,7 @@ def places(reason: Reason) -> list[str]:
         found.append("`status.attempts`")
     if reason is Reason.BACK_OFF:
         found.append("`status.reason`")
-    return [*found, "an event"] if reason.rule is not Rule.GO_ON else found
+    return [*found, "an event"] if reason.rule is not Rule.GO_ON or reason is Reason.SPEC_CHANGED else found
 
 
 def notes() -> dict[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from deepicd.spec.progress import Failure, FailureCode, Progress, Upload, read_failure
-from deepicd_operator.reasons import Reason
+from deepicd_operator.reasons import Reason, Rule
 from deepicd_operator.resources.job import USER_ERROR
 from deepicd_operator.snapshot import JobView, PodView, Snapshot
 from deepicd_operator.status import Attempt
@@ -40,12 +40,13 @@ _FAILURES = {
     FailureCode.REWARD_CODE: Reason.REWARD_CODE_FAILED,
     FailureCode.REWARD_COLLAPSE: Reason.REWARD_COLLAPSED,
     FailureCode.NOT_A_NUMBER: Reason.NOT_A_NUMBER,
+    FailureCode.GPU_MEMORY: Reason.GPU_OUT_OF_MEMORY,
     FailureCode.STALL: Reason.STALLED,
     FailureCode.STORE: Reason.STORE_UNREACHABLE,
     FailureCode.TERMINATED: Reason.TERMINATED,
     FailureCode.CRASH: Reason.CRASHED,
 }
-_FINAL = {FailureCode.BAD_INPUT, FailureCode.NOT_A_NUMBER, FailureCode.REWARD_CODE, FailureCode.REWARD_COLLAPSE}
+_FINAL = {code for code, reason in _FAILURES.items() if reason.rule is Rule.STOP}
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class RunEvent:
 
 def events_between(old: RunStatus, new: RunStatus, *, begins: bool = False) -> tuple[RunEvent, ...]:
     """The events, in order. `begins`: the newest attempt gets the last of its objects."""
-    told = [*([_start(old)] if begins else ()), *_retries(old, new)]
+    told = [*([_start(old)] if begins else ()), *_retries(old, new), *_changes(old, new)]
     for condition in _changed(old, new):
         if (said := _transition(condition, new)) is None or any(event.reason == said.reason for event in told):
             continue  # one cause is told once, though it shows in several conditions
@@ -62,6 +62,18 @@ def _retries(old: RunStatus, new: RunStatus) -> Iterable[RunEvent]:
     follows = f"attempt {ended.number + 1} follows" + (f" in {wait:.0f} s" if wait else "")
     identity = f"attempt/{ended.number}/{ended.reason}"
     yield RunEvent(ended.reason, f"attempt {ended.number} ended: {ended.message}; {follows}", True, identity)
+
+
+def _changes(old: RunStatus, new: RunStatus) -> Iterable[RunEvent]:
+    """A new spec, where a trainer runs by an older one, and where it starts a failed run again."""
+    attempt, identity = new.current, f"spec/{new.observed_generation}/{Reason.SPEC_CHANGED}"
+    if old.finished and not new.finished:
+        message = f"the spec has changed: attempt {old.attempt + 1} follows, and attempts are counted from there"
+        yield RunEvent(Reason.SPEC_CHANGED, message, False, identity)
+    elif old.observed_generation < new.observed_generation and attempt is not None and attempt.generation is not None:
+        runs = attempt.running is not None and attempt.end is None and attempt.reason is None
+        if runs and attempt.generation < new.observed_generation:
+            yield RunEvent(Reason.SPEC_CHANGED, Reason.SPEC_CHANGED.says(), False, identity)
 
 
 def _changed(old: RunStatus, new: RunStatus) -> Iterable[Condition]:

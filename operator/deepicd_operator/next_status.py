@@ -19,7 +19,7 @@ from deepicd_operator.reports import with_pod, with_reports
 from deepicd_operator.resources.attempt import scratch_claim_name
 from deepicd_operator.snapshot import Snapshot
 from deepicd_operator.status import Attempt, RunStatus
-from deepicd_operator.stop import digest, why_stop
+from deepicd_operator.stop import digest, is_late, why_stop
 from deepicd_operator.summary import summarized
 
 MAX_BACKOFF = timedelta(minutes=10)
@@ -45,7 +45,7 @@ def _history(accepted: Accepted, snapshot: Snapshot, now: datetime) -> RunStatus
     """The status with what has become of its attempts."""
     status, attempt = snapshot.status, snapshot.status.current
     if status.finished:
-        return with_reports(status, snapshot, now)
+        return _begun(_reopened(with_reports(status, snapshot, now), accepted, snapshot, now), accepted, snapshot, now)
     if attempt is None or attempt.end is not None:
         return _begun(status, accepted, snapshot, now)
     status = with_reports(with_pod(status, attempt, snapshot, now), snapshot, now)
@@ -53,7 +53,8 @@ def _history(accepted: Accepted, snapshot: Snapshot, now: datetime) -> RunStatus
         return status
     attempt = status.attempts[-1]
     if (result := _result(attempt, accepted, snapshot, now)) is not None:
-        return _begun(_ended(status, attempt, result, accepted, snapshot, now), accepted, snapshot, now)
+        status = _reopened(_ended(status, attempt, result, accepted, snapshot, now), accepted, snapshot, now)
+        return _begun(status, accepted, snapshot, now)
     goes_on = attempt.reason is None and snapshot.job(attempt.number) is not None
     if goes_on and (stop := why_stop(status, attempt, accepted, snapshot, now)) is not None:
         message = stop.reason.says(stop.found)
@@ -75,6 +76,7 @@ def _begun(status: RunStatus, accepted: Accepted, snapshot: Snapshot, now: datet
             resumed_from=checkpoint.uri if checkpoint else None,
             volume=scratch_claim_name(accepted.run, number),
             compute=digest(compute),
+            generation=snapshot.generation,
         )
     )
 
@@ -123,8 +125,22 @@ def _run_end(status: RunStatus, reason: Reason, recovery: RecoverySpec, now: dat
         return reason
     if reason.rule is Rule.RETRY and status.counted_attempts >= recovery.max_attempts:
         return Reason.ATTEMPTS_EXHAUSTED
-    late = recovery.deadline is not None and status.seconds(now) >= recovery.deadline.total_seconds()
-    return Reason.DEADLINE_EXCEEDED if late else None
+    return Reason.DEADLINE_EXCEEDED if is_late(status, recovery, now) else None
+
+
+def _reopened(status: RunStatus, accepted: Accepted, snapshot: Snapshot, now: datetime) -> RunStatus:
+    """A failed run is not over where its spec is newer than its last attempt: what made that fail may have been changed.
+
+    Attempts are counted from there. One that is suspended, or late all the same, stays failed.
+    """
+    attempt = status.current
+    if status.state != "Failed" or attempt is None or accepted.suspended or is_late(status, accepted.recovery, now):
+        return status
+    if snapshot.generation <= (attempt.generation or snapshot.status.observed_generation):
+        return status
+    attempts = tuple(each.model_copy(update={"counted": False}) for each in status.attempts)
+    earlier = status.earlier.model_copy(update={"counted": 0})
+    return status.model_copy(update={"state": "Pending", "completion_time": None, "attempts": attempts, "earlier": earlier})
 
 
 def backoff(status: RunStatus, recovery: RecoverySpec) -> timedelta:

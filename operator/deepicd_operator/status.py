@@ -43,7 +43,7 @@ class Attempt(StatusModel):
     exit_code: int | None = None
     """Exit code of the trainer, or of the uploader where that alone failed."""
     counted: bool = True
-    """Whether it counts towards `recovery.maxAttempts`."""
+    """Whether it counts towards `recovery.maxAttempts`: none does from before a change that started a failed run again."""
     gpus: int = Field(default=0, ge=0)
     """GPUs it holds, on all nodes."""
     resumed_from: str | None = Field(default=None, max_length=2048)
@@ -52,6 +52,8 @@ class Attempt(StatusModel):
     """PersistentVolumeClaim with the run's folder: while it runs, and after that where not all of it was stored."""
     compute: str | None = Field(default=None, max_length=64)
     """SHA-256 of the `spec.compute` that its pod was made from."""
+    generation: int | None = None
+    """Generation of the spec that it was begun from."""
 
     def seconds(self, until: datetime) -> float:
         """Time from its begin to its end, or until a time where it has not ended."""
@@ -156,7 +158,7 @@ class RunStatus(StatusModel):
 
     @property
     def finished(self) -> bool:
-        """Whether the run has succeeded or failed: that stays."""
+        """Whether the run has succeeded, or has failed and its spec has not changed since."""
         return self.state in ("Succeeded", "Failed")
 
     @property

@@ -6,6 +6,7 @@ import hashlib
 from datetime import datetime
 
 from deepicd.spec.compute import ComputeSpec
+from deepicd.spec.recovery import RecoverySpec
 from deepicd_operator.accepted import Accepted
 from deepicd_operator.attempt_result import AttemptResult, doomed
 from deepicd_operator.reasons import Reason
@@ -31,10 +32,15 @@ def why_stop(
     )
     if corrected and attempt.running is None:
         return AttemptResult(Reason.COMPUTE_CHANGED)
-    if recovery.deadline is not None and status.seconds(now) >= recovery.deadline.total_seconds():
+    if is_late(status, recovery, now):
         return AttemptResult(Reason.DEADLINE_EXCEEDED)
     made = steps(status, snapshot, recovery, now)
     return AttemptResult(Reason.STALLED, made.found) if made is not None and made.ends_attempt else None
+
+
+def is_late(status: RunStatus, recovery: RecoverySpec, now: datetime) -> bool:
+    """Whether the attempts together have taken `recovery.deadline`."""
+    return recovery.deadline is not None and status.seconds(now) >= recovery.deadline.total_seconds()
 
 
 def digest(compute: ComputeSpec) -> str:

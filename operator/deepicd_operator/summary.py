@@ -38,6 +38,8 @@ def summarized(status: RunStatus, accepted: Accepted, snapshot: Snapshot, now: d
     stands = _stands(status, accepted, snapshot, now)
     status = status.model_copy(update={"state": stands.state, "reason": str(stands.reason), "observed_generation": generation})
     said = stands.conditions | _durable(status, accepted, snapshot, now)
+    if not status.finished:
+        said[ConditionType.FAILED] = None
     if not over:
         said[ConditionType.ACCEPTED] = say(accepted.may_begin, accepted.reason, accepted.found)
         status = _with_costs(status, accepted)
@@ -73,7 +75,9 @@ def _at_work(status: RunStatus, attempt: Attempt, accepted: Accepted, snapshot: 
         return Stands("Running" if runs else "Pending", Reason.STOPPING, said)
     pod = pod_state(attempt, snapshot, now)
     placed = say(True, Reason.SCHEDULED) if pod.scheduled else say(False, pod.reason, pod.found)
-    said = {ConditionType.SCHEDULED: placed, ConditionType.RUNNING: say(pod.running, pod.reason, pod.found)}
+    changed = pod.running and (attempt.generation or snapshot.generation) < snapshot.generation
+    found = f"{pod.found}; {Reason.SPEC_CHANGED.says()}" if changed else pod.found
+    said = {ConditionType.SCHEDULED: placed, ConditionType.RUNNING: say(pod.running, pod.reason, found)}
     if pod.running:
         said[ConditionType.REWARD_COLLAPSED] = say(False, Reason.STABLE)
     if (made := steps(status, snapshot, accepted.recovery, now)) is not None:

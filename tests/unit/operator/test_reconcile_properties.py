@@ -31,6 +31,7 @@ WHAT_HAPPENS = [
     "lose node",
     "break",
     "mend",
+    "change",
 ]
 
 
@@ -46,6 +47,8 @@ class World:
     lost: frozenset[str] = frozenset()
     complete: set[int] = field(default_factory=set)
     """Attempts that have all their objects."""
+    changes: int = 0
+    """How often the spec was changed: each may start a failed run again."""
     made: list[int] = field(default_factory=list)
     """Attempts in the order in which their Jobs were made."""
     events: list[str] = field(default_factory=list)
@@ -62,6 +65,9 @@ class World:
             self.story.spec["model"] = {}
         elif what == "mend":
             self.story.spec["model"] = {"tiny": {}, "dtype": "float32"}
+        elif what == "change":
+            self.story.generation += 1
+            self.changes += 1
         elif what == "lose node":
             self.lost = frozenset({"node-1"})
             if number in self.pods and number in self.jobs and not self.jobs[number].view().finished:
@@ -140,10 +146,12 @@ class World:
         assert [status.attempt for status in self.history] == sorted(status.attempt for status in self.history)
         assert self.complete >= {each.number for each in self.story.status.attempts if each.end and each.pod}
         ends = [status for status in self.history if status.finished]
-        assert len({(status.state, status.reason, status.completion_time) for status in ends}) <= 1
-        if ends:
-            assert not at_work
+        assert len({(status.state, status.reason, status.completion_time) for status in ends}) <= 1 + self.changes
+        assert len({status.completion_time for status in ends if status.state == "Succeeded"}) <= 1
+        if ends and (ends[-1].state == "Succeeded" or not self.changes):
             assert self.story.status.finished
+        if self.story.status.finished:
+            assert not at_work
 
 
 STEPS = st.lists(st.tuples(st.sampled_from(WHAT_HAPPENS), st.integers(0, 9), st.booleans()), max_size=25)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deepicd.errors import CrashError, DeepICDError, StallError, TerminatedError, UserError
+from deepicd.errors import CrashError, DeepICDError, GpuMemoryError, StallError, TerminatedError, UserError
 from deepicd.training.launch import GuardedProcess
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import StepMetrics
@@ -62,7 +62,7 @@ def test_new_workers_are_no_crash() -> None:
     ("lines", "kind", "text"),
     [
         (["OSError: [Errno 28] No space left on device"], UserError, "the disk is full"),
-        (["torch.OutOfMemoryError: CUDA out of memory."], UserError, "lower microBatchSizePerGpu"),
+        (["torch.OutOfMemoryError: CUDA out of memory."], GpuMemoryError, "lower microBatchSizePerGpu"),
         (["ray.exceptions.RayTaskError(ValueError): x", "ValueError: secret text"], CrashError, "(ValueError)"),
         (["(TaskRunner pid=12) KeyError: 'x'"], CrashError, "(KeyError)"),
         ([], CrashError, "exit code 1: see the log"),
