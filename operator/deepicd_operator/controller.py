@@ -259,8 +259,7 @@ class Controller:
 
     async def _make(self, key: Key, snapshot: Snapshot, decision: Decision, now: datetime) -> None:
         try:
-            for group in decision.create:
-                await self._all(self._create(content) for content in group)
+            news = [await self._all(self._create(content) for content in group) for group in decision.create]
         except _RefusedObjectError as error:
             wait = REFUSAL_WAIT if key not in self._refused else REFUSAL_WAIT * 4
             refusal = Refusal(error.reason, shorten(str(error)), now + wait)
@@ -268,14 +267,16 @@ class Controller:
             self.queue.add(key)
         else:
             self._refused.pop(key, None)
-            # What follows from these is not heard of: they are in the cache already.
-            self.queue.add(key, SETTLE)
+            if any(map(any, news)):
+                # What follows from these is not heard of: they are in the cache already.
+                self.queue.add(key, SETTLE)
 
-    async def _all(self, requests: Any) -> None:
+    async def _all(self, requests: Any) -> list[Any]:
         results = await asyncio.gather(*requests, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
+        return results
 
     async def _tell(self, told: RunEvent, key: Key, uid: str, now: datetime) -> None:
         try:
@@ -298,11 +299,13 @@ class Controller:
                 self._cache.drop_child(key, deletion.kind, deletion.name)
             raise
 
-    async def _create(self, content: dict[str, Any]) -> None:
-        kind, metadata = content["kind"], content["metadata"]
+    async def _create(self, content: dict[str, Any]) -> bool:
+        """Make an object that may be there; whether it is news that it is."""
+        kind, metadata, is_new = content["kind"], content["metadata"], True
         try:
             made = await self._cluster.create(content)
         except ConflictError:
+            is_new = False
             made = await self._of_that_name(kind, metadata)
             if controller(made) != controller(content):
                 found = f"{kind} {metadata['name']}"
@@ -317,8 +320,7 @@ class Controller:
                 raise UnreachableError(f"namespace {metadata['namespace']} is being deleted", LAST_RETRY) from None
             reason = Reason.QUOTA_EXCEEDED if "exceeded quota" in str(error) else Reason.API_REFUSED
             raise _RefusedObjectError(reason, f"{kind} {metadata['name']}: {error}") from None
-        if kind in _REMEMBERED:
-            self._cache.put(made)
+        return (kind in _REMEMBERED and self._cache.put(made)[1]) or is_new
 
     async def _of_that_name(self, kind: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
         try:
