@@ -203,11 +203,7 @@ def _wait(api: Api, name: str, patience: timedelta | None) -> None:
                 why = message(status) if status.get("state") == "Pending" else ""
                 typer.echo(f"{line}: {why}" if why else line)
                 told = line
-            status = run.get("status") or {}
-            # The operator may be about to start the next attempt of a failed run whose spec has changed.
-            is_seen = run["metadata"]["generation"] == status.get("observedGeneration")
-            if is_seen or status.get("state") != "Failed":
-                _leave_if_ended(name, status)
+            _leave_if_ended(name, run.get("status") or {})
         if patience is not None and time.monotonic() - began > patience.total_seconds():
             raise NotYetError(f"run {name}: has not ended within --timeout: {told}")
         time.sleep(POLL_SECONDS)
