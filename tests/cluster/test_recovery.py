@@ -287,7 +287,8 @@ def test_a_run_whose_gpu_ran_out_of_memory_goes_on_from_its_checkpoint_when_its_
     second = attempts(api, namespace)[1]
     assert (second["resumedFrom"], second["generation"]) == ("s3://models/10", changed["metadata"]["generation"])
     assert len(told(api, namespace, "SpecChanged")) == 1
-    run_file = yaml.safe_load(pod_of(api, namespace, 2)["metadata"]["annotations"][RUN_ANNOTATION])
+    pod = running_pod(api, namespace, 2)
+    run_file = yaml.safe_load(pod["metadata"]["annotations"][RUN_ANNOTATION])
     assert run_file["spec"]["stages"]["grpo"]["microBatchSizePerGpu"] == 1
-    end_pod(api, running_pod(api, namespace, 2), 0)
+    end_pod(api, pod)
     wait_for_state(api, namespace, "Succeeded")
