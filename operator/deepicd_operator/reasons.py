@@ -244,7 +244,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.OUT_OF_MEMORY: Explanation(
         _RETRY,
         "the container used more than its memory limit",
-        "raise compute.memory, or lower microBatchSizePerGpu of the stage",
+        "raise compute.memory, or lower microBatchSizePerGpu",
     ),
     Reason.TERMINATED: Explanation(_RETRY, "the trainer was asked to end", "see the pod's events for who asked"),
     Reason.POD_DELETED: Explanation(_RETRY, "somebody deleted the pod", "set spec.suspend to true to stop a run"),
