@@ -76,7 +76,7 @@ def places(reason: Reason) -> list[str]:
         found.append("`status.attempts`")
     if reason is Reason.BACK_OFF:
         found.append("`status.reason`")
-    return [*found, "an event"] if reason.rule is not Rule.GO_ON or reason is Reason.SPEC_CHANGED else found
+    return [*found, "an event"] if reason.rule is not Rule.GO_ON else found
 
 
 def notes() -> dict[str, str]:

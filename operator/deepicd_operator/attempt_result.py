@@ -154,14 +154,6 @@ def _cannot_work(pod: PodView) -> AttemptResult | None:
     return None
 
 
-def upload_ends(attempt: Attempt, snapshot: Snapshot, grace: timedelta) -> datetime | None:
-    """When a pod is stopped that others keep after its trainer has ended; None where nobody does."""
-    pod, job = snapshot.pod(attempt.number), snapshot.job(attempt.number)
-    if pod is None or job is None or job.finished or pod.head or pod.ended or not pod.trainer.ended or not pod.others:
-        return None
-    return (pod.trainer.ended_at or attempt.start) + grace
-
-
 def _outlived(
     attempt: Attempt, snapshot: Snapshot, pod: PodView, job: JobView | None, grace: timedelta, now: datetime
 ) -> AttemptResult | None:
@@ -170,14 +162,13 @@ def _outlived(
     The kubelet ends the uploader only after all other containers. Where the trainer has failed, deleting the Job ends it;
     where it has succeeded, the uploader ends by itself, and is started again for as long as the pod is there.
     """
-    until = upload_ends(attempt, snapshot, grace)
-    if until is None or job is None:
+    if job is None or job.finished or pod.head or pod.ended or not pod.trainer.ended or not pod.others:
         return None
     if pod.trainer.exit_code != 0:
         return _failure(job, pod, snapshot.progress, attempt.disruption)
     if not pod.uploads or _is_uploaded_since(snapshot.upload, pod):
         return AttemptResult(Reason.COMPLETED, exit_code=0)
-    if now < until:
+    if now < (pod.trainer.ended_at or attempt.start) + grace:
         return None
     # One that waits to be started again had nothing left to do, though its trainer took longer to end.
     done = pod.sync.exit_code == 0 and pod.sync.running_since is None

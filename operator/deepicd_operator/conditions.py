@@ -66,12 +66,6 @@ def find(conditions: Conditions, kind: ConditionType) -> Condition | None:
     return next((condition for condition in conditions if condition.type == kind), None)
 
 
-def holds(conditions: Conditions, kind: ConditionType) -> bool:
-    """Whether the condition is there and true."""
-    found = find(conditions, kind)
-    return found is not None and found.status == "True"
-
-
 @dataclass(frozen=True)
 class Said:
     """What one condition is to say."""

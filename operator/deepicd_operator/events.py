@@ -66,14 +66,14 @@ def _retries(old: RunStatus, new: RunStatus) -> Iterable[RunEvent]:
 
 def _changes(old: RunStatus, new: RunStatus) -> Iterable[RunEvent]:
     """A new spec, where a trainer runs by an older one, and where it starts a failed run again."""
-    attempt, identity = new.current, f"spec/{new.observed_generation}/{Reason.SPEC_CHANGED}"
+    attempt, is_news = new.current, old.observed_generation < new.observed_generation
+    runs = attempt is not None and attempt.running is not None and attempt.end is None and attempt.reason is None
+    message = Reason.SPEC_CHANGED.says()
     if old.finished and not new.finished:
         message = f"the spec has changed: attempt {old.attempt + 1} follows, and attempts are counted from there"
-        yield RunEvent(Reason.SPEC_CHANGED, message, False, identity)
-    elif old.observed_generation < new.observed_generation and attempt is not None and attempt.generation is not None:
-        runs = attempt.running is not None and attempt.end is None and attempt.reason is None
-        if runs and attempt.generation < new.observed_generation:
-            yield RunEvent(Reason.SPEC_CHANGED, Reason.SPEC_CHANGED.says(), False, identity)
+    elif attempt is None or not (is_news and runs and attempt.is_outdated(new.observed_generation)):
+        return
+    yield RunEvent(Reason.SPEC_CHANGED, message, False, f"spec/{new.observed_generation}/{Reason.SPEC_CHANGED}")
 
 
 def _changed(old: RunStatus, new: RunStatus) -> Iterable[Condition]:

@@ -48,7 +48,9 @@ def _history(accepted: Accepted, snapshot: Snapshot, now: datetime) -> RunStatus
         return _begun(_reopened(with_reports(status, snapshot, now), accepted, snapshot, now), accepted, snapshot, now)
     if attempt is None or attempt.end is not None:
         return _begun(status, accepted, snapshot, now)
-    status = with_reports(with_pod(status, attempt, snapshot, now), snapshot, now)
+    if accepted.run is not None and attempt.generation != snapshot.generation and attempt.spec == digest(accepted.run.spec):
+        attempt = attempt.model_copy(update={"generation": snapshot.generation})
+    status = with_reports(with_pod(status.with_attempt(attempt), attempt, snapshot, now), snapshot, now)
     if makes_rest(accepted, snapshot, now):
         return status
     attempt = status.attempts[-1]
@@ -75,7 +77,7 @@ def _begun(status: RunStatus, accepted: Accepted, snapshot: Snapshot, now: datet
             gpus=compute.gpus * compute.nodes,
             resumed_from=checkpoint.uri if checkpoint else None,
             volume=scratch_claim_name(accepted.run, number),
-            compute=digest(compute),
+            spec=digest(accepted.run.spec),
             generation=snapshot.generation,
         )
     )

@@ -66,7 +66,6 @@ class Reason(StrEnum):
     NO_STORAGE = "NoStorage"
     STABLE = "Stable"
     STOPPING = "Stopping"
-    SPEC_CHANGED = "SpecChanged"
     # How an attempt or a run ended.
     COMPLETED = "Completed"
     SUSPENDED = "Suspended"
@@ -87,7 +86,7 @@ class Reason(StrEnum):
     POD_DELETED = "PodDeleted"
     JOB_DELETED = "JobDeleted"
     EVICTED = "Evicted"
-    COMPUTE_CHANGED = "ComputeChanged"
+    SPEC_CHANGED = "SpecChanged"
     PREEMPTED = "Preempted"
     NODE_LOST = "NodeLost"
 
@@ -197,7 +196,6 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "give spec.storage",
     ),
     Reason.STABLE: Explanation(_GO_ON, "no collapse of the reward was seen"),
-    Reason.SPEC_CHANGED: Explanation(_GO_ON, "the spec has changed since the attempt began; the next attempt has the change"),
     Reason.STOPPING: Explanation(_GO_ON, "the pod saves a checkpoint, uploads it and ends"),
     Reason.COMPLETED: Explanation(_GO_ON, "all stages are finished"),
     Reason.SUSPENDED: Explanation(_WAIT, "the run is suspended", "set spec.suspend to false to go on"),
@@ -252,9 +250,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.EVICTED: Explanation(
         _FREE, "the pod was evicted from its node", "raise compute.memory or compute.scratch.size if the node ran short"
     ),
-    Reason.COMPUTE_CHANGED: Explanation(
-        _FREE, "spec.compute was changed before the trainer ran", "none: the next attempt has it"
-    ),
+    Reason.SPEC_CHANGED: Explanation(_FREE, "the spec has changed since the attempt began", "the next attempt has the change"),
     Reason.PREEMPTED: Explanation(
         _FREE, "the pod gave way to one of higher priority", "give the run a higher compute.priorityClass"
     ),

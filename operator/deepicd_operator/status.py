@@ -50,10 +50,14 @@ class Attempt(StatusModel):
     """Checkpoint that it went on from, by its trainer; before that has said so, the last verified one."""
     volume: str | None = Field(default=None, max_length=253)
     """PersistentVolumeClaim with the run's folder: while it runs, and after that where not all of it was stored."""
-    compute: str | None = Field(default=None, max_length=64)
-    """SHA-256 of the `spec.compute` that its pod was made from."""
+    spec: str | None = Field(default=None, max_length=64)
+    """SHA-256 of what its pod was made from: the spec without what the operator alone obeys."""
     generation: int | None = None
-    """Generation of the spec that it was begun from."""
+    """Newest generation of the spec that says the same of its pod."""
+
+    def is_outdated(self, generation: int) -> bool:
+        """Whether its pod would be another one by the spec of that generation."""
+        return self.generation is not None and self.generation < generation
 
     def seconds(self, until: datetime) -> float:
         """Time from its begin to its end, or until a time where it has not ended."""

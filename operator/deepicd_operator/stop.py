@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
+from typing import Any
 
-from deepicd.spec.compute import ComputeSpec
 from deepicd.spec.recovery import RecoverySpec
+from deepicd.spec.run import RunSpec
 from deepicd_operator.accepted import Accepted
 from deepicd_operator.attempt_result import AttemptResult, doomed
 from deepicd_operator.reasons import Reason
 from deepicd_operator.snapshot import Snapshot
 from deepicd_operator.status import Attempt, RunStatus
 from deepicd_operator.steps import steps
+
+_OBEYED_AT_ONCE: Any = {"suspend": True, "recovery": {"max_attempts", "backoff", "deadline", "ttl_after_finished"}}
+"""Fields that the operator alone obeys, at once."""
 
 
 def why_stop(
@@ -27,11 +31,8 @@ def why_stop(
         return None  # nothing is left to stop but the uploader: its kubelet ends it in time, unless the node is lost
     if accepted.suspended:
         return AttemptResult(Reason.SUSPENDED)
-    corrected = (
-        accepted.run is not None and accepted.can_make and attempt.compute not in (None, digest(accepted.run.spec.compute))
-    )
-    if corrected and attempt.running is None:
-        return AttemptResult(Reason.COMPUTE_CHANGED)
+    if accepted.can_make and attempt.running is None and attempt.is_outdated(snapshot.generation):
+        return AttemptResult(Reason.SPEC_CHANGED)
     if is_late(status, recovery, now):
         return AttemptResult(Reason.DEADLINE_EXCEEDED)
     made = steps(status, snapshot, recovery, now)
@@ -43,6 +44,6 @@ def is_late(status: RunStatus, recovery: RecoverySpec, now: datetime) -> bool:
     return recovery.deadline is not None and status.seconds(now) >= recovery.deadline.total_seconds()
 
 
-def digest(compute: ComputeSpec) -> str:
-    """What `spec.compute` says, in 64 characters; a field that a newer operator knows changes nothing where it is not given."""
-    return hashlib.sha256(compute.model_dump_json(exclude_defaults=True).encode()).hexdigest()
+def digest(spec: RunSpec) -> str:
+    """What a pod is made from, in 64 characters; a field that a newer operator knows changes nothing where it is not given."""
+    return hashlib.sha256(spec.model_dump_json(exclude_defaults=True, exclude=_OBEYED_AT_ONCE).encode()).hexdigest()

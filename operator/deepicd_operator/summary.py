@@ -75,7 +75,7 @@ def _at_work(status: RunStatus, attempt: Attempt, accepted: Accepted, snapshot: 
         return Stands("Running" if runs else "Pending", Reason.STOPPING, said)
     pod = pod_state(attempt, snapshot, now)
     placed = say(True, Reason.SCHEDULED) if pod.scheduled else say(False, pod.reason, pod.found)
-    changed = pod.running and (attempt.generation or snapshot.generation) < snapshot.generation
+    changed = pod.running and attempt.is_outdated(snapshot.generation)
     found = f"{pod.found}; {Reason.SPEC_CHANGED.says()}" if changed else pod.found
     said = {ConditionType.SCHEDULED: placed, ConditionType.RUNNING: say(pod.running, pod.reason, found)}
     if pod.running:

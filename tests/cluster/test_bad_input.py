@@ -56,7 +56,7 @@ def test_a_corrected_compute_replaces_an_attempt_that_waits(api: Api, namespace:
     wait_for(lambda: reason_of(api, namespace, "Scheduled") == "Unschedulable", 60, lambda: run_of(api, namespace)["status"])
     api.patch("DeepICDRun", "quickstart", namespace, {"spec": {"compute": {"nodeSelector": None}}})
     attempt = ended(api, namespace)
-    assert (attempt["reason"], attempt["counted"]) == ("ComputeChanged", False)
+    assert (attempt["reason"], attempt["counted"]) == ("SpecChanged", False)
     end_pod(api, running_pod(api, namespace, 2))
     wait_for_state(api, namespace, "Succeeded")
 

@@ -67,16 +67,18 @@ def test_a_changed_compute_replaces_an_attempt_that_waits() -> None:
     story.now(0)
     story.now(10, JobMade(), PodMade().unschedulable())
     story.spec["compute"]["nodeSelector"] = {"pool": "free"}
+    story.generation = 2
     story.now(20, JobMade(), PodMade().unschedulable())
     assert story.deleted == [f"Job/{NAME}-a1"]
     story.now(30)
-    assert (story.status.attempts[0].reason, story.status.attempts[0].counted) == ("ComputeChanged", False)
+    assert (story.status.attempts[0].reason, story.status.attempts[0].counted) == ("SpecChanged", False)
     assert f"Job/{NAME}-a2" in story.made
 
 
 def test_a_changed_compute_leaves_a_trainer_alone_that_runs() -> None:
     story = Story().running()
     story.spec["compute"]["nodeSelector"] = {"pool": "free"}
+    story.generation = 2
     story.now(20, JobMade(), PodMade().running(at(1)))
     assert story.deleted == []
 

@@ -136,7 +136,7 @@ def test_a_change_while_an_attempt_runs_is_left_for_the_next_and_said_once() -> 
     change(story, stages__grpo__microBatchSizePerGpu=1)
     story.now(10, *objects, progress=report(at(10)))
     assert (story.deleted, story.made, story.status.state) == ([], [], "Running")
-    assert "the spec has changed since the attempt began; the next attempt has the change" in story.message("Running")
+    assert "the spec has changed since the attempt began: the next attempt has the change" in story.message("Running")
     story.now(20, *objects, progress=report(at(20), step=4))
     assert story.events.count("SpecChanged") == 1
     assert story.condition("Running") == ("True", "Running")
@@ -215,3 +215,33 @@ def test_a_run_that_waits_to_be_deleted_goes_on_when_it_is_changed_in_time() -> 
     story.now(100)
     story.now(4000, JobMade(2), PodMade(2).running(at(105)), progress=report(at(4000)))
     assert story.deleted == []
+
+
+def test_a_change_replaces_an_attempt_that_waits() -> None:
+    story = Story()
+    story.now(0)
+    change(story, stages__grpo__microBatchSizePerGpu=1)
+    story.now(10, JobMade(), PodMade().unschedulable())
+    assert story.deleted == [f"Job/{NAME}-a1"]
+
+
+@pytest.mark.parametrize("field", [{"maxAttempts": 9}, {"backoff": "1m"}, {"deadline": "9d"}, {"ttlAfterFinished": "1h"}])
+def test_what_the_operator_alone_obeys_makes_no_attempt_an_old_one(field: dict[str, Any]) -> None:
+    story = Story()
+    story.now(0)
+    change(story, recovery=story.spec["recovery"] | field)
+    story.now(10, JobMade(), PodMade().unschedulable())
+    assert story.deleted == []
+    story.now(20, JobMade(), PodMade().running(at(15)))
+    change(story, recovery=story.spec["recovery"] | {"maxAttempts": 8})
+    story.now(30, JobMade(), PodMade().running(at(15)))
+    assert "SpecChanged" not in story.events
+    story.now(60, *failed("BadInput"))
+    assert (story.status.state, story.status.attempt) == ("Failed", 1)
+
+
+def test_a_limit_that_the_trainer_obeys_is_one_for_the_next_attempt() -> None:
+    story = Story(recovery__maxAttempts=1).running()
+    change(story, recovery__stallAfter="1h")
+    story.now(60, JobMade().failed(), PodMade().ended(75, message=FAILURE % "Stalled"))
+    assert (story.status.state, story.status.attempt) == ("Pending", 2)
