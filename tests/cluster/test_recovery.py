@@ -276,7 +276,7 @@ def test_a_run_whose_gpu_ran_out_of_memory_goes_on_from_its_checkpoint_when_its_
     pod = running_pod(api, namespace)
     stored = {"stage": "grpo", "step": 10, "uri": "s3://models/10", "sha256": "a" * 64, "time": now()}
     report(api, namespace, stage="grpo", step=12, time=now(), checkpoint=stored)
-    failure = write(Failure(code=FailureCode.GPU_MEMORY, message="grpo: a GPU ran out of memory"))
+    failure = write(Failure(code=FailureCode.GPU_OUT_OF_MEMORY, message="grpo: a GPU ran out of memory"))
     end_pod(api, pod, 64, termination_log=failure)
     wait_for_state(api, namespace, "Failed")
     assert "microBatchSizePerGpu" in ended(api, namespace)["message"]
