@@ -62,8 +62,11 @@ def attempt_result(attempt: Attempt, snapshot: Snapshot, now: datetime) -> Attem
     """
     job, pod = snapshot.job(attempt.number), snapshot.pod(attempt.number)
     if job is None:
-        # One that has never been there is made.
-        return AttemptResult(Reason.JOB_DELETED) if attempt.pod is not None or snapshot.complete else None
+        why = attempt.reason or (Reason.SUSPENDED if snapshot.spec_field("suspend") is True else None)
+        if attempt.pod is not None or snapshot.complete:
+            why = Reason.JOB_DELETED
+        # One that has never been there is made, unless the attempt is to end.
+        return AttemptResult(Reason(why)) if why is not None else None
     if job.succeeded:
         return _completion(attempt, snapshot)
     if job.failed and pod is not None and not pod.head and pod.trainer.exit_code == 0:
@@ -83,7 +86,7 @@ def uploads(snapshot: Snapshot, number: int) -> bool:
     pod, job = snapshot.pod(number), snapshot.job(number)
     if pod is not None:
         return pod.uploads
-    return snapshot.wished("storage") is not None and (job is None or job.kind != "RayJob")
+    return snapshot.spec_field("storage") is not None and (job is None or job.kind != "RayJob")
 
 
 def is_uploaded(snapshot: Snapshot, number: int) -> bool:

@@ -14,7 +14,7 @@ FETCH = "manifests/upload-the-rest.yaml"
 def what_is_left(snapshot: Snapshot, attempt: Attempt, reason: Reason) -> str:
     """Where what an ended attempt did not upload is, for its message; empty where nothing is left, or nobody knows."""
     if is_needed(snapshot, attempt):
-        if snapshot.wished("storage") is None:
+        if snapshot.spec_field("storage") is None:
             return f"what it has made is on PersistentVolumeClaim {attempt.volume} alone"
         return f"what was not stored is on PersistentVolumeClaim {attempt.volume}, and {FETCH} uploads it"
     if reason in (Reason.UPLOAD_FAILED, Reason.STORE_UNREACHABLE) and attempt.volume is None:
@@ -41,7 +41,7 @@ def is_needed(snapshot: Snapshot, attempt: Attempt) -> bool:
         return False
     # That it had completed was seen before its Job was deleted, and its pod with it.
     stored = attempt.reason == Reason.COMPLETED or is_uploaded(snapshot, attempt.number)
-    return snapshot.wished("storage") is None or not stored
+    return snapshot.spec_field("storage") is None or not stored
 
 
 def _is_unseen(snapshot: Snapshot, attempt: Attempt) -> bool:

@@ -61,11 +61,6 @@ class Condition(StatusModel):
 Conditions = tuple[Condition, ...]
 
 
-def find(conditions: Conditions, kind: ConditionType) -> Condition | None:
-    """The condition of a type, or None."""
-    return next((condition for condition in conditions if condition.type == kind), None)
-
-
 @dataclass(frozen=True)
 class Said:
     """What one condition is to say."""

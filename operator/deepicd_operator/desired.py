@@ -8,7 +8,6 @@ from datetime import datetime
 
 from deepicd.spec.resource_names import KIND
 from deepicd_operator.accepted import Accepted
-from deepicd_operator.conditions import ConditionType, find
 from deepicd_operator.reasons import Reason
 from deepicd_operator.resources import (
     AttemptRequest,
@@ -52,9 +51,8 @@ def desired(accepted: Accepted, status: RunStatus, snapshot: Snapshot, settings:
     if makes_rest(accepted, snapshot, now):
         # Under load the pods of all runs are started before any run has these.
         return further_objects(request)
-    steps = find(status.conditions, ConditionType.STEPS_STALLED)
-    unheard = attempt.reason is None and steps is not None and steps.reason == Reason.NO_REPORT
-    return supporting_objects(request) if unheard else ()
+    unheard = any(each.reason == Reason.NO_REPORT for each in status.conditions)
+    return supporting_objects(request) if unheard and attempt.reason is None else ()
 
 
 def makes_rest(accepted: Accepted, snapshot: Snapshot, now: datetime) -> bool:

@@ -54,7 +54,7 @@ def _history(accepted: Accepted, snapshot: Snapshot, now: datetime) -> RunStatus
     if makes_rest(accepted, snapshot, now):
         return status
     attempt = status.attempts[-1]
-    if (result := _result(attempt, accepted, snapshot, now)) is not None:
+    if (result := attempt_result(attempt, snapshot, now)) is not None:
         status = _reopened(_ended(status, attempt, result, accepted, snapshot, now), accepted, snapshot, now)
         return _begun(status, accepted, snapshot, now)
     goes_on = attempt.reason is None and snapshot.job(attempt.number) is not None
@@ -81,14 +81,6 @@ def _begun(status: RunStatus, accepted: Accepted, snapshot: Snapshot, now: datet
             generation=snapshot.generation,
         )
     )
-
-
-def _result(attempt: Attempt, accepted: Accepted, snapshot: Snapshot, now: datetime) -> AttemptResult | None:
-    """How the attempt at work has ended; None while it goes on."""
-    found = attempt_result(attempt, snapshot, now)
-    if found is None and snapshot.job(attempt.number) is None and (attempt.reason is not None or accepted.suspended):
-        return AttemptResult(Reason(attempt.reason or Reason.SUSPENDED))
-    return found
 
 
 def _ended(

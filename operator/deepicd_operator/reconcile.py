@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from deepicd_operator.accepted import Accepted, accept, failed_on
+from deepicd_operator.accepted import accept, failed_on
 from deepicd_operator.desired import Deletion, desired, makes_rest, superfluous
 from deepicd_operator.events import RunEvent, events_between
 from deepicd_operator.next_look import next_look
@@ -42,23 +42,15 @@ def reconcile(snapshot: Snapshot, now: datetime, settings: Settings) -> Decision
     """
     if snapshot.deleting:
         return Decision()
+    fault: Exception | None = None
+    create: Groups = ()
     try:
         accepted = accept(snapshot, settings)
         status = next_status(accepted, snapshot, now)
-        return _decision(accepted, status, snapshot, now, create=desired(accepted, status, snapshot, settings, now))
+        create = desired(accepted, status, snapshot, settings, now)
     except Exception as error:
-        accepted = failed_on(snapshot, error)
-        return _decision(accepted, next_status(accepted, snapshot, now), snapshot, now, fault=error)
-
-
-def _decision(
-    accepted: Accepted,
-    status: RunStatus,
-    snapshot: Snapshot,
-    now: datetime,
-    create: Groups = (),
-    fault: Exception | None = None,
-) -> Decision:
+        fault, accepted = error, failed_on(snapshot, error)
+        status = next_status(accepted, snapshot, now)
     return Decision(
         status=status if status != snapshot.status else None,
         events=events_between(snapshot.status, status, begins=makes_rest(accepted, snapshot, now)),

@@ -153,7 +153,7 @@ class Snapshot:
     complete: bool = False
     """Whether the last object of the newest attempt is there, and with it all of them."""
 
-    def wished(self, field: str) -> Any:
+    def spec_field(self, field: str) -> Any:
         """A field of the spec; None where it is not given, or where a looser definition let the spec be something else."""
         spec = self.content["spec"]
         return spec.get(field) if isinstance(spec, Mapping) else None
