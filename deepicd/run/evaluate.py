@@ -11,8 +11,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from deepicd import atomic
+from deepicd import atomic, prompt
 from deepicd.artifacts.publish import installed_versions
+from deepicd.data.prompts import FILE as PROMPTS_FILE
 from deepicd.data.rows import is_local
 from deepicd.evaluation import metrics, predictions, report
 from deepicd.evaluation.answer import Plan
@@ -63,7 +64,8 @@ def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
     environment = {**offline_environment(), **device().engine_environment}
     plan = Plan(
         models={name: str(path) for name, path in models(context).items()},
-        test=str(context.split("test")),
+        test=str(context.prompts("test")),
+        prompt=asdict(prompt.of(spec.model.prompt)),
         max_admissions=settings.max_admissions,
         samples=settings.samples,
         temperature=sampling.temperature,
@@ -87,7 +89,7 @@ def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
 
 
 def _measure(context: Context, settings: EvaluateSpec, by_model: dict[str, list[Prediction]]) -> dict[str, Any]:
-    rows = pq.read_table(context.split("train"), columns=["code", "extra_info"]).to_pylist()
+    rows = pq.read_table(context.prompts("train"), columns=["code", "extra_info"]).to_pylist()
     counts = Counter(row["code"] for row in rows)
     local = {row["code"] for row in rows if is_local(row["extra_info"])}
     return {
@@ -128,7 +130,14 @@ def about(context: Context) -> dict[str, Any]:
         "versions": installed_versions(),
         "stageSeconds": seconds,
         "klName": kl_name(context.run),
+        "prompts": _prompts(context),
     }
+
+
+def _prompts(context: Context) -> Any:
+    """What was shortened; None in a folder of version 0.1.0, whose notes were not."""
+    counts = context.prompts("test").parent / PROMPTS_FILE
+    return json.loads(counts.read_text(encoding="utf-8")) if counts.exists() else None
 
 
 def _write_json(path: Path, content: Any) -> None:

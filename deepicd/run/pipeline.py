@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from deepicd import atomic
+from deepicd import atomic, prompt
 from deepicd.errors import DeepICDError, TerminatedError, UserError
 from deepicd.run.context import Context
 from deepicd.run.evaluate import evaluate
@@ -48,7 +48,8 @@ def plan(run: DeepICDRun) -> list[Stage]:
     ranks = spec.compute.gpus * spec.compute.nodes
     common = {"seed": spec.seed, "model": {"dtype": spec.model.dtype}, "compute": {"gpus": ranks}}
     steps = {name: chosen or {} for name, chosen in settings["stages"].items()}
-    stages = [Stage("prepare", {"data": settings["data"], "model": settings["model"], "tables": _tables(run)}, prepare)]
+    inputs = {"data": settings["data"], "model": settings["model"], "tables": _tables(run), "stages": _budgets(run)}
+    stages = [Stage("prepare", inputs, prepare)]
     if spec.stages.sft is not None:
         chosen = spec.stages.sft
         stages.append(Stage("sft", {**common, "stages": {"sft": steps["sft"]}}, lambda context: sft(context, chosen)))
@@ -61,6 +62,13 @@ def plan(run: DeepICDRun) -> list[Stage]:
         inputs = {**common, "reward": settings["reward"], "stages": {"evaluate": steps["evaluate"]}}
         stages.append(Stage("evaluate", inputs, lambda context: evaluate(context, last)))
     return stages
+
+
+def _budgets(run: DeepICDRun) -> dict[str, dict[str, int]]:
+    """What `prepare` shortens notes to."""
+    sft = run.spec.stages.sft
+    grpo = {"grpo": {"maxPromptTokens": prompt.asked(run.spec).max_prompt_tokens}}
+    return grpo if sft is None else {**grpo, "sft": {"maxTokens": sft.max_tokens}}
 
 
 _READ = ("admissions", "patients", "diagnoses_icd", "d_icd_diagnoses", "discharge", "train", "validation", "test")

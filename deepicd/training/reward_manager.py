@@ -11,6 +11,7 @@ from typing import Any
 from verl import DataProto
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
+from deepicd import prompt
 from deepicd.data.rows import is_local
 from deepicd.rewards import Sample, Score, make_scorer
 from deepicd.spec.load import load
@@ -26,6 +27,7 @@ class RewardManager(RewardManagerBase):  # type: ignore[misc]
     def __init__(self, config: Any, tokenizer: Any, compute_score: Any, **_: Any) -> None:
         super().__init__(config, tokenizer, compute_score)
         spec = load(Path(os.environ[SPEC_VARIABLE])).spec
+        self._prompt = prompt.of(spec.model.prompt)
         self._score = make_scorer(spec.reward, opened_think=spec.model.opened_think)
         self._files = StageFiles.from_environment()
         self._waiting: list[tuple[Sample, asyncio.Future[Score]]] = []
@@ -50,7 +52,7 @@ class RewardManager(RewardManagerBase):  # type: ignore[misc]
         return Sample(
             completion=text,
             gold=fields["reward_model"]["ground_truth"],
-            note=fields["raw_prompt"][-1]["content"],
+            note=self._prompt.note(fields["raw_prompt"]),
             truncated=not ended and length >= self.config.data.max_response_length,
             local_gold=is_local(fields["extra_info"]),
         )
