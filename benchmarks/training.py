@@ -23,14 +23,14 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
+from deepicd.run.train import train_grpo
 from deepicd.spec.load import dump, load
 from deepicd.spec.run import DeepICDRun
 from deepicd.training.checkpoints import LocalCheckpoints
 from deepicd.training.launch import training_environment
-from deepicd.training.metrics import MetricsFile, StepMetrics
 from deepicd.training.overrides import TrainingData, grpo_overrides
-from deepicd.training.stage import train_grpo
 from deepicd.training.stage_files import StageFiles
+from deepicd.training.step_metrics import MetricsFile, StepMetrics
 
 Launch = Callable[[DeepICDRun, TrainingData, Path], list[float]]
 

@@ -16,10 +16,10 @@ from deepicd.artifacts.layout import (
     manifest_key,
     parse_attempt,
 )
+from deepicd.artifacts.local_layout import checkpoint_folder
 from deepicd.artifacts.manifest import Manifest
 from deepicd.artifacts.restore import fetch, read_manifest
 from deepicd.artifacts.retention import sealed
-from deepicd.artifacts.sources import checkpoint_folder
 from deepicd.artifacts.store.base import DamagedError, OnBytes, Store
 from deepicd.artifacts.store.folder import local_errors
 from deepicd.artifacts.verify import matches

@@ -10,15 +10,15 @@ import structlog
 
 from deepicd.artifacts import manifest
 from deepicd.artifacts.layout import ATTEMPTS, MANIFEST, CheckpointRef, ModelRef, Sealed, manifest_key, parse_sealed
-from deepicd.artifacts.manifest import Manifest
-from deepicd.artifacts.publish import list_files
-from deepicd.artifacts.sources import (
+from deepicd.artifacts.local_layout import (
     Complete,
     checkpoint_folder,
     last_complete_step,
     place,
     set_last_complete_step,
 )
+from deepicd.artifacts.manifest import Manifest
+from deepicd.artifacts.publish import list_files
 from deepicd.artifacts.store.base import DamagedError, OnBytes, Store
 
 _BEING_FETCHED = ".fetching-"

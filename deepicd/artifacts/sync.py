@@ -15,11 +15,11 @@ from math import inf
 import structlog
 
 from deepicd.artifacts import manifest, retention
-from deepicd.artifacts.follow import Follower
+from deepicd.artifacts.growing_files import Follower
 from deepicd.artifacts.layout import MODELS, CheckpointRef, Sealed, kind_of, manifest_key, parse_folder
+from deepicd.artifacts.local_layout import FINISHED, Complete, Source, drop_markers, place
 from deepicd.artifacts.publish import Origin, VanishedError, publish
 from deepicd.artifacts.retention import Keep
-from deepicd.artifacts.sources import FINISHED, Complete, Source, drop_markers, place
 from deepicd.artifacts.store.base import ChangedError, DamagedError, Store
 from deepicd.errors import StoreError, UserError
 from deepicd.spec.progress import Checkpoint

@@ -239,7 +239,7 @@ def _is_name(text: str) -> bool:
 def _of_cluster(name: str, namespace: str | None, endpoint_url: str | None) -> Store:
     """The store of a run on the cluster, rooted at it."""
     from deepicd.artifacts.store import open_store, store_url
-    from deepicd.cluster.api import Api
+    from deepicd.kubernetes.api import Api
 
     run, uid = Api(namespace).spec_of(name)
     if run.spec.storage is None:

@@ -13,12 +13,12 @@ import typer
 from deepicd.cli.spec import SpecFile
 from deepicd.errors import DeepICDError, StoreError, UserError
 from deepicd.spec.base import parse_duration
-from deepicd.spec.kubernetes import SYNC, TRAINER
+from deepicd.spec.resource_names import SYNC, TRAINER
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from deepicd.cluster.api import Api
+    from deepicd.kubernetes.api import Api
 
 Name = Annotated[str, typer.Argument(metavar="RUN", help="Name of the run.", show_default=False)]
 Namespace = Annotated[
@@ -171,7 +171,7 @@ def resume(run: Name, namespace: Namespace = None) -> None:
 
 
 def _api(namespace: str | None) -> Api:
-    from deepicd.cluster.api import Api
+    from deepicd.kubernetes.api import Api
 
     return Api(namespace)
 
@@ -185,7 +185,7 @@ def _check_not_ended(run: dict[str, Any], verb: str) -> None:
 
 def _wait(api: Api, name: str, patience: timedelta | None) -> None:
     from deepicd.cli.cluster_view import message, news
-    from deepicd.cluster.api import ClusterError
+    from deepicd.kubernetes.api import ClusterError
 
     began, told, uid = time.monotonic(), "", ""
     while True:

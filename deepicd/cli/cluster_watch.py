@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from deepicd.cli.cluster_view import news
-from deepicd.cluster.api import ClusterError
+from deepicd.kubernetes.api import ClusterError
 
 Runs = list[dict[str, Any]]
 _WIDE = 200

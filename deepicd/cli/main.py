@@ -46,7 +46,7 @@ def app() -> NoReturn:
     except DeepICDError as error:
         sys.stderr.write(f"error: {error}\n")
         if PROGRESS in os.environ:
-            from deepicd.cluster.progress import tell_kubelet
+            from deepicd.kubernetes.attempt_config_map import tell_kubelet
 
             tell_kubelet(error)
         _leave(error.exit_code, at_once=error.at_once)

@@ -57,12 +57,12 @@ def _carry_out(chosen: DeepICDRun, folder: Path | None, json_logs: bool, last: s
     from rich.console import Console
 
     from deepicd.cli import logs, summary
-    from deepicd.cli.progress import LiveProgress, LogProgress
+    from deepicd.cli.live_table import LiveProgress, LogProgress
     from deepicd.cli.stop import SignalStop
-    from deepicd.cluster.progress import ProgressReport, checkpoints_reported, send_to
-    from deepicd.pipeline.pipeline import run_pipeline
-    from deepicd.pipeline.reporter import Reporters
-    from deepicd.stages.evaluate import kl_name
+    from deepicd.kubernetes.attempt_config_map import ProgressReport, checkpoints_reported, send_to
+    from deepicd.run.evaluate import kl_name
+    from deepicd.run.pipeline import run_pipeline
+    from deepicd.run.reporter import Reporters
     from deepicd.training.check import check_overrides
 
     if last is not None and getattr(chosen.spec.stages, last) is None:

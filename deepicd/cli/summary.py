@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from deepicd.cli.progress import show_seconds
+from deepicd.cli.live_table import show_seconds
 
 
 def _percent(measure: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from deepicd.spec.base import parse_duration
 
 if TYPE_CHECKING:
     from deepicd.artifacts.claim import Writer
-    from deepicd.artifacts.sources import Source
+    from deepicd.artifacts.local_layout import Source
     from deepicd.artifacts.store import Store
     from deepicd.artifacts.sync import Sync
     from deepicd.spec.run import DeepICDRun
@@ -56,7 +56,7 @@ def sync(
     from deepicd.artifacts.claim import choose_attempt, sole_writer
     from deepicd.cli import logs
     from deepicd.cli.uploader import Uploader
-    from deepicd.cluster.progress import upload_report
+    from deepicd.kubernetes.attempt_config_map import upload_report
     from deepicd.spec.load import load
 
     logs.configure(as_json=json_logs)
@@ -86,7 +86,7 @@ def _grace(text: str) -> timedelta:
 
 def _store(run: DeepICDRun | None, address: str | None, endpoint_url: str | None) -> Store:
     from deepicd.artifacts.store import open_store
-    from deepicd.pipeline.stored import store_of
+    from deepicd.run.stored import store_of
 
     if address is None:
         found = None if run is None else store_of(run, endpoint_url)
@@ -100,7 +100,7 @@ def _store(run: DeepICDRun | None, address: str | None, endpoint_url: str | None
 
 def _source(run: DeepICDRun | None, folder: Path | None, stage: str | None) -> Source:
     from deepicd.artifacts.layout import TRAINING_STAGES
-    from deepicd.artifacts.sources import RunFolder, VerlFolder
+    from deepicd.artifacts.local_layout import RunFolder, VerlFolder
 
     if stage is not None and stage not in TRAINING_STAGES:
         raise UserError(f"--stage: is '{stage}': give {' or '.join(TRAINING_STAGES)}")
@@ -114,7 +114,7 @@ def _source(run: DeepICDRun | None, folder: Path | None, stage: str | None) -> S
 def _sync(run: DeepICDRun | None, target: Store, attempt: int, source: Source) -> Sync:
     from deepicd.artifacts.publish import Origin
     from deepicd.artifacts.sync import Sync
-    from deepicd.pipeline.stored import sync_of
+    from deepicd.run.stored import sync_of
 
     if run is None:
         return Sync(target, attempt, source, Origin(target.url.rstrip("/").rpartition("/")[2]))

@@ -19,10 +19,10 @@ from deepicd.errors import StoreError
 
 if TYPE_CHECKING:
     from deepicd.artifacts.claim import Writer
-    from deepicd.artifacts.sources import Source
+    from deepicd.artifacts.local_layout import Source
     from deepicd.artifacts.store import Store
     from deepicd.artifacts.sync import Sync
-    from deepicd.cluster.progress import UploadReport
+    from deepicd.kubernetes.attempt_config_map import UploadReport
 
 T = TypeVar("T")
 

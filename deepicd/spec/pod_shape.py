@@ -7,8 +7,8 @@ from typing import Any
 
 from deepicd.spec import environment
 from deepicd.spec.json_values import below, check_json, kind, wrong
-from deepicd.spec.kubernetes import RUN_ANNOTATION, SYNC, TRAINER
 from deepicd.spec.pod_patch import DIRECTIVE, DIRECTIVES, MERGE_KEYS, merge
+from deepicd.spec.resource_names import RUN_ANNOTATION, SYNC, TRAINER
 
 _OWN_OF_SYNC = ("command", "args", "restartPolicy", "lifecycle")
 """Fields of the uploader's container that are the operator's."""

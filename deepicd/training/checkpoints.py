@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepicd.artifacts.sources import checkpoint_folder, last_complete_step, marker_of
+from deepicd.artifacts.local_layout import checkpoint_folder, last_complete_step, marker_of
 
 KEEP_VARIABLE = "DEEPICD_KEEP_CHECKPOINTS"
 STORED_VARIABLE = "DEEPICD_CHECKPOINTS_STORED"

@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from deepicd.artifacts.sources import last_complete_step
+from deepicd.artifacts.local_layout import last_complete_step
 
 FOLDER_VARIABLE = "DEEPICD_STAGE_FOLDER"
 SPEC_VARIABLE = "DEEPICD_RUN_SPEC"

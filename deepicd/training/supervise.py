@@ -23,8 +23,8 @@ from deepicd.errors import (
 )
 from deepicd.spec.base import format_duration
 from deepicd.training.launch import GuardedProcess
-from deepicd.training.metrics import MetricsFile, StepMetrics
 from deepicd.training.stage_files import StageFiles
+from deepicd.training.step_metrics import MetricsFile, StepMetrics
 
 POLL_SECONDS = 0.5
 LEAVE_SECONDS = 20.0

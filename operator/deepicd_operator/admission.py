@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from deepicd.spec.kubernetes import GROUP, PLURAL
+from deepicd.spec.resource_names import GROUP, PLURAL
 from deepicd_operator.references import SECRETS, SERVICE_ACCOUNTS
 
 MAX_NAMES = 8

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from deepicd.spec.kubernetes import KIND, RUN_LABEL
 from deepicd.spec.progress import CHECKPOINT_KEY, PROGRESS_KEY, UPLOAD_KEY, read_progress
+from deepicd.spec.resource_names import KIND, RUN_LABEL
 from deepicd_operator.observed import JobView, PodView, job_view, owner, pod_view
 
 Raw = Mapping[str, Any]

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 import httpx2
 from lightkube import ApiError, AsyncClient
 
-from deepicd.cluster.api import resource_class
-from deepicd.spec.kubernetes import API_VERSION, GROUP, KIND, PLURAL, VERSION
-from deepicd_operator.metrics import Metrics
+from deepicd.kubernetes.api import resource_class
+from deepicd.spec.resource_names import API_VERSION, GROUP, KIND, PLURAL, VERSION
 from deepicd_operator.names import MANAGED_SELECTOR, MANAGER
 from deepicd_operator.observed import owner
 from deepicd_operator.plan import Deletion
+from deepicd_operator.prometheus import Metrics
 
 Raw = dict[str, Any]
 T = TypeVar("T")

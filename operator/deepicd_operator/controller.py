@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from deepicd.spec.kubernetes import KIND
+from deepicd.spec.resource_names import KIND
 from deepicd_operator.cache import JOB_KINDS, Cache, Key, awaits_start, is_urgent
 from deepicd_operator.cluster import (
     ALL_NAMESPACES,
@@ -23,10 +23,10 @@ from deepicd_operator.cluster import (
     UnreachableError,
 )
 from deepicd_operator.faults import with_fault
-from deepicd_operator.metrics import Metrics, RunFigures
 from deepicd_operator.observe import UnreadableStatusError, observe
 from deepicd_operator.observed import Observed, Refusal, controller
 from deepicd_operator.plan import Deletion, Plan, RunEvent
+from deepicd_operator.prometheus import Metrics, RunFigures
 from deepicd_operator.reasons import Reason, shorten
 from deepicd_operator.reconcile import reconcile
 from deepicd_operator.resources.event import event

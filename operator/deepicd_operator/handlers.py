@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import kopf
 
-from deepicd.spec.kubernetes import GROUP, PLURAL, VERSION
+from deepicd.spec.resource_names import GROUP, PLURAL, VERSION
 from deepicd_operator.controller import Controller
 from deepicd_operator.names import MANAGED_SELECTOR, MANAGER
 

@@ -9,7 +9,7 @@ from aiohttp import web
 from deepicd.errors import UserError
 from deepicd_operator.cluster import Cluster
 from deepicd_operator.controller import Controller
-from deepicd_operator.metrics import Metrics
+from deepicd_operator.prometheus import Metrics
 
 STUCK_SECONDS = 600.0
 """A run that was due for so long means that no worker works."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deepicd.spec.kubernetes import ATTEMPT_LABEL, RUN_LABEL
+from deepicd.spec.resource_names import ATTEMPT_LABEL, RUN_LABEL
 
 MANAGER = "deepicd-operator"
 """Field manager, and value of `app.kubernetes.io/managed-by`."""

@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from deepicd.spec.kubernetes import ATTEMPT_LABEL, RUN_LABEL
 from deepicd.spec.progress import (
     CHECKPOINT_KEY,
     PROGRESS_KEY,
@@ -18,6 +17,7 @@ from deepicd.spec.progress import (
     read_progress,
     read_upload,
 )
+from deepicd.spec.resource_names import ATTEMPT_LABEL, RUN_LABEL
 from deepicd_operator.cache import Cache, Key, reports
 from deepicd_operator.cluster import Cluster, NotThereError
 from deepicd_operator.names import attempt_name

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from deepicd.spec.kubernetes import (
+from deepicd.spec.progress import Checkpoint, Progress, Upload
+from deepicd.spec.resource_names import (
     ATTEMPT_LABEL,
     KIND,
     RAY_CLUSTER_LABEL,
@@ -16,7 +17,6 @@ from deepicd.spec.kubernetes import (
     SYNC,
     TRAINER,
 )
-from deepicd.spec.progress import Checkpoint, Progress, Upload
 from deepicd_operator.reasons import Reason
 from deepicd_operator.status import RunStatus
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deepicd.spec.kubernetes import GROUP, PLURAL
+from deepicd.spec.resource_names import GROUP, PLURAL
 
 Rule = dict[str, Any]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from deepicd.spec.kubernetes import RUN_LABEL
+from deepicd.spec.resource_names import RUN_LABEL
 from deepicd.spec.run import DeepICDRun, RunSpec
 from deepicd_operator.names import own_service_account
 from deepicd_operator.privileges import containers, items, part, privileges

@@ -14,7 +14,7 @@ from deepicd_operator import handlers, health
 from deepicd_operator.cancellation import cancel_all
 from deepicd_operator.cluster import Cluster, NotThereError, RefusedError, UnreachableError
 from deepicd_operator.controller import Controller
-from deepicd_operator.metrics import Metrics
+from deepicd_operator.prometheus import Metrics
 from deepicd_operator.reasons import shorten
 from deepicd_operator.settings import Settings
 

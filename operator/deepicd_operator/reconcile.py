@@ -14,9 +14,9 @@ from typing import Any
 
 from deepicd.errors import UserError
 from deepicd.spec.compute import ComputeSpec
-from deepicd.spec.kubernetes import KIND
 from deepicd.spec.load import parse
 from deepicd.spec.recovery import RecoverySpec
+from deepicd.spec.resource_names import KIND
 from deepicd.spec.run import DeepICDRun
 from deepicd_operator.conditions import ConditionType
 from deepicd_operator.faults import describe

@@ -11,7 +11,7 @@ import httpx2
 from lightkube import ApiError, Client, KubeConfig
 from lightkube.types import CascadeType, PatchType
 
-from deepicd.cluster.api import resource_class
+from deepicd.kubernetes.api import resource_class
 
 Raw = dict[str, Any]
 Raws = list[Raw]

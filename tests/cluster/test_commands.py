@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from deepicd.cluster.progress import ProgressReport, send_to
 from deepicd.errors import DeepICDError, UserError
+from deepicd.kubernetes.attempt_config_map import ProgressReport, send_to
 from deepicd.spec.progress import CHECKPOINT_KEY, PROGRESS_KEY, Checkpoint, write
-from deepicd.training.metrics import StepMetrics
+from deepicd.training.step_metrics import StepMetrics
 from tests.cluster.api import Api, wait_for
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.fault_proxy import Fault, FaultProxy
@@ -126,7 +126,7 @@ def test_what_may_not_be_done_says_which_right_is_missing(cluster: ControlPlane,
 
 
 # Patience of a second, and then the command.
-HASTY = "import deepicd.cluster.api as api; api.REQUEST_SECONDS = 1.0; from deepicd.cli.main import app; app()"
+HASTY = "import deepicd.kubernetes.api as api; api.REQUEST_SECONDS = 1.0; from deepicd.cli.main import app; app()"
 
 
 def read_until(terminal: int, pattern: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deepicd.spec.kubernetes import RAY_NODE_LABEL
+from deepicd.spec.resource_names import RAY_NODE_LABEL
 from tests.cluster.api import Api, Raw, wait_for
 from tests.cluster.builders import is_true
 from tests.cluster.control_plane import ControlPlane

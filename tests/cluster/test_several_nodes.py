@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deepicd.spec.kubernetes import RAY_CLUSTER_LABEL, RAY_NODE_LABEL
+from deepicd.spec.resource_names import RAY_CLUSTER_LABEL, RAY_NODE_LABEL
 from tests.cluster.api import Api, Raw, wait_for
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.fault_proxy import FaultProxy

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from deepicd.spec.kubernetes import ATTEMPT_LABEL, RUN_LABEL
+from deepicd.spec.resource_names import ATTEMPT_LABEL, RUN_LABEL
 from tests.kind.kind_cluster import KindCluster
 from tests.kind.runs import COMPUTE, RESEARCH, TINY, Run, small_run
 from tests.kuberay.built import build

@@ -17,11 +17,11 @@ import pytest
 from deepicd.artifacts import latest
 from deepicd.artifacts.claim import choose_attempt, sole_writer
 from deepicd.artifacts.layout import CheckpointRef, manifest_key, parse_sealed
+from deepicd.artifacts.local_layout import VerlFolder
 from deepicd.artifacts.prune import carry_out, propose
 from deepicd.artifacts.publish import Origin, publish
 from deepicd.artifacts.restore import restore_checkpoint
 from deepicd.artifacts.retention import Keep, sealed
-from deepicd.artifacts.sources import VerlFolder
 from deepicd.artifacts.store import Store
 from deepicd.artifacts.store.folder import FolderStore
 from deepicd.artifacts.sync import Sync

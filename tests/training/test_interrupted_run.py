@@ -16,10 +16,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from deepicd.pipeline.stored import store_of
+from deepicd.run.stored import store_of
 from deepicd.spec.load import load
-from deepicd.training.metrics import all_steps
 from deepicd.training.stage_files import StageFiles
+from deepicd.training.step_metrics import all_steps
 from tests.storage.seaweed import BUCKET, Seaweed, secret_folder
 from tests.training.deepicd_process import DeepicdProcess
 from tests.training.runs import CANARY, GRPO, SFT, write_run, write_tables_with_canary

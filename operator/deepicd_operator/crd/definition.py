@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from deepicd.spec.kubernetes import GROUP, KIND, PLURAL, VERSION
+from deepicd.spec.resource_names import GROUP, KIND, PLURAL, VERSION
 from deepicd.spec.run import DeepICDRun, RunSpec
 from deepicd_operator.crd.rules import RULES
 from deepicd_operator.crd.schema import structural

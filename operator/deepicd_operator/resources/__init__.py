@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from deepicd_operator.resources.attempt import AttemptRequest
-from deepicd_operator.resources.identity import role, role_binding, service_account
+from deepicd_operator.resources.config_map import progress_config_map
 from deepicd_operator.resources.job import job
 from deepicd_operator.resources.network import network_policy
 from deepicd_operator.resources.pod import pod_template
-from deepicd_operator.resources.progress import progress_config_map
 from deepicd_operator.resources.rayjob import rayjob
+from deepicd_operator.resources.rbac import role, role_binding, service_account
 from deepicd_operator.resources.volumes import scratch_claim
 
 Groups = tuple[tuple[dict[str, Any], ...], ...]

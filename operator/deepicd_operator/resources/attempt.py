@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from deepicd.spec.kubernetes import API_VERSION, KIND, RUN_UID_LABEL
+from deepicd.spec.resource_names import API_VERSION, KIND, RUN_UID_LABEL
 from deepicd.spec.run import DeepICDRun, RunSpec
 from deepicd_operator.names import attempt_name, labels, own_service_account
 from deepicd_operator.settings import Settings

@@ -6,7 +6,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from deepicd.spec.kubernetes import API_VERSION, KIND
+from deepicd.spec.resource_names import API_VERSION, KIND
 from deepicd_operator.names import MANAGER, labels
 from deepicd_operator.plan import RunEvent
 

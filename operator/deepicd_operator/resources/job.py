@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deepicd.spec.kubernetes import TRAINER
+from deepicd.spec.resource_names import TRAINER
 from deepicd_operator.resources.attempt import AttemptRequest
 from deepicd_operator.resources.pod import pod_template
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deepicd.spec.kubernetes import RUN_LABEL
+from deepicd.spec.resource_names import RUN_LABEL
 from deepicd.spec.storage import address_of
 from deepicd_operator.resources.attempt import AttemptRequest
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from deepicd.spec import environment
 from deepicd.spec.base import format_duration, format_size
-from deepicd.spec.kubernetes import RUN_ANNOTATION, SYNC, TRAINER
 from deepicd.spec.load import dump
 from deepicd.spec.pod_patch import merge
 from deepicd.spec.progress import progress_name
+from deepicd.spec.resource_names import RUN_ANNOTATION, SYNC, TRAINER
 from deepicd_operator.resources.attempt import AttemptRequest
 from deepicd_operator.resources.volumes import mounts, volumes
 

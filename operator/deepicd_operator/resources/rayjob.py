@@ -89,7 +89,7 @@ def _node(request: AttemptRequest) -> dict[str, Any]:
     well = {"httpGet": {"path": "/api/healthz", "port": HEALTH_PORT}, "timeoutSeconds": 5}
     trainer.setdefault("readinessProbe", {**well, "periodSeconds": 5, "failureThreshold": 12})
     trainer.setdefault("livenessProbe", {**well, "initialDelaySeconds": 60, "periodSeconds": 10, "failureThreshold": 30})
-    trainer.setdefault("lifecycle", {"preStop": {"exec": {"command": ["python", "-m", "deepicd.cluster.pre_stop"]}}})
+    trainer.setdefault("lifecycle", {"preStop": {"exec": {"command": ["python", "-m", "deepicd.kubernetes.pre_stop"]}}})
     return template
 
 

@@ -13,7 +13,7 @@ helm=v4.3.1
 binaries=(etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok helm)
 kubernetes=$(sed -n 's/^\tk8s.io\/kubernetes \(v[0-9.]*\).*/\1/p' go.mod)
 needed=$(sed -n 's/^go //p' go.mod)
-folder=${XDG_CACHE_HOME:-$HOME/.cache}/deepicd/cluster-tools/kubernetes-$kubernetes-kwok-$kwok-helm-$helm
+folder=${XDG_CACHE_HOME:-$HOME/.cache}/deepicd/kubernetes-tools/kubernetes-$kubernetes-kwok-$kwok-helm-$helm
 
 complete() { # FOLDER [PATH]: whether each binary is in the folder, or on the path
   local name

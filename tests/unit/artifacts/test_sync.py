@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from deepicd.artifacts import latest, sync
 from deepicd.artifacts.layout import CheckpointRef, manifest_key
+from deepicd.artifacts.local_layout import Complete, VerlFolder
 from deepicd.artifacts.publish import Origin
 from deepicd.artifacts.restore import restore_checkpoint
 from deepicd.artifacts.retention import Keep, read_manifests, sealed
-from deepicd.artifacts.sources import Complete, VerlFolder
 from deepicd.artifacts.store.base import ChangedError, OnBytes, Transferred
 from deepicd.artifacts.store.folder import FolderStore
 from deepicd.artifacts.sync import MissingError, Sync, next_upload

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from deepicd.cli import cluster_watch
 from deepicd.cli.cluster_watch import console, follow
-from deepicd.cluster.api import ClusterError
 from deepicd.errors import UserError
+from deepicd.kubernetes.api import ClusterError
 
 Runs = list[dict[str, Any]]
 AWAY = ClusterError("API server: ReadTimeout: see that the cluster is up")

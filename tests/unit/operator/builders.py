@@ -9,8 +9,8 @@ from typing import Any, Self
 
 import yaml
 
-from deepicd.spec.kubernetes import API_VERSION, KIND, RUN_UID_LABEL
 from deepicd.spec.progress import Checkpoint, Progress, Upload
+from deepicd.spec.resource_names import API_VERSION, KIND, RUN_UID_LABEL
 from deepicd_operator.names import attempt_name, labels
 from deepicd_operator.observed import JobView, Observed, PodView, Refusal, job_view, pod_view
 from deepicd_operator.plan import Plan

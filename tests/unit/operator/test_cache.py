@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from deepicd.spec.kubernetes import API_VERSION, KIND
 from deepicd.spec.progress import read_progress, write
+from deepicd.spec.resource_names import API_VERSION, KIND
 from deepicd_operator.cache import Cache, Key, awaits_start
 from tests.unit.operator.builders import NAME, UID, JobMade, PodMade, RayJobMade, at, report, spec
 

@@ -18,7 +18,7 @@ FOREIGN = "404-of-a-proxy"
 _ASK = """
 import asyncio, json, sys
 from deepicd_operator.cluster import Cluster, ConflictError, NotThereError, RefusedError, UnreachableError
-from deepicd_operator.metrics import Metrics
+from deepicd_operator.prometheus import Metrics
 
 async def ask(name):
     metrics = Metrics()

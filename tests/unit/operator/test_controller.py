@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from deepicd.spec.kubernetes import API_VERSION, KIND
+from deepicd.spec.resource_names import API_VERSION, KIND
 from deepicd_operator.cache import Key
 from deepicd_operator.cluster import ConflictError, NotThereError
 from deepicd_operator.controller import Controller
-from deepicd_operator.metrics import Metrics
+from deepicd_operator.prometheus import Metrics
 from tests.unit.operator.builders import NAME, SETTINGS, UID, spec
 
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepicd.errors import UserError
-from deepicd.spec.kubernetes import RUN_ANNOTATION, SYNC, TRAINER
 from deepicd.spec.load import dump, parse
 from deepicd.spec.pod_shape import sample_template
+from deepicd.spec.resource_names import RUN_ANNOTATION, SYNC, TRAINER
 from deepicd_operator.resources import AttemptRequest, starting_objects
 from deepicd_operator.resources.pod import pod_template
 from tests.unit.operator.builders import NAME, SETTINGS, UID, spec

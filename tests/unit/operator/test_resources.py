@@ -323,7 +323,7 @@ def test_what_a_running_attempt_needs_is_all_but_its_job() -> None:
 def test_every_node_waits_for_training_to_leave_before_it_ends() -> None:
     for template in ray_nodes():
         hook = template["spec"]["containers"][0]["lifecycle"]["preStop"]
-        assert hook["exec"]["command"] == ["python", "-m", "deepicd.cluster.pre_stop"]
+        assert hook["exec"]["command"] == ["python", "-m", "deepicd.kubernetes.pre_stop"]
 
 
 def test_a_worker_that_waits_for_the_head_can_be_told_to_end() -> None:

@@ -52,7 +52,7 @@ def test_a_duration_beyond_decades_is_refused(text: str) -> None:
 
 
 def test_where_and_how_a_run_is_placed_does_not_undo_finished_stages() -> None:
-    from deepicd.pipeline.pipeline import plan
+    from deepicd.run.pipeline import plan
 
     plain = parse(quickstart(), "run.yaml")
     changed = {"gpus": 1, "image": "x:1", "queue": "gpus", "memory": "64Gi", "nodeSelector": {"a": "b"}, "pricePerGpuHour": 2}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepicd.artifacts.sources import TRACKER
+from deepicd.artifacts.local_layout import TRACKER
 from deepicd.training.checkpoints import LocalCheckpoints
 
 SIZE = 1000

@@ -9,8 +9,8 @@ import pytest
 
 from deepicd.errors import CrashError, DeepICDError, StallError, TerminatedError, UserError
 from deepicd.training.launch import GuardedProcess
-from deepicd.training.metrics import StepMetrics
 from deepicd.training.stage_files import StageFiles
+from deepicd.training.step_metrics import StepMetrics
 from deepicd.training.supervise import LEAVE_SECONDS, RayStartError, Watch, explain_exit, supervise
 from tests.unit.stops import NeverStop
 

@@ -1,0 +1,143 @@
+"""Stage `evaluate`: predictions, metrics and report of the base, SFT and GRPO models on the test split."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from deepicd.artifacts.publish import installed_versions
+from deepicd.data.rows import is_local
+from deepicd.evaluation import metrics, predictions, report
+from deepicd.evaluation.answer import Plan
+from deepicd.evaluation.predictions import Prediction
+from deepicd.run.context import Context
+from deepicd.spec.load import dump
+from deepicd.spec.run import DeepICDRun, EvaluateSpec
+from deepicd.spec.training import GrpoSpec
+from deepicd.training.cpu import settings as cpu
+from deepicd.training.launch import GuardedProcess, offline_environment
+from deepicd.training.stage_files import StageFiles
+from deepicd.training.step_metrics import KL_OF_UPDATE, KL_TO_REFERENCE, all_steps, next_launch
+from deepicd.training.supervise import supervise
+
+
+def models(context: Context) -> dict[str, Path]:
+    """The models of a run by name, in the order of training."""
+    stages = context.run.spec.stages
+    found = {"base": context.base_model}
+    found |= {name: context.stage_folder(name) / "model" for name in ("sft", "grpo") if getattr(stages, name) is not None}
+    return found
+
+
+def evaluate(context: Context, settings: EvaluateSpec) -> None:
+    """Fill the run's `evaluate/`: predictions.parquet, metrics.json, curves.jsonl, about.json, report.html."""
+    results = context.folder / "evaluate"
+    results.mkdir(exist_ok=True)
+    answered = results / "predictions.parquet"
+    _answer(context, settings, answered)
+    by_model = predictions.read(answered)
+    measured = _measure(context, settings, by_model)
+    _write_json(results / "metrics.json", measured)
+    _write_curves(context, results / "curves.jsonl")
+    _write_json(results / "about.json", about(context))
+    report.write_report(report.load(context.folder), results / "report.html")
+
+
+def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
+    spec = context.run.spec
+    sampling = spec.stages.grpo or GrpoSpec()
+    folder = context.stage_folder("evaluate")
+    files = StageFiles(folder)
+    files.metrics.mkdir(parents=True, exist_ok=True)
+    files.loop_entered.unlink(missing_ok=True)
+    progress = next_launch(files.metrics)
+    engine: dict[str, Any] = {
+        "dtype": spec.model.dtype,
+        "tensor_parallel_size": sampling.tensor_parallel,
+        "gpu_memory_utilization": 0.9,
+    }
+    environment = offline_environment()
+    if cpu.is_installed():
+        engine |= {**cpu.ENGINE, "tensor_parallel_size": 1, "gpu_memory_utilization": 0.4}
+        environment |= cpu.ENGINE_ENVIRONMENT
+    plan = Plan(
+        models={name: str(path) for name, path in models(context).items()},
+        test=str(context.cohort / "test.parquet"),
+        max_admissions=settings.max_admissions,
+        samples=settings.samples,
+        temperature=sampling.temperature,
+        top_k=sampling.top_k,
+        max_prompt_tokens=sampling.max_prompt_tokens,
+        max_response_tokens=sampling.max_response_tokens,
+        seed=spec.seed,
+        opened_think=spec.model.opened_think,
+        reward=spec.reward.model_dump(exclude_unset=True),
+        engine=engine,
+        out=str(out),
+        progress=str(progress),
+        total=str(files.loop_entered),
+    )
+    plan_file = folder / "plan.json"
+    _write_json(plan_file, asdict(plan))
+    process = GuardedProcess([sys.executable, "-m", "deepicd.evaluation.answer", str(plan_file)], environment, files.log)
+    supervise(
+        process, files, progress, stall_after=context.run.spec.recovery.stall_after, stop=context.stop,
+        on_step=context.on_step, training=False,
+    )  # fmt: skip
+
+
+def _measure(context: Context, settings: EvaluateSpec, by_model: dict[str, list[Prediction]]) -> dict[str, Any]:
+    rows = pq.read_table(context.cohort / "train.parquet", columns=["code", "extra_info"]).to_pylist()
+    counts = Counter(row["code"] for row in rows)
+    local = {row["code"] for row in rows if is_local(row["extra_info"])}
+    return {
+        name: metrics.compute(
+            records,
+            train_counts=counts,
+            local_codes=local,
+            bootstrap_samples=settings.bootstrap_samples,
+            seed=context.run.spec.seed,
+        )
+        for name, records in by_model.items()
+    }
+
+
+def _write_curves(context: Context, path: Path) -> None:
+    with path.open("w") as file:
+        for stage in ("sft", "grpo"):
+            for row in all_steps(context.stage_folder(stage) / "metrics"):
+                file.write(json.dumps({"stage": stage, **row.to_json()}) + "\n")
+
+
+def kl_name(run: DeepICDRun) -> str:
+    """What the run's KL is."""
+    grpo = run.spec.stages.grpo
+    return KL_TO_REFERENCE if grpo and (grpo.kl_loss or grpo.kl_in_reward) else KL_OF_UPDATE
+
+
+def about(context: Context) -> dict[str, Any]:
+    """What the report says of the run itself."""
+    seconds = {}
+    for stage in ("prepare", "sft", "grpo"):
+        marker = context.folder / "stages" / f"{stage}.completed.json"
+        if marker.exists():
+            seconds[stage] = json.loads(marker.read_text())["seconds"]
+    return {
+        "run": context.run.metadata.name,
+        "settings": dump(context.run),
+        "versions": installed_versions(),
+        "stageSeconds": seconds,
+        "klName": kl_name(context.run),
+    }
+
+
+def _write_json(path: Path, content: Any) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    temporary.replace(path)

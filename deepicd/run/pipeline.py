@@ -1,0 +1,168 @@
+"""`prepare → sft → grpo → evaluate`: what is finished is not done again, what is begun goes on."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from deepicd.artifacts.identity import decisive
+from deepicd.errors import DeepICDError, TerminatedError, UserError
+from deepicd.run.context import Context
+from deepicd.run.evaluate import evaluate
+from deepicd.run.grpo import grpo
+from deepicd.run.prepare import prepare
+from deepicd.run.reporter import Eta, Reporter
+from deepicd.run.sft import sft
+from deepicd.run.stage_record import StageRecord, locked
+from deepicd.run.stored import restore_stage, store_of, uploading
+from deepicd.spec.load import dump
+from deepicd.spec.progress import Checkpoint
+from deepicd.spec.run import DeepICDRun
+from deepicd.training.step_metrics import StepMetrics
+from deepicd.training.supervise import Stop
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a run."""
+
+    name: str
+    inputs: Mapping[str, Any]
+    """What the stage's result depends on, beside the stages before it."""
+    act: Callable[[Context], None]
+
+
+def plan(run: DeepICDRun) -> list[Stage]:
+    """The stages of a run, in order."""
+    spec = run.spec
+    settings = spec.model_dump(by_alias=True, mode="json")
+    # Of `compute` only the number of ranks decides what is learned.
+    ranks = spec.compute.gpus * spec.compute.nodes
+    common = {"seed": spec.seed, "model": {"dtype": spec.model.dtype}, "compute": {"gpus": ranks}}
+    steps = {name: decisive(chosen or {}) for name, chosen in settings["stages"].items()}
+    stages = [Stage("prepare", {"data": settings["data"], "model": settings["model"], "tables": _tables(run)}, prepare)]
+    if spec.stages.sft is not None:
+        chosen = spec.stages.sft
+        stages.append(Stage("sft", {**common, "stages": {"sft": steps["sft"]}}, lambda context: sft(context, chosen)))
+    if spec.stages.grpo is not None:
+        goal = spec.stages.grpo
+        inputs = {**common, "reward": settings["reward"], "stages": {"grpo": steps["grpo"]}}
+        stages.append(Stage("grpo", inputs, lambda context: grpo(context, goal)))
+    if spec.stages.evaluate is not None:
+        last = spec.stages.evaluate
+        inputs = {**common, "reward": settings["reward"], "stages": {"evaluate": steps["evaluate"]}}
+        stages.append(Stage("evaluate", inputs, lambda context: evaluate(context, last)))
+    return stages
+
+
+_READ = ("admissions", "patients", "diagnoses_icd", "d_icd_diagnoses", "discharge", "train", "validation", "test")
+
+
+def _tables(run: DeepICDRun) -> dict[str, int]:
+    """Sizes of the files that the run reads, by name: a changed table is a changed input."""
+    data = run.spec.data
+    folders = [data.mimic.hosp, data.mimic.note] if data.mimic else [data.prepared] if data.prepared else []
+    files = [path for folder in folders for path in Path(folder).glob("*") if path.name.split(".")[0] in _READ]
+    files += [Path(data.traces)] if data.traces else []
+    return {path.name: path.stat().st_size for path in files if path.is_file()}
+
+
+def run_pipeline(
+    run: DeepICDRun,
+    folder: Path,
+    stop: Stop,
+    reporter: Reporter,
+    *,
+    last: str | None = None,
+    on_checkpoint: Callable[[Checkpoint], None] | None = None,
+    on_restore: Callable[[str], None] | None = None,
+) -> dict[str, float]:
+    """Carry out a run in its folder up to the stage `last`, going on from what is there; seconds of each stage.
+
+    `on_checkpoint` is told of each checkpoint that this process has stored, `on_restore` of the address of each that it goes on
+    from.
+
+    Raises:
+        DeepICDError: a stage failed; what was finished stays.
+    """
+    store = store_of(run)
+    with locked(folder), _disk_full_as_user_error(folder):
+        records = list(_records(run, folder))
+        for _, record in records:
+            record.check()
+        (folder / "run.yaml").write_text(dump(run))
+        with uploading(run, store, folder, stop, on_checkpoint):
+            restore = None if store is None else partial(restore_stage, store, on_restore=on_restore)
+            return _stages(run, folder, restore, records, stop, reporter, last)
+
+
+def _stages(
+    run: DeepICDRun,
+    folder: Path,
+    restore: Callable[[str, Path], bool] | None,
+    records: list[tuple[Stage, StageRecord]],
+    stop: Stop,
+    reporter: Reporter,
+    last: str | None,
+) -> dict[str, float]:
+    seconds: dict[str, float] = {}
+    for stage, record in records:
+        if last is not None and last in seconds:
+            break
+        if restore is not None and not record.completed() and restore(stage.name, folder / "stages" / stage.name):
+            record.begin()
+            record.complete(0.0)
+        if done := record.completed():
+            seconds[stage.name] = done["seconds"]
+            reporter.stage_finished(stage.name, done["seconds"], already=True)
+            continue
+        if stop.requested:
+            raise TerminatedError(f"stopped on request before {stage.name}: run again to go on")
+        reporter.stage_started(stage.name)
+        record.begin()
+        started = time.monotonic()
+        _act(stage, Context(run, folder, stop, _timed(reporter, stage.name)))
+        seconds[stage.name] = time.monotonic() - started
+        record.complete(seconds[stage.name])
+        reporter.stage_finished(stage.name, seconds[stage.name], already=False)
+    return seconds
+
+
+def _timed(reporter: Reporter, stage: str) -> Callable[[StepMetrics, int | None], None]:
+    eta = Eta()
+    return lambda row, total: reporter.step(stage, row, total, eta.seconds(row.step, total))
+
+
+def _records(run: DeepICDRun, folder: Path) -> Iterator[tuple[Stage, StageRecord]]:
+    before: dict[str, str] = {}
+    for stage in plan(run):
+        record = StageRecord(folder / "stages" / stage.name, {**stage.inputs, "before": dict(before)})
+        before[stage.name] = record.digest
+        yield stage, record
+
+
+def _act(stage: Stage, context: Context) -> None:
+    # Only `prepare` has no process of its own to end.
+    context.stop.raise_when_requested(stage.name == "prepare")
+    try:
+        stage.act(context)
+    except DeepICDError as error:
+        raise type(error)(f"{stage.name}: {error}") from None
+    finally:
+        context.stop.raise_when_requested(False)
+
+
+@contextmanager
+def _disk_full_as_user_error(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(f"{folder}: the disk is full: free space, then run again to go on") from None
+        raise

@@ -1,0 +1,57 @@
+"""Who is told of a run's progress."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Protocol
+
+from deepicd.training.step_metrics import StepMetrics
+
+
+class Reporter(Protocol):
+    """Shows a run's progress."""
+
+    def stage_started(self, stage: str) -> None:
+        """A stage begins or goes on."""
+
+    def step(self, stage: str, row: StepMetrics, total: int | None, eta: float | None) -> None:
+        """A stage made a step; `total` is the number of steps it will have made, `eta` the seconds that are left."""
+
+    def stage_finished(self, stage: str, seconds: float, *, already: bool) -> None:
+        """A stage is finished; `already`: it was before this command began."""
+
+
+class Reporters:
+    """Several reporters as one."""
+
+    def __init__(self, *reporters: Reporter) -> None:
+        self._reporters = reporters
+
+    def stage_started(self, stage: str) -> None:
+        """See `Reporter`."""
+        for reporter in self._reporters:
+            reporter.stage_started(stage)
+
+    def step(self, stage: str, row: StepMetrics, total: int | None, eta: float | None) -> None:
+        """See `Reporter`."""
+        for reporter in self._reporters:
+            reporter.step(stage, row, total, eta)
+
+    def stage_finished(self, stage: str, seconds: float, *, already: bool) -> None:
+        """See `Reporter`."""
+        for reporter in self._reporters:
+            reporter.stage_finished(stage, seconds, already=already)
+
+
+class Eta:
+    """Time left in a stage, by the pace of its last steps."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[int, float]] = deque(maxlen=20)
+
+    def seconds(self, step: int, total: int | None) -> float | None:
+        """Seconds left after `step` of `total`; None before the pace is known."""
+        self._seen.append((step, time.monotonic()))
+        (first, began), (_, now) = self._seen[0], self._seen[-1]
+        return (now - began) / (step - first) * (total - step) if total is not None and step > first else None

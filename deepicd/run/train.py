@@ -1,0 +1,163 @@
+"""The two training stages: build the command, launch it, follow it, keep the final model."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import structlog
+
+from deepicd.errors import CrashError, RewardCollapsedError, UserError
+from deepicd.spec.run import DeepICDRun
+from deepicd.spec.training import GrpoSpec, SftSpec
+from deepicd.training.checkpoints import LocalCheckpoints
+from deepicd.training.cpu import settings as cpu
+from deepicd.training.launch import GuardedProcess, training_environment, wait_for_earlier
+from deepicd.training.nodes import wait_for_nodes
+from deepicd.training.overrides import TrainingData, grpo_overrides, sft_overrides, worker_environment, worker_python
+from deepicd.training.reward_collapse import RewardWatch
+from deepicd.training.stage_files import StageFiles
+from deepicd.training.step_metrics import StepMetrics, next_launch
+from deepicd.training.supervise import RayStartError, Stop, supervise
+
+OnStep = Callable[[StepMetrics, int | None], None]
+
+RAY_STARTS = 3
+"""How often Ray's node may try to start: the first time its files may come from a slow disk, or a busy machine delay it."""
+
+
+def train_sft(
+    run: DeepICDRun, spec_file: Path, sft: SftSpec, data: TrainingData, folder: Path, stop: Stop, on_step: OnStep
+) -> None:
+    """Fine-tune `data.model` on `data.train` into `folder/model`, going on from the newest checkpoint in `folder`.
+
+    Raises:
+        DeepICDError: see `supervise`.
+    """
+    _check_size(run, data, sft.train_batch_size, "stages.sft.trainBatchSize")
+    files = StageFiles(folder)
+    # Said now, not after hours of SFT.
+    wait_for_nodes(run, folder, folder / "nodes.log", stop)
+    command = sft_command(run, sft, data, files)
+    _train(run, spec_file, command, files, "huggingface", _local(run, files, sft.keep_checkpoints), stop, on_step)
+
+
+def train_grpo(
+    run: DeepICDRun, spec_file: Path, grpo: GrpoSpec, data: TrainingData, folder: Path, stop: Stop, on_step: OnStep
+) -> None:
+    """Train `data.model` with GRPO into `folder/model`, going on from the newest checkpoint in `folder`.
+
+    Raises:
+        DeepICDError: see `supervise`.
+    """
+    _check_size(run, data, grpo.train_batch_size, "stages.grpo.trainBatchSize")
+    files = StageFiles(folder)
+    several = run.spec.compute.nodes > 1
+    nodes_log = folder / "nodes.log"
+    wait_for_nodes(run, folder, nodes_log, stop)
+    command = grpo_command(run, grpo, data, files)
+    rule = run.spec.recovery.reward_collapse
+    watched = on_step if rule is None else ends_on_collapse(RewardWatch(rule), on_step)
+    checkpoints = _local(run, files, grpo.keep_checkpoints)
+    _train(run, spec_file, command, files, "actor/huggingface", checkpoints, stop, watched, on_nodes=several)
+    # Ray ends the stage's workers after its driver; what follows needs their memory.
+    wait_for_nodes(run, folder, nodes_log, stop)
+
+
+def sft_command(run: DeepICDRun, sft: SftSpec, data: TrainingData, files: StageFiles) -> list[str]:
+    """The command of torchrun, for a `GuardedProcess`."""
+    ranks = run.spec.compute.gpus
+    python = [sys.executable]
+    if cpu.is_installed():
+        python = cpu.fork_server("{scratch}", threads=1 if ranks > 1 else len(os.sched_getaffinity(0)))
+    return [
+        *python, "-m", "torch.distributed.run", "--standalone", "--nnodes=1",
+        "--signals-to-handle=SIGTERM,SIGHUP,SIGQUIT",  # SIGINT stays ignored: see the guard
+        f"--nproc_per_node={ranks}", "-m", "deepicd.training.sft_main", *sft_overrides(run, sft, data, files),
+    ]  # fmt: skip
+
+
+def grpo_command(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: StageFiles) -> list[str]:
+    """The command of verl's main process, for a `GuardedProcess`."""
+    python, overrides = [sys.executable], grpo_overrides(run, grpo, data, files)
+    if run.spec.compute.nodes == 1:
+        overrides.append("+ray_kwargs.ray_init._temp_dir={scratch}")
+        if cpu.is_installed():
+            python = cpu.fork_server("{scratch}", threads=1)  # as Ray has it in its workers
+            overrides.append(worker_python(cpu.fork_client("{scratch}")))
+    return [*python, "-m", "verl.trainer.main_ppo", *overrides]
+
+
+def ends_on_collapse(watch: RewardWatch, on_step: OnStep) -> OnStep:
+    """`on_step`, and after it the end of the stage where the reward has collapsed."""
+
+    def act(row: StepMetrics, total: int | None) -> None:
+        on_step(row, total)
+        if row.step > 0 and row.reward is not None and (found := watch.step(row.reward)):
+            raise RewardCollapsedError(
+                f"the reward collapsed at step {row.step} (recovery.rewardCollapse): {found}: "
+                "lower stages.grpo.learningRate or raise klLossCoefficient, and give the run another name"
+            )
+
+    return act
+
+
+def _train(
+    run: DeepICDRun,
+    spec_file: Path,
+    command: list[str],
+    files: StageFiles,
+    exported: str,
+    checkpoints: LocalCheckpoints,
+    stop: Stop,
+    on_step: OnStep,
+    *,
+    on_nodes: bool = False,
+) -> None:
+    wait_for_earlier(files.log)
+    # What is kept of an earlier launch is its metrics and complete checkpoints.
+    for leftover in (files.stop_request, files.loop_entered, files.loop_left, files.failure, files.waiting_for_disk):
+        leftover.unlink(missing_ok=True)
+    files.metrics.mkdir(parents=True, exist_ok=True)
+    checkpoints.drop_incomplete()
+    if not _has_weights(files.last_checkpoint / exported):
+        metrics = next_launch(files.metrics)
+        environment = training_environment(spec_file, files, metrics, checkpoints)
+        passed_on = worker_environment(environment) if on_nodes else []
+        for tries_left in reversed(range(RAY_STARTS)):
+            process = GuardedProcess([*command, *passed_on], environment, files.log)
+            try:
+                supervise(process, files, metrics, stall_after=run.spec.recovery.stall_after, stop=stop, on_step=on_step)
+                break
+            except RayStartError:
+                if not tries_left:
+                    raise
+                structlog.get_logger().warning("Ray did not start, trying again", log=str(files.log))
+    if not _has_weights(files.last_checkpoint / exported):
+        raise CrashError(f"training ended after step {files.last_step} without its final model: see {files.log}")
+    shutil.rmtree(files.model, ignore_errors=True)
+    # Hard links: the weights are not copied, and outlive the checkpoint.
+    shutil.copytree(files.last_checkpoint / exported, files.model, copy_function=os.link)
+
+
+def _local(run: DeepICDRun, files: StageFiles, keep: int) -> LocalCheckpoints:
+    return LocalCheckpoints(files.checkpoints, keep, stored=run.spec.storage is not None)
+
+
+def _check_size(run: DeepICDRun, data: TrainingData, batch: int, field: str) -> None:
+    """Raises: UserError: there is less than one batch, or fewer GPUs than the run wants."""
+    rows = pq.ParquetFile(data.train).metadata.num_rows
+    if rows < batch:
+        raise UserError(f"spec.{field}: {batch} is more than the {rows} training examples: lower it, or give more data")
+    present = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    if not cpu.is_installed() and present < run.spec.compute.gpus:
+        raise UserError(f"spec.compute.gpus: {run.spec.compute.gpus} wanted, this machine has {present}: lower it")
+
+
+def _has_weights(folder: Path) -> bool:
+    """Whether a checkpoint's Hugging Face folder is the final model: the earlier ones hold configuration alone."""
+    return any(folder.glob("*.safetensors"))

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deepicd.errors import UserError
+from deepicd.run.stage_record import StageRecord, digest, first_difference, locked
+
+
+def test_a_second_run_on_the_same_folder_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
+    hold = (
+        "import sys, pathlib; from deepicd.run.stage_record import locked\n"
+        "with locked(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", hold, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(UserError, match=rf"at work there \(process {holder.pid}\)"), locked(tmp_path):
+        pass
+    holder.kill()
+    holder.communicate()
+    with locked(tmp_path):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"), locked(tmp_path / "file" / "run"):
+        pass
+
+
+def test_a_digest_does_not_depend_on_the_order_of_keys() -> None:
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+    assert digest({"a": 1}) != digest({"a": 2})
+
+
+def test_the_first_difference_is_named_by_its_field() -> None:
+    before = {"stages": {"sft": {"learningRate": 1, "epochs": 1}}}
+    after = {"stages": {"sft": {"learningRate": 2, "epochs": 1}}}
+    assert first_difference(before, after) == "stages.sft.learningRate"
+
+
+def test_a_stage_is_complete_only_for_the_inputs_it_was_made_from(tmp_path: Path) -> None:
+    record = StageRecord(tmp_path / "stages" / "sft", {"epochs": 1})
+    record.begin()
+    assert record.completed() is None
+    record.complete(12.34)
+    assert StageRecord(tmp_path / "stages" / "sft", {"epochs": 1}).completed() == {
+        "digest": record.digest,
+        "seconds": 12.3,
+    }
+    assert StageRecord(tmp_path / "stages" / "sft", {"epochs": 2}).completed() is None
+
+
+def test_other_settings_on_a_finished_stage_are_refused_by_field(tmp_path: Path) -> None:
+    record = StageRecord(tmp_path / "sft", {"stages": {"sft": {"epochs": 1}}})
+    record.begin()
+    record.complete(1.0)
+    with pytest.raises(UserError, match=r"stages\.sft\.epochs differs"):
+        StageRecord(tmp_path / "sft", {"stages": {"sft": {"epochs": 2}}}).check()
+
+
+def test_other_settings_are_refused_where_there_is_a_checkpoint(tmp_path: Path) -> None:
+    StageRecord(tmp_path / "sft", {"epochs": 1}).begin()
+    (tmp_path / "sft" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "sft" / "checkpoints" / "latest_checkpointed_iteration.txt").write_text("5")
+    with pytest.raises(UserError, match="epochs differs"):
+        StageRecord(tmp_path / "sft", {"epochs": 2}).check()
+
+
+def test_a_stage_with_nothing_to_lose_takes_other_settings(tmp_path: Path) -> None:
+    StageRecord(tmp_path / "sft", {"epochs": 1}).begin()
+    StageRecord(tmp_path / "sft", {"epochs": 2}).check()

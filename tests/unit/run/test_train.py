@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from deepicd.errors import CrashError, UserError
+from deepicd.run.train import ends_on_collapse, grpo_command, sft_command, train_grpo, train_sft
+from deepicd.spec.load import load
+from deepicd.spec.recovery import RewardCollapseSpec
+from deepicd.training.cpu import settings as cpu
+from deepicd.training.overrides import TrainingData
+from deepicd.training.reward_collapse import RewardWatch
+from deepicd.training.stage_files import StageFiles
+from deepicd.training.step_metrics import StepMetrics
+from tests.unit.stops import NeverStop
+
+FORK_SERVER = "deepicd.training.cpu.fork_server"
+QUICKSTART = Path(__file__).parents[3] / "manifests" / "samples" / "quickstart.yaml"
+
+
+def ignore(row: StepMetrics, total: int | None) -> None:
+    pass
+
+
+def rows(path: Path, count: int) -> TrainingData:
+    pq.write_table(pa.table({"code": ["M5116"] * count}), path / "train.parquet")
+    return TrainingData(path / "train.parquet", None, path / "model")
+
+
+def test_less_than_one_batch_of_traces_is_for_the_user_to_mend(tmp_path: Path) -> None:
+    run = load(QUICKSTART)
+    assert run.spec.stages.sft is not None
+    with pytest.raises(UserError, match=r"spec\.stages\.sft\.trainBatchSize: 16 is more than the 15 training examples"):
+        train_sft(run, QUICKSTART, run.spec.stages.sft, rows(tmp_path, 15), tmp_path / "sft", NeverStop(), ignore)
+
+
+def test_less_than_one_batch_of_prompts_is_for_the_user_to_mend(tmp_path: Path) -> None:
+    run = load(QUICKSTART)
+    assert run.spec.stages.grpo is not None
+    with pytest.raises(UserError, match=r"spec\.stages\.grpo\.trainBatchSize: 8 is more than the 7 training examples"):
+        train_grpo(run, QUICKSTART, run.spec.stages.grpo, rows(tmp_path, 7), tmp_path / "grpo", NeverStop(), ignore)
+
+
+def test_more_gpus_than_there_are_is_for_the_user_to_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "is_installed", lambda: False)
+    run = load(QUICKSTART)
+    many = run.model_copy(
+        update={"spec": run.spec.model_copy(update={"compute": run.spec.compute.model_copy(update={"gpus": 16})})}
+    )
+    assert run.spec.stages.grpo is not None
+    with pytest.raises(UserError, match=r"spec\.compute\.gpus: 16 wanted"):
+        train_grpo(many, QUICKSTART, run.spec.stages.grpo, rows(tmp_path, 99), tmp_path / "grpo", NeverStop(), ignore)
+
+
+@pytest.mark.parametrize(("cpus", "nodes", "forked"), [(True, 1, True), (True, 2, False), (False, 1, False), (False, 2, False)])
+def test_processes_are_forks_on_cpus_of_one_node_only(
+    cpus: bool, nodes: int, forked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu, "is_installed", lambda: cpus)
+    run = load(QUICKSTART)
+    compute = run.spec.compute.model_copy(update={"nodes": nodes})
+    placed = run.model_copy(update={"spec": run.spec.model_copy(update={"compute": compute})})
+    assert run.spec.stages.grpo is not None
+    command = grpo_command(placed, run.spec.stages.grpo, rows(tmp_path, 99), StageFiles(tmp_path / "grpo"))
+    assert sys.executable in command
+    assert command[command.index("verl.trainer.main_ppo") - 1] == "-m"
+    assert (FORK_SERVER in command, any("py_executable" in each for each in command)) == (forked, forked)
+
+
+TRAINS_AT_A_LATER_START = """
+import pathlib, subprocess, sys, time
+folder = pathlib.Path(sys.argv[1])
+with (folder / "starts").open("a") as starts:
+    print("start", file=starts)
+if len((folder / "starts").read_text().split()) == int(sys.argv[2]):
+    weights = folder / "checkpoints" / "global_step_1" / "actor" / "huggingface" / "model.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    (folder / "checkpoints" / "latest_checkpointed_iteration.txt").write_text("1")
+    sys.exit()
+node = subprocess.Popen(["/of/ray/raylet", "-c", "import time; time.sleep(60)"], executable=sys.executable)
+time.sleep(1.5)
+node.kill()
+node.wait()
+time.sleep(60)
+"""
+
+
+def train_with_a_ray_that_starts_at_the(start: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> StageFiles:
+    files = StageFiles(folder / "grpo")
+    command = [sys.executable, "-c", TRAINS_AT_A_LATER_START, str(files.folder), str(start)]
+    monkeypatch.setattr("deepicd.run.train.grpo_command", lambda *of: command)
+    monkeypatch.setattr("deepicd.training.supervise.POLL_SECONDS", 0.05)
+    monkeypatch.setattr("deepicd.training.supervise.LEAVE_SECONDS", 0.2)
+    run = load(QUICKSTART)
+    assert run.spec.stages.grpo is not None
+    train_grpo(run, QUICKSTART, run.spec.stages.grpo, rows(folder, 99), files.folder, NeverStop(), ignore)
+    return files
+
+
+def test_ray_is_started_again_where_its_node_dies_before_the_first_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = train_with_a_ray_that_starts_at_the(3, tmp_path, monkeypatch)
+    assert (files.model / "model.safetensors").exists()
+
+
+def test_a_ray_that_never_starts_ends_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CrashError, match="the process raylet died"):
+        train_with_a_ray_that_starts_at_the(4, tmp_path, monkeypatch)
+    assert len((tmp_path / "grpo" / "starts").read_text().split()) == 3
+
+
+@pytest.mark.parametrize("cpus", [True, False])
+def test_ranks_of_sft_are_forks_on_cpus(cpus: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "is_installed", lambda: cpus)
+    run = load(QUICKSTART)
+    assert run.spec.stages.sft is not None
+    assert (FORK_SERVER in sft_command(run, run.spec.stages.sft, rows(tmp_path, 99), StageFiles(tmp_path / "sft"))) == cpus
+
+
+def test_a_collapsed_reward_ends_the_stage_after_its_step_was_reported() -> None:
+    seen: list[int] = []
+    watch = RewardWatch(RewardCollapseSpec(window=2, drop=0.2))
+    act = ends_on_collapse(watch, lambda row, total: seen.append(row.step))
+    for step, reward in enumerate((0.5, 0.6, 0.6, 0.5, 0.3), start=1):
+        act(StepMetrics(step=step, reward=reward), 10)
+    with pytest.raises(
+        UserError, match=r"the reward collapsed at step 6 \(recovery.rewardCollapse\): mean reward of the last 2"
+    ):
+        act(StepMetrics(step=6, reward=0.1), 10)
+    assert seen == [1, 2, 3, 4, 5, 6]

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from deepicd.training.step_metrics import MetricsFile, all_steps, next_launch, read_step
+
+
+def line(step: int, **data: float | None) -> str:
+    return json.dumps({"step": step, "data": {name.replace("__", "/"): value for name, value in data.items()}})
+
+
+def test_a_grpo_step_is_read_by_verls_names() -> None:
+    step = read_step(line(3, critic__score__mean=0.5, actor__ppo_kl=0.01, actor__pg_loss=-0.1, timing_s__step=4.0))
+    assert (step.step, step.reward, step.kl, step.loss, step.seconds) == (3, 0.5, 0.01, -0.1, 4.0)
+
+
+@pytest.mark.parametrize("name", ["actor__kl_loss", "actor__reward_kl_penalty"])
+def test_the_kl_to_the_reference_policy_comes_before_the_updates_kl(name: str) -> None:
+    assert read_step(line(1, actor__ppo_kl=0.5, **{name: 0.02})).kl == 0.02
+
+
+def test_an_sft_step_has_a_loss_and_no_reward() -> None:
+    step = read_step(line(3, train__loss=1.5))
+    assert (step.loss, step.reward) == (1.5, None)
+
+
+def test_validation_brings_the_sampled_reward_and_its_terms() -> None:
+    data = {"val-core/mimic-iv/score/mean@1": 0.25, "val-aux/mimic-iv/reward_format/mean@1": 0.75}
+    step = read_step(json.dumps({"step": 0, "data": data}))
+    assert step.validation_reward == 0.25
+    assert step.terms == {"format": 0.75}
+
+
+def test_null_in_a_watched_metric_was_nan() -> None:
+    assert read_step(line(1, train__loss=None)).not_finite == "train/loss"
+
+
+def test_null_elsewhere_is_no_concern() -> None:
+    assert read_step(line(1, train__loss=1.0, perf__mfu=None)).not_finite is None
+
+
+def test_a_line_is_read_once_and_only_when_it_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "launch.jsonl"
+    file = MetricsFile(path)
+    assert list(file.new_steps()) == []
+    text = line(1, train__loss=1.0) + "\n" + line(2, train__loss=0.5) + "\n"
+    path.write_text(text[:-10])
+    assert [step.step for step in file.new_steps()] == [1]
+    path.write_text(text)
+    assert [step.step for step in file.new_steps()] == [2]
+
+
+def test_a_step_done_again_after_a_resume_counts_once_as_last_done(tmp_path: Path) -> None:
+    next_launch(tmp_path).write_text("".join(line(step, train__loss=1.0) + "\n" for step in (1, 2, 3, 4)))
+    next_launch(tmp_path).write_text("".join(line(step, train__loss=2.0) + "\n" for step in (3, 4)))
+    assert [(step.step, step.loss) for step in all_steps(tmp_path)] == [(1, 1.0), (2, 1.0), (3, 2.0), (4, 2.0)]
+
+
+def test_a_validation_line_joins_the_step_it_follows(tmp_path: Path) -> None:
+    next_launch(tmp_path).write_text(line(5, train__loss=0.0) + "\n" + line(5, val__loss=2.0) + "\n")
+    [step] = all_steps(tmp_path)
+    assert (step.loss, step.validation_loss) == (0.0, 2.0)
