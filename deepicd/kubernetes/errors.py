@@ -65,14 +65,18 @@ class NamespaceTerminatingError(RefusedError):
 class RefusedFieldsError(RefusedError):
     """Fields of the object are unknown, or have values that are not allowed."""
 
-    fields: tuple[RefusedField, ...] = ()
+    def __init__(self, fields: tuple[RefusedField, ...], code: int = 0, *, answered: bool = False) -> None:
+        super().__init__("; ".join(map(str, fields)), code, answered=answered)
+        self.fields = fields
 
 
 class UnavailableError(RequestError):
     """The API server did not answer, or is not able to: ask again later."""
 
-    retry_after: float | None = None
-    """Seconds."""
+    def __init__(self, message: str, code: int = 0, *, answered: bool = False, retry_after: float | None = None) -> None:
+        """`retry_after`: seconds."""
+        super().__init__(message, code, answered=answered)
+        self.retry_after = retry_after
 
 
 class UnauthorizedError(UnavailableError):
@@ -85,13 +89,10 @@ def answer_error(code: int, headers: Mapping[str, str] | None, body: str | None)
     code, answered = int(status.get("code") or code), bool(status)
     message = str(status.get("message") or status.get("reason") or f"HTTP {code}")
     if code in {401, 410, 429} or code >= 500:
-        error = (UnauthorizedError if code == 401 else UnavailableError)(message, code, answered=answered)
-        error.retry_after = _retry_after(headers, status)
-        return error
+        unavailable = UnauthorizedError if code == 401 else UnavailableError
+        return unavailable(message, code, answered=answered, retry_after=_retry_after(headers, status))
     if fields := _refused_fields(code, status, message):
-        refused = RefusedFieldsError("; ".join(map(str, fields)), code, answered=answered)
-        refused.fields = fields
-        return refused
+        return RefusedFieldsError(fields, code, answered=answered)
     return _type(code, status, message)(message, code, answered=answered)
 
 

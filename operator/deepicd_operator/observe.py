@@ -8,6 +8,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from deepicd.kubernetes.errors import NotFoundError
+from deepicd.kubernetes.kinds import CONFIG_MAP, POD
 from deepicd.spec.progress import (
     CHECKPOINT_KEY,
     PROGRESS_KEY,
@@ -19,7 +21,8 @@ from deepicd.spec.progress import (
 )
 from deepicd.spec.resource_names import ATTEMPT_LABEL, RUN_LABEL
 from deepicd_operator.cache import Cache, Key, reports
-from deepicd_operator.cluster import Cluster, NotThereError
+from deepicd_operator.cluster import Cluster
+from deepicd_operator.kinds import JOB, RAY_JOB
 from deepicd_operator.names import attempt_name
 from deepicd_operator.observed import Observed, Refusal
 from deepicd_operator.outcome import ending, head_is_lost
@@ -79,10 +82,10 @@ async def _confirm_job(key: Key, observed: Observed, attempt: Attempt, cache: Ca
         return observed
     compute = observed.wished("compute")
     nodes = compute.get("nodes") if isinstance(compute, dict) else None
-    kind = "RayJob" if isinstance(nodes, int) and nodes > 1 else "Job"
+    kind = RAY_JOB if isinstance(nodes, int) and nodes > 1 else JOB
     try:
         cache.put(await cluster.get(kind, key.namespace, attempt_name(key.name, attempt.number)))
-    except NotThereError:
+    except NotFoundError:
         return observed
     return replace(observed, jobs=cache.jobs(key, observed.uid))
 
@@ -95,9 +98,9 @@ async def _confirm_end(key: Key, observed: Observed, attempt: Attempt, cache: Ca
     if head_is_lost(attempt, observed):
         name = attempt_name(key.name, attempt.number)
         try:
-            cache.put(await cluster.get("RayJob", key.namespace, name))
-        except NotThereError:
-            cache.drop_child(key, "RayJob", name)
+            cache.put(await cluster.get(RAY_JOB, key.namespace, name))
+        except NotFoundError:
+            cache.drop_child(key, RAY_JOB, name)
         observed = await _read_pods(key, replace(observed, jobs=cache.jobs(key, observed.uid)), attempt, cache, cluster)
     job, pod = observed.job(attempt.number), observed.pod(attempt.number)
     if job is None or not job.finished or (pod is not None and pod.ended):
@@ -106,13 +109,13 @@ async def _confirm_end(key: Key, observed: Observed, attempt: Attempt, cache: Ca
 
 
 async def _read_pods(key: Key, observed: Observed, attempt: Attempt, cache: Cache, cluster: Cluster) -> Observed:
-    found = await cluster.list("Pod", key.namespace, {RUN_LABEL: key.name, ATTEMPT_LABEL: str(attempt.number)})
+    found = await cluster.list(POD.name, key.namespace, {RUN_LABEL: key.name, ATTEMPT_LABEL: str(attempt.number)})
     for raw in found:
         cache.put(raw)
     names = {raw["metadata"]["name"] for raw in found}
     for pod in observed.pods:
         if pod.attempt == attempt.number and pod.name not in names:
-            cache.drop_child(key, "Pod", pod.name)
+            cache.drop_child(key, POD.name, pod.name)
     return replace(observed, pods=cache.pods(key, observed.uid))
 
 
@@ -129,8 +132,8 @@ async def _read_report(
         return _with_reports(observed, found)
     ended = ending(attempt, observed, now)
     if ended is None or ended.reason is not Reason.COMPLETED:
-        with suppress(NotThereError):
-            found = reports(await cluster.get("ConfigMap", key.namespace, name))
+        with suppress(NotFoundError):
+            found = reports(await cluster.get(CONFIG_MAP.name, key.namespace, name))
     return _with_reports(observed, found)
 
 
