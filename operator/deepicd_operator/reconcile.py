@@ -88,8 +88,11 @@ def _accept(turn: Turn, settings: Settings) -> DeepICDRun | None:
         return None
     turn.spec = run.spec
     if not observed.status.finished:
-        refused = "; ".join(verdict(run, settings))
-        turn.condition(ConditionType.ACCEPTED, not refused, Reason.NOT_ALLOWED if refused else Reason.VALID, refused)
+        refused, refusal = "; ".join(verdict(run, settings)), observed.refusal
+        if not refused and refusal is not None and refusal.reason is Reason.INVALID_SPEC:
+            turn.condition(ConditionType.ACCEPTED, False, refusal.reason, refusal.message)
+        else:
+            turn.condition(ConditionType.ACCEPTED, not refused, Reason.NOT_ALLOWED if refused else Reason.VALID, refused)
     return run
 
 

@@ -34,7 +34,7 @@ class RefusedObjectError(Exception):
 
 
 def refused_object(content: Mapping[str, Any], error: RequestError, spec: Mapping[str, Any]) -> RefusedObjectError:
-    """The API server's refusal of an object as the run of that spec says it: by the run's own fields, where they are at fault."""
+    """A refusal as the run of that spec says it: by the run's own fields, where they are at fault."""
     kind, name = content["kind"], content["metadata"]["name"]
     if isinstance(error, UnknownKindError) and kind == RAY_JOB:
         return RefusedObjectError(Reason.API_REFUSED, f"{RAY_JOB}: KubeRay is not installed")
@@ -61,9 +61,10 @@ def in_spec(path: str, spec: Mapping[str, Any]) -> str | None:
     for place, field in _COMPUTE.items():
         depth = place.count(".") + 1
         if ".".join(names[:depth]) == place and field in compute:
-            rest = in_pod.split(".")[depth - 1 :]
-            index = "".join(re.findall(r"\[[^]]*\]", rest[0]))
-            return ".".join([f"spec.compute.{field}{index}", *rest[1:]])
+            last, *rest = in_pod.split(".")[depth - 1 :]
+            # The operator's own variables come before the run's.
+            index = "" if field == "env" else "".join(re.findall(r"\[[^]]*\]", last))
+            return ".".join([f"spec.compute.{field}{index}", *rest])
     return None
 
 

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lightkube import ApiError
 
 from deepicd_operator.crd import crd
-from tests.cluster.api import Api, Raw, refusal, wait_for
+from tests.cluster.api import Api, ApiError, Raw, refusal, wait_for
 from tests.cluster.builders import condition
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.operated import (

@@ -14,18 +14,19 @@ import pytest
 ACCEPTED = ("200", "404", "409")
 REFUSED = ("401", "403", "429", "500", "503")
 FOREIGN = "404-of-a-proxy"
-# In a process of its own: lightkube keeps one class a kind, and the tests of the cluster have made theirs.
 _ASK = """
 import asyncio, json, sys
-from deepicd_operator.cluster import Cluster, ConflictError, NotThereError, RefusedError, UnreachableError
+from deepicd.kubernetes.errors import RequestError
+from deepicd.kubernetes.login import log_in
+from deepicd_operator.cluster import Cluster
 from deepicd_operator.prometheus import Metrics
 
 async def ask(name):
     metrics = Metrics()
-    cluster = Cluster(metrics)
+    cluster = Cluster(await log_in(), metrics)
     try:
         await cluster.get("Pod", "n", name)
-    except (ConflictError, NotThereError, RefusedError, UnreachableError):
+    except RequestError:
         pass
     finally:
         await cluster.close()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from deepicd.kubernetes.errors import AlreadyExistsError, NotFoundError
 from deepicd.spec.resource_names import API_VERSION, KIND
 from deepicd_operator.cache import Key
-from deepicd_operator.cluster import ConflictError, NotThereError
 from deepicd_operator.controller import Controller
 from deepicd_operator.prometheus import Metrics
 from tests.unit.operator.builders import NAME, SETTINGS, UID, spec
@@ -25,12 +25,12 @@ class _Vanishing:
     async def create(self, content: dict[str, Any]) -> dict[str, Any]:
         if content["kind"] == "Event":
             return content
-        raise ConflictError(content["metadata"]["name"])
+        raise AlreadyExistsError(content["metadata"]["name"])
 
     async def get(self, kind: str, namespace: str, name: str) -> dict[str, Any]:
         if kind == KIND:
             return self.run
-        raise NotThereError(name)
+        raise NotFoundError(name)
 
     async def write_status(self, run: dict[str, Any], status: dict[str, Any]) -> dict[str, Any]:
         self.run = {**run, "status": status, "metadata": {**run["metadata"], "resourceVersion": "6"}}
