@@ -171,7 +171,8 @@ async def _typed(request: Callable[[], Awaitable[T]]) -> T:
 
 
 def _unanswered(error: Exception) -> RequestError:
-    return UnavailableError(": ".join(filter(None, (type(error).__name__, str(error)))))
+    found = "timed out" if isinstance(error, TimeoutError) else ": ".join(filter(None, (type(error).__name__, str(error))))
+    return UnavailableError(found)
 
 
 def _as_it_is(_: DynamicClient, answer: Any) -> Any:

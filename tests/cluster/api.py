@@ -178,7 +178,7 @@ class Api:
 def wait_for(condition: Callable[[], T | None], seconds: float = 30, what: str | Callable[[], object] = "") -> T:
     """What a condition gives, once that is something; it fails with `what` is missing or there instead.
 
-    A 404 counts as nothing: what is waited for may not be there yet.
+    A 404 counts as nothing, since what is waited for may not be there yet, and so does a request to come again later.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -186,7 +186,7 @@ def wait_for(condition: Callable[[], T | None], seconds: float = 30, what: str |
         try:
             found = condition()
         except ApiError as error:
-            if error.code != 404:
+            if error.code not in (404, 429):
                 raise
             found = None
         if found:

@@ -125,6 +125,40 @@ def test_what_no_pod_can_be_made_of_is_named_by_its_field(api: Api, namespace: s
     assert "Traceback" not in operator.log.read_text()
 
 
+MISSPELT: dict[str, tuple[Raw, str]] = {
+    "affinity": ({"compute__affinity": {"nodeAfinity": {}}}, "spec.compute.affinity.nodeAfinity: unknown field"),
+    "patch": (
+        patched(spec={"topologySpreadConstraints": [{"maxSkw": 1}]}),
+        "spec.compute.podTemplatePatch.spec.topologySpreadConstraints[0].maxSkw: unknown field",
+    ),
+    "value": (
+        {"compute__affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}}},
+        "spec.compute.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms: Required value",
+    ),
+}
+"""What only the API server finds, when it is to make the Job: fields of the spec, and what is said of them."""
+
+
+def test_a_typo_within_the_pod_is_named_by_the_runs_own_field_and_can_be_corrected(
+    api: Api, namespace: str, operator: OperatorProcess
+) -> None:
+    for name, (changes, _) in MISSPELT.items():
+        content = quickstart(namespace, {RUNS_FOR: "0s"}, **changes)
+        api.create(content | {"metadata": {**content["metadata"], "name": name}})
+    for name, (_, found) in MISSPELT.items():
+
+        def accepted(name: str = name) -> Raw:
+            return condition(api.get("DeepICDRun", name, namespace), "Accepted") or {}
+
+        wait_for(lambda: accepted().get("status") == "False", 60, accepted)
+        assert accepted()["reason"] == "InvalidSpec"
+        assert found in accepted()["message"]
+    assert api.list("Job", namespace) == []
+    api.patch("DeepICDRun", "affinity", namespace, {"spec": {"compute": {"affinity": None}}})
+    wait_for(lambda: api.get("DeepICDRun", "affinity", namespace)["status"]["state"] == "Succeeded", 120, "it does not go on")
+    assert (condition(api.get("DeepICDRun", "affinity", namespace), "Accepted") or {})["status"] == "True"
+
+
 def test_a_quota_on_limits_refuses_no_uploader_and_takes_a_trainer_with_limits(
     api: Api, namespace: str, operator: OperatorProcess
 ) -> None:
