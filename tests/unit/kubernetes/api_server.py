@@ -79,11 +79,12 @@ def refusal(code: int, reason: str, **details: Any) -> tuple[int, str]:
     return code, json.dumps({"kind": "Status", "code": code, "reason": reason, "message": reason, "details": details})
 
 
-def kubeconfig(folder: Path, server: str, user: dict[str, Any] | None = None, **cluster: Any) -> Path:
-    """A kubeconfig file; `cluster`: further fields of the cluster."""
+def kubeconfig(folder: Path, server: str, user: dict[str, Any] | None = None, proxy: str = "") -> Path:
+    """A kubeconfig file."""
+    cluster = {"server": server, **({"proxy-url": proxy} if proxy else {})}
     content = {
         "apiVersion": "v1", "kind": "Config", "current-context": "c",
-        "clusters": [{"name": "c", "cluster": {"server": server, **cluster}}],
+        "clusters": [{"name": "c", "cluster": cluster}],
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u", "namespace": "research"}}],
         "users": [{"name": "u", "user": user if user is not None else {"token": "t"}}],
     }  # fmt: skip

@@ -169,7 +169,7 @@ def test_a_proxy_is_asked_in_the_servers_place(
         kubeconfig(tmp_path, away)
         monkeypatch.setenv("HTTP_PROXY", server.address)
     else:
-        kubeconfig(tmp_path, away, **{"proxy-url": server.address})
+        kubeconfig(tmp_path, away, proxy=server.address)
     assert ask(get) == CONTENT
     assert only(server).target.startswith(f"{away}/api/v1/namespaces/n/configmaps/a")
 
