@@ -5,6 +5,7 @@ A page is a pure function of the code that it documents; nothing generated is ke
 
 from __future__ import annotations
 
+import posixpath
 import re
 from pathlib import Path
 
@@ -42,6 +43,24 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """A paragraph of its own for each decision: their files are terse, a bold lead at the begin of a line."""
-    terse = page.file.src_uri == CHART or page.file.src_uri.startswith("adr/")
+    """Point the links at the generated pages, and give each bold lead of a terse file a paragraph of its own."""
+    place = page.file.src_uri
+    markdown = site_links(markdown, place)
+    terse = place == CHART or place.startswith("adr/")
     return re.sub(r"^(?=\*\*)", "\n", markdown, flags=re.MULTILINE) if terse else markdown
+
+
+def site_links(markdown: str, place: str) -> str:
+    """The text of the page at `place` with links to pages of the site.
+
+    The repository's links work on a code host, where no page is generated: they name `docs/reasons.md` and the chart's README.
+    """
+    folder = posixpath.dirname(place)
+    generated = {"../charts/deepicd/README.md": CHART, "reasons.md": REASONS}
+    generated |= {f"reasons.md#{reason.lower()}": f"reference/reasons/{reason}.md" for reason in Reason}
+
+    def link(match: re.Match[str]) -> str:
+        target = generated.get(posixpath.normpath(posixpath.join(folder, match[1])))
+        return f"]({posixpath.relpath(target, folder)})" if target else match[0]
+
+    return re.sub(r"\]\(([^)\s]+)\)", link, markdown)

@@ -80,9 +80,17 @@ def places(reason: Reason) -> list[str]:
 
 
 def notes() -> dict[str, str]:
-    """What was written by hand about reasons, by name."""
+    """What was written by hand about reasons, by name; links are relative to the page of a reason."""
+    names = {reason.lower(): reason for reason in Reason}
     _, *parts = re.split(r"^## (\w+)\n", NOTES.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return {str(Reason(name)): text.strip() for name, text in zip(parts[::2], parts[1::2], strict=True)}
+    return {
+        str(Reason(name)): re.sub(
+            r"\]\((#?)([^)\s]+)\)",
+            lambda link: f"]({names[link[2]]}.md)" if link[1] else f"](../../{link[2]})",
+            text.strip(),
+        )
+        for name, text in zip(parts[::2], parts[1::2], strict=True)
+    }
 
 
 def reason_page(reason: Reason, note: str) -> str:
