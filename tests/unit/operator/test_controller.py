@@ -52,3 +52,26 @@ def test_a_name_that_becomes_free_while_it_is_looked_at_is_tried_again_at_once()
             working.cancel()
 
     assert asyncio.run(reconcile_twice()) == Key("research", NAME)
+
+
+class _Listing:
+    """An API server that lists nothing but one run, and writes nothing."""
+
+    def __init__(self, run: dict[str, Any]) -> None:
+        self.run = run
+
+    async def list(self, kind: str, _: str) -> list[dict[str, Any]]:
+        return [self.run] if kind == KIND else []
+
+
+def test_a_restored_store_is_served_from_the_next_full_list_on() -> None:
+    server: Any = _Listing(_Vanishing().run)
+    controller = Controller(server, SETTINGS, Metrics())
+
+    async def known(version: str, uid: str) -> Any:
+        server.run = {**server.run, "metadata": {**server.run["metadata"], "resourceVersion": version, "uid": uid}}
+        await controller.resync()
+        return controller._cache.run(Key("research", NAME))["metadata"]["uid"]
+
+    assert asyncio.run(known("500", "before")) == "before"
+    assert asyncio.run(known("400", "restored")) == "restored"
