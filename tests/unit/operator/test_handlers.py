@@ -27,5 +27,5 @@ def test_kopf_logs_in_by_certificate_where_there_is_no_token() -> None:
 
 def test_only_what_the_operator_made_is_watched_but_for_the_runs() -> None:
     selectors = settings().watching.label_selectors
-    assert {selector.plural for selector in selectors} == {use.kind.plural for use in WATCHED if use.kind is not RUN}
+    assert {selector.any_name for selector in selectors} == {use.kind.plural for use in WATCHED if use.kind is not RUN}
     assert set(selectors.values()) == {MANAGED_SELECTOR}
