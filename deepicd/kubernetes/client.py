@@ -21,6 +21,8 @@ Raw = dict[str, Any]
 T = TypeVar("T")
 PAGE = 500
 """Objects that one request lists at most."""
+CONNECTIONS = 16
+"""Requests at once: each connection has 256 KiB of buffers for TLS."""
 LOGIN_SECONDS = 5.0
 """Time between two log-ins at least: a credential plugin may be slow, and its service has limits."""
 
@@ -140,7 +142,7 @@ class Client:
             if self._login is None:
                 self._login = await log_in()
             if self._api is None:
-                self._api = DynamicClient(ApiClient(self._login.configuration))
+                self._api = _api(self._login)
             elif self._api is refused and time.monotonic() >= self._log_in_after:
                 self._log_in_after = time.monotonic() + LOGIN_SECONDS
                 await self._log_in_again(self._login)
@@ -156,7 +158,12 @@ class Client:
         # Other requests may still use the previous one; those of the one before it have ended.
         if self._previous is not None:
             await self._previous.client.close()
-        self._previous, self._login, self._api = self._api, login, DynamicClient(ApiClient(login.configuration))
+        self._previous, self._login, self._api = self._api, login, _api(login)
+
+
+def _api(login: Login) -> DynamicClient:
+    login.configuration.connection_pool_maxsize = CONNECTIONS
+    return DynamicClient(ApiClient(login.configuration))
 
 
 async def _typed(request: Callable[[], Awaitable[T]]) -> T:
