@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deepicd.cli.spec import SpecFile
-from deepicd.errors import DeepICDError, StoreError, UserError
+from deepicd.errors import DeepICDError, ExitCode, UserError
 from deepicd.spec.base import parse_duration
 from deepicd.spec.resource_names import SYNC, TRAINER
 
@@ -40,7 +40,7 @@ class RunFailedError(DeepICDError):
 class NotYetError(DeepICDError):
     """The run had not ended by `--timeout`."""
 
-    exit_code = 75
+    exit_code = ExitCode.TRY_LATER
 
 
 def submit(
@@ -50,17 +50,21 @@ def submit(
 ) -> None:
     """Check run.yaml and apply it to the cluster: a new run, or a change of one that exists.
 
+    A failed run that is changed starts its next attempt.
+
     Example: `deepicd submit manifests/samples/deepicd-r1-7b.yaml --namespace research`
     """
+    from deepicd.cli.submit import said
     from deepicd.spec.load import load, read_yaml
 
     run = load(file)
-    name = run.metadata.name
-    api = _api(namespace or run.metadata.namespace)
-    api.apply(read_yaml(file))
-    typer.echo(f"run {name} applied in namespace {api.namespace}: 'deepicd wait {name} -n {api.namespace}' waits for its end")
+    if wait_for_end and run.spec.suspend:
+        raise UserError(f"{file}: spec.suspend: is true, and a suspended run does not end: leave it or --wait out")
+    api, content = _api(namespace or run.metadata.namespace), read_yaml(file)
+    applied = api.apply(content)
+    typer.echo(said(applied, content["spec"], api.namespace))
     if wait_for_end:
-        _wait(api, name, None)
+        _wait(api, run.metadata.name, None, applied)
 
 
 def status(
@@ -180,14 +184,18 @@ def _check_not_ended(run: dict[str, Any], verb: str) -> None:
     state = (run.get("status") or {}).get("state")
     if state in ENDED:
         name = run["metadata"]["name"]
-        raise UserError(f"run {name}: has {state.lower()}, there is nothing to {verb}: submit it under another name")
+        remedy = "submit it under another name" + (", or with a change that it may have" if state == "Failed" else "")
+        raise UserError(f"run {name}: has {state.lower()}, there is nothing to {verb}: {remedy}")
 
 
-def _wait(api: Api, name: str, patience: timedelta | None) -> None:
+def _wait(api: Api, name: str, patience: timedelta | None, applied: dict[str, Any] | None = None) -> None:
+    """Wait for the end of what the run's spec says now; `applied`: the run as it was submitted, and no other of its name."""
     from deepicd.cli.cluster_view import message, news
+    from deepicd.cli.submit import failed_attempt, is_seen
     from deepicd.kubernetes.api import ClusterError
 
-    began, told, uid = time.monotonic(), "", ""
+    began, told = time.monotonic(), ""
+    uid, failed = (applied["metadata"]["uid"], failed_attempt(applied)) if applied else ("", None)
     while True:
         try:
             run = api.run(name)
@@ -198,12 +206,16 @@ def _wait(api: Api, name: str, patience: timedelta | None) -> None:
             uid = uid or run["metadata"]["uid"]
             if run["metadata"]["uid"] != uid:
                 raise UserError(f"run {name}: was deleted, and another one of that name was made")
-            if (line := news(run)) != told:
-                status = run.get("status") or {}
-                why = message(status) if status.get("state") == "Pending" else ""
+            status = run.get("status") or {}
+            changed = status.get("observedGeneration", -1) >= 0 and not is_seen(run)
+            if (line := "changed, not seen by the operator yet" if changed else news(run)) != told:
+                why = message(status) if status.get("state") == "Pending" and not changed else ""
                 typer.echo(f"{line}: {why}" if why else line)
                 told = line
-            _leave_if_ended(name, run.get("status") or {})
+            if is_seen(run):
+                if failed is not None and failed_attempt(run) == failed:
+                    raise UserError(f"run {name}: no attempt follows the change: see 'deepicd status {name}'")
+                _leave_if_ended(name, status)
         if patience is not None and time.monotonic() - began > patience.total_seconds():
             raise NotYetError(f"run {name}: has not ended within --timeout: {told}")
         time.sleep(POLL_SECONDS)
@@ -211,11 +223,11 @@ def _wait(api: Api, name: str, patience: timedelta | None) -> None:
 
 def _leave_if_ended(name: str, status: dict[str, Any]) -> None:
     if status.get("state") == "Succeeded":
-        raise typer.Exit(0)
+        raise typer.Exit(ExitCode.DONE)
     if status.get("state") == "Failed":
         attempts = status.get("attempts") or [{}]
         code = attempts[-1].get("exitCode")
         failed: dict[str, Any] = next((each for each in status.get("conditions") or () if each["type"] == "Failed"), {})
-        known = (UserError.exit_code, DeepICDError.exit_code, StoreError.exit_code)
+        known = (ExitCode.USER_ERROR, ExitCode.CRASHED, ExitCode.TRY_LATER)
         message = f"run {name}: {status.get('reason')}: {failed.get('message', '')}"
-        raise RunFailedError(message, code if code in known else DeepICDError.exit_code)
+        raise RunFailedError(message, code if code in known else ExitCode.CRASHED)

@@ -30,20 +30,17 @@ def predict(
     requests = [_request(number, line) for number, line in enumerate(sys.stdin, 1) if line.strip()]
     if not requests:
         raise UserError('standard input: is empty: give lines {"id": …, "note": …}')
-    from deepicd.training.cpu import settings as cpu
+    from deepicd.training.device import device
     from deepicd.training.launch import offline_environment
 
     os.environ.update(offline_environment() | {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_LOGGING_STREAM": "ext://sys.stderr"})
-    engine: dict[str, Any] = {}
-    if cpu.is_installed():
-        os.environ.update(cpu.ENGINE_ENVIRONMENT)
-        engine = dict(cpu.ENGINE)
+    os.environ.update(device().engine_environment)
     with _results_only_on_stdout():
         from deepicd.evaluation.predict import predict_notes
 
         answers = predict_notes(
             model, [note for _, note in requests], max_prompt_tokens=max_prompt_tokens, max_response_tokens=max_response_tokens,
-            engine=engine, with_traces=traces,
+            engine=device().engine, with_traces=traces,
         )  # fmt: skip
     for (identity, _), found in zip(requests, answers, strict=True):
         typer.echo(json.dumps({"id": identity, **found}))

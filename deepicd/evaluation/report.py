@@ -15,15 +15,14 @@ import jinja2
 import yaml
 from markupsafe import Markup
 
+from deepicd import atomic
 from deepicd.completion import CODE_FAULTS, NOT_BARE
 from deepicd.errors import UserError
 from deepicd.evaluation import confusion, curves, figures, formatting, predictions
 from deepicd.evaluation.metrics import compare
 from deepicd.evaluation.metrics_schema import SCHEMA, Comparison, Metrics
 from deepicd.evaluation.predictions import Prediction
-
-FOLDER = "evaluate"
-"""Where a run folder keeps what the report is made from, and the report."""
+from deepicd.run_layout import RunLayout
 
 FAULT_TITLES = {
     "no_trace": "No reasoning trace",
@@ -75,20 +74,20 @@ def load(run_folder: Path) -> Report:
     Raises:
         UserError: a file is missing or is not what it should be.
     """
-    folder = run_folder / FOLDER
-    about = _object(folder / "about.json", ("run", "settings", "versions", "stageSeconds", "klName"))
-    metrics = _object(folder / "metrics.json", ())
+    place = RunLayout(run_folder).evaluation
+    about = _object(place.about, ("run", "settings", "versions", "stageSeconds", "klName"))
+    metrics = _object(place.metrics, ())
     for model, own in metrics.items():
         if not isinstance(own, dict) or own.get("schema") != SCHEMA:
-            raise UserError(f"{folder / 'metrics.json'}: {model}: is not {SCHEMA}: evaluate the run again")
-    known = predictions.read(folder / "predictions.parquet")
+            raise UserError(f"{place.metrics}: {model}: is not {SCHEMA}: evaluate the run again")
+    known = predictions.read(place.predictions)
     if not metrics or set(metrics) != set(known):
-        raise UserError(f"{folder}: metrics.json and predictions.parquet hold different models: evaluate the run again")
+        raise UserError(f"{place.folder}: metrics.json and predictions.parquet hold different models: evaluate the run again")
     return Report(
         run=about["run"],
         metrics=metrics,
         predictions=known,
-        curves=_rows(folder / "curves.jsonl"),
+        curves=_rows(place.curves),
         stage_seconds=about["stageSeconds"],
         settings=about["settings"],
         versions=about["versions"],
@@ -137,10 +136,7 @@ def write_report(report: Report, out: Path) -> None:
         UserError: two models did not answer the same admissions.
         ValueError: there is no model.
     """
-    page = html(report)
-    unfinished = out.with_name(out.name + ".part")
-    unfinished.write_text(page, encoding="utf-8")
-    unfinished.replace(out)
+    atomic.write(out, html(report))
 
 
 def html(report: Report) -> str:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from deepicd.errors import DeepICDError, UserError
+from deepicd.errors import DeepICDError, ExitCode, UserError
 from deepicd.kubernetes.errors import NotFoundError, RequestError, UnauthorizedError, UnavailableError, UnknownKindError
 from deepicd.kubernetes.kinds import CONFIG_MAP, POD, RUN
 from deepicd.spec.load import parse
@@ -27,7 +27,7 @@ MANAGER = "deepicd"
 class ClusterError(DeepICDError):
     """The API server does not answer, or is not able to: trying again later may help."""
 
-    exit_code = 75
+    exit_code = ExitCode.TRY_LATER
 
 
 class Api:

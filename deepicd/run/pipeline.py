@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from deepicd.artifacts.identity import decisive
+from deepicd import atomic
 from deepicd.errors import DeepICDError, TerminatedError, UserError
 from deepicd.run.context import Context
 from deepicd.run.evaluate import evaluate
@@ -21,9 +21,11 @@ from deepicd.run.reporter import Eta, Reporter
 from deepicd.run.sft import sft
 from deepicd.run.stage_record import StageRecord, locked
 from deepicd.run.stored import restore_stage, store_of, uploading
+from deepicd.run_layout import RunLayout
+from deepicd.spec.changes import decisive
 from deepicd.spec.load import dump
 from deepicd.spec.progress import Checkpoint
-from deepicd.spec.run import DeepICDRun
+from deepicd.spec.run import DeepICDRun, RunSpec
 from deepicd.training.step_metrics import StepMetrics
 from deepicd.training.supervise import Stop
 
@@ -41,11 +43,11 @@ class Stage:
 def plan(run: DeepICDRun) -> list[Stage]:
     """The stages of a run, in order."""
     spec = run.spec
-    settings = spec.model_dump(by_alias=True, mode="json")
-    # Of `compute` only the number of ranks decides what is learned.
+    settings = decisive(RunSpec, spec.model_dump(by_alias=True, mode="json"))
+    # Where the ranks are does not decide what is learned.
     ranks = spec.compute.gpus * spec.compute.nodes
     common = {"seed": spec.seed, "model": {"dtype": spec.model.dtype}, "compute": {"gpus": ranks}}
-    steps = {name: decisive(chosen or {}) for name, chosen in settings["stages"].items()}
+    steps = {name: chosen or {} for name, chosen in settings["stages"].items()}
     stages = [Stage("prepare", {"data": settings["data"], "model": settings["model"], "tables": _tables(run)}, prepare)]
     if spec.stages.sft is not None:
         chosen = spec.stages.sft
@@ -96,7 +98,7 @@ def run_pipeline(
         records = list(_records(run, folder))
         for _, record in records:
             record.check()
-        (folder / "run.yaml").write_text(dump(run))
+        atomic.write(RunLayout(folder).spec, dump(run))
         with uploading(run, store, folder, stop, on_checkpoint):
             restore = None if store is None else partial(restore_stage, store, on_restore=on_restore)
             return _stages(run, folder, restore, records, stop, reporter, last)
@@ -115,7 +117,7 @@ def _stages(
     for stage, record in records:
         if last is not None and last in seconds:
             break
-        if restore is not None and not record.completed() and restore(stage.name, folder / "stages" / stage.name):
+        if restore is not None and not record.completed() and restore(stage.name, RunLayout(folder).stage(stage.name).folder):
             record.begin()
             record.complete(0.0)
         if done := record.completed():
@@ -127,7 +129,7 @@ def _stages(
         reporter.stage_started(stage.name)
         record.begin()
         started = time.monotonic()
-        _act(stage, Context(run, folder, stop, _timed(reporter, stage.name)))
+        _act(stage, Context(run, RunLayout(folder), stop, _timed(reporter, stage.name)))
         seconds[stage.name] = time.monotonic() - started
         record.complete(seconds[stage.name])
         reporter.stage_finished(stage.name, seconds[stage.name], already=False)
@@ -142,7 +144,7 @@ def _timed(reporter: Reporter, stage: str) -> Callable[[StepMetrics, int | None]
 def _records(run: DeepICDRun, folder: Path) -> Iterator[tuple[Stage, StageRecord]]:
     before: dict[str, str] = {}
     for stage in plan(run):
-        record = StageRecord(folder / "stages" / stage.name, {**stage.inputs, "before": dict(before)})
+        record = StageRecord(RunLayout(folder).stage(stage.name), {**stage.inputs, "before": dict(before)})
         before[stage.name] = record.digest
         yield stage, record
 

@@ -26,27 +26,26 @@ def prepare(context: Context) -> None:
     Raises:
         UserError: the tables, the traces or the model are at fault.
     """
-    folder = context.stage_folder("prepare")
+    place = context.layout.stage("prepare")
     spec = context.run.spec
-    wait_for_earlier(folder / "model.log")
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    traces = Path(spec.data.traces) if spec.data.traces else folder / "tables" / "traces.jsonl"
+    wait_for_earlier(place.model_log)
+    if place.folder.exists():
+        shutil.rmtree(place.folder)
+    place.folder.mkdir(parents=True)
+    traces = Path(spec.data.traces) if spec.data.traces else place.tables / "traces.jsonl"
     if spec.data.synthetic is not None:
-        tables = folder / "tables"
-        synthetic.write_tables(spec.data.synthetic, tables)
-        mimic.extract(tables / "hosp", tables / "note", context.cohort, spec.data.split)
+        synthetic.write_tables(spec.data.synthetic, place.tables)
+        mimic.extract(place.tables / "hosp", place.tables / "note", context.cohort, spec.data.split)
     elif spec.data.mimic is not None:
         mimic.extract(Path(spec.data.mimic.hosp), Path(spec.data.mimic.note), context.cohort, spec.data.split)
-    corpus = context.cohort / "train.parquet"
+    corpus = context.split("train")
     if not corpus.is_file():
         raise UserError(f"spec.data.prepared: {corpus} does not exist: give a folder that 'deepicd data mimic' has written")
     say_whether_reasoning_is_scored(spec.reward, corpus)
     if spec.stages.sft is not None:
-        sft.write(corpus, traces, context.traces)
-        corpus = context.traces
-    build(context.spec_file, corpus, context.base_model, folder / "model.log")
+        sft.write(corpus, traces, place.traces)
+        corpus = place.traces
+    build(context.layout.spec, corpus, place.model, place.model_log)
 
 
 def say_whether_reasoning_is_scored(reward: RewardSpec, cohort: Path) -> None:

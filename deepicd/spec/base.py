@@ -6,12 +6,15 @@ import difflib
 import re
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic.functional_validators import BeforeValidator
 from pydantic.json_schema import WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from deepicd.spec.rules import Rule
 
 # Every duration is shorter than thirty years: a date and a duration always add up.
 _DURATION_TEXT = "([0-9]{1,9}s|[0-9]{1,7}m|[0-9]{1,5}h|[0-9]{1,4}d)"
@@ -81,12 +84,18 @@ Size = Annotated[int, *_text(parse_size, format_size, "[0-9]+(Ki|Mi|Gi|Ti)")]
 """A number of bytes in run.yaml: `512Mi`, `64Gi`."""
 
 
+RULE = "rule"
+"""Type of pydantic's error where rules are broken; their messages are `broken` in its context."""
+
+
 class SpecModel(BaseModel):
     """A part of run.yaml: camelCase, frozen, and an unknown field is an error that offers the nearest known name."""
 
     model_config = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, use_attribute_docstrings=True
     )
+    rules: ClassVar[tuple[Rule, ...]] = ()
+    """What has to hold across the fields."""
 
     @model_validator(mode="before")
     @classmethod
@@ -102,6 +111,12 @@ class SpecModel(BaseModel):
                         + (f": did you mean '{near[0]}'?" if near else f": known fields are {', '.join(shown)}")
                     )
         return value
+
+    @model_validator(mode="after")
+    def _rules_hold(self) -> Self:
+        if broken := [message for rule in self.rules if (message := rule.found(self)) is not None]:
+            raise PydanticCustomError(RULE, "{text}", {"text": "; ".join(broken), "broken": broken})
+        return self
 
 
 __all__ = ["Duration", "Field", "Size", "SpecModel", "format_duration", "format_size", "parse_duration", "parse_size"]

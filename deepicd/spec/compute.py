@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints
 
 from deepicd.spec.base import Size, SpecModel
+from deepicd.spec.changes import Fixed
 from deepicd.spec.environment import OPERATORS_PREFIX
 from deepicd.spec.json_values import check_json
+from deepicd.spec.rules import at_default, at_least, either, equals, exactly_one, given, matches, never, python_only, requires
 
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 PATH_PATTERN = r"^/[^:]*$"
@@ -25,15 +27,6 @@ AbsolutePath = Annotated[str, StringConstraints(pattern=PATH_PATTERN, max_length
 QUALIFIED_PATTERN = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 QualifiedName = Annotated[str, StringConstraints(pattern=QUALIFIED_PATTERN, max_length=317)]
 """A label's key or a resource's name, such as `nvidia.com/gpu`."""
-
-
-def _is_json(value: dict[str, Any]) -> dict[str, Any]:
-    check_json(value)
-    return value
-
-
-JsonMap = Annotated[dict[str, Any], AfterValidator(_is_json)]
-"""What Kubernetes checks."""
 
 
 class SecretKey(SpecModel):
@@ -55,13 +48,13 @@ class EnvironmentVariable(SpecModel):
     secret: SecretKey | None = None
     """Where its value is kept."""
 
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.value is None) == (self.secret is None):
-            raise ValueError("give exactly one of value, secret")
-        if self.name.startswith(OPERATORS_PREFIX):
-            raise ValueError(f"name: names that begin with {OPERATORS_PREFIX} are the operator's: choose another")
-        return self
+    rules = (
+        exactly_one("value", "secret"),
+        never(
+            matches("name", f"^{OPERATORS_PREFIX}.*$"),
+            f"name: names that begin with {OPERATORS_PREFIX} are the operator's: choose another",
+        ),
+    )
 
 
 class Toleration(SpecModel):
@@ -78,15 +71,11 @@ class Toleration(SpecModel):
     toleration_seconds: int | None = Field(default=None, ge=0)
     """How long a `NoExecute` taint is tolerated; for ever where there is none."""
 
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if self.key is None and self.operator != "Exists":
-            raise ValueError("operator: must be Exists where key is left out")
-        if self.value is not None and self.operator == "Exists":
-            raise ValueError("value: has no effect with operator Exists: remove it")
-        if self.toleration_seconds is not None and self.effect != "NoExecute":
-            raise ValueError("tolerationSeconds: goes with effect NoExecute")
-        return self
+    rules = (
+        either(given("key"), equals("operator", "Exists"), message="operator: must be Exists where key is left out"),
+        requires("value", equals("operator", "Equal"), "value: has no effect with operator Exists: remove it"),
+        requires("tolerationSeconds", equals("effect", "NoExecute"), "tolerationSeconds: goes with effect NoExecute"),
+    )
 
 
 class DataVolume(SpecModel):
@@ -105,11 +94,7 @@ class DataVolume(SpecModel):
     sub_path: str | None = Field(default=None, pattern=r"^[^/].*$", max_length=1024)
     """Mount this folder or file of it alone."""
 
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if sum(source is not None for source in (self.claim, self.config_map, self.secret)) != 1:
-            raise ValueError("give exactly one of claim, configMap, secret")
-        return self
+    rules = (exactly_one("claim", "configMap", "secret"),)
 
 
 class ScratchSpec(SpecModel):
@@ -137,13 +122,10 @@ class UploaderSpec(SpecModel):
     memory_limit: Size | None = None
     """Memory that may be used; 1Gi, or `memory` if that is more, where there is none."""
 
-    @model_validator(mode="after")
-    def _limits_hold(self) -> Self:
-        if self.cpu_limit is not None and self.cpu_limit < self.cpu:
-            raise ValueError(f"cpuLimit {self.cpu_limit:g} is less than cpu {self.cpu:g}: raise it or lower cpu")
-        if self.memory_limit is not None and self.memory_limit < self.memory:
-            raise ValueError("memoryLimit is less than memory: raise it or lower memory")
-        return self
+    rules = (
+        at_least("cpuLimit", "cpu", "cpuLimit: is less than cpu: raise it or lower cpu"),
+        at_least("memoryLimit", "memory", "memoryLimit: is less than memory: raise it or lower memory", sizes=True),
+    )
 
 
 class ServiceAccountSpec(SpecModel):
@@ -154,11 +136,13 @@ class ServiceAccountSpec(SpecModel):
     annotations: dict[QualifiedName, Annotated[str, StringConstraints(max_length=2048)]] = Field(default={}, max_length=16)
     """Annotations of the run's own ServiceAccount, such as the role that a cloud's workload identity gives it."""
 
-    @model_validator(mode="after")
-    def _annotations_have_an_effect(self) -> Self:
-        if self.name is not None and self.annotations:
-            raise ValueError("annotations: an existing ServiceAccount is not changed: remove them, or remove name")
-        return self
+    rules = (
+        requires(
+            "name",
+            at_default("annotations", {}),
+            "annotations: an existing ServiceAccount is not changed: remove them, or remove name",
+        ),
+    )
 
 
 class PodTemplatePatch(SpecModel):
@@ -179,12 +163,12 @@ class PodTemplatePatch(SpecModel):
 class ComputeSpec(SpecModel):
     """What the run needs to compute on. On one machine `gpus` and `nodes` alone have an effect, the rest is for the cluster."""
 
-    gpus: int = Field(default=4, ge=1, le=16)
+    gpus: Fixed[int] = Field(default=4, ge=1, le=16)
     """GPUs of a node; with the CPU build of the training stack, that many ranks on the CPU."""
     gpu_resource: str = Field(default="nvidia.com/gpu", pattern=f"^({QUALIFIED_PATTERN[1:-1]})?$", max_length=317)
     """On a cluster: the resource that a GPU is asked for by; the empty text asks for none, for the CPU build.
     (`null` would not do: `kubectl apply` leaves it out.)"""
-    nodes: int = Field(default=1, ge=1, le=64)
+    nodes: Fixed[int] = Field(default=1, ge=1, le=64)
     """Nodes, each with `gpus` GPUs, for GRPO; the other stages use the first one's. On a cluster more than one makes a
     RayJob and needs KubeRay; elsewhere RAY_ADDRESS names a Ray cluster."""
     cpu: float | None = Field(default=None, gt=0, le=4096)
@@ -216,7 +200,7 @@ class ComputeSpec(SpecModel):
     """On a cluster: labels that a node must have."""
     tolerations: tuple[Toleration, ...] = Field(default=(), max_length=32)
     """On a cluster: taints of nodes that are tolerated."""
-    affinity: JsonMap | None = None
+    affinity: dict[str, Any] | None = None
     """On a cluster: the pods' affinity, as Kubernetes writes it."""
     priority_class: ObjectName | None = None
     """On a cluster: the pods' PriorityClass."""
@@ -231,19 +215,26 @@ class ComputeSpec(SpecModel):
     price_per_gpu_hour: float | None = Field(default=None, ge=0, le=1e6)
     """On a cluster: price of one GPU for an hour, in any currency: the unit of `status.cost`."""
 
-    @model_validator(mode="after")
-    def _limits_hold(self) -> Self:
-        if self.cpu is not None and self.cpu_limit is not None and self.cpu_limit < self.cpu:
-            raise ValueError(f"cpuLimit {self.cpu_limit:g} is less than cpu {self.cpu:g}: raise it or lower cpu")
-        if self.memory is not None and self.memory < self.shared_memory:
-            raise ValueError("memory is less than sharedMemory, which is a part of it: raise it or lower sharedMemory")
-        return self
+    def check_affinity(self) -> None:
+        """Raises: ValueError: it is no JSON, or nested too deep."""
+        try:
+            check_json(self.affinity)
+        except ValueError as error:
+            raise ValueError(f"affinity: {error}") from None
 
-    @model_validator(mode="after")
-    def _nodes_share_a_folder(self) -> Self:
-        if self.nodes > 1 and self.scratch.storage_class is None:
-            raise ValueError(
-                "scratch.storageClass: is needed with nodes above 1, which share the run's folder: "
-                "give a class of volumes that many nodes can write (ReadWriteMany)"
-            )
-        return self
+    rules = (
+        at_least("cpuLimit", "cpu", "cpuLimit: is less than cpu: raise it or lower cpu"),
+        at_least(
+            "memory",
+            "sharedMemory",
+            "memory: is less than sharedMemory, which is a part of it: raise it or lower sharedMemory",
+            sizes=True,
+        ),
+        either(
+            equals("nodes", 1),
+            given("scratch.storageClass"),
+            message="scratch.storageClass: is needed with nodes above 1, which share the run's folder: "
+            "give a class of volumes that many nodes can write (ReadWriteMany)",
+        ),
+        python_only(check_affinity),
+    )

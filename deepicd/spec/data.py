@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Self
-
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from deepicd.spec.base import SpecModel
+from deepicd.spec.rules import adds_up, at_default, exactly_one, given, never, requires
 
 
 class MimicSource(SpecModel):
@@ -41,12 +40,7 @@ class SplitSpec(SpecModel):
     seed: int = Field(default=42, ge=0)
     """Seed of the split."""
 
-    @model_validator(mode="after")
-    def _shares_add_up(self) -> Self:
-        total = self.train + self.validation + self.test
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"train + validation + test is {total:g}: make it 1")
-        return self
+    rules = (adds_up("train", "validation", "test", to=1, message="train + validation + test must be 1"),)
 
 
 class DataSpec(SpecModel):
@@ -63,13 +57,8 @@ class DataSpec(SpecModel):
     split: SplitSpec = SplitSpec()
     """Shares of patients; a prepared folder is split already."""
 
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        given = [name for name in ("mimic", "synthetic", "prepared") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"give exactly one of mimic, synthetic, prepared; got {', '.join(given) or 'none'}")
-        if self.prepared is not None and self.split != SplitSpec():
-            raise ValueError("split: a prepared folder is split already: remove the field")
-        if self.synthetic is not None and self.traces is not None:
-            raise ValueError("traces: synthetic data bring their own: remove the field")
-        return self
+    rules = (
+        exactly_one("mimic", "synthetic", "prepared"),
+        requires("prepared", at_default("split", SplitSpec()), "split: a prepared folder is split already: remove the field"),
+        requires("synthetic", never(given("traces")), "traces: synthetic data bring their own: remove the field"),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core.core_schema import WithDefaultSchema
 
 from deepicd.errors import UserError
+from deepicd.spec.base import RULE
 from deepicd.spec.run import DeepICDRun
 
 
@@ -56,12 +58,14 @@ def parse(content: Any, source: str) -> DeepICDRun:
     try:
         return DeepICDRun.model_validate(content)
     except ValidationError as error:
-        problems = [_problem(item) for item in error.errors(include_url=False, include_context=False)]
+        problems = [_problem(item) for item in error.errors(include_url=False)]
         raise UserError(f"{source}: " + "; ".join(problems)) from None
 
 
 def _problem(error: Any) -> str:
     field = ".".join(str(part) for part in error["loc"]) or "run"
+    if error["type"] == RULE:
+        return "; ".join(_below(field, message) for message in error["ctx"]["broken"])
     message = error["msg"].removeprefix("Value error, ")
     found = error["input"]
     if error["type"] == "missing":
@@ -69,6 +73,13 @@ def _problem(error: Any) -> str:
     if isinstance(found, (str, int, float, bool)):
         message += f" (got {json.dumps(found)})"
     return f"{field}: {message}"
+
+
+def _below(section: str, message: str) -> str:
+    """A rule's message with the path of its field, or of the section where it names none or several."""
+    if not re.match(r"[\w.]+: ", message):
+        return f"{section}: {message}"
+    return message if section == "run" else f"{section}.{message}"
 
 
 # The C library's, where PyYAML has it: the operator writes out every run that it starts.

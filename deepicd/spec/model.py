@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from deepicd.spec.base import SpecModel
+from deepicd.spec.rules import divides, exactly_one
 
 HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 """Values of an attention head for which vLLM has a kernel on a CPU; others crash it, minutes later."""
@@ -28,12 +29,14 @@ class TinyModel(SpecModel):
     seed: int = Field(default=0, ge=0)
     """Seed of the weights."""
 
-    @model_validator(mode="after")
-    def _heads_divide_the_width(self) -> Self:
-        if self.hidden_size % self.heads or self.hidden_size // self.heads not in HEAD_SIZES:
-            sizes = ", ".join(str(size) for size in HEAD_SIZES)
-            raise ValueError(f"heads: {self.heads} heads do not divide hiddenSize {self.hidden_size} into one of {sizes}")
-        return self
+    rules = (
+        divides(
+            "heads",
+            "hiddenSize",
+            into=HEAD_SIZES,
+            message=f"heads: does not divide hiddenSize into one of {', '.join(map(str, HEAD_SIZES))}",
+        ),
+    )
 
 
 class ModelSpec(SpecModel):
@@ -48,8 +51,4 @@ class ModelSpec(SpecModel):
     opened_think: bool = True
     """The chat template ends in an opened `<think>`, as the released model's does: completions lack the opening tag."""
 
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.path is None) == (self.tiny is None):
-            raise ValueError("give exactly one of path, tiny")
-        return self
+    rules = (exactly_one("path", "tiny"),)

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from deepicd.spec.base import SpecModel
+from deepicd.spec.rules import read_by_field
 
 PresetName = Literal["deepicd", "deepicd-r1", "strict"]
 
@@ -43,6 +44,7 @@ PRESETS: Mapping[PresetName, Preset] = {
     "strict": Preset("right 2, wrong 0, no answer -1.5, no form -2", {"right": 2, "no_answer": -1.5, "no_form": -2}, (-2, 2)),
 }
 DEFAULT_WEIGHTS = PRESETS["deepicd"].weights
+_TERMS, _WEIGHTS = str([*DEFAULT_WEIGHTS]), str({term: float(weight) for term, weight in DEFAULT_WEIGHTS.items()})
 
 
 def _describe(name: PresetName) -> str:
@@ -61,6 +63,26 @@ class RewardSpec(SpecModel):
     )
     """Weight of each term, by its name; a term that is left out has its default.
     Presets other than `deepicd` have weights of their own."""
+
+    rules = (
+        *(
+            read_by_field(
+                f"self.preset != '{name}' || "
+                f"self.weights.all(term, term in {_WEIGHTS} && self.weights[term] == {_WEIGHTS}[term])",
+                f"weights: the preset '{name}' has fixed weights: remove them or use preset 'deepicd'",
+            )
+            for name, preset in PRESETS.items()
+            if not preset.own_weights
+        ),
+        read_by_field(
+            f"self.preset != 'deepicd' || self.weights.all(term, term in {_TERMS})",
+            f"weights: a name is no term of the preset 'deepicd': its terms are {', '.join(DEFAULT_WEIGHTS)}",
+        ),
+        read_by_field(
+            f"self.preset != 'deepicd' || {_TERMS}.exists(term, !(term in self.weights) || self.weights[term] > 0.0)",
+            "weights: all are 0, so every completion scores the same: give one term a weight",
+        ),
+    )
 
     @field_validator("weights")
     @classmethod

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from deepicd.spec.base import SpecModel
+from deepicd.spec.changes import MayChange
 from deepicd.spec.compute import ComputeSpec
 from deepicd.spec.data import DataSpec
 from deepicd.spec.model import ModelSpec
 from deepicd.spec.pod_shape import check_patch
 from deepicd.spec.recovery import RecoverySpec
 from deepicd.spec.reward import RewardSpec
+from deepicd.spec.rules import either, equals, given, matches, multiple_of, python_only, requires
 from deepicd.spec.storage import StorageSpec
 from deepicd.spec.training import GrpoSpec, SftSpec
+
+RUN_NAME = r"^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$"
 
 
 class EvaluateSpec(SpecModel):
@@ -38,17 +42,13 @@ class StagesSpec(SpecModel):
     evaluate: EvaluateSpec | None = EvaluateSpec()
     """Metrics and report; `null` leaves it out."""
 
-    @model_validator(mode="after")
-    def _something_to_do(self) -> Self:
-        if self.sft is None and self.grpo is None and self.evaluate is None:
-            raise ValueError("no stage is given: add sft, grpo or evaluate")
-        return self
+    rules = (given("sft", "grpo", "evaluate", message="no stage is given: add sft, grpo or evaluate"),)
 
 
 class RunMetadata(SpecModel):
     """Names of the run."""
 
-    name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$")
+    name: str = Field(json_schema_extra={"pattern": RUN_NAME})
     """Name of the run and of its folder: lower-case letters, digits and dashes, at most 52."""
     namespace: str | None = None
     """On a cluster: the namespace of the run."""
@@ -73,53 +73,46 @@ class RunSpec(SpecModel):
     """What is done."""
     storage: StorageSpec | None = None
     """Where checkpoints, models and results are kept; without it they stay in the run's folder alone."""
-    compute: ComputeSpec = ComputeSpec()
+    compute: MayChange[ComputeSpec] = ComputeSpec()
     """What it is done on."""
-    recovery: RecoverySpec = RecoverySpec()
+    recovery: MayChange[RecoverySpec] = RecoverySpec()
     """When an attempt is given up, and what follows."""
-    suspend: bool = False
+    suspend: MayChange[bool] = False
     """On a cluster: `true` stops the run once a checkpoint is durable, `false` lets it go on from there."""
-
-    @model_validator(mode="after")
-    def _sft_has_traces(self) -> Self:
-        if self.stages.sft is not None and self.data.synthetic is None and self.data.traces is None:
-            raise ValueError("stages.sft learns from reasoning traces: give data.traces, or leave stages.sft out")
-        return self
 
     @property
     def has_uploader(self) -> bool:
         """On a cluster: whether the pod has an uploader beside the trainer; on several nodes the trainer uploads by itself."""
         return self.storage is not None and self.compute.nodes == 1
 
-    @model_validator(mode="after")
-    def _patch_leaves_the_pod_whole(self) -> Self:
+    def check_pod_patch(self) -> None:
+        """Raises: ValueError: the patch of the pod template leaves no pod that trains and uploads."""
         if (patch := self.compute.pod_template_patch) is not None:
             try:
                 check_patch(patch.content, uploader=self.has_uploader)
             except ValueError as error:
                 raise ValueError(f"compute.podTemplatePatch.{error}") from None
-        return self
 
-    @model_validator(mode="after")
-    def _batches_split_over_gpus(self) -> Self:
-        sft, grpo, node = self.stages.sft, self.stages.grpo, self.compute.gpus
-        gpus = node * self.compute.nodes
-        named = "compute.gpus" if self.compute.nodes == 1 else "compute.gpus × nodes ="
-        if sft is not None and sft.train_batch_size % (sft.micro_batch_size_per_gpu * node):
-            raise ValueError(
-                f"stages.sft.trainBatchSize {sft.train_batch_size} is not a multiple of "
-                f"microBatchSizePerGpu {sft.micro_batch_size_per_gpu} × compute.gpus {node}"
-            )
-        if grpo is not None:
-            completions = grpo.ppo_mini_batch_size * grpo.rollouts
-            if completions % (grpo.micro_batch_size_per_gpu * gpus):
-                raise ValueError(
-                    f"stages.grpo.ppoMiniBatchSize × rollouts = {completions} is not a multiple of "
-                    f"microBatchSizePerGpu {grpo.micro_batch_size_per_gpu} × {named} {gpus}"
-                )
-            if node % grpo.tensor_parallel:
-                raise ValueError(f"compute.gpus {node} is not a multiple of stages.grpo.tensorParallel {grpo.tensor_parallel}")
-        return self
+    rules = (
+        requires(
+            "stages.sft",
+            given("data.synthetic", "data.traces"),
+            "stages.sft learns from reasoning traces: give data.traces, or leave stages.sft out",
+        ),
+        requires(
+            "stages.sft",
+            multiple_of(["stages.sft.trainBatchSize"], of=["stages.sft.microBatchSizePerGpu", "compute.gpus"]),
+        ),
+        requires(
+            "stages.grpo",
+            multiple_of(
+                ["stages.grpo.ppoMiniBatchSize", "stages.grpo.rollouts"],
+                of=["stages.grpo.microBatchSizePerGpu", "compute.gpus", "compute.nodes"],
+            ),
+        ),
+        requires("stages.grpo", multiple_of(["compute.gpus"], of=["stages.grpo.tensorParallel"])),
+        python_only(check_pod_patch),
+    )
 
 
 class DeepICDRun(SpecModel):
@@ -134,8 +127,15 @@ class DeepICDRun(SpecModel):
     spec: RunSpec
     """Everything that decides what the run does."""
 
-    @model_validator(mode="after")
-    def _name_fits_a_ray_cluster(self) -> Self:
-        if self.spec.compute.nodes > 1 and len(self.metadata.name) > 42:
-            raise ValueError("metadata.name: KubeRay takes at most 42 characters with compute.nodes > 1: shorten it")
-        return self
+    rules = (
+        matches(
+            "metadata.name",
+            RUN_NAME,
+            "metadata.name: is no name of a run: give lower-case letters, digits and dashes, no dots, at most 52",
+        ),
+        either(
+            equals("spec.compute.nodes", 1),
+            matches("metadata.name", "^.{1,42}$"),
+            message="metadata.name: KubeRay takes at most 42 characters with compute.nodes > 1: shorten it",
+        ),
+    )

@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from ipaddress import IPv6Address
-from typing import Any, Literal, Self
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from deepicd.spec.base import Size, SpecModel
+from deepicd.spec.changes import MayChange
+from deepicd.spec.rules import equals, exactly_one, matches, python_only, requires
 
 _PORTS = {"http": 80, "https": 443}
 _REMEDY = "give http:// or https://, a host's name or IP address, and if need be a colon and a port"
 _HOST = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*\.?", re.A)
+_PART = r"(\.{0,2}[^./]|\.{3}|$)[^/]*"
+"""A part of a prefix that is neither `.` nor `..`; the empty prefix has none."""
 
 
 class S3Credentials(SpecModel):
@@ -26,11 +30,7 @@ class S3Credentials(SpecModel):
     secret_folder: str | None = Field(default=None, min_length=1)
     """A folder with files of those names, as a mounted Secret has them."""
 
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.secret_name is None) == (self.secret_folder is None):
-            raise ValueError("give secretName or secretFolder, one of the two")
-        return self
+    rules = (exactly_one("secretName", "secretFolder"),)
 
 
 class S3Encryption(SpecModel):
@@ -41,11 +41,7 @@ class S3Encryption(SpecModel):
     kms_key_id: str | None = Field(default=None, pattern=r"^[!-~]+$")
     """The key of type `kms`; the bucket's default key where there is none."""
 
-    @model_validator(mode="after")
-    def _key_only_with_kms(self) -> Self:
-        if self.kms_key_id is not None and self.type != "kms":
-            raise ValueError("kmsKeyId goes with type: kms")
-        return self
+    rules = (requires("kmsKeyId", equals("type", "kms"), "kmsKeyId goes with type: kms"),)
 
 
 @dataclass(frozen=True)
@@ -105,19 +101,18 @@ class S3Spec(SpecModel):
             raise ValueError("endpoint: has a user or password in it: remove them, and give credentials")
         return value
 
-    @field_validator("endpoint")
-    @classmethod
-    def _endpoint_is_an_address(cls, endpoint: str | None) -> str | None:
-        if endpoint is not None:
-            address_of(endpoint)
-        return endpoint
+    def check_endpoint(self) -> None:
+        """Raises: ValueError: the endpoint is no address."""
+        if self.endpoint is not None:
+            try:
+                address_of(self.endpoint)
+            except ValueError as error:
+                raise ValueError(f"endpoint: {error}") from None
 
-    @field_validator("prefix")
-    @classmethod
-    def _no_dots(cls, prefix: str) -> str:
-        if any(part in {".", ".."} for part in prefix.split("/")):
-            raise ValueError("a part of the prefix cannot be '.' or '..'")
-        return prefix
+    rules = (
+        matches("prefix", rf"^{_PART}(/{_PART})*$", "prefix: a part of it cannot be '.' or '..'"),
+        python_only(check_endpoint),
+    )
 
 
 class StorageSpec(SpecModel):
@@ -127,15 +122,11 @@ class StorageSpec(SpecModel):
     """A bucket."""
     folder: str | None = Field(default=None, min_length=1)
     """A folder, for example of a file server."""
-    keep_last: int = Field(default=3, ge=1)
+    keep_last: MayChange[int] = Field(default=3, ge=1)
     """Checkpoints of a stage that stay: the newest."""
-    keep_best: int = Field(default=1, ge=0)
+    keep_best: MayChange[int] = Field(default=1, ge=0)
     """Checkpoints of a stage that stay beside them: those of the highest validation reward."""
-    max_bytes_per_second: Size | None = None
+    max_bytes_per_second: MayChange[Size | None] = None
     """Upload no faster than this."""
 
-    @model_validator(mode="after")
-    def _one_store(self) -> Self:
-        if (self.s3 is None) == (self.folder is None):
-            raise ValueError("give s3 or folder, one of the two")
-        return self
+    rules = (exactly_one("s3", "folder"),)

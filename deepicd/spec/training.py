@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from deepicd.spec.base import SpecModel
+from deepicd.spec.changes import MayChange
+from deepicd.spec.rules import multiple_of
 
 
 class SftSpec(SpecModel):
@@ -14,7 +16,7 @@ class SftSpec(SpecModel):
 
     train_batch_size: int = Field(default=32, ge=1)
     """Examples per optimiser step, over all GPUs."""
-    micro_batch_size_per_gpu: int = Field(default=8, ge=1)
+    micro_batch_size_per_gpu: MayChange[int] = Field(default=8, ge=1)
     """Examples per forward pass on one GPU."""
     learning_rate: float = Field(default=2e-5, gt=0)
     """Peak learning rate of AdamW."""
@@ -30,27 +32,20 @@ class SftSpec(SpecModel):
     """Stop after this many steps, whatever `epochs` says."""
     max_tokens: int = Field(default=3072, ge=16)
     """Longest example, prompt and answer; longer ones are cut on the right."""
-    gradient_checkpointing: bool = True
+    gradient_checkpointing: MayChange[bool] = True
     """Recompute activations in the backward pass, to save memory."""
-    torch_compile: bool = True
+    torch_compile: MayChange[bool] = True
     """Compile the model's hot functions."""
-    remove_padding: bool = True
+    remove_padding: MayChange[bool] = True
     """Pack sequences without padding."""
-    save_every_steps: int = Field(default=50, ge=1)
+    save_every_steps: MayChange[int] = Field(default=50, ge=1)
     """Steps between checkpoints; the last step is always saved."""
-    keep_checkpoints: int = Field(default=2, ge=1)
+    keep_checkpoints: MayChange[int] = Field(default=2, ge=1)
     """Checkpoints kept on the local disk."""
     overrides: tuple[str, ...] = ()
     """verl overrides in Hydra's syntax, applied last; checked against verl's configuration before anything starts."""
 
-    @model_validator(mode="after")
-    def _micro_divides_batch(self) -> Self:
-        if self.train_batch_size % self.micro_batch_size_per_gpu:
-            raise ValueError(
-                f"trainBatchSize {self.train_batch_size} is not a multiple of "
-                f"microBatchSizePerGpu {self.micro_batch_size_per_gpu}"
-            )
-        return self
+    rules = (multiple_of(["trainBatchSize"], of=["microBatchSizePerGpu"]),)
 
 
 class GrpoSpec(SpecModel):
@@ -60,7 +55,7 @@ class GrpoSpec(SpecModel):
     """Prompts per step."""
     ppo_mini_batch_size: int = Field(default=64, ge=1)
     """Prompts per optimiser update."""
-    micro_batch_size_per_gpu: int = Field(default=16, ge=1)
+    micro_batch_size_per_gpu: MayChange[int] = Field(default=16, ge=1)
     """Completions per forward pass on one GPU."""
     rollouts: int = Field(default=8, ge=2)
     """Completions sampled per prompt: the group whose mean is the baseline."""
@@ -92,38 +87,30 @@ class GrpoSpec(SpecModel):
     """Weight of the KL loss; it acts only with `klLoss: true`."""
     tensor_parallel: int = Field(default=1, ge=1)
     """GPUs over which vLLM splits the model."""
-    gpu_memory_utilization: float = Field(default=0.4, gt=0, le=1)
+    gpu_memory_utilization: MayChange[float] = Field(default=0.4, gt=0, le=1)
     """Share of GPU memory that vLLM may take."""
-    gradient_checkpointing: bool = True
+    gradient_checkpointing: MayChange[bool] = True
     """Recompute activations in the backward pass, to save memory."""
-    torch_compile: bool = True
+    torch_compile: MayChange[bool] = True
     """Compile the model's hot functions."""
-    remove_padding: bool = True
+    remove_padding: MayChange[bool] = True
     """Pack sequences without padding."""
-    offload_parameters: bool = False
+    offload_parameters: MayChange[bool] = False
     """Keep FSDP's parameters in host memory between uses."""
-    offload_optimizer: bool = False
+    offload_optimizer: MayChange[bool] = False
     """Keep the optimiser's state in host memory between uses."""
-    save_every_steps: int = Field(default=50, ge=1)
+    save_every_steps: MayChange[int] = Field(default=50, ge=1)
     """Steps between checkpoints; the last step is always saved."""
-    keep_checkpoints: int = Field(default=2, ge=1)
+    keep_checkpoints: MayChange[int] = Field(default=2, ge=1)
     """Checkpoints kept on the local disk."""
-    validate_every_steps: int = Field(default=100, ge=1)
+    validate_every_steps: MayChange[int] = Field(default=100, ge=1)
     """Steps between validations, which sample at `temperature`; one before the first step, one after the last."""
-    max_validation_admissions: int | None = Field(default=None, ge=1)
+    max_validation_admissions: MayChange[int | None] = Field(default=None, ge=1)
     """Validate on at most this many admissions."""
     overrides: tuple[str, ...] = ()
     """verl overrides in Hydra's syntax, applied last; checked against verl's configuration before anything starts."""
 
-    @model_validator(mode="after")
-    def _batches_fit(self) -> Self:
-        if self.train_batch_size % self.ppo_mini_batch_size:
-            raise ValueError(
-                f"trainBatchSize {self.train_batch_size} is not a multiple of ppoMiniBatchSize {self.ppo_mini_batch_size}"
-            )
-        if (self.ppo_mini_batch_size * self.rollouts) % self.micro_batch_size_per_gpu:
-            raise ValueError(
-                f"ppoMiniBatchSize {self.ppo_mini_batch_size} × rollouts {self.rollouts} is not a multiple of "
-                f"microBatchSizePerGpu {self.micro_batch_size_per_gpu}"
-            )
-        return self
+    rules = (
+        multiple_of(["trainBatchSize"], of=["ppoMiniBatchSize"]),
+        multiple_of(["ppoMiniBatchSize", "rollouts"], of=["microBatchSizePerGpu"]),
+    )

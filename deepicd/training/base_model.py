@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deepicd import prompt
-from deepicd.errors import CrashError, UserError
+from deepicd.errors import CrashError, ExitCode, UserError
 from deepicd.spec.load import load
 from deepicd.spec.model import ModelSpec, TinyModel
 from deepicd.training.launch import GuardedProcess, exit_code_of, last_line, offline_environment
@@ -33,7 +33,7 @@ def build(spec_file: Path, corpus: Path, out: Path, log: Path) -> None:
     """
     command = [sys.executable, "-m", "deepicd.training.base_model", str(spec_file), str(corpus), str(out)]
     code = GuardedProcess(command, offline_environment(), log).wait()
-    if code == UserError.exit_code:
+    if code == ExitCode.USER_ERROR:
         raise UserError(last_line(log))
     if code:
         raise CrashError(f"the base model could not be made: see {log}")

@@ -10,14 +10,18 @@ from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
 from deepicd.spec.base import SpecModel
-from deepicd.spec.run import DeepICDRun
+from deepicd.spec.changes import FixedField, fixed_fields
+from deepicd.spec.run import DeepICDRun, RunSpec
 from docs.pages.markdown import cell
 
 
 def spec_page() -> str:
     """run.yaml, a table for each section."""
     parts = "".join(_section(model, path) for path, model in sections(DeepICDRun))
-    return f"# run.yaml\nEvery field. `deepicd schema` prints the same as JSON Schema.\n{parts}"
+    return (
+        "# run.yaml\nEvery field. `deepicd schema` prints the same as JSON Schema. "
+        f"A field that may change once the run has begun says so.\n{parts}"
+    )
 
 
 def sections(model: type[SpecModel], path: str = "") -> Iterator[tuple[str, type[SpecModel]]]:
@@ -44,10 +48,22 @@ def _section(model: type[SpecModel], path: str) -> str:
             )
         meaning = cell(field.description or "")
         shown = f"{meaning} {bounds}".strip()
-        rows.append(f"| `{alias}`{{ #{place} }} | {kind} | {_default(field)} | {shown} |\n")
+        free = "yes" if may_change(place) else ""
+        rows.append(f"| `{alias}`{{ #{place} }} | {kind} | {_default(field)} | {free} | {shown} |\n")
     about = " ".join((model.__doc__ or "").split())
     title = f"\n## `{path}` {{ #{_anchor(path)} }}\n" if path else "\n## The file { #file }\n"
-    return f"{title}{about}\n\n| field | type | default | meaning |\n|---|---|---|---|\n{''.join(rows)}"
+    return f"{title}{about}\n\n| field | type | default | may change | meaning |\n|---|---|---|---|---|\n{''.join(rows)}"
+
+
+def may_change(place: str) -> bool:
+    """Whether the field, as `spec.suspend`, and all that is in it, may change once a run has begun."""
+    place = place.replace("[]", "")
+
+    def fixes(field: FixedField) -> bool:
+        below = place.startswith(f"{field.path}.") and not field.presence
+        return below or f"{field.path}.".startswith(f"{place}.")
+
+    return place.startswith("spec.") and not any(map(fixes, fixed_fields(RunSpec, "spec")))
 
 
 def _anchor(path: str) -> str:

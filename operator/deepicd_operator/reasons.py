@@ -180,7 +180,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.PREPARING: Explanation(_GO_ON, "the stage `prepare` makes no steps, so stalls cannot be detected"),
     Reason.STEPPING: Explanation(_GO_ON, "the stage makes steps"),
-    Reason.UPLOADED: Explanation(_GO_ON, "a checkpoint is in the store, every part compared with its checksum by the server"),
+    Reason.UPLOADED: Explanation(
+        _GO_ON, "a checkpoint is in the store: every file has its size there, and S3 has compared the CRC-32 of every part"
+    ),
     Reason.UPLOADER_FAILING: Explanation(
         _WAIT,
         "the uploader ends again and again, so nothing new is stored",
@@ -234,7 +236,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.OUT_OF_MEMORY: Explanation(
         _RETRY,
         "the container used more than its memory limit",
-        "raise compute.memory, or apply a run of another name with a lower microBatchSizePerGpu",
+        "raise compute.memory, or lower microBatchSizePerGpu",
     ),
     Reason.TERMINATED: Explanation(_RETRY, "the trainer was asked to end", "see the pod's events for who asked"),
     Reason.POD_DELETED: Explanation(_RETRY, "somebody deleted the pod", "set spec.suspend to true to stop a run"),

@@ -74,6 +74,25 @@ def test_submitting_again_changes_the_run(api: Api, namespace: str, deepicd: Dee
     assert run_of(api, namespace)["spec"]["suspend"] is True
 
 
+def test_a_failed_run_is_submitted_again_with_a_change_that_it_may_have(
+    api: Api, namespace: str, operator: OperatorProcess, deepicd: Deepicd, tmp_path: Path
+) -> None:
+    def submit(old: str, new: str) -> subprocess.CompletedProcess[str]:
+        file = tmp_path / "run.yaml"
+        file.write_text(SAMPLE.read_text().replace(old, new))
+        return deepicd("submit", str(file))
+
+    assert submit("", "").returncode == 0
+    end_pod(api, running_pod(api, namespace), 64)
+    wait_for_state(api, namespace, "Failed")
+    unchanged = submit("", "")
+    assert (unchanged.returncode, "the file changes nothing" in unchanged.stderr) == (64, True)
+    other = submit("maxSteps: 15", "maxSteps: 16")
+    assert (other.returncode, "cannot change once the run has started" in other.stderr) == (64, True)
+    smaller = submit("microBatchSizePerGpu: 16", "microBatchSizePerGpu: 8")
+    assert (smaller.returncode, smaller.stderr, "attempt 2 follows" in smaller.stdout) == (0, "", True)
+
+
 def test_a_failed_run_ends_the_wait_with_its_exit_code_and_its_message(
     api: Api, namespace: str, operator: OperatorProcess, deepicd: Deepicd
 ) -> None:

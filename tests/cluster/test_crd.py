@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,10 @@ from typing import Any
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
+from pydantic import ValidationError
 
 from deepicd.errors import UserError
+from deepicd.spec.base import RULE
 from deepicd.spec.load import dump, parse
 from deepicd.spec.run import DeepICDRun
 from tests.by_path import changed
@@ -19,11 +22,29 @@ from tests.cluster.runs import SAMPLES, sample
 from tests.unit.operator.kstatus import kstatus
 
 pytestmark = pytest.mark.usefixtures("run_definition")
+STORED = sorted((Path(__file__).parent / "stored").glob("*.json"))
+"""Runs as the API server kept them when `stages` could not change at all."""
+
+
+def without_namespace(content: Raw) -> Raw:
+    """The namespace is the API server's business."""
+    return {**content, "metadata": {"name": content["metadata"]["name"]}}
 
 
 def validated(content: Raw) -> DeepICDRun:
-    """As `deepicd validate` reads it; the namespace is the API server's business."""
-    return parse({**content, "metadata": {"name": content["metadata"]["name"]}}, "run.yaml")
+    """As `deepicd validate` reads it."""
+    return parse(without_namespace(content), "run.yaml")
+
+
+def broken_rules(content: Raw) -> list[str]:
+    """Messages of the rules that are broken; none where anything else is wrong too, which the API server says first."""
+    try:
+        DeepICDRun.model_validate(without_namespace(content))
+    except ValidationError as error:
+        found = error.errors()
+        if all(each["type"] == RULE for each in found):
+            return [message for each in found for message in each["ctx"]["broken"]]
+    return []
 
 
 def written_out(run: DeepICDRun) -> Any:
@@ -47,11 +68,11 @@ def test_every_sample_is_accepted_with_the_defaults_of_the_models(api: Api, name
         ({"spec__stages__grpo__rollouts": 1}, "spec.stages.grpo.rollouts in body should be greater than or equal to 2"),
         ({"spec__stages__grpo__learningRate": 0}, "spec.stages.grpo.learningRate in body should be greater than 0"),
         ({"spec__stages__grpo__microBatchSizePerGpu": 5}, "spec.stages.grpo: Invalid value: ppoMiniBatchSize × rollouts"),
-        ({"spec__stages__grpo__ppoMiniBatchSize": 3}, "spec.stages.grpo: Invalid value: trainBatchSize is not a multiple"),
-        ({"spec__stages__sft__trainBatchSize": 17}, "spec.stages.sft: Invalid value: trainBatchSize is not a multiple"),
+        ({"spec__stages__grpo__ppoMiniBatchSize": 3}, "trainBatchSize is not a multiple of ppoMiniBatchSize"),
+        ({"spec__stages__sft__trainBatchSize": 17}, "trainBatchSize is not a multiple of microBatchSizePerGpu"),
         ({"spec__stages": {"evaluate": None}}, "spec.stages: Invalid value: no stage is given"),
         ({"spec__model": {}}, "spec.model: Invalid value: give exactly one of path, tiny"),
-        ({"spec__model__tiny__heads": 5}, "spec.model.tiny: Invalid value: heads"),
+        ({"spec__model__tiny__heads": 5}, "spec.model.tiny: Invalid value: heads: does not divide hiddenSize"),
         ({"spec__model__dtype": "int8"}, 'spec.model.dtype: Unsupported value: "int8"'),
         ({"spec__data": {}}, "spec.data: Invalid value: give exactly one of mimic, synthetic, prepared"),
         ({"spec__data": {"prepared": "/data"}}, "stages.sft learns from reasoning traces: give data.traces"),
@@ -70,15 +91,15 @@ def test_every_sample_is_accepted_with_the_defaults_of_the_models(api: Api, name
         ({"spec__storage": {"s3": {"bucket": "models", "prefix": "a/../b"}}}, "a part of it cannot be '.' or '..'"),
         ({"spec__storage": {"s3": {"bucket": "models", "credentials": {}}}}, "give exactly one of secretName, secretFolder"),
         ({"spec__storage": {"s3": {"bucket": "models", "encryption": {"type": "s3", "kmsKeyId": "k"}}}}, "goes with type: kms"),
-        ({"metadata__name": "a.b"}, "metadata.name: must be lower-case letters, digits and dashes, without dots"),
-        ({"metadata__name": "a" * 53}, "metadata.name: is longer than 52 characters: shorten it"),
-        ({"spec__compute__gpus": 3}, "is not a multiple of microBatchSizePerGpu × compute.gpus"),
-        ({"spec__compute__nodes": 2}, "scratch.storageClass is needed with nodes above 1"),
+        ({"metadata__name": "a.b"}, "metadata.name: is no name of a run: give lower-case letters, digits and dashes, no dots"),
+        ({"metadata__name": "a" * 53}, "give lower-case letters, digits and dashes, no dots, at most 52"),
+        ({"spec__compute__gpus": 3}, "is not a multiple of stages.sft.microBatchSizePerGpu × compute.gpus"),
+        ({"spec__compute__nodes": 2}, "scratch.storageClass: is needed with nodes above 1"),
         ({"spec__compute__gpus": 0}, "spec.compute.gpus in body should be greater than or equal to 1"),
-        ({"spec__compute__memory": "1Gi"}, "memory is less than sharedMemory, which is a part of it"),
-        ({"spec__compute__cpu": 2, "spec__compute__cpuLimit": 1}, "cpuLimit is less than cpu: raise it or lower cpu"),
-        ({"spec__compute__uploader": {"cpu": 3, "cpuLimit": 1}}, "spec.compute.uploader: Invalid value: cpuLimit is less than"),
-        ({"spec__compute__uploader": {"memory": "2Gi", "memoryLimit": "1Gi"}}, "memoryLimit is less than memory"),
+        ({"spec__compute__memory": "1Gi"}, "memory: is less than sharedMemory, which is a part of it"),
+        ({"spec__compute__cpu": 2, "spec__compute__cpuLimit": 1}, "cpuLimit: is less than cpu: raise it or lower cpu"),
+        ({"spec__compute__uploader": {"cpu": 3, "cpuLimit": 1}}, "spec.compute.uploader: Invalid value: cpuLimit: is less"),
+        ({"spec__compute__uploader": {"memory": "2Gi", "memoryLimit": "1Gi"}}, "memoryLimit: is less than memory"),
         ({"spec__compute__env": [{"name": "A"}]}, "spec.compute.env[0]: Invalid value: give exactly one of value, secret"),
         ({"spec__compute__env": [{"name": "DEEPICD_X", "value": "x"}]}, "names that begin with DEEPICD_ are the operator's"),
         ({"spec__compute__tolerations": [{"value": "x"}]}, "operator: must be Exists where key is left out"),
@@ -87,7 +108,7 @@ def test_every_sample_is_accepted_with_the_defaults_of_the_models(api: Api, name
         ({"spec__compute__dataVolumes": [{"claim": "a", "path": "data"}]}, "spec.compute.dataVolumes[0].path in body should"),
         ({"spec__compute__serviceAccount": {"name": "own", "annotations": {"a": "b"}}}, "ServiceAccount is not changed"),
         ({"spec__compute__podTemplatePatch": {"specs": {}}}, 'unknown field "spec.compute.podTemplatePatch.specs"'),
-        ({"spec__compute__nodeSelector": {"a b": "c"}}, "nodeSelector: a key is no label's name"),
+        ({"spec__compute__nodeSelector": {"a b": "c"}}, "nodeSelector: Invalid value: a key does not match ^([a-z0-9]"),
         ({"spec__compute__queue": "Not A Queue"}, "spec.compute.queue in body should match"),
         ({"spec__compute__gpuResource": "nvidia com"}, "spec.compute.gpuResource in body should match"),
     ],
@@ -111,8 +132,10 @@ def test_validate_and_the_api_server_agree_on_generated_specs(cluster: ControlPl
     try:
         run = validated(content)
     except UserError:
-        with pytest.raises(ApiError):
+        with pytest.raises(ApiError) as refused:
             cluster.api.try_out(placed)
+        for message in broken_rules(content):
+            assert message.partition(" (got ")[0] in refusal(refused.value)
         return
     # `validate` also takes `true` for 1 and a number of bytes for a size: what it makes of them is what must be taken.
     taken = cluster.api.try_out({**placed, "spec": written_out(run)})
@@ -137,7 +160,11 @@ def started(api: Api, namespace: str) -> Raw:
     ("change", "field"),
     [
         ({"seed": 1}, "spec.seed"),
-        ({"stages": {"grpo": {"rollouts": 12}}}, "spec.stages"),
+        ({"stages": {"grpo": {"rollouts": 12}}}, "spec.stages.grpo.rollouts"),
+        ({"stages": {"grpo": {"maxSteps": None}}}, "spec.stages.grpo.maxSteps"),
+        ({"stages": {"sft": None}}, "spec.stages.sft"),
+        ({"stages": {"evaluate": {"samples": 3}}}, "spec.stages.evaluate"),
+        ({"compute": {"gpus": 2}, "stages": {"sft": {"microBatchSizePerGpu": 8}}}, "spec.compute.gpus"),
         ({"data": {"synthetic": {"seed": 1}}}, "spec.data"),
         ({"model": {"dtype": "bfloat16"}}, "spec.model"),
         ({"reward": {"preset": "deepicd-r1"}}, "spec.reward"),
@@ -148,13 +175,39 @@ def test_what_an_attempt_was_made_from_cannot_change(api: Api, namespace: str, c
     started(api, namespace)
     with pytest.raises(ApiError) as refused:
         api.patch("DeepICDRun", "quickstart", namespace, {"spec": change})
-    assert f"{field} cannot change once the run has started" in refusal(refused.value)
+    assert f"{field}: Invalid value: " in refusal(refused.value)
+    assert "cannot change once the run has started" in refusal(refused.value)
 
 
-@pytest.mark.parametrize("change", [{"suspend": True}, {"recovery": {"maxAttempts": 9}}, {"compute": {"memory": "64Gi"}}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"suspend": True},
+        {"recovery": {"maxAttempts": 9}},
+        {"compute": {"memory": "64Gi"}},
+        {"stages": {"grpo": {"microBatchSizePerGpu": 8, "offloadOptimizer": True, "maxValidationAdmissions": None}}},
+        {"stages": {"sft": {"saveEverySteps": 5}}},
+    ],
+)
 def test_what_only_steers_a_run_may_change(api: Api, namespace: str, change: Any) -> None:
     started(api, namespace)
     assert api.patch("DeepICDRun", "quickstart", namespace, {"spec": change})["metadata"]["generation"] == 2
+
+
+@pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
+def test_a_run_that_the_first_version_stored_stays_as_it_is_and_may_change_what_may(
+    api: Api, namespace: str, path: Path
+) -> None:
+    stored = json.loads(path.read_text())
+    stored["metadata"]["namespace"] = namespace
+    made = api.create(stored)
+    assert made["spec"] == stored["spec"]
+    api.patch("DeepICDRun", path.stem, namespace, {"status": {"attempt": 1}}, status=True)
+    change = {"spec": {"stages": {"grpo": {"microBatchSizePerGpu": 8}}}}
+    assert api.patch("DeepICDRun", path.stem, namespace, change)["metadata"]["generation"] == 2
+    with pytest.raises(ApiError) as refused:
+        api.patch("DeepICDRun", path.stem, namespace, {"spec": {"stages": {"grpo": {"rollouts": 16}}}})
+    assert "spec.stages.grpo.rollouts: Invalid value: " in refusal(refused.value)
 
 
 def test_everything_may_change_before_the_first_attempt(api: Api, namespace: str) -> None:

@@ -103,13 +103,13 @@ def story(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) -> Story:
     first = DeepicdProcess(*command, variables={"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"})
     first.wait_for_step("sft", 1)
     first.process.send_signal(signal.SIGTERM)
-    sft_stopped = (first.finish(), StageFiles(home / "first-machine" / "stages" / "sft").last_step)
+    sft_stopped = (first.finish(), StageFiles(home / "first-machine" / "stages" / "sft").checkpoints.last_step)
 
     second = DeepicdProcess(*command)
     second.wait_for_step("grpo", 1)
     tree = second.tree()
     second.process.send_signal(signal.SIGTERM)
-    grpo_stopped = (second.finish(), StageFiles(home / "first-machine" / "stages" / "grpo").last_step)
+    grpo_stopped = (second.finish(), StageFiles(home / "first-machine" / "stages" / "grpo").checkpoints.last_step)
     left_after_sigterm = second.left_behind(tree)
 
     # The machine is lost: another one has the tables, run.yaml and the bucket, no more.

@@ -8,7 +8,7 @@ import yaml
 
 from deepicd.spec.resource_names import GROUP, KIND, PLURAL, VERSION
 from deepicd.spec.run import DeepICDRun, RunSpec
-from deepicd_operator.crd.rules import RULES
+from deepicd_operator.crd.rules import run_rules
 from deepicd_operator.crd.schema import structural
 from deepicd_operator.status import RunStatus
 
@@ -47,7 +47,7 @@ def crd() -> dict[str, Any]:
             # Whoever waits by observedGeneration (kstatus) shall not take a run for done that the operator has not seen yet.
             "status": structural(RunStatus) | {"default": {"observedGeneration": -1}},
         },
-        "x-kubernetes-validations": [rule.to_dict() for rule in RULES["DeepICDRun"]],
+        "x-kubernetes-validations": run_rules(),
     }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",

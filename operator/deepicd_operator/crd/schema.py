@@ -12,7 +12,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
-from deepicd_operator.crd.rules import RULES
+from deepicd.spec.changes import models_in
+from deepicd_operator.crd.rules import key_rule, rules_of
 
 MAX_STRING = 4096
 MAX_ITEMS = 64
@@ -38,8 +39,8 @@ def _object(model: type[BaseModel], definitions: dict[str, Any]) -> dict[str, An
     if required := written.get("required"):
         result["required"] = list(required)
     result["properties"] = properties
-    if rules := RULES.get(model.__name__):
-        result["x-kubernetes-validations"] = [rule.to_dict() for rule in rules]
+    if rules := rules_of(model):
+        result["x-kubernetes-validations"] = rules
     return result
 
 
@@ -76,7 +77,7 @@ def _value(annotation: Any, written: dict[str, Any], definitions: dict[str, Any]
         return {**value, "nullable": True}
     if "$ref" in written:
         name = written["$ref"].rpartition("/")[2]
-        model = _model(annotation, name)
+        model = next((each for each in models_in(annotation) if each.__name__ == name), None)
         return _object(model, definitions) if model else _scalar(definitions[name])
     kind = written.get("type")
     if kind == "array":
@@ -93,11 +94,12 @@ def _value(annotation: Any, written: dict[str, Any], definitions: dict[str, Any]
 
 
 def _map(annotation: Any, written: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    values = next(iter(written.get("patternProperties", {}).values()), written.get("additionalProperties"))
+    pattern, values = next(iter(written.get("patternProperties", {}).items()), (None, written.get("additionalProperties")))
     if not isinstance(values, dict):
         return dict(_FREE_OBJECT)
     values = _value(annotation, values, definitions)
-    return {"type": "object", "additionalProperties": values, "maxProperties": written.get("maxProperties", MAX_PROPERTIES)}
+    schema = {"type": "object", "additionalProperties": values, "maxProperties": written.get("maxProperties", MAX_PROPERTIES)}
+    return schema if pattern is None else {**schema, "x-kubernetes-validations": [key_rule(pattern)]}
 
 
 def _scalar(written: dict[str, Any]) -> dict[str, Any]:
@@ -116,16 +118,6 @@ def _scalar(written: dict[str, Any]) -> dict[str, Any]:
     elif kind == "integer":
         schema["format"] = "int64"
     return schema
-
-
-def _model(annotation: Any, name: str) -> type[BaseModel] | None:
-    """The model of that name in an annotation such as `tuple[Model, ...] | None`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation if annotation.__name__ == name else None
-    for inner in getattr(annotation, "__args__", ()):
-        if found := _model(inner, name):
-            return found
-    return None
 
 
 def _one_line(text: str) -> str:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deepicd.artifacts.identity import run_path, run_uid
 from deepicd.errors import UserError
-from deepicd.spec.load import parse
+from deepicd.spec.load import load, parse
 from deepicd.spec.run import DeepICDRun
+
+SAMPLES = Path(__file__).parents[3] / "manifests" / "samples"
 
 
 def run(**spec: Any) -> DeepICDRun:
@@ -33,6 +36,14 @@ def test_the_way_of_working_does_not_make_another_run(how: dict[str, Any]) -> No
 )
 def test_what_decides_the_result_does(what: dict[str, Any]) -> None:
     assert run_uid(run(**what), {}) != run_uid(run(), {})
+
+
+@pytest.mark.parametrize(
+    ("name", "uid"),
+    [("quickstart", "4536c2cae6e4"), ("deepicd-r1-7b", "baed2470d195"), ("deepicd-r1-7b-two-nodes", "8ff29ce2139a")],
+)
+def test_a_run_keeps_the_folder_in_the_store_that_the_first_version_gave_it(name: str, uid: str) -> None:
+    assert run_uid(load(SAMPLES / f"{name}.yaml"), {}) == uid
 
 
 def test_the_environment_names_the_run() -> None:

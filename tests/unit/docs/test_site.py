@@ -17,7 +17,7 @@ from deepicd_operator.conditions import ConditionType
 from deepicd_operator.reasons import Reason, Rule
 from docs.generate import pages
 from docs.pages.commands import commands_page
-from docs.pages.fields import spec_page
+from docs.pages.fields import may_change, spec_page
 from docs.pages.reasons import CONDITIONS, notes, places
 
 ROOT = Path(__file__).parents[3]
@@ -142,3 +142,23 @@ def test_a_broken_link_or_anchor_fails_the_build(tmp_path: Path) -> None:
         index.write("[a](absent.md) [b](run.md#absent)\n")
     with pytest.raises(Abort, match="2 warnings"):
         build(load_config(str(ROOT / "mkdocs.yml"), docs_dir=str(docs), site_dir=str(tmp_path / "site")))
+
+
+@pytest.mark.parametrize(
+    ("place", "free"),
+    [
+        ("spec.seed", False),
+        ("spec.stages.grpo", False),
+        ("spec.stages.grpo.rollouts", False),
+        ("spec.stages.grpo.microBatchSizePerGpu", True),
+        ("spec.storage.s3.bucket", False),
+        ("spec.storage.keepLast", True),
+        ("spec.compute", False),
+        ("spec.compute.gpus", False),
+        ("spec.compute.tolerations[].key", True),
+        ("spec.recovery", True),
+        ("metadata.name", False),
+    ],
+)
+def test_the_reference_marks_what_may_change(place: str, free: bool) -> None:
+    assert may_change(place) is free

@@ -1,19 +1,24 @@
 from __future__ import annotations
 
 import errno
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from deepicd.errors import CrashError, UserError
 from deepicd.run import pipeline
 from deepicd.run.context import Context
 from deepicd.run.pipeline import Stage, plan, run_pipeline
-from deepicd.spec.load import load
+from deepicd.run.stage_record import digest
+from deepicd.spec.load import load, parse
 from deepicd.spec.run import DeepICDRun
 from deepicd.training.step_metrics import StepMetrics
+from tests.by_path import changed
 from tests.unit.stops import NeverStop
 
 SAMPLES = Path(__file__).parents[3] / "manifests" / "samples"
@@ -84,6 +89,48 @@ def test_a_setting_changes_its_own_stage_and_those_that_build_on_it(
     other = DeepICDRun.model_validate(content)
     digests = [{stage.name: record.digest for stage, record in pipeline._records(each, tmp_path)} for each in (run, other)]
     assert {name for name in digests[0] if digests[0][name] != digests[1][name]} == changed
+
+
+@pytest.fixture
+def made_before(tmp_path: Path) -> Path:
+    """A finished run's folder as the first version left it: the digests in it are that version's."""
+    return Path(shutil.copytree(Path(__file__).parent / "made_before" / "quickstart", tmp_path / "quickstart"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"spec__stages__sft__microBatchSizePerGpu": 8, "spec__stages__grpo__saveEverySteps": 5},
+        {"spec__compute__memory": "64Gi", "spec__recovery__stallAfter": "9m", "spec__storage": {"folder": "/x", "keepLast": 1}},
+    ],
+)
+def test_a_folder_that_the_first_version_made_resumes(change: dict[str, Any], made_before: Path) -> None:
+    content = changed(yaml.safe_load((made_before / "run.yaml").read_text()), change)
+    records = [record for _, record in pipeline._records(parse(content, "run.yaml"), made_before)]
+    for record in records:
+        record.check()
+    assert [record.completed() is not None for record in records] == [True] * 4
+
+
+def test_a_field_that_the_first_version_noted_and_that_may_change_is_not_compared(run: DeepICDRun, made_before: Path) -> None:
+    """As if `microBatchSizePerGpu` had been noted with the rest."""
+    inputs = made_before / "stages" / "sft.inputs.json"
+    noted = json.loads(inputs.read_text())
+    noted["stages"]["sft"]["microBatchSizePerGpu"] = 999
+    inputs.write_text(json.dumps(noted))
+    completed = made_before / "stages" / "sft.completed.json"
+    completed.write_text(json.dumps({"digest": digest(noted), "seconds": 1.0}))
+    sft = next(record for stage, record in pipeline._records(run, made_before) if stage.name == "sft")
+    sft.check()
+    assert sft.completed() is not None
+
+
+def test_a_folder_that_the_first_version_made_is_not_mixed_with_other_settings(run: DeepICDRun, made_before: Path) -> None:
+    content = changed(yaml.safe_load((made_before / "run.yaml").read_text()), {"spec__stages__grpo__rollouts": 16})
+    grpo = next(record for stage, record in pipeline._records(parse(content, "x"), made_before) if stage.name == "grpo")
+    with pytest.raises(UserError, match=r"stages\.grpo\.rollouts differs"):
+        grpo.check()
 
 
 def test_a_failed_stage_goes_on_and_a_finished_one_is_not_done_again(

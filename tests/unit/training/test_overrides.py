@@ -13,8 +13,9 @@ from omegaconf import OmegaConf
 from deepicd.errors import UserError
 from deepicd.spec.load import dump, load, parse
 from deepicd.spec.run import DeepICDRun
+from deepicd.training import overrides
 from deepicd.training.check import check_overrides, compose, stage_overrides
-from deepicd.training.cpu import settings as cpu
+from deepicd.training.device import Device
 from deepicd.training.overrides import hydra_text, worker_environment, worker_python
 
 SAMPLES = Path(__file__).parents[3] / "manifests" / "samples"
@@ -67,7 +68,7 @@ CARD_SFT = {
 @pytest.fixture
 def on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in the GPU image, where the CPU build of vLLM is not installed."""
-    monkeypatch.setattr(cpu, "is_installed", lambda: False)
+    monkeypatch.setattr(overrides, "device", Device)
 
 
 def composed(run: DeepICDRun, stage: str) -> Any:

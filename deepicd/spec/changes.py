@@ -1,0 +1,102 @@
+"""What of a run may change once it has begun.
+
+It is a property of each field, and holds for all that is below it and says nothing else. By it the API server refuses a
+change, a run's folder tells its own work from that of another run, and the reference marks the fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated, Any, TypeVar, get_args
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+T = TypeVar("T")
+
+
+class Mark(Enum):
+    """What a field says of its changes; one without a mark is as the section that it is in, and that of a run is fixed."""
+
+    MAY_CHANGE = "it moves memory, speed or housekeeping, and not what the result is"
+    FIXED = "results of two values would be mixed"
+    LATER = "fixed, and unknown to earlier versions: at its default a run is the one that they began"
+
+
+MayChange = Annotated[T, Mark.MAY_CHANGE]
+Fixed = Annotated[T, Mark.FIXED]
+Later = Annotated[T, Mark.LATER]
+
+
+def may_change(field: FieldInfo, section: bool) -> bool:
+    """Whether a field may change, in a section that may or may not."""
+    mark = next((part for part in field.metadata if isinstance(part, Mark)), None)
+    return section if mark is None else mark is Mark.MAY_CHANGE
+
+
+def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models in an annotation such as `tuple[Model, ...] | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from models_in(part)
+
+
+def decisive(model: type[BaseModel], content: Mapping[str, Any], section: bool = False) -> dict[str, Any]:
+    """A model's content, or a part of it, without what may change: what makes one run another. Names unknown to it stay."""
+    kept = dict(content)
+    for name, field in model.model_fields.items():
+        alias = field.alias or name
+        if alias not in content:
+            continue
+        value, here = content[alias], may_change(field, section)
+        for inner in models_in(field.annotation):
+            if isinstance(value, Mapping):
+                kept[alias] = value = decisive(inner, value, here)
+                here = here and not value
+        if here or (Mark.LATER in field.metadata and value == _default(field)):
+            del kept[alias]
+    return kept
+
+
+def _default(field: FieldInfo) -> Any:
+    default = field.get_default(call_default_factory=True, validated_data={})
+    return default.model_dump(mode="json", by_alias=True) if isinstance(default, BaseModel) else default
+
+
+@dataclass(frozen=True)
+class FixedField:
+    """A field or a whole section that cannot change."""
+
+    path: str
+    """As `spec.stages.grpo.rollouts`."""
+    optional: bool
+    """Whether it may be left out."""
+    sections: tuple[str, ...] = ()
+    """Sections that it is in and that may be left out, each a FixedField by its presence alone."""
+    presence: bool = False
+    """Whether only that it is given or left out cannot change."""
+
+
+def fixed_fields(
+    model: type[BaseModel], path: str, section: bool = False, sections: tuple[str, ...] = ()
+) -> Iterator[FixedField]:
+    """What cannot change below a path, in the order of the models."""
+    for name, field in model.model_fields.items():
+        place, here = f"{path}.{field.alias or name}", may_change(field, section)
+        optional, inner = type(None) in get_args(field.annotation), next(models_in(field.annotation), None)
+        if inner is not None and _has_marks(inner):
+            if optional and not here:
+                yield FixedField(place, optional, sections, presence=True)
+            yield from fixed_fields(inner, place, here, (*sections, place) if optional else sections)
+        elif not here:
+            yield FixedField(place, optional, sections)
+
+
+def _has_marks(model: type[BaseModel]) -> bool:
+    return any(
+        Mark.MAY_CHANGE in field.metadata or Mark.FIXED in field.metadata or any(map(_has_marks, models_in(field.annotation)))
+        for field in model.model_fields.values()
+    )

@@ -1,0 +1,176 @@
+"""Rules across the fields of a model, each written once: it checks a model, has its message, and is CEL for the API server.
+
+A field is named as in run.yaml, seen from the model that has the rule: `scratch.storageClass`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What has to hold of a model."""
+
+    message: str
+    """`<field>: <finding>: <remedy>`, the same here and from the API server."""
+    cel: str
+    """The same condition for the API server; empty where it cannot say it."""
+    holds: Callable[[Any], bool]
+    """Whether it holds of a model. A rule of `python_only` raises ValueError instead, with a message of its own."""
+    shown: tuple[str, ...] = ()
+    """Fields whose values follow the message here: CEL's cost of a text that holds a number has no bound."""
+
+    def found(self, model: BaseModel) -> str | None:
+        """What is wrong with a model, or None."""
+        try:
+            if self.holds(model):
+                return None
+        except ValueError as error:
+            return str(error)
+        got = ", ".join(f"{field} {literal(value_of(model, field))}" for field in self.shown)
+        return f"{self.message} (got {got})" if got else self.message
+
+    def to_crd(self) -> dict[str, str]:
+        """The rule as a CustomResourceDefinition has it."""
+        return {"rule": self.cel, "message": self.message}
+
+
+def value_of(model: Any, path: str) -> Any:
+    """The value of a field, None where it or a section on the way is left out."""
+    for part in path.split("."):
+        if model is None:
+            return None
+        model = getattr(model, _names(model.__class__)[part])
+    return model
+
+
+@cache
+def _names(model: type[BaseModel]) -> Mapping[str, str]:
+    return {field.alias or name: name for name, field in model.model_fields.items()}
+
+
+def given(*fields: str, message: str = "") -> Rule:
+    """At least one of the fields is given."""
+    return Rule(message, " || ".join(map(_has, fields)), lambda model: _count(model, fields) > 0)
+
+
+def exactly_one(*fields: str) -> Rule:
+    """One of the fields is given, and no other."""
+    counted = " + ".join(f"({_has(field)} ? 1 : 0)" for field in fields)
+    return Rule(f"give exactly one of {', '.join(fields)}", f"{counted} == 1", lambda model: _count(model, fields) == 1)
+
+
+def equals(field: str, value: str | int) -> Rule:
+    """The field has this value."""
+    return Rule("", f"{_has(field)} && self.{field} == {literal(value)}", lambda model: value_of(model, field) == value)
+
+
+def at_default(field: str, default: BaseModel | Mapping[str, Any]) -> Rule:
+    """A section has its default values, or a map, `{}`, is empty."""
+    if isinstance(default, BaseModel):
+        values = default.model_dump(mode="json", by_alias=True)
+        cel = " && ".join(f"self.{field}.{name} == {literal(value)}" for name, value in values.items())
+    else:
+        cel = f"size(self.{field}) == 0"
+    return Rule("", cel, lambda model: value_of(model, field) == default)
+
+
+def at_least(field: str, other: str, message: str, *, sizes: bool = False) -> Rule:
+    """The field is not less than the other, where both are given; `sizes`: they are written as `64Gi`."""
+    more = f"quantity(self.{field}).compareTo(quantity(self.{other})) >= 0" if sizes else f"self.{field} >= self.{other}"
+
+    def holds(model: BaseModel) -> bool:
+        found, least = value_of(model, field), value_of(model, other)
+        return found is None or least is None or bool(found >= least)
+
+    return Rule(message, f"!{_has(field)} || !{_has(other)} || {more}", holds, () if sizes else (field, other))
+
+
+def multiple_of(fields: Iterable[str], of: Iterable[str]) -> Rule:
+    """The product of the fields, whole numbers, is a multiple of the product of the others."""
+    fields, of = tuple(fields), tuple(of)
+    found, unit = (" × ".join(side) for side in (fields, of))
+    dividend, divisor = (" * ".join(f"self.{field}" for field in side) for side in (fields, of))
+
+    def holds(model: BaseModel) -> bool:
+        product, parts = (math.prod(value_of(model, field) for field in side) for side in (fields, of))
+        return bool(product % parts == 0)
+
+    return Rule(f"{found} is not a multiple of {unit}", f"({dividend}) % ({divisor}) == 0", holds, (*fields, *of))
+
+
+def divides(field: str, other: str, into: Iterable[int], message: str) -> Rule:
+    """The field divides the other one, both whole numbers, into one of these."""
+    parts = tuple(into)
+    cel = f"self.{other} % self.{field} == 0 && (self.{other} / self.{field}) in {list(parts)}"
+
+    def holds(model: BaseModel) -> bool:
+        quotient, rest = divmod(value_of(model, other), value_of(model, field))
+        return rest == 0 and quotient in parts
+
+    return Rule(message, cel, holds, (field, other))
+
+
+def matches(field: str, pattern: str, message: str = "") -> Rule:
+    """A text matches a pattern, which must be RE2 and is held against the whole of it: `^…$`."""
+    checked = re.compile(pattern)
+    return Rule(
+        message,
+        f"self.{field}.matches({literal(pattern)})",
+        lambda model: checked.fullmatch(value_of(model, field)) is not None,
+        (field,),
+    )
+
+
+def adds_up(*fields: str, to: float, message: str) -> Rule:
+    """The sum of the fields is this, up to a millionth."""
+    total, low, high = " + ".join(f"self.{field}" for field in fields), to - 1e-6, to + 1e-6
+    cel = f"{total} > {low} && {total} < {high}"
+    return Rule(message, cel, lambda model: low < sum(value_of(model, field) for field in fields) < high)
+
+
+def never(rule: Rule, message: str = "") -> Rule:
+    """The rule does not hold."""
+    return Rule(message, f"!({rule.cel})", lambda model: not rule.holds(model))
+
+
+def either(*rules: Rule, message: str) -> Rule:
+    """One of the rules holds."""
+    return Rule(message, " || ".join(f"({rule.cel})" for rule in rules), lambda model: any(rule.holds(model) for rule in rules))
+
+
+def requires(field: str, rule: Rule, message: str = "") -> Rule:
+    """Where the field is given, the rule holds."""
+    return replace(either(never(given(field)), rule, message=message or rule.message), shown=rule.shown)
+
+
+def read_by_field(cel: str, message: str) -> Rule:
+    """A rule that a validator of the field itself checks here, because it also completes the value."""
+    return Rule(message, cel, lambda model: True)
+
+
+def python_only(check: Callable[[Any], object]) -> Rule:
+    """What CEL cannot say: `check` raises ValueError with its message. The operator finds it, once the object is there."""
+    return Rule("", "", lambda model: (check(model), True)[1])
+
+
+def _has(field: str) -> str:
+    return f"has(self.{field})"
+
+
+def _count(model: BaseModel, fields: Iterable[str]) -> int:
+    return sum(value_of(model, field) is not None for field in fields)
+
+
+def literal(value: Any) -> str:
+    """A text, number or list in CEL."""
+    return json.dumps(value, ensure_ascii=False)
