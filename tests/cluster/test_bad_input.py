@@ -125,27 +125,32 @@ def test_what_no_pod_can_be_made_of_is_named_by_its_field(api: Api, namespace: s
     assert "Traceback" not in operator.log.read_text()
 
 
-MISSPELT: dict[str, tuple[Raw, str]] = {
-    "affinity": ({"compute__affinity": {"nodeAfinity": {}}}, "spec.compute.affinity.nodeAfinity: unknown field"),
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+MISSPELT: dict[str, tuple[str, Raw, str]] = {
+    "affinity": ("affinity", {"nodeAfinity": {}}, "spec.compute.affinity.nodeAfinity: unknown field"),
     "patch": (
-        patched(spec={"topologySpreadConstraints": [{"maxSkw": 1}]}),
+        "podTemplatePatch",
+        {"spec": {"topologySpreadConstraints": [{"maxSkw": 1}]}},
         "spec.compute.podTemplatePatch.spec.topologySpreadConstraints[0].maxSkw: unknown field",
     ),
     "value": (
-        {"compute__affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}}},
-        "spec.compute.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms: Required value",
+        "affinity",
+        {"nodeAffinity": {_REQUIRED: {"nodeSelectorTerms": []}}},
+        f"spec.compute.affinity.nodeAffinity.{_REQUIRED}.nodeSelectorTerms: Required value",
     ),
 }
-"""What only the API server finds, when it is to make the Job: fields of the spec, and what is said of them."""
+"""What the API server finds only when it is to make the Job: a field of `compute`, its value, and what is said of it."""
 
 
 def test_a_typo_within_the_pod_is_named_by_the_runs_own_field_and_can_be_corrected(
     api: Api, namespace: str, operator: OperatorProcess
 ) -> None:
-    for name, (changes, _) in MISSPELT.items():
-        content = quickstart(namespace, {RUNS_FOR: "0s"}, **changes)
+    for name, (field, value, _) in MISSPELT.items():
+        content = quickstart(namespace, {RUNS_FOR: "0s"})
+        compute = content["spec"]["compute"]
+        compute[field] = {**compute.get(field, {}), **value}
         api.create(content | {"metadata": {**content["metadata"], "name": name}})
-    for name, (_, found) in MISSPELT.items():
+    for name, (_, _, found) in MISSPELT.items():
 
         def accepted(name: str = name) -> Raw:
             return condition(api.get("DeepICDRun", name, namespace), "Accepted") or {}

@@ -73,6 +73,14 @@ def test_an_object_is_made_strictly_and_a_status_is_not(server: Server) -> None:
     assert status.path == "/apis/deepicd.io/v1alpha1/namespaces/n/deepicdruns/a/status"
 
 
+def test_an_object_may_be_nested_as_deep_as_the_api_server_takes_it(server: Server) -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(900):
+        deep = {"a": deep}
+    ask(lambda client: client.create(CONFIG_MAP, {**CONTENT, "data": deep}))
+    assert only(server).body["data"] == deep
+
+
 def test_changes_say_of_which_sort_they_are(server: Server) -> None:
     ask(lambda client: client.merge(CONFIG_MAP, "n", "a", {"data": {"k": "v"}}))
     ask(lambda client: client.apply(CONFIG_MAP, CONTENT))
