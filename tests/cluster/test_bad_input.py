@@ -130,7 +130,7 @@ MISSPELT: dict[str, tuple[str, Raw, str]] = {
     "affinity": ("affinity", {"nodeAfinity": {}}, "spec.compute.affinity.nodeAfinity: unknown field"),
     "patch": (
         "podTemplatePatch",
-        {"spec": {"topologySpreadConstraints": [{"maxSkw": 1}]}},
+        {"spec": {"topologySpreadConstraints": [{"maxSkw": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}]}},
         "spec.compute.podTemplatePatch.spec.topologySpreadConstraints[0].maxSkw: unknown field",
     ),
     "value": (
