@@ -26,9 +26,14 @@ class Accepted:
     found: str = ""
 
     @property
-    def may_begin(self) -> bool:
-        """Whether an attempt may begin."""
+    def is_valid(self) -> bool:
+        """Whether nothing is wrong with the spec."""
         return self.reason is Reason.VALID
+
+    @property
+    def may_begin(self) -> bool:
+        """Whether an attempt may begin: what the API server has refused is offered again in time."""
+        return self.can_make and self.reason is not Reason.NOT_ALLOWED
 
     @property
     def can_make(self) -> bool:
@@ -57,8 +62,11 @@ def accept(snapshot: Snapshot, settings: Settings) -> Accepted:
     except UserError as error:
         found = str(error).removeprefix(f"{snapshot.name}: ")
         return Accepted(None, Reason.UNKNOWN_FIELD if "unknown field '" in found else Reason.INVALID_SPEC, found)
-    refused = "; ".join(verdict(run, settings))
-    return Accepted(run, Reason.NOT_ALLOWED, refused) if refused else Accepted(run)
+    if refused := "; ".join(verdict(run, settings)):
+        return Accepted(run, Reason.NOT_ALLOWED, refused)
+    if snapshot.refusal is not None and snapshot.refusal.reason is Reason.INVALID_SPEC:
+        return Accepted(run, Reason.INVALID_SPEC, snapshot.refusal.message)
+    return Accepted(run)
 
 
 def failed_on(snapshot: Snapshot, error: Exception) -> Accepted:

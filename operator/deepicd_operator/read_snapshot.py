@@ -8,6 +8,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from deepicd.kubernetes.errors import NotFoundError
+from deepicd.kubernetes.kinds import CONFIG_MAP, POD
 from deepicd.spec.progress import (
     CHECKPOINT_KEY,
     PROGRESS_KEY,
@@ -20,7 +22,8 @@ from deepicd.spec.progress import (
 from deepicd.spec.resource_names import ATTEMPT_LABEL, RUN_LABEL
 from deepicd_operator.attempt_result import attempt_result, head_is_lost
 from deepicd_operator.cache import Cache, Key, reports
-from deepicd_operator.cluster import Cluster, NotThereError
+from deepicd_operator.cluster import Cluster
+from deepicd_operator.kinds import JOB, RAY_JOB
 from deepicd_operator.names import attempt_name
 from deepicd_operator.pod_state import SLOW_START
 from deepicd_operator.reasons import Reason
@@ -79,10 +82,10 @@ async def _confirm_job(key: Key, snapshot: Snapshot, attempt: Attempt, cache: Ca
         return snapshot
     compute = snapshot.spec_field("compute")
     nodes = compute.get("nodes") if isinstance(compute, dict) else None
-    kind = "RayJob" if isinstance(nodes, int) and nodes > 1 else "Job"
+    kind = RAY_JOB if isinstance(nodes, int) and nodes > 1 else JOB
     try:
         cache.put(await cluster.get(kind, key.namespace, attempt_name(key.name, attempt.number)))
-    except NotThereError:
+    except NotFoundError:
         return snapshot
     return replace(snapshot, jobs=cache.jobs(key, snapshot.uid))
 
@@ -95,9 +98,9 @@ async def _confirm_end(key: Key, snapshot: Snapshot, attempt: Attempt, cache: Ca
     if head_is_lost(attempt, snapshot):
         name = attempt_name(key.name, attempt.number)
         try:
-            cache.put(await cluster.get("RayJob", key.namespace, name))
-        except NotThereError:
-            cache.drop_child(key, "RayJob", name)
+            cache.put(await cluster.get(RAY_JOB, key.namespace, name))
+        except NotFoundError:
+            cache.drop_child(key, RAY_JOB, name)
         snapshot = await _read_pods(key, replace(snapshot, jobs=cache.jobs(key, snapshot.uid)), attempt, cache, cluster)
     job, pod = snapshot.job(attempt.number), snapshot.pod(attempt.number)
     if job is None or not job.finished or (pod is not None and pod.ended):
@@ -106,13 +109,13 @@ async def _confirm_end(key: Key, snapshot: Snapshot, attempt: Attempt, cache: Ca
 
 
 async def _read_pods(key: Key, snapshot: Snapshot, attempt: Attempt, cache: Cache, cluster: Cluster) -> Snapshot:
-    found = await cluster.list("Pod", key.namespace, {RUN_LABEL: key.name, ATTEMPT_LABEL: str(attempt.number)})
+    found = await cluster.list(POD.name, key.namespace, {RUN_LABEL: key.name, ATTEMPT_LABEL: str(attempt.number)})
     for raw in found:
         cache.put(raw)
     names = {raw["metadata"]["name"] for raw in found}
     for pod in snapshot.pods:
         if pod.attempt == attempt.number and pod.name not in names:
-            cache.drop_child(key, "Pod", pod.name)
+            cache.drop_child(key, POD.name, pod.name)
     return replace(snapshot, pods=cache.pods(key, snapshot.uid))
 
 
@@ -129,8 +132,8 @@ async def _read_report(
         return _with_reports(snapshot, found)
     ended = attempt_result(attempt, snapshot, now)
     if ended is None or ended.reason is not Reason.COMPLETED:
-        with suppress(NotThereError):
-            found = reports(await cluster.get("ConfigMap", key.namespace, name))
+        with suppress(NotFoundError):
+            found = reports(await cluster.get(CONFIG_MAP.name, key.namespace, name))
     return _with_reports(snapshot, found)
 
 

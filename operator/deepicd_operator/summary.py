@@ -41,7 +41,7 @@ def summarized(status: RunStatus, accepted: Accepted, snapshot: Snapshot, now: d
     if not status.finished:
         said[ConditionType.FAILED] = None
     if not over:
-        said[ConditionType.ACCEPTED] = say(accepted.may_begin, accepted.reason, accepted.found)
+        said[ConditionType.ACCEPTED] = say(accepted.is_valid, accepted.reason, accepted.found)
         status = _with_costs(status, accepted)
     said |= _for_tools(status, accepted)
     status = status.model_copy(update={"conditions": merged(status.conditions, said, now, generation)})
@@ -133,7 +133,7 @@ def _for_tools(status: RunStatus, accepted: Accepted) -> Conditions:
     """The two conditions that kstatus knows; the others, and what people read, are elsewhere."""
     attempt, reason = status.current, Reason(status.reason)
     at_work = attempt is not None and attempt.end is None
-    cannot_begin = not (status.finished or accepted.may_begin or at_work)
+    cannot_begin = not (status.finished or accepted.is_valid or at_work)
     failed = status.state == "Failed" or cannot_begin
     going = not (failed or status.finished or status.state == "Suspended")
     reason = accepted.reason if cannot_begin else reason

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from deepicd.kubernetes.errors import AlreadyExistsError, NotFoundError
 from deepicd.spec.resource_names import API_VERSION, ATTEMPT_LABEL, KIND, RUN_LABEL
 from deepicd_operator.cache import Key
-from deepicd_operator.cluster import ConflictError, NotThereError
 from deepicd_operator.controller import SETTLE, Controller
 from deepicd_operator.prometheus import Metrics
 from deepicd_operator.status import Attempt, RunStatus, write_status
@@ -27,12 +27,12 @@ class _Vanishing:
     async def create(self, content: dict[str, Any]) -> dict[str, Any]:
         if content["kind"] == "Event":
             return content
-        raise ConflictError(content["metadata"]["name"])
+        raise AlreadyExistsError(content["metadata"]["name"])
 
     async def get(self, kind: str, namespace: str, name: str) -> dict[str, Any]:
         if kind == KIND:
             return self.run
-        raise NotThereError(name)
+        raise NotFoundError(name)
 
     async def write_status(self, run: dict[str, Any], status: dict[str, Any]) -> dict[str, Any]:
         self.run = {**run, "status": status, "metadata": {**run["metadata"], "resourceVersion": "6"}}
@@ -100,3 +100,26 @@ def test_an_attempt_that_is_not_heard_of_is_not_offered_its_objects_over_and_ove
     asyncio.run(reconcile_once())
     assert {"Role", "RoleBinding", "ConfigMap", "ServiceAccount"} <= set(server.offered)
     assert controller.queue.depth == 0
+
+
+class _Listing:
+    """An API server that lists nothing but one run, and writes nothing."""
+
+    def __init__(self, run: dict[str, Any]) -> None:
+        self.run = run
+
+    async def list(self, kind: str, _: str) -> list[dict[str, Any]]:
+        return [self.run] if kind == KIND else []
+
+
+def test_a_restored_store_is_served_from_the_next_full_list_on() -> None:
+    server: Any = _Listing(_Vanishing().run)
+    controller = Controller(server, SETTINGS, Metrics())
+
+    async def known(version: str, uid: str) -> Any:
+        server.run = {**server.run, "metadata": {**server.run["metadata"], "resourceVersion": version, "uid": uid}}
+        await controller.resync()
+        return controller._cache.run(Key("research", NAME))["metadata"]["uid"]
+
+    assert asyncio.run(known("500", "before")) == "before"
+    assert asyncio.run(known("400", "restored")) == "restored"
