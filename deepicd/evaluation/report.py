@@ -69,6 +69,8 @@ class Report:
     """What the rows' `kl` is: `actor/ppo_kl`, or the KL to the reference policy."""
     prompts: Mapping[str, Any] | None = None
     """Budgets, and the notes that were shortened (`deepicd.data.prompts.PromptCounts`); None in runs of earlier versions."""
+    reasoning_off: Mapping[str, int] | None = None
+    """`patients` in the training set, and how many have a note in `english`, if that turned the term `reasoning` off."""
 
 
 def load(run_folder: Path) -> Report:
@@ -96,6 +98,7 @@ def load(run_folder: Path) -> Report:
         versions=about["versions"],
         kl_name=about["klName"],
         prompts=about.get("prompts"),
+        reasoning_off=about.get("reasoningOff"),
     )
 
 

@@ -18,6 +18,7 @@ from deepicd.data.rows import is_local
 from deepicd.evaluation import metrics, predictions, report
 from deepicd.evaluation.answer import Plan
 from deepicd.evaluation.predictions import Prediction
+from deepicd.rewards import cohort_words
 from deepicd.run.context import Context
 from deepicd.run_layout import MODELS, TRAINING_STAGES
 from deepicd.spec.load import dump
@@ -75,6 +76,7 @@ def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
         seed=spec.seed,
         opened_think=spec.model.opened_think,
         reward=spec.reward.model_dump(exclude_unset=True),
+        stages=str(context.layout.stages),
         engine=engine,
         out=str(out),
         progress=str(progress),
@@ -120,7 +122,7 @@ def kl_name(run: DeepICDRun) -> str:
 def about(context: Context) -> dict[str, Any]:
     """What the report says of the run itself."""
     seconds = {}
-    for stage in ("prepare", "sft", "grpo"):
+    for stage in ("prepare", *TRAINING_STAGES):
         marker = context.layout.stage(stage).completed
         if marker.exists():
             seconds[stage] = json.loads(marker.read_text())["seconds"]
@@ -131,6 +133,7 @@ def about(context: Context) -> dict[str, Any]:
         "stageSeconds": seconds,
         "klName": kl_name(context.run),
         "prompts": _prompts(context),
+        "reasoningOff": _reasoning_off(context),
     }
 
 
@@ -138,6 +141,14 @@ def _prompts(context: Context) -> Any:
     """What was shortened; None in a folder of version 0.1.0, whose notes were not."""
     counts = context.prompts("test").parent / PROMPTS_FILE
     return json.loads(counts.read_text(encoding="utf-8")) if counts.exists() else None
+
+
+def _reasoning_off(context: Context) -> dict[str, int] | None:
+    """Patients, and those with a note in English, where so few turned the term `reasoning` off."""
+    words = cohort_words.of_run(context.layout.stages)
+    if words is None or words.is_english or not context.run.spec.reward.scores_reasoning:
+        return None
+    return {"patients": words.patients, "english": words.english}
 
 
 def _write_json(path: Path, content: Any) -> None:

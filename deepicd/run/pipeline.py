@@ -22,10 +22,9 @@ from deepicd.run.sft import sft
 from deepicd.run.stage_record import StageRecord, locked
 from deepicd.run.stored import restore_stage, store_of, uploading
 from deepicd.run_layout import RunLayout
-from deepicd.spec.changes import decisive
 from deepicd.spec.load import dump
 from deepicd.spec.progress import Checkpoint
-from deepicd.spec.run import DeepICDRun, RunSpec
+from deepicd.spec.run import DeepICDRun
 from deepicd.training.step_metrics import StepMetrics
 from deepicd.training.supervise import Stop
 
@@ -43,7 +42,7 @@ class Stage:
 def plan(run: DeepICDRun) -> list[Stage]:
     """The stages of a run, in order."""
     spec = run.spec
-    settings = decisive(RunSpec, spec.model_dump(by_alias=True, mode="json"))
+    settings = spec.decisive
     # Where the ranks are does not decide what is learned.
     ranks = spec.compute.gpus * spec.compute.nodes
     common = {"seed": spec.seed, "model": {"dtype": spec.model.dtype}, "compute": {"gpus": ranks}}

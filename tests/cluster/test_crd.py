@@ -22,7 +22,7 @@ from tests.cluster.runs import SAMPLES, sample
 from tests.unit.operator.kstatus import kstatus
 
 pytestmark = pytest.mark.usefixtures("run_definition")
-STORED = sorted((Path(__file__).parent / "stored").glob("*.json"))
+STORED = sorted((Path(__file__).parent / "version_0_1_0").glob("*.json"))
 """Runs as the API server kept them when `stages` could not change at all."""
 
 
@@ -87,7 +87,10 @@ def test_every_sample_is_accepted_with_the_defaults_of_the_models(api: Api, name
         ({"spec__data__traces": "/traces"}, "traces: synthetic data bring their own"),
         ({"spec__reward": {"preset": "deepicd-r1", "weights": {"outcome": 1}}}, "the preset 'deepicd-r1' has fixed weights"),
         ({"spec__reward": {"preset": "strict", "weights": {"outcome": 1}}}, "the preset 'strict' has fixed weights"),
-        ({"spec__reward": {"weights": {"judge": 1}}}, "weights: a name is no term of the preset 'deepicd'"),
+        ({"spec__reward": {"weights": {"judge": 1}}}, "weights: a name is neither in terms nor a term of the preset 'deepicd'"),
+        ({"spec__reward": {"terms": {"Brief": {"path": "m:f"}}}}, "a key does not match ^[a-z]"),
+        ({"spec__reward": {"terms": {"outcome": {"path": "m:f"}}}}, "terms: a name is taken by a preset"),
+        ({"spec__reward": {"terms": {"brief": {"path": "m.f"}}}}, "spec.reward.terms.brief.path"),
         ({"spec__reward": {"weights": {"outcome": -1}}}, "spec.reward.weights.outcome in body should be greater"),
         (
             {"spec__reward": {"weights": {"outcome": 0, "format": 0, "hierarchy": 0, "reasoning": 0}}},
@@ -202,9 +205,7 @@ def test_what_only_steers_a_run_may_change(api: Api, namespace: str, change: Any
 
 
 @pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
-def test_a_run_that_the_first_version_stored_stays_as_it_is_and_may_change_what_may(
-    api: Api, namespace: str, path: Path
-) -> None:
+def test_a_run_that_version_0_1_0_stored_stays_as_it_is_and_may_change_what_may(api: Api, namespace: str, path: Path) -> None:
     stored = json.loads(path.read_text())
     stored["metadata"]["namespace"] = namespace
     made = api.create(stored)

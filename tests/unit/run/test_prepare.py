@@ -1,5 +1,6 @@
 """What `prepare` says: of a reward that its notes cannot have, of notes that were shortened, of another prompt."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from deepicd import prompt
 from deepicd.data.prompts import ExampleCounts, NoteCounts, PromptCounts
 from deepicd.data.splits import SPLITS
 from deepicd.prompt import Asked, Prompt
-from deepicd.run.prepare import say_if_trained_otherwise, say_what_was_shortened, say_whether_reasoning_is_scored
+from deepicd.rewards import Sample, cohort_words, make_scorer
+from deepicd.run.prepare import count_words, say_if_trained_otherwise, say_what_was_shortened
 from deepicd.spec.model import ModelSpec
 from deepicd.spec.reward import RewardSpec
 
@@ -22,21 +24,28 @@ GERMAN = "Aufnahmegrund: Fieber. Er kam mit Husten und wurde deshalb in der Prax
 
 def cohort(folder: Path, notes: list[str]) -> Path:
     path = folder / "train.parquet"
-    pq.write_table(pa.table({"prompt": [prompt.messages(note) for note in notes]}), path)
+    table = {"subject_id": list(range(len(notes))), "prompt": [prompt.messages(note) for note in notes]}
+    pq.write_table(pa.table(table), path)
     return path
 
 
 def logged(reward: RewardSpec, path: Path) -> list[str]:
     with capture_logs() as logs:
-        say_whether_reasoning_is_scored(reward, path)
-    return [f"{log['event']} {log['english']} of {log['notes']}" for log in logs]
+        count_words(reward, path, path.with_name("words.json"))
+    return [f"{log['event']} {log['english']} of {log['patients']}" for log in logs]
 
 
-def test_notes_in_another_language_are_said_to_have_no_reasoning_term(tmp_path: Path) -> None:
+def test_notes_in_another_language_turn_the_reasoning_term_off_for_the_run(tmp_path: Path) -> None:
     [message] = logged(RewardSpec(), cohort(tmp_path, [GERMAN, GERMAN, ENGLISH]))
-    assert "set spec.reward.weights.reasoning to 0" in message
+    assert "the term reasoning is off for this run, with weight 0" in message
     assert message.endswith("1 of 3")
     assert "Husten" not in message
+    counted = cohort_words.read(tmp_path / "words.json")
+    assert (counted.patients, counted.english) == (3, 1)
+    sample = Sample("x</think>\n<diagnosis>M5116</diagnosis>", "M5116", ENGLISH)
+    score = make_scorer(RewardSpec(), opened_think=True, cohort=counted)([sample])[0]
+    assert math.isnan(score.terms["reasoning"])
+    assert score.value == pytest.approx(0.9)
 
 
 @pytest.mark.parametrize(
