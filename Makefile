@@ -113,7 +113,7 @@ COMPILE_APART := $(BIN)/uv pip compile $(HASHED) --constraint $(LOCK)
 UNUSED_ON_CPU := $(foreach name,nvidia-cusolver triton nvidia-nvtx cuda-bindings cuda-pathfinder,--no-emit-package $(name))
 # What `deepicd run` needs and the operator's image leaves out; a test imports the operator without.
 UNUSED_BY_OPERATOR := $(foreach name,contourpy cycler duckdb fonttools jinja2 kiwisolver markupsafe matplotlib numpy packaging \
-	pillow psutil pyarrow pyparsing python-dateutil six,--no-emit-package $(name))
+	pillow psutil pyarrow pyparsing,--no-emit-package $(name))
 
 lock: setup
 	$(COMPILE) --extra train --output-file requirements/gpu.txt

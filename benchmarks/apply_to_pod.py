@@ -26,7 +26,6 @@ from pathlib import Path
 from statistics import quantiles
 from typing import Any, Protocol
 
-import httpx2
 import psutil
 
 ROOT = Path(__file__).parents[1]
@@ -35,7 +34,7 @@ _tests = types.ModuleType("tests")
 _tests.__path__ = [str(ROOT / "tests")]
 sys.modules["tests"] = _tests
 
-from tests.cluster.api import RESOURCES, Api, Raw, wait_for  # noqa: E402
+from tests.cluster.api import Api, Raw, UnansweredError, wait_for  # noqa: E402
 from tests.cluster.api_call import Call  # noqa: E402
 from tests.cluster.binaries import find_binaries  # noqa: E402
 from tests.cluster.control_plane import ControlPlane  # noqa: E402
@@ -119,8 +118,8 @@ class Sightings:
 
     def _watch(self) -> None:
         known: set[str] = set()
-        with suppress(httpx2.TransportError):  # the end of the control plane
-            for event, pod in self._api._client.watch(RESOURCES["Pod"], namespace=self._namespace):
+        with suppress(UnansweredError):  # the end of the control plane
+            for event, pod in self._api.watch("Pod", self._namespace):
                 name = pod["metadata"]["labels"].get(self._label, "")
                 if event == "ADDED" and pod["metadata"]["uid"] not in known:
                     known.add(pod["metadata"]["uid"])

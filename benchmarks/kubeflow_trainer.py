@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import yaml
-from lightkube.generic_resource import create_namespaced_resource
 
 if TYPE_CHECKING:
     from tests.cluster.control_plane import ControlPlane
 
-from tests.cluster.api import RESOURCES, Raw, wait_for
+from deepicd.kubernetes.kinds import Kind
+from tests.cluster.api import KINDS, Raw, wait_for
 from tests.cluster.daemon import Daemon, free_ports
 from tests.cluster.pods import RUNS_FOR
 
@@ -57,7 +57,7 @@ class KubeflowTrainer:
             for file in sorted(definitions.glob("*.*_*.yaml")):
                 self._kubectl("apply", "--server-side", "-f", str(file))
         wait_for(lambda: self._tried("get", "clustertrainingruntimes", "-A"), 30, "their definitions are not served")
-        RESOURCES["TrainJob"] = create_namespaced_resource("trainer.kubeflow.org", "v1alpha1", "TrainJob", "trainjobs")
+        KINDS["TrainJob"] = Kind("TrainJob", "trainjobs", "trainer.kubeflow.org", "v1alpha1")
         self._runtime()
         kubeconfig = plane.kubeconfig_of(USER, server=server)
         environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}

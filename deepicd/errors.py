@@ -43,6 +43,12 @@ class NotANumberError(UserError):
     code = "NotANumber"
 
 
+class GpuMemoryError(UserError):
+    """A GPU ran out of memory: the same settings would meet the same end."""
+
+    code = "GpuOutOfMemory"
+
+
 class RewardCollapsedError(UserError):
     """The reward collapsed by the rule of `recovery.rewardCollapse`."""
 

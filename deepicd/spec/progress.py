@@ -33,6 +33,8 @@ class FailureCode(StrEnum):
     """The reward collapsed by the rule of `recovery.rewardCollapse`."""
     NOT_A_NUMBER = "NotANumber"
     """Loss or reward is not a number."""
+    GPU_OUT_OF_MEMORY = "GpuOutOfMemory"
+    """A GPU ran out of memory (exit code 64)."""
     OUT_OF_MEMORY = "OutOfMemory"
     """The machine ran out of memory, or the container reached its limit; not a GPU."""
     STALL = "Stalled"

@@ -15,6 +15,7 @@ import psutil
 from deepicd.errors import (
     CrashError,
     DeepICDError,
+    GpuMemoryError,
     HostMemoryError,
     NotANumberError,
     RewardCodeError,
@@ -36,7 +37,7 @@ _SIGNATURES: tuple[tuple[re.Pattern[str], type[DeepICDError], str], ...] = (
     # Ray ends a worker before the kernel would. Its exception has the name of PyTorch's for GPUs.
     (re.compile("node running low on memory|DefaultCPUAllocator: can't allocate memory"), HostMemoryError,
      "the machine ran out of memory: raise compute.memory, or use a larger machine, then run again to resume"),
-    (re.compile(r"torch\.(cuda\.)?OutOfMemoryError|CUDA (error: )?out of memory"), UserError,
+    (re.compile(r"torch\.(cuda\.)?OutOfMemoryError|CUDA (error: )?out of memory"), GpuMemoryError,
      "a GPU ran out of memory: lower microBatchSizePerGpu or gpuMemoryUtilization, or turn on offloadParameters"),
 )  # fmt: skip
 _ROLLOUT_FAILURE = "Error in _run_prompt"

@@ -42,7 +42,7 @@ CONDITIONS: dict[ConditionType, tuple[Reason, ...]] = {
         Reason.CANNOT_PLAN,
     ),
 }
-"""Where `reconcile` puts a reason. Ended attempts have theirs in `status.attempts`."""
+"""Where `summary` puts a reason. Ended attempts have theirs in `status.attempts`."""
 _WHILE_TRAINING = (Reason.NO_REPORT, Reason.UPLOADER_FAILING)
 """Reasons to act on while the attempt trains on."""
 ACTS = {
@@ -52,7 +52,7 @@ ACTS = {
     "`recovery.maxAttempts`.",
     Rule.RETRY_FREE: "begins another attempt, from the last verified checkpoint. The old one does not count towards "
     "`recovery.maxAttempts`.",
-    Rule.STOP: "ends the run: its state is `Failed`, and stays so.",
+    Rule.STOP: "ends the run: its state is `Failed`, until a change of the spec starts the next attempt.",
 }
 
 

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 from deepicd.spec.progress import CHECKPOINT_KEY, PROGRESS_KEY, UPLOAD_KEY, read_progress
 from deepicd.spec.resource_names import KIND, RUN_LABEL
-from deepicd_operator.observed import JobView, PodView, job_view, owner, pod_view
+from deepicd_operator.kinds import JOB_KINDS
+from deepicd_operator.snapshot import JobView, PodView, job_view, owner, pod_view
 
 Raw = Mapping[str, Any]
-JOB_KINDS = ("Job", "RayJob")
 
 
 class Key(NamedTuple):
@@ -27,6 +27,8 @@ class _Versioned:
     version: int
     owner: str | None
     value: Any
+    taken: int
+    """How many objects had been taken in with it."""
 
 
 @dataclass(slots=True)
@@ -42,9 +44,18 @@ class Cache:
 
     def __init__(self) -> None:
         self._families: dict[Key, _Family] = {}
+        self._taken = 0
 
-    def put(self, raw: Raw) -> tuple[Key | None, bool]:
+    @property
+    def taken(self) -> int:
+        """How many objects have been taken in: what a list that is asked for now is newer than."""
+        return self._taken
+
+    def put(self, raw: Raw, listed_after: int = 0) -> tuple[Key | None, bool]:
         """Take an object in; the run it concerns, and whether it is news. An older version than the known one is left out.
+
+        `listed_after`: it is of a list that was asked for when so many had been taken in. Such a list is newer than each of
+        these, also where its version is lower: the API server's store may have been restored from a backup.
 
         A report that says again what is known is kept, for its time, but no news: nothing follows from it.
         """
@@ -54,13 +65,14 @@ class Cache:
         family = self._families.setdefault(key, _Family())
         version = version_of(raw)
         known = family.run if raw["kind"] == KIND else family.children.get(_place(raw))
-        if known is not None and version <= known.version:
+        if known is not None and (version == known.version or (version < known.version and known.taken > listed_after)):
             return key, False
+        self._taken += 1
         if raw["kind"] == KIND:
-            family.run = _Versioned(version, raw["metadata"]["uid"], _slim(raw))
+            family.run = _Versioned(version, raw["metadata"]["uid"], _slim(raw), self._taken)
             return key, True
         value = _view(raw)
-        family.children[_place(raw)] = _Versioned(version, owner(raw), value)
+        family.children[_place(raw)] = _Versioned(version, owner(raw), value, self._taken)
         return key, known is None or raw["kind"] != "ConfigMap" or not _says_the_same(known.value, value)
 
     def drop(self, raw: Raw) -> Key | None:
@@ -129,19 +141,24 @@ class Cache:
         family = self._families.get(key)
         return [] if family is None else [(kind, each) for (kind, _), each in family.children.items()]
 
-    def keep_only(self, kind: str, present: Iterable[Raw], namespaces: Iterable[str] = ()) -> list[Key]:
-        """Forget objects of a kind that a full list does not have; the runs concerned."""
+    def keep_only(self, kind: str, present: Iterable[Raw], listed_after: int, namespaces: Iterable[str] = ()) -> list[Key]:
+        """Forget objects of a kind that a full list does not have, but for those that were taken in since it was asked for.
+
+        Returns the runs concerned.
+        """
         names = {(key_of(raw), raw["metadata"]["name"]) for raw in present}
         within, touched = set(namespaces), []
         for key, family in list(self._families.items()):
             if within and key.namespace not in within:
                 continue
-            if kind == KIND and family.run is not None and (key, key.name) not in names:
+            run = family.run
+            if kind == KIND and run is not None and run.taken <= listed_after and (key, key.name) not in names:
                 self.forget(key)
                 touched.append(key)
-            for place in [place for place in family.children if place[0] == kind and (key, place[1]) not in names]:
-                del family.children[place]
-                touched.append(key)
+            for place, known in list(family.children.items()):
+                if place[0] == kind and known.taken <= listed_after and (key, place[1]) not in names:
+                    del family.children[place]
+                    touched.append(key)
         return touched
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
@@ -60,49 +61,36 @@ class Condition(StatusModel):
 Conditions = tuple[Condition, ...]
 
 
-def find(conditions: Conditions, kind: ConditionType) -> Condition | None:
-    """The condition of a type, or None."""
-    return next((condition for condition in conditions if condition.type == kind), None)
+@dataclass(frozen=True)
+class Said:
+    """What one condition is to say."""
+
+    status: bool | None
+    """None: unknown."""
+    reason: Reason
+    message: str
 
 
-def holds(conditions: Conditions, kind: ConditionType) -> bool:
-    """Whether the condition is there and true."""
-    found = find(conditions, kind)
-    return found is not None and found.status == "True"
+def say(status: bool | None, reason: Reason, found: str = "") -> Said:
+    """A condition whose message is the reason's, with what was found."""
+    return Said(status, reason, reason.says(found))
 
 
-def put(
-    conditions: Conditions,
-    kind: ConditionType,
-    status: bool | None,
-    reason: Reason,
-    message: str,
-    now: datetime,
-    generation: int,
-) -> Conditions:
-    """The conditions with one set (None: unknown); the time of its transition moves only when its status changes."""
-    before = find(conditions, kind)
-    value: Literal["True", "False", "Unknown"] = "Unknown" if status is None else "True" if status else "False"
-    same = before is not None and before.status == value
-    condition = Condition(
-        type=kind,
-        status=value,
-        reason=reason,
-        message=message[:MAX_MESSAGE],
-        last_transition_time=before.last_transition_time if before and same else now,
-        observed_generation=generation,
-    )
-    if before is None:
-        return in_order((*conditions, condition))
-    return tuple(condition if each.type == kind else each for each in conditions)
-
-
-def without(conditions: Conditions, kind: ConditionType) -> Conditions:
-    """The conditions but one."""
-    return tuple(condition for condition in conditions if condition.type != kind)
-
-
-def in_order(conditions: Iterable[Condition]) -> Conditions:
-    """Sorted as the types are declared; foreign types last."""
+def merged(before: Conditions, said: Mapping[ConditionType, Said | None], now: datetime, generation: int) -> Conditions:
+    """The conditions with some set (None: taken away); a transition's time moves only when the status changes."""
+    kept = {each.type: each for each in before}
+    for kind, what in said.items():
+        old = kept.pop(kind, None)
+        if what is None:
+            continue
+        value: Literal["True", "False", "Unknown"] = "Unknown" if what.status is None else "True" if what.status else "False"
+        kept[kind] = Condition(
+            type=kind,
+            status=value,
+            reason=what.reason,
+            message=what.message[:MAX_MESSAGE],
+            last_transition_time=old.last_transition_time if old is not None and old.status == value else now,
+            observed_generation=generation,
+        )
     order = {str(kind): number for number, kind in enumerate(ConditionType)}
-    return tuple(sorted(conditions, key=lambda condition: order.get(condition.type, len(order))))
+    return tuple(sorted(kept.values(), key=lambda condition: order.get(condition.type, len(order))))

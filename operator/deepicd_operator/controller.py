@@ -1,4 +1,4 @@
-"""Keeps runs as they should be: takes in what the watches say, reconciles what is due, carries out the plans."""
+"""Keeps runs as they should be: takes in what the watches say, reconciles what is due, carries out the decisions."""
 
 from __future__ import annotations
 
@@ -11,26 +11,31 @@ from typing import Any
 
 import structlog
 
-from deepicd.spec.resource_names import KIND
-from deepicd_operator.cache import JOB_KINDS, Cache, Key, awaits_start, is_urgent
-from deepicd_operator.cluster import (
-    ALL_NAMESPACES,
-    WATCHED,
-    Cluster,
-    ConflictError,
-    NotThereError,
+from deepicd.kubernetes.errors import (
+    AlreadyExistsError,
+    ChangedMeanwhileError,
+    NamespaceTerminatingError,
+    NotFoundError,
     RefusedError,
-    UnreachableError,
+    RequestError,
+    UnavailableError,
+    UnknownKindError,
 )
+from deepicd.spec.resource_names import KIND
+from deepicd_operator.cache import Cache, Key, awaits_start, is_urgent
+from deepicd_operator.cluster import ALL_NAMESPACES, Cluster
+from deepicd_operator.desired import Deletion
+from deepicd_operator.events import RunEvent, events_between
 from deepicd_operator.faults import with_fault
-from deepicd_operator.observe import UnreadableStatusError, observe
-from deepicd_operator.observed import Observed, Refusal, controller
-from deepicd_operator.plan import Deletion, Plan, RunEvent
+from deepicd_operator.kinds import MADE_KINDS, WATCHED, Use
 from deepicd_operator.prometheus import Metrics, RunFigures
+from deepicd_operator.read_snapshot import UnreadableStatusError, read_snapshot
 from deepicd_operator.reasons import Reason, shorten
-from deepicd_operator.reconcile import reconcile
+from deepicd_operator.reconcile import Decision, reconcile
+from deepicd_operator.refused_object import RefusedObjectError, refused_object
 from deepicd_operator.resources.event import event
 from deepicd_operator.settings import Settings
+from deepicd_operator.snapshot import Refusal, Snapshot, controller
 from deepicd_operator.status import read_status, write_status
 from deepicd_operator.workqueue import WorkQueue
 
@@ -40,14 +45,6 @@ SETTLE = 0.2
 """Seconds that a change of a child waits for others: a pod is placed and started by several writes in a row."""
 FIRST_RETRY, LAST_RETRY = 0.5, 60.0
 REFUSAL_WAIT = timedelta(seconds=15)
-_REMEMBERED = (*JOB_KINDS, "ConfigMap")
-"""Kinds whose being there is decided by: known as soon as they are made."""
-
-
-class _RefusedObjectError(Exception):
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -121,27 +118,28 @@ class Controller:
 
     async def _resync_namespace(self, namespace: str) -> RefusedError | None:
         try:
-            for kind in WATCHED:
-                await self._resync_kind(kind, namespace)
+            for use in WATCHED:
+                await self._resync_kind(use, namespace)
         except RefusedError as error:
             return error
         return None
 
-    async def _resync_kind(self, kind: str, namespace: str) -> None:
+    async def _resync_kind(self, use: Use, namespace: str) -> None:
+        kind, listed_after = use.kind.name, self._cache.taken
         try:
             found = await self._cluster.list(kind, namespace)
-        except NotThereError:
-            if kind == KIND:
+        except UnknownKindError:
+            if not use.optional:
                 raise
             self._absent_kinds.add(kind)
             return
         self._absent_kinds.discard(kind)
         for raw in found:
-            _, news = self._cache.put(raw)
+            _, news = self._cache.put(raw, listed_after)
             if news and self.listed:
                 self._metrics.missed.labels(kind).inc()
         within = () if namespace == ALL_NAMESPACES else (namespace,)
-        for key in self._cache.keep_only(kind, found, within):
+        for key in self._cache.keep_only(kind, found, listed_after, within):
             if self._cache.run(key) is None:
                 self._forget(key)
 
@@ -169,12 +167,12 @@ class Controller:
         try:
             await self._reconcile(key)
             self._failures.pop(key, None)
-        except ConflictError:
+        except (AlreadyExistsError, ChangedMeanwhileError):
             await self._read_again(key)
             self.queue.add(key, self._wait(key, 0.05))
-        except NotThereError:
+        except NotFoundError:
             await self._read_again(key)
-        except UnreachableError as error:
+        except UnavailableError as error:
             self._metrics.errors.labels("unreachable").inc()
             wait = self._wait(key, max(FIRST_RETRY, error.retry_after or 0))
             log.warning("the API server is not able to answer", error=str(error), again_in=round(wait, 1))
@@ -202,14 +200,14 @@ class Controller:
         if raw is None or (status := read_status(raw.get("status"))) is None:
             return
         now = self._clock()
-        plan = with_fault(status, error, now, raw["metadata"].get("generation", 0))
-        if plan.status is None:
+        shown = with_fault(status, error, now, raw["metadata"].get("generation", 0))
+        if shown == status:
             return
         try:
-            for told in plan.events:
+            for told in events_between(status, shown):
                 await self._tell(told, key, raw["metadata"]["uid"], now)
-            self._cache.put(await self._cluster.write_status(raw, write_status(plan.status)))
-        except (ConflictError, NotThereError, UnreachableError, RefusedError) as refused:
+            self._cache.put(await self._cluster.write_status(raw, write_status(shown)))
+        except RequestError as refused:
             # The run is reconciled again in any case.
             log.warning("the fault could not be shown", error=shorten(str(refused)))
 
@@ -221,10 +219,10 @@ class Controller:
     async def _read_again(self, key: Key) -> None:
         try:
             self._cache.put(await self._cluster.get(KIND, key.namespace, key.name))
-        except NotThereError:
+        except NotFoundError:
             self._cache.forget(key)
             self._forget(key)
-        except (UnreachableError, RefusedError):
+        except (UnavailableError, RefusedError):
             return
 
     async def _reconcile(self, key: Key) -> None:
@@ -233,54 +231,55 @@ class Controller:
             self._forget(key)
             return
         refusal = self._refusal(key, raw)
-        observed, again = await observe(key, raw, self._cache, self._cluster, refusal, now)
-        plan = reconcile(observed, now, self._settings)
-        if plan.fault is not None:
-            self._note_fault(plan.fault)
-        structlog.contextvars.bind_contextvars(attempt=(plan.status or observed.status).attempt)
-        await self._carry_out(key, raw, observed, plan, now)
-        if plan.requeue_after is not None:
-            self.queue.add(key, plan.requeue_after)
-        if again is not None:
-            self.queue.add(key, max(0.0, (again - now).total_seconds()))
+        snapshot, again = await read_snapshot(key, raw, self._cache, self._cluster, refusal, now)
+        decision = reconcile(snapshot, now, self._settings)
+        if decision.fault is not None:
+            self._note_fault(decision.fault)
+        structlog.contextvars.bind_contextvars(attempt=(decision.status or snapshot.status).attempt)
+        await self._carry_out(key, raw, snapshot, decision, now)
+        for when in (decision.look_again, again):
+            if when is not None:
+                self.queue.add(key, max(0.0, (when - now).total_seconds()))
 
-    async def _carry_out(self, key: Key, raw: dict[str, Any], observed: Observed, plan: Plan, now: datetime) -> None:
-        for told in plan.events:
+    async def _carry_out(self, key: Key, raw: dict[str, Any], snapshot: Snapshot, decision: Decision, now: datetime) -> None:
+        for told in decision.events:
             log.info(told.message, reason=str(told.reason))
-        await self._all(self._tell(told, key, observed.uid, now) for told in plan.events)
-        if plan.status is not None:
+        await self._all(self._tell(told, key, snapshot.uid, now) for told in decision.events)
+        if decision.status is not None:
             # From here on this operator is the one that decided: another one's write of the same version fails.
-            self._cache.put(await self._cluster.write_status(raw, write_status(plan.status)))
-        shown = plan.status or observed.status
+            self._cache.put(await self._cluster.write_status(raw, write_status(decision.status)))
+        shown = decision.status or snapshot.status
         self._shown[key] = RunFigures.of(key.namespace, key.name, shown)
-        await self._all(self._delete(key, deletion) for deletion in plan.delete)
-        if plan.apply:
-            await self._make(key, observed, plan, now)
+        await self._all(self._delete(key, deletion) for deletion in decision.delete)
+        if decision.create:
+            await self._make(key, snapshot, decision, now)
 
-    async def _make(self, key: Key, observed: Observed, plan: Plan, now: datetime) -> None:
+    async def _make(self, key: Key, snapshot: Snapshot, decision: Decision, now: datetime) -> None:
         try:
-            for group in plan.apply:
-                await self._all(self._create(content) for content in group)
-        except _RefusedObjectError as error:
+            spec = snapshot.content["spec"]
+            news = [await self._all(self._create(content, spec) for content in group) for group in decision.create]
+        except RefusedObjectError as error:
             wait = REFUSAL_WAIT if key not in self._refused else REFUSAL_WAIT * 4
             refusal = Refusal(error.reason, shorten(str(error)), now + wait)
-            self._refused[key] = _Refused(refusal, observed.generation)
+            self._refused[key] = _Refused(refusal, snapshot.generation)
             self.queue.add(key)
         else:
             self._refused.pop(key, None)
-            # What follows from these is not heard of: they are in the cache already.
-            self.queue.add(key, SETTLE)
+            if any(map(any, news)):
+                # What follows from these is not heard of: they are in the cache already.
+                self.queue.add(key, SETTLE)
 
-    async def _all(self, requests: Any) -> None:
+    async def _all(self, requests: Any) -> list[Any]:
         results = await asyncio.gather(*requests, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
+        return results
 
     async def _tell(self, told: RunEvent, key: Key, uid: str, now: datetime) -> None:
         try:
             await self._cluster.create(event(told, key.name, key.namespace, uid, now))
-        except ConflictError:
+        except AlreadyExistsError:
             if told.addition is not None:
                 await self._tell(told.addition, key, uid, now)
         except RefusedError as error:
@@ -290,42 +289,40 @@ class Controller:
     async def _delete(self, key: Key, deletion: Deletion) -> None:
         try:
             await self._cluster.delete(key.namespace, deletion)
-        except ConflictError:
+        except ChangedMeanwhileError:
             # The view of it was late: decide again on what it is now.
             try:
                 self._cache.put(await self._cluster.get(deletion.kind, key.namespace, deletion.name))
-            except NotThereError:
+            except NotFoundError:
                 self._cache.drop_child(key, deletion.kind, deletion.name)
             raise
 
-    async def _create(self, content: dict[str, Any]) -> None:
-        kind, metadata = content["kind"], content["metadata"]
+    async def _create(self, content: dict[str, Any], spec: Mapping[str, Any]) -> bool:
+        """Make an object that may be there; whether it is news that it is."""
+        kind, metadata, is_new = content["kind"], content["metadata"], True
         try:
             made = await self._cluster.create(content)
-        except ConflictError:
+        except AlreadyExistsError:
+            is_new = False
             made = await self._of_that_name(kind, metadata)
             if controller(made) != controller(content):
                 found = f"{kind} {metadata['name']}"
                 if (other := controller(made)) is not None and other[0] == KIND:
                     found += " of an earlier run, which Kubernetes is deleting"
-                raise _RefusedObjectError(Reason.NAME_TAKEN, found) from None
-        except NotThereError as error:
-            found = "RayJob: KubeRay is not installed" if kind == "RayJob" else f"{kind} {metadata['name']}: {error}"
-            raise _RefusedObjectError(Reason.API_REFUSED, found) from None
-        except RefusedError as error:
-            if "is being terminated" in str(error):
-                raise UnreachableError(f"namespace {metadata['namespace']} is being deleted", LAST_RETRY) from None
-            reason = Reason.QUOTA_EXCEEDED if "exceeded quota" in str(error) else Reason.API_REFUSED
-            raise _RefusedObjectError(reason, f"{kind} {metadata['name']}: {error}") from None
-        if kind in _REMEMBERED:
-            self._cache.put(made)
+                raise RefusedObjectError(Reason.NAME_TAKEN, found) from None
+        except NamespaceTerminatingError:
+            found = f"namespace {metadata['namespace']} is being deleted"
+            raise UnavailableError(found, retry_after=LAST_RETRY) from None
+        except (NotFoundError, RefusedError) as error:
+            raise refused_object(content, error, spec) from None
+        return (kind in MADE_KINDS and self._cache.put(made)[1]) or is_new
 
     async def _of_that_name(self, kind: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
         try:
             return await self._cluster.get(kind, metadata["namespace"], metadata["name"])
-        except NotThereError as error:
+        except NotFoundError as error:
             # It went meanwhile: its name is free, and the run is to be looked at again at once.
-            raise ConflictError(str(error)) from None
+            raise ChangedMeanwhileError(str(error)) from None
 
     def _refusal(self, key: Key, raw: Mapping[str, Any]) -> Refusal | None:
         refused = self._refused.get(key)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from deepicd_operator.conditions import ConditionType, put
-from deepicd_operator.plan import Plan, RunEvent
+from deepicd_operator.conditions import ConditionType, merged, say
 from deepicd_operator.reasons import Reason
 from deepicd_operator.resources import CannotPlanError
 from deepicd_operator.status import RunStatus
@@ -16,10 +15,8 @@ def describe(error: Exception) -> str:
     return str(error) if isinstance(error, CannotPlanError) else f"{type(error).__name__}: {error}"
 
 
-def with_fault(status: RunStatus, error: Exception, now: datetime, generation: int) -> Plan:
-    """The status with the fault as a condition, and the event; no status where it says so already."""
-    reason = Reason.CANNOT_PLAN
-    message = reason.says(describe(error))
-    conditions = put(status.conditions, ConditionType.ACCEPTED, False, reason, message, now, generation)
-    changed = None if conditions == status.conditions else status.model_copy(update={"conditions": conditions})
-    return Plan(changed, events=(RunEvent(reason, message, True, f"spec/{generation}/{reason}"),))
+def with_fault(status: RunStatus, error: Exception, now: datetime, generation: int) -> RunStatus:
+    """The status with the fault as a condition."""
+    said = {ConditionType.ACCEPTED: say(False, Reason.CANNOT_PLAN, describe(error))}
+    conditions = merged(status.conditions, said, now, generation)
+    return status.model_copy(update={"conditions": conditions, "observed_generation": generation})

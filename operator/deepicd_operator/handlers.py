@@ -9,13 +9,14 @@ from typing import Any, cast
 
 import kopf
 
-from deepicd.spec.resource_names import GROUP, PLURAL, VERSION
+from deepicd.errors import UserError
+from deepicd.kubernetes.kinds import RUN
+from deepicd.kubernetes.login import Login, log_in
 from deepicd_operator.controller import Controller
+from deepicd_operator.kinds import WATCHED, Use
 from deepicd_operator.names import MANAGED_SELECTOR, MANAGER
 
 _SERVER_TIMEOUT, _CLIENT_TIMEOUT, _CONNECT_TIMEOUT = 270, 300, 15
-_CHILDREN = {"Job": ("batch", "v1", "jobs"), "Pod": ("", "v1", "pods"), "ConfigMap": ("", "v1", "configmaps")}
-_RAYJOBS = ("ray.io", "v1", "rayjobs")
 
 
 class _NoDiffs(kopf.DiffBaseStorage):
@@ -51,27 +52,51 @@ def settings() -> kopf.OperatorSettings:
     chosen.watching.server_timeout = _SERVER_TIMEOUT
     chosen.watching.client_timeout = _CLIENT_TIMEOUT
     chosen.watching.connect_timeout = _CONNECT_TIMEOUT
-    for place in (*_CHILDREN.values(), _RAYJOBS):
-        chosen.watching.label_selectors[place] = MANAGED_SELECTOR
+    for use in WATCHED:
+        if use.kind is not RUN:
+            chosen.watching.label_selectors[_place(use)] = MANAGED_SELECTOR
     return chosen
 
 
 def register(registry: kopf.OperatorRegistry, controller: Controller) -> None:
     """Have everything that is watched told to the controller."""
-    watched = {PLURAL: (GROUP, VERSION, PLURAL), **_CHILDREN}
-    if "RayJob" not in controller.absent_kinds:
-        watched["RayJob"] = _RAYJOBS
 
     async def notice(event: Any, resource: Any, **_: Any) -> None:
         raw = {"kind": resource.kind, **event["object"]}
         controller.notice(raw, gone=event["type"] == "DELETED")
 
-    for place in watched.values():
-        kopf.on.event(*place, registry=registry)(notice)
+    for use in WATCHED:
+        if use.kind.name not in controller.absent_kinds:
+            kopf.on.event(*_place(use), registry=registry)(notice)
 
     @kopf.on.login(registry=registry)
-    def login(**given: Any) -> kopf.ConnectionInfo | None:
-        return kopf.login_with_service_account(**given) or kopf.login_with_kubeconfig(**given)
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        try:
+            return connection(await log_in())
+        except UserError as error:
+            raise kopf.PermanentError(str(error)) from None
+
+
+def connection(login: Login) -> kopf.ConnectionInfo:
+    """What the client logs in with, for kopf."""
+    chosen = login.configuration
+    scheme, _, token = chosen.api_key.get("BearerToken", "").partition(" ")
+    return kopf.ConnectionInfo(
+        server=chosen.host,
+        ca_path=chosen.ssl_ca_cert,
+        insecure=not chosen.verify_ssl,
+        scheme=scheme or None,
+        token=token or None,
+        certificate_path=chosen.cert_file,
+        private_key_path=chosen.key_file,
+        default_namespace=login.namespace,
+        proxy_url=chosen.proxy,
+        trust_env=True,
+    )
+
+
+def _place(use: Use) -> tuple[str, str, str]:
+    return use.kind.group, use.kind.version, use.kind.plural
 
 
 async def watch(controller: Controller, namespaces: tuple[str, ...], begun: asyncio.Event, stop: asyncio.Event) -> None:

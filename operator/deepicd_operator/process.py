@@ -10,9 +10,11 @@ from dataclasses import dataclass
 import structlog
 from aiohttp import web
 
+from deepicd.kubernetes.errors import NotFoundError, RefusedError, UnavailableError
+from deepicd.kubernetes.login import log_in
 from deepicd_operator import handlers, health
 from deepicd_operator.cancellation import cancel_all
-from deepicd_operator.cluster import Cluster, NotThereError, RefusedError, UnreachableError
+from deepicd_operator.cluster import Cluster
 from deepicd_operator.controller import Controller
 from deepicd_operator.prometheus import Metrics
 from deepicd_operator.reasons import shorten
@@ -33,10 +35,14 @@ class Process:
     resync_seconds: float
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT."""
+        """Serve until SIGTERM or SIGINT.
+
+        Raises:
+            UserError: there are no credentials, or the port is taken.
+        """
         metrics, stop = Metrics(), asyncio.Event()
         _stop_on_signals(stop)
-        cluster = Cluster(metrics)
+        cluster = Cluster(await log_in(), metrics)
         controller = Controller(cluster, self.settings.with_port_of(cluster.server), metrics, self.namespaces)
         runner = await health.serve(self.port, controller, cluster, metrics) if self.port else None
         try:
@@ -89,11 +95,11 @@ class Process:
         """List everything; why that was not possible, or None."""
         try:
             await controller.resync()
-        except NotThereError:
+        except NotFoundError:
             return "the API server does not know DeepICDRun yet: apply the output of 'deepicd-operator crd'"
         except RefusedError as error:
             return f"the operator may not list what it serves: give it its Role ({error})"
-        except UnreachableError as error:
+        except UnavailableError as error:
             return f"the API server is not able to answer ({error})"
         return None
 

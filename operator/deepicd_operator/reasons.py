@@ -77,6 +77,7 @@ class Reason(StrEnum):
     ATTEMPTS_EXHAUSTED = "AttemptsExhausted"
     CRASHED = "Crashed"
     NOT_A_NUMBER = "NotANumber"
+    GPU_OUT_OF_MEMORY = "GpuOutOfMemory"
     STALLED = "Stalled"
     STORE_UNREACHABLE = "StoreUnreachable"
     UPLOAD_FAILED = "UploadFailed"
@@ -85,7 +86,7 @@ class Reason(StrEnum):
     POD_DELETED = "PodDeleted"
     JOB_DELETED = "JobDeleted"
     EVICTED = "Evicted"
-    COMPUTE_CHANGED = "ComputeChanged"
+    SPEC_CHANGED = "SpecChanged"
     PREEMPTED = "Preempted"
     NODE_LOST = "NodeLost"
 
@@ -115,11 +116,13 @@ def shorten(text: str) -> str:
     return line if len(line) <= MAX_FOUND else line[: MAX_FOUND - 1] + "…"
 
 
+_CHANGE = "a change of the spec starts the next attempt"
+_OTHERWISE = "what defines the result cannot change: give the corrected run another name"
 _GO_ON, _WAIT, _RETRY, _FREE, _STOP = Rule.GO_ON, Rule.WAIT, Rule.RETRY, Rule.RETRY_FREE, Rule.STOP
 
 EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.VALID: Explanation(_GO_ON, "the spec is valid"),
-    Reason.INVALID_SPEC: Explanation(_WAIT, "the spec breaks the schema", "mend the named field and apply the run again"),
+    Reason.INVALID_SPEC: Explanation(_WAIT, "the spec breaks the schema", "fix the named field and apply the run again"),
     Reason.UNKNOWN_FIELD: Explanation(
         _WAIT, "the spec has a field that this operator does not know", "upgrade the operator, or remove the field"
     ),
@@ -152,7 +155,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "wait if it is being deleted; otherwise delete it, or give the run another name",
     ),
     Reason.API_REFUSED: Explanation(
-        _WAIT, "the API server refuses an object of the run", "mend what the message names (spec.compute, the operator's RBAC)"
+        _WAIT, "the API server refuses an object of the run", "fix what the message names (spec.compute, the operator's RBAC)"
     ),
     Reason.SCHEDULED: Explanation(_GO_ON, "the pod has a node"),
     Reason.STARTING: Explanation(_GO_ON, "the containers are being started"),
@@ -199,31 +202,36 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.COMPLETED: Explanation(_GO_ON, "all stages are finished"),
     Reason.SUSPENDED: Explanation(_WAIT, "the run is suspended", "set spec.suspend to false to go on"),
     Reason.BAD_INPUT: Explanation(
-        _STOP, "spec, data or model must be changed", "mend what the message names, then apply the run under another name"
+        _STOP, "spec, data or model must be changed", f"fix what the message names; {_CHANGE}; {_OTHERWISE}"
     ),
-    Reason.REWARD_CODE_FAILED: Explanation(
-        _STOP, "the reward's code raised an error", "mend the reward, then apply the run under another name"
-    ),
+    Reason.REWARD_CODE_FAILED: Explanation(_STOP, "the reward's code raised an error", f"fix the reward; {_OTHERWISE}"),
     Reason.REWARD_COLLAPSED: Explanation(
         _STOP,
         "the reward collapsed by the rule of recovery.rewardCollapse",
-        "lower stages.grpo.learningRate or raise klLossCoefficient, then apply the run under another name",
+        f"raise recovery.rewardCollapse.drop: {_CHANGE}; or lower stages.grpo.learningRate or raise klLossCoefficient; "
+        f"{_OTHERWISE}",
     ),
-    Reason.NOT_A_NUMBER: Explanation(
-        _STOP, "loss or reward is not a number", "lower the stage's learningRate, then apply the run under another name"
+    Reason.NOT_A_NUMBER: Explanation(_STOP, "loss or reward is not a number", f"lower the stage's learningRate; {_OTHERWISE}"),
+    Reason.GPU_OUT_OF_MEMORY: Explanation(
+        _STOP,
+        "a GPU ran out of memory",
+        "lower microBatchSizePerGpu of the stage, lower stages.grpo.gpuMemoryUtilization, or turn on "
+        f"stages.grpo.offloadParameters or offloadOptimizer: {_CHANGE}",
     ),
-    Reason.IMAGE_NAME_INVALID: Explanation(_STOP, "compute.image is no image's name", "correct compute.image"),
+    Reason.IMAGE_NAME_INVALID: Explanation(_STOP, "compute.image is no image's name", f"correct compute.image: {_CHANGE}"),
     Reason.DEADLINE_EXCEEDED: Explanation(
         _STOP,
         "the attempts together took longer than recovery.deadline",
-        "apply the run under another name with a longer one, or with fewer steps",
+        f"raise recovery.deadline: {_CHANGE}",
     ),
     Reason.ATTEMPTS_EXHAUSTED: Explanation(
-        _STOP, "recovery.maxAttempts attempts have failed", "see the attempts' reasons; mend the cause or raise maxAttempts"
+        _STOP,
+        "recovery.maxAttempts attempts have failed",
+        f"fix what the attempts' reasons name, or raise maxAttempts: {_CHANGE}",
     ),
     Reason.CRASHED: Explanation(_RETRY, "a process of the training stack failed", "see the pod's log if it happens again"),
     Reason.STALLED: Explanation(
-        _RETRY, "no step for recovery.stallAfter", "see the pod's log; raise stallAfter if steps take that long"
+        _RETRY, "no step for recovery.stallAfter", "see the pod's log; raise recovery.stallAfter if steps take that long"
     ),
     Reason.STORE_UNREACHABLE: Explanation(
         _RETRY, "the store could not be reached", "check storage.s3.endpoint, the bucket, its credentials and the NetworkPolicy"
@@ -244,9 +252,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.EVICTED: Explanation(
         _FREE, "the pod was evicted from its node", "raise compute.memory or compute.scratch.size if the node ran short"
     ),
-    Reason.COMPUTE_CHANGED: Explanation(
-        _FREE, "spec.compute was changed before the trainer ran", "none: the next attempt has it"
-    ),
+    Reason.SPEC_CHANGED: Explanation(_FREE, "the spec has changed since the attempt began", "the next attempt has the change"),
     Reason.PREEMPTED: Explanation(
         _FREE, "the pod gave way to one of higher priority", "give the run a higher compute.priorityClass"
     ),

@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, Field, ValidationError
 from deepicd.spec.progress import Checkpoint, LevelMetrics, StageName
 from deepicd_operator.conditions import Conditions, StatusModel
 
+State = Literal["Pending", "Running", "Suspended", "Succeeded", "Failed"]
 MAX_ATTEMPTS = 20
 """Attempts that are listed; older ones are summed up in `earlier`."""
 
@@ -42,15 +43,21 @@ class Attempt(StatusModel):
     exit_code: int | None = None
     """Exit code of the trainer, or of the uploader where that alone failed."""
     counted: bool = True
-    """Whether it counts towards `recovery.maxAttempts`."""
+    """Whether it counts towards `recovery.maxAttempts`: none does from before a change that started a failed run again."""
     gpus: int = Field(default=0, ge=0)
     """GPUs it holds, on all nodes."""
     resumed_from: str | None = Field(default=None, max_length=2048)
     """Checkpoint that it went on from, by its trainer; before that has said so, the last verified one."""
     volume: str | None = Field(default=None, max_length=253)
     """PersistentVolumeClaim with the run's folder: while it runs, and after that where not all of it was stored."""
-    compute: str | None = Field(default=None, max_length=64)
-    """SHA-256 of the `spec.compute` that its pod was made from."""
+    spec: str | None = Field(default=None, max_length=64)
+    """SHA-256 of what its pod was made from: the spec without what the operator alone obeys."""
+    generation: int | None = None
+    """Newest generation of the spec that says the same of its pod."""
+
+    def is_outdated(self, generation: int) -> bool:
+        """Whether its pod would be another one by the spec of that generation."""
+        return self.generation is not None and self.generation < generation
 
     def seconds(self, until: datetime) -> float:
         """Time from its begin to its end, or until a time where it has not ended."""
@@ -107,7 +114,7 @@ class RunStatus(StatusModel):
 
     observed_generation: int = 0
     """Generation of the spec that this was written for."""
-    state: Literal["Pending", "Running", "Suspended", "Succeeded", "Failed"] = "Pending"
+    state: State = "Pending"
     """The conditions in one word."""
     reason: str = Field(default="", max_length=64)
     """Why it is in that state."""
@@ -155,7 +162,7 @@ class RunStatus(StatusModel):
 
     @property
     def finished(self) -> bool:
-        """Whether the run has succeeded or failed: that stays."""
+        """Whether the run has succeeded, or has failed and its spec has not changed since."""
         return self.state in ("Succeeded", "Failed")
 
     @property
@@ -163,8 +170,28 @@ class RunStatus(StatusModel):
         """Ended attempts that count towards `recovery.maxAttempts`."""
         return self.earlier.counted + sum(attempt.counted for attempt in self.attempts if attempt.end is not None)
 
+    def with_attempt(self, attempt: Attempt, **fields: Any) -> RunStatus:
+        """The status with fields of a listed attempt changed."""
+        changed = attempt.model_copy(update=fields)
+        attempts = tuple(changed if each.number == attempt.number else each for each in self.attempts)
+        return self.model_copy(update={"attempts": attempts})
+
+    def with_new_attempt(self, attempt: Attempt) -> RunStatus:
+        """The status with an attempt that begins; the oldest listed ones are summed up."""
+        attempts, earlier, begins = (*self.attempts, attempt), self.earlier, attempt.start
+        while len(attempts) > MAX_ATTEMPTS:
+            old, attempts = attempts[0], attempts[1:]
+            earlier = Earlier(
+                attempts=earlier.attempts + 1,
+                counted=earlier.counted + old.counted,
+                seconds=earlier.seconds + old.seconds(begins),
+                gpu_hours=earlier.gpu_hours + old.gpu_hours(begins),
+            )
+        fields = {"attempt": attempt.number, "attempts": attempts, "earlier": earlier, "retry_at": None}
+        return self.model_copy(update={**fields, "start_time": self.start_time or begins})
+
     def seconds(self, until: datetime) -> float:
-        """Time that the attempts took together."""
+        """Time that the attempts took together, in seconds."""
         return self.earlier.seconds + sum(attempt.seconds(until) for attempt in self.attempts)
 
 

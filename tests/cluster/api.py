@@ -2,129 +2,126 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import ssl
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
-import httpx2
-from lightkube import ApiError, Client, KubeConfig
-from lightkube.types import CascadeType, PatchType
+import urllib3
+import yaml
 
-from deepicd.kubernetes.api import resource_class
+from deepicd.kubernetes.kinds import Kind
+from deepicd_operator.kinds import KINDS as OF_OPERATOR
 
 Raw = dict[str, Any]
 Raws = list[Raw]
 T = TypeVar("T")
 
-_PLACES: tuple[tuple[str, str, str, str], ...] = (
-    ("", "v1", "ConfigMap", "configmaps"),
-    ("", "v1", "Event", "events"),
-    ("", "v1", "LimitRange", "limitranges"),
-    ("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
-    ("", "v1", "Pod", "pods"),
-    ("", "v1", "ResourceQuota", "resourcequotas"),
-    ("", "v1", "Secret", "secrets"),
-    ("", "v1", "Service", "services"),
-    ("", "v1", "ServiceAccount", "serviceaccounts"),
-    ("batch", "v1", "Job", "jobs"),
-    ("coordination.k8s.io", "v1", "Lease", "leases"),
-    ("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"),
-    ("deepicd.io", "v1alpha1", "DeepICDRun", "deepicdruns"),
-    ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
-    ("ray.io", "v1", "RayCluster", "rayclusters"),
-    ("ray.io", "v1", "RayJob", "rayjobs"),
-    ("rbac.authorization.k8s.io", "v1", "Role", "roles"),
-    ("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings"),
+_FURTHER = (
+    Kind("LimitRange", "limitranges"),
+    Kind("ResourceQuota", "resourcequotas"),
+    Kind("Secret", "secrets"),
+    Kind("Service", "services"),
+    Kind("Lease", "leases", "coordination.k8s.io"),
+    Kind("EndpointSlice", "endpointslices", "discovery.k8s.io"),
+    Kind("RayCluster", "rayclusters", "ray.io"),
+    Kind("Namespace", "namespaces", namespaced=False),
+    Kind("PersistentVolume", "persistentvolumes", namespaced=False),
+    Kind("MutatingAdmissionPolicy", "mutatingadmissionpolicies", "admissionregistration.k8s.io", namespaced=False),
+    Kind("MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings", "admissionregistration.k8s.io", namespaced=False),
+    Kind("CustomResourceDefinition", "customresourcedefinitions", "apiextensions.k8s.io", namespaced=False),
+    Kind("ClusterRole", "clusterroles", "rbac.authorization.k8s.io", namespaced=False),
+    Kind("ClusterRoleBinding", "clusterrolebindings", "rbac.authorization.k8s.io", namespaced=False),
+    Kind("PriorityClass", "priorityclasses", "scheduling.k8s.io", namespaced=False),
 )
-_GLOBAL_PLACES: tuple[tuple[str, str, str, str], ...] = (
-    ("", "v1", "Namespace", "namespaces"),
-    ("", "v1", "Node", "nodes"),
-    ("", "v1", "PersistentVolume", "persistentvolumes"),
-    ("admissionregistration.k8s.io", "v1", "MutatingAdmissionPolicy", "mutatingadmissionpolicies"),
-    ("admissionregistration.k8s.io", "v1", "MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings"),
-    ("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions"),
-    ("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles"),
-    ("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings"),
-    ("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses"),
-)
-RESOURCES: dict[str, Any] = {kind: resource_class(group, version, kind, plural) for group, version, kind, plural in _PLACES}
-RESOURCES |= {
-    kind: resource_class(group, version, kind, plural, namespaced=False) for group, version, kind, plural in _GLOBAL_PLACES
-}
+KINDS = {**OF_OPERATOR, **{kind.name: kind for kind in _FURTHER}}
+UnansweredError = urllib3.exceptions.HTTPError
+"""What a request raises that has no answer."""
+
+
+class ApiError(Exception):
+    """The API server refused: HTTP's code, its own message, and the answer's headers."""
+
+    def __init__(self, code: int, message: str, headers: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.code, self.message, self.headers = code, message, headers
 
 
 class Api:
-    """Requests as one user of one API server (or of a proxy before it).
+    """Requests as one user of one API server (or of a proxy before it), from any number of threads.
 
-    Every method raises `lightkube.ApiError` where the API server refuses.
+    It shares no code with the client that it helps to test. Every method raises `ApiError` where the API server refuses.
     """
 
     def __init__(self, kubeconfig: Path, timeout: float = 30) -> None:
-        config = KubeConfig.from_file(kubeconfig)
-        # Objects are plain dictionaries here, which lightkube's overloads do not foresee.
-        self._client: Any = Client(
-            config=config, timeout=httpx2.Timeout(timeout), field_manager="deepicd-tests", trust_env=False
-        )
+        config = yaml.safe_load(kubeconfig.read_text())
+        cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+        trust = base64.b64decode(cluster["certificate-authority-data"]).decode()
+        context = ssl.create_default_context(cadata=trust)
+        with tempfile.NamedTemporaryFile() as identity:
+            identity.write(base64.b64decode(user["client-certificate-data"]) + base64.b64decode(user["client-key-data"]))
+            identity.flush()
+            context.load_cert_chain(identity.name)
+        self._server = str(cluster["server"])
+        self._pool = urllib3.PoolManager(maxsize=32, ssl_context=context, timeout=timeout, retries=False)
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._pool.clear()
 
     def create(self, content: Mapping[str, Any]) -> Raw:
         """Make an object; its namespace is in its metadata."""
-        place = RESOURCES[content["kind"]]
-        return dict(self._client.create(place(content), **_in(content["metadata"].get("namespace"))))
+        return self._json("POST", self._path(content["kind"], content["metadata"].get("namespace")), content)
 
     def try_out(self, content: Mapping[str, Any]) -> Raw:
         """What an object would become, without making it; unknown fields are refused, as `kubectl` has it."""
-        generic, namespace = self._client._client, content["metadata"].get("namespace")
-        prepared = generic.prepare_request("post", obj=RESOURCES[content["kind"]](content), **_in(namespace))
-        prepared.params |= {"dryRun": "All", "fieldValidation": "Strict"}
-        answer = generic.send(generic.build_adapter_request(prepared))
-        generic.raise_for_status(answer)
-        return dict(answer.json())
+        path = self._path(content["kind"], content["metadata"].get("namespace"))
+        return self._json("POST", path, content, dryRun="All", fieldValidation="Strict")
 
     def apply(self, content: Mapping[str, Any]) -> Raw:
         """Make or change an object, server-side."""
-        place = RESOURCES[content["kind"]]
-        return dict(self._client.apply(place(content), force=True, **_in(content["metadata"].get("namespace"))))
+        metadata = content["metadata"]
+        path = self._path(content["kind"], metadata.get("namespace"), metadata["name"])
+        return self._json("PATCH", path, content, "apply-patch+yaml", force="true")
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> Raw:
         """One object."""
-        return dict(self._client.get(RESOURCES[kind], name, **_in(namespace)))
+        return self._json("GET", self._path(kind, namespace, name))
 
     def find(self, kind: str, name: str, namespace: str | None = None) -> Raw | None:
         """One object, or None where there is none."""
         try:
             return self.get(kind, name, namespace)
         except ApiError as error:
-            if error.status.code == 404:
+            if error.code == 404:
                 return None
             raise
 
     def list(self, kind: str, namespace: str | None = None, **labels: str) -> Raws:
         """All objects of a kind with these labels (`_` stands for `-`); without a namespace those of all."""
-        selector = {name.replace("_", "-"): value for name, value in labels.items()} or None
-        everywhere = {"namespace": namespace or "*"} if kind not in {place[2] for place in _GLOBAL_PLACES} else {}
-        found = self._client.list(RESOURCES[kind], chunk_size=500, labels=selector, **everywhere)
-        return [{**each, "kind": kind} for each in found]
+        return self._list(
+            kind, namespace, labelSelector=",".join(f"{name.replace('_', '-')}={labels[name]}" for name in labels)
+        )
 
     def patch(self, kind: str, name: str, namespace: str | None, change: Any, *, status: bool = False) -> Raw:
         """Merge a change into an object (a list: JSON patch), or into its status subresource."""
-        place = RESOURCES[kind].Status if status else RESOURCES[kind]
-        how = PatchType.JSON if isinstance(change, list) else PatchType.MERGE
-        return dict(self._client.patch(place, name, change, patch_type=how, **_in(namespace)))
+        how = "json-patch+json" if isinstance(change, list) else "merge-patch+json"
+        return self._json("PATCH", KINDS[kind].path(namespace, name, "status" if status else None), change, how)
 
     def delete(
         self, kind: str, name: str, namespace: str | None = None, grace: int | None = None, *, orphan: bool = False
     ) -> None:
         """Delete an object and what it owns (`orphan`: but not that); that it is gone already is fine."""
-        cascade = CascadeType.ORPHAN if orphan else CascadeType.BACKGROUND
+        options = {"propagationPolicy": "Orphan" if orphan else "Background"}
         try:
-            self._client.delete(RESOURCES[kind], name, grace_period=grace, cascade=cascade, **_in(namespace))
+            self._json("DELETE", self._path(kind, namespace, name), {**options, **_given(gracePeriodSeconds=grace)})
         except ApiError as error:
-            if error.status.code != 404:
+            if error.code != 404:
                 raise
 
     def evict(self, pod: Mapping[str, Any]) -> None:
@@ -134,29 +131,54 @@ class Api:
         self.post(path, {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata})
 
     def post(self, path: str, content: Mapping[str, Any]) -> None:
-        """Write what no resource above stands for."""
-        generic = self._client._client
-        generic.raise_for_status(generic._client.post(path, json=dict(content)))
+        """Write what no kind above stands for."""
+        self._json("POST", path, content)
+
+    def watch(self, kind: str, namespace: str) -> Iterator[tuple[str, Raw]]:
+        """Each change of an object, and the object; without end."""
+        answer = self._ask("GET", f"{self._path(kind, namespace)}?watch=true", preload_content=False, timeout=None)
+        for line in answer:
+            change = json.loads(line)
+            yield change["type"], change["object"]
+
+    def _path(self, kind: str, namespace: str | None, name: str | None = None) -> str:
+        return KINDS[kind].path(namespace, name)
+
+    def _list(self, kind: str, namespace: str | None, **query: str) -> Raws:
+        found = self._json("GET", self._path(kind, namespace), **{name: value for name, value in query.items() if value})
+        return [{**each, "kind": kind} for each in found["items"]]
+
+    def _json(self, method: str, path: str, content: Any = None, form: str = "json", **query: str) -> Raw:
+        body = None if content is None else json.dumps(content)
+        answer = self._ask(method, f"{path}?{urlencode(query)}", body=body, headers={"Content-Type": f"application/{form}"})
+        return dict(answer.json())
+
+    def _ask(self, method: str, path: str, **options: Any) -> urllib3.BaseHTTPResponse:
+        separator = "&" if "?" in path else "?"
+        answer = self._pool.request(method, f"{self._server}{path}{separator}fieldManager=deepicd-tests", **options)
+        if answer.status < 300:
+            return answer
+        try:
+            message = str(answer.json()["message"])
+        except (ValueError, KeyError):
+            message = answer.data.decode(errors="replace")
+        raise ApiError(answer.status, message, answer.headers)
 
     def events(self, content: Mapping[str, Any]) -> Raws:
         """The events about an object, oldest first."""
         metadata = content["metadata"]
-        fields = {"involvedObject.uid": metadata["uid"]}
-        found = self._client.list(RESOURCES["Event"], namespace=metadata["namespace"], fields=fields)
-        return sorted(
-            (dict(each) for each in found), key=lambda each: str(each.get("lastTimestamp") or each.get("eventTime") or "")
-        )
+        found = self._list("Event", metadata["namespace"], fieldSelector=f"involvedObject.uid={metadata['uid']}")
+        return sorted(found, key=lambda each: str(each.get("lastTimestamp") or each.get("eventTime") or ""))
 
     def pods_of(self, job: str, namespace: str) -> Raws:
         """The pods of a Job."""
-        selector = {"batch.kubernetes.io/job-name": job}
-        return [{**each, "kind": "Pod"} for each in self._client.list(RESOURCES["Pod"], namespace=namespace, labels=selector)]
+        return self._list("Pod", namespace, labelSelector=f"batch.kubernetes.io/job-name={job}")
 
 
 def wait_for(condition: Callable[[], T | None], seconds: float = 30, what: str | Callable[[], object] = "") -> T:
     """What a condition gives, once that is something; it fails with `what` is missing or there instead.
 
-    A 404 counts as nothing: what is waited for may not be there yet.
+    A 404 counts as nothing, since what is waited for may not be there yet, and so does a request to come again later.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -164,7 +186,7 @@ def wait_for(condition: Callable[[], T | None], seconds: float = 30, what: str |
         try:
             found = condition()
         except ApiError as error:
-            if error.status.code != 404:
+            if error.code not in (404, 429):
                 raise
             found = None
         if found:
@@ -177,8 +199,8 @@ def wait_for(condition: Callable[[], T | None], seconds: float = 30, what: str |
 
 def refusal(error: ApiError) -> str:
     """Why the API server refused."""
-    return f"{error.status.code}: {error.status.message}"
+    return f"{error.code}: {error.message}"
 
 
-def _in(namespace: str | None) -> dict[str, str]:
-    return {} if namespace is None else {"namespace": namespace}
+def _given(**fields: Any) -> Raw:
+    return {name: value for name, value in fields.items() if value is not None}

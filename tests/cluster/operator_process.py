@@ -14,16 +14,16 @@ _ENTRY = "from deepicd_operator.main import app; app()"
 # The times that a test of an error would merely wait out, shortened; a name that is not there any more is an error.
 _HASTE = """
 from datetime import timedelta
-from deepicd_operator import cluster, controller, health, observe, process, situation, stalls
+from deepicd_operator import cluster, controller, health, pod_state, process, read_snapshot, steps
 for module, name, value in (
     (cluster, "REQUEST_SECONDS", 5.0),
     (controller, "REFUSAL_WAIT", timedelta(seconds=3)),
     (health, "SILENT_SECONDS", 8.0),
-    (observe, "SLOW_START", timedelta(seconds=3)),
+    (read_snapshot, "SLOW_START", timedelta(seconds=3)),
     (process, "START_RETRY", 0.5),
-    (situation, "SLOW_UPLOAD", timedelta(seconds=1)),
-    (stalls, "SILENCE", timedelta(seconds=4)),
-    (stalls, "STALL_SLACK", timedelta(seconds=3)),
+    (pod_state, "SLOW_UPLOAD", timedelta(seconds=1)),
+    (steps, "SILENCE", timedelta(seconds=4)),
+    (steps, "STALL_SLACK", timedelta(seconds=3)),
 ):
     assert type(getattr(module, name)) is type(value)
     setattr(module, name, value)

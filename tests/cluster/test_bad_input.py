@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lightkube import ApiError
 
 from deepicd_operator.crd import crd
-from tests.cluster.api import Api, Raw, refusal, wait_for
+from tests.cluster.api import Api, ApiError, Raw, refusal, wait_for
 from tests.cluster.builders import condition
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.operated import (
@@ -56,7 +55,7 @@ def test_a_corrected_compute_replaces_an_attempt_that_waits(api: Api, namespace:
     wait_for(lambda: reason_of(api, namespace, "Scheduled") == "Unschedulable", 60, lambda: run_of(api, namespace)["status"])
     api.patch("DeepICDRun", "quickstart", namespace, {"spec": {"compute": {"nodeSelector": None}}})
     attempt = ended(api, namespace)
-    assert (attempt["reason"], attempt["counted"]) == ("ComputeChanged", False)
+    assert (attempt["reason"], attempt["counted"]) == ("SpecChanged", False)
     end_pod(api, running_pod(api, namespace, 2))
     wait_for_state(api, namespace, "Succeeded")
 
@@ -124,6 +123,45 @@ def test_what_no_pod_can_be_made_of_is_named_by_its_field(api: Api, namespace: s
         assert field in verdicts[name]["message"], name
     assert api.list("Job", namespace) == []
     assert "Traceback" not in operator.log.read_text()
+
+
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+MISSPELT: dict[str, tuple[str, Raw, str]] = {
+    "affinity": ("affinity", {"nodeAfinity": {}}, "spec.compute.affinity.nodeAfinity: unknown field"),
+    "patch": (
+        "podTemplatePatch",
+        {"spec": {"topologySpreadConstraints": [{"maxSkw": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}]}},
+        "spec.compute.podTemplatePatch.spec.topologySpreadConstraints[0].maxSkw: unknown field",
+    ),
+    "value": (
+        "affinity",
+        {"nodeAffinity": {_REQUIRED: {"nodeSelectorTerms": []}}},
+        f"spec.compute.affinity.nodeAffinity.{_REQUIRED}.nodeSelectorTerms: Required value",
+    ),
+}
+"""What the API server finds only when it is to make the Job: a field of `compute`, its value, and what is said of it."""
+
+
+def test_a_typo_within_the_pod_is_named_by_the_runs_own_field_and_can_be_corrected(
+    api: Api, namespace: str, operator: OperatorProcess
+) -> None:
+    for name, (field, value, _) in MISSPELT.items():
+        content = quickstart(namespace, {RUNS_FOR: "0s"})
+        compute = content["spec"]["compute"]
+        compute[field] = {**compute.get(field, {}), **value}
+        api.create(content | {"metadata": {**content["metadata"], "name": name}})
+    for name, (_, _, found) in MISSPELT.items():
+
+        def accepted(name: str = name) -> Raw:
+            return condition(api.get("DeepICDRun", name, namespace), "Accepted") or {}
+
+        wait_for(lambda: accepted().get("status") == "False", 60, accepted)
+        assert accepted()["reason"] == "InvalidSpec"
+        assert found in accepted()["message"]
+    assert api.list("Job", namespace) == []
+    api.patch("DeepICDRun", "affinity", namespace, {"spec": {"compute": {"affinity": None}}})
+    wait_for(lambda: api.get("DeepICDRun", "affinity", namespace)["status"]["state"] == "Succeeded", 120, "it does not go on")
+    assert (condition(api.get("DeepICDRun", "affinity", namespace), "Accepted") or {})["status"] == "True"
 
 
 def test_a_quota_on_limits_refuses_no_uploader_and_takes_a_trainer_with_limits(

@@ -8,10 +8,9 @@ from typing import Any
 
 import psutil
 import pytest
-from lightkube import ApiError
 
 from tests.cluster import binaries as binaries_module
-from tests.cluster.api import Api, Raw, wait_for
+from tests.cluster.api import Api, ApiError, Raw, wait_for
 from tests.cluster.binaries import BinariesMissingError, find_binaries
 from tests.cluster.builders import condition, is_true, job, pod
 from tests.cluster.control_plane import ControlPlane

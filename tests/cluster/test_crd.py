@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
-from lightkube import ApiError
 from pydantic import ValidationError
 
 from deepicd.errors import UserError
@@ -16,7 +15,7 @@ from deepicd.spec.base import RULE
 from deepicd.spec.load import dump, parse
 from deepicd.spec.run import DeepICDRun
 from tests.by_path import changed
-from tests.cluster.api import Api, Raw, refusal
+from tests.cluster.api import Api, ApiError, Raw, refusal
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.generated_specs import contents
 from tests.cluster.runs import SAMPLES, sample

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import httpx2
 import pytest
-from lightkube import ApiError
+import urllib3
 
-from tests.cluster.api import Api, Raw, wait_for
+from tests.cluster.api import Api, ApiError, Raw, UnansweredError, wait_for
 from tests.cluster.api_call import Call
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.fault_proxy import Fault, FaultProxy
@@ -33,15 +32,15 @@ def watching(
     heard: queue.Queue[str] = queue.Queue()
     context = ssl.create_default_context(cafile=str(cluster.authority.certificate))
     context.load_cert_chain(*cluster.authority.client("watcher", "system:masters"))
-    client = httpx2.Client(verify=context, timeout=httpx2.Timeout(60), trust_env=False)
+    pool = urllib3.PoolManager(ssl_context=context, timeout=60, retries=False)
     url = f"{proxy.server}/api/v1/namespaces/{namespace}/configmaps?watch=true&labelSelector=test&timeoutSeconds=60"
 
     def listen() -> None:
         try:
-            with client.stream("GET", url, headers={"Accept": accept}) as answer:
-                for part in answer.iter_lines() if "json" in accept else answer.iter_bytes():
-                    heard.put(part if isinstance(part, str) else part.decode("latin-1"))
-        except httpx2.HTTPError:
+            answer = pool.request("GET", url, headers={"Accept": accept}, preload_content=False)
+            for part in answer if "json" in accept else answer.stream():
+                heard.put(part.decode("latin-1").rstrip("\n"))
+        except UnansweredError:
             heard.put("broken")
 
     threading.Thread(target=listen, daemon=True).start()
@@ -102,7 +101,7 @@ def test_calls_are_answered_with_an_error_of_choice(proxied: Api, proxy: FaultPr
     proxy.fail(Fault(creates, status=status))
     with pytest.raises(ApiError) as refused:
         proxied.create(config_map(namespace))
-    assert refused.value.status.code == status
+    assert refused.value.code == status
     assert proxied.find("ConfigMap", "a", namespace) is None
     assert proxied.create(config_map(namespace))
 
@@ -111,20 +110,19 @@ def test_an_error_says_when_to_come_again(proxied: Api, proxy: FaultProxy, names
     proxy.fail(Fault(creates, status=429, retry_after=7))
     with pytest.raises(ApiError) as refused:
         proxied.create(config_map(namespace))
-    assert refused.value.response is not None
-    assert refused.value.response.headers["Retry-After"] == "7"
+    assert refused.value.headers["Retry-After"] == "7"
 
 
 def test_a_lost_request_changes_nothing(proxied: Api, proxy: FaultProxy, namespace: str) -> None:
     proxy.fail(Fault(creates, lose="request"))
-    with pytest.raises(httpx2.HTTPError):
+    with pytest.raises(UnansweredError):
         proxied.create(config_map(namespace))
     assert proxied.find("ConfigMap", "a", namespace) is None
 
 
 def test_a_lost_answer_hides_a_change(proxied: Api, proxy: FaultProxy, namespace: str) -> None:
     proxy.fail(Fault(creates, lose="answer"))
-    with pytest.raises(httpx2.HTTPError):
+    with pytest.raises(UnansweredError):
         proxied.create(config_map(namespace))
     assert proxied.find("ConfigMap", "a", namespace)
 
@@ -144,7 +142,7 @@ def test_the_nth_call_fails_and_no_other(proxied: Api, proxy: FaultProxy, namesp
 def test_a_delayed_call_runs_into_the_clients_time_limit(cluster: ControlPlane, proxy: FaultProxy, namespace: str) -> None:
     hasty = Api(cluster.kubeconfig_of("proxied", "system:masters", server=proxy.server), timeout=0.5)
     proxy.fail(Fault(creates, delay=600))
-    with pytest.raises(httpx2.ReadTimeout):
+    with pytest.raises(urllib3.exceptions.ReadTimeoutError):
         hasty.create(config_map(namespace))
     assert hasty.create(config_map(namespace))
     hasty.close()
@@ -210,6 +208,6 @@ def test_events_of_a_watch_are_dropped_or_doubled(
 
 
 def test_the_proxy_outlives_an_api_server(cluster: ControlPlane, proxied: Api, namespace: str) -> None:
-    with cluster.api_server_down(), pytest.raises(httpx2.HTTPError):
+    with cluster.api_server_down(), pytest.raises(UnansweredError):
         proxied.create(config_map(namespace))
     assert proxied.create(config_map(namespace))

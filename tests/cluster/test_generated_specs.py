@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from lightkube import ApiError
 
 from deepicd.errors import UserError
 from deepicd.spec.load import parse
 from deepicd_operator.crd import crd
-from tests.cluster.api import Api, Raw, wait_for
+from tests.cluster.api import Api, ApiError, Raw, wait_for
 from tests.cluster.builders import condition
 from tests.cluster.generated_specs import contents
 from tests.cluster.operated import quickstart, reason_of, run_of, running_pod, wait_for_state

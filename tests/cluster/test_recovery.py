@@ -7,8 +7,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import yaml
 
 from deepicd.spec.progress import Failure, FailureCode, write
+from deepicd.spec.resource_names import RUN_ANNOTATION
 from tests.cluster.api import Api, Raw, wait_for
 from tests.cluster.builders import is_true, pod
 from tests.cluster.operated import (
@@ -255,3 +257,28 @@ def test_a_finished_run_is_deleted_after_its_time(api: Api, namespace: str, oper
     assert datetime.now(UTC) >= ended + timedelta(seconds=5)
     wait_for(lambda: not leftovers(api, namespace), 60, lambda: leftovers(api, namespace))
     assert leftovers(api, namespace) == []
+
+
+def test_a_run_whose_gpu_ran_out_of_memory_goes_on_from_its_checkpoint_when_its_spec_is_changed(
+    api: Api, namespace: str, operator: OperatorProcess
+) -> None:
+    api.create(quickstart(namespace, storage=STORE, recovery__maxAttempts=1))
+    pod = running_pod(api, namespace)
+    stored = {"stage": "grpo", "step": 10, "uri": "s3://models/10", "sha256": "a" * 64, "time": now()}
+    report(api, namespace, stage="grpo", step=12, time=now(), checkpoint=stored)
+    failure = write(Failure(code=FailureCode.GPU_OUT_OF_MEMORY, message="grpo: a GPU ran out of memory"))
+    end_pod(api, pod, 64, termination_log=failure)
+    wait_for_state(api, namespace, "Failed")
+    assert "microBatchSizePerGpu" in ended(api, namespace)["message"]
+    assert api.find("Job", "quickstart-a2", namespace) is None
+    api.patch("DeepICDRun", "quickstart", namespace, {"spec": {"stages": {"grpo": {"microBatchSizePerGpu": 1}}}})
+    changed = wait_for_state(api, namespace, "Running")
+    assert not is_true(changed, "Failed")
+    second = attempts(api, namespace)[1]
+    assert (second["resumedFrom"], second["generation"]) == ("s3://models/10", changed["metadata"]["generation"])
+    assert len(told(api, namespace, "SpecChanged")) == 1
+    pod = running_pod(api, namespace, 2)
+    run_file = yaml.safe_load(pod["metadata"]["annotations"][RUN_ANNOTATION])
+    assert run_file["spec"]["stages"]["grpo"]["microBatchSizePerGpu"] == 1
+    end_pod(api, pod)
+    wait_for_state(api, namespace, "Succeeded")

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
-from lightkube import ApiError
 
-from tests.cluster.api import Api, Raw, refusal, wait_for
+from tests.cluster.api import Api, ApiError, Raw, refusal, wait_for
 from tests.cluster.builders import condition
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.helm import CHART, Helm
@@ -99,7 +98,7 @@ def shared(cluster: ControlPlane, run_definition: Raw, tmp_path_factory: pytest.
         try:
             stranger.try_out(sample("quickstart", name, storage=STORE))
         except ApiError as error:
-            return error.status.code == 403
+            return error.code == 403
         return False
 
     try:

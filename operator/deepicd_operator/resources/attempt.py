@@ -50,7 +50,7 @@ class AttemptRequest:
     @property
     def scratch_claim(self) -> str | None:
         """Name of the attempt's claim for its scratch volume; None where that is the node's own disk."""
-        return None if self.spec.compute.scratch.storage_class is None else self.attempt_name
+        return scratch_claim_name(self.run, self.number)
 
     @property
     def pod_labels(self) -> dict[str, str]:
@@ -67,3 +67,8 @@ class AttemptRequest:
                 {"apiVersion": API_VERSION, "kind": KIND, "name": self.name, "uid": self.uid, "controller": True}
             ],
         }
+
+
+def scratch_claim_name(run: DeepICDRun, attempt: int) -> str | None:
+    """Name of the claim for an attempt's scratch volume; None where that is the node's own disk."""
+    return None if run.spec.compute.scratch.storage_class is None else attempt_name(run.metadata.name, attempt)

@@ -7,8 +7,8 @@ from hashlib import sha256
 from typing import Any
 
 from deepicd.spec.resource_names import API_VERSION, KIND
+from deepicd_operator.events import RunEvent
 from deepicd_operator.names import MANAGER, labels
-from deepicd_operator.plan import RunEvent
 
 
 def event(told: RunEvent, name: str, namespace: str, uid: str, now: datetime) -> dict[str, Any]:

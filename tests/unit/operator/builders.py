@@ -12,10 +12,9 @@ import yaml
 from deepicd.spec.progress import Checkpoint, Progress, Upload
 from deepicd.spec.resource_names import API_VERSION, KIND, RUN_UID_LABEL
 from deepicd_operator.names import attempt_name, labels
-from deepicd_operator.observed import JobView, Observed, PodView, Refusal, job_view, pod_view
-from deepicd_operator.plan import Plan
-from deepicd_operator.reconcile import reconcile
+from deepicd_operator.reconcile import Decision, reconcile
 from deepicd_operator.settings import Settings
+from deepicd_operator.snapshot import JobView, PodView, Refusal, Snapshot, job_view, pod_view
 from deepicd_operator.status import RunStatus, read_status, write_status
 from tests.by_path import changed
 
@@ -185,11 +184,12 @@ class Story:
         self.status = RunStatus()
         self.generation = 1
         self.name = NAME
-        self.plan = Plan()
+        self.decision = Decision()
+        self.time = NOON
         self.settings = SETTINGS
         self.events: list[str] = []
 
-    def observed(
+    def snapshot(
         self,
         *objects: JobMade | PodMade,
         progress: Progress | None = None,
@@ -201,8 +201,8 @@ class Story:
         refusal: Refusal | None = None,
         deleting: bool = False,
         complete: bool | None = None,
-    ) -> Observed:
-        return Observed(
+    ) -> Snapshot:
+        return Snapshot(
             name=self.name,
             namespace="research",
             uid=UID,
@@ -227,25 +227,32 @@ class Story:
             complete=any(isinstance(each, JobMade) for each in objects) if complete is None else complete,
         )
 
-    def now(self, seconds: float, *objects: JobMade | PodMade, **seen: Any) -> Plan:
+    def now(self, seconds: float, *objects: JobMade | PodMade, **seen: Any) -> Decision:
         """Reconcile at a time after noon with these objects."""
-        self.plan = reconcile(self.observed(*objects, **seen), at(seconds), self.settings)
-        if self.plan.status is not None:
-            kept = read_status(write_status(self.plan.status))
-            assert kept == self.plan.status
+        self.time = at(seconds)
+        self.decision = reconcile(self.snapshot(*objects, **seen), self.time, self.settings)
+        if self.decision.status is not None:
+            kept = read_status(write_status(self.decision.status))
+            assert kept == self.decision.status
             self.status = kept
-        self.events += [event.reason for event in self.plan.events]
-        return self.plan
+        self.events += [event.reason for event in self.decision.events]
+        return self.decision
+
+    @property
+    def looks_again_in(self) -> float | None:
+        """Seconds until the last decision has the run looked at again."""
+        again = self.decision.look_again
+        return None if again is None else (again - self.time).total_seconds()
 
     @property
     def made(self) -> list[str]:
-        """Kinds and names of what the last plan makes."""
-        return [f"{each['kind']}/{each['metadata']['name']}" for group in self.plan.apply for each in group]
+        """Kinds and names of what the last decision makes."""
+        return [f"{each['kind']}/{each['metadata']['name']}" for group in self.decision.create for each in group]
 
     @property
     def deleted(self) -> list[str]:
-        """Kinds and names of what the last plan deletes."""
-        return [f"{each.kind}/{each.name}" for each in self.plan.delete]
+        """Kinds and names of what the last decision deletes."""
+        return [f"{each.kind}/{each.name}" for each in self.decision.delete]
 
     def condition(self, kind: str) -> tuple[str, str]:
         """Status and reason of a condition."""

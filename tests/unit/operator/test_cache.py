@@ -119,16 +119,50 @@ def test_a_full_list_takes_away_what_it_does_not_have() -> None:
     cache = Cache()
     cache.put(run())
     cache.put(job())
-    assert cache.keep_only("Job", [job()]) == []
-    assert cache.keep_only("Job", []) == [KEY]
+    assert cache.keep_only("Job", [job()], cache.taken) == []
+    assert cache.keep_only("Job", [], cache.taken) == [KEY]
     assert cache.jobs(KEY, UID) == ()
-    assert cache.keep_only("Job", []) == []
+    assert cache.keep_only("Job", [], cache.taken) == []
+
+
+def test_a_full_list_takes_away_nothing_that_was_seen_after_it_was_asked_for() -> None:
+    cache = Cache()
+    listed_after = cache.taken
+    for each in (run(), job()):
+        cache.put(each)
+    assert cache.keep_only("Job", [], listed_after) == []
+    assert cache.keep_only(KIND, [], listed_after) == []
+    assert len(cache.jobs(KEY, UID)) == 1
+    assert cache.runs() == [KEY]
+
+
+def test_a_full_list_replaces_versions_that_a_restored_store_has_no_longer() -> None:
+    cache = Cache()
+    for each in (run(500, "before-the-restore"), job(500), pod(500)):
+        cache.put(each)
+    listed_after = cache.taken
+    restored = (run(400, "restored"), {**job(400), "status": {"conditions": [{"type": "Complete", "status": "True"}]}})
+    assert [cache.put(each, listed_after) for each in restored] == [(KEY, True), (KEY, True)]
+    assert cache.run(KEY)["metadata"]["uid"] == "restored"
+    assert [each.succeeded for each in cache.jobs(KEY, UID)] == [True]
+    assert cache.keep_only("Pod", [], listed_after) == [KEY]
+    # And from there on versions count as ever.
+    assert cache.put(job(399)) == (KEY, False)
+    assert cache.put(job(401)) == (KEY, True)
+
+
+def test_a_full_list_does_not_take_back_what_a_watch_has_said_since_it_was_asked_for() -> None:
+    cache = Cache()
+    cache.put(job(5))
+    listed_after = cache.taken
+    cache.put(job(7))
+    assert cache.put(job(6), listed_after) == (KEY, False)
 
 
 def test_a_list_of_one_namespace_says_nothing_about_others() -> None:
     cache = Cache()
     cache.put(job())
-    assert cache.keep_only("Job", [], ["elsewhere"]) == []
+    assert cache.keep_only("Job", [], cache.taken, ["elsewhere"]) == []
     assert len(cache.jobs(KEY, UID)) == 1
 
 

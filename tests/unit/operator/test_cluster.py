@@ -1,94 +1,101 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-ACCEPTED = ("200", "404", "409")
-REFUSED = ("401", "403", "429", "500", "503")
-FOREIGN = "404-of-a-proxy"
-# In a process of its own: lightkube keeps one class a kind, and the tests of the cluster have made theirs.
-_ASK = """
-import asyncio, json, sys
-from deepicd_operator.cluster import Cluster, ConflictError, NotThereError, RefusedError, UnreachableError
+from deepicd.kubernetes.errors import RequestError
+from deepicd.kubernetes.login import log_in
+from deepicd_operator.cluster import Cluster
 from deepicd_operator.prometheus import Metrics
+from tests.unit.kubernetes.api_server import Request, Server, kubeconfig, refusal, serving
 
-async def ask(name):
+FOREIGN = "404-of-a-proxy"
+DOCKERFILE = Path(__file__).parents[3] / "images" / "operator" / "Dockerfile"
+
+
+def by_name(request: Request) -> tuple[int, str]:
+    """The answer with the code that is the pod's name."""
+    name = request.path.rpartition("/")[2]
+    if name == FOREIGN:
+        return 404, "default backend"
+    code = int(name)
+    return (200, json.dumps({"kind": "Pod", "metadata": {"name": name}})) if code == 200 else refusal(code, "no")
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    with serving(by_name) as server:
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path, server.address)))
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        yield server
+
+
+async def contact(pod: str) -> tuple[float, float | None]:
+    """When the API server last accepted a request, as readiness and as the metric have it; 0 for never."""
     metrics = Metrics()
-    cluster = Cluster(metrics)
+    cluster = Cluster(await log_in(), metrics)
     try:
-        await cluster.get("Pod", "n", name)
-    except (ConflictError, NotThereError, RefusedError, UnreachableError):
+        await cluster.get("Pod", "n", pod)
+    except RequestError:
         pass
     finally:
         await cluster.close()
     return cluster.last_contact, metrics.registry.get_sample_value("deepicd_api_last_success_timestamp_seconds")
 
-print(json.dumps({name: asyncio.run(ask(name)) for name in sys.argv[1:]}))
-"""
 
-
-class _Handler(BaseHTTPRequestHandler):
-    """An API server that answers with the code that is the pod's name."""
-
-    def do_GET(self) -> None:
-        name = self.path.rpartition("/")[2]
-        code = int(name[:3])
-        pod = {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": name, "namespace": "n"}}
-        status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "no"}
-        body = "default backend" if name == FOREIGN else json.dumps(pod if code == 200 else status)
-        self.send_response(code)
-        self.send_header("Content-Type", "text/plain" if name == FOREIGN else "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body.encode())
-
-    def log_message(self, *_: object) -> None:
-        """Silent."""
-
-
-@pytest.fixture(scope="module")
-def contacts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, list[float]]]:
-    """When the API server last accepted a request, as readiness and as the metric have it, by its answer; 0 for never."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    config = {
-        "apiVersion": "v1", "kind": "Config", "current-context": "c",
-        "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{server.server_address[1]}"}}],
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-        "users": [{"name": "u", "user": {"token": "t"}}],
-    }  # fmt: skip
-    path: Path = tmp_path_factory.mktemp("api") / "kubeconfig"
-    path.write_text(json.dumps(config))
-    command = [sys.executable, "-c", _ASK, *ACCEPTED, *REFUSED, FOREIGN]
-    environment = {**os.environ, "KUBECONFIG": str(path), "NO_PROXY": "127.0.0.1"}
-    try:
-        asked = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-        assert asked.returncode == 0, asked.stderr
-        yield json.loads(asked.stdout)
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-@pytest.mark.parametrize("answer", ACCEPTED)
-def test_an_answer_to_a_request_that_was_let_in_is_contact(contacts: dict[str, list[float]], answer: str) -> None:
-    found, metric = contacts[answer]
+@pytest.mark.usefixtures("server")
+@pytest.mark.parametrize("answer", ["200", "404", "409"])
+def test_an_answer_to_a_request_that_was_let_in_is_contact(answer: str) -> None:
+    found, metric = asyncio.run(contact(answer))
     assert found > 0
     assert metric == found
 
 
-@pytest.mark.parametrize("answer", REFUSED)
-def test_a_refusal_is_no_contact(contacts: dict[str, list[float]], answer: str) -> None:
-    assert contacts[answer] == [0, 0]
+@pytest.mark.usefixtures("server")
+@pytest.mark.parametrize("answer", ["401", "403", "429", "500", "503"])
+def test_a_refusal_is_no_contact(answer: str) -> None:
+    assert asyncio.run(contact(answer)) == (0, 0)
 
 
-def test_a_404_of_something_before_the_api_server_is_no_contact(contacts: dict[str, list[float]]) -> None:
-    assert contacts[FOREIGN] == [0, 0]
+@pytest.mark.usefixtures("server")
+def test_a_404_of_something_before_the_api_server_is_no_contact() -> None:
+    assert asyncio.run(contact(FOREIGN)) == (0, 0)
+
+
+_WITHOUT_GENERATED_CLASSES = """
+import asyncio, re, sys
+from importlib.abc import MetaPathFinder
+
+class LeftOut(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if re.match(r"kubernetes[.](aio[.])?client[.](api|models)[.]", name):
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, LeftOut())
+import deepicd_operator.process
+from deepicd.kubernetes.login import log_in
+from deepicd_operator.cluster import Cluster
+from deepicd_operator.prometheus import Metrics
+
+async def ask():
+    cluster = Cluster(await log_in(), Metrics())
+    print((await cluster.get("Pod", "n", "200"))["kind"])
+    await cluster.close()
+
+asyncio.run(ask())
+"""
+
+
+@pytest.mark.usefixtures("server")
+def test_nothing_is_missing_without_the_generated_classes_that_the_image_leaves_out() -> None:
+    assert "-path '*/client/api/*' -o -path '*/client/models/*'" in DOCKERFILE.read_text()
+    command = [sys.executable, "-c", _WITHOUT_GENERATED_CLASSES]
+    asked = subprocess.run(command, env=os.environ, capture_output=True, text=True, timeout=120, check=False)
+    assert (asked.stdout, asked.returncode) == ("Pod\n", 0), asked.stderr

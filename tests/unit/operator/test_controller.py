@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from deepicd.spec.resource_names import API_VERSION, KIND
+from deepicd.kubernetes.errors import AlreadyExistsError, NotFoundError
+from deepicd.spec.resource_names import API_VERSION, ATTEMPT_LABEL, KIND, RUN_LABEL
 from deepicd_operator.cache import Key
-from deepicd_operator.cluster import ConflictError, NotThereError
-from deepicd_operator.controller import Controller
+from deepicd_operator.controller import SETTLE, Controller
 from deepicd_operator.prometheus import Metrics
-from tests.unit.operator.builders import NAME, SETTINGS, UID, spec
+from deepicd_operator.status import Attempt, RunStatus, write_status
+from deepicd_operator.workqueue import WorkQueue
+from tests.unit.operator.builders import NAME, NOON, SETTINGS, UID, JobMade, PodMade, at, spec
 
 
 class _Vanishing:
@@ -25,12 +27,12 @@ class _Vanishing:
     async def create(self, content: dict[str, Any]) -> dict[str, Any]:
         if content["kind"] == "Event":
             return content
-        raise ConflictError(content["metadata"]["name"])
+        raise AlreadyExistsError(content["metadata"]["name"])
 
     async def get(self, kind: str, namespace: str, name: str) -> dict[str, Any]:
         if kind == KIND:
             return self.run
-        raise NotThereError(name)
+        raise NotFoundError(name)
 
     async def write_status(self, run: dict[str, Any], status: dict[str, Any]) -> dict[str, Any]:
         self.run = {**run, "status": status, "metadata": {**run["metadata"], "resourceVersion": "6"}}
@@ -52,3 +54,72 @@ def test_a_name_that_becomes_free_while_it_is_looked_at_is_tried_again_at_once()
             working.cancel()
 
     assert asyncio.run(reconcile_twice()) == Key("research", NAME)
+
+
+class _HasEverything(_Vanishing):
+    """An API server that has every object of the run already."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        attempt = Attempt(number=1, start=NOON, running=at(1), pod=f"{NAME}-a1-x", node="node-1")
+        status = RunStatus(state="Running", reason="Running", attempt=1, attempts=(attempt,))
+        self.run["status"] = write_status(status)
+        self.offered: list[str] = []
+
+    async def create(self, content: dict[str, Any]) -> dict[str, Any]:
+        self.offered.append(content["kind"])
+        return await super().create(content)
+
+    async def get(self, kind: str, namespace: str, name: str) -> dict[str, Any]:
+        return self.of_the_run({"kind": kind, "metadata": {"name": name}})
+
+    def of_the_run(self, raw: dict[str, Any]) -> dict[str, Any]:
+        owner = {"apiVersion": API_VERSION, "kind": KIND, "name": NAME, "uid": UID, "controller": True}
+        labels = {RUN_LABEL: NAME, ATTEMPT_LABEL: "1"}
+        metadata = {"labels": labels, "ownerReferences": [owner], "resourceVersion": "4", **raw["metadata"]}
+        return {**raw, "metadata": {**metadata, "namespace": "research"}}
+
+
+def test_an_attempt_that_is_not_heard_of_is_not_offered_its_objects_over_and_over() -> None:
+    server: Any = _HasEverything()
+    controller = Controller(server, SETTINGS, Metrics(), clock=lambda: at(4000))
+    time = 0.0
+    controller.queue = WorkQueue(lambda: time)
+
+    async def reconcile_once() -> None:
+        nonlocal time
+        for raw in (JobMade().raw, {**PodMade().running(at(1)).raw, "kind": "Pod"}):
+            controller.notice(server.of_the_run(raw))
+        controller.notice(server.of_the_run({"kind": "ConfigMap", "metadata": {"name": f"{NAME}-a1-progress"}}))
+        controller.notice(server.run)
+        key = await controller.queue.get()
+        await controller._reconcile_safely(key)
+        controller.queue.done(key)
+        time += 2 * SETTLE
+
+    asyncio.run(reconcile_once())
+    assert {"Role", "RoleBinding", "ConfigMap", "ServiceAccount"} <= set(server.offered)
+    assert controller.queue.depth == 0
+
+
+class _Listing:
+    """An API server that lists nothing but one run, and writes nothing."""
+
+    def __init__(self, run: dict[str, Any]) -> None:
+        self.run = run
+
+    async def list(self, kind: str, _: str) -> list[dict[str, Any]]:
+        return [self.run] if kind == KIND else []
+
+
+def test_a_restored_store_is_served_from_the_next_full_list_on() -> None:
+    server: Any = _Listing(_Vanishing().run)
+    controller = Controller(server, SETTINGS, Metrics())
+
+    async def known(version: str, uid: str) -> Any:
+        server.run = {**server.run, "metadata": {**server.run["metadata"], "resourceVersion": version, "uid": uid}}
+        await controller.resync()
+        return controller._cache.run(Key("research", NAME))["metadata"]["uid"]
+
+    assert asyncio.run(known("500", "before")) == "before"
+    assert asyncio.run(known("400", "restored")) == "restored"

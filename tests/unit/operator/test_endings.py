@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from deepicd_operator.observed import Refusal
 from deepicd_operator.reasons import Reason
+from deepicd_operator.snapshot import Refusal
 from tests.unit.operator.builders import NAME, JobMade, PodMade, Story, at, report
 
 EXIT = "Container trainer for pod a/b failed with exit code %d matching FailJob rule at index 2"
@@ -56,7 +56,7 @@ def test_an_attempt_that_can_be_repeated_is_followed_by_another(reason: str, see
     if counted:
         assert (story.status.state, story.status.reason) == ("Pending", "BackOff")
         assert story.status.retry_at == at(70)
-        assert story.plan.requeue_after == 10
+        assert story.looks_again_in == 10
         assert story.made == []
         story.now(70)
     assert story.status.attempt == 2
@@ -68,16 +68,18 @@ def test_a_changed_compute_replaces_an_attempt_that_waits() -> None:
     story.now(0)
     story.now(10, JobMade(), PodMade().unschedulable())
     story.spec["compute"]["nodeSelector"] = {"pool": "free"}
+    story.generation = 2
     story.now(20, JobMade(), PodMade().unschedulable())
     assert story.deleted == [f"Job/{NAME}-a1"]
     story.now(30)
-    assert (story.status.attempts[0].reason, story.status.attempts[0].counted) == ("ComputeChanged", False)
+    assert (story.status.attempts[0].reason, story.status.attempts[0].counted) == ("SpecChanged", False)
     assert f"Job/{NAME}-a2" in story.made
 
 
 def test_a_changed_compute_leaves_a_trainer_alone_that_runs() -> None:
     story = Story().running()
     story.spec["compute"]["nodeSelector"] = {"pool": "free"}
+    story.generation = 2
     story.now(20, JobMade(), PodMade().running(at(1)))
     assert story.deleted == []
 
@@ -152,7 +154,7 @@ def test_a_refused_object_is_not_offered_again_before_its_time() -> None:
     refusal = Refusal(Reason.API_REFUSED, "Job: spec.template is invalid", at(30))
     story.now(10, refusal=refusal)
     assert story.made == []
-    assert story.plan.requeue_after == 20
+    assert story.looks_again_in == 20
     story.now(30, refusal=refusal)
     assert f"Job/{NAME}-a1" in story.made
 
@@ -182,13 +184,13 @@ def test_an_attempt_without_steps_is_stalled_and_then_tried_again() -> None:
     story = Story().running()
     objects = (JobMade(), PodMade().running(at(1)))
     story.now(10, *objects, progress=report(at(10)))
-    assert story.plan.requeue_after == 300
+    assert story.looks_again_in == 300
     story.now(310, *objects, progress=report(at(300)))
     assert story.condition("StepsStalled") == ("True", "Stalled")
     assert story.deleted == []
     story.now(370, *objects, progress=report(at(360)))
     assert story.deleted == [f"Job/{NAME}-a1"]
-    assert story.plan.delete[0].foreground
+    assert story.decision.delete[0].foreground
     story.now(375, JobMade().deleting(), PodMade().running(at(1)).deleting(at(999)))
     assert story.deleted == []
     story.now(380)
@@ -210,7 +212,7 @@ def test_preparing_for_hours_is_no_stall() -> None:
     story = Story().running()
     objects = (JobMade(), PodMade().running(at(1)))
     story.now(10, *objects, progress=report(at(10), stage="prepare", step=None))
-    assert story.plan.requeue_after == 181
+    assert story.looks_again_in == 181
     story.now(8 * 3600, *objects, progress=report(at(8 * 3600 - 60), stage="prepare", step=None))
     assert story.condition("StepsStalled") == ("False", "Preparing")
     assert story.deleted == []
@@ -234,7 +236,7 @@ def test_the_stage_after_a_long_prepare_has_its_whole_time_for_its_first_step() 
     story.now(10, *objects, progress=report(at(10), stage="prepare", step=None))
     story.now(9000, *objects, progress=report(at(9000), stage="sft", step=None))
     assert story.condition("StepsStalled") == ("False", "Stepping")
-    assert story.plan.requeue_after == 300
+    assert story.looks_again_in == 300
     story.now(9360, *objects, progress=report(at(9360), stage="sft", step=None))
     assert story.deleted == [f"Job/{NAME}-a1"]
 
@@ -246,7 +248,7 @@ def test_an_attempt_that_never_reports_goes_on_and_gets_again_what_it_reports_wi
     story.now(30)
     objects = (JobMade(2), PodMade(2).running(at(40)))
     story.now(41, *objects)
-    assert story.plan.requeue_after == 179
+    assert story.looks_again_in == 179
     story.now(220, *objects)
     assert story.condition("StepsStalled") == ("Unknown", "NoReport")
     assert "none ever arrived" in story.message("StepsStalled")

@@ -21,7 +21,7 @@ def test_a_crash_is_seen_at_once_and_the_uploader_gets_its_time(code: int, why: 
     story = Story().running()
     story.now(61, JobMade(), kept(code, reason=why), progress=report(at(59)))
     assert story.deleted == [JOB]
-    assert story.plan.delete[0].foreground
+    assert story.decision.delete[0].foreground
     assert story.status.attempts[0].reason == reason
     story.now(80, JobMade().deleting(), kept(code, reason=why).deleting(at(999)), progress=report(at(59)))
     assert story.status.attempts[0].end is None
@@ -84,9 +84,9 @@ def test_an_uploader_that_is_not_started_again_in_time_had_nothing_left() -> Non
 def test_a_success_whose_upload_does_not_end_is_stopped_after_the_grace_period() -> None:
     story = Story(recovery__gracePeriod="2m").running()
     story.now(61, JobMade(), kept(0), progress=report(at(59)))
-    assert story.plan.requeue_after == 9
+    assert story.looks_again_in == 9
     story.now(100, JobMade(), kept(0), progress=report(at(59)))
-    assert (story.deleted, story.plan.requeue_after) == ([], 80)
+    assert (story.deleted, story.looks_again_in) == ([], 80)
     story.now(180, JobMade(), kept(0), progress=report(at(59)))
     assert story.deleted == [JOB]
     story.now(300)

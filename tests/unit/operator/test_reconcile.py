@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from deepicd_operator import resources
-from deepicd_operator.observed import Refusal
 from deepicd_operator.reasons import Reason
+from deepicd_operator.snapshot import Refusal
 from deepicd_operator.status import Attempt, RunStatus
 from tests.unit.operator.builders import NAME, NOON, JobMade, PodMade, Story, at, checkpoint, report
 
@@ -16,7 +16,7 @@ def test_a_new_run_gets_what_its_pod_must_have_and_then_the_job() -> None:
     story = Story()
     story.now(0)
     assert story.made == [f"ServiceAccount/{NAME}-trainer", f"NetworkPolicy/{NAME}-trainer", f"Job/{NAME}-a1"]
-    assert [len(group) for group in story.plan.apply] == [2, 1]
+    assert [len(group) for group in story.decision.create] == [2, 1]
     assert story.status.attempt == 1
 
 
@@ -25,9 +25,9 @@ def test_an_attempt_whose_job_is_there_gets_the_rest_one_after_the_other_and_is_
     story.now(0)
     story.now(1, JobMade(), complete=False)
     assert story.made == [f"Role/{NAME}-a1", f"RoleBinding/{NAME}-a1", f"ConfigMap/{NAME}-a1-progress"]
-    assert [len(group) for group in story.plan.apply] == [1, 1, 1]
+    assert [len(group) for group in story.decision.create] == [1, 1, 1]
     assert story.events == ["AttemptStarted"]
-    assert story.plan.status is None
+    assert story.decision.status is None
 
 
 def test_an_attempt_that_runs_already_when_it_gets_the_rest_is_told_of_once() -> None:
@@ -38,14 +38,14 @@ def test_an_attempt_that_runs_already_when_it_gets_the_rest_is_told_of_once() ->
     assert f"ConfigMap/{NAME}-a1-progress" in story.made
     assert story.status.state == "Running"
     assert story.events == ["AttemptStarted"]
-    (told,) = story.plan.events
+    (told,) = story.decision.events
     assert told.message == f"attempt 1 begins from the beginning; the trainer runs ({NAME}-a1-x on node-1)"
     # For an operator that was killed after it had told the begin alone.
     assert told.addition is not None
     assert (told.addition.reason, told.addition.identity) == ("Running", "attempt/1/Running")
     story.now(2, *objects)
     assert story.events == ["AttemptStarted"]
-    assert story.plan.status is None
+    assert story.decision.status is None
 
 
 def test_a_pod_that_is_placed_and_runs_at_once_is_told_of_once_with_its_node() -> None:
@@ -54,7 +54,7 @@ def test_a_pod_that_is_placed_and_runs_at_once_is_told_of_once_with_its_node() -
     story.now(1, JobMade(), complete=False)
     story.now(2, JobMade(), PodMade().running(at(1)))
     assert story.events == ["AttemptStarted", "Running"]
-    assert "on node-1" in story.plan.events[0].message
+    assert "on node-1" in story.decision.events[0].message
 
 
 def test_last_reports_that_come_after_a_success_are_taken_in_and_change_nothing_else() -> None:
@@ -69,9 +69,9 @@ def test_last_reports_that_come_after_a_success_are_taken_in_and_change_nothing_
     assert story.condition("CheckpointDurable") == ("True", "Uploaded")
     assert (story.status.state, story.status.completion_time) == (ended.state, ended.completion_time)
     assert story.status.gpu_hours == ended.gpu_hours
-    assert story.plan.apply == ()
+    assert story.decision.create == ()
     story.now(62, *objects, progress=report(at(59), step=15, eta_seconds=1), stored=checkpoint(15, at(59)))
-    assert story.plan.status is None
+    assert story.decision.status is None
 
 
 def test_an_attempt_that_has_ended_gets_its_rest_before_its_end_is_noted() -> None:
@@ -80,7 +80,7 @@ def test_an_attempt_that_has_ended_gets_its_rest_before_its_end_is_noted() -> No
     ended = (JobMade().complete(), PodMade().ended(0))
     story.now(1, *ended, complete=False)
     assert f"ConfigMap/{NAME}-a1-progress" in story.made
-    assert story.plan.status is None
+    assert story.decision.status is None
     story.now(2, *ended)
     assert story.status.state == "Succeeded"
 
@@ -93,7 +93,7 @@ def test_a_rest_that_is_refused_is_told_offered_again_and_keeps_no_run_from_its_
     assert story.made == []
     assert story.condition("Running") == ("False", "NameTaken")
     assert f"Role {NAME}-a1" in story.message("Running")
-    assert story.plan.requeue_after == 15
+    assert story.looks_again_in == 15
     story.now(20, JobMade(), PodMade().running(at(4)), complete=False, refusal=refusal)
     assert f"Role/{NAME}-a1" in story.made
     story.now(21, JobMade().complete(), PodMade().ended(0), complete=False, refusal=replace(refusal, until=at(80)))
@@ -105,7 +105,7 @@ def test_a_job_that_was_not_made_is_made_by_the_next_reconcile() -> None:
     story.now(0)
     story.now(5)
     assert f"Job/{NAME}-a1" in story.made
-    assert story.plan.status is None
+    assert story.decision.status is None
 
 
 def test_a_job_that_is_gone_though_all_its_objects_were_made_was_deleted_and_not_forgotten() -> None:
@@ -116,7 +116,7 @@ def test_a_job_that_is_gone_though_all_its_objects_were_made_was_deleted_and_not
 
 
 def test_a_run_that_is_being_deleted_is_left_alone() -> None:
-    assert Story().now(0, deleting=True).apply == ()
+    assert Story().now(0, deleting=True).create == ()
 
 
 def test_nothing_is_written_while_nothing_changes() -> None:
@@ -124,7 +124,7 @@ def test_nothing_is_written_while_nothing_changes() -> None:
     objects = (JobMade(), PodMade().running(at(1)))
     story.now(2, *objects, progress=report(at(2)))
     plan = story.now(30, *objects, progress=report(at(2)))
-    assert (plan.status, plan.apply, plan.delete, plan.events) == (None, (), (), ())
+    assert (plan.status, plan.create, plan.delete, plan.events) == (None, (), (), ())
 
 
 def test_reports_become_status() -> None:
@@ -147,7 +147,7 @@ def test_a_run_that_completes_has_succeeded_and_stays_so() -> None:
     assert story.condition("Succeeded") == ("True", "Completed")
     assert story.status.completion_time == at(60)
     plan = story.now(999, JobMade().failed(), PodMade().ended(1))
-    assert (plan.status, plan.apply, plan.delete, plan.events) == (None, (), (), ())
+    assert (plan.status, plan.create, plan.delete, plan.events) == (None, (), (), ())
 
 
 def test_suspending_stops_the_pod_and_waits_until_it_is_gone() -> None:
@@ -196,7 +196,7 @@ def test_resources_that_kueue_takes_back_end_the_attempt_and_queue_another() -> 
     assert story.deleted == [f"Job/{NAME}-a1"]
     story.now(40)
     assert (story.status.attempts[0].reason, story.status.attempts[0].counted) == ("Preempted", False)
-    assert story.plan.apply[-1][-1]["spec"]["suspend"] is True
+    assert story.decision.create[-1][-1]["spec"]["suspend"] is True
 
 
 def test_the_deadline_counts_the_attempts_together() -> None:
@@ -205,7 +205,7 @@ def test_the_deadline_counts_the_attempts_together() -> None:
     story.now(70)
     assert story.status.attempt == 2
     story.now(71, JobMade(2), PodMade(2).running(at(71)))
-    assert story.plan.requeue_after == 39
+    assert story.looks_again_in == 39
     story.now(110, JobMade(2), PodMade(2).running(at(71)))
     assert story.deleted == [f"Job/{NAME}-a2"]
     story.now(115, JobMade(2).failed(), PodMade(2).ended(143))
@@ -216,7 +216,7 @@ def test_a_finished_run_is_deleted_after_its_time() -> None:
     story = Story(recovery__ttlAfterFinished="1h").running()
     story.now(60, JobMade().complete(), PodMade().ended(0, "Completed"))
     story.now(61, JobMade().complete())
-    assert story.plan.requeue_after == 3599
+    assert story.looks_again_in == 3599
     story.now(3660)
     assert story.deleted == [f"DeepICDRun/{NAME}"]
 
@@ -336,7 +336,7 @@ def test_a_message_is_given_once() -> None:
     story.now(60, JobMade().failed(), PodMade().ended(64, message='{"code": "BadInput", "message": "no such column"}'))
     said = [each.type for each in story.status.conditions if "no such column" in each.message]
     assert said == ["Failed"]
-    (event,) = story.plan.events
+    (event,) = story.decision.events
     assert "no such column" in event.message
 
 
@@ -376,7 +376,7 @@ class TestAFaultOfTheOperator:
         assert story.condition("Accepted") == ("False", "CannotPlan")
         assert "spec.storage.s3.endpoint: TypeError: " in story.message("Accepted")
         assert (story.made, story.events, story.status.state) == ([], ["CannotPlan"], "Pending")
-        assert isinstance(story.plan.fault, resources.CannotPlanError)
+        assert isinstance(story.decision.fault, resources.CannotPlanError)
 
     def test_it_does_not_hide_the_end_of_an_attempt_at_work(self) -> None:
         story = Story()

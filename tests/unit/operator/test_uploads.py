@@ -106,7 +106,7 @@ def test_an_uploader_that_is_restarted_again_and_again_is_a_warning() -> None:
     assert look(30, 3, ended, ended) == failing
     running = {"running": {"startedAt": iso(at(40))}}
     assert look(41, 4, running, ended) == failing
-    assert story.plan.requeue_after == 59
+    assert story.looks_again_in == 59
     assert look(100, 4, running, ended) == ("True", "Uploaded")
     assert story.events.count("UploaderFailing") == 1
 
@@ -125,7 +125,7 @@ def test_a_long_upload_is_shown() -> None:
     pod.raw["status"] |= {"phase": "Running", "initContainerStatuses": [{"name": "sync", "state": {"running": {}}}]}
     story.now(61, JobMade(), pod, progress=report(at(60)))
     assert story.condition("Running") == ("True", "Running")
-    assert story.plan.requeue_after == 9
+    assert story.looks_again_in == 9
     story.now(70, JobMade(), pod, progress=report(at(60)))
     assert story.condition("Running") == ("True", "Uploading")
 
@@ -256,7 +256,7 @@ def test_a_run_can_be_suspended_whose_upload_has_not_ended_in_its_time() -> None
     pod = PodMade().ended(0)
     pod.raw["status"] |= {"phase": "Running", "initContainerStatuses": [{"name": "sync", "state": {"running": {}}}]}
     story.now(170, JobMade(), pod, progress=report(at(60)))
-    assert (story.deleted, story.plan.requeue_after) == ([], 10)
+    assert (story.deleted, story.looks_again_in) == ([], 10)
     story.now(180, JobMade(), pod, progress=report(at(60)))
     assert story.deleted == [f"Job/{NAME}-a1"]
 

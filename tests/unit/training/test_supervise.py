@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deepicd.errors import CrashError, DeepICDError, HostMemoryError, StallError, TerminatedError, UserError
+from deepicd.errors import CrashError, DeepICDError, GpuMemoryError, HostMemoryError, StallError, TerminatedError, UserError
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import StepMetrics
 from deepicd.training.supervise import LEAVE_SECONDS, RayStartError, Watch, explain_exit, supervise, workers
@@ -68,9 +68,9 @@ CPU_ALLOCATOR = "RuntimeError: [enforce fail at alloc_cpu.cpp:127] err == 0. Def
     ("lines", "kind", "text"),
     [
         (["OSError: [Errno 28] No space left on device"], UserError, "the disk is full"),
-        ([f"(WorkerDict pid=7) {GPU_MEMORY}"], UserError, "a GPU ran out of memory: lower microBatchSizePerGpu"),
-        (["RuntimeError: CUDA error: out of memory"], UserError, "a GPU ran out of memory"),
-        (["ray.exceptions.RayTaskError(OutOfMemoryError): x", GPU_MEMORY], UserError, "a GPU ran out of memory"),
+        ([f"(WorkerDict pid=7) {GPU_MEMORY}"], GpuMemoryError, "a GPU ran out of memory: lower microBatchSizePerGpu"),
+        (["RuntimeError: CUDA error: out of memory"], GpuMemoryError, "a GPU ran out of memory"),
+        (["ray.exceptions.RayTaskError(OutOfMemoryError): x", GPU_MEMORY], GpuMemoryError, "a GPU ran out of memory"),
         ([f"ray.exceptions.OutOfMemoryError: {HOST_MEMORY}"], HostMemoryError, "raise compute.memory"),
         ([CPU_ALLOCATOR], HostMemoryError, "raise compute.memory"),
         (["ray.exceptions.RayTaskError(ValueError): x", "ValueError: secret text"], CrashError, "(ValueError)"),

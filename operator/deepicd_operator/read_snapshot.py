@@ -8,6 +8,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from deepicd.kubernetes.errors import NotFoundError
+from deepicd.kubernetes.kinds import CONFIG_MAP, POD
 from deepicd.spec.progress import (
     CHECKPOINT_KEY,
     PROGRESS_KEY,
@@ -18,13 +20,14 @@ from deepicd.spec.progress import (
     read_upload,
 )
 from deepicd.spec.resource_names import ATTEMPT_LABEL, RUN_LABEL
+from deepicd_operator.attempt_result import attempt_result, head_is_lost
 from deepicd_operator.cache import Cache, Key, reports
-from deepicd_operator.cluster import Cluster, NotThereError
+from deepicd_operator.cluster import Cluster
+from deepicd_operator.kinds import JOB, RAY_JOB
 from deepicd_operator.names import attempt_name
-from deepicd_operator.observed import Observed, Refusal
-from deepicd_operator.outcome import ending, head_is_lost
+from deepicd_operator.pod_state import SLOW_START
 from deepicd_operator.reasons import Reason
-from deepicd_operator.situation import SLOW_START
+from deepicd_operator.snapshot import Refusal, Snapshot
 from deepicd_operator.status import Attempt, read_status
 
 LOOK_AT_NODE = timedelta(seconds=10)
@@ -34,9 +37,9 @@ class UnreadableStatusError(Exception):
     """The status is not one of ours: nothing may be decided by it."""
 
 
-async def observe(
+async def read_snapshot(
     key: Key, raw: dict[str, Any], cache: Cache, cluster: Cluster, refusal: Refusal | None, now: datetime
-) -> tuple[Observed, datetime | None]:
+) -> tuple[Snapshot, datetime | None]:
     """What is known of a run, and when to look again for what no watch tells.
 
     Raises:
@@ -46,7 +49,7 @@ async def observe(
     uid, status = metadata["uid"], read_status(raw.get("status"))
     if status is None:
         raise UnreadableStatusError(f"{key.namespace}/{key.name}: its status was not written by this version of the operator")
-    observed = Observed(
+    snapshot = Snapshot(
         name=key.name,
         namespace=key.namespace,
         uid=uid,
@@ -60,85 +63,85 @@ async def observe(
         refusal=refusal,
     )
     attempt = status.current
-    if attempt is None or observed.deleting:
-        return observed, None
+    if attempt is None or snapshot.deleting:
+        return snapshot, None
     if attempt.end is not None:
-        return _with_reports(observed, cache.reports(key, progress_name(key.name, attempt.number), uid)), None
+        return _with_reports(snapshot, cache.reports(key, progress_name(key.name, attempt.number), uid)), None
     found = cache.reports(key, progress_name(key.name, attempt.number), uid)
-    observed = replace(observed, complete=found is not None)
-    observed = await _confirm_job(key, observed, attempt, cache, cluster)
-    observed = await _confirm_end(key, observed, attempt, cache, cluster)
-    observed = await _read_report(key, observed, attempt, cache, cluster, now)
-    return await _look_closer(observed, attempt, cluster, now)
+    snapshot = replace(snapshot, complete=found is not None)
+    snapshot = await _confirm_job(key, snapshot, attempt, cache, cluster)
+    snapshot = await _confirm_end(key, snapshot, attempt, cache, cluster)
+    snapshot = await _read_report(key, snapshot, attempt, cache, cluster, now)
+    return await _look_closer(snapshot, attempt, cluster, now)
 
 
-async def _confirm_job(key: Key, observed: Observed, attempt: Attempt, cache: Cache, cluster: Cluster) -> Observed:
+async def _confirm_job(key: Key, snapshot: Snapshot, attempt: Attempt, cache: Cache, cluster: Cluster) -> Snapshot:
     """A Job that was there and is not in the cache is looked for: its absence ends the attempt."""
-    was_there = observed.complete or attempt.pod is not None
-    if observed.job(attempt.number) is not None or not (was_there or attempt.reason or observed.wished("suspend")):
-        return observed
-    compute = observed.wished("compute")
+    was_there = snapshot.complete or attempt.pod is not None
+    if snapshot.job(attempt.number) is not None or not (was_there or attempt.reason or snapshot.spec_field("suspend")):
+        return snapshot
+    compute = snapshot.spec_field("compute")
     nodes = compute.get("nodes") if isinstance(compute, dict) else None
-    kind = "RayJob" if isinstance(nodes, int) and nodes > 1 else "Job"
+    kind = RAY_JOB if isinstance(nodes, int) and nodes > 1 else JOB
     try:
         cache.put(await cluster.get(kind, key.namespace, attempt_name(key.name, attempt.number)))
-    except NotThereError:
-        return observed
-    return replace(observed, jobs=cache.jobs(key, observed.uid))
+    except NotFoundError:
+        return snapshot
+    return replace(snapshot, jobs=cache.jobs(key, snapshot.uid))
 
 
-async def _confirm_end(key: Key, observed: Observed, attempt: Attempt, cache: Cache, cluster: Cluster) -> Observed:
+async def _confirm_end(key: Key, snapshot: Snapshot, attempt: Attempt, cache: Cache, cluster: Cluster) -> Snapshot:
     """Each kind has a watch of its own: what one tells of an end is asked of the other kind, where that has told nothing yet.
 
     Only the pods of a finished Job say why it ended; and a Ray cluster's head is lost only if its RayJob has not finished.
     """
-    if head_is_lost(attempt, observed):
+    if head_is_lost(attempt, snapshot):
         name = attempt_name(key.name, attempt.number)
         try:
-            cache.put(await cluster.get("RayJob", key.namespace, name))
-        except NotThereError:
-            cache.drop_child(key, "RayJob", name)
-        observed = await _read_pods(key, replace(observed, jobs=cache.jobs(key, observed.uid)), attempt, cache, cluster)
-    job, pod = observed.job(attempt.number), observed.pod(attempt.number)
+            cache.put(await cluster.get(RAY_JOB, key.namespace, name))
+        except NotFoundError:
+            cache.drop_child(key, RAY_JOB, name)
+        snapshot = await _read_pods(key, replace(snapshot, jobs=cache.jobs(key, snapshot.uid)), attempt, cache, cluster)
+    job, pod = snapshot.job(attempt.number), snapshot.pod(attempt.number)
     if job is None or not job.finished or (pod is not None and pod.ended):
-        return observed
-    return await _read_pods(key, observed, attempt, cache, cluster)
+        return snapshot
+    return await _read_pods(key, snapshot, attempt, cache, cluster)
 
 
-async def _read_pods(key: Key, observed: Observed, attempt: Attempt, cache: Cache, cluster: Cluster) -> Observed:
-    found = await cluster.list("Pod", key.namespace, {RUN_LABEL: key.name, ATTEMPT_LABEL: str(attempt.number)})
+async def _read_pods(key: Key, snapshot: Snapshot, attempt: Attempt, cache: Cache, cluster: Cluster) -> Snapshot:
+    found = await cluster.list(POD.name, key.namespace, {RUN_LABEL: key.name, ATTEMPT_LABEL: str(attempt.number)})
     for raw in found:
         cache.put(raw)
     names = {raw["metadata"]["name"] for raw in found}
-    for pod in observed.pods:
+    for pod in snapshot.pods:
         if pod.attempt == attempt.number and pod.name not in names:
-            cache.drop_child(key, "Pod", pod.name)
-    return replace(observed, pods=cache.pods(key, observed.uid))
+            cache.drop_child(key, POD.name, pod.name)
+    return replace(snapshot, pods=cache.pods(key, snapshot.uid))
 
 
 async def _read_report(
-    key: Key, observed: Observed, attempt: Attempt, cache: Cache, cluster: Cluster, now: datetime
-) -> Observed:
+    key: Key, snapshot: Snapshot, attempt: Attempt, cache: Cache, cluster: Cluster, now: datetime
+) -> Snapshot:
     """The newest reports. Where an attempt has failed, its last ones are read afresh: their watch may be slower than the Job's.
 
     The last ones of a run that has succeeded decide nothing: they are taken in whenever they are heard of.
     """
-    name, job = progress_name(key.name, attempt.number), observed.job(attempt.number)
-    found = cache.reports(key, name, observed.uid)
+    name, job = progress_name(key.name, attempt.number), snapshot.job(attempt.number)
+    found = cache.reports(key, name, snapshot.uid)
     if found is None or job is None or not job.finished:
-        return _with_reports(observed, found)
-    ended = ending(attempt, observed, now)
+        return _with_reports(snapshot, found)
+    ended = attempt_result(attempt, snapshot, now)
     if ended is None or ended.reason is not Reason.COMPLETED:
-        with suppress(NotThereError):
-            found = reports(await cluster.get("ConfigMap", key.namespace, name))
-    return _with_reports(observed, found)
+        with suppress(NotFoundError):
+            found = reports(await cluster.get(CONFIG_MAP.name, key.namespace, name))
+    return _with_reports(snapshot, found)
 
 
-def _with_reports(observed: Observed, found: Mapping[str, str] | None) -> Observed:
+def _with_reports(snapshot: Snapshot, found: Mapping[str, str] | None) -> Snapshot:
     if found is None:
-        return observed
+        return snapshot
     return replace(
-        observed,
+        snapshot,
         progress=read_progress(found.get(PROGRESS_KEY, "")),
         checkpoint=read_checkpoint(found.get(CHECKPOINT_KEY, "")),
         upload=read_upload(found.get(UPLOAD_KEY, "")),
@@ -146,19 +149,19 @@ def _with_reports(observed: Observed, found: Mapping[str, str] | None) -> Observ
 
 
 async def _look_closer(
-    observed: Observed, attempt: Attempt, cluster: Cluster, now: datetime
-) -> tuple[Observed, datetime | None]:
-    job, pod = observed.job(attempt.number), observed.slowest_pod(attempt.number)
-    lost = {each.node for each in observed.pods if each.attempt == attempt.number and each.deleting and each.node}
+    snapshot: Snapshot, attempt: Attempt, cluster: Cluster, now: datetime
+) -> tuple[Snapshot, datetime | None]:
+    job, pod = snapshot.job(attempt.number), snapshot.slowest_pod(attempt.number)
+    lost = {each.node for each in snapshot.pods if each.attempt == attempt.number and each.deleting and each.node}
     if lost and job is not None and not job.finished:
         gone = frozenset([node for node in sorted(lost) if await cluster.node_is_lost(node)])
-        return replace(observed, lost_nodes=gone), now + LOOK_AT_NODE
+        return replace(snapshot, lost_nodes=gone), now + LOOK_AT_NODE
     if job is None or job.finished or job.suspended or attempt.running is not None:
-        return observed, None
+        return snapshot, None
     if pod is not None and (not pod.scheduled or pod.trainer.running_since is not None):
-        return observed, None
+        return snapshot, None
     since = attempt.start + SLOW_START
     if now < since:
-        return observed, since
-    trouble = await cluster.warnings(observed.namespace, pod.uid if pod is not None else job.uid)
-    return replace(observed, trouble=trouble), now + 3 * SLOW_START
+        return snapshot, since
+    trouble = await cluster.warnings(snapshot.namespace, pod.uid if pod is not None else job.uid)
+    return replace(snapshot, trouble=trouble), now + 3 * SLOW_START

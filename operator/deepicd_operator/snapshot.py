@@ -124,7 +124,7 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Observed:
+class Snapshot:
     """Everything a reconcile depends on, beside the clock."""
 
     name: str
@@ -153,10 +153,20 @@ class Observed:
     complete: bool = False
     """Whether the last object of the newest attempt is there, and with it all of them."""
 
-    def wished(self, field: str) -> Any:
+    def spec_field(self, field: str) -> Any:
         """A field of the spec; None where it is not given, or where a looser definition let the spec be something else."""
         spec = self.content["spec"]
         return spec.get(field) if isinstance(spec, Mapping) else None
+
+    def is_refused(self, now: datetime) -> bool:
+        """Whether the API server would not take an object of the run, and it is too early to offer it again."""
+        return self.refusal is not None and now < self.refusal.until
+
+    @property
+    def lacks_rest(self) -> bool:
+        """Whether the newest attempt has its Job, but not all its objects yet."""
+        job = self.job(self.status.attempt)
+        return job is not None and not job.deleting and not self.complete
 
     def disruption(self, attempt: int) -> str:
         """Why the cluster took one of the attempt's pods; empty where it took none."""

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 from deepicd.errors import ExitCode
 from deepicd.spec.progress import Failure, FailureCode, Progress, Upload, read_failure
-from deepicd_operator.observed import JobView, Observed, PodView
-from deepicd_operator.reasons import Reason
+from deepicd_operator.reasons import Reason, Rule
+from deepicd_operator.snapshot import JobView, PodView, Snapshot
 from deepicd_operator.status import Attempt
 
 _OUT_OF_MEMORY = "OOMKilled"
@@ -36,17 +36,18 @@ _FAILURES = {
     FailureCode.REWARD_CODE: Reason.REWARD_CODE_FAILED,
     FailureCode.REWARD_COLLAPSE: Reason.REWARD_COLLAPSED,
     FailureCode.NOT_A_NUMBER: Reason.NOT_A_NUMBER,
+    FailureCode.GPU_OUT_OF_MEMORY: Reason.GPU_OUT_OF_MEMORY,
     FailureCode.OUT_OF_MEMORY: Reason.OUT_OF_MEMORY,
     FailureCode.STALL: Reason.STALLED,
     FailureCode.STORE: Reason.STORE_UNREACHABLE,
     FailureCode.TERMINATED: Reason.TERMINATED,
     FailureCode.CRASH: Reason.CRASHED,
 }
-_FINAL = {FailureCode.BAD_INPUT, FailureCode.NOT_A_NUMBER, FailureCode.REWARD_CODE, FailureCode.REWARD_COLLAPSE}
+_FINAL = {code for code, reason in _FAILURES.items() if reason.rule is Rule.STOP}
 
 
 @dataclass(frozen=True)
-class Ending:
+class AttemptResult:
     """Why an attempt is over."""
 
     reason: Reason
@@ -54,45 +55,48 @@ class Ending:
     exit_code: int | None = None
 
 
-def ending(attempt: Attempt, observed: Observed, now: datetime) -> Ending | None:
+def attempt_result(attempt: Attempt, snapshot: Snapshot, now: datetime) -> AttemptResult | None:
     """How the attempt ended, or None while it goes on.
 
     A Job that is missing was looked for on the API server itself, not only in the cache.
     """
-    job, pod = observed.job(attempt.number), observed.pod(attempt.number)
+    job, pod = snapshot.job(attempt.number), snapshot.pod(attempt.number)
     if job is None:
-        # One that has never been there is made.
-        return Ending(Reason.JOB_DELETED) if attempt.pod is not None or observed.complete else None
+        why = attempt.reason or (Reason.SUSPENDED if snapshot.spec_field("suspend") is True else None)
+        if attempt.pod is not None or snapshot.complete:
+            why = Reason.JOB_DELETED
+        # One that has never been there is made, unless the attempt is to end.
+        return AttemptResult(Reason(why)) if why is not None else None
     if job.succeeded:
-        return _completion(attempt, observed)
+        return _completion(attempt, snapshot)
     if job.failed and pod is not None and not pod.head and pod.trainer.exit_code == 0:
         # Another container failed, or the pod was taken, after the trainer had succeeded.
-        completed = _completion(attempt, observed)
+        completed = _completion(attempt, snapshot)
         if completed.reason is Reason.COMPLETED or _disruption(job, pod, attempt.disruption) is None:
             return completed
     if job.failed:
-        return _failure(job, pod, observed.progress, attempt.disruption)
-    if lost := _on_lost_node(attempt, observed, now):
-        return Ending(Reason.NODE_LOST, lost)
+        return _failure(job, pod, snapshot.progress, attempt.disruption)
+    if lost := _on_lost_node(attempt, snapshot, now):
+        return AttemptResult(Reason.NODE_LOST, lost)
     return None
 
 
-def uploads(observed: Observed, number: int) -> bool:
+def uploads(snapshot: Snapshot, number: int) -> bool:
     """Whether an uploader of its own, beside the trainer, stores the attempt's results."""
-    pod, job = observed.pod(number), observed.job(number)
+    pod, job = snapshot.pod(number), snapshot.job(number)
     if pod is not None:
         return pod.uploads
-    return observed.wished("storage") is not None and (job is None or job.kind != "RayJob")
+    return snapshot.spec_field("storage") is not None and (job is None or job.kind != "RayJob")
 
 
-def is_uploaded(observed: Observed, number: int) -> bool:
+def is_uploaded(snapshot: Snapshot, number: int) -> bool:
     """Whether everything that the attempt made is known to be durable."""
-    pod, job = observed.pod(number), observed.job(number)
-    if not uploads(observed, number):
+    pod, job = snapshot.pod(number), snapshot.job(number)
+    if not uploads(snapshot, number):
         return job is not None and job.succeeded
     if pod is not None and (pod.ended or pod.sync.ended) and pod.sync.exit_code == 0:
         return True
-    return _says_complete(observed.upload, pod)
+    return _says_complete(snapshot.upload, pod)
 
 
 def _says_complete(upload: Upload | None, pod: PodView | None) -> bool:
@@ -101,81 +105,73 @@ def _says_complete(upload: Upload | None, pod: PodView | None) -> bool:
     return upload is not None and upload.complete and (began is None or upload.time >= began)
 
 
-def _completion(attempt: Attempt, observed: Observed) -> Ending:
+def _completion(attempt: Attempt, snapshot: Snapshot) -> AttemptResult:
     """The trainer has ended with 0; without an uploader that has, too, its results are gone with the pod."""
-    if not uploads(observed, attempt.number) or is_uploaded(observed, attempt.number):
-        return Ending(Reason.COMPLETED, exit_code=0)
-    return _failed_upload(observed.pod(attempt.number))
+    if not uploads(snapshot, attempt.number) or is_uploaded(snapshot, attempt.number):
+        return AttemptResult(Reason.COMPLETED, exit_code=0)
+    return _failed_upload(snapshot.pod(attempt.number))
 
 
-def _failed_upload(pod: PodView | None) -> Ending:
+def _failed_upload(pod: PodView | None) -> AttemptResult:
     if pod is None:
-        return Ending(Reason.UPLOAD_FAILED, "its pod is gone, and nobody saw it finish")
+        return AttemptResult(Reason.UPLOAD_FAILED, "its pod is gone, and nobody saw it finish")
     code, reported = pod.sync.exit_code, read_failure(pod.sync.termination_log)
     if code == ExitCode.TRY_LATER:
-        return Ending(Reason.STORE_UNREACHABLE, reported.message if reported else "the results were not all stored", code)
+        found = reported.message if reported else "the results were not all stored"
+        return AttemptResult(Reason.STORE_UNREACHABLE, found, code)
     if pod.sync.ended_as == _OUT_OF_MEMORY:
-        return Ending(Reason.UPLOAD_FAILED, f"it used more than its memory limit, exit code {code}", code)
+        return AttemptResult(Reason.UPLOAD_FAILED, f"it used more than its memory limit, exit code {code}", code)
     how = "it did not end" if code is None else f"it ended with exit code {code}"
     # containerd may miss that the kernel sent SIGKILL for lack of memory.
     if code == ExitCode.KILLED:
         how = f"it was killed for lack of memory or time, exit code {code}"
-    return Ending(Reason.UPLOAD_FAILED, f"{how}: {reported.message}" if reported else how, code)
+    return AttemptResult(Reason.UPLOAD_FAILED, f"{how}: {reported.message}" if reported else how, code)
 
 
-def doomed(attempt: Attempt, observed: Observed, grace: timedelta, now: datetime) -> Ending | None:
+def doomed(attempt: Attempt, snapshot: Snapshot, grace: timedelta, now: datetime) -> AttemptResult | None:
     """Why an attempt that Kubernetes would keep for ever must be stopped, or None."""
-    job, pod = observed.job(attempt.number), observed.pod(attempt.number)
+    job, pod = snapshot.job(attempt.number), snapshot.pod(attempt.number)
     if job is not None and job.suspended and attempt.running is not None:
-        return Ending(Reason.PREEMPTED, "Kueue took the attempt's resources back")
-    if job is not None and head_is_lost(attempt, observed):
+        return AttemptResult(Reason.PREEMPTED, "Kueue took the attempt's resources back")
+    if job is not None and head_is_lost(attempt, snapshot):
         # One that KubeRay made in its place knows nothing of the command.
         lost = pod if pod is not None and pod.name == attempt.pod else None
         job = replace(job, message=f"the Ray cluster's head {attempt.pod} is gone")
-        return _failure(job, lost, observed.progress, attempt.disruption)
-    return None if pod is None else _outlived(attempt, observed, pod, job, grace, now) or _cannot_work(pod)
+        return _failure(job, lost, snapshot.progress, attempt.disruption)
+    return None if pod is None else _outlived(attempt, snapshot, pod, job, grace, now) or _cannot_work(pod)
 
 
-def _cannot_work(pod: PodView) -> Ending | None:
+def _cannot_work(pod: PodView) -> AttemptResult | None:
     """Why a container of the pod will never work, or None."""
     for container in (pod.trainer, pod.sync):
         if container.waiting == "InvalidImageName":
-            return Ending(Reason.IMAGE_NAME_INVALID, container.message)
+            return AttemptResult(Reason.IMAGE_NAME_INVALID, container.message)
     if pod.sync.exit_code == ExitCode.USER_ERROR and not pod.trainer.ended:
         reported = read_failure(pod.sync.termination_log)
-        code = ExitCode.USER_ERROR
-        return Ending(Reason.BAD_INPUT, reported.message if reported else f"the uploader ended with exit code {code}", code)
+        found = reported.message if reported else f"the uploader ended with exit code {pod.sync.exit_code}"
+        return AttemptResult(Reason.BAD_INPUT, found, pod.sync.exit_code)
     return None
 
 
-def upload_ends(attempt: Attempt, observed: Observed, grace: timedelta) -> datetime | None:
-    """When a pod is stopped that others keep after its trainer has ended; None where nobody does."""
-    pod, job = observed.pod(attempt.number), observed.job(attempt.number)
-    if pod is None or job is None or job.finished or pod.head or pod.ended or not pod.trainer.ended or not pod.others:
-        return None
-    return (pod.trainer.ended_at or attempt.start) + grace
-
-
 def _outlived(
-    attempt: Attempt, observed: Observed, pod: PodView, job: JobView | None, grace: timedelta, now: datetime
-) -> Ending | None:
+    attempt: Attempt, snapshot: Snapshot, pod: PodView, job: JobView | None, grace: timedelta, now: datetime
+) -> AttemptResult | None:
     """How a trainer ended whose pod is kept by sidecars that something injected (a service mesh's, Vault's).
 
     The kubelet ends the uploader only after all other containers. Where the trainer has failed, deleting the Job ends it;
     where it has succeeded, the uploader ends by itself, and is started again for as long as the pod is there.
     """
-    until = upload_ends(attempt, observed, grace)
-    if until is None or job is None:
+    if job is None or job.finished or pod.head or pod.ended or not pod.trainer.ended or not pod.others:
         return None
     if pod.trainer.exit_code != 0:
-        return _failure(job, pod, observed.progress, attempt.disruption)
-    if not pod.uploads or _is_uploaded_since(observed.upload, pod):
-        return Ending(Reason.COMPLETED, exit_code=0)
-    if now < until:
+        return _failure(job, pod, snapshot.progress, attempt.disruption)
+    if not pod.uploads or _is_uploaded_since(snapshot.upload, pod):
+        return AttemptResult(Reason.COMPLETED, exit_code=0)
+    if now < (pod.trainer.ended_at or attempt.start) + grace:
         return None
     # One that waits to be started again had nothing left to do, though its trainer took longer to end.
     done = pod.sync.exit_code == 0 and pod.sync.running_since is None
-    return Ending(Reason.COMPLETED, exit_code=0) if done else _failed_upload(pod)
+    return AttemptResult(Reason.COMPLETED, exit_code=0) if done else _failed_upload(pod)
 
 
 def _is_uploaded_since(upload: Upload | None, pod: PodView) -> bool:
@@ -186,18 +182,18 @@ def _is_uploaded_since(upload: Upload | None, pod: PodView) -> bool:
     return any(pod.trainer.ended_at is None or time is None or time >= pod.trainer.ended_at for time in times)
 
 
-def head_is_lost(attempt: Attempt, observed: Observed) -> bool:
+def head_is_lost(attempt: Attempt, snapshot: Snapshot) -> bool:
     """Whether the command's pod is no more while its RayJob goes on.
 
     KubeRay makes another head and asks it for a command that went with the first; it takes minutes to see that in vain.
     """
-    job, pod = observed.job(attempt.number), observed.pod(attempt.number)
+    job, pod = snapshot.job(attempt.number), snapshot.pod(attempt.number)
     if job is None or job.kind != "RayJob" or job.finished or job.deleting or job.suspended or attempt.running is None:
         return False
     return pod is None or pod.name != attempt.pod or pod.ended
 
 
-def _failure(job: JobView, pod: PodView | None, progress: Progress | None, seen: str | None) -> Ending:
+def _failure(job: JobView, pod: PodView | None, progress: Progress | None, seen: str | None) -> AttemptResult:
     exit_code, reported = _exit_code(job, pod), _reported(pod, progress)
     found = reported.message if reported else job.message
     if job.invalid:
@@ -216,7 +212,7 @@ def _failure(job: JobView, pod: PodView | None, progress: Progress | None, seen:
         reason, found = Reason.POD_DELETED, pod.name if pod else job.message
     else:
         reason = Reason.TERMINATED if exit_code == ExitCode.TERMINATED else Reason.CRASHED
-    return Ending(reason, found, exit_code)
+    return AttemptResult(reason, found, exit_code)
 
 
 def _reported(pod: PodView | None, progress: Progress | None) -> Failure | None:
@@ -241,15 +237,15 @@ def _disruption(job: JobView, pod: PodView | None, seen: str | None) -> Reason |
     return Reason.EVICTED if "DisruptionTarget" in job.message else None
 
 
-def _on_lost_node(attempt: Attempt, observed: Observed, now: datetime) -> str:
+def _on_lost_node(attempt: Attempt, snapshot: Snapshot, now: datetime) -> str:
     """Name of the node that a pod of the attempt is lost with; empty where none is.
 
     A dead kubelet never reports a pod's end, so neither the pod nor its Job would ever finish.
     """
-    for pod in observed.pods:
+    for pod in snapshot.pods:
         if pod.attempt != attempt.number or not pod.deleting or pod.ended or not pod.node:
             continue
         overdue = pod.gone_by is not None and now > pod.gone_by + GONE_SLACK
-        if pod.node in observed.lost_nodes or (overdue and pod.disruption == "DeletionByTaintManager"):
+        if pod.node in snapshot.lost_nodes or (overdue and pod.disruption == "DeletionByTaintManager"):
             return pod.node
     return ""

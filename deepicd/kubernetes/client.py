@@ -1,0 +1,197 @@
+"""Requests to a Kubernetes API server, objects as the plain dictionaries that it sends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+import aiohttp
+from kubernetes.aio.client import ApiClient
+from kubernetes.aio.client.exceptions import ApiException
+from kubernetes.aio.dynamic import DynamicClient
+
+from deepicd.errors import UserError
+from deepicd.kubernetes.errors import RequestError, UnauthorizedError, UnavailableError, answer_error
+from deepicd.kubernetes.kinds import POD, Kind
+from deepicd.kubernetes.login import Login, log_in
+
+Raw = dict[str, Any]
+T = TypeVar("T")
+PAGE = 500
+"""Objects that one request lists at most."""
+CONNECTIONS = 16
+"""Requests at once: each connection has 256 KiB of buffers for TLS."""
+LOGIN_SECONDS = 5.0
+"""Time between two log-ins at least: a credential plugin may be slow, and its service has limits."""
+
+
+class _PlainClient(ApiClient):
+    """Sends what it is given: JSON already, and nested deeper than the library's own conversion can follow."""
+
+    def sanitize_for_serialization(self, obj: Any) -> Any:
+        return obj
+
+
+class Client:
+    """Requests as one user. It logs in with the first one, and again where the API server no longer knows the credentials.
+
+    The kinds' places are in `kinds`: the API server's own list of them, which the client library would read first, is not read.
+    Every method raises `RequestError`; logging in raises `UserError`.
+    """
+
+    def __init__(self, manager: str, seconds: float, login: Login | None = None) -> None:
+        """`manager`: field manager of what is written; `seconds`: limit of a request; `login`: one that was made before."""
+        self._manager = manager
+        self._timeout = aiohttp.ClientTimeout(total=seconds)
+        self._stream_timeout = aiohttp.ClientTimeout(total=None, sock_connect=seconds)
+        self._login = login
+        self._api: DynamicClient | None = None
+        self._previous: DynamicClient | None = None
+        self._logging_in = asyncio.Lock()
+        self._log_in_after = 0.0
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for each in (self._api, self._previous):
+            if each is not None:
+                await each.client.close()
+
+    async def login(self) -> Login:
+        """The credentials in use."""
+        _, login = await self._logged_in(None)
+        return login
+
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> Raw:
+        """One object."""
+        found: Raw = await self._ask("get", kind.path(namespace, name))
+        return found
+
+    async def list(
+        self,
+        kind: Kind,
+        namespace: str | None,
+        labels: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
+    ) -> list[Raw]:
+        """All objects of a namespace, or of all, that have these labels and field values."""
+        found: list[Raw] = []
+        chosen: dict[str, Any] = {"limit": PAGE, "label_selector": _selector(labels), "field_selector": _selector(fields)}
+        while True:
+            page = await self._ask("get", kind.path(namespace), **chosen)
+            # The items of a list do not say their kind.
+            found += ({**each, "kind": kind.name} for each in page.get("items") or ())
+            if not (following := (page.get("metadata") or {}).get("continue")):
+                return found
+            chosen["_continue"] = following
+
+    async def create(self, kind: Kind, content: Raw) -> Raw:
+        """Make an object in the namespace of its metadata; a field that its kind does not have is refused."""
+        return await self._write("post", kind.path(content["metadata"]["namespace"]), content, strict=True)
+
+    async def replace_status(self, kind: Kind, content: Raw) -> Raw:
+        """Write an object's status, as of the version that its metadata has; without fields that an older CRD lacks."""
+        metadata = content["metadata"]
+        return await self._write("put", kind.path(metadata["namespace"], metadata["name"], "status"), content)
+
+    async def apply(self, kind: Kind, content: Raw) -> Raw:
+        """Make an object or change its fields, also another manager's; one that its kind does not have is refused."""
+        metadata, query = content["metadata"], {"force_conflicts": True, "content_type": "application/apply-patch+yaml"}
+        return await self._write("patch", kind.path(metadata["namespace"], metadata["name"]), content, strict=True, **query)
+
+    async def merge(self, kind: Kind, namespace: str, name: str, change: Raw) -> Raw:
+        """Change fields of an object."""
+        return await self._write("patch", kind.path(namespace, name), change, content_type="application/merge-patch+json")
+
+    async def delete(self, kind: Kind, namespace: str, name: str, options: Raw | None = None) -> None:
+        """Delete an object; `options`: preconditions and how what it owns is deleted."""
+        await self._ask("delete", kind.path(namespace, name), options)
+
+    async def log(self, namespace: str, pod: str, container: str, *, follow: bool, tail: int | None) -> AsyncIterator[str]:
+        """Lines of a container's log, each with its end."""
+        query: list[tuple[str, Any]] = [("container", container), ("follow", follow)]
+        if tail is not None:
+            query.append(("tailLines", tail))
+        path = POD.path(namespace, pod, "log")
+        answer = await self._ask("get", path, query_params=query, serialize=False, _request_timeout=self._stream_timeout)
+        try:
+            async for line in answer.content:
+                yield line.decode(errors="replace")
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _unanswered(error) from None
+        finally:
+            answer.close()
+
+    async def _write(self, method: str, path: str, body: Raw, *, strict: bool = False, **params: Any) -> Raw:
+        query = [("fieldManager", self._manager), *([("fieldValidation", "Strict")] if strict else ())]
+        found: Raw = await self._ask(method, path, body, query_params=query, **params)
+        return found
+
+    async def _ask(self, method: str, path: str, body: Raw | None = None, **params: Any) -> Any:
+        params = {"_request_timeout": self._timeout, "serializer": _as_it_is, **params}
+
+        async def request(api: DynamicClient) -> Any:
+            return await api.request(method, path, body, **{**params, "query_params": list(params.get("query_params", ()))})
+
+        api, _ = await self._logged_in(None)
+        try:
+            return await _typed(lambda: request(api))
+        except UnauthorizedError:
+            renewed, _ = await self._logged_in(api)
+            if renewed is api:
+                raise
+            return await _typed(lambda: request(renewed))
+
+    async def _logged_in(self, refused: DynamicClient | None) -> tuple[DynamicClient, Login]:
+        """What asks: another one than `refused`, which the API server does not know, if there are other credentials."""
+        async with self._logging_in:
+            if self._login is None:
+                self._login = await log_in()
+            if self._api is None:
+                self._api = _api(self._login)
+            elif self._api is refused and time.monotonic() >= self._log_in_after:
+                self._log_in_after = time.monotonic() + LOGIN_SECONDS
+                await self._log_in_again(self._login)
+            return self._api, self._login
+
+    async def _log_in_again(self, refused: Login) -> None:
+        try:
+            login = await log_in()
+        except UserError as error:
+            raise UnauthorizedError(str(error), 401) from None
+        if login.credentials == refused.credentials:
+            return
+        # Other requests may still use the previous one; those of the one before it have ended.
+        if self._previous is not None:
+            await self._previous.client.close()
+        self._previous, self._login, self._api = self._api, login, _api(login)
+
+
+def _api(login: Login) -> DynamicClient:
+    login.configuration.connection_pool_maxsize = CONNECTIONS
+    return DynamicClient(_PlainClient(login.configuration))
+
+
+async def _typed(request: Callable[[], Awaitable[T]]) -> T:
+    try:
+        return await request()
+    except ApiException as error:
+        raise answer_error(int(error.status or 0), error.headers, error.body) from None
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise _unanswered(error) from None
+    except ValueError:
+        raise UnavailableError("the answer is not JSON") from None
+
+
+def _unanswered(error: Exception) -> RequestError:
+    found = "timed out" if isinstance(error, TimeoutError) else ": ".join(filter(None, (type(error).__name__, str(error))))
+    return UnavailableError(found)
+
+
+def _as_it_is(_: DynamicClient, answer: Any) -> Any:
+    return answer
+
+
+def _selector(wanted: Mapping[str, str] | None) -> str | None:
+    return ",".join(f"{name}={value}" for name, value in wanted.items()) if wanted else None

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from kubernetes.aio.client import Configuration
+
+from deepicd.kubernetes.kinds import RUN
+from deepicd.kubernetes.login import Login
+from deepicd_operator.handlers import connection, settings
+from deepicd_operator.kinds import WATCHED
+from deepicd_operator.names import MANAGED_SELECTOR
+
+
+def test_kopf_logs_in_as_the_client_does() -> None:
+    configuration = Configuration(host="https://api:6443", api_key={"BearerToken": "bearer abc"}, ssl_ca_cert="/ca.crt")
+    configuration.proxy = "http://proxy:3128"
+    found = connection(Login(configuration, "research"))
+    assert (found.server, found.ca_path, found.insecure) == ("https://api:6443", "/ca.crt", False)
+    assert found.as_http_headers() == {"Authorization": "bearer abc"}
+    assert (found.proxy_url, found.trust_env, found.default_namespace) == ("http://proxy:3128", True, "research")
+
+
+def test_kopf_logs_in_by_certificate_where_there_is_no_token() -> None:
+    configuration = Configuration(host="https://api", cert_file="/a.crt", key_file="/a.key", verify_ssl=False)
+    found = connection(Login(configuration, "research"))
+    assert (found.certificate_path, found.private_key_path, found.insecure) == ("/a.crt", "/a.key", True)
+    assert found.as_http_headers() == {}
+
+
+def test_only_what_the_operator_made_is_watched_but_for_the_runs() -> None:
+    selectors = settings().watching.label_selectors
+    assert {selector.any_name for selector in selectors} == {use.kind.plural for use in WATCHED if use.kind is not RUN}
+    assert set(selectors.values()) == {MANAGED_SELECTOR}
