@@ -13,8 +13,12 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core.core_schema import WithDefaultSchema
 
 from deepicd.errors import UserError
-from deepicd.spec.base import RULE
+from deepicd.spec.base import RULE, UNKNOWN_FIELD
 from deepicd.spec.run import DeepICDRun
+
+
+class UnknownFieldError(UserError):
+    """The file has a field that this version does not know, and may break the schema in other fields too."""
 
 
 def load(path: Path) -> DeepICDRun:
@@ -58,8 +62,9 @@ def parse(content: Any, source: str) -> DeepICDRun:
     try:
         return DeepICDRun.model_validate(content)
     except ValidationError as error:
-        problems = [_problem(item) for item in error.errors(include_url=False)]
-        raise UserError(f"{source}: " + "; ".join(problems)) from None
+        found = error.errors(include_url=False)
+        refused = UnknownFieldError if any(item["type"] == UNKNOWN_FIELD for item in found) else UserError
+        raise refused(f"{source}: " + "; ".join(_problem(item) for item in found)) from None
 
 
 def _problem(error: Any) -> str:

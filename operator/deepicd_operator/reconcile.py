@@ -14,7 +14,7 @@ from typing import Any
 
 from deepicd.errors import UserError
 from deepicd.spec.compute import ComputeSpec
-from deepicd.spec.load import parse
+from deepicd.spec.load import UnknownFieldError, parse
 from deepicd.spec.recovery import RecoverySpec
 from deepicd.spec.resource_names import KIND
 from deepicd.spec.run import DeepICDRun
@@ -82,7 +82,7 @@ def _accept(turn: Turn, settings: Settings) -> DeepICDRun | None:
         run = parse(observed.content, observed.name)
     except UserError as error:
         found = str(error).removeprefix(f"{observed.name}: ")
-        reason = Reason.UNKNOWN_FIELD if "unknown field '" in found else Reason.INVALID_SPEC
+        reason = Reason.UNKNOWN_FIELD if isinstance(error, UnknownFieldError) else Reason.INVALID_SPEC
         if not observed.status.finished:
             turn.condition(ConditionType.ACCEPTED, False, reason, found)
         return None

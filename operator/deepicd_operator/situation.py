@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from deepicd.kubernetes.errors import says_quota_exceeded
 from deepicd_operator.observed import JobView, Observed, PodView
 from deepicd_operator.reasons import Reason
 from deepicd_operator.status import Attempt
@@ -65,7 +66,7 @@ def _without_pod(job: JobView, trouble: str) -> Situation:
     if job.suspended:
         return Situation(False, False, Reason.QUEUED)
     if trouble:
-        reason = Reason.QUOTA_EXCEEDED if "exceeded quota" in trouble else Reason.POD_REFUSED
+        reason = Reason.QUOTA_EXCEEDED if says_quota_exceeded(trouble) else Reason.POD_REFUSED
         return Situation(False, False, reason, trouble)
     return Situation(False, False, Reason.CREATED)
 
