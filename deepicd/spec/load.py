@@ -55,7 +55,8 @@ def parse(content: Any, source: str) -> DeepICDRun:
     """Check the content of a run.yaml; `source` is what error messages call it.
 
     Raises:
-        UserError: the content breaks the schema.
+        UnknownFieldError: it has a field that is not known.
+        UserError: it breaks the schema otherwise.
     """
     if not isinstance(content, dict):
         raise UserError(f"{source}: is a {type(content).__name__}, not a mapping: start with 'apiVersion: deepicd.io/v1alpha1'")
