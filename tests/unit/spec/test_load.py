@@ -126,5 +126,5 @@ def test_defaults_of_the_schema_are_written_as_in_run_yaml() -> None:
 
 
 def test_an_unknown_field_has_an_error_of_its_own() -> None:
-    with pytest.raises(UnknownFieldError, match="spec: unknown field .inventedLater."):
+    with pytest.raises(UnknownFieldError, match=r"spec: unknown field .inventedLater."):
         parse(quickstart(spec__inventedLater=1), "run.yaml")
