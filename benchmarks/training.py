@@ -141,7 +141,7 @@ def main() -> None:
     save_every = options.save_every or (20 if options.uploads else steps)
     run = with_steps(load(RunLayout(options.run).spec), steps, save_every)
     layout = RunLayout(options.run.resolve())
-    data = TrainingData(layout.stage("prepare").cohort / "train.parquet", None, layout.stage("sft").model)
+    data = TrainingData(layout.stage("prepare").prompts / "train.parquet", None, layout.stage("sft").model)
     ways: list[tuple[str, Launch]]
     ways = [("uploads", uploading), ("no uploads", ours)] if options.uploads else [("deepicd", ours), ("bare verl", bare)]
     first: dict[str, list[float]] = {name: [] for name, _ in ways}

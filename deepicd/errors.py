@@ -12,18 +12,12 @@ class ExitCode(IntEnum):
     """How a process of ours ends: 0 and sysexits.h; 128 and the signal's number, as a shell has it, where one ended it."""
 
     DONE = 0
-    USER_ERROR = 64
-    """The user must change something."""
-    CRASHED = 70
-    """The training stack failed: trying again may help."""
-    TRY_LATER = 75
-    """Something that the process needs did not answer in time."""
-    KILLED = 137
-    """SIGKILL, from us or from the kernel."""
-    BROKEN_PIPE = 141
-    """SIGPIPE: nobody reads the output."""
-    TERMINATED = 143
-    """SIGTERM."""
+    USER_ERROR = 64  # the user must change something
+    CRASHED = 70  # the training stack failed: trying again may help
+    TRY_LATER = 75  # something that the process needs did not answer in time
+    KILLED = 137  # SIGKILL
+    BROKEN_PIPE = 141  # SIGPIPE: nobody reads the output
+    TERMINATED = 143  # SIGTERM
 
 
 class DeepICDError(Exception):

@@ -78,6 +78,7 @@ class StageLayout:
         # Of `prepare`.
         self.tables = folder / "tables"
         self.cohort = folder / "cohort"
+        self.prompts = folder / "prompts"
         self.traces = folder / "sft.parquet"
         self.model_log = folder / "model.log"
         # Of `evaluate`.

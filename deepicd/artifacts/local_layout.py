@@ -121,4 +121,6 @@ def _checkpoints(folders: CheckpointFolders, stage: str) -> Iterator[Complete]:
 
 
 def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    """All but what is hidden or unfinished; version 0.1.0 left the latter as `.tmp` and `.part` when it was killed."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return [path for path in files if path.suffix not in (".tmp", ".part") and not path.name.startswith(".")]

@@ -91,7 +91,7 @@ class Sync:
 
         Raises:
             MissingError: a folder kept changing.
-            UserError, StoreError: see `Store`.
+            UserError, StoreError: see `Store`; UserError too where a manifest in the store is damaged.
         """
         for last in (False, False, True):
             while item := self._next():
@@ -100,6 +100,8 @@ class Sync:
                 except _CHANGING as error:
                     self._put_off[item] = inf
                     self._log.warning("changed during its upload", what=str(item), reason=str(error))
+                except DamagedError as error:
+                    raise UserError(f"{self.store.url}/{error}: delete that folder, then run again") from None
             if not self._put_off or last:
                 break
             time.sleep(POLL_SECONDS)

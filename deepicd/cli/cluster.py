@@ -55,12 +55,13 @@ def submit(
     Example: `deepicd submit manifests/samples/deepicd-r1-7b.yaml --namespace research`
     """
     from deepicd.cli.submit import said
-    from deepicd.spec.load import load, read_yaml
+    from deepicd.spec.load import parse, read_run
 
-    run = load(file)
+    content = read_run(file)
+    run = parse(content, str(file))
     if wait_for_end and run.spec.suspend:
         raise UserError(f"{file}: spec.suspend: is true, and a suspended run does not end: leave it or --wait out")
-    api, content = _api(namespace or run.metadata.namespace), read_yaml(file)
+    api = _api(namespace or run.metadata.namespace)
     applied = api.apply(content)
     typer.echo(said(applied, content["spec"], api.namespace))
     if wait_for_end:

@@ -11,6 +11,7 @@ import typer
 
 from deepicd.cli.lines import ON_ERROR_HELP, OnError, Skipped
 from deepicd.errors import UserError
+from deepicd.rewards import cohort_words
 from deepicd.rewards.lines import score_lines
 from deepicd.spec.load import load
 from deepicd.spec.reward import RewardSpec
@@ -27,12 +28,17 @@ class Preset(StrEnum):
 def reward(
     preset: Annotated[Preset | None, typer.Option(help="Score with a preset; prompts ended in an opened `<think>`.")] = None,
     spec: Annotated[Path | None, typer.Option(help="Score with the reward and the prompt of this run.yaml.")] = None,
+    words: Annotated[
+        Path | None,
+        typer.Option(help="Weigh words as a run did: its stages/prepare/words.json. Default: as most notes have them."),
+    ] = None,
     on_error: Annotated[OnError, typer.Option(help=ON_ERROR_HELP)] = OnError.STOP,
 ) -> None:
     """Score completions, JSON lines in and out.
 
     Takes {"id", "completion", "gold"}, and "note" to have the reasoning scored (without it that term is 0);
-    gives {"id", "score", "terms"}. Gold is a code that was billable in any fiscal year from 2016 to 2026, or with
+    gives {"id", "score", "terms"}, with null for a missing term. Gold is a code that was billable in any fiscal year
+    from 2016 to 2026, or with
     "local_gold": true one of your own.
 
     Example: deepicd reward --preset deepicd-r1 < in.jsonl > out.jsonl
@@ -44,6 +50,7 @@ def reward(
         terms, opened_think = run.reward, run.model.opened_think
     else:
         raise UserError("give exactly one of --preset and --spec, such as: deepicd reward --preset deepicd < in.jsonl")
+    cohort = None if words is None else cohort_words.read(words)
     with Skipped(on_error) as skipped:
-        for line in score_lines(sys.stdin.buffer, terms, opened_think=opened_think, on_fault=skipped.on_fault):
+        for line in score_lines(sys.stdin.buffer, terms, opened_think=opened_think, cohort=cohort, on_fault=skipped.on_fault):
             sys.stdout.write(line + "\n")

@@ -17,11 +17,15 @@ SpecFile = Annotated[Path, typer.Argument(metavar="RUN.YAML", help="The run's fi
 def validate(
     file: SpecFile, verl: Annotated[bool, typer.Option(help="Check the verl overrides too (takes seconds).")] = True
 ) -> None:
-    """Check a run.yaml: every field, and the overrides against verl's configuration.
+    """Check a run.yaml: every field, the reward's own terms by importing them, and the overrides against verl's configuration.
 
     Example: `deepicd validate manifests/samples/quickstart.yaml`
     """
     run = spec.load(file)
+    if run.spec.reward.terms:
+        from deepicd.rewards.own_terms import OwnTerms
+
+        OwnTerms(run.spec.reward.terms)
     if verl:
         from deepicd.training.check import check_overrides
 

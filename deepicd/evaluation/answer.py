@@ -6,6 +6,7 @@ Run as a process of its own (`python -m deepicd.evaluation.answer PLAN`), since 
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ from deepicd import completion
 from deepicd.data.rows import is_local
 from deepicd.evaluation import predictions
 from deepicd.evaluation.predictions import Prediction
-from deepicd.rewards import Sample, Score, make_scorer
+from deepicd.prompt import Prompt
+from deepicd.rewards import Sample, Score, cohort_words, make_scorer
 from deepicd.spec.reward import RewardSpec
 
 CHUNK = 64
@@ -33,7 +35,9 @@ class Plan:
     models: dict[str, str]
     """Folder of each model, by name, in the report's order."""
     test: str
-    """Parquet file of the test split."""
+    """Parquet file of the test split, with the prompts that the models are asked."""
+    prompt: dict[str, Any]
+    """Its texts."""
     max_admissions: int | None
     samples: int
     """Sampled completions per admission, for the reward."""
@@ -44,6 +48,8 @@ class Plan:
     seed: int
     opened_think: bool
     reward: dict[str, Any]
+    stages: str
+    """The run's folder of stages, for the words of its cohort."""
     engine: dict[str, Any]
     """Arguments of vLLM's engine."""
     out: str
@@ -70,10 +76,16 @@ def to_prediction(admission: dict[str, Any], greedy: completion.Completion, scor
         prediction=greedy.code,
         faults=tuple(str(fault) for fault in greedy.faults),
         reward=fmean(score.value for score in scores),
-        terms={name: fmean(score.terms[name] for score in scores) for name in scores[0].terms},
+        terms={name: _mean([score.terms[name] for score in scores]) for name in scores[0].terms},
         fiscal_years=None if years is None else (years[0], years[1]),
         local_gold=is_local(admission["extra_info"]),
     )
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Of those that are not missing; NaN if all are."""
+    known = [value for value in values if not math.isnan(value)]
+    return fmean(known) if known else math.nan
 
 
 def answer(plan: Plan) -> dict[str, list[Prediction]]:
@@ -81,8 +93,11 @@ def answer(plan: Plan) -> dict[str, list[Prediction]]:
     from deepicd.evaluation.generate import Generator
 
     admissions = read_admissions(Path(plan.test), plan.max_admissions)
-    notes = [admission["prompt"][-1]["content"] for admission in admissions]
-    score = make_scorer(RewardSpec.model_validate(plan.reward), opened_think=plan.opened_think)
+    asks = Prompt(**plan.prompt)
+    prompts = [admission["prompt"] for admission in admissions]
+    notes = [asks.note(messages) for messages in prompts]
+    cohort = cohort_words.of_run(Path(plan.stages))
+    score = make_scorer(RewardSpec.model_validate(plan.reward), opened_think=plan.opened_think, cohort=cohort)
     chunks = [slice(start, start + CHUNK) for start in range(0, len(admissions), CHUNK)]
     Path(plan.total).write_text(str(len(plan.models) * len(chunks)))
     step = 0
@@ -94,8 +109,8 @@ def answer(plan: Plan) -> dict[str, list[Prediction]]:
         )  # fmt: skip
         answers[name] = []
         for chunk in chunks:
-            greedy = generator.generate(notes[chunk])
-            sampled = generator.generate(notes[chunk], temperature=plan.temperature, top_k=plan.top_k, samples=plan.samples)
+            greedy = generator.generate(prompts[chunk])
+            sampled = generator.generate(prompts[chunk], temperature=plan.temperature, top_k=plan.top_k, samples=plan.samples)
             for admission, note, [best], choices in zip(admissions[chunk], notes[chunk], greedy, sampled, strict=True):
                 parsed = completion.parse(best.text, opened_think=plan.opened_think, truncated=best.truncated)
                 local = is_local(admission["extra_info"])

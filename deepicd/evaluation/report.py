@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from deepicd import atomic
 from deepicd.completion import CODE_FAULTS, NOT_BARE
+from deepicd.data.shorten import ORDER, WHOLE
 from deepicd.errors import UserError
 from deepicd.evaluation import confusion, curves, figures, formatting, predictions
 from deepicd.evaluation.metrics import compare
@@ -66,6 +67,10 @@ class Report:
     """Of the packages that matter."""
     kl_name: str
     """What the rows' `kl` is: `actor/ppo_kl`, or the KL to the reference policy."""
+    prompts: Mapping[str, Any] | None = None
+    """Budgets, and the notes that were shortened (`deepicd.data.prompts.PromptCounts`); None in runs of earlier versions."""
+    reasoning_off: Mapping[str, int] | None = None
+    """`patients` in the training set, and how many have a note in `english`, if that turned the term `reasoning` off."""
 
 
 def load(run_folder: Path) -> Report:
@@ -92,6 +97,8 @@ def load(run_folder: Path) -> Report:
         settings=about["settings"],
         versions=about["versions"],
         kl_name=about["klName"],
+        prompts=about.get("prompts"),
+        reasoning_off=about.get("reasoningOff"),
     )
 
 
@@ -177,6 +184,7 @@ def html(report: Report) -> str:
         chapters=_chapters(report.metrics),
         kl_note=_KL_NOTES[report.kl_name == _KL_OF_UPDATE],
         smoothed_above=curves.SMOOTHED_ABOVE,
+        shortened_sections=_shortened_sections(report.prompts),
         longest_stage=max([*report.stage_seconds.values(), 1e-9]),
         settings=settings if isinstance(settings, str) else yaml.safe_dump(dict(settings), sort_keys=False),
     )
@@ -207,6 +215,13 @@ def _unreadable(records: Sequence[Prediction]) -> dict[str, int]:
     unread = [record for record in records if record.prediction is None]
     faults = [fault for record in unread for fault in record.faults or ()]
     return {"all": len(unread)} | {name: faults.count(name) for name in sorted(set(faults))}
+
+
+def _shortened_sections(prompts: Mapping[str, Any] | None) -> list[str]:
+    """Names of the sections that were shortened in any split, in the order in which they are."""
+    order = [*(kind.value for kind in ORDER), WHOLE]
+    found = {name for split in (prompts or {"splits": {}})["splits"].values() for name in split["sections"]}
+    return sorted(found, key=order.index)
 
 
 def _chapters(metrics: Mapping[str, Metrics]) -> list[dict[str, Any]]:

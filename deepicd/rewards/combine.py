@@ -9,9 +9,13 @@ from deepicd.rewards.sample import Score
 
 
 def combine(terms: Mapping[str, float], weights: Mapping[str, float]) -> Score:
-    """Weigh and add: reward = Σ weight · term.
+    """Weigh and add: reward = Σ weight · term. A missing term (NaN) adds nothing.
 
     Raises:
         KeyError: a weight names no term.
     """
-    return Score(math.fsum(weight * terms[name] for name, weight in weights.items()), dict(terms))
+    weighed = [weight * terms[name] for name, weight in weights.items()]
+    value = math.fsum(weighed)
+    if math.isnan(value):
+        value = math.fsum(term for term in weighed if not math.isnan(term))
+    return Score(value, dict(terms))

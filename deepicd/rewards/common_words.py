@@ -4,15 +4,15 @@ Chosen from the layout of admission notes and from what their examinations and r
 """
 
 _GENERIC = """
-accordingly actually admission admitted ago allergies allergy answer anything apparent appropriate assessment based basis
-because believe call called careful carefully case category chief choose clear clearly code codes coding come comes conclude
+accordingly actually admission admitted ago allergies allergy answer anything appropriate assessment based basis
+because believe call called careful carefully case category chief choose clearly code codes coding come comes conclude
 conclusion confident consequently consider considered correct daily day days decide decision deduce derive description
 determine diagnosed diagnoses diagnosis diagnostic different differential discharge eight ergo everything evidence exam
 examination examined explain explained explains family female final find finding findings finds first five found four general
 gentleman give given gives hereby history home hospital hour hours icd illness impression includes including infer inference
 information input judgement judgment known lady last likely look made make makes male man mean means medical medication
 medications men month months namely need new nine note noted notes old output overall past patient patients physical piece
-plan point points possible present presentation presented presenting presents principal prior probable probably proceed
+plan point points possible present presentation presented presenting presents principal probable probably proceed
 provided question reach reached read reason reasoning regarding reported reports result resulting review reviewed same say
 says second section see seem seems seen select service seven show showed shown shows sign signs six social something specific
 state states step steps suggest suggesting suggests summary sure symptom symptoms take taken tell tells ten therefore think

@@ -33,7 +33,7 @@ class Kind(IntEnum):
 _DETERMINERS = "a an every its my no our the their your"
 _PREPOSITIONS = "at by during for from into of with without"
 _COORDINATORS = "and but nor or"
-_SUBORDINATORS = "although because if whereas"
+_SUBORDINATORS = "although if whereas"
 _VERBS = "are had has is was were"
 _SUBJECTS = "he i she they we"
 _MODALS = "can could may might must will would"
@@ -45,12 +45,12 @@ _OTHERS = """
 about above after again against all almost also am among another any as away back before behind below beside between beyond
 both down each either else enough even ever few further have hence her here hers his how in indeed instead just less like many
 me more most much neither none now off on once one only onto other others out outside over own per quite rather so some still
-such therefore though throughout thus till to together too toward towards under up upon us very via well what whether why
+such though throughout thus till to together too toward towards under up upon us very via what whether why
 within yet you
 """
 _SHARED = """
 a af all also am an ards are as at be bnp copd ct cta dm do ecg ekg for had has have he her hers him hr icu in is it l may me
-mi mri no not nstemi of off on once one or over own pe r she sirs so stemi such tb tia to too under via was we well will yet
+mi mri no not nstemi of off on once one or over own pe r she sirs so stemi such tb tia to too under via was we will yet
 you
 """
 

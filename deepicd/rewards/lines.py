@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
 from deepicd.errors import UserError
+from deepicd.rewards.cohort_words import CohortWords
 from deepicd.rewards.presets import check_gold, make_scorer
 from deepicd.rewards.sample import Sample
 from deepicd.spec.reward import RewardSpec
@@ -21,27 +23,30 @@ def score_lines(
     reward: RewardSpec,
     *,
     opened_think: bool,
+    cohort: CohortWords | None = None,
     on_fault: Callable[[UserError], None] | None = None,
 ) -> Iterator[str]:
     """Score line by line, in batches: memory does not grow with the input. Empty lines are skipped.
 
     Args:
         lines: UTF-8 JSON objects; other fields are ignored.
-        reward: the preset and its weights.
+        reward: preset, weights and terms of the run's own.
         opened_think: whether the prompt ended in an opened `<think>`.
+        cohort: how the training notes are worded; by default as most notes are.
         on_fault: gets the error of each line at fault, which is then skipped; without it the first one is raised.
 
     Yields:
-        One JSON object a line, in the order of the input.
+        One JSON object a line, in the order of the input. A missing term is null.
 
     Raises:
         UserError: a line is at fault; the message names its number and field, and quotes nothing of it.
     """
-    score = make_scorer(reward, opened_think=opened_think)
+    score = make_scorer(reward, opened_think=opened_think, cohort=cohort)
     read = _read_all(lines, on_fault)
     while batch := list(islice(read, _BATCH)):
         for (identifier, _), scored in zip(batch, score([sample for _, sample in batch]), strict=True):
-            yield json.dumps({"id": identifier, "score": scored.value, "terms": scored.terms})
+            terms = {name: None if math.isnan(value) else value for name, value in scored.terms.items()}
+            yield json.dumps({"id": identifier, "score": scored.value, "terms": terms})
 
 
 def _read_all(lines: Iterable[bytes], on_fault: Callable[[UserError], None] | None) -> Iterator[tuple[str | int, Sample]]:

@@ -2,40 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 from deepicd import icd10
 from deepicd.completion import Completion, Fault, fault_of, parse
 from deepicd.errors import UserError
+from deepicd.rewards.cohort_words import CohortWords
 from deepicd.rewards.combine import combine
 from deepicd.rewards.deepicd_r1 import deepicd_r1
 from deepicd.rewards.format import format_term
 from deepicd.rewards.hierarchy import hierarchy
 from deepicd.rewards.outcome import outcome
+from deepicd.rewards.own_terms import OwnTerms
+from deepicd.rewards.rarity import SHIPPED, Rarity
 from deepicd.rewards.reasoning import Claim, reasoning
 from deepicd.rewards.sample import Sample, Score, Scorer
 from deepicd.rewards.strict import strict
 from deepicd.spec.reward import PRESETS, RewardSpec
 
 
-def make_scorer(reward: RewardSpec, *, opened_think: bool) -> Scorer:
-    """The scorer of a preset. It keeps no state but the code table, and raises what its terms raise.
+def make_scorer(reward: RewardSpec, *, opened_think: bool, cohort: CohortWords | None = None) -> Scorer:
+    """The scorer of a reward. It keeps no state but the code table, and raises what its terms raise.
 
     Args:
-        reward: the preset and, for `deepicd`, its weights.
+        reward: preset, weights and terms of the run's own.
         opened_think: whether the prompt ended in an opened `<think>`; the preset `deepicd-r1` takes it for granted.
+        cohort: how the run's training notes are worded; by default in English, with the shipped list of common words.
 
     Returns:
-        A function from samples to scores, which raises UserError if a gold code is no right answer (`check_gold`).
+        A function from samples to scores, which raises UserError if a gold code is no right answer (`check_gold`), or if a term
+        of the run's own returns something else than numbers.
+
+    Raises:
+        UserError: a term of the run's own cannot be imported.
     """
-    if reward.preset == "deepicd-r1":
-        return _score_deepicd_r1
-    preset = PRESETS[reward.preset]
-    weights = reward.weights if preset.own_weights else preset.weights
-    terms_of = {"deepicd": _deepicd_terms, "strict": _strict_terms}[reward.preset]
+    own_terms = OwnTerms(reward.terms or {})
+    own_weights = {name: reward.weights[name] for name in reward.terms or {}}
+    score_preset = _preset(reward, opened_think, cohort)
 
     def score(samples: Sequence[Sample]) -> list[Score]:
         golds = [check_gold(sample.gold, local=sample.local_gold) for sample in samples]
+        scores = score_preset(samples, golds)
+        if not own_weights:
+            return scores
+        own = [combine(terms, own_weights) for terms in own_terms(samples, golds)]
+        return [
+            Score(of_preset.value + more.value, of_preset.terms | more.terms)
+            for of_preset, more in zip(scores, own, strict=True)
+        ]
+
+    return score
+
+
+def _preset(
+    reward: RewardSpec, opened_think: bool, cohort: CohortWords | None
+) -> Callable[[Sequence[Sample], Sequence[str]], list[Score]]:
+    """Scores samples by their right codes, without the run's own terms."""
+    preset = PRESETS[reward.preset]
+    if reward.preset == "deepicd-r1":
+        return lambda samples, golds: [deepicd_r1(sample.completion, gold) for sample, gold in zip(samples, golds, strict=True)]
+
+    def score(samples: Sequence[Sample], golds: Sequence[str]) -> list[Score]:
         parsed = [
             parse(
                 sample.completion,
@@ -45,8 +73,14 @@ def make_scorer(reward: RewardSpec, *, opened_think: bool) -> Scorer:
             )
             for sample, gold in zip(samples, golds, strict=True)
         ]
-        return [combine(terms, weights) for terms in terms_of(samples, parsed, golds)]
+        if reward.preset == "strict":
+            terms = [strict(completion, gold) for completion, gold in zip(parsed, golds, strict=True)]
+        else:
+            terms = _deepicd_terms(samples, parsed, golds, rarity)
+        return [combine(one, weights) for one in terms]
 
+    rarity = SHIPPED if cohort is None else cohort.rarity if cohort.is_english else None
+    weights = {name: reward.weights.get(name, weight) for name, weight in preset.weights.items()}
     return score
 
 
@@ -71,15 +105,10 @@ def check_gold(gold: str, *, local: bool = False) -> str:
     return code
 
 
-def _score_deepicd_r1(samples: Sequence[Sample]) -> list[Score]:
-    return [deepicd_r1(sample.completion, check_gold(sample.gold, local=sample.local_gold)) for sample in samples]
-
-
-def _strict_terms(samples: Sequence[Sample], parsed: Sequence[Completion], golds: Sequence[str]) -> list[dict[str, float]]:
-    return [strict(completion, gold) for completion, gold in zip(parsed, golds, strict=True)]
-
-
-def _deepicd_terms(samples: Sequence[Sample], parsed: Sequence[Completion], golds: Sequence[str]) -> list[dict[str, float]]:
+def _deepicd_terms(
+    samples: Sequence[Sample], parsed: Sequence[Completion], golds: Sequence[str], rarity: Rarity | None
+) -> list[dict[str, float]]:
+    """`rarity`: None where the notes are not in English, so that the reasoning is not scored."""
     claims = [
         Claim(
             completion.trace,
@@ -89,12 +118,13 @@ def _deepicd_terms(samples: Sequence[Sample], parsed: Sequence[Completion], gold
         )
         for sample, completion in zip(samples, parsed, strict=True)
     ]
+    grounds = [math.nan] * len(claims) if rarity is None else [found.value for found in reasoning(claims, rarity)]
     return [
         {
             "outcome": outcome(completion.code, gold),
             "format": format_term(completion),
             "hierarchy": hierarchy(completion.code, gold),
-            "reasoning": grounds.value,
+            "reasoning": value,
         }
-        for completion, gold, grounds in zip(parsed, golds, reasoning(claims), strict=True)
+        for completion, gold, value in zip(parsed, golds, grounds, strict=True)
     ]

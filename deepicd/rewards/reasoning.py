@@ -15,10 +15,12 @@ the answer's title, N the note's words. ramp(x, a, b) rises from 0 at x = a to 1
                and do so in a sentence of the note (three at most), in any order: `rusty sputum`. Words picked one by
                one have none.
     own        min(1, (O - 2 O') / max(2, |T| / 10)), O the words of T - N that are English (in an official title or in a list
-               of ours), O' those of them wedged into the note's own text: between two words that it has side by side or up to
-               three places apart, or between two copied ones. So a copy in which words are replaced or inserted has none.
+               of ours) in sentences on the point, and one of the others: talk before or after a copy is not its reasoning.
+               O' are those of O wedged into the note's own text: between two words that it has side by side or up to three
+               places apart, or between two copied ones. So a copy in which words are replaced or inserted has none.
     uncopied   1 - ramp(C, 0.1, 0.4), C the share of the trace's words in stretches of 14 or more that go with the note word
-               for word, or with single words replaced or inserted.
+               for word, or with words left out, replaced or inserted: neighbours, and words two apart, that are at most three
+               apart in a sentence of the note.
     fresh      ramp(R, 0.5, 1), R = distinct runs of four words / all of them. Saying it all twice earns nothing.
     prose      ramp(E, 0.06, 0.15) · ramp(V, 0.65, 0.95) · (1 - ramp(S, 0.01, 0.05)); 0 if the note has E < 0.03
                E: share of English function words and clinical shorthand; those that other languages spell alike (`in`, `was`)
@@ -37,22 +39,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepicd import icd10
-from deepicd.rewards import english, words
-from deepicd.rewards.abbreviations import EXPANSIONS
-from deepicd.rewards.common_words import COMMON, GENERIC, INFERENCE
+from deepicd.rewards import lexicon, words
+from deepicd.rewards.rarity import SHIPPED, Rarity
 
-COMMON_WEIGHT = 0.25
 FREE_WEIGHT, FULL_WEIGHT = 1.0, 3.0
 FINDINGS_SHARE = 1 / 3
 SENTENCE_SHARE, ASTRAY_ALL, ASTRAY_FREE = 12, 0.25, 0.5
 PHRASES, NEAR = 2, (1, 2, 3)
-OWN_WORDS, OWN_SHARE, WEDGE_COST = 2, 0.1, 2
+OWN_WORDS, OWN_SHARE, OWN_ASTRAY, WEDGE_COST = 2, 0.1, 1, 2
 STRETCH = 14
 COPIED_FREE, COPIED_ALL = 0.1, 0.4
 REPEATED_ALL = 0.5
@@ -62,26 +61,6 @@ SLIPS_FREE, SLIPS_ALL = 0.01, 0.05
 NOTE_SHARE = 0.03
 
 _BATCH = 64  # arrays of this size stay in the processor's cache
-_GENERIC, _COMMON, _SHORTHAND = range(len(english.Kind), len(english.Kind) + 3)
-_KINDS = words.Lookup(
-    {word: int(kind) for kind, listed in english.WORDS.items() for word in listed}
-    | dict.fromkeys(sorted(GENERIC), _GENERIC)
-    | dict.fromkeys(sorted(COMMON), _COMMON)
-    | dict.fromkeys(EXPANSIONS, _SHORTHAND)
-)
-_SHARED = words.Lookup(dict.fromkeys(sorted(english.SHARED), 1))
-_NEVER = np.zeros((_SHORTHAND + 1,) * 2, dtype=np.bool_)
-for _first, _seconds in english.NEVER:
-    _NEVER[_first, list(_seconds)] = True
-_ONE = {short: long for short, long in EXPANSIONS.items() if " " not in long}
-# Shorthand for one other word is replaced by it; that for several grounds them, and they ground it.
-_OF_ONE_WORD = words.Lookup({short: number for number, short in enumerate(_ONE, start=1)})
-_ONE_WORD = np.array([0, *(words.stems(long)[0] for long in _ONE.values())], dtype=np.uint64)
-_SEVERAL = {short: long.split() for short, long in EXPANSIONS.items() if " " in long}
-_SHORT = np.array([words.stems(short)[0] for short in _SEVERAL], dtype=np.uint64)
-_LONG = np.array([words.stems(word)[0] for long in _SEVERAL.values() for word in long], dtype=np.uint64)
-_SHORT_OF_LONG = np.repeat(np.arange(len(_SEVERAL)), [len(long) for long in _SEVERAL.values()])
-_LONG_STARTS = np.flatnonzero(np.diff(_SHORT_OF_LONG, prepend=-1))
 _Floats = NDArray[np.float64]
 
 
@@ -114,185 +93,238 @@ class Reasoning:
         return self.grounded * self.together * self.own * self.uncopied * self.fresh * self.prose
 
 
-def reasoning(claims: Sequence[Claim]) -> list[Reasoning]:
-    """Score a batch; traces that share a note cost that note once. Time: that of sorting the words."""
+def reasoning(claims: Sequence[Claim], rarity: Rarity = SHIPPED) -> list[Reasoning]:
+    """Score a batch; traces that share a note cost that note once. Linear in the length of traces and notes."""
     scores = [Reasoning()] * len(claims)
     measurable = [
         index for index, claim in enumerate(claims) if None not in (claim.trace, claim.note, claim.code, claim.description)
     ]
     for start in range(0, len(measurable), _BATCH):
         batch = measurable[start : start + _BATCH]
-        for index, score in zip(batch, _measure([claims[index] for index in batch]), strict=True):
+        for index, score in zip(batch, _measure([claims[index] for index in batch], rarity), strict=True):
             scores[index] = score
     return scores
 
 
-def _measure(claims: Sequence[Claim]) -> list[Reasoning]:
+def in_english(notes: Sequence[str]) -> list[bool]:
+    """For each note whether it is in English; where it is not, the term is 0."""
+    found = words.split(notes)
+    numbers, stems = words.number(found.stems, lexicon.KNOWN)
+    texts = _Texts(numbers, found.bounds, found.opens, lexicon.lexicon(stems))
+    return [share >= NOTE_SHARE for share in texts.english().tolist()]
+
+
+class _Texts:
+    """T consecutive texts, N words in all, of V different ones."""
+
+    def __init__(self, written: words.Ints, bounds: words.Ints, opens: words.Flags, known: lexicon.Lexicon) -> None:
+        self._written, self._known = written, known
+        self.bounds, self.opens = bounds, opens
+        self.size = len(known.kinds)
+        """V"""
+        spelled = np.arange(self.size)
+        spelled[: len(lexicon.SPELLED)] = lexicon.SPELLED
+        self.numbers = spelled[written]
+        """[N] the number of each word, that for which it stands in place of shorthand for one word."""
+        self.is_word = self.numbers != 0
+        self.words = np.maximum(1, words.per_text(self.is_word, bounds))
+        self.function, self.content = known.function[self.numbers], known.content[self.numbers]
+        self.owners = words.owners(bounds)
+        self.rows = self.owners * self.size
+        self.cells = self.rows + self.numbers
+        """[N] the place of each word in a matrix of texts and words."""
+        self.has = self.matrix(self.cells)
+        """[T, V] whether the text has the word."""
+
+    def matrix(self, cells: words.Ints) -> words.Flags:
+        """[T, V] with some cells set."""
+        found = np.zeros((len(self.bounds) - 1) * self.size, dtype=np.bool_)
+        found[cells] = True
+        return found.reshape(-1, self.size)
+
+    def english(self) -> _Floats:
+        """[T] the share of English function words and clinical shorthand among each text's words."""
+        shared = words.per_text(self._known.shared[self._written], self.bounds)
+        anchors = words.per_text(self._known.english[self._written], self.bounds) - shared
+        share: _Floats = (anchors + np.minimum(shared, 2 * anchors)) / self.words
+        return share
+
+    def prose(self) -> _Floats:
+        """[T] how far each text is made of English sentences."""
+        kinds = self._known.kinds[self.numbers]
+        impossible = np.zeros(len(kinds), dtype=np.bool_)
+        impossible[1:] = lexicon.NEVER[kinds[:-1] * np.uint8(lexicon.KIND_LIMIT) + kinds[1:]]
+        impossible[self.bounds[:-1][self.bounds[:-1] < len(kinds)]] = False
+        slips = words.per_text(impossible, self.bounds) / self.words
+        distinct = np.count_nonzero(self.has[:, lexicon.FUNCTION_WORDS], axis=1)
+        variety = distinct / np.maximum(1, words.per_text(self.function, self.bounds)) ** VARIETY_POWER
+        return (
+            _ramp(self.english(), LIST_SHARE, PROSE_SHARE)
+            * _ramp(variety, VARIETY_NONE, VARIETY_FULL)
+            * _ramp(-slips, -SLIPS_ALL, -SLIPS_FREE)
+        )
+
+    def fresh(self) -> _Floats:
+        """[T] how little each text repeats itself."""
+        bounds = np.concatenate(([0], np.cumsum(words.per_text(self.is_word, self.bounds))))
+        return _ramp(words.share_of_distinct_runs(self.numbers[self.is_word], bounds), REPEATED_ALL, 1)
+
+
+def _measure(claims: Sequence[Claim], rarity: Rarity) -> list[Reasoning]:
     number = len(claims)
     note_numbers: dict[str, int] = {}
     note_of = np.array([note_numbers.setdefault(claim.note or "", len(note_numbers)) for claim in claims])
-    notes = _Text(words.words(list(note_numbers), sentences=True))
-    traces = _Text(words.words([claim.trace or "" for claim in claims], sentences=True))
-    names = words.Among(words.words([claim.description or "" for claim in claims]).keys)
-    content = traces.content[~names(traces.content)]
-    candidates = words.distinct(content)
-    in_note = words.Among(_with_expansions(notes.content, len(note_numbers)))(_in_note(candidates, note_of))
-    on_topic = _on_topic(traces, candidates[in_note], number)
-    copied, wedged = _copied(traces, notes, note_of)
+    texts = [*note_numbers, *(claim.trace or "" for claim in claims), *(claim.description or "" for claim in claims)]
+    found = words.split(texts)
+    numbers, stems = words.number(found.stems, lexicon.KNOWN)
+    known = lexicon.lexicon(stems)
+    ends = (0, len(texts) - 2 * number, len(texts) - number, len(texts))
+    notes, traces, titles = (
+        _Texts(numbers[low:high], found.bounds[first : last + 1] - low, found.opens[low:high], known)
+        for first, last in pairwise(ends)
+        for low, high in (found.bounds[[first, last]],)
+    )
+    candidates = traces.has & known.content & ~titles.has
+    grounds = _with_expansions(notes.has & known.content)[note_of]
+    added = candidates & ~grounds & (lexicon.vocabulary()(stems) > 0)
+    finding = (candidates & grounds).ravel()[traces.cells]
+    to_the_point = _to_the_point(traces, finding)
+    note_rows = np.repeat(note_of * notes.size, np.diff(traces.bounds))
+    copied, wedged = _copied(traces, notes, note_rows)
     parts = np.stack(
         (
-            _grounded(candidates, in_note, number) * on_topic,
-            _together(content, notes, note_of, number),
-            _own(candidates, in_note, traces.places[wedged], number),
-            _uncopied(traces, copied, number),
-            _fresh(traces.words, number),
-            traces.prose(number) * (notes.english(len(note_numbers)) >= NOTE_SHARE)[note_of],
+            _grounded(candidates, grounds, rarity(stems)) * _on_the_point(traces, to_the_point),
+            _together(traces, np.flatnonzero(candidates.ravel()[traces.cells]), finding, notes, note_rows),
+            _own(candidates, added, *(traces.matrix(traces.cells[which]) for which in (to_the_point, wedged))),
+            _uncopied(traces, copied),
+            traces.fresh(),
+            traces.prose() * (notes.english() >= NOTE_SHARE)[note_of],
         ),
         axis=1,
     )
     return [Reasoning(*row) for row in parts.tolist()]
 
 
-def in_english(notes: Sequence[str]) -> list[bool]:
-    """For each note whether it is in English; where it is not, the term is 0."""
-    shares = _Text(words.words(notes)).english(len(notes))
-    return [share >= NOTE_SHARE for share in shares.tolist()]
+def _with_expansions(content: words.Flags) -> words.Flags:
+    """[D, V] the notes' words, with those that their abbreviations stand for and the abbreviations of what they spell out."""
+    has_short = content[:, lexicon.SHORT]
+    has_long = np.logical_and.reduceat(content[:, lexicon.LONG], lexicon.LONG_STARTS, axis=1)
+    grounds = content.copy()
+    note, short = np.nonzero(has_short[:, lexicon.SHORT_OF_LONG])
+    grounds[note, lexicon.LONG[short]] = True
+    note, short = np.nonzero(has_long)
+    grounds[note, lexicon.SHORT[short]] = True
+    return grounds
 
 
-class _Text:
-    """Texts with the kinds of their words."""
-
-    def __init__(self, found: words.Words) -> None:
-        self._kinds = _KINDS(found.keys)
-        self._written = found.keys
-        self.places, self.sentences = _spelled_out(found.keys), found.sentences
-        stems = self.places & words.WORD_MASK
-        self.words = self.places[stems != 0]
-        self.function = (self._kinds > english.Kind.CONTENT) & (self._kinds < _GENERIC)
-        self.is_content = ((self._kinds == english.Kind.CONTENT) & (stems >> np.uint64(16) != 0)) | (self._kinds >= _COMMON)
-        self.content = self.places[self.is_content]
-
-    def english(self, number: int) -> _Floats:
-        """The share of English function words and clinical shorthand among each text's words."""
-        function = self._written[self.function | (self._kinds == _SHORTHAND)]
-        shared = words.per_owner(function, number, _SHARED(function))
-        anchors = words.per_owner(function, number) - shared
-        share: _Floats = (anchors + np.minimum(shared, 2 * anchors)) / np.maximum(1, words.per_owner(self.words, number))
-        return share
-
-    def prose(self, number: int) -> _Floats:
-        """How far each text is made of English sentences."""
-        impossible = _NEVER[self._kinds[:-1], self._kinds[1:]]
-        impossible &= self.places[:-1] >> words.OWNER_SHIFT == self.places[1:] >> words.OWNER_SHIFT
-        slips = words.per_owner(self.places[1:][impossible], number) / np.maximum(1, words.per_owner(self.words, number))
-        function = self.places[self.function]
-        number_of_function = np.maximum(1, words.per_owner(function, number))
-        variety = words.per_owner(words.distinct(function), number) / number_of_function**VARIETY_POWER
-        return (
-            _ramp(self.english(number), LIST_SHARE, PROSE_SHARE)
-            * _ramp(variety, VARIETY_NONE, VARIETY_FULL)
-            * _ramp(-slips, -SLIPS_ALL, -SLIPS_FREE)
-        )
-
-
-def _grounded(candidates: words.Array, in_note: words.Flags, number: int) -> _Floats:
-    weights = np.where(_KINDS(candidates) == _COMMON, COMMON_WEIGHT, 1.0)
-    total = words.per_owner(candidates, number, weights)
-    found = words.per_owner(candidates, number, weights * in_note)
+def _grounded(candidates: words.Flags, grounds: words.Flags, weights: _Floats) -> _Floats:
+    """All by word: [T, V] and [V]."""
+    lighter = np.flatnonzero(weights < 1)
+    total, found = (
+        np.count_nonzero(which, axis=1) - which[:, lighter] @ (1 - weights[lighter])
+        for which in (candidates, candidates & grounds)
+    )
     share = np.minimum(1, found / np.maximum(1, total * FINDINGS_SHARE))
     result: _Floats = _ramp(found, FREE_WEIGHT, FULL_WEIGHT) * share
     return result
 
 
-def _on_topic(traces: _Text, found: words.Array, number: int) -> _Floats:
-    is_word = traces.places & words.WORD_MASK != 0
-    places, sentences = traces.places[is_word], traces.sentences[is_word]
-    findings = traces.sentences[traces.is_content][words.Among(found)(traces.content)]
-    to_the_point = np.bincount(findings, minlength=1 + int(sentences.max(initial=0))) * SENTENCE_SHARE >= np.bincount(sentences)
-    words_on_topic = words.per_owner(places[to_the_point[sentences]], number)
-    return _ramp(words_on_topic / np.maximum(1, words.per_owner(places, number)), ASTRAY_ALL, ASTRAY_FREE)
+def _on_the_point(traces: _Texts, to_the_point: words.Flags) -> _Floats:
+    there = words.per_text(to_the_point & traces.is_word, traces.bounds)
+    return _ramp(there / traces.words, ASTRAY_ALL, ASTRAY_FREE)
 
 
-def _own(candidates: words.Array, in_note: words.Flags, wedged: words.Array, number: int) -> _Floats:
-    added = candidates[~in_note]
-    added = added[_vocabulary()(added & words.WORD_MASK)]
-    free = words.per_owner(added, number) - WEDGE_COST * words.per_owner(added, number, words.Among(wedged)(added))
-    return _ramp(free / np.maximum(OWN_WORDS, words.per_owner(candidates, number) * OWN_SHARE), 0, 1)
+def _to_the_point(traces: _Texts, finding: words.Flags) -> words.Flags:
+    """[N] whether the word is in a sentence of which a word in 12 is a finding."""
+    if not len(finding):
+        return finding
+    starts = np.flatnonzero(traces.opens)
+    number_of_words = np.add.reduceat(traces.is_word, starts, dtype=np.int64)
+    found = np.add.reduceat(finding, starts, dtype=np.int64) * SENTENCE_SHARE >= number_of_words
+    return np.repeat(found, np.diff(starts, append=len(finding)))
 
 
-def _together(content: words.Array, notes: _Text, note_of: NDArray[np.int64], number: int) -> _Floats:
-    sentences = notes.sentences[notes.is_content]
-    near = words.Among(np.concatenate([words.pairs(notes.content, gap, sentences, ordered=False)[0] for gap in NEAR]))
-    found = np.concatenate([words.pairs(content, gap, ordered=False)[0] for gap in (1, 2)])
-    return _ramp(words.per_owner(words.distinct(found[near(_in_note(found, note_of))]), number), 0, PHRASES)
+def _own(candidates: words.Flags, added: words.Flags, to_the_point: words.Flags, wedged: words.Flags) -> _Floats:
+    """All [T, V]."""
+    counted = np.count_nonzero(added & to_the_point, axis=1)
+    astray = np.count_nonzero(added, axis=1) - counted
+    free = counted + np.minimum(OWN_ASTRAY, astray) - WEDGE_COST * np.count_nonzero(added & wedged, axis=1)
+    return _ramp(free / np.maximum(OWN_WORDS, np.count_nonzero(candidates, axis=1) * OWN_SHARE), 0, 1)
 
 
-def _copied(traces: _Text, notes: _Text, note_of: NDArray[np.int64]) -> tuple[words.Flags, words.Flags]:
+def _together(traces: _Texts, places: words.Ints, finding: words.Flags, notes: _Texts, note_rows: words.Ints) -> _Floats:
+    """`places`: of the traces' content words, those of the answer's title left out."""
+    in_notes = np.flatnonzero(notes.content)
+    sentences, rows, numbers = np.cumsum(notes.opens)[in_notes], notes.rows[in_notes], notes.numbers[in_notes]
+    near = []
+    for gap in NEAR:
+        keys = _pairs(rows[gap:], numbers[:-gap], numbers[gap:], notes.size, ordered=False)
+        near.append(keys[sentences[:-gap] == sentences[gap:]])
+    is_near = words.Table(np.concatenate(near))
+    owners, rows, numbers = traces.owners[places], note_rows[places], traces.numbers[places]
+    findings = finding[places]
+    found = []
+    for gap in (1, 2):
+        first = np.flatnonzero(findings[:-gap] & findings[gap:] & (owners[:-gap] == owners[gap:]))
+        keys = _pairs(rows[first], numbers[first], numbers[first + gap], notes.size, ordered=False)
+        there = is_near(keys) > 0
+        found.append((owners[first[there]], keys[there]))
+    texts, keys = map(np.concatenate, zip(*found, strict=True))
+    # One distinct pair is as good as none, two are as good as more.
+    least, most = np.full(len(traces.words), keys.max(initial=0)), np.zeros(len(traces.words), dtype=np.uint64)
+    np.minimum.at(least, texts, keys)
+    np.maximum.at(most, texts, keys)
+    return ((most > 0).astype(np.float64) + (most > least)) / 2
+
+
+def _pairs(rows: words.Ints, first: words.Ints, second: words.Ints, size: int, *, ordered: bool = True) -> words.Stems:
+    """Numbers above 0 for pairs of words of notes.
+
+    `rows` are the notes' numbers times `size`; `first` and `second` the words' numbers, below `size`.
+    """
+    if not ordered:
+        first, second = np.minimum(first, second), np.maximum(first, second)
+    return ((rows + first) * size + second).view(np.uint64)
+
+
+def _copied(traces: _Texts, notes: _Texts, note_rows: words.Ints) -> tuple[words.Flags, words.Flags]:
     """Of each word of the traces: whether it is part of a copy, and whether it is wedged into one."""
-    near = [words.pairs(notes.places, gap, notes.sentences)[0] for gap in (1, 2, 3)]
-    copied, wedged = np.zeros((2, len(traces.places)), dtype=np.bool_)
-    for gap, among in ((1, near[:1]), (2, near)):
-        found, ends = words.pairs(traces.places, gap)
-        one_is_content = ~(traces.function[ends] & traces.function[ends - gap])
-        found, ends = _in_note(found[one_is_content], note_of), ends[one_is_content]
-        is_near = words.Among(np.concatenate(among))(found)
-        found, ends = found[is_near], ends[is_near]
-        if gap == 2:
-            wedged[ends - 1] = True
-            ends = ends[words.Among(np.concatenate(near[:2]))(found)]
-        for back in range(gap + 1):
-            copied[ends - back] = True
-    between = ~copied[1:-1] & copied[:-2] & copied[2:]
+    sentences = np.cumsum(notes.opens)
+    near = []
+    for gap in NEAR:
+        which = (sentences[:-gap] == sentences[gap:]) & notes.is_word[:-gap] & notes.is_word[gap:]
+        which &= ~(notes.function[:-gap] & notes.function[gap:])
+        near.append(_pairs(notes.rows[:-gap], notes.numbers[:-gap], notes.numbers[gap:], notes.size)[which])
+    is_near = words.Table(np.concatenate(near))
+    in_note = traces.is_word & notes.has.ravel()[note_rows + traces.numbers]
+    copied, wedged = np.zeros((2, len(in_note)), dtype=np.bool_)
+    for gap in (1, 2):
+        both = in_note[:-gap] & in_note[gap:] & ~(traces.function[:-gap] & traces.function[gap:])
+        both &= traces.owners[:-gap] == traces.owners[gap:]
+        first = np.flatnonzero(both)
+        both[first] = is_near(_pairs(note_rows[first], traces.numbers[first], traces.numbers[first + gap], notes.size)) > 0
+        for further in range(gap + 1):
+            copied[further : further + len(both)] |= both
+    wedged[1:-1] = both
+    between = ~copied[1:-1] & copied[:-2] & copied[2:] & (traces.owners[:-2] == traces.owners[2:])
     wedged[1:-1] |= between
-    copied[1:-1] |= between & (traces.places[1:-1] & words.WORD_MASK == 0)
+    copied[1:-1] |= between & ~traces.is_word[1:-1]
     return copied, wedged
 
 
-def _uncopied(traces: _Text, copied: words.Flags, number: int) -> _Floats:
-    owners = traces.places >> words.OWNER_SHIFT
-    begins = copied.copy()
-    begins[1:] &= ~copied[:-1] | (owners[1:] != owners[:-1])
-    stretch = np.cumsum(begins)[copied] - 1
-    copies = words.per_owner(traces.places[copied], number, (np.bincount(stretch) >= STRETCH)[stretch])
-    return _ramp(-copies / np.maximum(1, words.per_owner(traces.words, number)), -COPIED_ALL, -COPIED_FREE)
+def _uncopied(traces: _Texts, copied: words.Flags) -> _Floats:
+    before = np.zeros(len(copied) + 1, dtype=np.bool_)
+    before[1:] = copied
+    before[traces.bounds] = False
+    after = np.zeros(len(copied) + 1, dtype=np.bool_)
+    after[:-1] = copied
+    after[traces.bounds] = False
+    starts, ends = np.flatnonzero(copied & ~before[:-1]), np.flatnonzero(copied & ~after[1:]) + 1
+    lengths = ends - starts
+    copies = np.bincount(traces.owners[starts], lengths * (lengths >= STRETCH), minlength=len(traces.words))
+    return _ramp(-copies / traces.words, -COPIED_ALL, -COPIED_FREE)
 
 
-def _fresh(keys: words.Array, number: int) -> _Floats:
-    runs = words.runs(keys)
-    share = words.per_owner(words.distinct(runs), number) / np.maximum(1, words.per_owner(runs, number))
-    return _ramp(share, REPEATED_ALL, 1)
-
-
-def _ramp(values: NDArray[np.float64], start: float, end: float) -> _Floats:
+def _ramp(values: NDArray[np.int64] | _Floats, start: float, end: float) -> _Floats:
     result: _Floats = np.clip((values - start) / (end - start), 0, 1)
     return result
-
-
-@cache
-def _vocabulary() -> words.Among:
-    """English words as far as the project has them, read on first use."""
-    titles = " ".join(map(icd10.description, icd10.billable_codes()))
-    return words.Among(
-        np.concatenate((words.stems(titles), words.stems(" ".join(sorted(COMMON | INFERENCE | set(EXPANSIONS))))))
-    )
-
-
-def _spelled_out(keys: words.Array) -> words.Array:
-    """The same words, those that abbreviate one other word replaced by it."""
-    numbers = _OF_ONE_WORD(keys)
-    return np.where(numbers > 0, (keys & ~words.WORD_MASK) | _ONE_WORD[numbers], keys)
-
-
-def _with_expansions(content: words.Array, number: int) -> words.Array:
-    """The notes' words, with those that their abbreviations stand for and the abbreviations of what they spell out."""
-    has = words.Among(content)
-    owners = words.owned_by(np.arange(number))[:, np.newaxis]
-    short, long = owners | _SHORT, owners | _LONG
-    has_short = has(short.ravel()).reshape(short.shape)
-    has_long = np.logical_and.reduceat(has(long.ravel()).reshape(long.shape), _LONG_STARTS, axis=1)
-    return np.concatenate((content, long[has_short[:, _SHORT_OF_LONG]], short[has_long]))
-
-
-def _in_note(keys: words.Array, note_of: NDArray[np.int64]) -> words.Array:
-    """The same words or pairs, with their note's number in place of their trace's."""
-    return (keys & words.WORD_MASK) | words.owned_by(note_of[words.owner(keys)])

@@ -27,7 +27,7 @@ class Score:
 
     value: float
     terms: dict[str, float]
-    """The value of each term, before weighting; every score of a scorer has the same names."""
+    """The value of each term, before weighting, NaN where it is missing; every score of a scorer has the same names."""
 
 
 Scorer = Callable[[Sequence[Sample]], list[Score]]

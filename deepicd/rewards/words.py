@@ -1,23 +1,24 @@
 """Texts as arrays of words, so that a batch of traces is compared with its notes in a few array operations.
 
-A word is a run of ASCII letters; it is known by its first six in lower case, packed into an integer (`radiating` and
-`radiates` are both `radiat`). That is a stemmer good enough to ask whether the note has a word, and it makes 400,000 words
-a matter of milliseconds. A run with digits (`J18.9`, `39.1`) holds its place, but is no word.
+A word is a run of ASCII letters. Its stem is its first six letters in lower case, packed into an integer (`radiating` and
+`radiates` are both `radiat`): good enough to ask whether the note has a word. A run with digits (`J18.9`, `39.1`) keeps
+its place as NO_WORD.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-STEM_BYTES = 6
-OWNER_SHIFT = np.uint64(8 * STEM_BYTES)
-"""A word takes the low 48 bits of an integer; the number of its text (below 65,536) takes the high 16."""
-WORD_MASK = np.uint64((1 << (8 * STEM_BYTES)) - 1)
+STEM_LETTERS = 6
+NO_WORD = 0
+"""The stem of a run with digits."""
+RUN = 4
+"""Length of the word runs by which repetition is found."""
 
 # Letters, in lower case, and digits stay. A dot parts words unless it is inside one, and ends a sentence as `!?` and a new
 # line do; all else parts words. The same in traces and notes.
@@ -28,182 +29,183 @@ _KEPT = bytes(
     else {".": _DOT, "!": _ENDS, "?": _ENDS, "\n": _ENDS}.get(chr(byte), _PARTS)
     for byte in range(256)
 )
-_STEM_MASKS = np.array([(1 << (8 * length)) - 1 for length in range(STEM_BYTES + 1)], dtype="<u8")
+_STEM_MASKS = np.array([(1 << (8 * length)) - 1 for length in range(STEM_LETTERS + 1)], dtype="<u8")
 _LETTER_BIT = np.uint64(0x404040404040)
 """Set in each byte that is a letter, in no digit and no dot."""
-_ODD_FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93)
-RUN = len(_ODD_FACTORS)
-"""Length of the word runs by which repetition is found."""
+# Odd, and none a product of the others.
+_FIRST_FACTOR, _SECOND_FACTOR, _TEXT_FACTOR = map(np.uint64, (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9))
 
-Array = NDArray[np.uint64]
+Stems = NDArray[np.uint64]
+Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 
 class Words(NamedTuple):
-    """The words of some texts, in order."""
+    """The words of T texts, N in all, in order."""
 
-    keys: Array
-    """One integer a word: text number and stem. The stem of a run with digits is 0."""
-    sentences: NDArray[np.int64]
-    """The number of each word's sentence, counted over all texts; empty unless asked for."""
+    stems: Stems
+    """[N]"""
+    bounds: Ints
+    """[T + 1] the place of each text's first word, and N."""
+    opens: Flags
+    """[N] whether the word begins a sentence."""
 
 
-def words(texts: Sequence[str], *, sentences: bool = False) -> Words:
-    """Split up to 65,535 texts into words. Linear in their length."""
+def split(texts: Sequence[str]) -> Words:
+    """Split texts into words. Linear in their length."""
     encoded = [text.encode("utf-8", "replace") for text in texts]
     # The end of a sentence before every text, and room to read eight bytes at the last word's start.
     joined = b"\n".join((b"", *encoded, bytes(8))).translate(_KEPT)
     raw = np.frombuffer(joined, dtype=np.uint8)
     kept = raw > _ENDS
-    dots = np.flatnonzero(raw == _DOT)
-    inner = kept[dots - 1] & kept[dots + 1]
-    kept[dots[inner]] = True
+    marks = np.flatnonzero(raw - _DOT < _ENDS)  # bytes wrap: a dot or an end
+    inner = kept[marks - 1] & kept[marks + 1] & (raw[marks] == _DOT)
+    kept[marks[inner]] = True
     edges = np.flatnonzero(kept[1:] != kept[:-1]) + 1
     starts, ends = edges[::2], edges[1::2]
     eight_bytes = np.ndarray(len(joined) - 7, dtype="<u8", buffer=joined, strides=(1,))
-    masks = _STEM_MASKS[np.minimum(ends - starts, STEM_BYTES)]
+    masks = _STEM_MASKS[np.minimum(ends - starts, STEM_LETTERS)]
     stems = eight_bytes[starts] & masks
-    stems[(stems ^ masks) & _LETTER_BIT != 0] = 0
-    bounds = np.cumsum([0, *(len(text) + 1 for text in encoded)])
-    counts = np.diff(np.searchsorted(starts, bounds))
-    found = stems | owned_by(np.repeat(np.arange(len(texts)), counts))
-    if not sentences:
-        return Words(found, edges[:0])
-    stops = np.searchsorted(starts, np.concatenate((np.flatnonzero(raw == _ENDS), dots[~inner])))
-    return Words(found, np.cumsum(np.bincount(stops, minlength=len(starts) + 1))[: len(starts)])
+    stems[(stems ^ masks) & _LETTER_BIT != 0] = NO_WORD
+    bounds = np.searchsorted(starts, np.cumsum([0, *(len(text) + 1 for text in encoded)]))
+    opens = np.zeros(len(starts) + 1, dtype=np.bool_)
+    opens[np.searchsorted(starts, marks[~inner])] = True
+    return Words(stems, bounds, opens[:-1])
 
 
-def runs(keys: Array) -> Array:
-    """The hash of each run of four words within one text, in order: text number and 48 bits."""
-    last = max(0, len(keys) - RUN + 1)
-    mixed = np.zeros(last, dtype=np.uint64)
-    for position, factor in enumerate(_ODD_FACTORS):
-        mixed += (keys[position : position + last] & WORD_MASK) * np.uint64(factor)
-    owners = keys[:last] >> OWNER_SHIFT
-    within = owners == keys[RUN - 1 : RUN - 1 + last] >> OWNER_SHIFT
-    found: Array = ((mixed >> np.uint64(16)) | (owners << OWNER_SHIFT))[within]
+def stem(word: str) -> int:
+    """The stem of one word."""
+    return int(split([word]).stems[0])
+
+
+def letters(stem: int) -> str:
+    """The letters of a stem."""
+    return stem.to_bytes(STEM_LETTERS, "little").rstrip(b"\0").decode("ascii")
+
+
+def number(stems: Stems, known: Stems) -> tuple[Ints, Stems]:
+    """Number the distinct stems.
+
+    Args:
+        stems: [N]
+        known: [K] distinct stems, which have the numbers below K.
+
+    Returns:
+        [N] the number of each stem, and [V] the stem of each number.
+    """
+    size = len(known)
+    every = np.concatenate((known, stems))
+    same_as = _first_of_same(every, len(every).bit_length(), size)[size:]
+    new = np.flatnonzero(same_as == np.arange(size, len(every))) + size
+    number_at = np.arange(len(every))
+    number_at[new] = np.arange(size, size + len(new))
+    return number_at[same_as], np.concatenate((known, every[new]))
+
+
+def owners(bounds: Ints) -> Ints:
+    """[N] the number of the text that each word belongs to."""
+    return np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
+
+
+def per_text(flags: NDArray[np.generic], bounds: Ints) -> Ints:
+    """[T] the sum of flags or small integers over each text's words."""
+    sums = np.zeros(len(bounds) - 1, dtype=np.int64)
+    has_words = bounds[:-1] < bounds[1:]
+    if has_words.any():
+        sums[has_words] = np.add.reduceat(flags, bounds[:-1][has_words], dtype=np.int64)
+    return sums
+
+
+def share_of_distinct_runs(numbers: Ints, bounds: Ints) -> NDArray[np.float64]:
+    """[T] of the runs of four words within each text, the share that is left when each is counted once; 0 if there are none.
+
+    Args:
+        numbers: [N] of words.
+        bounds: [T + 1] of texts.
+    """
+    counts = np.maximum(0, np.diff(bounds) - (RUN - 1))
+    if not counts.any():
+        return np.zeros(len(counts))
+    words = numbers.view(np.uint64)
+    pairs = words[:-1] * _FIRST_FACTOR + words[1:]
+    keys = pairs[:-2] * _SECOND_FACTOR + pairs[2:]
+    keys += np.repeat(np.arange(len(counts), dtype=np.uint64) * _TEXT_FACTOR, np.diff(bounds))[: len(keys)]
+    across = (bounds[1:-1, np.newaxis] - np.arange(1, RUN)).ravel()  # they begin in one text and end in another
+    across = across[(across >= 0) & (across < len(keys))]
+    keys[across] = across.view(np.uint64)
+    first = _first_of_same(keys, (2 * len(keys)).bit_length()) == np.arange(len(keys))
+    first[across] = False
+    found: NDArray[np.float64] = per_text(first, np.minimum(bounds, len(keys))) / np.maximum(1, counts)
     return found
 
 
-def pairs(
-    keys: Array, gap: int, groups: NDArray[np.generic] | None = None, *, ordered: bool = True
-) -> tuple[Array, NDArray[np.int64]]:
-    """The hash of each word with the one `gap` places after it, and the place of the second. Stems of 0 make no pair.
+def _first_of_same(keys: Stems, bits: int, listed: int = 0) -> Ints:
+    """The place of one key for all that are equal; for those equal to one of the first `listed`, which are distinct, its place.
+
+    Linear: by a table of 2^bits hashes, not by sorting.
+    """
+    found = left = np.arange(len(keys))
+    asked = keys
+    place_in = np.empty(1 << bits, dtype=np.int64)
+    for factor in _factors():
+        slots = _slots(asked, factor, bits)
+        place_in[slots] = left
+        listed_left = int(np.searchsorted(left, listed))
+        place_in[slots[:listed_left]] = left[:listed_left]  # whoever comes last has the slot
+        first = place_in[slots]
+        if asked is keys:
+            found = first
+        else:
+            found[left] = first
+        other = np.flatnonzero(keys[first] != asked)
+        if not len(other):
+            break
+        left = left[other]
+        asked = keys[left]
+    return found
+
+
+class Table:
+    """Small integers above 0 by key, 0 for keys that are not there. Exact; linear to build and to ask.
 
     Args:
-        keys: words in order.
-        gap: 1 for neighbours.
-        groups: pairs are made within a group of consecutive words alone; by default within a text.
-        ordered: whether `rusty sputum` and `sputum rusty` differ.
+        keys: [K] above 0. Of a key that comes twice the last value stays.
+        values: [K]; 1 for all by default.
     """
-    last = max(0, len(keys) - gap)
-    groups = keys >> OWNER_SHIFT if groups is None else groups
-    stems = keys & WORD_MASK
-    within = (groups[:last] == groups[gap:]) & (stems[:last] != 0) & (stems[gap:] != 0)
-    first, second, owners = stems[:last][within], stems[gap:][within], keys[gap:][within] & ~WORD_MASK
-    if not ordered:
-        first, second = np.minimum(first, second), np.maximum(first, second)
-    mixed = first * np.uint64(_ODD_FACTORS[0]) + second * np.uint64(_ODD_FACTORS[1])
-    return (mixed >> np.uint64(16)) | owners, np.flatnonzero(within) + gap
 
-
-def distinct(keys: Array) -> Array:
-    """The keys, each once, in an order that depends on them alone. Linear: by a table of hashes, not by sorting."""
-    kept = []
-    for factor in _factors():
-        if not len(keys):
-            break
-        bits = _bits(len(keys))
-        slots, places = _slots(keys, factor, bits), np.arange(len(keys), dtype=np.int32)
-        last = np.empty(1 << bits, dtype=np.int32)
-        last[slots] = places
-        last = last[slots]
-        kept.append(keys[last == places])
-        keys = keys[keys[last] != keys]
-    return np.concatenate(kept) if kept else keys
-
-
-def stems(text: str) -> Array:
-    """The words of one text without a text number, sorted, each once."""
-    return distinct(words([text]).keys)
-
-
-def owner(keys: Array) -> NDArray[np.int64]:
-    """The text number of each key."""
-    return (keys >> OWNER_SHIFT).astype(np.int64)
-
-
-def owned_by(owners: NDArray[np.int64]) -> Array:
-    """Text numbers, moved to where a key keeps them."""
-    return owners.astype(np.uint64) << OWNER_SHIFT
-
-
-def per_owner(keys: Array, number: int, weights: NDArray[np.generic] | None = None) -> NDArray[np.float64]:
-    """How many keys each of `number` texts has, or the sum of their weights."""
-    return np.bincount(owner(keys), weights, minlength=number).astype(np.float64)
-
-
-class Lookup:
-    """Small integers by word, 0 for words that are not listed. Exact, one probe a word."""
-
-    _BITS = 16
-
-    def __init__(self, values: Mapping[str, int]) -> None:
-        by_stem: dict[int, int] = {}
-        for word, value in values.items():
-            by_stem.setdefault(int(stems(word)[0]), value)
-        keys = np.array(list(by_stem), dtype=np.uint64)
-        # A factor under which no two words share a slot.
-        self._factor = next(one for one in _factors() if len(np.unique(_slots(keys, one, self._BITS))) == len(keys))
-        self._keys = np.zeros(1 << self._BITS, dtype=np.uint64)
-        self._values = np.zeros(1 << self._BITS, dtype=np.uint8)
-        slots = _slots(keys, self._factor, self._BITS)
-        self._keys[slots], self._values[slots] = keys, list(by_stem.values())
-
-    def __call__(self, keys: Array) -> NDArray[np.uint8]:
-        """The value of each word."""
-        found = keys & WORD_MASK
-        slots = _slots(found, self._factor, self._BITS)
-        values: NDArray[np.uint8] = self._values[slots] * (self._keys[slots] == found)
-        return values
-
-
-class Among:
-    """A set of keys, none of them 0, asked for many at once. Exact; linear to build and to ask."""
-
-    def __init__(self, keys: Array) -> None:
-        self._tables: list[tuple[np.uint64, int, Array]] = []
+    def __init__(self, keys: Stems, values: NDArray[np.uint8] | None = None) -> None:
+        values = np.ones(len(keys), dtype=np.uint8) if values is None else values
+        self._levels: list[tuple[np.uint64, int, Stems, NDArray[np.uint8]]] = []
         for factor in _factors():
             if not len(keys):
                 break
-            bits = _bits(len(keys))
-            slots, table = _slots(keys, factor, bits), np.zeros(1 << bits, dtype=np.uint64)
-            table[slots] = keys
-            self._tables.append((factor, bits, table))
-            keys = keys[table[slots] != keys]  # those that lost their slot to another go to the next table
+            bits = (4 * len(keys)).bit_length()
+            slots = _slots(keys, factor, bits)
+            there, value_of = np.zeros(1 << bits, dtype=np.uint64), np.zeros(1 << bits, dtype=np.uint8)
+            there[slots], value_of[slots] = keys, values
+            self._levels.append((factor, bits, there, value_of))
+            lost = there[slots] != keys  # their slot to another key: they go to the next level
+            keys, values = keys[lost], values[lost]
 
-    def __call__(self, keys: Array) -> Flags:
-        """For each key whether it is in the set."""
-        found = np.zeros(len(keys), dtype=np.bool_)
-        asked = np.arange(len(keys))
-        for factor, bits, table in self._tables:
-            there = table[_slots(keys, factor, bits)]
-            same = there == keys
-            found[asked[same]] = True
-            open_ = np.flatnonzero(~same & (there != 0))
-            asked, keys = asked[open_], keys[open_]
-        return found
+    def __call__(self, keys: Stems) -> NDArray[np.uint8]:
+        """The value of each key."""
+        values = np.zeros(len(keys), dtype=np.uint8)
+        left: Ints | slice = slice(None)
+        for factor, bits, there, value_of in self._levels:
+            slots = _slots(keys, factor, bits)
+            found = there[slots]
+            other = found != keys
+            values[left] = value_of[slots] * ~other
+            open_ = np.flatnonzero(other & (found != 0))
+            left = open_ if isinstance(left, slice) else left[open_]
+            keys = keys[open_]
+        return values
 
 
-def _bits(number: int) -> int:
-    """Of a table with room for so many keys: an eighth to a quarter of its slots."""
-    return (4 * number).bit_length()
-
-
-def _slots(keys: Array, factor: np.uint64, bits: int) -> NDArray[np.int64]:
+def _slots(keys: Stems, factor: np.uint64, bits: int) -> Ints:
     return ((keys * factor) >> np.uint64(64 - bits)).view(np.int64)
 
 
 def _factors() -> Iterator[np.uint64]:
-    """Of hashes, without end."""
-    return (np.uint64(_ODD_FACTORS[0] * odd % 2**64) for odd in count(1, 2))
+    """Of hashes, without end: powers, for keys that share a slot under one factor share one under small multiples of it."""
+    return (np.uint64(pow(int(_FIRST_FACTOR), power, 2**64)) for power in count(1))

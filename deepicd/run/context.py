@@ -25,13 +25,18 @@ class Context:
 
     @property
     def cohort(self) -> Path:
-        """Folder with train, validation and test.parquet."""
+        """Folder with train, validation and test.parquet, with whole notes."""
         prepared = self.run.spec.data.prepared
         return Path(prepared) if prepared is not None else self.layout.stage("prepare").cohort
 
     def split(self, name: str) -> Path:
         """The cohort's file of `train`, `validation` or `test`."""
         return self.cohort / f"{name}.parquet"
+
+    def prompts(self, name: str) -> Path:
+        """The same as the models see it: within their budget. A folder of version 0.1.0 has the cohort's file alone."""
+        within_budget = self.layout.stage("prepare").prompts / f"{name}.parquet"
+        return within_budget if within_budget.exists() else self.split(name)
 
     def model(self, name: str) -> Path:
         """Folder of the model `base`, `sft` or `grpo`."""

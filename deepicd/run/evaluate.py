@@ -11,12 +11,14 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from deepicd import atomic
+from deepicd import atomic, prompt
 from deepicd.artifacts.publish import installed_versions
+from deepicd.data.prompts import FILE as PROMPTS_FILE
 from deepicd.data.rows import is_local
 from deepicd.evaluation import metrics, predictions, report
 from deepicd.evaluation.answer import Plan
 from deepicd.evaluation.predictions import Prediction
+from deepicd.rewards import cohort_words
 from deepicd.run.context import Context
 from deepicd.run_layout import MODELS, TRAINING_STAGES
 from deepicd.spec.load import dump
@@ -63,7 +65,8 @@ def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
     environment = {**offline_environment(), **device().engine_environment}
     plan = Plan(
         models={name: str(path) for name, path in models(context).items()},
-        test=str(context.split("test")),
+        test=str(context.prompts("test")),
+        prompt=asdict(prompt.of(spec.model.prompt)),
         max_admissions=settings.max_admissions,
         samples=settings.samples,
         temperature=sampling.temperature,
@@ -73,6 +76,7 @@ def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
         seed=spec.seed,
         opened_think=spec.model.opened_think,
         reward=spec.reward.model_dump(exclude_unset=True),
+        stages=str(context.layout.stages),
         engine=engine,
         out=str(out),
         progress=str(progress),
@@ -87,7 +91,7 @@ def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
 
 
 def _measure(context: Context, settings: EvaluateSpec, by_model: dict[str, list[Prediction]]) -> dict[str, Any]:
-    rows = pq.read_table(context.split("train"), columns=["code", "extra_info"]).to_pylist()
+    rows = pq.read_table(context.prompts("train"), columns=["code", "extra_info"]).to_pylist()
     counts = Counter(row["code"] for row in rows)
     local = {row["code"] for row in rows if is_local(row["extra_info"])}
     return {
@@ -118,7 +122,7 @@ def kl_name(run: DeepICDRun) -> str:
 def about(context: Context) -> dict[str, Any]:
     """What the report says of the run itself."""
     seconds = {}
-    for stage in ("prepare", "sft", "grpo"):
+    for stage in ("prepare", *TRAINING_STAGES):
         marker = context.layout.stage(stage).completed
         if marker.exists():
             seconds[stage] = json.loads(marker.read_text())["seconds"]
@@ -128,7 +132,23 @@ def about(context: Context) -> dict[str, Any]:
         "versions": installed_versions(),
         "stageSeconds": seconds,
         "klName": kl_name(context.run),
+        "prompts": _prompts(context),
+        "reasoningOff": _reasoning_off(context),
     }
+
+
+def _prompts(context: Context) -> Any:
+    """What was shortened; None in a folder of version 0.1.0, whose notes were not."""
+    counts = context.prompts("test").parent / PROMPTS_FILE
+    return json.loads(counts.read_text(encoding="utf-8")) if counts.exists() else None
+
+
+def _reasoning_off(context: Context) -> dict[str, int] | None:
+    """Patients, and those with a note in English, where so few turned the term `reasoning` off."""
+    words = cohort_words.of_run(context.layout.stages)
+    if words is None or words.is_english or not context.run.spec.reward.scores_reasoning:
+        return None
+    return {"patients": words.patients, "english": words.english}
 
 
 def _write_json(path: Path, content: Any) -> None:

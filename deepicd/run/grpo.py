@@ -11,6 +11,6 @@ from deepicd.training.overrides import TrainingData
 def grpo(context: Context, settings: GrpoSpec) -> None:
     """Fill the stage's folder; the trained model is its `model/`."""
     start = context.model("base" if context.run.spec.stages.sft is None else "sft")
-    data = TrainingData(context.split("train"), context.split("validation"), start)
+    data = TrainingData(context.prompts("train"), context.prompts("validation"), start)
     folder = context.layout.stage("grpo").folder
     train_grpo(context.run, context.layout.spec, settings, data, folder, context.stop, context.on_step)

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from deepicd import atomic
+from deepicd import atomic, prompt
 from deepicd.errors import DeepICDError, TerminatedError, UserError
 from deepicd.run.context import Context
 from deepicd.run.evaluate import evaluate
@@ -25,6 +25,7 @@ from deepicd.run_layout import RunLayout
 from deepicd.spec.changes import decisive
 from deepicd.spec.load import dump
 from deepicd.spec.progress import Checkpoint
+from deepicd.spec.reward import DEFAULT_WEIGHTS
 from deepicd.spec.run import DeepICDRun, RunSpec
 from deepicd.training.step_metrics import StepMetrics
 from deepicd.training.supervise import Stop
@@ -44,23 +45,35 @@ def plan(run: DeepICDRun) -> list[Stage]:
     """The stages of a run, in order."""
     spec = run.spec
     settings = decisive(RunSpec, spec.model_dump(by_alias=True, mode="json"))
+    # As the first version recorded it, where the run has no terms of its own.
+    reward = settings["reward"] | {"weights": DEFAULT_WEIGHTS | settings["reward"]["weights"]}
+    if not reward["terms"]:
+        del reward["terms"]
     # Where the ranks are does not decide what is learned.
     ranks = spec.compute.gpus * spec.compute.nodes
     common = {"seed": spec.seed, "model": {"dtype": spec.model.dtype}, "compute": {"gpus": ranks}}
     steps = {name: chosen or {} for name, chosen in settings["stages"].items()}
-    stages = [Stage("prepare", {"data": settings["data"], "model": settings["model"], "tables": _tables(run)}, prepare)]
+    inputs = {"data": settings["data"], "model": settings["model"], "tables": _tables(run), "stages": _budgets(run)}
+    stages = [Stage("prepare", inputs, prepare)]
     if spec.stages.sft is not None:
         chosen = spec.stages.sft
         stages.append(Stage("sft", {**common, "stages": {"sft": steps["sft"]}}, lambda context: sft(context, chosen)))
     if spec.stages.grpo is not None:
         goal = spec.stages.grpo
-        inputs = {**common, "reward": settings["reward"], "stages": {"grpo": steps["grpo"]}}
+        inputs = {**common, "reward": reward, "stages": {"grpo": steps["grpo"]}}
         stages.append(Stage("grpo", inputs, lambda context: grpo(context, goal)))
     if spec.stages.evaluate is not None:
         last = spec.stages.evaluate
-        inputs = {**common, "reward": settings["reward"], "stages": {"evaluate": steps["evaluate"]}}
+        inputs = {**common, "reward": reward, "stages": {"evaluate": steps["evaluate"]}}
         stages.append(Stage("evaluate", inputs, lambda context: evaluate(context, last)))
     return stages
+
+
+def _budgets(run: DeepICDRun) -> dict[str, dict[str, int]]:
+    """What `prepare` shortens notes to."""
+    sft = run.spec.stages.sft
+    grpo = {"grpo": {"maxPromptTokens": prompt.asked(run.spec).max_prompt_tokens}}
+    return grpo if sft is None else {**grpo, "sft": {"maxTokens": sft.max_tokens}}
 
 
 _READ = ("admissions", "patients", "diagnoses_icd", "d_icd_diagnoses", "discharge", "train", "validation", "test")

@@ -1,33 +1,38 @@
-"""Stage `prepare`: tables, cohort, SFT examples and the base model's folder."""
+"""Stage `prepare`: tables, cohort, the base model's folder, and the prompts and SFT examples that fit it."""
 
 from __future__ import annotations
 
+import json
 import shutil
-from itertools import islice
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import structlog
 
+from deepicd import prompt
 from deepicd.data import mimic, sft, synthetic
+from deepicd.data.prompts import FILE
 from deepicd.errors import UserError
-from deepicd.rewards.reasoning import in_english
+from deepicd.rewards import cohort_words
+from deepicd.rewards.own_terms import OwnTerms
 from deepicd.run.context import Context
+from deepicd.spec.model import ModelSpec
 from deepicd.spec.reward import RewardSpec
-from deepicd.training.base_model import build
 from deepicd.training.launch import wait_for_earlier
+from deepicd.training.prepare_main import build
 
 _NOTES_READ = 256
 
 
 def prepare(context: Context) -> None:
-    """Fill the stage's folder: `cohort/`, `sft.parquet` where there is an SFT stage, `model/`.
+    """Fill the stage's folder: `cohort/`, `words.json`, `model/`, `prompts/`, and `sft.parquet` where there is an SFT stage.
 
     Raises:
-        UserError: the tables, the traces or the model are at fault.
+        UserError: the tables, the traces, the model, the prompt or a term of the reward are at fault.
     """
     place = context.layout.stage("prepare")
     spec = context.run.spec
+    OwnTerms(spec.reward.terms or {})  # fails before hours of SFT
     wait_for_earlier(place.model_log)
     if place.folder.exists():
         shutil.rmtree(place.folder)
@@ -41,23 +46,47 @@ def prepare(context: Context) -> None:
     corpus = context.split("train")
     if not corpus.is_file():
         raise UserError(f"spec.data.prepared: {corpus} does not exist: give a folder that 'deepicd data mimic' has written")
-    say_whether_reasoning_is_scored(spec.reward, corpus)
+    count_words(spec.reward, corpus, place.folder / cohort_words.FILE)
     if spec.stages.sft is not None:
         sft.write(corpus, traces, place.traces)
-        corpus = place.traces
-    build(context.layout.spec, corpus, place.model, place.model_log)
+    say_if_trained_otherwise(spec.model)
+    build(context.layout.spec, context.cohort, place)
+    say_what_was_shortened(place.prompts)
 
 
-def say_whether_reasoning_is_scored(reward: RewardSpec, cohort: Path) -> None:
-    """Log a warning if the reward has the term `reasoning`, and most of a cohort's first notes are not in English."""
-    if reward.preset != "deepicd" or not reward.weights.get("reasoning"):
-        return
-    batches = pq.ParquetFile(cohort).iter_batches(_NOTES_READ, columns=["prompt"])
-    english = in_english([row["prompt"][-1]["content"] for batch in islice(batches, 1) for row in batch.to_pylist()])
-    if 2 * sum(english) < len(english):
+def say_if_trained_otherwise(model: ModelSpec) -> None:
+    """Log a warning if the base model's folder says that it was trained with another prompt than the run's."""
+    known = prompt.stored(Path(model.path)) if model.path is not None else None
+    if known is not None and known.prompt != prompt.of(model.prompt):
         structlog.get_logger().warning(
-            "reasoning is not scored: most notes are not in English, and the term is 0 for those; "
-            "set spec.reward.weights.reasoning to 0",
-            english=sum(english),
-            notes=len(english),
+            f"spec.model.prompt is not the prompt that the model was trained with: its {prompt.STORED} has that one",
+            model=model.path,
+        )
+
+
+def say_what_was_shortened(prompts: Path) -> None:
+    """Log how many notes and examples were longer than their budgets, where any were."""
+    counts = json.loads((prompts / FILE).read_text(encoding="utf-8"))
+    shortened = {name: split["shortened"] for name, split in counts["splits"].items() if split["shortened"]}
+    if shortened:
+        structlog.get_logger().info("notes were shortened", max_prompt_tokens=counts["max_prompt_tokens"], **shortened)
+    examples = counts["examples"] or {}
+    if examples.get("shortened") or examples.get("dropped"):
+        structlog.get_logger().info(
+            "examples were shortened for their answers, or dropped where the answer alone is too long",
+            max_tokens=counts["max_example_tokens"], **examples,
+        )  # fmt: skip
+
+
+def count_words(reward: RewardSpec, corpus: Path, out: Path) -> None:
+    """Count how the training notes are worded, for the reward's term `reasoning`; warn where they turn that term off."""
+    batches = pq.ParquetFile(corpus).iter_batches(_NOTES_READ, columns=["subject_id", "prompt"])
+    rows = (row for batch in batches for row in batch.to_pylist())
+    found = cohort_words.count((row["subject_id"], row["prompt"][-1]["content"]) for row in rows)
+    found.write(out)
+    if not found.is_english and reward.scores_reasoning:
+        structlog.get_logger().warning(
+            "reward: the term reasoning is off for this run, with weight 0: most training notes are not in English",
+            english=found.english,
+            patients=found.patients,
         )

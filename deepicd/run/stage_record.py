@@ -65,8 +65,9 @@ class StageRecord:
     def __init__(self, place: StageLayout, inputs: Mapping[str, Any]) -> None:
         self._place = place
         before = self._before()
-        # Another version may have noted what may change, or not yet have known a field: its work is ours all the same.
-        same = before is not None and decisive(RunSpec, before) == decisive(RunSpec, inputs)
+        # Another version may have noted what may change, or not yet have known an input: its work is ours all the same.
+        known = {name: value for name, value in inputs.items() if before is not None and name in before}
+        same = before is not None and decisive(RunSpec, before) == decisive(RunSpec, known)
         self._inputs = before if before is not None and same else {**inputs}
 
     @property

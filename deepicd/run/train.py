@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import structlog
 
+from deepicd import prompt
 from deepicd.errors import CrashError, RewardCollapsedError, UserError
 from deepicd.spec.run import DeepICDRun
 from deepicd.spec.training import GrpoSpec, SftSpec
@@ -139,6 +140,7 @@ def _train(
     shutil.rmtree(files.model, ignore_errors=True)
     # Hard links: the weights are not copied, and outlive the checkpoint.
     shutil.copytree(files.checkpoints.last / exported, files.model, copy_function=os.link)
+    prompt.asked(run.spec).store(files.model)
 
 
 def _local(run: DeepICDRun, files: StageFiles, keep: int) -> LocalCheckpoints:

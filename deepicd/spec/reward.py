@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator
 
 from deepicd.spec.base import SpecModel
 from deepicd.spec.rules import read_by_field
@@ -22,11 +22,11 @@ class Preset:
 
     about: str
     weights: Mapping[str, float]
-    """Weight of each term; every score of the preset has these terms."""
+    """Weight of each term; every score of the preset has these terms, and the run's own."""
     range: tuple[float, float]
-    """Least and highest reward with these weights."""
+    """Least and highest reward with these weights and no terms of the run's own."""
     own_weights: bool = False
-    """Whether run.yaml may give other weights; then each term is in [0, 1]."""
+    """Whether run.yaml may give its terms other weights; then each term is in [0, 1]."""
 
 
 PRESETS: Mapping[PresetName, Preset] = {
@@ -43,8 +43,16 @@ PRESETS: Mapping[PresetName, Preset] = {
     ),
     "strict": Preset("right 2, wrong 0, no answer -1.5, no form -2", {"right": 2, "no_answer": -1.5, "no_form": -2}, (-2, 2)),
 }
-DEFAULT_WEIGHTS = PRESETS["deepicd"].weights
+DEFAULT_WEIGHTS = dict(PRESETS["deepicd"].weights)
+TAKEN_NAMES = ("score", *dict.fromkeys(term for preset in PRESETS.values() for term in preset.weights))
+"""Names that no term of the run's own can have."""
 _TERMS, _WEIGHTS = str([*DEFAULT_WEIGHTS]), str({term: float(weight) for term, weight in DEFAULT_WEIGHTS.items()})
+_IS_OWN = "(has(self.terms) && term in self.terms)"
+OWN_WEIGHT = 1.0
+"""Weight of a term of the run's own that has none."""
+TERM_PATTERN = "^[a-z][a-z0-9_]{0,31}$"
+TermName = Annotated[str, StringConstraints(pattern=TERM_PATTERN)]
+_FUNCTION_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
 
 
 def _describe(name: PresetName) -> str:
@@ -54,54 +62,89 @@ def _describe(name: PresetName) -> str:
     return f"`{name}`: {preset.about} ({', '.join(preset.weights)}; {bounds})."
 
 
+class OwnTerm(SpecModel):
+    """A term of the run's own: a Python function."""
+
+    path: str = Field(pattern=_FUNCTION_PATTERN, max_length=256)
+    """The function, `package.module:function`. It must be importable where the run trains: from the image or environment, or
+    from a folder on PYTHONPATH. It is called with three lists (completions, right codes, notes; a note may be None) and
+    returns a list with one number per completion. NaN means that there is none, and adds nothing to the reward."""
+
+
 class RewardSpec(SpecModel):
-    """How completions are scored, in GRPO and in the evaluation."""
+    """How completions are scored, in GRPO and in the evaluation: the sum of weight · term."""
 
     preset: PresetName = Field(default="deepicd", description=" ".join(map(_describe, PRESETS)))
+    terms: dict[TermName, OwnTerm] | None = Field(default=None, max_length=8)
+    """Terms of your own, by name, beside those of the preset."""
     weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
-        default=dict(DEFAULT_WEIGHTS), validate_default=True, max_length=16
+        default={}, validate_default=True, max_length=16
     )
-    """Weight of each term, by its name; a term that is left out has its default.
-    Presets other than `deepicd` have weights of their own."""
+    """Weight of each term, by its name. Left out, a term of the preset `deepicd` has the preset's, and one of `terms` 1.
+    The terms of the other presets have fixed weights."""
 
     rules = (
+        read_by_field(
+            f"!has(self.terms) || self.terms.all(name, !(name in {list(TAKEN_NAMES)}))",
+            "terms: a name is taken by a preset: choose another",
+        ),
         *(
             read_by_field(
-                f"self.preset != '{name}' || "
-                f"self.weights.all(term, term in {_WEIGHTS} && self.weights[term] == {_WEIGHTS}[term])",
-                f"weights: the preset '{name}' has fixed weights: remove them or use preset 'deepicd'",
+                f"self.preset != '{name}' || self.weights.all(term, {_IS_OWN} || "
+                f"(term in {_WEIGHTS} && self.weights[term] == {_WEIGHTS}[term]))",
+                f"weights: the preset '{name}' has fixed weights: give weights to terms of your own alone, "
+                "or use preset 'deepicd'",
             )
             for name, preset in PRESETS.items()
             if not preset.own_weights
         ),
         read_by_field(
-            f"self.preset != 'deepicd' || self.weights.all(term, term in {_TERMS})",
-            f"weights: a name is no term of the preset 'deepicd': its terms are {', '.join(DEFAULT_WEIGHTS)}",
+            f"self.preset != 'deepicd' || self.weights.all(term, term in {_TERMS} || {_IS_OWN})",
+            "weights: a name is neither in terms nor a term of the preset 'deepicd': "
+            f"its terms are {', '.join(DEFAULT_WEIGHTS)}",
         ),
         read_by_field(
-            f"self.preset != 'deepicd' || {_TERMS}.exists(term, !(term in self.weights) || self.weights[term] > 0.0)",
+            f"self.preset != 'deepicd' || {_TERMS}.exists(term, !(term in self.weights) || self.weights[term] > 0.0) "
+            "|| (has(self.terms) && self.terms.exists(term, !(term in self.weights) || self.weights[term] > 0.0))",
             "weights: all are 0, so every completion scores the same: give one term a weight",
         ),
     )
+
+    @field_validator("terms")
+    @classmethod
+    def _own_names(cls, given: dict[str, OwnTerm] | None) -> dict[str, OwnTerm] | None:
+        for name in given or {}:
+            if name in TAKEN_NAMES:
+                raise ValueError(f"'{name}' is taken by a preset: choose another name")
+        return given
 
     @field_validator("weights")
     @classmethod
     def _every_term_has_its_weight(cls, given: dict[str, float], info: ValidationInfo) -> dict[str, float]:
         name: PresetName | None = info.data.get("preset")
-        if name is None:  # its own error is reported
+        if name is None or "terms" not in info.data:  # their own errors are reported
             return given
         preset = PRESETS[name]
+        weights = {**(preset.weights if preset.own_weights else {}), **dict.fromkeys(info.data["terms"] or {}, OWN_WEIGHT)}
         if not preset.own_weights:
-            # The default weights may be written out beside any preset, as a dumped run and the API server do.
-            if any(DEFAULT_WEIGHTS.get(term) != weight for term, weight in given.items()):
-                raise ValueError(f"the preset '{name}' has fixed weights: remove them or use preset 'deepicd'")
-            return dict(DEFAULT_WEIGHTS)
+            # The default weights may stand beside any preset: an API server, or a patch of the preset alone, left them there.
+            given = {term: weight for term, weight in given.items() if DEFAULT_WEIGHTS.get(term) != weight}
         for term in given:
-            if term not in preset.weights:
-                near = difflib.get_close_matches(term, preset.weights, n=1, cutoff=0.6)
-                known = f"did you mean '{near[0]}'?" if near else f"the terms are {', '.join(preset.weights)}"
-                raise ValueError(f"unknown term '{term}': {known}")
-        weights = {**preset.weights, **given}
-        if not any(weights.values()):
+            if term in weights:
+                continue
+            if not preset.own_weights:
+                raise ValueError(
+                    f"the preset '{name}' has fixed weights: give weights to terms of your own alone, or use preset 'deepicd'"
+                )
+            near = difflib.get_close_matches(term, weights, n=1, cutoff=0.6)
+            known = f"did you mean '{near[0]}'?" if near else f"the terms are {', '.join(weights)}"
+            raise ValueError(f"unknown term '{term}': {known}")
+        weights |= given
+        if preset.own_weights and not any(weights.values()):
             raise ValueError("all are 0, so every completion scores the same: give one term a weight")
         return weights
+
+    @property
+    def scores_reasoning(self) -> bool:
+        """Whether the term `reasoning` has a weight."""
+        return self.weights.get("reasoning", 0) > 0

@@ -131,6 +131,17 @@ def matches(field: str, pattern: str, message: str = "") -> Rule:
     )
 
 
+def contains(field: str, text: str, message: str = "", *, times: int | None = None) -> Rule:
+    """The field is given and has the text in it; `times`: exactly this often."""
+    found = f"contains({literal(text)})" if times is None else f"split({literal(text)}).size() == {times + 1}"
+
+    def holds(model: BaseModel) -> bool:
+        count = (value_of(model, field) or "").count(text)
+        return count > 0 if times is None else count == times
+
+    return Rule(message, f"{_has(field)} && self.{field}.{found}", holds)
+
+
 def adds_up(*fields: str, to: float, message: str) -> Rule:
     """The sum of the fields is this, up to a millionth."""
     total, low, high = " + ".join(f"self.{field}" for field in fields), to - 1e-6, to + 1e-6

@@ -69,8 +69,9 @@ def grpo_overrides(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: S
         "data.train_batch_size": grpo.train_batch_size,
         "data.max_prompt_length": grpo.max_prompt_tokens,
         "data.max_response_length": grpo.max_response_tokens,
-        "data.filter_overlong_prompts": True,
-        "data.truncation": "right",
+        # `prepare` has shortened them with the model's own tokenizer: one that is longer is an error, not left out.
+        "data.filter_overlong_prompts": False,
+        "data.truncation": "error",
         "data.seed": spec.seed,
         "actor_rollout_ref.model.path": data.model,
         "+actor_rollout_ref.model.override_config.attn_implementation": attention(),
@@ -157,7 +158,8 @@ def sft_overrides(run: DeepICDRun, sft: SftSpec, data: TrainingData, files: Stag
         "data.micro_batch_size_per_gpu": sft.micro_batch_size_per_gpu,
         "data.use_dynamic_bsz": False,
         "data.max_length": sft.max_tokens,
-        "data.truncation": "right",
+        # `prepare` has kept the examples within it: cut on the right, one would lose its answer.
+        "data.truncation": "error",
         "model.path": data.model,
         "+model.override_config.attn_implementation": attention(),
         "model.use_remove_padding": sft.remove_padding,

@@ -11,8 +11,10 @@ from typing import Any
 from verl import DataProto
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
+from deepicd import prompt
 from deepicd.data.rows import is_local
-from deepicd.rewards import Sample, Score, make_scorer
+from deepicd.errors import UserError
+from deepicd.rewards import Sample, Score, cohort_words, make_scorer
 from deepicd.spec.load import load
 from deepicd.training.stage_files import SPEC_VARIABLE, StageFiles
 
@@ -26,12 +28,17 @@ class RewardManager(RewardManagerBase):  # type: ignore[misc]
     def __init__(self, config: Any, tokenizer: Any, compute_score: Any, **_: Any) -> None:
         super().__init__(config, tokenizer, compute_score)
         spec = load(Path(os.environ[SPEC_VARIABLE])).spec
-        self._score = make_scorer(spec.reward, opened_think=spec.model.opened_think)
+        self._prompt = prompt.of(spec.model.prompt)
         self._files = StageFiles.from_environment()
+        cohort = cohort_words.of_run(self._files.folder.parent)
+        self._score = make_scorer(spec.reward, opened_think=spec.model.opened_think, cohort=cohort)
         self._waiting: list[tuple[Sample, asyncio.Future[Score]]] = []
 
     async def run_single(self, data: DataProto) -> dict[str, Any]:
-        """Score one completion: `{"reward_score": float, "reward_extra_info": {term: float}}`."""
+        """Score one completion: `{"reward_score": float, "reward_extra_info": {term: float}}`.
+
+        Every completion has the same keys, as verl demands; a missing term is NaN.
+        """
         future: asyncio.Future[Score] = asyncio.get_running_loop().create_future()
         self._waiting.append((self._sample(data), future))
         if len(self._waiting) == 1:
@@ -50,7 +57,7 @@ class RewardManager(RewardManagerBase):  # type: ignore[misc]
         return Sample(
             completion=text,
             gold=fields["reward_model"]["ground_truth"],
-            note=fields["raw_prompt"][-1]["content"],
+            note=self._prompt.note(fields["raw_prompt"]),
             truncated=not ended and length >= self.config.data.max_response_length,
             local_gold=is_local(fields["extra_info"]),
         )
@@ -59,13 +66,18 @@ class RewardManager(RewardManagerBase):  # type: ignore[misc]
         batch, self._waiting = self._waiting, []
         try:
             scores = self._score([sample for sample, _ in batch])
+        except UserError as error:
+            self._fail(batch, f"the reward cannot be scored: {error}")
+            return
         except Exception as error:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             # The exception's own text may quote a note or a completion: it is left out.
-            message = f"the reward code raised {type(error).__name__} at {frame.filename}:{frame.lineno}"
-            self._files.report_failure(message)
-            for _, future in batch:
-                future.set_exception(RuntimeError(message))
+            self._fail(batch, f"the reward code raised {type(error).__name__} at {frame.filename}:{frame.lineno}")
             return
         for (_, future), score in zip(batch, scores, strict=True):
             future.set_result(score)
+
+    def _fail(self, batch: list[tuple[Sample, asyncio.Future[Score]]], message: str) -> None:
+        self._files.report_failure(message)
+        for _, future in batch:
+            future.set_exception(RuntimeError(message))

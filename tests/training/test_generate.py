@@ -18,11 +18,12 @@ SAMPLE = """
 import sys
 from pathlib import Path
 from deepicd.evaluation.generate import Generator
+from deepicd.prompt import messages
 from deepicd.training.cpu.device import Cpus
 
 generator = Generator(Path(sys.argv[1]), max_prompt_tokens=448, max_response_tokens=4, engine=Cpus.engine, seed=0)
-notes = [f"Chief Complaint: cough for {days} days" + ", and again" * 200 for days in range(40)]
-print(sum(map(len, generator.generate(notes, temperature=1.0, samples=2))))
+notes = [f"Chief Complaint: cough for {days} days" + ", and again" * 65 for days in range(40)]
+print(sum(map(len, generator.generate([messages(note) for note in notes], temperature=1.0, samples=2))))
 generator.close()
 """
 

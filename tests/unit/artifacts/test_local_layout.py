@@ -78,7 +78,8 @@ def test_results_logs_and_metrics_grow(tmp_path: Path) -> None:
 def test_what_may_hold_note_text_is_never_taken(tmp_path: Path) -> None:
     for name in (
         "stages/prepare/cohort/test.parquet", "stages/prepare/tables/note/discharge.csv.gz", "stages/prepare/sft.parquet",
-        "stages/prepare/model.log", "stages/evaluate/plan.json", "evaluate/.hidden", "run.yaml",
+        "stages/prepare/model.log", "stages/evaluate/plan.json", "run.yaml",
+        "evaluate/metrics.tmp", "evaluate/report.html.part", "evaluate/.hidden",
     ):  # fmt: skip
         write(tmp_path / name)
     assert RunFolder(tmp_path).growing(1) == []

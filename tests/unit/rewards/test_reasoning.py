@@ -1,6 +1,7 @@
 """What the term pays honest traces, and what it pays the ways to win it without reasoning."""
 
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +11,10 @@ from hypothesis import strategies as st
 
 from deepicd import icd10
 from deepicd.rewards import Sample, make_scorer
+from deepicd.rewards.cohort_words import CohortWords, count
 from deepicd.rewards.reasoning import Claim, Reasoning, in_english, reasoning
 from deepicd.spec.reward import RewardSpec
-from tests.unit.rewards.trace_cases import CASES, CHEATS, FILLER, LATER_CASES, Case, real_word, shuffled
+from tests.unit.rewards.trace_cases import CASES, CHEATS, FILLER, LATER_CASES, Case, real_word, sentences_of, shuffled
 
 TEXTS = Path(__file__).parent / "texts"
 NOTE = (TEXTS / "note.txt").read_text()
@@ -38,17 +40,28 @@ def value(trace: str, case: Case = BACK) -> float:
     return parts(trace, case).value
 
 
-def rewards(case: Case, traces: list[str]) -> list[float]:
-    score = make_scorer(RewardSpec(), opened_think=True)
+def _cohort() -> CohortWords:
+    """Of 400 notes, each made of sentences of the cases' notes."""
+    rng = random.Random(0)
+    sentences = [sentence for case in ALL for sentence in sentences_of(case)]
+    return count((patient, "\n".join(rng.sample(sentences, 14))) for patient in range(400))
+
+
+COHORTS = {"the shipped rarity": None, "the cohort's rarity": _cohort()}
+
+
+def rewards(case: Case, traces: list[str], cohort: CohortWords | None = None) -> list[float]:
+    score = make_scorer(RewardSpec(), opened_think=True, cohort=cohort)
     completions = [f"{trace}</think>\n<diagnosis>{case.code}</diagnosis>" for trace in traces]
     return [scored.value for scored in score([Sample(completion, case.code, case.note) for completion in completions])]
 
 
+@pytest.mark.parametrize("cohort", COHORTS.values(), ids=COHORTS)
 @pytest.mark.parametrize("case", ALL, ids=lambda case: case.code)
-def test_every_honest_trace_beats_every_cheat_in_the_whole_reward(case: Case) -> None:
-    least = min(rewards(case, list(case.honest)))
+def test_every_honest_trace_beats_every_cheat_in_the_whole_reward(case: Case, cohort: CohortWords | None) -> None:
+    least = min(rewards(case, list(case.honest), cohort))
     names = [name for name in CHEATS if name not in ONLY_ON_AVERAGE]
-    cheats = dict(zip(names, rewards(case, [CHEATS[name](case) for name in names]), strict=True))
+    cheats = dict(zip(names, rewards(case, [CHEATS[name](case) for name in names], cohort), strict=True))
     assert {name: paid for name, paid in cheats.items() if paid > least - MARGIN} == {}
 
 
@@ -150,6 +163,18 @@ def test_notes_in_english_are_told_from_others() -> None:
 )
 def test_what_cannot_be_measured_is_not_paid(unmeasurable: Claim) -> None:
     assert reasoning([unmeasurable])[0].value == 0
+
+
+def test_words_that_the_cohort_has_everywhere_ground_little() -> None:
+    trace = "Rusty sputum with crackles and pleuritic pain fits pneumonia."
+    case = Case("J189", "He has rusty sputum, crackles and pleuritic pain.", (), "")
+    everywhere = CohortWords(100, 100, dict.fromkeys({word[:6].lower() for word in re.findall("[A-Za-z]+", trace)}, 100))
+    assert reasoning([claim(trace, case)], everywhere.rarity)[0].grounded < 0.2 < parts(trace, case).grounded
+
+
+def test_the_next_trace_of_a_batch_does_not_count_as_the_end_of_a_copy() -> None:
+    first, second = claim("rusty sputum so pneumonia", CASES[1]), claim("cough and rusty sputum", CASES[1])
+    assert reasoning([first, second]) == [reasoning([alone])[0] for alone in (first, second)]
 
 
 def test_an_empty_note_grounds_nothing() -> None:

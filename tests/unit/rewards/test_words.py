@@ -1,3 +1,5 @@
+from itertools import chain
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -6,15 +8,15 @@ from hypothesis import strategies as st
 from deepicd.rewards import words
 
 KEYS = st.lists(st.integers(1, 60), max_size=80)
+NONE_KNOWN = np.array([words.NO_WORD], dtype=np.uint64)
 
 
-def array(keys: list[int]) -> words.Array:
+def array(keys: list[int]) -> words.Stems:
     return np.array(keys, dtype=np.uint64)
 
 
 def spelled(text: str) -> list[str]:
-    keys = words.words([text]).keys
-    return [int(key).to_bytes(8, "little").rstrip(b"\0").decode() for key in keys]
+    return [words.letters(stem) for stem in words.split([text]).stems.tolist()]
 
 
 @pytest.mark.parametrize(
@@ -39,58 +41,56 @@ def test_a_run_with_digits_holds_one_place_and_is_no_word(text: str) -> None:
 
 @given(st.lists(st.text("abcdefgh XY.é\n", max_size=40), max_size=6))
 def test_each_word_belongs_to_its_text(texts: list[str]) -> None:
-    keys = words.words(texts).keys
-    assert words.owner(keys).tolist() == [number for number, text in enumerate(texts) for _ in spelled(text)]
-    assert words.per_owner(keys, len(texts)).tolist() == [len(spelled(text)) for text in texts]
+    bounds = words.split(texts).bounds
+    assert words.owners(bounds).tolist() == [number for number, text in enumerate(texts) for _ in spelled(text)]
+
+
+@given(st.lists(st.lists(st.integers(0, 3), max_size=4), max_size=6))
+def test_sums_are_those_of_each_text_the_empty_ones_too(texts: list[list[int]]) -> None:
+    bounds = np.cumsum([0, *map(len, texts)])
+    assert words.per_text(np.array([*chain(*texts)], dtype=np.int64), bounds).tolist() == list(map(sum, texts))
 
 
 def test_sentences_end_with_their_marks_with_lines_and_with_texts() -> None:
-    found = words.words(["one two. three\nfour 3.5 five", "six! seven"], sentences=True)
-    assert np.unique(found.sentences, return_inverse=True)[1].tolist() == [0, 0, 1, 2, 2, 2, 3, 4]
+    opens = words.split(["one two. three\nfour 3.5 five", "six! seven"]).opens
+    assert np.cumsum(opens).tolist() == [1, 1, 2, 3, 3, 3, 4, 5]
 
 
-@given(st.lists(st.text("ab ", max_size=30), min_size=1, max_size=4))
+@given(KEYS, st.lists(st.integers(1, 60), max_size=20, unique=True))
+def test_equal_words_have_one_number_and_known_ones_their_place(keys: list[int], known: list[int]) -> None:
+    numbers, stems = words.number(array(keys), array(known))
+    assert stems[numbers].tolist() == keys
+    assert stems[: len(known)].tolist() == known
+    assert sorted(stems.tolist()) == sorted({*keys, *known})
+
+
+@given(st.lists(st.text("ab ", max_size=30), max_size=4))
 def test_runs_are_those_of_four_words_within_a_text(texts: list[str]) -> None:
-    every, different = [], []
+    expected = []
     for text in texts:
-        split = [word[: words.STEM_BYTES] for word in text.split()]
+        split = text.split()
         runs = list(zip(split, split[1:], split[2:], split[3:], strict=False))
-        every.append(len(runs))
-        different.append(len(set(runs)))
-    found = words.runs(words.words(texts).keys)
-    assert words.per_owner(found, len(texts)).tolist() == every
-    assert words.per_owner(words.distinct(found), len(texts)).tolist() == different
-
-
-def test_pairs_are_made_within_a_text_of_words_so_far_apart() -> None:
-    keys = words.words(["rusty thick sputum", "sputum rusty"]).keys
-    _, neighbours = words.pairs(keys, 1)
-    _, next_but_one = words.pairs(keys, 2)
-    assert (neighbours.tolist(), next_but_one.tolist()) == ([1, 2, 4], [2])
-
-
-def test_pairs_are_told_by_their_order_unless_it_does_not_matter() -> None:
-    keys = words.words(["rusty sputum rusty"]).keys
-    first, second = words.pairs(keys, 1)[0]
-    assert first != second
-    first, second = words.pairs(keys, 1, ordered=False)[0]
-    assert first == second
-
-
-def test_a_run_with_digits_makes_no_pair() -> None:
-    assert len(words.pairs(words.words(["rusty 39 sputum"]).keys, 1)[0]) == 0
-
-
-@given(KEYS)
-def test_distinct_has_each_key_once(keys: list[int]) -> None:
-    assert sorted(words.distinct(array(keys)).tolist()) == sorted(set(keys))
+        expected.append(len({tuple(word[:6] for word in run) for run in runs}) / max(1, len(runs)))
+    found = words.split(texts)
+    numbers, _ = words.number(found.stems, NONE_KNOWN)
+    assert words.share_of_distinct_runs(numbers, found.bounds).tolist() == expected
 
 
 @given(KEYS, KEYS)
-def test_a_set_is_exact(among: list[int], keys: list[int]) -> None:
-    assert words.Among(array(among))(array(keys)).tolist() == [key in among for key in keys]
+def test_a_table_is_exact(listed: list[int], keys: list[int]) -> None:
+    values = np.arange(1, len(listed) + 1, dtype=np.uint8)
+    expected = dict(zip(listed, values.tolist(), strict=True))
+    assert words.Table(array(listed), values)(array(keys)).tolist() == [expected.get(key, 0) for key in keys]
 
 
-def test_a_look_up_is_exact() -> None:
-    value = words.Lookup({"the": 1, "of": 2})
-    assert value(words.words(["The one of them", "of"]).keys).tolist() == [1, 0, 2, 0, 2]
+def test_known_words_keep_their_place_among_many() -> None:
+    known = np.random.default_rng(0).permutation(np.arange(1, 20_000, dtype=np.uint64)) << np.uint64(24)
+    numbers, stems = words.number(known[::-1], known)
+    assert numbers.tolist() == list(range(len(known)))[::-1]
+    assert stems.tolist() == known.tolist()
+
+
+def test_keys_that_share_a_slot_are_told_apart() -> None:
+    keys = np.arange(1, 20_000, dtype=np.uint64) << np.uint64(24)
+    assert (words.Table(keys)(keys) == 1).all()
+    assert not words.Table(keys)(keys + np.uint64(1)).any()

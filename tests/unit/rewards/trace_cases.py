@@ -52,6 +52,13 @@ FILLER = (
     "avoid premature conclusions. Experienced clinicians generate hypotheses, refine them and communicate "
     "uncertainty in a transparent manner, and so the overall picture speaks clearly for itself."
 )
+TALK = (
+    "This has to be weighed with care.",
+    "Many illnesses begin like that and few end so.",
+    "It must not be read alone.",
+    "An expert would look further before deciding.",
+)
+OTHER_CODES = ("A419", "I5033", "K8590", "N179", "J189")
 
 
 def _replaced(case: Case, step: int, by: Callable[[int], str]) -> str:
@@ -83,7 +90,7 @@ def _findings(case: Case) -> list[str]:
     return list(dict.fromkeys(words))[:9]
 
 
-def _sentences(case: Case) -> list[str]:
+def sentences_of(case: Case) -> list[str]:
     return [one for one in re.split(r"(?<=\.)\s+|\n", case.note) if one]
 
 
@@ -123,12 +130,14 @@ CHEATS: dict[str, Callable[[Case], str]] = {
     "half the note and talk": lambda case: f"{case.note[: len(case.note) // 2]} {FILLER} {case.code}",
     "the note's words shuffled": lambda case: f"{shuffled(case.note)} {case.code}",
     "the note's words sorted": lambda case: " ".join(sorted(set(case.note.lower().split()))),
-    "the note's sentences shuffled": lambda case: " ".join(random.Random(0).sample(_sentences(case), len(_sentences(case)))),
+    "the note's sentences shuffled": lambda case: " ".join(
+        random.Random(0).sample(sentences_of(case), len(sentences_of(case)))
+    ),
     "the note backwards": lambda case: " ".join(reversed(case.note.split())),
-    "one sentence of the note": lambda case: f"{max(_sentences(case), key=len)} {case.code}",
-    "one sentence of the note ten times": lambda case: f"{max(_sentences(case), key=len)} " * 10,
+    "one sentence of the note": lambda case: f"{max(sentences_of(case), key=len)} {case.code}",
+    "one sentence of the note ten times": lambda case: f"{max(sentences_of(case), key=len)} " * 10,
     "one sentence of the note and a tail": lambda case: (
-        f"{max(_sentences(case), key=len)} Therefore this is clearly {case.title}."
+        f"{max(sentences_of(case), key=len)} Therefore this is clearly {case.title}."
     ),
     "every fourth word replaced by a number": lambda case: _replaced(case, 4, lambda place: f"zzq{place}") + f" {case.code}",
     "every fourth word replaced by one word": lambda case: _replaced(case, 4, lambda place: "widget") + f" {case.code}",
@@ -144,6 +153,16 @@ CHEATS: dict[str, Callable[[Case], str]] = {
     "a real word after every fourth word": lambda case: _inserted(case, 4),
     "every fourth word left out, every fifth replaced": lambda case: " ".join(
         word for place, word in enumerate(_replaced(case, 5, real_word).split()) if place % 4
+    ),
+    "every third word left out, and talk": lambda case: (
+        f"{' '.join(word for place, word in enumerate(case.note.split()) if place % 3)} {FILLER}"
+    ),
+    "the titles of other codes and a sentence of the note": lambda case: (
+        f"The differential includes {', '.join(icd10.description(code).lower() for code in OTHER_CODES)}. "
+        f"{max(sentences_of(case), key=len)}"
+    ),
+    "sentences of the note and of talk in turn": lambda case: " ".join(
+        f"{sentence.rstrip('.')}. {TALK[place % len(TALK)]}" for place, sentence in enumerate(sentences_of(case)[:12])
     ),
     "every fourth word replaced, shuffled": lambda case: shuffled(_replaced(case, 4, _made_up)),
     "a salad with function words": _salad,

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from deepicd.errors import CrashError, UserError
+from deepicd.prompt import SYSTEM
 from deepicd.run import pipeline
 from deepicd.run.context import Context
 from deepicd.run.pipeline import Stage, plan, run_pipeline
@@ -74,6 +75,10 @@ def test_the_stages_follow_the_spec(run: DeepICDRun) -> None:
         ("stages.evaluate.samples", 7, {"evaluate"}),
         ("recovery.stallAfter", "9m", set()),
         ("stages.grpo.microBatchSizePerGpu", 8, set()),
+        ("stages.grpo.maxPromptTokens", 100, {"prepare", "sft", "grpo", "evaluate"}),
+        ("stages.sft.maxTokens", 100, {"prepare", "sft", "grpo", "evaluate"}),
+        ("model.prompt", {"user": "{note} <think> <diagnosis>"}, {"prepare", "sft", "grpo", "evaluate"}),
+        ("model.prompt", {"user": "{note}", "system": SYSTEM}, set()),
         ("stages.grpo.keepCheckpoints", 1, set()),
     ],
 )

@@ -21,14 +21,46 @@ def test_weights_that_are_left_out_have_their_defaults() -> None:
 
 
 @pytest.mark.parametrize("preset", ["deepicd-r1", "strict"])
-def test_other_presets_have_weights_of_their_own(preset: str) -> None:
-    with pytest.raises(ValidationError, match=f"the preset '{preset}' has fixed weights: remove them"):
-        spec(preset=preset, weights={"outcome": 1})
+def test_the_terms_of_other_presets_have_fixed_weights(preset: str) -> None:
+    term = next(iter(PRESETS[preset].weights))  # type: ignore[index]
+    for weights in ({term: 1}, {"outcome": 1}):
+        with pytest.raises(ValidationError, match=f"the preset '{preset}' has fixed weights: give weights to"):
+            spec(preset=preset, weights=weights)
 
 
 @pytest.mark.parametrize("preset", ["deepicd-r1", "strict"])
 def test_the_default_weights_may_be_written_out_beside_any_preset(preset: str) -> None:
     assert spec(preset=preset, weights=dict(DEFAULT_WEIGHTS)) == spec(preset=preset)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_terms_of_the_runs_own_weigh_1_unless_told(preset: str) -> None:
+    terms = {name: {"path": "package.module:function"} for name in ("brief", "kind")}
+    weights = spec(preset=preset, terms=terms, weights={"kind": 0.5}).weights
+    assert (weights["brief"], weights["kind"]) == (1, 0.5)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_reward_that_is_written_out_is_the_same(preset: str) -> None:
+    first = spec(preset=preset, terms={"brief": {"path": "m:f"}}, weights={"brief": 2})
+    assert spec(**first.model_dump()) == first
+
+
+@pytest.mark.parametrize(
+    ("terms", "says"),
+    [
+        ({"outcome": {"path": "m:f"}}, "'outcome' is taken by a preset: choose another name"),
+        ({"score": {"path": "m:f"}}, "'score' is taken by a preset"),
+        ({"Brief": {"path": "m:f"}}, "String should match pattern"),
+        ({"brief": {"path": "m.f"}}, "String should match pattern"),
+        ({"brief": {"path": "m:f()"}}, "String should match pattern"),
+        ({"brief": {}}, "Field required"),
+    ],
+)
+def test_a_mistake_in_the_terms_is_named(terms: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        spec(terms=terms)
+    assert says in str(error.value)
 
 
 @pytest.mark.parametrize(

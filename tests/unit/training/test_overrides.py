@@ -51,8 +51,9 @@ CARD_GRPO = {
     "trainer.nnodes": 1,
     "trainer.save_freq": 50,
     "trainer.test_freq": 100,
-    "data.filter_overlong_prompts": True,
-    "data.truncation": "right",
+    # The card has True and right: `prepare` has shortened what these would leave out or cut.
+    "data.filter_overlong_prompts": False,
+    "data.truncation": "error",
 }
 CARD_SFT = {
     "optim.lr": 2e-5,

@@ -1,0 +1,111 @@
+"""What the training notes of a cohort are worded in: which words are common there, and whether it is English.
+
+Counted over one note of each patient, the first, so that nobody's repeated admissions make a word common. A word is kept, by
+its first six letters, if at least 5 patients and 5 % of them have it: rarer ones all weigh the same, and hardly a name stays.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from deepicd.errors import UserError
+from deepicd.rewards import words
+from deepicd.rewards.rarity import RARE_SHARE, SHIPPED, Rarity, weight_of
+from deepicd.rewards.reasoning import in_english
+
+FILE = "words.json"
+LEAST_PATIENTS = 5
+"""Who must have a word for it to be kept."""
+ENOUGH_PATIENTS = 100
+"""From which on the cohort's own counts take the place of the shipped list."""
+_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class CohortWords:
+    """Counts of patients."""
+
+    patients: int
+    """All, by their first training note."""
+    english: int
+    """Those whose note is in English."""
+    words: Mapping[str, int]
+    """Those whose note has the word, by its first six letters, the most frequent first."""
+
+    @property
+    def is_english(self) -> bool:
+        """Whether the term `reasoning`, whose lists are English, is scored: at least half of the notes are."""
+        return 2 * self.english >= self.patients
+
+    @property
+    def rarity(self) -> Rarity:
+        """Weights by these counts; the shipped ones where there are fewer than 100 patients."""
+        if self.patients < ENOUGH_PATIENTS:
+            return SHIPPED
+        return Rarity({word: weight_of(count / self.patients) for word, count in self.words.items()})
+
+    def write(self, path: Path) -> None:
+        """Write the counts as JSON, the same bytes for the same counts."""
+        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+
+def count(notes: Iterable[tuple[int | str, str]]) -> CohortWords:
+    """Count the words of a cohort's training notes.
+
+    Args:
+        notes: patient and note, in the cohort's order.
+    """
+    first = _first_of_each(notes)
+    patients = english = 0
+    having: Counter[int] = Counter()
+    while batch := list(islice(first, _BATCH)):
+        patients += len(batch)
+        english += sum(in_english(batch))
+        found = words.split(batch)
+        numbers, stems = words.number(found.stems, np.array([words.NO_WORD], dtype=np.uint64))
+        has = np.zeros((len(batch), len(stems)), dtype=np.bool_)
+        has[words.owners(found.bounds), numbers] = True
+        having.update(dict(zip(stems[1:].tolist(), np.count_nonzero(has[:, 1:], axis=0).tolist(), strict=True)))
+    least = max(LEAST_PATIENTS, RARE_SHARE * patients)
+    kept = {words.letters(stem): number for stem, number in having.items() if number >= least}
+    return CohortWords(patients, english, dict(sorted(kept.items(), key=lambda pair: (-pair[1], pair[0]))))
+
+
+def _first_of_each(notes: Iterable[tuple[int | str, str]]) -> Iterator[str]:
+    seen: set[int | str] = set()
+    for patient, note in notes:
+        if patient not in seen:
+            seen.add(patient)
+            yield note
+
+
+def of_run(stages: Path) -> CohortWords | None:
+    """What the stage `prepare` counted, from a run's folder of stages; None where there was no such stage."""
+    path = stages / "prepare" / FILE
+    return read(path) if path.exists() else None
+
+
+def read(path: Path) -> CohortWords:
+    """Read the counts that `CohortWords.write` wrote.
+
+    Raises:
+        UserError: the file is missing or holds no such counts.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        found = CohortWords(**content)
+        counts = [found.patients, found.english, *found.words.values()]
+        if not all(type(number) is int and number >= 0 for number in counts):
+            raise ValueError
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}: give the {FILE} of a run's stages/prepare") from None
+    except (ValueError, TypeError, AttributeError):
+        raise UserError(f"{path}: holds no counts of a cohort's words: give the {FILE} of a run's stages/prepare") from None
+    return found

@@ -1,0 +1,44 @@
+"""How much a word of a note says: the fewer notes have it, the more."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepicd.rewards import words
+from deepicd.rewards.common_words import COMMON
+
+COMMON_WEIGHT = 0.25
+"""Of a word that most notes have; a rare one weighs 1."""
+RARE_SHARE, COMMON_SHARE = 0.05, 0.4
+_PARTS = 64  # sums of such fractions are exact, in whatever order a batch adds them
+
+
+class Rarity:
+    """Weights of words: 1 for those that are not listed."""
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        by_stem = {words.stem(word): round(_PARTS * weight) for word, weight in weights.items()}
+        self._table = words.Table(np.array(list(by_stem), dtype=np.uint64), np.array(list(by_stem.values()), dtype=np.uint8))
+
+    def __call__(self, stems: words.Stems) -> NDArray[np.float64]:
+        """The weight of each stem, a multiple of 1/64."""
+        listed = self._table(stems)
+        weights: NDArray[np.float64] = np.where(listed > 0, listed, _PARTS) / _PARTS
+        return weights
+
+
+SHIPPED = Rarity(dict.fromkeys(sorted(COMMON), COMMON_WEIGHT))
+"""For notes of which nothing is known: COMMON are words that most admission notes have."""
+
+
+def weight_of(share: float) -> float:
+    """The weight of a word that this share of the patients has in their notes.
+
+    1 up to 5 %, 0.25 from 40 % on, and linear in the share's logarithm between.
+    """
+    place = math.log(max(share, RARE_SHARE) / RARE_SHARE) / math.log(COMMON_SHARE / RARE_SHARE)
+    return 1 - (1 - COMMON_WEIGHT) * min(1.0, place)

@@ -1,0 +1,99 @@
+import math
+from pathlib import Path
+
+import pytest
+
+from deepicd.errors import UserError
+from deepicd.rewards import Sample, make_scorer
+from deepicd.spec.reward import PRESETS, PresetName, RewardSpec
+
+MODULE = """
+import math
+import numpy as np
+
+def brief(completions, golds, notes):
+    return [1 / len(text) for text in completions]
+
+def same_note(completions, golds, notes):
+    return np.array([float("nan") if note is None else float(gold in note) for gold, note in zip(golds, notes)])
+
+def one_short(completions, golds, notes):
+    return [0.0] * (len(completions) - 1)
+
+def words(completions, golds, notes):
+    return ["much"] * len(completions)
+
+def endless(completions, golds, notes):
+    return [math.inf] * len(completions)
+
+def broken(completions, golds, notes):
+    raise ZeroDivisionError
+
+LIST = []
+"""
+SAMPLES = [Sample("x</think>\n<diagnosis>M51.16</diagnosis>", " m51.16"), Sample("", "M5116", "M5116 it is")]
+
+
+@pytest.fixture(autouse=True)
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "terms_of_a_test.py").write_text(MODULE)
+    (tmp_path / "broken_terms_of_a_test.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+def reward(function: str, **fields: object) -> RewardSpec:
+    return RewardSpec.model_validate({"terms": {"mine": {"path": f"terms_of_a_test:{function}"}}, **fields})
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_term_of_ones_own_adds_to_any_preset(preset: PresetName) -> None:
+    plain = make_scorer(RewardSpec(preset=preset), opened_think=True)(SAMPLES)
+    own = make_scorer(reward("same_note", preset=preset, weights={"mine": 3}), opened_think=True)(SAMPLES)
+    assert [tuple(score.terms) for score in own] == [(*PRESETS[preset].weights, "mine")] * 2
+    assert [score.value for score in own] == [plain[0].value, plain[1].value + 3]
+    assert math.isnan(own[0].terms["mine"])  # missing: there is no note
+
+
+def test_a_term_of_ones_own_weighs_1_by_default() -> None:
+    scorer = make_scorer(reward("brief", preset="deepicd-r1"), opened_think=True)
+    assert scorer([Sample("four", "M5116")])[0].value == -1 + 0.25
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        ("one_short", "reward.terms.mine: gave 1 values for 2 completions: give one each"),
+        ("words", "reward.terms.mine: gave a value that is no finite number"),
+        ("endless", "reward.terms.mine: gave a value that is no finite number"),
+    ],
+)
+def test_what_is_no_list_of_numbers_ends_the_scoring(function: str, says: str) -> None:
+    with pytest.raises(UserError) as error:
+        make_scorer(reward(function), opened_think=True)(SAMPLES)
+    assert says in str(error.value)
+
+
+def test_what_the_function_raises_is_passed_on() -> None:
+    with pytest.raises(ZeroDivisionError):
+        make_scorer(reward("broken"), opened_think=True)(SAMPLES)
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("no_such_module:f", "reward.terms.mine.path: no module no_such_module: install it where the run trains"),
+        ("terms_of_a_test:nothing", "reward.terms.mine.path: terms_of_a_test has no function nothing"),
+        ("terms_of_a_test:LIST", "reward.terms.mine.path: terms_of_a_test has no function LIST"),
+        ("broken_terms_of_a_test:f", "reward.terms.mine.path: importing broken_terms_of_a_test raised ZeroDivisionError"),
+    ],
+)
+def test_a_function_that_cannot_be_imported_is_named(path: str, says: str) -> None:
+    with pytest.raises(UserError) as error:
+        make_scorer(RewardSpec.model_validate({"terms": {"mine": {"path": path}}}), opened_think=True)
+    assert says in str(error.value)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    score = make_scorer(reward("same_note"), opened_think=True)([SAMPLES[1]])[0]
+    assert score.terms["mine"] == 1
+    assert type(score.terms["mine"]) is float
