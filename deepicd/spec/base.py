@@ -86,6 +86,8 @@ Size = Annotated[int, *_text(parse_size, format_size, "[0-9]+(Ki|Mi|Gi|Ti)")]
 
 RULE = "rule"
 """Type of pydantic's error where rules are broken; their messages are `broken` in its context."""
+UNKNOWN_FIELD = "unknown_field"
+"""Type of pydantic's error where a field is none of the model's."""
 
 
 class SpecModel(BaseModel):
@@ -106,10 +108,9 @@ class SpecModel(BaseModel):
                 if key not in known:
                     near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.6)
                     shown = sorted(field.alias or name for name, field in cls.model_fields.items())
-                    raise ValueError(
-                        f"unknown field {str(key)!r}"
-                        + (f": did you mean '{near[0]}'?" if near else f": known fields are {', '.join(shown)}")
-                    )
+                    text = f"unknown field {str(key)!r}"
+                    text += f": did you mean '{near[0]}'?" if near else f": known fields are {', '.join(shown)}"
+                    raise PydanticCustomError(UNKNOWN_FIELD, "{text}", {"text": text})
         return value
 
     @model_validator(mode="after")

@@ -13,9 +13,13 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core.core_schema import WithDefaultSchema
 
 from deepicd.errors import UserError
-from deepicd.spec.base import RULE
+from deepicd.spec.base import RULE, UNKNOWN_FIELD
 from deepicd.spec.prompt import PromptSpec
 from deepicd.spec.run import DeepICDRun
+
+
+class UnknownFieldError(UserError):
+    """The file has a field that this version does not know, and may break the schema in other fields too."""
 
 
 def load(path: Path) -> DeepICDRun:
@@ -81,15 +85,17 @@ def parse(content: Any, source: str) -> DeepICDRun:
     """Check the content of a run.yaml; `source` is what error messages call it.
 
     Raises:
-        UserError: the content breaks the schema.
+        UnknownFieldError: it has a field that is not known.
+        UserError: it breaks the schema otherwise.
     """
     if not isinstance(content, dict):
         raise UserError(f"{source}: is a {type(content).__name__}, not a mapping: start with 'apiVersion: deepicd.io/v1alpha1'")
     try:
         return DeepICDRun.model_validate(content)
     except ValidationError as error:
-        problems = [_problem(item) for item in error.errors(include_url=False)]
-        raise UserError(f"{source}: " + "; ".join(problems)) from None
+        found = error.errors(include_url=False)
+        refused = UnknownFieldError if any(item["type"] == UNKNOWN_FIELD for item in found) else UserError
+        raise refused(f"{source}: " + "; ".join(_problem(item) for item in found)) from None
 
 
 def _problem(error: Any, whole: str = "run") -> str:

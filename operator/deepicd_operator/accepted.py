@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from deepicd.errors import UserError
-from deepicd.spec.load import parse
+from deepicd.spec.load import UnknownFieldError, parse
 from deepicd.spec.recovery import RecoverySpec
 from deepicd.spec.run import DeepICDRun
 from deepicd_operator.faults import describe
@@ -61,7 +61,7 @@ def accept(snapshot: Snapshot, settings: Settings) -> Accepted:
         run = parse(snapshot.content, snapshot.name)
     except UserError as error:
         found = str(error).removeprefix(f"{snapshot.name}: ")
-        return Accepted(None, Reason.UNKNOWN_FIELD if "unknown field '" in found else Reason.INVALID_SPEC, found)
+        return Accepted(None, Reason.UNKNOWN_FIELD if isinstance(error, UnknownFieldError) else Reason.INVALID_SPEC, found)
     if refused := "; ".join(verdict(run, settings)):
         return Accepted(run, Reason.NOT_ALLOWED, refused)
     if snapshot.refusal is not None and snapshot.refusal.reason is Reason.INVALID_SPEC:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from deepicd.kubernetes.errors import says_quota_exceeded
 from deepicd_operator.reasons import Reason
 from deepicd_operator.snapshot import JobView, PodView, Snapshot
 from deepicd_operator.status import Attempt
@@ -69,7 +70,7 @@ def _without_pod(job: JobView, trouble: str) -> PodState:
     if job.suspended:
         return PodState(False, False, Reason.QUEUED)
     if trouble:
-        reason = Reason.QUOTA_EXCEEDED if "exceeded quota" in trouble else Reason.POD_REFUSED
+        reason = Reason.QUOTA_EXCEEDED if says_quota_exceeded(trouble) else Reason.POD_REFUSED
         return PodState(False, False, reason, trouble)
     return PodState(False, False, Reason.CREATED)
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from deepicd.errors import UserError
-from deepicd.spec.load import dump, json_schema, load, parse
+from deepicd.spec.load import UnknownFieldError, dump, json_schema, load, parse
 
 SAMPLES = sorted((Path(__file__).parents[3] / "manifests" / "samples").glob("*.yaml"))
 
@@ -131,3 +131,8 @@ def test_defaults_of_the_schema_are_written_as_in_run_yaml() -> None:
     look(json_schema(), "")
     assert broken == []
     assert json_schema()["$defs"]["ComputeSpec"]["properties"]["sharedMemory"]["default"] == "16Gi"
+
+
+def test_an_unknown_field_has_an_error_of_its_own() -> None:
+    with pytest.raises(UnknownFieldError, match=r"spec: unknown field .inventedLater."):
+        parse(quickstart(spec__inventedLater=1), "run.yaml")
