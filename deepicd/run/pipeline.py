@@ -23,11 +23,9 @@ from deepicd.run.sft import sft
 from deepicd.run.stage_record import StageRecord, locked
 from deepicd.run.stored import restore_stage, store_of, uploading
 from deepicd.run_layout import RunLayout
-from deepicd.spec.changes import decisive
 from deepicd.spec.load import dump
 from deepicd.spec.progress import Checkpoint
-from deepicd.spec.reward import DEFAULT_WEIGHTS
-from deepicd.spec.run import DeepICDRun, RunSpec
+from deepicd.spec.run import DeepICDRun
 from deepicd.training.step_metrics import StepMetrics
 from deepicd.training.supervise import Stop
 
@@ -45,11 +43,7 @@ class Stage:
 def plan(run: DeepICDRun) -> list[Stage]:
     """The stages of a run, in order."""
     spec = run.spec
-    settings = decisive(RunSpec, spec.model_dump(by_alias=True, mode="json"))
-    # As the first version recorded it, where the run has no terms of its own.
-    reward = settings["reward"] | {"weights": DEFAULT_WEIGHTS | settings["reward"]["weights"]}
-    if not reward["terms"]:
-        del reward["terms"]
+    settings = spec.decisive
     # Where the ranks are does not decide what is learned.
     ranks = spec.compute.gpus * spec.compute.nodes
     common = {"seed": spec.seed, "model": {"dtype": spec.model.dtype}, "compute": {"gpus": ranks}}
@@ -61,11 +55,11 @@ def plan(run: DeepICDRun) -> list[Stage]:
         stages.append(Stage("sft", {**common, "stages": {"sft": steps["sft"]}}, lambda context: sft(context, chosen)))
     if spec.stages.grpo is not None:
         goal = spec.stages.grpo
-        inputs = {**common, "reward": reward, "stages": {"grpo": steps["grpo"]}}
+        inputs = {**common, "reward": settings["reward"], "stages": {"grpo": steps["grpo"]}}
         stages.append(Stage("grpo", inputs, lambda context: grpo(context, goal)))
     if spec.stages.evaluate is not None:
         last = spec.stages.evaluate
-        inputs = {**common, "reward": reward, "stages": {"evaluate": steps["evaluate"]}}
+        inputs = {**common, "reward": settings["reward"], "stages": {"evaluate": steps["evaluate"]}}
         stages.append(Stage("evaluate", inputs, lambda context: evaluate(context, last)))
     return stages
 

@@ -45,7 +45,7 @@ class SftSpec(SpecModel):
     overrides: tuple[str, ...] = ()
     """verl overrides in Hydra's syntax, applied last; checked against verl's configuration before anything starts."""
 
-    rules = (multiple_of(["trainBatchSize"], of=["microBatchSizePerGpu"]),)
+    rules = (multiple_of("trainBatchSize", of="microBatchSizePerGpu"),)
 
 
 class GrpoSpec(SpecModel):
@@ -111,6 +111,6 @@ class GrpoSpec(SpecModel):
     """verl overrides in Hydra's syntax, applied last; checked against verl's configuration before anything starts."""
 
     rules = (
-        multiple_of(["trainBatchSize"], of=["ppoMiniBatchSize"]),
-        multiple_of(["ppoMiniBatchSize", "rollouts"], of=["microBatchSizePerGpu"]),
+        multiple_of("trainBatchSize", of="ppoMiniBatchSize"),
+        multiple_of("ppoMiniBatchSize × rollouts", of="microBatchSizePerGpu"),
     )

@@ -23,7 +23,7 @@ from tests.cluster.runs import SAMPLES, sample
 from tests.unit.operator.kstatus import kstatus
 
 pytestmark = pytest.mark.usefixtures("run_definition")
-STORED = sorted((Path(__file__).parent / "stored").glob("*.json"))
+STORED = sorted((Path(__file__).parent / "version_0_1_0").glob("*.json"))
 """Runs as the API server kept them when `stages` could not change at all."""
 
 
@@ -206,9 +206,7 @@ def test_what_only_steers_a_run_may_change(api: Api, namespace: str, change: Any
 
 
 @pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
-def test_a_run_that_the_first_version_stored_stays_as_it_is_and_may_change_what_may(
-    api: Api, namespace: str, path: Path
-) -> None:
+def test_a_run_that_version_0_1_0_stored_stays_as_it_is_and_may_change_what_may(api: Api, namespace: str, path: Path) -> None:
     stored = json.loads(path.read_text())
     stored["metadata"]["namespace"] = namespace
     made = api.create(stored)
