@@ -62,8 +62,10 @@ DEEPICD = Prompt(user=NOTE, system=SYSTEM)
 PRESETS = {"deepicd": DEEPICD}
 
 
-def of(spec: PromptSpec) -> Prompt:
-    """The texts that `model.prompt` stands for."""
+def of(spec: PromptSpec | None) -> Prompt:
+    """The texts that `model.prompt` stands for; where it is left out, those of the preset `deepicd`."""
+    if spec is None:
+        return DEEPICD
     if spec.preset is not None:
         return PRESETS[spec.preset]
     assert spec.user is not None  # noqa: S101 - PromptSpec sees to it

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepicd import prompt
+from deepicd import atomic, prompt
 from deepicd.data.cohort import WRITERS
 from deepicd.data.output import disk_errors
 from deepicd.data.rows import key
@@ -17,7 +17,7 @@ from deepicd.data.shorten import Shortened, shorten_all
 from deepicd.data.splits import SPLITS
 from deepicd.data.tables import reading
 from deepicd.errors import UserError
-from deepicd.prompt import Prompt
+from deepicd.prompt import Asked, Prompt
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -121,7 +121,17 @@ class PromptCounts:
 
     def write(self, folder: Path) -> None:
         """Write them as JSON."""
-        (folder / FILE).write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        atomic.write(folder / FILE, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
+
+
+def are_for(folder: Path, asked: Asked, max_example_tokens: int | None) -> bool:
+    """Whether the folder's prompts are these, within these budgets; `max_example_tokens`: None without SFT."""
+    try:
+        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:  # of an earlier version
+        return False
+    wanted = (asdict(asked.prompt), asked.max_prompt_tokens, max_example_tokens)
+    return (found["prompt"], found["max_prompt_tokens"], found["max_example_tokens"]) == wanted
 
 
 def shorten_notes(notes: Sequence[str], asks: Prompt, budget: int, tokens: ChatTokens, setting: str) -> list[Shortened]:

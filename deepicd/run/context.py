@@ -34,9 +34,8 @@ class Context:
         return self.cohort / f"{name}.parquet"
 
     def prompts(self, name: str) -> Path:
-        """The same as the models see it: within their budget. A folder of version 0.1.0 has the cohort's file alone."""
-        within_budget = self.layout.stage("prepare").prompts / f"{name}.parquet"
-        return within_budget if within_budget.exists() else self.split(name)
+        """The same as the models see it: within their budget."""
+        return self.layout.stage("prepare").prompts / f"{name}.parquet"
 
     def model(self, name: str) -> Path:
         """Folder of the model `base`, `sft` or `grpo`."""

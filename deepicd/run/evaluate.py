@@ -132,15 +132,9 @@ def about(context: Context) -> dict[str, Any]:
         "versions": installed_versions(),
         "stageSeconds": seconds,
         "klName": kl_name(context.run),
-        "prompts": _prompts(context),
+        "prompts": json.loads((context.layout.stage("prepare").prompts / PROMPTS_FILE).read_text(encoding="utf-8")),
         "reasoningOff": _reasoning_off(context),
     }
-
-
-def _prompts(context: Context) -> Any:
-    """What was shortened; None in a folder of version 0.1.0, whose notes were not."""
-    counts = context.prompts("test").parent / PROMPTS_FILE
-    return json.loads(counts.read_text(encoding="utf-8")) if counts.exists() else None
 
 
 def _reasoning_off(context: Context) -> dict[str, int] | None:

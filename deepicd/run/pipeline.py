@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deepicd import atomic, prompt
-from deepicd.data import note_files
+from deepicd.data import note_files, prompts
 from deepicd.errors import DeepICDError, TerminatedError, UserError
 from deepicd.run.context import Context
 from deepicd.run.evaluate import evaluate
@@ -48,7 +48,7 @@ def plan(run: DeepICDRun) -> list[Stage]:
     ranks = spec.compute.gpus * spec.compute.nodes
     common = {"seed": spec.seed, "model": {"dtype": spec.model.dtype}, "compute": {"gpus": ranks}}
     steps = {name: chosen or {} for name, chosen in settings["stages"].items()}
-    inputs = {"data": settings["data"], "model": settings["model"], "tables": _tables(run), "stages": _budgets(run)}
+    inputs = {"data": settings["data"], "model": settings["model"], "tables": _tables(run)}
     stages = [Stage("prepare", inputs, prepare)]
     if spec.stages.sft is not None:
         chosen = spec.stages.sft
@@ -62,13 +62,6 @@ def plan(run: DeepICDRun) -> list[Stage]:
         inputs = {**common, "reward": settings["reward"], "stages": {"evaluate": steps["evaluate"]}}
         stages.append(Stage("evaluate", inputs, lambda context: evaluate(context, last)))
     return stages
-
-
-def _budgets(run: DeepICDRun) -> dict[str, dict[str, int]]:
-    """What `prepare` shortens notes to."""
-    sft = run.spec.stages.sft
-    grpo = {"grpo": {"maxPromptTokens": prompt.asked(run.spec).max_prompt_tokens}}
-    return grpo if sft is None else {**grpo, "sft": {"maxTokens": sft.max_tokens}}
 
 
 _READ = ("admissions", "patients", "diagnoses_icd", "d_icd_diagnoses", "discharge", "train", "validation", "test")
@@ -124,13 +117,17 @@ def _stages(
     last: str | None,
 ) -> dict[str, float]:
     seconds: dict[str, float] = {}
+    prompts_serve = _prompts_serve(run, RunLayout(folder))
     for stage, record in records:
         if last is not None and last in seconds:
             break
         if restore is not None and not record.completed() and restore(stage.name, RunLayout(folder).stage(stage.name).folder):
             record.begin()
             record.complete(0.0)
-        if done := record.completed():
+        done = record.completed()
+        if stage.name == "prepare" and not prompts_serve and not all(later.completed() for _, later in records):
+            done = None
+        if done:
             seconds[stage.name] = done["seconds"]
             reporter.stage_finished(stage.name, done["seconds"], already=True)
             continue
@@ -144,6 +141,16 @@ def _stages(
         record.complete(seconds[stage.name])
         reporter.stage_finished(stage.name, seconds[stage.name], already=False)
     return seconds
+
+
+def _prompts_serve(run: DeepICDRun, layout: RunLayout) -> bool:
+    """Whether the prompts that `prepare` left are within the budgets of the stages to come: these may change until their stage.
+
+    An earlier version left none. The budgets are no part of what `prepare` was made from, so that its runs resume.
+    """
+    sft = run.spec.stages.sft
+    folder = layout.stage("prepare").prompts
+    return prompts.are_for(folder, prompt.asked(run.spec), None if sft is None else sft.max_tokens)
 
 
 def _timed(reporter: Reporter, stage: str) -> Callable[[StepMetrics, int | None], None]:

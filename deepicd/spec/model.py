@@ -52,7 +52,7 @@ class ModelSpec(SpecModel):
     """Number format of the forward pass, in training and in vLLM; master weights are float32."""
     opened_think: bool = True
     """The chat template ends in an opened `<think>`, as the released model's does: completions lack the opening tag."""
-    prompt: Later[PromptSpec] = PromptSpec(preset="deepicd")
-    """What the model is asked, in training, evaluation and prediction; it is stored with each model."""
+    prompt: Later[PromptSpec | None] = None
+    """What the model is asked, in training, evaluation and prediction; stored with each model. Left out: `preset: deepicd`."""
 
     rules = (exactly_one("path", "tiny"),)

@@ -48,7 +48,7 @@ def test_a_prompt_file_serves_a_model_trained_elsewhere(tmp_path: Path, capsys: 
 
 def test_a_prompt_file_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "prompt.yaml").write_text("user: x")
-    with pytest.raises(UserError, match=r"prompt\.yaml: prompt: user: has \{note\} 0 times"):
+    with pytest.raises(UserError, match=r"prompt\.yaml: prompt\.user: must have \{note\} once"):
         how_to_ask(tmp_path, tmp_path / "prompt.yaml", None, None)
 
 

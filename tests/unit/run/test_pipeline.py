@@ -10,11 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
+from deepicd import prompt
+from deepicd.data.prompts import PromptCounts
 from deepicd.errors import CrashError, UserError
+from deepicd.prompt import Asked
 from deepicd.run import pipeline
 from deepicd.run.context import Context
 from deepicd.run.pipeline import Stage, plan, run_pipeline
 from deepicd.run.stage_record import digest
+from deepicd.run_layout import RunLayout
 from deepicd.spec.data import NotesSource
 from deepicd.spec.load import load, parse
 from deepicd.spec.run import DeepICDRun
@@ -55,6 +59,17 @@ def nothing(context: Context) -> None:
     pass
 
 
+def write_prompts(run: DeepICDRun, folder: Path, asked: Asked) -> None:
+    """What `prepare` leaves to say which prompts it has written."""
+    sft = run.spec.stages.sft
+    counts = PromptCounts(asked.prompt, asked.max_prompt_tokens, {}, 0, 0.0, None if sft is None else sft.max_tokens)
+    counts.write(RunLayout(folder).stage("prepare").prompts)
+
+
+def prepared(context: Context) -> None:
+    write_prompts(context.run, context.layout.folder, prompt.asked(context.run.spec))
+
+
 def fail(error: BaseException) -> Callable[[Context], None]:
     def act(context: Context) -> None:
         raise error
@@ -84,8 +99,8 @@ def test_the_stages_follow_the_spec(run: DeepICDRun) -> None:
         ("stages.evaluate.samples", 7, {"evaluate"}),
         ("recovery.stallAfter", "9m", set()),
         ("stages.grpo.microBatchSizePerGpu", 8, set()),
-        ("stages.grpo.maxPromptTokens", 100, {"prepare", "sft", "grpo", "evaluate"}),
-        ("stages.sft.maxTokens", 100, {"prepare", "sft", "grpo", "evaluate"}),
+        ("stages.grpo.maxPromptTokens", 100, {"grpo", "evaluate"}),
+        ("stages.sft.maxTokens", 100, {"sft", "grpo", "evaluate"}),
         ("model.prompt", {"user": "{note} <think> <diagnosis>"}, {"prepare", "sft", "grpo", "evaluate"}),
         ("stages.grpo.keepCheckpoints", 1, set()),
     ],
@@ -147,10 +162,39 @@ def test_a_folder_that_version_0_1_0_made_is_not_mixed_with_other_settings(made_
         grpo.check()
 
 
+@pytest.mark.parametrize(
+    ("kept", "again"),
+    [
+        (Asked(prompt.DEEPICD, 100, 50), False),
+        (Asked(prompt.DEEPICD, 99, 50), True),
+        (Asked(prompt.Prompt("{note}"), 100, 50), True),
+        (None, True),
+    ],
+    ids=["its own", "another budget", "another prompt", "of an earlier version"],
+)
+def test_notes_are_shortened_again_where_a_stage_to_come_has_another_budget(
+    kept: Asked | None, again: bool, run: DeepICDRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = changed(run.model_dump(by_alias=True, mode="json"), {"spec__stages__grpo__maxPromptTokens": 100})
+    run = parse(content, "run.yaml")
+    use(monkeypatch, prepare=nothing, sft=fail(CrashError("boom")))
+    with pytest.raises(CrashError):
+        run_pipeline(run, tmp_path, NeverStop(), Events())
+    if kept is not None:
+        write_prompts(run, tmp_path, kept)
+    use(monkeypatch, prepare=nothing, sft=nothing)
+    events = Events()
+    run_pipeline(run, tmp_path, NeverStop(), events)
+    assert (("started", "prepare") in events.seen) is again
+    finished = Events()
+    run_pipeline(run, tmp_path, NeverStop(), finished)
+    assert finished.seen == [("already", "prepare"), ("already", "sft")], "nothing is to come that would read them"
+
+
 def test_a_failed_stage_goes_on_and_a_finished_one_is_not_done_again(
     run: DeepICDRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use(monkeypatch, prepare=nothing, sft=fail(CrashError("boom")))
+    use(monkeypatch, prepare=prepared, sft=fail(CrashError("boom")))
     with pytest.raises(CrashError, match="sft: boom"):
         run_pipeline(run, tmp_path, NeverStop(), Events())
     use(monkeypatch, prepare=nothing, sft=nothing)

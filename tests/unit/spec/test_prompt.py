@@ -9,7 +9,9 @@ import pytest
 import yaml
 
 from deepicd.errors import UserError
+from deepicd.prompt import DEEPICD, Prompt, of
 from deepicd.spec.load import dump, load, parse, read_prompt, read_run
+from deepicd.spec.prompt import PromptSpec
 
 USER = "Think in <think>, answer in <diagnosis>.\n{note}"
 
@@ -52,21 +54,21 @@ def test_what_is_no_prompt_is_refused_with_the_field(prompt: dict[str, str], mes
 
 
 def test_the_tags_may_be_named_in_either_text() -> None:
-    prompt = parse(content({"system": "<think>", "user": "<diagnosis> {note}"}), "run.yaml").spec.model.prompt
-    assert (prompt.system, prompt.user) == ("<think>", "<diagnosis> {note}")
+    prompt = of(parse(content({"system": "<think>", "user": "<diagnosis> {note}"}), "run.yaml").spec.model.prompt)
+    assert prompt == Prompt("<diagnosis> {note}", "<think>")
 
 
 def test_without_a_prompt_it_is_the_preset() -> None:
     run = content(None)
     del run["spec"]["model"]["prompt"]
-    assert parse(run, "run.yaml").spec.model.prompt.preset == "deepicd"
+    assert of(parse(run, "run.yaml").spec.model.prompt) == of(PromptSpec(preset="deepicd")) == DEEPICD
 
 
 def test_a_file_beside_run_yaml_is_read_with_it_from_wherever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "prompt.yaml").write_text(yaml.safe_dump({"system": "Use <think>.", "user": "<diagnosis> {note}"}))
     monkeypatch.chdir("/")
     run = load(written(tmp_path, {"file": "prompt.yaml"}))
-    assert (run.spec.model.prompt.system, run.spec.model.prompt.user) == ("Use <think>.", "<diagnosis> {note}")
+    assert of(run.spec.model.prompt) == Prompt("<diagnosis> {note}", "Use <think>.")
 
 
 def test_a_run_that_is_written_out_has_the_texts_and_needs_the_file_no_more(tmp_path: Path) -> None:
@@ -75,7 +77,7 @@ def test_a_run_that_is_written_out_has_the_texts_and_needs_the_file_no_more(tmp_
     (tmp_path / "prompt.yaml").unlink()
     (tmp_path / "resolved.yaml").write_text(dump(run))
     assert load(tmp_path / "resolved.yaml") == run
-    assert run.spec.model.prompt.user == USER
+    assert of(run.spec.model.prompt) == Prompt(USER)
 
 
 def test_what_is_submitted_has_the_texts_in_the_files_place(tmp_path: Path) -> None:
