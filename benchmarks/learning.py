@@ -23,6 +23,7 @@ from pathlib import Path
 import yaml
 
 from deepicd.evaluation import metrics, predictions
+from deepicd.run_layout import RunLayout
 
 QUICKSTART = Path(__file__).parents[1] / "manifests" / "samples" / "quickstart.yaml"
 CHANGES: dict[str, dict[str, object]] = {
@@ -65,9 +66,9 @@ def main() -> None:
     halves: dict[str, list[float]] = {name: [] for name in SHOWN}
     for seed in range(options.seeds):
         run = run_seed(seed, options.dir)
-        answers = predictions.read(run / "evaluate" / "predictions.parquet")
+        answers = predictions.read(RunLayout(run).evaluation.predictions)
         compared = metrics.compare(answers["sft"], answers["grpo"], seed=seed)["differences"]
-        levels = json.loads((run / "evaluate" / "metrics.json").read_text())
+        levels = json.loads(RunLayout(run).evaluation.metrics.read_text())
         for name, title in SHOWN.items():
             before, after = (value_of(levels[model], name) for model in ("sft", "grpo"))
             found = compared[name]

@@ -24,6 +24,7 @@ from pathlib import Path
 from statistics import median
 
 from deepicd.run.train import train_grpo
+from deepicd.run_layout import RunLayout
 from deepicd.spec.load import dump, load
 from deepicd.spec.run import DeepICDRun
 from deepicd.training.checkpoints import LocalCheckpoints
@@ -112,7 +113,7 @@ def uploading(run: DeepICDRun, data: TrainingData, folder: Path) -> list[float]:
     server.start()
     try:
         sync = subprocess.Popen(
-            [Path(sys.executable).with_name("deepicd"), "sync", "--dir", StageFiles(folder).checkpoints,
+            [Path(sys.executable).with_name("deepicd"), "sync", "--dir", StageFiles(folder).checkpoints.folder,
              "--store", f"s3://{BUCKET}/benchmark", "--attempt", "1", "--endpoint-url", server.endpoint],
             env={**os.environ, "AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY},
             stderr=(folder / "sync.log").open("wb"),
@@ -138,9 +139,9 @@ def main() -> None:
     options = parser.parse_args()
     steps = options.steps or (45 if options.uploads else 10)
     save_every = options.save_every or (20 if options.uploads else steps)
-    run = with_steps(load(options.run / "run.yaml"), steps, save_every)
-    stages = options.run.resolve() / "stages"
-    data = TrainingData(stages / "prepare" / "cohort" / "train.parquet", None, stages / "sft" / "model")
+    run = with_steps(load(RunLayout(options.run).spec), steps, save_every)
+    layout = RunLayout(options.run.resolve())
+    data = TrainingData(layout.stage("prepare").prompts / "train.parquet", None, layout.stage("sft").model)
     ways: list[tuple[str, Launch]]
     ways = [("uploads", uploading), ("no uploads", ours)] if options.uploads else [("deepicd", ours), ("bare verl", bare)]
     first: dict[str, list[float]] = {name: [] for name, _ in ways}

@@ -76,11 +76,6 @@ class Completion:
     """Everything that is wrong, in the order of `Fault`."""
 
     @property
-    def valid_code(self) -> bool:
-        """Whether the answer was a billable code in any release."""
-        return self.code is not None and not CODE_FAULTS.intersection(self.faults)
-
-    @property
     def well_formed(self) -> bool:
         """Whether the form is right, whatever the code."""
         return CODE_FAULTS.issuperset(self.faults)

@@ -1,15 +1,29 @@
-"""The errors a run can end with, each with its exit code.
+"""Exit codes, and the errors a run can end with, each with its code.
 
 A message is one line: what is wrong (field or file), what was found, the remedy. It never quotes note text.
 """
 
 from __future__ import annotations
 
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """How a process of ours ends: 0 and sysexits.h; 128 and the signal's number, as a shell has it, where one ended it."""
+
+    DONE = 0
+    USER_ERROR = 64  # the user must change something
+    CRASHED = 70  # the training stack failed: trying again may help
+    TRY_LATER = 75  # something that the process needs did not answer in time
+    KILLED = 137  # SIGKILL
+    BROKEN_PIPE = 141  # SIGPIPE: nobody reads the output
+    TERMINATED = 143  # SIGTERM
+
 
 class DeepICDError(Exception):
     """Base of all errors that are shown as one line instead of a traceback."""
 
-    exit_code = 70
+    exit_code: int = ExitCode.CRASHED
     code = "Crashed"
     """Why, in one word: a `deepicd.spec.progress.FailureCode`."""
     at_once = False
@@ -19,7 +33,7 @@ class DeepICDError(Exception):
 class UserError(DeepICDError):
     """The user must change something (spec, data, model folder, disk): trying again cannot help."""
 
-    exit_code = 64
+    exit_code = ExitCode.USER_ERROR
     code = "BadInput"
 
 
@@ -39,6 +53,12 @@ class CrashError(DeepICDError):
     """A process of the training stack failed: trying again may help."""
 
 
+class HostMemoryError(CrashError):
+    """The machine's own memory ran out: what else used it may have ended, or the next attempt has more."""
+
+    code = "OutOfMemory"
+
+
 class RewardCodeError(CrashError):
     """The reward's code raised: a run is never scored by a reward that does not work."""
 
@@ -48,19 +68,19 @@ class RewardCodeError(CrashError):
 class StallError(DeepICDError):
     """A stage made no step for `recovery.stallAfter`."""
 
-    exit_code = 75
+    exit_code = ExitCode.TRY_LATER
     code = "Stalled"
 
 
 class StoreError(DeepICDError):
     """The store of artefacts cannot be reached or keeps failing: trying again later may help."""
 
-    exit_code = 75
+    exit_code = ExitCode.TRY_LATER
     code = "StoreUnreachable"
 
 
 class TerminatedError(DeepICDError):
     """SIGTERM or Ctrl-C arrived; the newest checkpoint was saved where the stage could still do so."""
 
-    exit_code = 143
+    exit_code = ExitCode.TERMINATED
     code = "Terminated"

@@ -15,12 +15,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from deepicd import atomic
 from deepicd.artifacts.layout import ATTEMPTS, parse_attempt, writer_key
 from deepicd.artifacts.store.base import ConflictError, Store
 from deepicd.errors import UserError
+from deepicd.run_layout import UploadedFolder
 from deepicd.spec.environment import ATTEMPT
-
-WRITER_FILE = ".deepicd-writer.json"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def sole_writer(folder: Path) -> Iterator[Writer]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / f"{WRITER_FILE}.lock").open("a+")
+        lock = UploadedFolder(folder).writer_lock.open("a+")
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror}): choose another --dir") from None
     with lock:
@@ -117,19 +117,15 @@ def _from_environment(environment: Mapping[str, str]) -> int | None:
 
 
 def _remembered(folder: Path) -> Writer | None:
+    path = UploadedFolder(folder).writer
     try:
-        return Writer(**json.loads((folder / WRITER_FILE).read_text()))
+        return Writer(**json.loads(path.read_text()))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):
-        raise UserError(f"{folder / WRITER_FILE}: is damaged: delete it, and give another --attempt") from None
+        raise UserError(f"{path}: is damaged: delete it, and give another --attempt") from None
 
 
 def _remember(folder: Path, writer: Writer) -> Writer:
-    temporary = folder / f"{WRITER_FILE}.tmp"
-    with temporary.open("w") as file:
-        json.dump(asdict(writer), file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / WRITER_FILE)
+    atomic.write(UploadedFolder(folder).writer, json.dumps(asdict(writer)))
     return writer

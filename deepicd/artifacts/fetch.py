@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from deepicd import atomic
 from deepicd.artifacts.layout import (
     ATTEMPTS,
     CheckpointRef,
@@ -16,7 +17,6 @@ from deepicd.artifacts.layout import (
     manifest_key,
     parse_attempt,
 )
-from deepicd.artifacts.local_layout import checkpoint_folder
 from deepicd.artifacts.manifest import Manifest
 from deepicd.artifacts.restore import fetch, read_manifest
 from deepicd.artifacts.retention import sealed
@@ -24,6 +24,7 @@ from deepicd.artifacts.store.base import DamagedError, OnBytes, Store
 from deepicd.artifacts.store.folder import local_errors
 from deepicd.artifacts.verify import matches
 from deepicd.errors import UserError
+from deepicd.run_layout import CheckpointFolders
 
 KINDS = ("checkpoint", "model", "evaluation", "logs")
 
@@ -69,7 +70,7 @@ def fetch_sealed(store: Store, made: Manifest, out: Path, on_bytes: OnBytes | No
         UserError: there is another folder of that name, or what is stored is damaged.
         StoreError: see `Store`.
     """
-    target = out / f"model-{made.stage}" if made.step is None else checkpoint_folder(out, made.step)
+    target = out / f"model-{made.stage}" if made.step is None else CheckpointFolders(out).of(made.step)
     if target.exists():
         if not matches(made, target):
             raise UserError(f"{target}: exists, and is not {made.ref}: give another --dir, or delete it")
@@ -90,10 +91,7 @@ def fetch_files(store: Store, wanted: Wanted, out: Path) -> Iterator[Path]:
             continue
         path = out / key.removeprefix(f"{folder}/")
         with local_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.part")
-            temporary.write_bytes(found[0])
-            temporary.replace(path)
+            atomic.write(path, found[0])
         yield path
 
 

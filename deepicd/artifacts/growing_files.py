@@ -29,11 +29,11 @@ class Sent:
     """When, by a monotonic clock."""
 
 
-def is_due(state: tuple[int, int], sent: Sent | None, now: float, every: float = EVERY_SECONDS) -> bool:
+def is_due(state: tuple[int, int], sent: Sent | None, now: float) -> bool:
     """Whether a file goes up now: it has changed, and was not sent too recently for its size."""
     if sent is None:
         return True
-    return state != sent.state and now - sent.at >= max(every, state[0] / BYTES_PER_SECOND)
+    return state != sent.state and now - sent.at >= max(EVERY_SECONDS, state[0] / BYTES_PER_SECOND)
 
 
 class _Files(Protocol):

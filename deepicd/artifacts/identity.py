@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from hashlib import sha256
 
 from deepicd.errors import UserError
-from deepicd.spec.changes import decisive
 from deepicd.spec.environment import RUN_UID
-from deepicd.spec.run import DeepICDRun, RunSpec
+from deepicd.spec.run import DeepICDRun
 
 
 def run_uid(run: DeepICDRun, environment: Mapping[str, str] = os.environ) -> str:
@@ -26,7 +25,7 @@ def run_uid(run: DeepICDRun, environment: Mapping[str, str] = os.environ) -> str
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", given):
             raise UserError(f"{RUN_UID}: is '{given}': give letters, digits and dashes, at most 64")
         return given
-    deciding = decisive(RunSpec, run.spec.model_dump(by_alias=True, mode="json"))
+    deciding = run.spec.decisive
     # The name of a folder in the store cannot depend on the store.
     del deciding["storage"]
     # Where the ranks are does not decide what is learned.

@@ -55,20 +55,18 @@ def read(store: Store) -> Latest | None:
     return parse(found[0]) if found else None
 
 
-def advance(store: Store, latest: Latest) -> bool:
-    """Let `latest.json` name this checkpoint, unless it names a newer one; whether it names this one now."""
+def advance(store: Store, latest: Latest) -> None:
+    """Let `latest.json` name this checkpoint, unless it names a newer one."""
     while True:
         found = store.read(LATEST)
         try:
             if found is None:
                 store.write(LATEST, latest.to_json(), if_absent=True)
-                return True
-            if (current := _readable(found[0])) and current.ref >= latest.ref:
-                return current.ref == latest.ref
-            store.write(LATEST, latest.to_json(), if_version=found[1])
+            elif (current := _readable(found[0])) is None or current.ref < latest.ref:
+                store.write(LATEST, latest.to_json(), if_version=found[1])
         except ConflictError:
             continue  # another attempt moved it in between: look again
-        return True
+        return
 
 
 def _readable(content: bytes) -> Latest | None:

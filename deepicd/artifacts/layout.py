@@ -14,14 +14,11 @@ import re
 from dataclasses import dataclass
 from functools import total_ordering
 
+from deepicd.run_layout import MODELS, TRAINING_STAGES, EvaluationLayout, StageLayout
+
 LATEST = "latest.json"
 MANIFEST = "manifest.json"
 ATTEMPTS = "attempts/"
-
-TRAINING_STAGES = ("sft", "grpo")
-"""Stages with checkpoints, in the order of training."""
-MODELS = ("base", *TRAINING_STAGES)
-"""Models of a run, in the order of training."""
 
 _CHECKPOINTS = {"sft": "sft-checkpoints", "grpo": "checkpoints"}
 _NUMBER = r"[1-9][0-9]*"
@@ -96,9 +93,24 @@ def evaluation_folder(attempt: int) -> str:
     return f"{attempt_folder(attempt)}/evaluation"
 
 
+def report_key(attempt: int) -> str:
+    """The report of an attempt's evaluation."""
+    return f"{evaluation_folder(attempt)}/{EvaluationLayout.REPORT}"
+
+
+def evaluation_metrics_key(attempt: int) -> str:
+    """What an attempt's evaluation measured."""
+    return f"{evaluation_folder(attempt)}/{EvaluationLayout.METRICS}"
+
+
 def logs_folder(attempt: int) -> str:
-    """Logs and training metrics of an attempt."""
+    """Logs and training metrics of an attempt, in a folder for each stage."""
     return f"{attempt_folder(attempt)}/logs"
+
+
+def step_metrics_folder(attempt: int, stage: str) -> str:
+    """Metrics of the steps of an attempt's stage."""
+    return f"{logs_folder(attempt)}/{stage}/{StageLayout.METRICS}"
 
 
 def kind_of(key: str) -> str:

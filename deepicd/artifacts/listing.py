@@ -10,7 +10,7 @@ from typing import Any
 
 from deepicd.artifacts import latest
 from deepicd.artifacts.latest import Latest
-from deepicd.artifacts.layout import Sealed, evaluation_folder, parse_attempt, parse_sealed
+from deepicd.artifacts.layout import Sealed, evaluation_metrics_key, parse_attempt, parse_sealed, report_key
 from deepicd.artifacts.manifest import Manifest
 from deepicd.artifacts.retention import read_manifests, sealed
 from deepicd.artifacts.store.base import DamagedError, Store, StoredObject
@@ -55,7 +55,7 @@ class Run:
     @property
     def reports(self) -> list[str]:
         """Keys of its reports."""
-        wanted = {f"{evaluation_folder(attempt)}/report.html" for attempt in self.attempts}
+        wanted = {report_key(attempt) for attempt in self.attempts}
         return [item.key for item in self.objects if item.key in wanted]
 
 
@@ -79,11 +79,7 @@ def survey(store: Store, root: str = "") -> Run:
         current = None
     keys = {item.key for item in objects}
     run = Run(root, objects, manifests, current, {})
-    results = {
-        attempt: _macro_f1(store, key)
-        for attempt in run.attempts
-        if (key := f"{evaluation_folder(attempt)}/metrics.json") in keys
-    }
+    results = {attempt: _macro_f1(store, key) for attempt in run.attempts if (key := evaluation_metrics_key(attempt)) in keys}
     return Run(root, objects, manifests, current, results)
 
 

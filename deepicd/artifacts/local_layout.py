@@ -11,15 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from deepicd.artifacts.layout import TRAINING_STAGES, CheckpointRef, ModelRef, Sealed, evaluation_folder, logs_folder
-
-FINISHED = "run-finished"
-"""Written into the folder when nothing more will come."""
-
-TRACKER = "latest_checkpointed_iteration.txt"
-"""verl writes it last: the step of the newest complete checkpoint beside it."""
-_STEP = "global_step_"
-_MARKER = ".durable"
+from deepicd.artifacts.layout import CheckpointRef, ModelRef, Sealed, evaluation_folder, logs_folder
+from deepicd.run_layout import MODELS, TRAINING_STAGES, CheckpointFolders, RunLayout, StageLayout, durable_mark
 
 
 @dataclass(frozen=True)
@@ -33,8 +26,8 @@ class Complete:
 
     @property
     def marker(self) -> Path:
-        """See `marker_of`."""
-        return marker_of(self.folder)
+        """See `durable_mark`."""
+        return durable_mark(self.folder)
 
     def ref(self, attempt: int) -> Sealed:
         """What it is in the store."""
@@ -76,7 +69,7 @@ class VerlFolder:
 
     def complete(self) -> list[Complete]:
         """Checkpoints up to the step that the tracker names: a newer one is still being written."""
-        return list(_checkpoints(self.folder, self.stage))
+        return list(_checkpoints(CheckpointFolders(self.folder), self.stage))
 
     def growing(self, attempt: int) -> list[Growing]:
         """Logs and verl's metrics where they are kept beside the checkpoints."""
@@ -93,30 +86,28 @@ class RunFolder:
 
     def complete(self) -> list[Complete]:
         """Complete checkpoints of both training stages, and the models of finished stages."""
-        stages = self.folder / "stages"
-        found = [item for stage in TRAINING_STAGES for item in _checkpoints(stages / stage / "checkpoints", stage)]
-        for stage, model in (("prepare", "base"), *((stage, stage) for stage in TRAINING_STAGES)):
-            if (stages / f"{stage}.completed.json").exists() and (stages / stage / "model").is_dir():
-                found.append(Complete(stages / stage / "model", model, None))
+        layout = RunLayout(self.folder)
+        found = [item for stage in TRAINING_STAGES for item in _checkpoints(layout.stage(stage).checkpoints, stage)]
+        for model in MODELS:
+            stage = layout.maker(model)
+            if stage.completed.exists() and stage.model.is_dir():
+                found.append(Complete(stage.model, model, None))
         return found
 
     def growing(self, attempt: int) -> list[Growing]:
         """Results of the evaluation; logs and metrics of the stages."""
-        results = self.folder / "evaluate"
+        layout = RunLayout(self.folder)
+        results = layout.evaluation.folder
         found = [
             Growing(path, f"{evaluation_folder(attempt)}/{path.relative_to(results).as_posix()}") for path in _files(results)
         ]
-        for stage in (self.folder / "stages").glob("*/"):
+        for stage in map(StageLayout, layout.stages.glob("*/")):
+            logs = [stage.log] if stage.log.exists() else []
             found += [
-                Growing(path, f"{logs_folder(attempt)}/{stage.name}/{path.relative_to(stage).as_posix()}")
-                for path in (*stage.glob("training.log"), *_files(stage / "metrics"))
+                Growing(path, f"{logs_folder(attempt)}/{stage.name}/{path.relative_to(stage.folder).as_posix()}")
+                for path in (*logs, *_files(stage.metrics))
             ]
         return sorted(found, key=lambda item: item.key)
-
-
-def marker_of(folder: Path) -> Path:
-    """Beside a folder: it is durable in the store, so training may delete it. Holds the folder's place there."""
-    return folder.with_name(folder.name + _MARKER)
 
 
 def place(item: Complete, ref: Sealed) -> None:
@@ -124,40 +115,12 @@ def place(item: Complete, ref: Sealed) -> None:
     item.marker.write_text(f"{ref.folder}\n")
 
 
-def drop_markers(folder: Path) -> None:
-    """Delete the notes of checkpoints that training has deleted."""
-    for marker in folder.glob(f"{_STEP}*{_MARKER}"):
-        if not marker.with_suffix("").exists():
-            marker.unlink(missing_ok=True)
-
-
-def last_complete_step(folder: Path) -> int:
-    """Step that verl's tracker names, 0 where there is none."""
-    try:
-        return int((folder / TRACKER).read_text())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return 0
-
-
-def set_last_complete_step(folder: Path, step: int) -> None:
-    """Write verl's tracker, whole or not at all."""
-    temporary = folder / f".{TRACKER}"
-    temporary.write_text(str(step))
-    temporary.replace(folder / TRACKER)
-
-
-def checkpoint_folder(folder: Path, step: int) -> Path:
-    """verl's folder of one checkpoint."""
-    return folder / f"{_STEP}{step}"
-
-
-def _checkpoints(folder: Path, stage: str) -> Iterator[Complete]:
-    last = last_complete_step(folder)
-    for path in folder.glob(f"{_STEP}*"):
-        step = path.name.removeprefix(_STEP)
-        if step.isascii() and step.isdigit() and path.name == f"{_STEP}{int(step)}" and 0 < int(step) <= last and path.is_dir():
-            yield Complete(path, stage, int(step))
+def _checkpoints(folders: CheckpointFolders, stage: str) -> Iterator[Complete]:
+    last = folders.last_step
+    yield from (Complete(folders.of(step), stage, step) for step in folders.steps() if step <= last)
 
 
 def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".tmp" and not path.name.startswith(".")]
+    """All but what is hidden or unfinished; version 0.1.0 left the latter as `.tmp` and `.part` when it was killed."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return [path for path in files if path.suffix not in (".tmp", ".part") and not path.name.startswith(".")]

@@ -47,4 +47,4 @@ def carry_out(store: Store, proposal: Proposal, idle: timedelta) -> None:
     delete(store, [ref for ref, _ in proposal.checkpoints])
     delete_garbage(store, proposal.leftovers)
     # A store tells when such an upload began, not when its last part came: a large file may take hours.
-    store.abort_uploads("", datetime.now(UTC) - 24 * idle)
+    store.abort_uploads(datetime.now(UTC) - 24 * idle)

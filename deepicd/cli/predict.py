@@ -7,46 +7,103 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from deepicd.errors import UserError
+from deepicd.prompt import STORED, Asked, of, stored
+from deepicd.spec.load import read_prompt
+
+
+class Sections(StrEnum):
+    """What the notes are."""
+
+    NONE = "none"
+    ADMISSION = "admission"
 
 
 def predict(
     model: Annotated[Path, typer.Option(help="Folder of a trained model.", show_default=False)],
+    sections: Annotated[
+        Sections, typer.Option(help="admission: the notes are whole discharge summaries; use what was known at admission.")
+    ] = Sections.NONE,
+    prompt: Annotated[
+        Path | None, typer.Option(help="YAML file with user and system to ask with.", show_default="the model's own")
+    ] = None,
     traces: Annotated[bool, typer.Option("--traces", help="Print reasoning traces too; they retell the note.")] = False,
-    max_prompt_tokens: Annotated[int, typer.Option(min=16, help="Longer notes are cut at their end.")] = 2048,
-    max_response_tokens: Annotated[int, typer.Option(min=4, help="Longest completion.")] = 1024,
+    max_prompt_tokens: Annotated[
+        int | None,
+        typer.Option(min=16, help="Shorten notes until the prompt is within it.", show_default="as trained, or 2048"),
+    ] = None,
+    max_response_tokens: Annotated[
+        int | None, typer.Option(min=4, help="Longest completion.", show_default="as trained, or 1024")
+    ] = None,
+    opened_think: Annotated[
+        bool | None,
+        typer.Option(
+            "--opened-think/--no-opened-think", help="End the prompt in an opened <think>.", show_default="the model's own"
+        ),
+    ] = None,
 ) -> None:
     """Predict a code for each note: lines `{"id": …, "note": …}` in, lines `{"id": …, "code": …}` out. Research use only.
+
+    A code that no release of ICD-10-CM has as billable is named in `faults`, and what of a long note was left out in
+    `shortened`: characters by section.
 
     Example: `deepicd predict --model runs/quickstart/stages/grpo/model < notes.jsonl > codes.jsonl`
     """
     if not (model / "config.json").is_file():
         raise UserError(f"--model: {model} is no model folder (it has no config.json): give a stage's model/ folder")
+    asked = how_to_ask(model, prompt, max_prompt_tokens, max_response_tokens)
     requests = [_request(number, line) for number, line in enumerate(sys.stdin, 1) if line.strip()]
     if not requests:
         raise UserError('standard input: is empty: give lines {"id": …, "note": …}')
-    from deepicd.training.cpu import settings as cpu
+    notes = [note if sections is Sections.NONE else admission_note(note) for _, note in requests]
+    from deepicd.training.device import device
     from deepicd.training.launch import offline_environment
 
     os.environ.update(offline_environment() | {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_LOGGING_STREAM": "ext://sys.stderr"})
-    engine: dict[str, Any] = {}
-    if cpu.is_installed():
-        os.environ.update(cpu.ENGINE_ENVIRONMENT)
-        engine = dict(cpu.ENGINE)
+    os.environ.update(device().engine_environment)
     with _results_only_on_stdout():
         from deepicd.evaluation.predict import predict_notes
 
-        answers = predict_notes(
-            model, [note for _, note in requests], max_prompt_tokens=max_prompt_tokens, max_response_tokens=max_response_tokens,
-            engine=engine, with_traces=traces,
-        )  # fmt: skip
+        answers = predict_notes(model, notes, asked, opened_think=opened_think, engine=device().engine, with_traces=traces)
     for (identity, _), found in zip(requests, answers, strict=True):
         typer.echo(json.dumps({"id": identity, **found}))
+    if shortened := sum(bool(found["shortened"]) for found in answers):
+        typer.echo(f"{shortened} of {len(answers)} notes were shortened to {asked.max_prompt_tokens} tokens", err=True)
+
+
+def how_to_ask(model: Path, prompt: Path | None, max_prompt_tokens: int | None, max_response_tokens: int | None) -> Asked:
+    """How the model was trained to be asked, with what the options give in its place; says so where it is not known.
+
+    Raises:
+        UserError: the prompt file holds no prompt, or the model's own is damaged.
+    """
+    known = stored(model)
+    if known is None and prompt is None:
+        typer.echo(
+            f"{model}: has no {STORED}, so it was trained elsewhere or by an earlier version: it is asked with the preset "
+            "'deepicd'; give --prompt for another",
+            err=True,
+        )
+    asked = known or Asked()
+    return Asked(
+        prompt=asked.prompt if prompt is None else of(read_prompt(prompt)),
+        max_prompt_tokens=max_prompt_tokens or asked.max_prompt_tokens,
+        max_response_tokens=max_response_tokens or asked.max_response_tokens,
+    )
+
+
+def admission_note(summary: str) -> str | None:
+    """The admission note of a discharge summary, as the cohort has it; None where there is none."""
+    from deepicd.data.sections import extract, is_empty, render
+
+    found = extract(summary)
+    return None if is_empty(found) else render(found)
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from deepicd.run_layout import RunLayout
+
 
 def report(
     run_folder: Annotated[Path, typer.Argument(help="Folder of an evaluated run.", show_default=False)],
@@ -17,6 +19,6 @@ def report(
     """
     from deepicd.evaluation import report as evaluation_report  # matplotlib would slow other commands
 
-    out = run_folder / evaluation_report.FOLDER / "report.html"
+    out = RunLayout(run_folder).evaluation.report
     evaluation_report.write_report(evaluation_report.load(run_folder), out)
     typer.echo(out)

@@ -11,6 +11,7 @@ import typer
 
 from deepicd.cli.spec import SpecFile
 from deepicd.errors import UserError
+from deepicd.run_layout import RunLayout, usual_folder
 from deepicd.spec.load import load
 from deepicd.spec.progress import PROGRESS_KEY
 from deepicd.spec.run import DeepICDRun
@@ -67,7 +68,7 @@ def _carry_out(chosen: DeepICDRun, folder: Path | None, json_logs: bool, last: s
 
     if last is not None and getattr(chosen.spec.stages, last) is None:
         raise UserError(f"spec.stages.{last}: is not in this run: add it")
-    place = (folder or Path("runs") / chosen.metadata.name).resolve()
+    place = (folder or usual_folder(chosen.metadata.name)).resolve()
     console = Console()
     live = console.is_terminal and not json_logs
     logs.configure(as_json=json_logs)
@@ -83,9 +84,9 @@ def _carry_out(chosen: DeepICDRun, folder: Path | None, json_logs: bool, last: s
         restored = told[0].restored if told else None
         reporters = Reporters(shown, *told)
         seconds = run_pipeline(chosen, place, stop, reporters, last=last, on_checkpoint=stored, on_restore=restored)
-    results = place / "evaluate"
+    results = RunLayout(place).evaluation
     if "evaluate" in seconds:
         if json_logs:
-            typer.echo(json.dumps({"seconds": seconds, "report": str(results / "report.html")}))
+            typer.echo(json.dumps({"seconds": seconds, "report": str(results.report)}))
         else:
-            summary.show(console, json.loads((results / "metrics.json").read_text()), seconds, results / "report.html")
+            summary.show(console, json.loads(results.metrics.read_text()), seconds, results.report)

@@ -15,7 +15,7 @@ from deepicd.spec.base import parse_duration
 if TYPE_CHECKING:
     from deepicd.artifacts.claim import Writer
     from deepicd.artifacts.local_layout import Source
-    from deepicd.artifacts.store import Store
+    from deepicd.artifacts.store.base import Store
     from deepicd.artifacts.sync import Sync
     from deepicd.spec.run import DeepICDRun
 
@@ -99,8 +99,8 @@ def _store(run: DeepICDRun | None, address: str | None, endpoint_url: str | None
 
 
 def _source(run: DeepICDRun | None, folder: Path | None, stage: str | None) -> Source:
-    from deepicd.artifacts.layout import TRAINING_STAGES
     from deepicd.artifacts.local_layout import RunFolder, VerlFolder
+    from deepicd.run_layout import TRAINING_STAGES, usual_folder
 
     if stage is not None and stage not in TRAINING_STAGES:
         raise UserError(f"--stage: is '{stage}': give {' or '.join(TRAINING_STAGES)}")
@@ -108,7 +108,7 @@ def _source(run: DeepICDRun | None, folder: Path | None, stage: str | None) -> S
         raise UserError("--dir: give the folder that verl writes its checkpoints to")
     if run is None or stage is not None:
         return VerlFolder(Path(folder or "").resolve(), stage or "grpo")
-    return RunFolder((folder or Path("runs") / run.metadata.name).resolve())
+    return RunFolder((folder or usual_folder(run.metadata.name)).resolve())
 
 
 def _sync(run: DeepICDRun | None, target: Store, attempt: int, source: Source) -> Sync:

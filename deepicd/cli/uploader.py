@@ -20,7 +20,7 @@ from deepicd.errors import StoreError
 if TYPE_CHECKING:
     from deepicd.artifacts.claim import Writer
     from deepicd.artifacts.local_layout import Source
-    from deepicd.artifacts.store import Store
+    from deepicd.artifacts.store.base import Store
     from deepicd.artifacts.sync import Sync
     from deepicd.kubernetes.attempt_config_map import UploadReport
 

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from deepicd import prompt
 from deepicd.data.output import together
+from deepicd.data.prompts import ChatTokens, ExampleCounts, read_notes
+from deepicd.data.shorten import shorten, split
 from deepicd.data.tables import reading
 from deepicd.errors import UserError
+from deepicd.prompt import Prompt
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,6 +70,65 @@ def write(train: Path, traces: Path, out: Path) -> Examples:
         if not written:
             raise UserError(f"{traces}: no admission of {train} has a usable trace: check that both are of one cohort")
     return Examples(written, without, refused)
+
+
+def fit(examples: Path, prompts: Path, asks: Prompt, budget: int, tokens: ChatTokens) -> ExampleCounts:
+    """Give the examples of `write` the notes that the other stages see, and keep each within its length.
+
+    Where prompt and answer are longer, the note is shortened more; where the answer alone is, the example is dropped. An
+    answer is never cut.
+
+    Args:
+        examples: the file that `write` wrote, which is replaced.
+        prompts: the training split as `deepicd.data.prompts.write_prompts` wrote it.
+        asks: its prompt.
+        budget: tokens of an example, prompt and answer.
+        tokens: of the model.
+
+    Raises:
+        UserError: no example is left, or the disk is full.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    counts = ExampleCounts()
+    seen = read_notes(prompts, asks)
+    source = pq.ParquetFile(examples)
+    with together(examples.parent) as work:
+        with pq.ParquetWriter(work / examples.name, source.schema_arrow, compression="zstd") as writer:
+            for batch in source.iter_batches(_BATCH):
+                rows = batch.to_pylist()
+                for row in rows:  # both files have the order of the cohort
+                    note = next(note for hadm_id, note in seen if hadm_id == row["hadm_id"])
+                    row["messages"] = [*asks.messages(note), row["messages"][-1]]
+                lengths = tokens.count([row["messages"] for row in rows], answered=True)
+                kept = []
+                for row, length in zip(rows, lengths, strict=True):
+                    if length <= budget or _shorten(row, asks, budget, tokens):
+                        kept.append(row)
+                        counts.shortened += length > budget
+                counts.written += len(kept)
+                counts.dropped += len(rows) - len(kept)
+                if kept:
+                    writer.write_table(pa.Table.from_pylist(kept, schema=source.schema_arrow))
+        if not counts.written:
+            raise UserError(f"spec.stages.sft.maxTokens: no example fits into {budget} tokens, even without its note: raise it")
+    return counts
+
+
+def _shorten(row: dict[str, Any], asks: Prompt, budget: int, tokens: ChatTokens) -> bool:
+    """Shorten an example's note until the example is within the budget; False where its answer is too long for that."""
+    turn = row["messages"][-1]
+
+    def length(note: str) -> int:
+        [counted] = tokens.count([[*asks.messages(note), turn]], answered=True)
+        return counted
+
+    if length("") > budget:
+        return False
+    note = shorten(split(asks.note(row["messages"][:-1])), budget, length).note
+    row["messages"] = [*asks.messages(note), turn]
+    return True
 
 
 def _read(path: Path) -> dict[int, str]:

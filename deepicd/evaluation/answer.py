@@ -20,6 +20,7 @@ from deepicd import completion
 from deepicd.data.rows import is_local
 from deepicd.evaluation import predictions
 from deepicd.evaluation.predictions import Prediction
+from deepicd.prompt import Prompt
 from deepicd.rewards import Sample, Score, cohort_words, make_scorer
 from deepicd.spec.reward import RewardSpec
 
@@ -34,7 +35,9 @@ class Plan:
     models: dict[str, str]
     """Folder of each model, by name, in the report's order."""
     test: str
-    """Parquet file of the test split."""
+    """Parquet file of the test split, with the prompts that the models are asked."""
+    prompt: dict[str, Any]
+    """Its texts."""
     max_admissions: int | None
     samples: int
     """Sampled completions per admission, for the reward."""
@@ -90,7 +93,9 @@ def answer(plan: Plan) -> dict[str, list[Prediction]]:
     from deepicd.evaluation.generate import Generator
 
     admissions = read_admissions(Path(plan.test), plan.max_admissions)
-    notes = [admission["prompt"][-1]["content"] for admission in admissions]
+    asks = Prompt(**plan.prompt)
+    prompts = [admission["prompt"] for admission in admissions]
+    notes = [asks.note(messages) for messages in prompts]
     cohort = cohort_words.of_run(Path(plan.stages))
     score = make_scorer(RewardSpec.model_validate(plan.reward), opened_think=plan.opened_think, cohort=cohort)
     chunks = [slice(start, start + CHUNK) for start in range(0, len(admissions), CHUNK)]
@@ -104,8 +109,8 @@ def answer(plan: Plan) -> dict[str, list[Prediction]]:
         )  # fmt: skip
         answers[name] = []
         for chunk in chunks:
-            greedy = generator.generate(notes[chunk])
-            sampled = generator.generate(notes[chunk], temperature=plan.temperature, top_k=plan.top_k, samples=plan.samples)
+            greedy = generator.generate(prompts[chunk])
+            sampled = generator.generate(prompts[chunk], temperature=plan.temperature, top_k=plan.top_k, samples=plan.samples)
             for admission, note, [best], choices in zip(admissions[chunk], notes[chunk], greedy, sampled, strict=True):
                 parsed = completion.parse(best.text, opened_think=plan.opened_think, truncated=best.truncated)
                 local = is_local(admission["extra_info"])

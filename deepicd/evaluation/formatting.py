@@ -15,6 +15,11 @@ def percent(value: float | None) -> str:
     return NOTHING if value is None else f"{100 * value:.1f}"
 
 
+def share(part: int, whole: int) -> str:
+    """A part of a number in percent: `41.3 %`; empty where the number is 0."""
+    return f"{percent(part / whole)} %" if whole else ""
+
+
 def reward(value: float | None) -> str:
     """A reward: `0.413`."""
     return NOTHING if value is None else f"{value:.3f}"

@@ -1,4 +1,4 @@
-"""Predictions for notes outside any run. Imports vLLM."""
+"""Predictions for notes outside any run."""
 
 from __future__ import annotations
 
@@ -6,32 +6,94 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deepicd import completion, icd10
+from deepicd import completion, icd10, prompt
 from deepicd.completion import Completion
-from deepicd.evaluation.generate import Generator
+from deepicd.data.prompts import ChatTokens, check_template, opens_think, shorten_notes
+from deepicd.data.shorten import Shortened
+from deepicd.errors import UserError
+from deepicd.prompt import Asked
+
+NO_ADMISSION_NOTE = "no_admission_note"
+"""Fault of a discharge summary in which no complaint, present illness or history was found: the model is not asked."""
 
 
 def predict_notes(
     model: Path,
-    notes: Sequence[str],
+    notes: Sequence[str | None],
+    asked: Asked,
     *,
-    max_prompt_tokens: int,
-    max_response_tokens: int,
+    opened_think: bool | None,
     engine: Mapping[str, Any],
     with_traces: bool,
 ) -> list[dict[str, Any]]:
-    """Greedy answer for each note: code, its shown form and description, what was wrong with the completion."""
+    """Greedy answer for each note: code, its shown form and description, what was wrong, and what was shortened.
+
+    Imports vLLM.
+
+    Args:
+        model: folder of a Hugging Face model.
+        notes: None where there is no note to ask about.
+        asked: the prompt and the budgets.
+        opened_think: whether the prompt ends in an opened `<think>`; None: as the model's chat template has it.
+        engine: arguments of vLLM's engine.
+        with_traces: whether the reasoning traces are part of the answers; they retell the note.
+
+    Raises:
+        UserError: the model has no chat template or one that does not take the prompt; the prompt alone is over its budget.
+    """
+    tokenizer = load_tokenizer(model, asked, opened_think)
+    there = [note for note in notes if note is not None]
+    shortened = shorten_notes(there, asked.prompt, asked.max_prompt_tokens, ChatTokens(tokenizer), "--max-prompt-tokens")
+    answers = iter(_answer(model, tokenizer, shortened, asked, engine) if there else [])
+    found = []
+    for note in notes:
+        if note is None:
+            found.append(show(Completion(None, None, ()), Shortened(""), with_traces) | {"faults": [NO_ADMISSION_NOTE]})
+        else:
+            found.append(show(*next(answers), with_traces))
+    return found
+
+
+def load_tokenizer(model: Path, asked: Asked, opened_think: bool | None) -> Any:
+    """The tokenizer of a model's folder, with a chat template that opens `<think>` where that is wanted.
+
+    Raises:
+        UserError: see `predict_notes`.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(model)
+    if not tokenizer.chat_template:
+        raise UserError(f"--model: the tokenizer of {model} has no chat template: use an instruction-tuned model")
+    check_template(tokenizer, asked.prompt, "--prompt")
+    opened = opens_think(tokenizer, asked.prompt)
+    if opened and opened_think is False:
+        raise UserError("--no-opened-think: the model's chat template opens <think> by itself: leave the option out")
+    if opened_think and not opened:
+        tokenizer.chat_template = prompt.with_opened_think(tokenizer.chat_template)
+    return tokenizer
+
+
+def _answer(
+    model: Path, tokenizer: Any, shortened: Sequence[Shortened], asked: Asked, engine: Mapping[str, Any]
+) -> list[tuple[Completion, Shortened]]:
+    from deepicd.evaluation.generate import Generator
+
     generator = Generator(
-        model, max_prompt_tokens=max_prompt_tokens, max_response_tokens=max_response_tokens, engine=engine, seed=0
-    )
-    generated = [choices[0] for choices in generator.generate(notes)]
-    opened = generator.opened_think
+        model, max_prompt_tokens=asked.max_prompt_tokens, max_response_tokens=asked.max_response_tokens, engine=engine, seed=0,
+        chat_template=tokenizer.chat_template,
+    )  # fmt: skip
+    generated = generator.generate([asked.prompt.messages(one.note) for one in shortened])
     generator.close()
-    parsed = [completion.parse(one.text, opened_think=opened, truncated=one.truncated) for one in generated]
-    return [_show(one, with_traces=with_traces) for one in parsed]
+    opened = opens_think(tokenizer, asked.prompt)
+    return [
+        (completion.parse(best.text, opened_think=opened, truncated=best.truncated), one)
+        for [best], one in zip(generated, shortened, strict=True)
+    ]
 
 
-def _show(parsed: Completion, *, with_traces: bool) -> dict[str, Any]:
+def show(parsed: Completion, note: Shortened, with_trace: bool) -> dict[str, Any]:
+    """One answer as `deepicd predict` prints it; `shortened`: characters that were left out of the note, by section."""
     code = parsed.code
     known = code is not None and icd10.is_valid(code)
     shown: dict[str, Any] = {
@@ -39,5 +101,6 @@ def _show(parsed: Completion, *, with_traces: bool) -> dict[str, Any]:
         "display": icd10.display(code) if code is not None else None,
         "description": icd10.description(code) if code is not None and known else None,
         "faults": [str(fault) for fault in parsed.faults],
+        "shortened": note.removed,
     }
-    return shown | ({"trace": parsed.trace} if with_traces else {})
+    return shown | ({"trace": parsed.trace} if with_trace else {})

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deepicd import atomic
 from deepicd.completion import fault_of
 from deepicd.errors import UserError
 
@@ -88,9 +89,8 @@ def write(path: Path, predictions: Mapping[str, Sequence[Prediction]]) -> None:
             ("local_gold", pyarrow.bool_()),
         ]
     )
-    unfinished = path.with_name(path.name + ".part")
-    parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), unfinished, compression="zstd")
-    unfinished.replace(path)
+    with atomic.replacing(path) as file:
+        parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), file, compression="zstd")
 
 
 def _refuse_text(model: str, record: Prediction) -> None:

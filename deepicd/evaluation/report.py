@@ -15,15 +15,15 @@ import jinja2
 import yaml
 from markupsafe import Markup
 
+from deepicd import atomic
 from deepicd.completion import CODE_FAULTS, NOT_BARE
+from deepicd.data.shorten import ORDER, WHOLE
 from deepicd.errors import UserError
 from deepicd.evaluation import confusion, curves, figures, formatting, predictions
 from deepicd.evaluation.metrics import compare
 from deepicd.evaluation.metrics_schema import SCHEMA, Comparison, Metrics
 from deepicd.evaluation.predictions import Prediction
-
-FOLDER = "evaluate"
-"""Where a run folder keeps what the report is made from, and the report."""
+from deepicd.run_layout import RunLayout
 
 FAULT_TITLES = {
     "no_trace": "No reasoning trace",
@@ -67,6 +67,8 @@ class Report:
     """Of the packages that matter."""
     kl_name: str
     """What the rows' `kl` is: `actor/ppo_kl`, or the KL to the reference policy."""
+    prompts: Mapping[str, Any] | None = None
+    """Budgets, and the notes that were shortened (`deepicd.data.prompts.PromptCounts`); None in runs of earlier versions."""
     reasoning_off: Mapping[str, int] | None = None
     """`patients` in the training set, and how many have a note in `english`, if that turned the term `reasoning` off."""
 
@@ -77,24 +79,25 @@ def load(run_folder: Path) -> Report:
     Raises:
         UserError: a file is missing or is not what it should be.
     """
-    folder = run_folder / FOLDER
-    about = _object(folder / "about.json", ("run", "settings", "versions", "stageSeconds", "klName"))
-    metrics = _object(folder / "metrics.json", ())
+    place = RunLayout(run_folder).evaluation
+    about = _object(place.about, ("run", "settings", "versions", "stageSeconds", "klName"))
+    metrics = _object(place.metrics, ())
     for model, own in metrics.items():
         if not isinstance(own, dict) or own.get("schema") != SCHEMA:
-            raise UserError(f"{folder / 'metrics.json'}: {model}: is not {SCHEMA}: evaluate the run again")
-    known = predictions.read(folder / "predictions.parquet")
+            raise UserError(f"{place.metrics}: {model}: is not {SCHEMA}: evaluate the run again")
+    known = predictions.read(place.predictions)
     if not metrics or set(metrics) != set(known):
-        raise UserError(f"{folder}: metrics.json and predictions.parquet hold different models: evaluate the run again")
+        raise UserError(f"{place.folder}: metrics.json and predictions.parquet hold different models: evaluate the run again")
     return Report(
         run=about["run"],
         metrics=metrics,
         predictions=known,
-        curves=_rows(folder / "curves.jsonl"),
+        curves=_rows(place.curves),
         stage_seconds=about["stageSeconds"],
         settings=about["settings"],
         versions=about["versions"],
         kl_name=about["klName"],
+        prompts=about.get("prompts"),
         reasoning_off=about.get("reasoningOff"),
     )
 
@@ -140,10 +143,7 @@ def write_report(report: Report, out: Path) -> None:
         UserError: two models did not answer the same admissions.
         ValueError: there is no model.
     """
-    page = html(report)
-    unfinished = out.with_name(out.name + ".part")
-    unfinished.write_text(page, encoding="utf-8")
-    unfinished.replace(out)
+    atomic.write(out, html(report))
 
 
 def html(report: Report) -> str:
@@ -184,6 +184,7 @@ def html(report: Report) -> str:
         chapters=_chapters(report.metrics),
         kl_note=_KL_NOTES[report.kl_name == _KL_OF_UPDATE],
         smoothed_above=curves.SMOOTHED_ABOVE,
+        shortened_sections=_shortened_sections(report.prompts),
         longest_stage=max([*report.stage_seconds.values(), 1e-9]),
         settings=settings if isinstance(settings, str) else yaml.safe_dump(dict(settings), sort_keys=False),
     )
@@ -214,6 +215,13 @@ def _unreadable(records: Sequence[Prediction]) -> dict[str, int]:
     unread = [record for record in records if record.prediction is None]
     faults = [fault for record in unread for fault in record.faults or ()]
     return {"all": len(unread)} | {name: faults.count(name) for name in sorted(set(faults))}
+
+
+def _shortened_sections(prompts: Mapping[str, Any] | None) -> list[str]:
+    """Names of the sections that were shortened in any split, in the order in which they are."""
+    order = [*(kind.value for kind in ORDER), WHOLE]
+    found = {name for split in (prompts or {"splits": {}})["splits"].values() for name in split["sections"]}
+    return sorted(found, key=order.index)
 
 
 def _chapters(metrics: Mapping[str, Metrics]) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from deepicd.errors import DeepICDError, UserError
+from deepicd.errors import DeepICDError, ExitCode, UserError
 from deepicd.spec.load import parse
 from deepicd.spec.resource_names import API_VERSION, ATTEMPT_LABEL, GROUP, KIND, PLURAL, RAY_NODE_LABEL, RUN_LABEL, VERSION
 from deepicd.spec.run import DeepICDRun
@@ -21,7 +21,7 @@ MANAGER = "deepicd"
 class ClusterError(DeepICDError):
     """The API server does not answer, or is not able to: trying again later may help."""
 
-    exit_code = 75
+    exit_code = ExitCode.TRY_LATER
 
 
 class Api:

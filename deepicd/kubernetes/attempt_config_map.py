@@ -17,6 +17,7 @@ import structlog
 
 from deepicd.errors import DeepICDError, UserError
 from deepicd.kubernetes.api import Api
+from deepicd.run_layout import RunLayout
 from deepicd.spec import environment as names
 from deepicd.spec.progress import (
     CHECKPOINT_KEY,
@@ -160,7 +161,7 @@ class ProgressReport:
 
     def __init__(self, send: Send, folder: Path, interval: float = INTERVAL_SECONDS, heartbeat: float = HEARTBEAT) -> None:
         """`folder`: the run's, for the metrics of a finished evaluation; times in seconds, see `Postman`."""
-        self._metrics = folder / "evaluate" / "metrics.json"
+        self._metrics = RunLayout(folder).evaluation.metrics
         self._state: dict[str, Any] = {}
         self._last: Progress | None = None
         self._postman = Postman(send, interval, self._again, heartbeat)

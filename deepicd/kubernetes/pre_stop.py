@@ -8,19 +8,17 @@ A pod without any of them has nothing to wait for.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
 
+from deepicd.run_layout import RunLayout, StageLayout
 from deepicd.spec.environment import ATTEMPT_COMMAND, RUN_FOLDER
-from deepicd.training.stage_files import StageFiles
+from deepicd.training.process_names import worker_name
 
 _POLL_SECONDS = 0.2
-# Ray puts a name where the program's path was: a class's for an actor, a function's for a task. The excluded ones are its own.
-_ACTOR = re.compile(r"ray::(?!IDLE|SPILL_|RESTORE_|DELETE_|DashboardAgent|RuntimeEnvAgent|JobSupervisor)(?:[A-Z]|vLLM)|VLLM::")
 
 
 def carries_out(found: Sequence[str], command: Sequence[str]) -> bool:
@@ -28,24 +26,19 @@ def carries_out(found: Sequence[str], command: Sequence[str]) -> bool:
     return list(found[-len(command) + 1 :]) == list(command[1:])
 
 
-def is_actor(found: Sequence[str]) -> bool:
-    """Whether a command line is that of a process which Ray or vLLM keep for a training stage."""
-    return bool(found) and _ACTOR.match(found[0]) is not None
-
-
-def leave(command: Sequence[str], stage: StageFiles, actor: Callable[[Sequence[str]], bool] = is_actor) -> None:
+def leave(command: Sequence[str], stage: StageLayout, is_worker: Callable[[Sequence[str]], object] = worker_name) -> None:
     """Ask the run that carries out `command` to stop, or from a worker its training `stage`; returns when all has ended."""
     if runs := _processes(lambda line: carries_out(line, command)):
         for process in runs:
             process.terminate()
         _wait(runs)
-    elif _processes(actor):
+    elif _processes(is_worker):
         stage.stop_request.touch()
-    while actors := _processes(actor):
-        _wait(actors)
+    while workers := _processes(is_worker):
+        _wait(workers)
 
 
-def _processes(wanted: Callable[[Sequence[str]], bool]) -> list[psutil.Process]:
+def _processes(wanted: Callable[[Sequence[str]], object]) -> list[psutil.Process]:
     found = psutil.process_iter(["cmdline"])
     return [process for process in found if wanted(process.info["cmdline"] or []) and _lives(process)]
 
@@ -65,4 +58,4 @@ def _lives(process: psutil.Process) -> bool:
 
 if __name__ == "__main__":
     # The kubelet ends the waiting with the grace period.
-    leave(ATTEMPT_COMMAND, StageFiles(Path(RUN_FOLDER) / "stages" / "grpo"))
+    leave(ATTEMPT_COMMAND, RunLayout(Path(RUN_FOLDER)).stage("grpo"))

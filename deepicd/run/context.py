@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from deepicd.run_layout import RunLayout
 from deepicd.spec.run import DeepICDRun
 from deepicd.training.step_metrics import StepMetrics
 from deepicd.training.supervise import Stop
@@ -16,33 +17,27 @@ class Context:
     """One run at work."""
 
     run: DeepICDRun
-    folder: Path
+    layout: RunLayout
     """The run's folder."""
     stop: Stop
     on_step: Callable[[StepMetrics, int | None], None]
     """Called with each step of a stage and the number of steps it will have made."""
 
     @property
-    def spec_file(self) -> Path:
-        """The resolved run.yaml in the run's folder."""
-        return self.folder / "run.yaml"
-
-    def stage_folder(self, stage: str) -> Path:
-        """The folder of one stage."""
-        return self.folder / "stages" / stage
-
-    @property
     def cohort(self) -> Path:
-        """Folder with train, validation and test.parquet."""
+        """Folder with train, validation and test.parquet, with whole notes."""
         prepared = self.run.spec.data.prepared
-        return Path(prepared) if prepared is not None else self.stage_folder("prepare") / "cohort"
+        return Path(prepared) if prepared is not None else self.layout.stage("prepare").cohort
 
-    @property
-    def base_model(self) -> Path:
-        """The model that training starts from."""
-        return self.stage_folder("prepare") / "model"
+    def split(self, name: str) -> Path:
+        """The cohort's file of `train`, `validation` or `test`."""
+        return self.cohort / f"{name}.parquet"
 
-    @property
-    def traces(self) -> Path:
-        """SFT's training file."""
-        return self.stage_folder("prepare") / "sft.parquet"
+    def prompts(self, name: str) -> Path:
+        """The same as the models see it: within their budget. A folder of version 0.1.0 has the cohort's file alone."""
+        within_budget = self.layout.stage("prepare").prompts / f"{name}.parquet"
+        return within_budget if within_budget.exists() else self.split(name)
+
+    def model(self, name: str) -> Path:
+        """Folder of the model `base`, `sft` or `grpo`."""
+        return self.layout.maker(name).model

@@ -11,17 +11,20 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from deepicd import atomic, prompt
 from deepicd.artifacts.publish import installed_versions
+from deepicd.data.prompts import FILE as PROMPTS_FILE
 from deepicd.data.rows import is_local
 from deepicd.evaluation import metrics, predictions, report
 from deepicd.evaluation.answer import Plan
 from deepicd.evaluation.predictions import Prediction
 from deepicd.rewards import cohort_words
 from deepicd.run.context import Context
+from deepicd.run_layout import MODELS, TRAINING_STAGES
 from deepicd.spec.load import dump
 from deepicd.spec.run import DeepICDRun, EvaluateSpec
 from deepicd.spec.training import GrpoSpec
-from deepicd.training.cpu import settings as cpu
+from deepicd.training.device import device
 from deepicd.training.launch import GuardedProcess, offline_environment
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import KL_OF_UPDATE, KL_TO_REFERENCE, all_steps, next_launch
@@ -31,30 +34,25 @@ from deepicd.training.supervise import supervise
 def models(context: Context) -> dict[str, Path]:
     """The models of a run by name, in the order of training."""
     stages = context.run.spec.stages
-    found = {"base": context.base_model}
-    found |= {name: context.stage_folder(name) / "model" for name in ("sft", "grpo") if getattr(stages, name) is not None}
-    return found
+    return {name: context.model(name) for name in MODELS if name == "base" or getattr(stages, name) is not None}
 
 
 def evaluate(context: Context, settings: EvaluateSpec) -> None:
     """Fill the run's `evaluate/`: predictions.parquet, metrics.json, curves.jsonl, about.json, report.html."""
-    results = context.folder / "evaluate"
-    results.mkdir(exist_ok=True)
-    answered = results / "predictions.parquet"
-    _answer(context, settings, answered)
-    by_model = predictions.read(answered)
+    results = context.layout.evaluation
+    _answer(context, settings, results.predictions)
+    by_model = predictions.read(results.predictions)
     measured = _measure(context, settings, by_model)
-    _write_json(results / "metrics.json", measured)
-    _write_curves(context, results / "curves.jsonl")
-    _write_json(results / "about.json", about(context))
-    report.write_report(report.load(context.folder), results / "report.html")
+    _write_json(results.metrics, measured)
+    _write_curves(context, results.curves)
+    _write_json(results.about, about(context))
+    report.write_report(report.load(context.layout.folder), results.report)
 
 
 def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
     spec = context.run.spec
     sampling = spec.stages.grpo or GrpoSpec()
-    folder = context.stage_folder("evaluate")
-    files = StageFiles(folder)
+    files = StageFiles(context.layout.stage("evaluate").folder)
     files.metrics.mkdir(parents=True, exist_ok=True)
     files.loop_entered.unlink(missing_ok=True)
     progress = next_launch(files.metrics)
@@ -62,14 +60,13 @@ def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
         "dtype": spec.model.dtype,
         "tensor_parallel_size": sampling.tensor_parallel,
         "gpu_memory_utilization": 0.9,
+        **device().engine,
     }
-    environment = offline_environment()
-    if cpu.is_installed():
-        engine |= {**cpu.ENGINE, "tensor_parallel_size": 1, "gpu_memory_utilization": 0.4}
-        environment |= cpu.ENGINE_ENVIRONMENT
+    environment = {**offline_environment(), **device().engine_environment}
     plan = Plan(
         models={name: str(path) for name, path in models(context).items()},
-        test=str(context.cohort / "test.parquet"),
+        test=str(context.prompts("test")),
+        prompt=asdict(prompt.of(spec.model.prompt)),
         max_admissions=settings.max_admissions,
         samples=settings.samples,
         temperature=sampling.temperature,
@@ -79,15 +76,14 @@ def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
         seed=spec.seed,
         opened_think=spec.model.opened_think,
         reward=spec.reward.model_dump(exclude_unset=True),
-        stages=str(folder.parent),
+        stages=str(context.layout.stages),
         engine=engine,
         out=str(out),
         progress=str(progress),
         total=str(files.loop_entered),
     )
-    plan_file = folder / "plan.json"
-    _write_json(plan_file, asdict(plan))
-    process = GuardedProcess([sys.executable, "-m", "deepicd.evaluation.answer", str(plan_file)], environment, files.log)
+    _write_json(files.plan, asdict(plan))
+    process = GuardedProcess([sys.executable, "-m", "deepicd.evaluation.answer", str(files.plan)], environment, files.log)
     supervise(
         process, files, progress, stall_after=context.run.spec.recovery.stall_after, stop=context.stop,
         on_step=context.on_step, training=False,
@@ -95,7 +91,7 @@ def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
 
 
 def _measure(context: Context, settings: EvaluateSpec, by_model: dict[str, list[Prediction]]) -> dict[str, Any]:
-    rows = pq.read_table(context.cohort / "train.parquet", columns=["code", "extra_info"]).to_pylist()
+    rows = pq.read_table(context.prompts("train"), columns=["code", "extra_info"]).to_pylist()
     counts = Counter(row["code"] for row in rows)
     local = {row["code"] for row in rows if is_local(row["extra_info"])}
     return {
@@ -111,10 +107,10 @@ def _measure(context: Context, settings: EvaluateSpec, by_model: dict[str, list[
 
 
 def _write_curves(context: Context, path: Path) -> None:
-    with path.open("w") as file:
-        for stage in ("sft", "grpo"):
-            for row in all_steps(context.stage_folder(stage) / "metrics"):
-                file.write(json.dumps({"stage": stage, **row.to_json()}) + "\n")
+    rows = [
+        {"stage": stage, **row.to_json()} for stage in TRAINING_STAGES for row in all_steps(context.layout.stage(stage).metrics)
+    ]
+    atomic.write(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def kl_name(run: DeepICDRun) -> str:
@@ -126,8 +122,8 @@ def kl_name(run: DeepICDRun) -> str:
 def about(context: Context) -> dict[str, Any]:
     """What the report says of the run itself."""
     seconds = {}
-    for stage in ("prepare", "sft", "grpo"):
-        marker = context.folder / "stages" / f"{stage}.completed.json"
+    for stage in ("prepare", *TRAINING_STAGES):
+        marker = context.layout.stage(stage).completed
         if marker.exists():
             seconds[stage] = json.loads(marker.read_text())["seconds"]
     return {
@@ -136,19 +132,24 @@ def about(context: Context) -> dict[str, Any]:
         "versions": installed_versions(),
         "stageSeconds": seconds,
         "klName": kl_name(context.run),
+        "prompts": _prompts(context),
         "reasoningOff": _reasoning_off(context),
     }
 
 
+def _prompts(context: Context) -> Any:
+    """What was shortened; None in a folder of version 0.1.0, whose notes were not."""
+    counts = context.prompts("test").parent / PROMPTS_FILE
+    return json.loads(counts.read_text(encoding="utf-8")) if counts.exists() else None
+
+
 def _reasoning_off(context: Context) -> dict[str, int] | None:
     """Patients, and those with a note in English, where so few turned the term `reasoning` off."""
-    words = cohort_words.of_run(context.folder / "stages")
+    words = cohort_words.of_run(context.layout.stages)
     if words is None or words.is_english or not context.run.spec.reward.scores_reasoning:
         return None
     return {"patients": words.patients, "english": words.english}
 
 
 def _write_json(path: Path, content: Any) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    temporary.replace(path)
+    atomic.write(path, json.dumps(content, indent=2) + "\n")

@@ -10,7 +10,7 @@ from deepicd.training.overrides import TrainingData
 
 def grpo(context: Context, settings: GrpoSpec) -> None:
     """Fill the stage's folder; the trained model is its `model/`."""
-    start = context.stage_folder("sft") / "model" if context.run.spec.stages.sft is not None else context.base_model
-    data = TrainingData(context.cohort / "train.parquet", context.cohort / "validation.parquet", start)
-    folder = context.stage_folder("grpo")
-    train_grpo(context.run, context.spec_file, settings, data, folder, context.stop, context.on_step)
+    start = context.model("base" if context.run.spec.stages.sft is None else "sft")
+    data = TrainingData(context.prompts("train"), context.prompts("validation"), start)
+    folder = context.layout.stage("grpo").folder
+    train_grpo(context.run, context.layout.spec, settings, data, folder, context.stop, context.on_step)

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from deepicd import atomic, prompt
 from deepicd.errors import DeepICDError, TerminatedError, UserError
 from deepicd.run.context import Context
 from deepicd.run.evaluate import evaluate
@@ -20,11 +21,10 @@ from deepicd.run.reporter import Eta, Reporter
 from deepicd.run.sft import sft
 from deepicd.run.stage_record import StageRecord, locked
 from deepicd.run.stored import restore_stage, store_of, uploading
-from deepicd.spec.changes import decisive
+from deepicd.run_layout import RunLayout
 from deepicd.spec.load import dump
 from deepicd.spec.progress import Checkpoint
-from deepicd.spec.reward import DEFAULT_WEIGHTS
-from deepicd.spec.run import DeepICDRun, RunSpec
+from deepicd.spec.run import DeepICDRun
 from deepicd.training.step_metrics import StepMetrics
 from deepicd.training.supervise import Stop
 
@@ -42,28 +42,32 @@ class Stage:
 def plan(run: DeepICDRun) -> list[Stage]:
     """The stages of a run, in order."""
     spec = run.spec
-    settings = decisive(RunSpec, spec.model_dump(by_alias=True, mode="json"))
-    # As the first version recorded it, where the run has no terms of its own.
-    reward = settings["reward"] | {"weights": DEFAULT_WEIGHTS | settings["reward"]["weights"]}
-    if not reward["terms"]:
-        del reward["terms"]
+    settings = spec.decisive
     # Where the ranks are does not decide what is learned.
     ranks = spec.compute.gpus * spec.compute.nodes
     common = {"seed": spec.seed, "model": {"dtype": spec.model.dtype}, "compute": {"gpus": ranks}}
     steps = {name: chosen or {} for name, chosen in settings["stages"].items()}
-    stages = [Stage("prepare", {"data": settings["data"], "model": settings["model"], "tables": _tables(run)}, prepare)]
+    inputs = {"data": settings["data"], "model": settings["model"], "tables": _tables(run), "stages": _budgets(run)}
+    stages = [Stage("prepare", inputs, prepare)]
     if spec.stages.sft is not None:
         chosen = spec.stages.sft
         stages.append(Stage("sft", {**common, "stages": {"sft": steps["sft"]}}, lambda context: sft(context, chosen)))
     if spec.stages.grpo is not None:
         goal = spec.stages.grpo
-        inputs = {**common, "reward": reward, "stages": {"grpo": steps["grpo"]}}
+        inputs = {**common, "reward": settings["reward"], "stages": {"grpo": steps["grpo"]}}
         stages.append(Stage("grpo", inputs, lambda context: grpo(context, goal)))
     if spec.stages.evaluate is not None:
         last = spec.stages.evaluate
-        inputs = {**common, "reward": reward, "stages": {"evaluate": steps["evaluate"]}}
+        inputs = {**common, "reward": settings["reward"], "stages": {"evaluate": steps["evaluate"]}}
         stages.append(Stage("evaluate", inputs, lambda context: evaluate(context, last)))
     return stages
+
+
+def _budgets(run: DeepICDRun) -> dict[str, dict[str, int]]:
+    """What `prepare` shortens notes to."""
+    sft = run.spec.stages.sft
+    grpo = {"grpo": {"maxPromptTokens": prompt.asked(run.spec).max_prompt_tokens}}
+    return grpo if sft is None else {**grpo, "sft": {"maxTokens": sft.max_tokens}}
 
 
 _READ = ("admissions", "patients", "diagnoses_icd", "d_icd_diagnoses", "discharge", "train", "validation", "test")
@@ -101,7 +105,7 @@ def run_pipeline(
         records = list(_records(run, folder))
         for _, record in records:
             record.check()
-        (folder / "run.yaml").write_text(dump(run))
+        atomic.write(RunLayout(folder).spec, dump(run))
         with uploading(run, store, folder, stop, on_checkpoint):
             restore = None if store is None else partial(restore_stage, store, on_restore=on_restore)
             return _stages(run, folder, restore, records, stop, reporter, last)
@@ -120,7 +124,7 @@ def _stages(
     for stage, record in records:
         if last is not None and last in seconds:
             break
-        if restore is not None and not record.completed() and restore(stage.name, folder / "stages" / stage.name):
+        if restore is not None and not record.completed() and restore(stage.name, RunLayout(folder).stage(stage.name).folder):
             record.begin()
             record.complete(0.0)
         if done := record.completed():
@@ -132,7 +136,7 @@ def _stages(
         reporter.stage_started(stage.name)
         record.begin()
         started = time.monotonic()
-        _act(stage, Context(run, folder, stop, _timed(reporter, stage.name)))
+        _act(stage, Context(run, RunLayout(folder), stop, _timed(reporter, stage.name)))
         seconds[stage.name] = time.monotonic() - started
         record.complete(seconds[stage.name])
         reporter.stage_finished(stage.name, seconds[stage.name], already=False)
@@ -147,7 +151,7 @@ def _timed(reporter: Reporter, stage: str) -> Callable[[StepMetrics, int | None]
 def _records(run: DeepICDRun, folder: Path) -> Iterator[tuple[Stage, StageRecord]]:
     before: dict[str, str] = {}
     for stage in plan(run):
-        record = StageRecord(folder / "stages" / stage.name, {**stage.inputs, "before": dict(before)})
+        record = StageRecord(RunLayout(folder).stage(stage.name), {**stage.inputs, "before": dict(before)})
         before[stage.name] = record.digest
         yield stage, record
 

@@ -1,53 +1,81 @@
-"""Stage `prepare`: tables, cohort, SFT examples and the base model's folder."""
+"""Stage `prepare`: tables, cohort, the base model's folder, and the prompts and SFT examples that fit it."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import structlog
 
+from deepicd import prompt
 from deepicd.data import mimic, sft, synthetic
+from deepicd.data.prompts import FILE
 from deepicd.errors import UserError
 from deepicd.rewards import cohort_words
 from deepicd.rewards.own_terms import OwnTerms
 from deepicd.run.context import Context
+from deepicd.spec.model import ModelSpec
 from deepicd.spec.reward import RewardSpec
-from deepicd.training.base_model import build
 from deepicd.training.launch import wait_for_earlier
+from deepicd.training.prepare_main import build
 
 _NOTES_READ = 256
 
 
 def prepare(context: Context) -> None:
-    """Fill the stage's folder: `cohort/`, `words.json`, `sft.parquet` where there is an SFT stage, `model/`.
+    """Fill the stage's folder: `cohort/`, `words.json`, `model/`, `prompts/`, and `sft.parquet` where there is an SFT stage.
 
     Raises:
-        UserError: the tables, the traces, the model or a term of the reward are at fault.
+        UserError: the tables, the traces, the model, the prompt or a term of the reward are at fault.
     """
-    folder = context.stage_folder("prepare")
+    place = context.layout.stage("prepare")
     spec = context.run.spec
     OwnTerms(spec.reward.terms or {})  # fails before hours of SFT
-    wait_for_earlier(folder / "model.log")
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    traces = Path(spec.data.traces) if spec.data.traces else folder / "tables" / "traces.jsonl"
+    wait_for_earlier(place.model_log)
+    if place.folder.exists():
+        shutil.rmtree(place.folder)
+    place.folder.mkdir(parents=True)
+    traces = Path(spec.data.traces) if spec.data.traces else place.tables / "traces.jsonl"
     if spec.data.synthetic is not None:
-        tables = folder / "tables"
-        synthetic.write_tables(spec.data.synthetic, tables)
-        mimic.extract(tables / "hosp", tables / "note", context.cohort, spec.data.split)
+        synthetic.write_tables(spec.data.synthetic, place.tables)
+        mimic.extract(place.tables / "hosp", place.tables / "note", context.cohort, spec.data.split)
     elif spec.data.mimic is not None:
         mimic.extract(Path(spec.data.mimic.hosp), Path(spec.data.mimic.note), context.cohort, spec.data.split)
-    corpus = context.cohort / "train.parquet"
+    corpus = context.split("train")
     if not corpus.is_file():
         raise UserError(f"spec.data.prepared: {corpus} does not exist: give a folder that 'deepicd data mimic' has written")
-    count_words(spec.reward, corpus, folder / cohort_words.FILE)
+    count_words(spec.reward, corpus, place.folder / cohort_words.FILE)
     if spec.stages.sft is not None:
-        sft.write(corpus, traces, context.traces)
-        corpus = context.traces
-    build(context.spec_file, corpus, context.base_model, folder / "model.log")
+        sft.write(corpus, traces, place.traces)
+    say_if_trained_otherwise(spec.model)
+    build(context.layout.spec, context.cohort, place)
+    say_what_was_shortened(place.prompts)
+
+
+def say_if_trained_otherwise(model: ModelSpec) -> None:
+    """Log a warning if the base model's folder says that it was trained with another prompt than the run's."""
+    known = prompt.stored(Path(model.path)) if model.path is not None else None
+    if known is not None and known.prompt != prompt.of(model.prompt):
+        structlog.get_logger().warning(
+            f"spec.model.prompt is not the prompt that the model was trained with: its {prompt.STORED} has that one",
+            model=model.path,
+        )
+
+
+def say_what_was_shortened(prompts: Path) -> None:
+    """Log how many notes and examples were longer than their budgets, where any were."""
+    counts = json.loads((prompts / FILE).read_text(encoding="utf-8"))
+    shortened = {name: split["shortened"] for name, split in counts["splits"].items() if split["shortened"]}
+    if shortened:
+        structlog.get_logger().info("notes were shortened", max_prompt_tokens=counts["max_prompt_tokens"], **shortened)
+    examples = counts["examples"] or {}
+    if examples.get("shortened") or examples.get("dropped"):
+        structlog.get_logger().info(
+            "examples were shortened for their answers, or dropped where the answer alone is too long",
+            max_tokens=counts["max_example_tokens"], **examples,
+        )  # fmt: skip
 
 
 def count_words(reward: RewardSpec, corpus: Path, out: Path) -> None:

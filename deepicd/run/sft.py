@@ -10,6 +10,6 @@ from deepicd.training.overrides import TrainingData
 
 def sft(context: Context, settings: SftSpec) -> None:
     """Fill the stage's folder; the fine-tuned model is its `model/`."""
-    data = TrainingData(context.traces, None, context.base_model)
-    folder = context.stage_folder("sft")
-    train_sft(context.run, context.spec_file, settings, data, folder, context.stop, context.on_step)
+    data = TrainingData(context.layout.stage("prepare").traces, None, context.model("base"))
+    folder = context.layout.stage("sft").folder
+    train_sft(context.run, context.layout.spec, settings, data, folder, context.stop, context.on_step)

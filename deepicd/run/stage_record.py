@@ -11,8 +11,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from deepicd.artifacts.local_layout import TRACKER
+from deepicd import atomic
 from deepicd.errors import UserError
+from deepicd.run_layout import RunLayout, StageLayout
 from deepicd.spec.changes import decisive
 from deepicd.spec.run import RunSpec
 
@@ -40,7 +41,7 @@ def locked(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / "lock").open("a+")
+        file = RunLayout(folder).lock.open("a+")
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror}): choose another --dir") from None
     with file:
@@ -61,14 +62,12 @@ def locked(folder: Path) -> Iterator[None]:
 class StageRecord:
     """What a stage was made from (`inputs.json`), and that it is finished (`completed.json`, written last)."""
 
-    def __init__(self, folder: Path, inputs: Mapping[str, Any]) -> None:
-        self._name = folder.name
-        self._folder = folder
-        self._inputs_file = folder.parent / f"{folder.name}.inputs.json"
-        self._completed_file = folder.parent / f"{folder.name}.completed.json"
+    def __init__(self, place: StageLayout, inputs: Mapping[str, Any]) -> None:
+        self._place = place
         before = self._before()
-        # Another version may have noted what may change, or not yet have known a field: its work is ours all the same.
-        same = before is not None and decisive(RunSpec, before) == decisive(RunSpec, inputs)
+        # Another version may have noted what may change, or not yet have known an input: its work is ours all the same.
+        known = {name: value for name, value in inputs.items() if before is not None and name in before}
+        same = before is not None and decisive(RunSpec, before) == decisive(RunSpec, known)
         self._inputs = before if before is not None and same else {**inputs}
 
     @property
@@ -82,45 +81,39 @@ class StageRecord:
         Raises:
             UserError: they differ: going on would mix two runs.
         """
-        kept = self._completed_file.exists() or (self._folder / "checkpoints" / TRACKER).exists()
+        kept = self._place.completed.exists() or self._place.checkpoints.tracker.exists()
         before = self._before()
         if kept and before is not None and before != self._inputs:
             differs = first_difference(decisive(RunSpec, before), decisive(RunSpec, self._inputs))
             raise UserError(
-                f"{self._folder}: was made with other settings ({differs} differs): "
+                f"{self._place.folder}: was made with other settings ({differs} differs): "
                 "give the run another name or --dir, undo the change, or delete that folder and its .json files"
             )
 
     def _before(self) -> dict[str, Any] | None:
         """The inputs that were noted last."""
         try:
-            noted: dict[str, Any] = json.loads(self._inputs_file.read_text())
+            noted: dict[str, Any] = json.loads(self._place.inputs.read_text())
         except FileNotFoundError:
             return None
         return noted
 
     def begin(self) -> None:
         """Note the inputs of a stage that is about to run or go on."""
-        self._folder.parent.mkdir(parents=True, exist_ok=True)
-        _write_whole(self._inputs_file, self._inputs)
+        _write_whole(self._place.inputs, self._inputs)
 
     def completed(self) -> Mapping[str, Any] | None:
         """The completed marker, or None."""
         try:
-            marker: Mapping[str, Any] = json.loads(self._completed_file.read_text())
+            marker: Mapping[str, Any] = json.loads(self._place.completed.read_text())
         except FileNotFoundError:
             return None
         return marker if marker["digest"] == self.digest else None
 
     def complete(self, seconds: float) -> None:
         """Mark the stage finished."""
-        _write_whole(self._completed_file, {"digest": self.digest, "seconds": round(seconds, 1)})
+        _write_whole(self._place.completed, {"digest": self.digest, "seconds": round(seconds, 1)})
 
 
 def _write_whole(path: Path, content: Mapping[str, Any]) -> None:
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w") as file:
-        json.dump(content, file, indent=2, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    atomic.write(path, json.dumps(content, indent=2, sort_keys=True))

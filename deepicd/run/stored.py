@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
 
+from deepicd import atomic
 from deepicd.artifacts.claim import choose_attempt, sole_writer
 from deepicd.artifacts.identity import run_path, spec_digest
-from deepicd.artifacts.layout import TRAINING_STAGES, logs_folder
-from deepicd.artifacts.local_layout import FINISHED, RunFolder, Source
+from deepicd.artifacts.layout import step_metrics_folder
+from deepicd.artifacts.local_layout import RunFolder, Source
 from deepicd.artifacts.publish import Origin
 from deepicd.artifacts.restore import restore_checkpoint, restore_model
 from deepicd.artifacts.retention import Keep
-from deepicd.artifacts.store import Store, open_store, store_url
+from deepicd.artifacts.store import open_store, store_url
+from deepicd.artifacts.store.base import Store
 from deepicd.artifacts.sync import Metrics, Sync
+from deepicd.run_layout import TRAINING_STAGES, RunLayout, StageLayout
 from deepicd.spec.environment import SIDECAR
 from deepicd.spec.progress import Checkpoint
 from deepicd.spec.run import DeepICDRun
-from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import all_steps
 from deepicd.training.supervise import Stop
 
@@ -51,7 +53,6 @@ def uploading(
     folder: Path,
     stop: Stop,
     on_checkpoint: Callable[[Checkpoint], None] | None = None,
-    environment: Mapping[str, str] = os.environ,
 ) -> Iterator[None]:
     """Upload the run's folder while the body runs; at its end, wait until everything is durable.
 
@@ -62,9 +63,9 @@ def uploading(
     Raises:
         UserError, StoreError: the store cannot be used; before the body runs.
     """
-    finished = folder / FINISHED
+    finished = RunLayout(folder).finished
     finished.unlink(missing_ok=True)
-    if store is None or environment.get(SIDECAR):
+    if store is None or os.environ.get(SIDECAR):
         try:
             yield
         finally:
@@ -107,12 +108,12 @@ def restore_stage(store: Store, stage: str, folder: Path, on_restore: Callable[[
     Raises:
         UserError, StoreError: see `Store`.
     """
-    files = StageFiles(folder)
-    if stage not in TRAINING_STAGES or files.last_step:
+    files = StageLayout(folder)
+    if stage not in TRAINING_STAGES or files.checkpoints.last_step:
         return False
     folder.mkdir(parents=True, exist_ok=True)
     model = restore_model(store, stage, files.model)
-    found = model or restore_checkpoint(store, stage, files.checkpoints)
+    found = model or restore_checkpoint(store, stage, files.checkpoints.folder)
     if found is None:
         return False
     if not files.metrics.exists():
@@ -125,20 +126,19 @@ def restore_stage(store: Store, stage: str, folder: Path, on_restore: Callable[[
 
 def _restore_metrics(store: Store, attempt: int, stage: str, folder: Path) -> None:
     """The curves up to here; each attempt's logs hold those of the attempts that it went on from."""
-    prefix = f"{logs_folder(attempt)}/{stage}/metrics/"
+    prefix = f"{step_metrics_folder(attempt, stage)}/"
     for item in store.list(prefix):
         found = store.read(item.key)
         path = folder / item.key.removeprefix(prefix)
         if found is not None and path.resolve().is_relative_to(folder.resolve()):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(found[0])
+            atomic.write(path, found[0])
 
 
 def step_metrics(folder: Path) -> Metrics:
     """The metrics of a run's steps, as its manifests have them."""
 
     def of_step(stage: str, step: int) -> dict[str, float] | None:
-        rows = [row for row in all_steps(StageFiles(folder / "stages" / stage).metrics) if row.step == step]
+        rows = [row for row in all_steps(RunLayout(folder).stage(stage).metrics) if row.step == step]
         if not rows:
             return None
         values = {"reward": rows[0].validation_reward, "trainingReward": rows[0].reward, "loss": rows[0].loss}

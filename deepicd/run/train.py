@@ -11,11 +11,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import structlog
 
+from deepicd import prompt
 from deepicd.errors import CrashError, RewardCollapsedError, UserError
 from deepicd.spec.run import DeepICDRun
 from deepicd.spec.training import GrpoSpec, SftSpec
 from deepicd.training.checkpoints import LocalCheckpoints
-from deepicd.training.cpu import settings as cpu
+from deepicd.training.device import device
 from deepicd.training.launch import GuardedProcess, training_environment, wait_for_earlier
 from deepicd.training.nodes import wait_for_nodes
 from deepicd.training.overrides import TrainingData, grpo_overrides, sft_overrides, worker_environment, worker_python
@@ -41,7 +42,7 @@ def train_sft(
     _check_size(run, data, sft.train_batch_size, "stages.sft.trainBatchSize")
     files = StageFiles(folder)
     # Said now, not after hours of SFT.
-    wait_for_nodes(run, folder, folder / "nodes.log", stop)
+    wait_for_nodes(run, folder, files.nodes_log, stop)
     command = sft_command(run, sft, data, files)
     _train(run, spec_file, command, files, "huggingface", _local(run, files, sft.keep_checkpoints), stop, on_step)
 
@@ -57,23 +58,20 @@ def train_grpo(
     _check_size(run, data, grpo.train_batch_size, "stages.grpo.trainBatchSize")
     files = StageFiles(folder)
     several = run.spec.compute.nodes > 1
-    nodes_log = folder / "nodes.log"
-    wait_for_nodes(run, folder, nodes_log, stop)
+    wait_for_nodes(run, folder, files.nodes_log, stop)
     command = grpo_command(run, grpo, data, files)
     rule = run.spec.recovery.reward_collapse
     watched = on_step if rule is None else ends_on_collapse(RewardWatch(rule), on_step)
     checkpoints = _local(run, files, grpo.keep_checkpoints)
     _train(run, spec_file, command, files, "actor/huggingface", checkpoints, stop, watched, on_nodes=several)
     # Ray ends the stage's workers after its driver; what follows needs their memory.
-    wait_for_nodes(run, folder, nodes_log, stop)
+    wait_for_nodes(run, folder, files.nodes_log, stop)
 
 
 def sft_command(run: DeepICDRun, sft: SftSpec, data: TrainingData, files: StageFiles) -> list[str]:
     """The command of torchrun, for a `GuardedProcess`."""
     ranks = run.spec.compute.gpus
-    python = [sys.executable]
-    if cpu.is_installed():
-        python = cpu.fork_server("{scratch}", threads=1 if ranks > 1 else len(os.sched_getaffinity(0)))
+    python = device().python("{scratch}", threads=1 if ranks > 1 else len(os.sched_getaffinity(0)))
     return [
         *python, "-m", "torch.distributed.run", "--standalone", "--nnodes=1",
         "--signals-to-handle=SIGTERM,SIGHUP,SIGQUIT",  # SIGINT stays ignored: see the guard
@@ -86,9 +84,9 @@ def grpo_command(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: Sta
     python, overrides = [sys.executable], grpo_overrides(run, grpo, data, files)
     if run.spec.compute.nodes == 1:
         overrides.append("+ray_kwargs.ray_init._temp_dir={scratch}")
-        if cpu.is_installed():
-            python = cpu.fork_server("{scratch}", threads=1)  # as Ray has it in its workers
-            overrides.append(worker_python(cpu.fork_client("{scratch}")))
+        python = device().python("{scratch}", threads=1)  # as Ray has it in its workers
+        if path := device().worker_python("{scratch}"):
+            overrides.append(worker_python(path))
     return [*python, "-m", "verl.trainer.main_ppo", *overrides]
 
 
@@ -124,7 +122,7 @@ def _train(
         leftover.unlink(missing_ok=True)
     files.metrics.mkdir(parents=True, exist_ok=True)
     checkpoints.drop_incomplete()
-    if not _has_weights(files.last_checkpoint / exported):
+    if not _has_weights(files.checkpoints.last / exported):
         metrics = next_launch(files.metrics)
         environment = training_environment(spec_file, files, metrics, checkpoints)
         passed_on = worker_environment(environment) if on_nodes else []
@@ -137,11 +135,12 @@ def _train(
                 if not tries_left:
                     raise
                 structlog.get_logger().warning("Ray did not start, trying again", log=str(files.log))
-    if not _has_weights(files.last_checkpoint / exported):
-        raise CrashError(f"training ended after step {files.last_step} without its final model: see {files.log}")
+    if not _has_weights(files.checkpoints.last / exported):
+        raise CrashError(f"training ended after step {files.checkpoints.last_step} without its final model: see {files.log}")
     shutil.rmtree(files.model, ignore_errors=True)
     # Hard links: the weights are not copied, and outlive the checkpoint.
-    shutil.copytree(files.last_checkpoint / exported, files.model, copy_function=os.link)
+    shutil.copytree(files.checkpoints.last / exported, files.model, copy_function=os.link)
+    prompt.asked(run.spec).store(files.model)
 
 
 def _local(run: DeepICDRun, files: StageFiles, keep: int) -> LocalCheckpoints:
@@ -153,9 +152,7 @@ def _check_size(run: DeepICDRun, data: TrainingData, batch: int, field: str) -> 
     rows = pq.ParquetFile(data.train).metadata.num_rows
     if rows < batch:
         raise UserError(f"spec.{field}: {batch} is more than the {rows} training examples: lower it, or give more data")
-    present = len(list(Path("/dev").glob("nvidia[0-9]*")))
-    if not cpu.is_installed() and present < run.spec.compute.gpus:
-        raise UserError(f"spec.compute.gpus: {run.spec.compute.gpus} wanted, this machine has {present}: lower it")
+    device().check(run.spec.compute.gpus)
 
 
 def _has_weights(folder: Path) -> bool:

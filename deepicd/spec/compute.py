@@ -215,13 +215,6 @@ class ComputeSpec(SpecModel):
     price_per_gpu_hour: float | None = Field(default=None, ge=0, le=1e6)
     """On a cluster: price of one GPU for an hour, in any currency: the unit of `status.cost`."""
 
-    def check_affinity(self) -> None:
-        """Raises: ValueError: it is no JSON, or nested too deep."""
-        try:
-            check_json(self.affinity)
-        except ValueError as error:
-            raise ValueError(f"affinity: {error}") from None
-
     rules = (
         at_least("cpuLimit", "cpu", "cpuLimit: is less than cpu: raise it or lower cpu"),
         at_least(
@@ -236,5 +229,5 @@ class ComputeSpec(SpecModel):
             message="scratch.storageClass: is needed with nodes above 1, which share the run's folder: "
             "give a class of volumes that many nodes can write (ReadWriteMany)",
         ),
-        python_only(check_affinity),
+        python_only("affinity: ", lambda compute: check_json(compute.affinity)),
     )

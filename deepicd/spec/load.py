@@ -14,6 +14,7 @@ from pydantic_core.core_schema import WithDefaultSchema
 
 from deepicd.errors import UserError
 from deepicd.spec.base import RULE
+from deepicd.spec.prompt import PromptSpec
 from deepicd.spec.run import DeepICDRun
 
 
@@ -23,10 +24,39 @@ def load(path: Path) -> DeepICDRun:
     Raises:
         UserError: the file is missing, is no YAML, or breaks the schema; the message names each field at fault.
     """
-    return parse(read_yaml(path), str(path))
+    return parse(read_run(path), str(path))
 
 
-def read_yaml(path: Path) -> Any:
+def read_run(path: Path) -> Any:
+    """Content of a run.yaml as it was written, but with the texts of its prompt file in the file's place.
+
+    Raises:
+        UserError: a file is missing, or is no YAML; the prompt file holds no prompt.
+    """
+    content = read_yaml(path)
+    match content:
+        case {"spec": {"model": {"prompt": {"file": str(file)} as prompt} as model}} if len(prompt) == 1:
+            model["prompt"] = read_prompt(path.parent / file).model_dump(exclude_none=True)
+    return content
+
+
+def read_prompt(path: Path) -> PromptSpec:
+    """Read a prompt file: YAML with `user`, and with or without `system`.
+
+    Raises:
+        UserError: the file is missing, is no YAML, or is no prompt.
+    """
+    content = read_yaml(path, "prompt file")
+    if not isinstance(content, dict) or "user" not in content:
+        raise UserError(f"{path}: user: is missing: give the user's turn, with {{note}} where the note goes")
+    try:
+        return PromptSpec.model_validate(content)
+    except ValidationError as error:
+        problems = [_problem(item, "prompt") for item in error.errors(include_url=False)]
+        raise UserError(f"{path}: " + "; ".join(problems)) from None
+
+
+def read_yaml(path: Path, kind: str = "run.yaml") -> Any:
     """Content of a YAML file, as it was written.
 
     Raises:
@@ -36,7 +66,7 @@ def read_yaml(path: Path) -> Any:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
-        raise UserError(f"{path}: {reason}: give the path of a run.yaml") from None
+        raise UserError(f"{path}: {reason}: give the path of a {kind}") from None
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -62,8 +92,8 @@ def parse(content: Any, source: str) -> DeepICDRun:
         raise UserError(f"{source}: " + "; ".join(problems)) from None
 
 
-def _problem(error: Any) -> str:
-    field = ".".join(str(part) for part in error["loc"]) or "run"
+def _problem(error: Any, whole: str = "run") -> str:
+    field = ".".join(str(part) for part in error["loc"]) or whole
     if error["type"] == RULE:
         return "; ".join(_below(field, message) for message in error["ctx"]["broken"])
     message = error["msg"].removeprefix("Value error, ")

@@ -7,6 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from deepicd.spec.base import SpecModel
+from deepicd.spec.changes import Later
+from deepicd.spec.prompt import PromptSpec
 from deepicd.spec.rules import divides, exactly_one
 
 HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
@@ -50,5 +52,7 @@ class ModelSpec(SpecModel):
     """Number format of the forward pass, in training and in vLLM; master weights are float32."""
     opened_think: bool = True
     """The chat template ends in an opened `<think>`, as the released model's does: completions lack the opening tag."""
+    prompt: Later[PromptSpec] = PromptSpec(preset="deepicd")
+    """What the model is asked, in training, evaluation and prediction; it is stored with each model."""
 
     rules = (exactly_one("path", "tiny"),)

@@ -33,6 +33,8 @@ class FailureCode(StrEnum):
     """The reward collapsed by the rule of `recovery.rewardCollapse`."""
     NOT_A_NUMBER = "NotANumber"
     """Loss or reward is not a number."""
+    OUT_OF_MEMORY = "OutOfMemory"
+    """The machine ran out of memory, or the container reached its limit; not a GPU."""
     STALL = "Stalled"
     """A stage made no step for `recovery.stallAfter`."""
     STORE = "StoreUnreachable"
@@ -74,7 +76,7 @@ class LevelMetrics(_Report):
 
 
 class Checkpoint(_Report):
-    """A checkpoint that lies in the store: the server has compared every part with its checksum, and the manifest is there."""
+    """A checkpoint in the store: its files have their sizes there, S3 has compared the CRC-32 of every part."""
 
     stage: StageName
     """Stage that it belongs to."""
@@ -161,10 +163,3 @@ def _read(model: type[R], text: str) -> R | None:
 def write(report: Progress | Checkpoint | Upload | Failure) -> str:
     """The report as one line of JSON, for the ConfigMap or the termination log (`/dev/termination-log`)."""
     return report.model_dump_json(by_alias=True, exclude_none=True)
-
-
-__all__ = [
-    "CHECKPOINT_KEY", "MAX_PROGRESS_BYTES", "PROGRESS_KEY", "UPLOAD_KEY", "Checkpoint", "Failure", "FailureCode",
-    "LevelMetrics", "Progress", "StageName", "Upload",
-    "progress_name", "read_checkpoint", "read_failure", "read_progress", "read_upload", "write",
-]  # fmt: skip

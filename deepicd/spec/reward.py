@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator
 
 from deepicd.spec.base import SpecModel
+from deepicd.spec.changes import Later
 from deepicd.spec.rules import read_by_field
 
 PresetName = Literal["deepicd", "deepicd-r1", "strict"]
@@ -75,7 +76,7 @@ class RewardSpec(SpecModel):
     """How completions are scored, in GRPO and in the evaluation: the sum of weight · term."""
 
     preset: PresetName = Field(default="deepicd", description=" ".join(map(_describe, PRESETS)))
-    terms: dict[TermName, OwnTerm] | None = Field(default=None, max_length=8)
+    terms: Later[dict[TermName, OwnTerm] | None] = Field(default=None, max_length=8)
     """Terms of your own, by name, beside those of the preset."""
     weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
         default={}, validate_default=True, max_length=16

@@ -95,17 +95,17 @@ def at_least(field: str, other: str, message: str, *, sizes: bool = False) -> Ru
     return Rule(message, f"!{_has(field)} || !{_has(other)} || {more}", holds, () if sizes else (field, other))
 
 
-def multiple_of(fields: Iterable[str], of: Iterable[str]) -> Rule:
-    """The product of the fields, whole numbers, is a multiple of the product of the others."""
-    fields, of = tuple(fields), tuple(of)
-    found, unit = (" × ".join(side) for side in (fields, of))
-    dividend, divisor = (" * ".join(f"self.{field}" for field in side) for side in (fields, of))
+def multiple_of(product: str, of: str) -> Rule:
+    """A field, or a product as `field × other`, is a multiple of the other one; whole numbers."""
+    sides = product.split(" × "), of.split(" × ")
+    dividend, divisor = (" * ".join(f"self.{field}" for field in side) for side in sides)
 
     def holds(model: BaseModel) -> bool:
-        product, parts = (math.prod(value_of(model, field) for field in side) for side in (fields, of))
-        return bool(product % parts == 0)
+        number, unit = (math.prod(value_of(model, field) for field in side) for side in sides)
+        return bool(number % unit == 0)
 
-    return Rule(f"{found} is not a multiple of {unit}", f"({dividend}) % ({divisor}) == 0", holds, (*fields, *of))
+    message = f"{product} is not a multiple of {of}"
+    return Rule(message, f"({dividend}) % ({divisor}) == 0", holds, (*sides[0], *sides[1]))
 
 
 def divides(field: str, other: str, into: Iterable[int], message: str) -> Rule:
@@ -129,6 +129,17 @@ def matches(field: str, pattern: str, message: str = "") -> Rule:
         lambda model: checked.fullmatch(value_of(model, field)) is not None,
         (field,),
     )
+
+
+def contains(field: str, text: str, message: str = "", *, times: int | None = None) -> Rule:
+    """The field is given and has the text in it; `times`: exactly this often."""
+    found = f"contains({literal(text)})" if times is None else f"split({literal(text)}).size() == {times + 1}"
+
+    def holds(model: BaseModel) -> bool:
+        count = (value_of(model, field) or "").count(text)
+        return count > 0 if times is None else count == times
+
+    return Rule(message, f"{_has(field)} && self.{field}.{found}", holds)
 
 
 def adds_up(*fields: str, to: float, message: str) -> Rule:
@@ -158,9 +169,17 @@ def read_by_field(cel: str, message: str) -> Rule:
     return Rule(message, cel, lambda model: True)
 
 
-def python_only(check: Callable[[Any], object]) -> Rule:
-    """What CEL cannot say: `check` raises ValueError with its message. The operator finds it, once the object is there."""
-    return Rule("", "", lambda model: (check(model), True)[1])
+def python_only(place: str, check: Callable[[Any], object]) -> Rule:
+    """What CEL cannot say: `check` raises ValueError, its message is put after `place`. On a cluster the operator checks it."""
+
+    def holds(model: BaseModel) -> bool:
+        try:
+            check(model)
+        except ValueError as error:
+            raise ValueError(f"{place}{error}") from None
+        return True
+
+    return Rule("", "", holds)
 
 
 def _has(field: str) -> str:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from deepicd.spec.base import SpecModel
-from deepicd.spec.changes import MayChange
+from deepicd.spec.changes import MayChange, decisive
 from deepicd.spec.compute import ComputeSpec
 from deepicd.spec.data import DataSpec
 from deepicd.spec.model import ModelSpec
 from deepicd.spec.pod_shape import check_patch
 from deepicd.spec.recovery import RecoverySpec
-from deepicd.spec.reward import RewardSpec
+from deepicd.spec.reward import DEFAULT_WEIGHTS, RewardSpec
 from deepicd.spec.rules import either, equals, given, matches, multiple_of, python_only, requires
 from deepicd.spec.storage import StorageSpec
 from deepicd.spec.training import GrpoSpec, SftSpec
@@ -58,6 +58,11 @@ class RunMetadata(SpecModel):
     """On a cluster: annotations of the run itself."""
 
 
+def _check_patch(spec: RunSpec) -> None:
+    if (patch := spec.compute.pod_template_patch) is not None:
+        check_patch(patch.content, uploader=spec.has_uploader)
+
+
 class RunSpec(SpecModel):
     """Everything that decides what a run does."""
 
@@ -81,17 +86,20 @@ class RunSpec(SpecModel):
     """On a cluster: `true` stops the run once a checkpoint is durable, `false` lets it go on from there."""
 
     @property
+    def decisive(self) -> dict[str, Any]:
+        """What decides the result, as recorded in a run's folder and digested for its place in the store.
+
+        Versions agree on it: a run that an earlier one could describe has the content that it had there.
+        """
+        content = decisive(RunSpec, self.model_dump(by_alias=True, mode="json"))
+        # The first version had the default weights beside any preset.
+        content["reward"]["weights"] = DEFAULT_WEIGHTS | content["reward"]["weights"]
+        return content
+
+    @property
     def has_uploader(self) -> bool:
         """On a cluster: whether the pod has an uploader beside the trainer; on several nodes the trainer uploads by itself."""
         return self.storage is not None and self.compute.nodes == 1
-
-    def check_pod_patch(self) -> None:
-        """Raises: ValueError: the patch of the pod template leaves no pod that trains and uploads."""
-        if (patch := self.compute.pod_template_patch) is not None:
-            try:
-                check_patch(patch.content, uploader=self.has_uploader)
-            except ValueError as error:
-                raise ValueError(f"compute.podTemplatePatch.{error}") from None
 
     rules = (
         requires(
@@ -99,19 +107,16 @@ class RunSpec(SpecModel):
             given("data.synthetic", "data.traces"),
             "stages.sft learns from reasoning traces: give data.traces, or leave stages.sft out",
         ),
-        requires(
-            "stages.sft",
-            multiple_of(["stages.sft.trainBatchSize"], of=["stages.sft.microBatchSizePerGpu", "compute.gpus"]),
-        ),
+        requires("stages.sft", multiple_of("stages.sft.trainBatchSize", of="stages.sft.microBatchSizePerGpu × compute.gpus")),
         requires(
             "stages.grpo",
             multiple_of(
-                ["stages.grpo.ppoMiniBatchSize", "stages.grpo.rollouts"],
-                of=["stages.grpo.microBatchSizePerGpu", "compute.gpus", "compute.nodes"],
+                "stages.grpo.ppoMiniBatchSize × stages.grpo.rollouts",
+                of="stages.grpo.microBatchSizePerGpu × compute.gpus × compute.nodes",
             ),
         ),
-        requires("stages.grpo", multiple_of(["compute.gpus"], of=["stages.grpo.tensorParallel"])),
-        python_only(check_pod_patch),
+        requires("stages.grpo", multiple_of("compute.gpus", of="stages.grpo.tensorParallel")),
+        python_only("compute.podTemplatePatch.", _check_patch),
     )
 
 

@@ -101,17 +101,9 @@ class S3Spec(SpecModel):
             raise ValueError("endpoint: has a user or password in it: remove them, and give credentials")
         return value
 
-    def check_endpoint(self) -> None:
-        """Raises: ValueError: the endpoint is no address."""
-        if self.endpoint is not None:
-            try:
-                address_of(self.endpoint)
-            except ValueError as error:
-                raise ValueError(f"endpoint: {error}") from None
-
     rules = (
         matches("prefix", rf"^{_PART}(/{_PART})*$", "prefix: a part of it cannot be '.' or '..'"),
-        python_only(check_endpoint),
+        python_only("endpoint: ", lambda s3: s3.endpoint is None or address_of(s3.endpoint)),
     )
 
 

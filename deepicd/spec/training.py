@@ -31,7 +31,7 @@ class SftSpec(SpecModel):
     max_steps: int | None = Field(default=None, ge=1)
     """Stop after this many steps, whatever `epochs` says."""
     max_tokens: int = Field(default=3072, ge=16)
-    """Longest example, prompt and answer; longer ones are cut on the right."""
+    """Longest example, prompt and answer. A longer one has its note shortened, or is dropped if its answer alone is."""
     gradient_checkpointing: MayChange[bool] = True
     """Recompute activations in the backward pass, to save memory."""
     torch_compile: MayChange[bool] = True
@@ -45,7 +45,7 @@ class SftSpec(SpecModel):
     overrides: tuple[str, ...] = ()
     """verl overrides in Hydra's syntax, applied last; checked against verl's configuration before anything starts."""
 
-    rules = (multiple_of(["trainBatchSize"], of=["microBatchSizePerGpu"]),)
+    rules = (multiple_of("trainBatchSize", of="microBatchSizePerGpu"),)
 
 
 class GrpoSpec(SpecModel):
@@ -64,7 +64,7 @@ class GrpoSpec(SpecModel):
     top_k: int = Field(default=-1, ge=-1)
     """Sample from this many likeliest tokens; -1 is off."""
     max_prompt_tokens: int = Field(default=2048, ge=16)
-    """Longest prompt; longer ones are left out."""
+    """Longest prompt; `prepare` shortens longer notes, section by section, for every stage."""
     max_response_tokens: int = Field(default=1024, ge=4)
     """Longest completion."""
     learning_rate: float = Field(default=1e-6, gt=0)
@@ -111,6 +111,6 @@ class GrpoSpec(SpecModel):
     """verl overrides in Hydra's syntax, applied last; checked against verl's configuration before anything starts."""
 
     rules = (
-        multiple_of(["trainBatchSize"], of=["ppoMiniBatchSize"]),
-        multiple_of(["ppoMiniBatchSize", "rollouts"], of=["microBatchSizePerGpu"]),
+        multiple_of("trainBatchSize", of="ppoMiniBatchSize"),
+        multiple_of("ppoMiniBatchSize × rollouts", of="microBatchSizePerGpu"),
     )

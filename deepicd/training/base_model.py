@@ -1,42 +1,20 @@
-"""Make the folder of the base model: the given one with our chat template, or a tiny one of our own.
-
-Run as a process of its own (`python -m deepicd.training.base_model SPEC CORPUS_PARQUET OUT`), since it imports
-transformers; it exits with 64 and one line on stderr where the model is at fault.
-"""
+"""Make the folder of the base model: the given one with our chat template, or a tiny one of our own."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from deepicd import prompt
-from deepicd.errors import CrashError, UserError
-from deepicd.spec.load import load
+from deepicd.data.prompts import check_template, opens_think
+from deepicd.errors import UserError
 from deepicd.spec.model import ModelSpec, TinyModel
-from deepicd.training.launch import GuardedProcess, exit_code_of, last_line, offline_environment
 
 _TINY_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-_OPENING = "{%- if add_generation_prompt %}{{- '" + prompt.THINK_OPENING + "' }}{%- endif %}"
-
-
-def build(spec_file: Path, corpus: Path, out: Path, log: Path) -> None:
-    """Run `make` in a process of its own.
-
-    Raises:
-        UserError: see `make`.
-        CrashError: the process failed otherwise.
-    """
-    command = [sys.executable, "-m", "deepicd.training.base_model", str(spec_file), str(corpus), str(out)]
-    code = GuardedProcess(command, offline_environment(), log).wait()
-    if code == UserError.exit_code:
-        raise UserError(last_line(log))
-    if code:
-        raise CrashError(f"the base model could not be made: see {log}")
 
 
 def make(model: ModelSpec, corpus: Path, out: Path, *, for_grpo: bool = True) -> None:
@@ -46,16 +24,28 @@ def make(model: ModelSpec, corpus: Path, out: Path, *, for_grpo: bool = True) ->
     (SFT, vLLM, a user's own server) opens the trace in the same way.
 
     Raises:
-        UserError: `model.path` names no model that can be loaded, one without a chat template, or one that GRPO cannot train.
+        UserError: `model.path` names no model that can be loaded, one without a chat template or whose template does not take
+            the prompt, or one that GRPO cannot train.
     """
     if model.tiny is not None:
         tokenizer = _train_tokenizer(model.tiny, _texts(corpus))
         _save_tiny_weights(model.tiny, tokenizer, out)
     else:
         tokenizer = _link_model(str(model.path), out, for_grpo=for_grpo)
-    if model.opened_think:
-        tokenizer.chat_template = tokenizer.chat_template.rstrip("\n") + _OPENING
+    _open_think(tokenizer, model)
     tokenizer.save_pretrained(out)
+
+
+def _open_think(tokenizer: Any, model: ModelSpec) -> None:
+    asks = prompt.of(model.prompt)
+    check_template(tokenizer, asks, "spec.model.prompt")
+    opened = opens_think(tokenizer, asks)
+    if opened and not model.opened_think:
+        raise UserError(
+            "spec.model.openedThink: is false, but the model's chat template opens <think> by itself: set it to true"
+        )
+    if model.opened_think and not opened:
+        tokenizer.chat_template = prompt.with_opened_think(tokenizer.chat_template)
 
 
 def _texts(corpus: Path) -> Iterator[str]:
@@ -142,24 +132,8 @@ def _link_model(path: str, out: Path, *, for_grpo: bool) -> Any:
     for file in source.iterdir():
         if file.is_file():
             (out / file.name).symlink_to(file.resolve())
-    # These are written anew, with our template: a link would change the source.
+    # These are written again, with our template and prompt: a link would change the source.
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json",
-                 "added_tokens.json", "vocab.json", "merges.txt"):  # fmt: skip
+                 "added_tokens.json", "vocab.json", "merges.txt", prompt.STORED):  # fmt: skip
         (out / name).unlink(missing_ok=True)
     return tokenizer
-
-
-def main(arguments: list[str]) -> int:
-    """Command line: SPEC CORPUS OUT."""
-    spec_file, corpus, out = map(Path, arguments)
-    out.mkdir(parents=True, exist_ok=True)
-
-    def act() -> None:
-        spec = load(spec_file).spec
-        make(spec.model, corpus, out, for_grpo=spec.stages.grpo is not None)
-
-    return exit_code_of(act)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

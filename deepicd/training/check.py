@@ -15,8 +15,9 @@ CONFIGS = {"sft": "sft_trainer_engine", "grpo": "ppo_trainer"}
 """Name of verl's configuration for each training stage."""
 
 
-def stage_overrides(run: DeepICDRun, folder: Path = Path("RUN")) -> dict[str, list[str]]:
-    """What each training stage of a run passes to verl, with paths below `folder`."""
+def stage_overrides(run: DeepICDRun) -> dict[str, list[str]]:
+    """What each training stage of a run passes to verl, with paths below `RUN`."""
+    folder = Path("RUN")
     stages = run.spec.stages
     data = TrainingData(folder / "train.parquet", folder / "validation.parquet", folder / "model")
     found = {}

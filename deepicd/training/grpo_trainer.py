@@ -52,7 +52,7 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
     def on_step_end(self) -> None:
         super().on_step_end()
         if self._files.stop_request.exists() and self.global_steps < self.total_training_steps:
-            if self._files.last_step != self.global_steps:
+            if self._files.checkpoints.last_step != self.global_steps:
                 self._save_checkpoint()
             # The loop ends after this step, once its metrics are written, and without a validation.
             self.total_training_steps = self.global_steps

@@ -5,7 +5,7 @@ when SIGTERM arrives, or when the parent dies (kill -9 included), every descenda
 shared memory that they had mapped is removed, and so is the folder SCRATCH. Ray's and vLLM's daemons do not escape:
 orphans are handed to this process (child subreaper, prctl(2)). It exits with COMMAND's exit code.
 
-Only the standard library is imported: the guard must be up before, and lighter than, what it guards.
+It imports little more than the standard library: the guard must be up before, and lighter than, what it guards.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
+
+from deepicd.errors import ExitCode
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -153,7 +155,7 @@ def main(arguments: list[str]) -> int:
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     segments: set[str] = set()
-    code = 128 + signal.SIGTERM
+    code: int = ExitCode.TERMINATED
     try:
         if os.getppid() == int(parent):  # else the parent died before prctl
             code = _wait(subprocess.Popen(command), segments)

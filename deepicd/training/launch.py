@@ -11,27 +11,25 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from deepicd.errors import DeepICDError
+from deepicd.errors import DeepICDError, ExitCode
 from deepicd.training.checkpoints import LocalCheckpoints
-from deepicd.training.cpu import settings as cpu
+from deepicd.training.device import device
 from deepicd.training.guard import PATIENCE_SECONDS, end_orphans
 from deepicd.training.stage_files import FOLDER_VARIABLE, SPEC_VARIABLE, StageFiles
 
 
 def training_environment(spec_file: Path, files: StageFiles, metrics: Path, checkpoints: LocalCheckpoints) -> dict[str, str]:
     """Variables for the processes of a training stage, on top of ours."""
-    plugins = ["deepicd.training.grpo_plugin"]
-    environment = {
+    plugins = (*device().plugins, "deepicd.training.grpo_plugin")
+    return {
         SPEC_VARIABLE: str(spec_file),
         FOLDER_VARIABLE: str(files.folder),
         **checkpoints.environment(),
         "VERL_FILE_LOGGER_PATH": str(metrics),
+        "VERL_USE_EXTERNAL_MODULES": ",".join(plugins),
         **offline_environment(),
+        **device().environment,
     }
-    if cpu.is_installed():
-        plugins.insert(0, cpu.PLUGIN)
-        environment |= cpu.ENVIRONMENT
-    return environment | {"VERL_USE_EXTERNAL_MODULES": ",".join(plugins)}
 
 
 def offline_environment() -> dict[str, str]:
@@ -130,7 +128,7 @@ def exit_code_of(act: Callable[[], None]) -> int:
     except DeepICDError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
-    return 0
+    return ExitCode.DONE
 
 
 def last_line(log: Path) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deepicd.errors import CrashError, StallError, TerminatedError, UserError
+from deepicd.errors import CrashError, ExitCode, StallError, TerminatedError, UserError
 from deepicd.spec.environment import ATTEMPT
 from deepicd.spec.run import DeepICDRun
 from deepicd.training.launch import GuardedProcess, exit_code_of, last_line, offline_environment
@@ -51,10 +51,10 @@ def wait_for_nodes(run: DeepICDRun, folder: Path, log: Path, stop: Stop, environ
             time.sleep(_POLL_SECONDS / 4)
     finally:
         process.end()
-    if code == StallError.exit_code and environment.get(ATTEMPT):
+    if code == ExitCode.TRY_LATER and environment.get(ATTEMPT):
         # A cluster that the operator made for this attempt is not the user's to mend.
         raise StallError(last_line(log))
-    if code in (StallError.exit_code, UserError.exit_code):
+    if code in (ExitCode.TRY_LATER, ExitCode.USER_ERROR):
         raise UserError(last_line(log))
     if code:
         raise CrashError(f"the Ray cluster at {environment[ADDRESS]} could not be asked for its nodes: see {log}")

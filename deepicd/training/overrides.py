@@ -11,7 +11,7 @@ from pathlib import Path
 from deepicd.spec.run import DeepICDRun
 from deepicd.spec.training import GrpoSpec, SftSpec
 from deepicd.training import reward_manager_path
-from deepicd.training.cpu import settings as cpu
+from deepicd.training.device import device
 from deepicd.training.stage_files import StageFiles
 
 Value = str | int | float | bool | None | list[str] | Path
@@ -69,8 +69,9 @@ def grpo_overrides(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: S
         "data.train_batch_size": grpo.train_batch_size,
         "data.max_prompt_length": grpo.max_prompt_tokens,
         "data.max_response_length": grpo.max_response_tokens,
-        "data.filter_overlong_prompts": True,
-        "data.truncation": "right",
+        # `prepare` has shortened them with the model's own tokenizer: one that is longer is an error, not left out.
+        "data.filter_overlong_prompts": False,
+        "data.truncation": "error",
         "data.seed": spec.seed,
         "actor_rollout_ref.model.path": data.model,
         "+actor_rollout_ref.model.override_config.attn_implementation": attention(),
@@ -117,7 +118,7 @@ def grpo_overrides(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: S
         **_length(grpo.epochs, grpo.max_steps),
         "trainer.save_freq": grpo.save_every_steps,
         "trainer.test_freq": grpo.validate_every_steps if data.validation else -1,
-        "trainer.val_before_train": data.validation is not None and files.last_step == 0,
+        "trainer.val_before_train": data.validation is not None and files.checkpoints.last_step == 0,
         # verl would delete the last complete checkpoint before the new one is complete: we delete after it.
         "trainer.max_actor_ckpt_to_keep": None,
     }
@@ -131,9 +132,8 @@ def grpo_overrides(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: S
     if spec.model.dtype == "float32":
         # The reference policy too: in another format it would show a false KL.
         overrides += [f"+actor_rollout_ref.{part}.fsdp_config.mixed_precision={_FULL_PRECISION}" for part in ("actor", "ref")]
-    if cpu.is_installed():
-        overrides += cpu.grpo_overrides(grpo.max_prompt_tokens + grpo.max_response_tokens)
-        overrides += [] if several else cpu.ray_overrides(spec.compute.gpus)
+    overrides += device().grpo_overrides(grpo.max_prompt_tokens + grpo.max_response_tokens)
+    overrides += [] if several else device().ray_overrides(spec.compute.gpus)
     return [*overrides, *grpo.overrides]
 
 
@@ -158,7 +158,8 @@ def sft_overrides(run: DeepICDRun, sft: SftSpec, data: TrainingData, files: Stag
         "data.micro_batch_size_per_gpu": sft.micro_batch_size_per_gpu,
         "data.use_dynamic_bsz": False,
         "data.max_length": sft.max_tokens,
-        "data.truncation": "right",
+        # `prepare` has kept the examples within it: cut on the right, one would lose its answer.
+        "data.truncation": "error",
         "model.path": data.model,
         "+model.override_config.attn_implementation": attention(),
         "model.use_remove_padding": sft.remove_padding,
@@ -182,9 +183,7 @@ def sft_overrides(run: DeepICDRun, sft: SftSpec, data: TrainingData, files: Stag
     overrides = _write(settings)
     if spec.model.dtype == "float32":
         overrides.append(f"+engine.mixed_precision={_FULL_PRECISION}")
-    if cpu.is_installed():
-        overrides += cpu.SFT_OVERRIDES
-    return [*overrides, *sft.overrides]
+    return [*overrides, *device().sft_overrides, *sft.overrides]
 
 
 # Autocast follows this, not `dtype`.
@@ -195,7 +194,7 @@ def _trainer(run: DeepICDRun, files: StageFiles, *, nodes: int) -> dict[str, Val
     return {
         "trainer.project_name": "deepicd",
         "trainer.experiment_name": run.metadata.name,
-        "trainer.default_local_dir": files.checkpoints,
+        "trainer.default_local_dir": files.checkpoints.folder,
         "trainer.logger": ["file"],
         "trainer.resume_mode": "auto",
         "trainer.nnodes": nodes,

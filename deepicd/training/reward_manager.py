@@ -11,6 +11,7 @@ from typing import Any
 from verl import DataProto
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
+from deepicd import prompt
 from deepicd.data.rows import is_local
 from deepicd.errors import UserError
 from deepicd.rewards import Sample, Score, cohort_words, make_scorer
@@ -27,6 +28,7 @@ class RewardManager(RewardManagerBase):  # type: ignore[misc]
     def __init__(self, config: Any, tokenizer: Any, compute_score: Any, **_: Any) -> None:
         super().__init__(config, tokenizer, compute_score)
         spec = load(Path(os.environ[SPEC_VARIABLE])).spec
+        self._prompt = prompt.of(spec.model.prompt)
         self._files = StageFiles.from_environment()
         cohort = cohort_words.of_run(self._files.folder.parent)
         self._score = make_scorer(spec.reward, opened_think=spec.model.opened_think, cohort=cohort)
@@ -55,7 +57,7 @@ class RewardManager(RewardManagerBase):  # type: ignore[misc]
         return Sample(
             completion=text,
             gold=fields["reward_model"]["ground_truth"],
-            note=fields["raw_prompt"][-1]["content"],
+            note=self._prompt.note(fields["raw_prompt"]),
             truncated=not ended and length >= self.config.data.max_response_length,
             local_gold=is_local(fields["extra_info"]),
         )

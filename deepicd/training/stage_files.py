@@ -6,41 +6,19 @@ import json
 import os
 from pathlib import Path
 
-from deepicd.artifacts.local_layout import last_complete_step
+from deepicd.run_layout import StageLayout
 
 FOLDER_VARIABLE = "DEEPICD_STAGE_FOLDER"
 SPEC_VARIABLE = "DEEPICD_RUN_SPEC"
 
 
-class StageFiles:
-    """Paths inside one training stage's folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.checkpoints = folder / "checkpoints"
-        self.metrics = folder / "metrics"
-        self.log = folder / "training.log"
-        self.model = folder / "model"
-        self.stop_request = folder / "stop-requested"
-        self.loop_entered = folder / "loop-entered"
-        self.loop_left = folder / "loop-left"
-        self.failure = folder / "failure.json"
-        self.waiting_for_disk = folder / "waiting-for-disk"
+class StageFiles(StageLayout):
+    """The folder of a stage at work."""
 
     @classmethod
     def from_environment(cls) -> StageFiles:
         """The files of the stage that this process belongs to."""
         return cls(Path(os.environ[FOLDER_VARIABLE]))
-
-    @property
-    def last_step(self) -> int:
-        """Step of the newest complete checkpoint, 0 where there is none."""
-        return last_complete_step(self.checkpoints)
-
-    @property
-    def last_checkpoint(self) -> Path:
-        """Folder of the newest complete checkpoint."""
-        return self.checkpoints / f"global_step_{self.last_step}"
 
     def enter_loop(self, total_steps: int) -> None:
         """Tell the supervisor that training steps are being made, and how many there will be."""

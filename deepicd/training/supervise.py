@@ -15,6 +15,7 @@ import psutil
 from deepicd.errors import (
     CrashError,
     DeepICDError,
+    HostMemoryError,
     NotANumberError,
     RewardCodeError,
     StallError,
@@ -23,6 +24,7 @@ from deepicd.errors import (
 )
 from deepicd.spec.base import format_duration
 from deepicd.training.launch import GuardedProcess
+from deepicd.training.process_names import RAY_NODE, node_name, worker_name
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import MetricsFile, StepMetrics
 
@@ -30,18 +32,16 @@ POLL_SECONDS = 0.5
 LEAVE_SECONDS = 20.0
 """How long the main process may take to fail by itself after one of its workers has died."""
 
-_SIGNATURES: tuple[tuple[str, type[DeepICDError], str], ...] = (
-    ("No space left on device", UserError, "the disk is full: free space, then run again to go on"),
-    ("OutOfMemoryError", UserError,
+_SIGNATURES: tuple[tuple[re.Pattern[str], type[DeepICDError], str], ...] = (
+    (re.compile("No space left on device"), UserError, "the disk is full: free space, then run again to go on"),
+    # Ray ends a worker before the kernel would. Its exception has the name of PyTorch's for GPUs.
+    (re.compile("node running low on memory|DefaultCPUAllocator: can't allocate memory"), HostMemoryError,
+     "the machine ran out of memory: raise compute.memory, or use a larger machine, then run again to resume"),
+    (re.compile(r"torch\.(cuda\.)?OutOfMemoryError|CUDA (error: )?out of memory"), UserError,
      "a GPU ran out of memory: lower microBatchSizePerGpu or gpuMemoryUtilization, or turn on offloadParameters"),
-    ("node running low on memory", UserError, "the machine ran out of memory: lower microBatchSizePerGpu, or use a larger one"),
 )  # fmt: skip
 _ROLLOUT_FAILURE = "Error in _run_prompt"
 _EXCEPTION = re.compile(r"^(?:\(\S+ pid=\d+[^)]*\) )?((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt))(?::|$)")
-# Ray and vLLM put their names where the program's path was. Actors live as long as training and bear a class's name;
-# tasks, which end, bear a function's.
-_SERVANT = re.compile(r"ray::((?!IDLE|SPILL_|RESTORE_|DELETE_)(?:[A-Z]|vLLM)\w*)|(VLLM::\w+)|\S*/(gcs_server|raylet)$")
-_RAY_NODE = ("raylet", "gcs_server")
 _MOST_CHARACTERS = 8000
 """Of what such a process has said about its end."""
 
@@ -72,7 +72,7 @@ class Watch:
     stall_after: timedelta
     started: float
     last_progress: float = field(init=False)
-    _servants: dict[int, str] = field(default_factory=dict)
+    _workers: dict[int, str] = field(default_factory=dict)
     _missing_since: float | None = None
     missing: str = ""
     """The first process of them that died."""
@@ -105,21 +105,21 @@ class Watch:
                 "run again to go on from the last checkpoint, or raise the limit"
             )
 
-    def check_servants(self, living: dict[int, str], now: float) -> None:
+    def check_workers(self, living: dict[int, str], now: float) -> None:
         """Take note of the Ray and vLLM processes that live.
 
         Raises:
             CrashError: one of them died, and the main process did not end within `LEAVE_SECONDS`.
         """
-        gone = [name for pid, name in self._servants.items() if pid not in living]
+        gone = [name for pid, name in self._workers.items() if pid not in living]
         if gone and self._missing_since is None:
             self._missing_since, self.missing = now, gone[0]
-        self._servants |= living
+        self._workers |= living
         if self._missing_since is not None and now - self._missing_since > LEAVE_SECONDS:
             raise CrashError(f"the process {self.missing} died: see the log; run again to go on from the last checkpoint")
 
 
-def servants(pid: int) -> dict[int, str]:
+def workers(pid: int) -> dict[int, str]:
     """Ray's and vLLM's long-lived processes among the descendants of `pid`, by process id."""
     try:
         children = psutil.Process(pid).children(recursive=True)
@@ -129,13 +129,13 @@ def servants(pid: int) -> dict[int, str]:
     parents: dict[int, int] = {}
     for child in children:
         try:
-            match = _SERVANT.match(next(iter(child.cmdline()), ""))
-            if match and child.status() != psutil.STATUS_ZOMBIE:
-                found[child.pid] = next(name for name in match.groups() if name)
-                parents[child.pid] = child.ppid()
+            command = child.cmdline()
+            name = worker_name(command) or node_name(command)
+            if name and child.status() != psutil.STATUS_ZOMBIE:
+                found[child.pid], parents[child.pid] = name, child.ppid()
         except (psutil.NoSuchProcess, psutil.ZombieProcess):
             continue
-    # A short-lived fork of a worker bears the worker's name.
+    # A short-lived fork of a worker has the worker's name.
     return {child: name for child, name in found.items() if found.get(parents[child]) != name}
 
 
@@ -144,7 +144,7 @@ def explain_exit(code: int, log_lines: Iterable[str]) -> DeepICDError:
     name = None
     for line in log_lines:
         for signature, kind, remedy in _SIGNATURES:
-            if signature in line:
+            if signature.search(line):
                 return kind(remedy)
         if match := _EXCEPTION.match(line.strip()):
             name = match[1].rsplit(".", 1)[-1]
@@ -171,10 +171,10 @@ class LogTail:
         return lines
 
 
-def _check_servants(watch: Watch, process: GuardedProcess, log: Path) -> None:
-    """`Watch.check_servants`; where one is found dead, why it has ended is added to the log."""
+def _check_workers(watch: Watch, process: GuardedProcess, log: Path) -> None:
+    """`Watch.check_workers`; where one is found dead, why it has ended is added to the log."""
     already = watch.missing
-    watch.check_servants(servants(process.pid), time.monotonic())
+    watch.check_workers(workers(process.pid), time.monotonic())
     if watch.missing != already:
         # Ray's own logs go with the temporary folder.
         for path in process.scratch.glob(f"session_latest/logs/{watch.missing}.err"):
@@ -205,7 +205,7 @@ def supervise(
     try:
         _follow(process, files, metrics, watch, stop, on_step, training=training)
     except CrashError as error:
-        if watch.missing in _RAY_NODE and not files.loop_entered.exists():
+        if watch.missing in RAY_NODE and not files.loop_entered.exists():
             raise RayStartError(str(error)) from error
         raise
 
@@ -248,11 +248,11 @@ def _follow(
                 watch.pause(now)
             watch.check_stall(now)
             if training and not files.loop_left.exists():
-                _check_servants(watch, process, files.log)
+                _check_workers(watch, process, files.log)
             time.sleep(POLL_SECONDS)
     finally:
         process.end()
     if code:
         raise explain_exit(code, log.recent)
     if asked():
-        raise TerminatedError(f"stopped on request after step {files.last_step}: run again to go on")
+        raise TerminatedError(f"stopped on request after step {files.checkpoints.last_step}: run again to go on")

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from deepicd.errors import DeepICDError
+from deepicd.errors import DeepICDError, ExitCode
 from deepicd_operator.settings import DEFAULT_IMAGE, DEFAULT_PORTS, PatchLevel, Settings
 
 cli = typer.Typer(
@@ -120,4 +120,4 @@ def app() -> NoReturn:
     except DeepICDError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(error.exit_code)
-    sys.exit(0)
+    sys.exit(ExitCode.DONE)

@@ -6,16 +6,12 @@ import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from deepicd.errors import ExitCode
 from deepicd.spec.progress import Failure, FailureCode, Progress, Upload, read_failure
 from deepicd_operator.observed import JobView, Observed, PodView
 from deepicd_operator.reasons import Reason
-from deepicd_operator.resources.job import USER_ERROR
 from deepicd_operator.status import Attempt
 
-STORE_ERROR = 75
-"""Exit code of an uploader that had to leave something behind."""
-_KILLED = 137
-"""Exit code of SIGKILL: containerd may miss that the kernel sent it for lack of memory."""
 _OUT_OF_MEMORY = "OOMKilled"
 """Kubernetes' reason for a container that used more than its memory limit."""
 GONE_SLACK = timedelta(seconds=10)
@@ -40,6 +36,7 @@ _FAILURES = {
     FailureCode.REWARD_CODE: Reason.REWARD_CODE_FAILED,
     FailureCode.REWARD_COLLAPSE: Reason.REWARD_COLLAPSED,
     FailureCode.NOT_A_NUMBER: Reason.NOT_A_NUMBER,
+    FailureCode.OUT_OF_MEMORY: Reason.OUT_OF_MEMORY,
     FailureCode.STALL: Reason.STALLED,
     FailureCode.STORE: Reason.STORE_UNREACHABLE,
     FailureCode.TERMINATED: Reason.TERMINATED,
@@ -115,12 +112,13 @@ def _failed_upload(pod: PodView | None) -> Ending:
     if pod is None:
         return Ending(Reason.UPLOAD_FAILED, "its pod is gone, and nobody saw it finish")
     code, reported = pod.sync.exit_code, read_failure(pod.sync.termination_log)
-    if code == STORE_ERROR:
+    if code == ExitCode.TRY_LATER:
         return Ending(Reason.STORE_UNREACHABLE, reported.message if reported else "the results were not all stored", code)
     if pod.sync.ended_as == _OUT_OF_MEMORY:
         return Ending(Reason.UPLOAD_FAILED, f"it used more than its memory limit, exit code {code}", code)
     how = "it did not end" if code is None else f"it ended with exit code {code}"
-    if code == _KILLED:
+    # containerd may miss that the kernel sent SIGKILL for lack of memory.
+    if code == ExitCode.KILLED:
         how = f"it was killed for lack of memory or time, exit code {code}"
     return Ending(Reason.UPLOAD_FAILED, f"{how}: {reported.message}" if reported else how, code)
 
@@ -143,9 +141,10 @@ def _cannot_work(pod: PodView) -> Ending | None:
     for container in (pod.trainer, pod.sync):
         if container.waiting == "InvalidImageName":
             return Ending(Reason.IMAGE_NAME_INVALID, container.message)
-    if pod.sync.exit_code == USER_ERROR and not pod.trainer.ended:
+    if pod.sync.exit_code == ExitCode.USER_ERROR and not pod.trainer.ended:
         reported = read_failure(pod.sync.termination_log)
-        return Ending(Reason.BAD_INPUT, reported.message if reported else "the uploader ended with exit code 64", USER_ERROR)
+        code = ExitCode.USER_ERROR
+        return Ending(Reason.BAD_INPUT, reported.message if reported else f"the uploader ended with exit code {code}", code)
     return None
 
 
@@ -207,16 +206,16 @@ def _failure(job: JobView, pod: PodView | None, progress: Progress | None, seen:
         reason, found = Reason.OUT_OF_MEMORY, pod.name
     elif reported is not None and reported.code in _FINAL:
         reason = _FAILURES[reported.code]
-    elif exit_code == USER_ERROR:
+    elif exit_code == ExitCode.USER_ERROR:
         reason = Reason.BAD_INPUT
     elif disruption := _disruption(job, pod, seen):
         reason, found = disruption, (pod.message if pod else "") or job.message
     elif reported is not None and reported.code != FailureCode.TERMINATED:
         reason = _FAILURES[reported.code]
-    elif exit_code in (None, 137, 143) and (pod is None or pod.deleting):
+    elif exit_code in (None, ExitCode.KILLED, ExitCode.TERMINATED) and (pod is None or pod.deleting):
         reason, found = Reason.POD_DELETED, pod.name if pod else job.message
     else:
-        reason = Reason.TERMINATED if exit_code == 143 else Reason.CRASHED
+        reason = Reason.TERMINATED if exit_code == ExitCode.TERMINATED else Reason.CRASHED
     return Ending(reason, found, exit_code)
 
 

@@ -180,7 +180,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.PREPARING: Explanation(_GO_ON, "the stage `prepare` makes no steps, so stalls cannot be detected"),
     Reason.STEPPING: Explanation(_GO_ON, "the stage makes steps"),
-    Reason.UPLOADED: Explanation(_GO_ON, "a checkpoint is in the store, every part compared with its checksum by the server"),
+    Reason.UPLOADED: Explanation(
+        _GO_ON, "a checkpoint is in the store: every file has its size there, and S3 has compared the CRC-32 of every part"
+    ),
     Reason.UPLOADER_FAILING: Explanation(
         _WAIT,
         "the uploader ends again and again, so nothing new is stored",

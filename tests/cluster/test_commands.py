@@ -93,6 +93,15 @@ def test_a_failed_run_is_submitted_again_with_a_change_that_it_may_have(
     assert (smaller.returncode, smaller.stderr, "attempt 2 follows" in smaller.stdout) == (0, "", True)
 
 
+def test_a_prompt_file_is_submitted_as_its_texts(api: Api, namespace: str, deepicd: Deepicd, tmp_path: Path) -> None:
+    texts = {"system": "Use <think>.", "user": "Name the code in <diagnosis> {of the note}: {note}"}
+    (tmp_path / "prompt.yaml").write_text(json.dumps(texts))
+    (tmp_path / "run.yaml").write_text(SAMPLE.read_text().replace("  model:\n", "  model:\n    prompt: {file: prompt.yaml}\n"))
+    submitted = deepicd("submit", str(tmp_path / "run.yaml"))
+    assert submitted.returncode == 0, submitted.stderr
+    assert run_of(api, namespace)["spec"]["model"]["prompt"] == texts
+
+
 def test_a_failed_run_ends_the_wait_with_its_exit_code_and_its_message(
     api: Api, namespace: str, operator: OperatorProcess, deepicd: Deepicd
 ) -> None:

@@ -23,7 +23,7 @@ from tests.cluster.runs import SAMPLES, sample
 from tests.unit.operator.kstatus import kstatus
 
 pytestmark = pytest.mark.usefixtures("run_definition")
-STORED = sorted((Path(__file__).parent / "stored").glob("*.json"))
+STORED = sorted((Path(__file__).parent / "version_0_1_0").glob("*.json"))
 """Runs as the API server kept them when `stages` could not change at all."""
 
 
@@ -75,6 +75,13 @@ def test_every_sample_is_accepted_with_the_defaults_of_the_models(api: Api, name
         ({"spec__model": {}}, "spec.model: Invalid value: give exactly one of path, tiny"),
         ({"spec__model__tiny__heads": 5}, "spec.model.tiny: Invalid value: heads: does not divide hiddenSize"),
         ({"spec__model__dtype": "int8"}, 'spec.model.dtype: Unsupported value: "int8"'),
+        ({"spec__model__prompt": {}}, "spec.model.prompt: Invalid value: give exactly one of preset, file, user"),
+        ({"spec__model__prompt": {"file": "prompt.yaml"}}, "file: is read only beside a run.yaml: give its texts"),
+        ({"spec__model__prompt": {"preset": "deepicd", "system": "x"}}, "system: goes with user"),
+        ({"spec__model__prompt": {"user": "<think> <diagnosis>"}}, "user: must have {note} once"),
+        ({"spec__model__prompt": {"user": "<think> <diagnosis> {note} {note}"}}, "user: must have {note} once"),
+        ({"spec__model__prompt": {"user": "<think> {note}", "system": "x"}}, "the texts must name <think> and <diagnosis>"),
+        ({"spec__model__prompt": {"user": "<think> <diagnosis> {note}", "system": "{note}"}}, "system: has {note}"),
         ({"spec__data": {}}, "spec.data: Invalid value: give exactly one of mimic, synthetic, prepared"),
         ({"spec__data": {"prepared": "/data"}}, "stages.sft learns from reasoning traces: give data.traces"),
         ({"spec__data__split": {"train": 0.9}}, "spec.data.split: Invalid value: train + validation + test must be 1"),
@@ -199,9 +206,7 @@ def test_what_only_steers_a_run_may_change(api: Api, namespace: str, change: Any
 
 
 @pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
-def test_a_run_that_the_first_version_stored_stays_as_it_is_and_may_change_what_may(
-    api: Api, namespace: str, path: Path
-) -> None:
+def test_a_run_that_version_0_1_0_stored_stays_as_it_is_and_may_change_what_may(api: Api, namespace: str, path: Path) -> None:
     stored = json.loads(path.read_text())
     stored["metadata"]["namespace"] = namespace
     made = api.create(stored)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deepicd.artifacts.store import Store
+from deepicd.artifacts.store.base import Store
 from deepicd.artifacts.store.folder import FolderStore
 from deepicd.artifacts.store.s3 import S3Store
 from deepicd.spec.storage import S3Spec

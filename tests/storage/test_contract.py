@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deepicd.artifacts.store import ChangedError, ConflictError, DamagedError, Store, Transferred
+from deepicd.artifacts.store.base import ChangedError, ConflictError, DamagedError, Store, Transferred
 
 MIB = 2**20
 
@@ -175,4 +175,4 @@ def test_a_link_opens_the_object_without_credentials(store: Store) -> None:
 
 def test_nothing_unfinished_is_left_of_finished_uploads(store: Store, tmp_path: Path) -> None:
     store.upload([(make_file(tmp_path / "source", 20 * MIB), "file")])
-    assert store.abort_uploads("", datetime.now(UTC) + timedelta(minutes=1)) == 0
+    assert store.abort_uploads(datetime.now(UTC) + timedelta(minutes=1)) == 0

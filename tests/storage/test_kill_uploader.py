@@ -22,7 +22,7 @@ from deepicd.artifacts.prune import carry_out, propose
 from deepicd.artifacts.publish import Origin, publish
 from deepicd.artifacts.restore import restore_checkpoint
 from deepicd.artifacts.retention import Keep, sealed
-from deepicd.artifacts.store import Store
+from deepicd.artifacts.store.base import Store
 from deepicd.artifacts.store.folder import FolderStore
 from deepicd.artifacts.sync import Sync
 from deepicd.artifacts.verify import verify

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import pytest
 
-from deepicd.artifacts.store import ChangedError, ConflictError, Transferred
+from deepicd.artifacts.store.base import ChangedError, ConflictError, Transferred
 from deepicd.artifacts.store.s3 import upload
 from deepicd.errors import StoreError, UserError
 from tests.storage.conftest import MakeS3
@@ -287,7 +287,7 @@ def test_an_upload_that_somebody_else_gives_up_is_begun_anew(make_s3: MakeS3, so
         nonlocal sent
         sent += count
         if sent == 17 * MIB:
-            assert other.abort_uploads("", datetime.now(UTC) + timedelta(minutes=1)) == 1
+            assert other.abort_uploads(datetime.now(UTC) + timedelta(minutes=1)) == 1
 
     (item,) = store.upload([(sources[0], "large")], on_bytes=give_up)
     store.download([("large", tmp_path / "out", item)])

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from deepicd.training.guard import shared_memory_of
-from deepicd.training.supervise import servants
+from deepicd.training.supervise import workers
 
 
 class DeepicdProcess:
@@ -54,11 +54,11 @@ class DeepicdProcess:
         logs = sorted(folder.glob("stages/*/training.log"))
         return "".join(f"\n{log}:\n{log.read_text(errors='replace')[-6000:]}" for log in logs)
 
-    def wait_for_servant(self, name: str, seconds: float = 120) -> psutil.Process:
+    def wait_for_worker(self, name: str, seconds: float = 120) -> psutil.Process:
         """Wait until Ray or vLLM has a process of this name in its tree."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            for pid, found in servants(self.process.pid).items():
+            for pid, found in workers(self.process.pid).items():
                 if found == name:
                     return psutil.Process(pid)
             time.sleep(0.2)

@@ -14,7 +14,7 @@ from pathlib import Path
 from ray._private.state import GlobalState
 from ray._raylet import GcsClientOptions  # type: ignore[attr-defined]  # compiled; Ray's stub leaves it out
 
-from deepicd.training.cpu import settings as cpu
+from deepicd.training.cpu.device import Cpus
 from deepicd.training.guard import end_orphans
 from deepicd.training.launch import offline_environment
 
@@ -54,10 +54,10 @@ def ray_nodes(scratch: Path, nodes: int) -> Iterator[RayNodes]:
     address = f"127.0.0.1:{port}"
     starts += [[f"--address={address}"]] * (nodes - 1)
     state = GlobalState()
-    wait = [*cpu.fork_server(str(scratch), threads=1), "-c", "import signal; signal.pause()"]
+    wait = [*Cpus().python(str(scratch), threads=1), "-c", "import signal; signal.pause()"]
     with (scratch / "forks.log").open("wb") as log:
         forks = subprocess.Popen(
-            wait, env={**environment, **cpu.ENVIRONMENT}, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            wait, env={**environment, **Cpus.environment}, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
         )
     try:
         for start in starts:
@@ -73,7 +73,7 @@ def ray_nodes(scratch: Path, nodes: int) -> Iterator[RayNodes]:
         while not (scratch / "forks").exists():
             assert forks.poll() is None, (scratch / "forks.log").read_text()
             time.sleep(0.1)
-        yield RayNodes(address, cpu.fork_client(str(scratch)), state)
+        yield RayNodes(address, Cpus().worker_python(str(scratch)), state)
     finally:
         state.disconnect()
         end_orphans(str(scratch))

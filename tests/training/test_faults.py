@@ -74,7 +74,7 @@ def test_a_killed_process_of_the_training_stack_ends_the_run(name: str, cohort: 
 
 def test_a_run_goes_on_where_rays_node_dies_before_the_first_step(cohort: Path, tmp_path: Path) -> None:
     process = start(cohort, tmp_path, maxSteps=1)
-    node = process.wait_for_servant("raylet")
+    node = process.wait_for_worker("raylet")
     time.sleep(2)  # the supervisor has seen it by then
     node.send_signal(signal.SIGKILL)
     assert process.finish() == 0

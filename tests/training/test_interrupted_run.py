@@ -16,20 +16,24 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from deepicd.prompt import Asked, Prompt, stored
 from deepicd.run.stored import store_of
 from deepicd.spec.load import load
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import all_steps
 from tests.storage.seaweed import BUCKET, Seaweed, secret_folder
 from tests.training.deepicd_process import DeepicdProcess
-from tests.training.runs import CANARY, GRPO, SFT, write_run, write_tables_with_canary
+from tests.training.runs import CANARY, GRPO, SFT, TINY, write_run, write_tables_with_canary
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(2700)]
 
 # An SFT step takes a few hundredths of a second: enough of them for a signal to arrive in their midst. They teach the
 # model to answer, so that rewards differ; two updates a GRPO step let the order of its completions matter.
 LONG_SFT = {**SFT, "maxSteps": 150, "learningRate": 5e-3, "saveEverySteps": 40}
-LONG_GRPO = {**GRPO, "maxSteps": 12, "ppoMiniBatchSize": 2, "maxResponseTokens": 64}
+LONG_GRPO = {**GRPO, "maxSteps": 12, "ppoMiniBatchSize": 2, "maxPromptTokens": 150, "maxResponseTokens": 64}
+# Every stage, the lost machine and the next one read it from what `prepare` and the bucket keep.
+PROMPT = Prompt("Note {of a patient}:\n{note}\nName its code in <diagnosis>.", "Reason in <think>.")
+MODEL = {"tiny": TINY, "dtype": "float32", "prompt": {"system": PROMPT.system, "user": PROMPT.user}}
 
 MEASURED = ("reward", "loss", "kl", "responseTokens")
 """What each step measures, but for the time it takes."""
@@ -90,12 +94,12 @@ def story(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) -> Story:
     }}  # fmt: skip
     evaluate = {"maxAdmissions": 20, "samples": 2, "bootstrapSamples": 50}
     stages = {"sft": LONG_SFT, "grpo": LONG_GRPO, "evaluate": evaluate}
-    run = write_run(home / "run.yaml", "story", data, stages, storage=storage)
+    run = write_run(home / "run.yaml", "story", data, stages, storage=storage, model=MODEL)
     command = ("run", str(run), "--dir", str(home / "first-machine"))
     folder = home / "second-machine"
 
     # It goes on beside what follows: the start of training keeps one core busy.
-    same = write_run(home / "same.yaml", "undisturbed", data, stages)
+    same = write_run(home / "same.yaml", "undisturbed", data, stages, model=MODEL)
     undisturbed = DeepicdProcess("grpo", str(same), "--dir", str(home / "undisturbed"))
     undisturbed_end = ThreadPoolExecutor(1).submit(undisturbed.finish)
 
@@ -103,13 +107,13 @@ def story(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) -> Story:
     first = DeepicdProcess(*command, variables={"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"})
     first.wait_for_step("sft", 1)
     first.process.send_signal(signal.SIGTERM)
-    sft_stopped = (first.finish(), StageFiles(home / "first-machine" / "stages" / "sft").last_step)
+    sft_stopped = (first.finish(), StageFiles(home / "first-machine" / "stages" / "sft").checkpoints.last_step)
 
     second = DeepicdProcess(*command)
     second.wait_for_step("grpo", 1)
     tree = second.tree()
     second.process.send_signal(signal.SIGTERM)
-    grpo_stopped = (second.finish(), StageFiles(home / "first-machine" / "stages" / "grpo").last_step)
+    grpo_stopped = (second.finish(), StageFiles(home / "first-machine" / "stages" / "grpo").checkpoints.last_step)
     left_after_sigterm = second.left_behind(tree)
 
     # The machine is lost: another one has the tables, run.yaml and the bucket, no more.
@@ -270,8 +274,23 @@ def test_every_note_of_the_cohort_holds_the_canary(story: Story) -> None:
         assert all(CANARY in note for note in notes)
 
 
+@pytest.mark.parametrize("stage", ["prepare", "sft", "grpo"])
+def test_every_model_keeps_how_it_is_asked_from_one_machine_to_the_next(story: Story, stage: str) -> None:
+    assert stored(story.folder / "stages" / stage / "model") == Asked(PROMPT, 150, 64)
+
+
+def test_every_stage_reads_the_runs_own_prompt_with_its_notes_shortened(story: Story) -> None:
+    prepared = story.folder / "stages" / "prepare"
+    for name, column, messages in (("prompts/train", "prompt", 2), ("prompts/test", "prompt", 2), ("sft", "messages", 3)):
+        rows = pq.read_table(prepared / f"{name}.parquet").column(column).to_pylist()
+        assert all(len(row) == messages and PROMPT.note(row[:2]) for row in rows), name
+    counts = json.loads((story.folder / "evaluate" / "about.json").read_text())["prompts"]
+    assert 0 < counts["splits"]["train"]["shortened"] < counts["splits"]["train"]["notes"]
+
+
 def test_the_trained_model_predicts_a_code_or_says_what_was_wrong(story: Story) -> None:
-    notes = [{"id": number, "note": f"Chief Complaint: cough for {number} days"} for number in (1, 2)]
+    social = "\nSocial History: " + "smokes ten a day " * 60
+    notes = [{"id": number, "note": f"Chief Complaint: cough for {number} days" + social * (number - 1)} for number in (1, 2)]
     result = subprocess.run(
         [str(Path(sys.executable).with_name("deepicd")), "predict", "--model", str(story.folder / "stages" / "grpo" / "model"),
          "--max-response-tokens", "24"],
@@ -280,3 +299,6 @@ def test_the_trained_model_predicts_a_code_or_says_what_was_wrong(story: Story) 
     answers = [json.loads(line) for line in result.stdout.splitlines()]
     assert [answer["id"] for answer in answers] == [1, 2]
     assert all(answer["code"] or answer["faults"] for answer in answers)
+    assert [list(answer["shortened"]) for answer in answers] == [[], ["Social History"]]
+    assert "1 of 2 notes were shortened to 150 tokens" in result.stderr
+    assert "deepicd.json" not in result.stderr, "asked with the prompt that the model keeps"

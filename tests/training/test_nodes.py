@@ -54,7 +54,7 @@ def story(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
         first.wait_for_step("grpo", 1)
         meanwhile = cluster.idle_gpus()
         first.process.send_signal(signal.SIGTERM)
-        stopped = (first.finish(), StageFiles(stage).last_step)
+        stopped = (first.finish(), StageFiles(stage).checkpoints.last_step)
         process = DeepicdProcess(*command, variables=variables)
         process.wait_for_step("grpo", stopped[1] + 1)
         tree = process.tree()

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deepicd.artifacts.store.base import (
-    ChangedError,
-    ConflictError,
-    DamagedError,
-    Store,
-    StoredObject,
-    Transferred,
-)
+from deepicd.artifacts.store.base import Store
 from deepicd.artifacts.store.folder import FolderStore
 from deepicd.errors import UserError
 from deepicd.spec.storage import S3Spec, StorageSpec
-
-__all__ = ["ChangedError", "ConflictError", "DamagedError", "Store", "StoredObject", "Transferred", "open_store", "store_url"]
 
 
 def store_url(storage: StorageSpec) -> str:
@@ -26,12 +17,8 @@ def store_url(storage: StorageSpec) -> str:
     return str(Path(storage.folder or ".").absolute())
 
 
-def open_store(
-    url: str, *, storage: StorageSpec | None = None, endpoint_url: str | None = None, retry_seconds: float = 600.0
-) -> Store:
+def open_store(url: str, *, storage: StorageSpec | None = None, endpoint_url: str | None = None) -> Store:
     """The store at `s3://bucket/prefix` or in a folder; `storage` gives the settings beside the address.
-
-    `retry_seconds`: how long a failing request is tried again before it is an error.
 
     Raises:
         UserError: the address names no store.
@@ -48,7 +35,7 @@ def open_store(
             raise UserError(f"{url}: is no address of a store: write s3://BUCKET/PREFIX or a folder") from None
         from deepicd.artifacts.store.s3 import S3Store
 
-        return S3Store(s3, retry_seconds=retry_seconds, limit=storage.max_bytes_per_second if storage is not None else None)
+        return S3Store(s3, limit=storage.max_bytes_per_second if storage is not None else None)
     if "://" in url:
         raise UserError(f"{url}: is no address of a store: write s3://BUCKET/PREFIX or a folder")
     return FolderStore(Path(url))

@@ -87,8 +87,8 @@ class Store(Protocol):
     def delete(self, keys: Iterable[str]) -> None:
         """Remove objects; one that is not there is no error."""
 
-    def abort_uploads(self, prefix: str, older_than: datetime) -> int:
-        """Give up unfinished uploads below `prefix` begun before then; how many."""
+    def abort_uploads(self, older_than: datetime) -> int:
+        """Give up unfinished uploads that began before then; how many."""
 
     def link(self, key: str, seconds: int) -> str:
         """A link that opens the object without credentials for so long; for a folder its `file:` address."""

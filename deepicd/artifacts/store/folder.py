@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
+from deepicd import atomic
 from deepicd.artifacts.store.base import (
     ChangedError,
     ConflictError,
@@ -23,8 +23,7 @@ from deepicd.artifacts.store.base import (
 from deepicd.errors import StoreError, UserError
 
 _BLOCK = 4 * 2**20
-_TEMPORARY = ".deepicd-"
-_LOCK = ".deepicd-lock"
+_LOCK = f"{atomic.PREFIX}lock"
 
 
 class FolderStore:
@@ -49,7 +48,7 @@ class FolderStore:
             for name in names:
                 path = Path(folder, name)
                 key = path.relative_to(self.root).as_posix()
-                if key.startswith(prefix) and not name.startswith(_TEMPORARY):
+                if key.startswith(prefix) and not name.startswith(atomic.PREFIX):
                     try:
                         status = path.stat()
                     except FileNotFoundError:
@@ -77,20 +76,20 @@ class FolderStore:
                     return version
                 if (if_absent and present is not None) or (if_version is not None and (present or ("", ""))[1] != if_version):
                     raise ConflictError(key)
-                with self._replacing(self.root / key) as file:
-                    _write_all(file, content)
+                with atomic.replacing(self.root / key) as file:
+                    file.write(content)
         return version
 
     def upload(self, files: Iterable[tuple[Path, str]], on_bytes: OnBytes | None = None) -> Sequence[Transferred]:
         done = []
         for path, key in files:
             digest = sha256()
-            with path.open("rb") as source, self._errors(), self._replacing(self.root / key) as target:
+            with path.open("rb") as source, self._errors(), atomic.replacing(self.root / key) as target:
                 before = os.fstat(source.fileno())
                 size = 0
                 while block := source.read(min(_BLOCK, before.st_size - size)):
                     digest.update(block)
-                    _write_all(target, block)
+                    target.write(block)
                     size += len(block)
                     if on_bytes:
                         on_bytes(len(block))
@@ -108,11 +107,11 @@ class FolderStore:
                     source = (self.root / key).open("rb")
                 except (FileNotFoundError, NotADirectoryError):
                     raise DamagedError(f"{key}: is missing") from None
-                with source, self._replacing(path) as target:
+                with source, atomic.replacing(path) as target:
                     size = 0
                     while block := source.read(_BLOCK):
                         digest.update(block)
-                        _write_all(target, block)
+                        target.write(block)
                         size += len(block)
                         if on_bytes:
                             on_bytes(len(block))
@@ -131,44 +130,17 @@ class FolderStore:
                     except OSError:
                         break
 
-    def abort_uploads(self, prefix: str, older_than: datetime) -> int:
+    def abort_uploads(self, older_than: datetime) -> int:
         count = 0
-        for folder, _, names in os.walk(self.root):
-            for name in names:
-                path = Path(folder, name)
-                if name.startswith(_TEMPORARY) and name != _LOCK and path.relative_to(self.root).as_posix().startswith(prefix):
-                    try:
-                        old = datetime.fromtimestamp(path.stat().st_mtime, UTC) < older_than
-                    except FileNotFoundError:
-                        continue
-                    if old:
-                        path.unlink(missing_ok=True)
-                        count += 1
+        for path in self.root.rglob(f"{atomic.PREFIX}*"):
+            with suppress(FileNotFoundError):
+                if path.name != _LOCK and datetime.fromtimestamp(path.stat().st_mtime, UTC) < older_than:
+                    path.unlink()
+                    count += 1
         return count
 
     def link(self, key: str, seconds: int) -> str:
         return (self.root / key).absolute().as_uri()
-
-    @contextmanager
-    def _replacing(self, path: Path) -> Iterator[int]:
-        """A descriptor of a temporary file that takes the path's place when the body ends without an exception."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
-        try:
-            try:
-                yield file
-                os.fsync(file)
-            finally:
-                os.close(file)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -207,9 +179,3 @@ def check(key: str, size: int, sha256_hex: str, expected: Transferred) -> None:
         raise DamagedError(f"{key}: {size} bytes instead of {expected.size}")
     if sha256_hex != expected.sha256:
         raise DamagedError(f"{key}: its content was altered (SHA-256 differs)")
-
-
-def _write_all(file: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(file, view) :]

@@ -7,6 +7,9 @@ import random
 from deepicd.data.synthetic.cases import Case
 from deepicd.data.synthetic.lexicon import lexicon
 
+_LINE = 78
+"""Characters of a line at most."""
+
 # Header variants; the first of each is by far the most frequent.
 _COMPLAINT = ("Chief Complaint:", "CC:", "CHIEF COMPLAINT:")
 _PRESENT = ("History of Present Illness:", "HPI:", "HISTORY OF PRESENT ILLNESS:", "History of Presenting Illness:")
@@ -111,11 +114,11 @@ def _course(case: Case, rng: random.Random, words: int) -> str:
     return "\n".join(lines)
 
 
-def _wrap(text: str, width: int = 78) -> str:
+def _wrap(text: str) -> str:
     """Break lines as the source system does."""
     lines, line = [], ""
     for word in text.split():
-        if line and len(line) + 1 + len(word) > width:
+        if line and len(line) + 1 + len(word) > _LINE:
             lines.append(line)
             line = word
         else:

@@ -14,7 +14,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from deepicd.training.cpu import settings
+from deepicd.training.cpu.device import is_installed
 from deepicd.training.imports import after_import
 
 _FUNCTION = "dispatch_cpu_unquantized_gemm"
@@ -44,7 +44,7 @@ def _look_here(module: ModuleType) -> None:
 
 def register() -> None:
     """Entry point of group `vllm.general_plugins`: vLLM calls it in each of its processes."""
-    if settings.is_installed():
+    if is_installed():
         after_import("vllm.model_executor.models.registry", _look_here)
     if os.environ.get("VERL_PLATFORM") == "cpu":
         keep_linear_weights()

@@ -22,7 +22,7 @@ _KEPT = ("type", "enum", "pattern", "minLength", "maxLength", "maximum", "minimu
 _FREE_OBJECT = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 
-def structural(model: type[BaseModel], models: dict[str, type[BaseModel]] | None = None) -> dict[str, Any]:
+def structural(model: type[BaseModel]) -> dict[str, Any]:
     """The structural schema of a model, with its rules and those of the models in it."""
     root = model.model_json_schema(by_alias=True)
     definitions = {model.__name__: root, **root.get("$defs", {})}

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from deepicd.errors import ExitCode
 from deepicd.spec.resource_names import TRAINER
 from deepicd_operator.resources.attempt import AttemptRequest
 from deepicd_operator.resources.pod import pod_template
 
-USER_ERROR = 64
-"""Exit code of a mistake that only the user can mend."""
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 
 
@@ -21,11 +20,12 @@ def job(request: AttemptRequest) -> dict[str, Any]:
     metadata = request.metadata(request.attempt_name)
     if request.spec.compute.queue is not None:
         metadata["labels"][QUEUE_LABEL] = request.spec.compute.queue
+    user_error, done = int(ExitCode.USER_ERROR), int(ExitCode.DONE)
     disruption = {"type": "DisruptionTarget", "status": "True"}
     rules = [
-        {"action": "FailJob", "onExitCodes": {"containerName": TRAINER, "operator": "In", "values": [USER_ERROR]}},
+        {"action": "FailJob", "onExitCodes": {"containerName": TRAINER, "operator": "In", "values": [user_error]}},
         {"action": "FailJob", "onPodConditions": [disruption]},
-        {"action": "FailJob", "onExitCodes": {"containerName": TRAINER, "operator": "NotIn", "values": [0]}},
+        {"action": "FailJob", "onExitCodes": {"containerName": TRAINER, "operator": "NotIn", "values": [done]}},
     ]
     spec: dict[str, Any] = {
         "backoffLimit": 0,

@@ -42,7 +42,7 @@ def test_what_decides_the_result_does(what: dict[str, Any]) -> None:
     ("name", "uid"),
     [("quickstart", "4536c2cae6e4"), ("deepicd-r1-7b", "baed2470d195"), ("deepicd-r1-7b-two-nodes", "8ff29ce2139a")],
 )
-def test_a_run_keeps_the_folder_in_the_store_that_the_first_version_gave_it(name: str, uid: str) -> None:
+def test_a_run_keeps_the_folder_in_the_store_that_version_0_1_0_gave_it(name: str, uid: str) -> None:
     assert run_uid(load(SAMPLES / f"{name}.yaml"), {}) == uid
 
 

@@ -7,8 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepicd.artifacts.layout import (
-    MODELS,
-    TRAINING_STAGES,
     CheckpointRef,
     ModelRef,
     Sealed,
@@ -18,6 +16,7 @@ from deepicd.artifacts.layout import (
     parse_sealed,
     writer_key,
 )
+from deepicd.run_layout import MODELS, TRAINING_STAGES
 
 checkpoints = st.builds(CheckpointRef, st.integers(1, 10**4), st.sampled_from(TRAINING_STAGES), st.integers(1, 10**8))
 models = st.builds(ModelRef, st.integers(1, 10**4), st.sampled_from(MODELS))

@@ -3,8 +3,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from deepicd import atomic
 from deepicd.artifacts.layout import CheckpointRef, ModelRef
-from deepicd.artifacts.local_layout import Complete, RunFolder, VerlFolder, drop_markers, place
+from deepicd.artifacts.local_layout import Complete, RunFolder, VerlFolder, place
+from deepicd.run_layout import CheckpointFolders
 
 Save = Callable[..., Path]
 
@@ -76,7 +78,8 @@ def test_results_logs_and_metrics_grow(tmp_path: Path) -> None:
 def test_what_may_hold_note_text_is_never_taken(tmp_path: Path) -> None:
     for name in (
         "stages/prepare/cohort/test.parquet", "stages/prepare/tables/note/discharge.csv.gz", "stages/prepare/sft.parquet",
-        "stages/prepare/model.log", "stages/evaluate/plan.json", "evaluate/metrics.tmp", "evaluate/.hidden", "run.yaml",
+        "stages/prepare/model.log", "stages/evaluate/plan.json", "run.yaml",
+        "evaluate/metrics.tmp", "evaluate/report.html.part", "evaluate/.hidden",
     ):  # fmt: skip
         write(tmp_path / name)
     assert RunFolder(tmp_path).growing(1) == []
@@ -84,6 +87,13 @@ def test_what_may_hold_note_text_is_never_taken(tmp_path: Path) -> None:
     for name in ("rollouts/1.jsonl", "1.jsonl", "cohort.parquet"):
         write(tmp_path / name)
     assert VerlFolder(tmp_path).growing(1) == []
+
+
+def test_an_unfinished_file_is_never_taken(tmp_path: Path) -> None:
+    with atomic.replacing(tmp_path / "evaluate" / "report.html") as file:
+        file.write(b"<html>")
+        assert RunFolder(tmp_path).growing(1) == []
+    assert [item.key for item in RunFolder(tmp_path).growing(1)] == ["attempts/1/evaluation/report.html"]
 
 
 def test_verls_folder_may_have_logs_and_metrics_beside_its_checkpoints(tmp_path: Path) -> None:
@@ -102,7 +112,7 @@ def test_the_marker_lies_beside_the_folder_and_goes_with_it(save: Save, tmp_path
     for item in (kept, gone):
         place(item, item.ref(1))
     assert (tmp_path / "global_step_5.durable").read_text() == "attempts/1/checkpoints/step-000005\n"
-    drop_markers(tmp_path)
+    CheckpointFolders(tmp_path).drop_marks()
     assert kept.marker.exists()
     assert not gone.marker.exists()
 

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepicd.artifacts.layout import MODELS, TRAINING_STAGES, CheckpointRef, ModelRef, Sealed, manifest_key
+from deepicd.artifacts.layout import CheckpointRef, ModelRef, Sealed, manifest_key
 from deepicd.artifacts.manifest import Manifest, build, check_path, parse
 from deepicd.artifacts.store.base import DamagedError, Transferred
+from deepicd.run_layout import MODELS, TRAINING_STAGES
 
 REF = CheckpointRef(1, "grpo", 50)
 KEY = "attempts/1/checkpoints/step-000050/manifest.json"

@@ -40,7 +40,7 @@ def interfering(root: Path, act: object) -> Interfering:
 def test_a_checkpoint_lies_where_the_layout_says_with_its_manifest(
     store: FolderStore, origin: Origin, save: Save, tmp_path: Path
 ) -> None:
-    made = publish(store, REF, save(tmp_path / "c", 50), origin, metrics=lambda: {"reward": 0.5})
+    made = publish(store, REF, save(tmp_path / "c", 50), origin, metrics=lambda: {"reward": 0.5}).manifest
     assert [item.key.removeprefix(f"{REF.folder}/") for item in store.list("attempts/")] == [
         "actor/model.pt",
         "data.pt",
@@ -74,9 +74,10 @@ def test_a_model_does_not_move_latest(store: FolderStore, origin: Origin, tmp_pa
 def test_again_it_sends_nothing(store: FolderStore, origin: Origin, save: Save, tmp_path: Path) -> None:
     folder = save(tmp_path / "c", 50)
     first = publish(store, REF, folder, origin)
-    sent: list[int] = []
-    assert publish(store, REF, folder, origin, on_bytes=sent.append) == first
-    assert sent == []
+    data = store.root / REF.folder / "data.pt"
+    data.unlink()
+    assert publish(store, REF, folder, origin) == first
+    assert not data.exists()
 
 
 def test_latest_moves_though_the_process_was_killed_after_the_manifest(

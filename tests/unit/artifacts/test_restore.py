@@ -8,8 +8,8 @@ from structlog.testing import capture_logs
 
 from deepicd.artifacts.layout import CheckpointRef, ModelRef, manifest_key
 from deepicd.artifacts.publish import Origin, publish
-from deepicd.artifacts.restore import latest_verified, restore_checkpoint, restore_model
-from deepicd.artifacts.store.base import OnBytes, Transferred
+from deepicd.artifacts.restore import read_manifest, restore_checkpoint, restore_model
+from deepicd.artifacts.store.base import DamagedError, OnBytes, Transferred
 from deepicd.artifacts.store.folder import FolderStore
 
 Save = Callable[..., Path]
@@ -89,14 +89,10 @@ def test_a_checkpoint_without_a_manifest_does_not_exist(filled: FolderStore, tmp
 
 
 def test_sizes_are_compared_before_anything_is_fetched(filled: FolderStore) -> None:
-    found = latest_verified(filled, "grpo")
-    assert found is not None
-    assert (found[0], found[1].size) == (NEW, 19)
+    assert read_manifest(filled, NEW).size == 19
     alter(filled, MODEL_FILE, b"short")
-    found = latest_verified(filled, "grpo")
-    assert found is not None
-    assert found[0] == OLD
-    assert latest_verified(filled, "sft") is None
+    with pytest.raises(DamagedError, match="5 bytes instead of"):
+        read_manifest(filled, NEW)
 
 
 class Cut(FolderStore):

@@ -122,6 +122,16 @@ def test_once_uploads_what_is_complete(unsteady: Unsteady, at_work: Sync, save: 
     assert sorted(path.name for path in folder.glob("*.durable")) == ["global_step_10.durable", "global_step_5.durable"]
 
 
+def test_a_damaged_manifest_is_for_the_user_to_delete(unsteady: Unsteady, at_work: Sync, save: Save, folder: Path) -> None:
+    save(folder, 5)
+    at_work.once()
+    key = manifest_key(CheckpointRef(1, "grpo", 5))
+    unsteady.write(key, b"{")
+    again = Sync(unsteady, 1, VerlFolder(folder), at_work.origin)
+    with pytest.raises(UserError, match=f"{key}: is not JSON: delete that folder"):
+        again.once()
+
+
 def test_the_newest_goes_first(unsteady: Unsteady, at_work: Sync, save: Save, folder: Path) -> None:
     for step in (5, 10, 15):
         save(folder, step)

@@ -73,7 +73,7 @@ def test_the_commands_agree_on_a_code(code: str, right: bool, kept: set[str]) ->
         "reward": reward(code, "deepicd", local=False),
         "released reward": reward(code, "deepicd-r1", local=False),
         "metrics": metrics(code, local=False),
-        "prediction": completion.parse(f"x</think><diagnosis>{code}</diagnosis>", opened_think=True).valid_code,
+        "prediction": completion.parse(f"x</think><diagnosis>{code}</diagnosis>", opened_think=True).faults == (),
     }
     assert answers == dict.fromkeys(answers, right)
 

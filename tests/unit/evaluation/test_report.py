@@ -59,7 +59,19 @@ def report() -> Report:
         settings={"kind": "DeepICDRun", "spec": {"seed": 42}},
         versions={"verl": "0.9.1"},
         kl_name="actor/ppo_kl",
-    )
+        prompts={
+            "max_prompt_tokens": 2048,
+            "splits": {
+                "train": {"notes": 1000, "shortened": 250, "sections": {
+                    "Social History": {"notes": 70, "characters": 900},
+                    "Medications on Admission": {"notes": 250, "characters": 9000},
+                }},
+                "test": {"notes": 0, "shortened": 0, "sections": {}},
+            },
+            "max_example_tokens": 3072,
+            "examples": {"written": 990, "shortened": 12, "dropped": 3},
+        },
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +144,7 @@ def test_every_section_is_there(page: str) -> None:
         "F1 by code frequency",
         "What was wrong with unparseable outputs",
         "By chapter",
+        "Notes within the budget",
         "Stage times",
         "Settings and versions",
         "Definitions",
@@ -258,6 +271,20 @@ def test_metrics_of_an_earlier_version_have_no_years(report: Report) -> None:
     assert "in none of the years" not in html(replace(report, metrics=old))  # type: ignore[arg-type]
 
 
+def test_shortened_notes_are_counted_by_split_and_section(page: str) -> None:
+    assert row_of(page, "notes", "Shortened") == "Shortened 250 25.0 % 0"
+    assert row_of(page, "notes", "in Medications on Admission") == "in Medications on Admission 250 0"
+    notes = page[page.index('id="notes"') :]
+    assert notes.index("in Medications on Admission") < notes.index("in Social History")
+    assert "990 examples of at most 3,072 tokens. 12 have" in notes
+    assert "3 were dropped" in notes
+
+
+def test_a_run_of_before_notes_were_shortened_has_a_report_all_the_same(report: Report) -> None:
+    page = html(replace(report, prompts=None))
+    assert "Not recorded." in page[page.index('id="notes"') : page.index('id="stages"')]
+
+
 def save(report: Report, run_folder: Path) -> Path:
     folder = run_folder / "evaluate"
     folder.mkdir(parents=True)
@@ -270,6 +297,7 @@ def save(report: Report, run_folder: Path) -> Path:
         "versions": report.versions,
         "stageSeconds": report.stage_seconds,
         "klName": report.kl_name,
+        "prompts": report.prompts,
     }
     (folder / "about.json").write_text(json.dumps(about))
     return folder

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deepicd.kubernetes.pre_stop import carries_out, is_actor, leave
+from deepicd.kubernetes.pre_stop import carries_out, leave
 from deepicd.spec.environment import ATTEMPT_COMMAND
 from deepicd.training.stage_files import StageFiles
 
@@ -30,18 +30,6 @@ def test_the_attempts_command_is_known_with_and_without_its_interpreter(before: 
 @pytest.mark.parametrize("found", [[], ["deepicd", "sync"], [*ATTEMPT_COMMAND, "--more"], ["run"]])
 def test_other_commands_are_left_alone(found: list[str]) -> None:
     assert not carries_out(found, ATTEMPT_COMMAND)
-
-
-@pytest.mark.parametrize("name", ["ray::WorkerDict", "ray::vLLMHttpServer", "ray::TaskRunnerV1", "VLLM::EngineCore"])
-def test_an_actor_of_training_is_known_by_its_name(name: str) -> None:
-    assert is_actor([name])
-
-
-@pytest.mark.parametrize("found", [
-    [], ["ray::IDLE"], ["ray::DashboardAgent"], ["ray::RuntimeEnvAgent"], ["ray::JobSupervisor"], ["ray::sees()"], ["python"],
-])  # fmt: skip
-def test_rays_own_processes_and_tasks_are_none(found: list[str]) -> None:
-    assert not is_actor(found)
 
 
 def nobody(found: Sequence[str]) -> bool:

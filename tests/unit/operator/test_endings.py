@@ -26,6 +26,7 @@ RETRIED: list[tuple[str, Callable[[], Seen], bool]] = [
     ("Evicted", lambda: (JobMade().failed("Pod x has condition DisruptionTarget matching FailJob rule at index 1"),), False),
     ("Preempted", lambda: (JobMade().failed(), PodMade().ended(143).disrupted("PreemptionByScheduler")), False),
     ("OutOfMemory", lambda: (JobMade().failed(), PodMade().ended(137, "OOMKilled")), True),
+    ("OutOfMemory", lambda: (JobMade().failed(), PodMade().ended(70, message=FAILURE % "OutOfMemory")), True),
     ("Crashed", lambda: (JobMade().failed(), PodMade().ended(70)), True),
     ("Crashed", lambda: (JobMade().failed(EXIT % 70),), True),
     ("Stalled", lambda: (JobMade().failed(), PodMade().ended(75, message=FAILURE % "Stalled")), True),

@@ -74,6 +74,9 @@ def test_the_stages_follow_the_spec(run: DeepICDRun) -> None:
         ("stages.evaluate.samples", 7, {"evaluate"}),
         ("recovery.stallAfter", "9m", set()),
         ("stages.grpo.microBatchSizePerGpu", 8, set()),
+        ("stages.grpo.maxPromptTokens", 100, {"prepare", "sft", "grpo", "evaluate"}),
+        ("stages.sft.maxTokens", 100, {"prepare", "sft", "grpo", "evaluate"}),
+        ("model.prompt", {"user": "{note} <think> <diagnosis>"}, {"prepare", "sft", "grpo", "evaluate"}),
         ("stages.grpo.keepCheckpoints", 1, set()),
     ],
 )
@@ -93,19 +96,19 @@ def test_a_setting_changes_its_own_stage_and_those_that_build_on_it(
 
 @pytest.fixture
 def made_before(tmp_path: Path) -> Path:
-    """A finished run's folder as the first version left it: the digests in it are that version's."""
-    return Path(shutil.copytree(Path(__file__).parent / "made_before" / "quickstart", tmp_path / "quickstart"))
+    """A finished run's folder as version 0.1.0 left it: the digests in it are that version's."""
+    return Path(shutil.copytree(Path(__file__).parent / "version_0_1_0" / "folder", tmp_path / "folder"))
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {},
-        {"spec__stages__sft__microBatchSizePerGpu": 8, "spec__stages__grpo__saveEverySteps": 5},
+        {"spec__stages__sft__microBatchSizePerGpu": 4, "spec__stages__grpo__saveEverySteps": 5},
         {"spec__compute__memory": "64Gi", "spec__recovery__stallAfter": "9m", "spec__storage": {"folder": "/x", "keepLast": 1}},
     ],
 )
-def test_a_folder_that_the_first_version_made_resumes(change: dict[str, Any], made_before: Path) -> None:
+def test_a_folder_that_version_0_1_0_made_resumes(change: dict[str, Any], made_before: Path) -> None:
     content = changed(yaml.safe_load((made_before / "run.yaml").read_text()), change)
     records = [record for _, record in pipeline._records(parse(content, "run.yaml"), made_before)]
     for record in records:
@@ -113,7 +116,7 @@ def test_a_folder_that_the_first_version_made_resumes(change: dict[str, Any], ma
     assert [record.completed() is not None for record in records] == [True] * 4
 
 
-def test_a_field_that_the_first_version_noted_and_that_may_change_is_not_compared(run: DeepICDRun, made_before: Path) -> None:
+def test_a_field_that_version_0_1_0_noted_and_that_may_change_is_not_compared(made_before: Path) -> None:
     """As if `microBatchSizePerGpu` had been noted with the rest."""
     inputs = made_before / "stages" / "sft.inputs.json"
     noted = json.loads(inputs.read_text())
@@ -121,12 +124,13 @@ def test_a_field_that_the_first_version_noted_and_that_may_change_is_not_compare
     inputs.write_text(json.dumps(noted))
     completed = made_before / "stages" / "sft.completed.json"
     completed.write_text(json.dumps({"digest": digest(noted), "seconds": 1.0}))
+    run = load(made_before / "run.yaml")
     sft = next(record for stage, record in pipeline._records(run, made_before) if stage.name == "sft")
     sft.check()
     assert sft.completed() is not None
 
 
-def test_a_folder_that_the_first_version_made_is_not_mixed_with_other_settings(run: DeepICDRun, made_before: Path) -> None:
+def test_a_folder_that_version_0_1_0_made_is_not_mixed_with_other_settings(made_before: Path) -> None:
     content = changed(yaml.safe_load((made_before / "run.yaml").read_text()), {"spec__stages__grpo__rollouts": 16})
     grpo = next(record for stage, record in pipeline._records(parse(content, "x"), made_before) if stage.name == "grpo")
     with pytest.raises(UserError, match=r"stages\.grpo\.rollouts differs"):

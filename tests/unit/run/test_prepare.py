@@ -1,7 +1,8 @@
-"""What `prepare` says about a reward that its notes cannot have."""
+"""What `prepare` says: of a reward that its notes cannot have, of notes that were shortened, of another prompt."""
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,8 +10,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from deepicd import prompt
+from deepicd.data.prompts import ExampleCounts, NoteCounts, PromptCounts
+from deepicd.data.splits import SPLITS
+from deepicd.prompt import Asked, Prompt
 from deepicd.rewards import Sample, cohort_words, make_scorer
-from deepicd.run.prepare import count_words
+from deepicd.run.prepare import count_words, say_if_trained_otherwise, say_what_was_shortened
+from deepicd.spec.model import ModelSpec
 from deepicd.spec.reward import RewardSpec
 
 ENGLISH = "Chief complaint: fever. He came with a cough and was treated for this at the clinic."
@@ -57,3 +62,38 @@ def test_where_the_term_is_scored_or_not_wanted_nothing_is_said(
     tmp_path: Path, fields: dict[str, object], notes: list[str]
 ) -> None:
     assert logged(RewardSpec.model_validate(fields), cohort(tmp_path, notes)) == []
+
+
+OWN = Prompt("Think in <think>, answer in <diagnosis>: {note}")
+
+
+@pytest.mark.parametrize(
+    ("stored", "said"),
+    [(None, False), (Asked(), False), (Asked(max_prompt_tokens=5), False), (Asked(OWN), True)],
+    ids=["no prompt", "the same", "another budget", "another prompt"],
+)
+def test_a_model_trained_with_another_prompt_is_said(tmp_path: Path, stored: Asked | None, said: bool) -> None:
+    if stored is not None:
+        stored.store(tmp_path)
+    with capture_logs() as logs:
+        say_if_trained_otherwise(ModelSpec(path=str(tmp_path)))
+    assert bool(logs) is said
+
+
+def counts(folder: Path, shortened: int, examples: ExampleCounts | None) -> list[dict[str, Any]]:
+    splits = {name: NoteCounts(10, shortened if name == "train" else 0) for name in SPLITS}
+    PromptCounts(OWN, 100, splits, 1000, 0.5, None if examples is None else 120, examples).write(folder)
+    with capture_logs() as logs:
+        say_what_was_shortened(folder)
+    return [dict(log) for log in logs]
+
+
+def test_shortened_notes_and_dropped_examples_are_said(tmp_path: Path) -> None:
+    notes, examples = counts(tmp_path, 3, ExampleCounts(written=8, shortened=1, dropped=2))
+    assert (notes["train"], notes["max_prompt_tokens"], "test" in notes) == (3, 100, False)
+    assert (examples["written"], examples["shortened"], examples["dropped"], examples["max_tokens"]) == (8, 1, 2, 120)
+
+
+@pytest.mark.parametrize("examples", [None, ExampleCounts(written=8)])
+def test_where_all_fits_nothing_is_said(tmp_path: Path, examples: ExampleCounts | None) -> None:
+    assert counts(tmp_path, 0, examples) == []

@@ -8,6 +8,7 @@ import pytest
 
 from deepicd.errors import UserError
 from deepicd.run.stage_record import StageRecord, digest, first_difference, locked
+from deepicd.run_layout import StageLayout
 
 
 def test_a_second_run_on_the_same_folder_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
@@ -46,43 +47,43 @@ def test_the_first_difference_is_named_by_its_field() -> None:
 
 
 def test_a_stage_is_complete_only_for_the_inputs_it_was_made_from(tmp_path: Path) -> None:
-    record = StageRecord(tmp_path / "stages" / "sft", {"epochs": 1})
+    record = StageRecord(StageLayout(tmp_path / "stages" / "sft"), {"epochs": 1})
     record.begin()
     assert record.completed() is None
     record.complete(12.34)
-    assert StageRecord(tmp_path / "stages" / "sft", {"epochs": 1}).completed() == {
+    assert StageRecord(StageLayout(tmp_path / "stages" / "sft"), {"epochs": 1}).completed() == {
         "digest": record.digest,
         "seconds": 12.3,
     }
-    assert StageRecord(tmp_path / "stages" / "sft", {"epochs": 2}).completed() is None
+    assert StageRecord(StageLayout(tmp_path / "stages" / "sft"), {"epochs": 2}).completed() is None
 
 
 def test_other_settings_on_a_finished_stage_are_refused_by_field(tmp_path: Path) -> None:
-    record = StageRecord(tmp_path / "sft", {"stages": {"sft": {"epochs": 1}}})
+    record = StageRecord(StageLayout(tmp_path / "sft"), {"stages": {"sft": {"epochs": 1}}})
     record.begin()
     record.complete(1.0)
     with pytest.raises(UserError, match=r"stages\.sft\.epochs differs"):
-        StageRecord(tmp_path / "sft", {"stages": {"sft": {"epochs": 2}}}).check()
+        StageRecord(StageLayout(tmp_path / "sft"), {"stages": {"sft": {"epochs": 2}}}).check()
 
 
 def test_other_settings_are_refused_where_there_is_a_checkpoint(tmp_path: Path) -> None:
-    StageRecord(tmp_path / "sft", {"epochs": 1}).begin()
+    StageRecord(StageLayout(tmp_path / "sft"), {"epochs": 1}).begin()
     (tmp_path / "sft" / "checkpoints").mkdir(parents=True)
     (tmp_path / "sft" / "checkpoints" / "latest_checkpointed_iteration.txt").write_text("5")
     with pytest.raises(UserError, match="epochs differs"):
-        StageRecord(tmp_path / "sft", {"epochs": 2}).check()
+        StageRecord(StageLayout(tmp_path / "sft"), {"epochs": 2}).check()
 
 
 def test_a_stage_with_nothing_to_lose_takes_other_settings(tmp_path: Path) -> None:
-    StageRecord(tmp_path / "sft", {"epochs": 1}).begin()
-    StageRecord(tmp_path / "sft", {"epochs": 2}).check()
+    StageRecord(StageLayout(tmp_path / "sft"), {"epochs": 1}).begin()
+    StageRecord(StageLayout(tmp_path / "sft"), {"epochs": 2}).check()
 
 
 def test_what_may_change_is_no_other_setting(tmp_path: Path) -> None:
-    record = StageRecord(tmp_path / "sft", {"stages": {"sft": {"epochs": 1, "microBatchSizePerGpu": 8}}})
+    record = StageRecord(StageLayout(tmp_path / "sft"), {"stages": {"sft": {"epochs": 1, "microBatchSizePerGpu": 8}}})
     record.begin()
     record.complete(1.0)
-    lowered = StageRecord(tmp_path / "sft", {"stages": {"sft": {"epochs": 1}}})
+    lowered = StageRecord(StageLayout(tmp_path / "sft"), {"stages": {"sft": {"epochs": 1}}})
     lowered.check()
     assert lowered.completed() is not None
     assert lowered.digest == record.digest

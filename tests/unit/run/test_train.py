@@ -8,10 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from deepicd.errors import CrashError, UserError
+from deepicd.run import train
 from deepicd.run.train import ends_on_collapse, grpo_command, sft_command, train_grpo, train_sft
 from deepicd.spec.load import load
 from deepicd.spec.recovery import RewardCollapseSpec
-from deepicd.training.cpu import settings as cpu
+from deepicd.training.cpu.device import Cpus
+from deepicd.training.device import Device
 from deepicd.training.overrides import TrainingData
 from deepicd.training.reward_collapse import RewardWatch
 from deepicd.training.stage_files import StageFiles
@@ -46,7 +48,7 @@ def test_less_than_one_batch_of_prompts_is_for_the_user_to_mend(tmp_path: Path) 
 
 
 def test_more_gpus_than_there_are_is_for_the_user_to_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu, "is_installed", lambda: False)
+    monkeypatch.setattr(train, "device", Device)
     run = load(QUICKSTART)
     many = run.model_copy(
         update={"spec": run.spec.model_copy(update={"compute": run.spec.compute.model_copy(update={"gpus": 16})})}
@@ -60,7 +62,7 @@ def test_more_gpus_than_there_are_is_for_the_user_to_mend(tmp_path: Path, monkey
 def test_processes_are_forks_on_cpus_of_one_node_only(
     cpus: bool, nodes: int, forked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cpu, "is_installed", lambda: cpus)
+    monkeypatch.setattr(train, "device", Cpus if cpus else Device)
     run = load(QUICKSTART)
     compute = run.spec.compute.model_copy(update={"nodes": nodes})
     placed = run.model_copy(update={"spec": run.spec.model_copy(update={"compute": compute})})
@@ -117,7 +119,7 @@ def test_a_ray_that_never_starts_ends_the_stage(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize("cpus", [True, False])
 def test_ranks_of_sft_are_forks_on_cpus(cpus: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu, "is_installed", lambda: cpus)
+    monkeypatch.setattr(train, "device", Cpus if cpus else Device)
     run = load(QUICKSTART)
     assert run.spec.stages.sft is not None
     assert (FORK_SERVER in sft_command(run, run.spec.stages.sft, rows(tmp_path, 99), StageFiles(tmp_path / "sft"))) == cpus

@@ -37,7 +37,7 @@ class Whole(SpecModel):
 
 
 def refuse(model: Any) -> None:
-    raise ValueError("name: is wrong")
+    raise ValueError("is wrong")
 
 
 RULES: list[tuple[Rule, dict[str, Any], dict[str, Any]]] = [
@@ -49,8 +49,8 @@ RULES: list[tuple[Rule, dict[str, Any], dict[str, Any]]] = [
     (at_default("labels", {}), {}, {"labels": {"a": "b"}}),
     (at_least("first", "second", "x"), {"first": 2, "second": 2}, {"first": 1, "second": 2}),
     (at_least("first", "second", "x"), {"second": 2}, {"first": 1, "second": 2}),
-    (multiple_of(["partOfIt.width"], of=["first"]), {"first": 2}, {"first": 3}),
-    (multiple_of(["first", "second"], of=["partOfIt.width"]), {"first": 2, "second": 2}, {"first": 3, "second": 2}),
+    (multiple_of("partOfIt.width", of="first"), {"first": 2}, {"first": 3}),
+    (multiple_of("first × second", of="partOfIt.width"), {"first": 2, "second": 2}, {"first": 3, "second": 2}),
     (divides("first", "partOfIt.width", into=[2], message="x"), {"first": 2}, {"first": 1}),
     (divides("first", "partOfIt.width", into=[1], message="x"), {"first": 4}, {"first": 3}),
     (matches("name", "^[a-z]+$"), {"name": "abc"}, {"name": "abc\n"}),
@@ -69,7 +69,7 @@ def test_a_rule_holds_or_says_what_is_wrong(rule: Rule, good: dict[str, Any], ba
 
 
 def test_the_values_that_are_at_fault_follow_the_message() -> None:
-    rule = multiple_of(["first", "second"], of=["partOfIt.width"])
+    rule = multiple_of("first × second", of="partOfIt.width")
     assert rule.found(Whole(first=3, second=1)) == (
         "first × second is not a multiple of partOfIt.width (got first 3, second 1, partOfIt.width 4)"
     )
@@ -80,7 +80,7 @@ def test_the_values_that_are_at_fault_follow_the_message() -> None:
 
 
 def test_what_cel_cannot_say_is_for_python_alone() -> None:
-    rule = python_only(refuse)
+    rule = python_only("name: ", refuse)
     assert rule.found(Whole()) == "name: is wrong"
     assert rule.cel == ""
 

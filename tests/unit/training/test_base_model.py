@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from deepicd import prompt
 from deepicd.errors import UserError
 from deepicd.spec.model import ModelSpec
-from deepicd.training.base_model import build, make
+from deepicd.training.base_model import make
 
 TINY = {"vocabulary": 400, "hiddenSize": 32, "intermediateSize": 32, "layers": 1, "heads": 1}
 
@@ -98,13 +99,51 @@ def test_a_model_without_weights_is_refused(tiny: Path, corpus: Path, tmp_path: 
         make(ModelSpec(path=str(tmp_path)), corpus, tmp_path)
 
 
-def test_the_refusal_reaches_the_caller_of_the_process(tmp_path: Path, corpus: Path) -> None:
-    run = tmp_path / "run.yaml"
-    run.write_text(
-        json.dumps({
-            "apiVersion": "deepicd.io/v1alpha1", "kind": "DeepICDRun", "metadata": {"name": "x"},
-            "spec": {"model": {"path": str(tmp_path)}, "data": {"prepared": "/nowhere"}, "stages": {}},
-        })
-    )  # fmt: skip
-    with pytest.raises(UserError, match=r"spec\.model\.path: .* is no Hugging Face model"):
-        build(run, corpus, tmp_path / "out", tmp_path / "log")
+def with_template(tiny: Path, folder: Path, template: str) -> Path:
+    """A copy of the tiny model with another chat template."""
+    from transformers import AutoTokenizer
+
+    shutil.copytree(tiny, folder)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = template
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+REFUSES_SYSTEM = (
+    "{% for message in messages %}{% if message['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    "{{ message['content'] }}{% endfor %}"
+)
+LEAVES_SYSTEM_OUT = "{% for message in messages if message['role'] != 'system' %}{{ message['content'] }}{% endfor %}"
+
+
+@pytest.mark.parametrize("template", [REFUSES_SYSTEM, LEAVES_SYSTEM_OUT])
+def test_a_template_without_a_system_role_takes_only_a_prompt_without_one(
+    tiny: Path, corpus: Path, tmp_path: Path, template: str
+) -> None:
+    model = {"path": str(with_template(tiny, tmp_path / "source", template))}
+    for name in ("refused", "taken"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(
+        UserError, match=r"spec\.model\.prompt: .* does not take its system turn: give the whole instruction in user"
+    ):
+        make(ModelSpec.model_validate(model), corpus, tmp_path / "refused")
+    user = {"user": "Think in <think>, answer in <diagnosis>: {note}"}
+    make(ModelSpec.model_validate({**model, "prompt": user}), corpus, tmp_path / "taken")
+    assert (tmp_path / "taken" / "config.json").exists()
+
+
+def test_a_model_that_opens_the_think_already_gets_no_second_one(tiny: Path, corpus: Path, tmp_path: Path) -> None:
+    for name in ("once", "again"):
+        (tmp_path / name).mkdir()
+    make(ModelSpec(path=str(tiny)), corpus, tmp_path / "once")
+    make(ModelSpec(path=str(tmp_path / "once")), corpus, tmp_path / "again")
+    assert generation_prompt(tmp_path / "again").count("<think>") == generation_prompt(tmp_path / "once").count("<think>")
+
+
+def test_a_model_that_opens_the_think_is_not_taken_for_one_that_does_not(tiny: Path, corpus: Path, tmp_path: Path) -> None:
+    for name in ("opened", "closed"):
+        (tmp_path / name).mkdir()
+    make(ModelSpec(path=str(tiny)), corpus, tmp_path / "opened")
+    with pytest.raises(UserError, match=r"spec\.model\.openedThink: is false"):
+        make(ModelSpec(path=str(tmp_path / "opened"), opened_think=False), corpus, tmp_path / "closed")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepicd.artifacts.local_layout import TRACKER
+from deepicd.run_layout import CheckpointFolders
 from deepicd.training.checkpoints import LocalCheckpoints
 
 SIZE = 1000
@@ -18,7 +18,7 @@ def fill(folder: Path, steps: list[int], durable: list[int], last: int | None = 
         (folder / f"global_step_{step}" / "actor" / "weights.pt").write_bytes(bytes(SIZE))
     for step in durable:
         (folder / f"global_step_{step}.durable").touch()
-    (folder / TRACKER).write_text(str(max(steps) if last is None else last))
+    CheckpointFolders(folder).tracker.write_text(str(max(steps) if last is None else last))
 
 
 def steps_in(folder: Path) -> list[int]:
@@ -37,33 +37,33 @@ class Disk:
 
 def test_only_the_newest_stay(tmp_path: Path) -> None:
     fill(tmp_path, [5, 10, 100], [])
-    LocalCheckpoints(tmp_path, keep=2, stored=False).drop_old()
+    LocalCheckpoints(CheckpointFolders(tmp_path), keep=2, stored=False).drop_old()
     assert steps_in(tmp_path) == [10, 100]
 
 
 def test_with_a_store_one_that_is_not_durable_stays(tmp_path: Path) -> None:
     fill(tmp_path, [5, 10, 15, 20], durable=[10])
-    LocalCheckpoints(tmp_path, keep=1, stored=True).drop_old()
+    LocalCheckpoints(CheckpointFolders(tmp_path), keep=1, stored=True).drop_old()
     assert steps_in(tmp_path) == [5, 15, 20]
 
 
 def test_folders_newer_than_the_tracker_are_incomplete(tmp_path: Path) -> None:
     fill(tmp_path, [5, 10], [], last=5)
-    LocalCheckpoints(tmp_path, keep=2, stored=False).drop_incomplete()
+    LocalCheckpoints(CheckpointFolders(tmp_path), keep=2, stored=False).drop_incomplete()
     assert steps_in(tmp_path) == [5]
 
 
 def test_the_oldest_durable_one_makes_room(tmp_path: Path) -> None:
     fill(tmp_path, [5, 10, 15], durable=[5, 10, 15])
     waits: list[bool] = []
-    LocalCheckpoints(tmp_path, keep=3, stored=True).make_room(waits.append, free=Disk(3 * SIZE + 500).free)
+    LocalCheckpoints(CheckpointFolders(tmp_path), keep=3, stored=True).make_room(waits.append, free=Disk(3 * SIZE + 500).free)
     assert steps_in(tmp_path) == [10, 15]
     assert waits == []
 
 
 def test_nothing_is_deleted_where_there_is_room(tmp_path: Path) -> None:
     fill(tmp_path, [5, 10, 15], durable=[5, 10, 15])
-    LocalCheckpoints(tmp_path, keep=3, stored=True).make_room(lambda _: None, free=Disk(5 * SIZE).free)
+    LocalCheckpoints(CheckpointFolders(tmp_path), keep=3, stored=True).make_room(lambda _: None, free=Disk(5 * SIZE).free)
     assert steps_in(tmp_path) == [5, 10, 15]
 
 
@@ -78,7 +78,9 @@ def test_training_waits_until_one_is_durable(tmp_path: Path) -> None:
         if naps == 3:
             (tmp_path / "global_step_5.durable").touch()
 
-    LocalCheckpoints(tmp_path, keep=2, stored=True).make_room(waits.append, free=Disk(2 * SIZE + 10).free, sleep=sleep)
+    LocalCheckpoints(CheckpointFolders(tmp_path), keep=2, stored=True).make_room(
+        waits.append, free=Disk(2 * SIZE + 10).free, sleep=sleep
+    )
     assert waits == [True, False]
     assert naps == 3
     assert steps_in(tmp_path) == [10]
@@ -86,20 +88,24 @@ def test_training_waits_until_one_is_durable(tmp_path: Path) -> None:
 
 def test_the_newest_complete_one_never_goes(tmp_path: Path) -> None:
     fill(tmp_path, [5], durable=[5])
-    LocalCheckpoints(tmp_path, keep=1, stored=True).make_room(lambda _: pytest.fail("waited"), free=lambda _: 0)
+    LocalCheckpoints(CheckpointFolders(tmp_path), keep=1, stored=True).make_room(
+        lambda _: pytest.fail("waited"), free=lambda _: 0
+    )
     assert steps_in(tmp_path) == [5]
 
 
 def test_without_a_store_training_does_not_wait(tmp_path: Path) -> None:
     fill(tmp_path, [5, 10], [])
-    LocalCheckpoints(tmp_path, keep=2, stored=False).make_room(lambda _: pytest.fail("waited"), free=lambda _: 0)
+    LocalCheckpoints(CheckpointFolders(tmp_path), keep=2, stored=False).make_room(
+        lambda _: pytest.fail("waited"), free=lambda _: 0
+    )
     assert steps_in(tmp_path) == [5, 10]
 
 
 @given(keep=st.integers(1, 5), stored=st.booleans())
 def test_the_training_process_is_told_by_its_environment(keep: int, stored: bool) -> None:
-    checkpoints = LocalCheckpoints(Path("x"), keep, stored)
+    checkpoints = LocalCheckpoints(CheckpointFolders(Path("x")), keep, stored)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in checkpoints.environment().items():
             patch.setenv(name, value)
-        assert LocalCheckpoints.from_environment(Path("x")) == checkpoints
+        assert LocalCheckpoints.from_environment(CheckpointFolders(Path("x"))) == checkpoints

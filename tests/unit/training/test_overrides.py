@@ -13,8 +13,9 @@ from omegaconf import OmegaConf
 from deepicd.errors import UserError
 from deepicd.spec.load import dump, load, parse
 from deepicd.spec.run import DeepICDRun
+from deepicd.training import overrides
 from deepicd.training.check import check_overrides, compose, stage_overrides
-from deepicd.training.cpu import settings as cpu
+from deepicd.training.device import Device
 from deepicd.training.overrides import hydra_text, worker_environment, worker_python
 
 SAMPLES = Path(__file__).parents[3] / "manifests" / "samples"
@@ -50,8 +51,9 @@ CARD_GRPO = {
     "trainer.nnodes": 1,
     "trainer.save_freq": 50,
     "trainer.test_freq": 100,
-    "data.filter_overlong_prompts": True,
-    "data.truncation": "right",
+    # The card has True and right: `prepare` has shortened what these would leave out or cut.
+    "data.filter_overlong_prompts": False,
+    "data.truncation": "error",
 }
 CARD_SFT = {
     "optim.lr": 2e-5,
@@ -67,7 +69,7 @@ CARD_SFT = {
 @pytest.fixture
 def on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in the GPU image, where the CPU build of vLLM is not installed."""
-    monkeypatch.setattr(cpu, "is_installed", lambda: False)
+    monkeypatch.setattr(overrides, "device", Device)
 
 
 def composed(run: DeepICDRun, stage: str) -> Any:

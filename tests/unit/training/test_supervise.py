@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deepicd.errors import CrashError, DeepICDError, StallError, TerminatedError, UserError
+from deepicd.errors import CrashError, DeepICDError, HostMemoryError, StallError, TerminatedError, UserError
 from deepicd.training.launch import GuardedProcess
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import StepMetrics
@@ -45,24 +45,33 @@ def test_a_metric_that_is_not_finite_is_for_the_user_to_mend() -> None:
 
 def test_a_dead_worker_is_a_crash_once_the_main_process_had_time_to_say_so() -> None:
     seen = watch()
-    seen.check_servants({1: "raylet", 2: "EngineCore"}, 0)
-    seen.check_servants({1: "raylet"}, 10)
+    seen.check_workers({1: "raylet", 2: "EngineCore"}, 0)
+    seen.check_workers({1: "raylet"}, 10)
     with pytest.raises(CrashError, match="the process EngineCore died"):
-        seen.check_servants({1: "raylet"}, 10.1 + LEAVE_SECONDS)
+        seen.check_workers({1: "raylet"}, 10.1 + LEAVE_SECONDS)
 
 
 def test_new_workers_are_no_crash() -> None:
     seen = watch()
-    seen.check_servants({1: "raylet"}, 0)
-    seen.check_servants({1: "raylet", 2: "WorkerDict"}, 100)
-    seen.check_servants({1: "raylet", 2: "WorkerDict"}, 200)
+    seen.check_workers({1: "raylet"}, 0)
+    seen.check_workers({1: "raylet", 2: "WorkerDict"}, 100)
+    seen.check_workers({1: "raylet", 2: "WorkerDict"}, 200)
+
+
+GPU_MEMORY = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
+HOST_MEMORY = "1 worker(s) were killed due to the node running low on memory."
+CPU_ALLOCATOR = "RuntimeError: [enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"
 
 
 @pytest.mark.parametrize(
     ("lines", "kind", "text"),
     [
         (["OSError: [Errno 28] No space left on device"], UserError, "the disk is full"),
-        (["torch.OutOfMemoryError: CUDA out of memory."], UserError, "lower microBatchSizePerGpu"),
+        ([f"(WorkerDict pid=7) {GPU_MEMORY}"], UserError, "a GPU ran out of memory: lower microBatchSizePerGpu"),
+        (["RuntimeError: CUDA error: out of memory"], UserError, "a GPU ran out of memory"),
+        (["ray.exceptions.RayTaskError(OutOfMemoryError): x", GPU_MEMORY], UserError, "a GPU ran out of memory"),
+        ([f"ray.exceptions.OutOfMemoryError: {HOST_MEMORY}"], HostMemoryError, "raise compute.memory"),
+        ([CPU_ALLOCATOR], HostMemoryError, "raise compute.memory"),
         (["ray.exceptions.RayTaskError(ValueError): x", "ValueError: secret text"], CrashError, "(ValueError)"),
         (["(TaskRunner pid=12) KeyError: 'x'"], CrashError, "(KeyError)"),
         ([], CrashError, "exit code 1: see the log"),

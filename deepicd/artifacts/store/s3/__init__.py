@@ -22,7 +22,7 @@ class S3Store:
     """The objects below a prefix of a bucket."""
 
     def __init__(self, settings: S3Spec, *, retry_seconds: float = 600.0, limit: int | None = None) -> None:
-        """`limit`: bytes a second that uploads may use."""
+        """`retry_seconds`: how long a failing request is tried again; `limit`: bytes a second that uploads may use."""
         self.url = f"s3://{settings.bucket}/{settings.prefix}".rstrip("/")
         self._root = f"{settings.prefix}/" if settings.prefix else ""
         self._bucket = Bucket(settings, retry_seconds)
@@ -74,8 +74,8 @@ class S3Store:
         # One by one: the key is part of what is signed, and not every store has the request that deletes many.
         in_parallel(lambda key: self._bucket.call("delete_object", Key=self._root + key), keys, threading.Event())
 
-    def abort_uploads(self, prefix: str, older_than: datetime) -> int:
-        pages = self._bucket.pages("list_multipart_uploads", Prefix=self._root + prefix)
+    def abort_uploads(self, older_than: datetime) -> int:
+        pages = self._bucket.pages("list_multipart_uploads", Prefix=self._root)
         count = 0
         for item in [item for page in pages for item in page.get("Uploads", [])]:
             if datetime.fromisoformat(item["Initiated"]) < older_than:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +32,13 @@ _NO_ANSWER = (
 
 log = structlog.get_logger()
 Answer = TypeVar("Answer")
+
+
+def _is_distrust(error: BaseException | None) -> bool:
+    """Whether the store's certificate was refused; urllib3 and botocore each wrap that in an error of theirs."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 class Bucket:
@@ -107,7 +115,7 @@ class Bucket:
                 raise UserError(f"{self.url}: no credentials: give storage.s3.credentials, or {names}") from None
             except _NO_ANSWER as error:
                 # Every other failure of TLS may be a connection that was cut.
-                if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                if _is_distrust(error):
                     raise UserError(
                         f"{self._endpoint}: certificate not trusted: name the file of its authority in storage.s3.caBundle"
                     ) from None

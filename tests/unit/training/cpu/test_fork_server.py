@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from deepicd.training.cpu import settings as cpu
+from deepicd.training.cpu.device import Cpus
 
 SERVER = """
 import sys
@@ -85,7 +85,7 @@ class Server:
         self, *arguments: str, descriptors: tuple[int, ...] = (), variables: dict[str, str] | None = None
     ) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [cpu.fork_client(str(self.folder)), *arguments],
+            [Cpus().worker_python(str(self.folder)), *arguments],
             env=variables or {}, cwd=self.folder, pass_fds=descriptors, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip

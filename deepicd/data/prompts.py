@@ -1,0 +1,201 @@
+"""The prompts of a cohort, each within the model's budget: the files that SFT, GRPO and evaluation read."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deepicd import prompt
+from deepicd.data.output import disk_errors
+from deepicd.data.shorten import Shortened, shorten_all
+from deepicd.data.splits import SPLITS
+from deepicd.data.tables import reading
+from deepicd.errors import UserError
+from deepicd.prompt import Prompt
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+FILE = "prompts.json"
+SETTING = "spec.stages.grpo.maxPromptTokens"
+_BATCH = 1024
+
+Chat = Sequence[Mapping[str, str]]
+
+
+class ChatTokens:
+    """Counts the tokens of chats, in batches, as the training stack and vLLM make them; and what the counting took."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        """`tokenizer`: a tokenizer of transformers with a chat template."""
+        self._tokenizer = tokenizer
+        self.tokens = 0
+        """Counted so far."""
+        self.seconds = 0.0
+        """Spent on it."""
+
+    def count(self, chats: Sequence[Chat], *, answered: bool = False) -> list[int]:
+        """Tokens of each chat: as a prompt with its generation prompt, or `answered`, with the assistant's turn in it."""
+        began = time.perf_counter()
+        texts = [
+            self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=not answered) for chat in chats
+        ]
+        encoded = self._tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"] if texts else []
+        counted = [len(tokens) for tokens in encoded]
+        self.tokens += sum(counted)
+        self.seconds += time.perf_counter() - began
+        return counted
+
+
+def check_template(tokenizer: Any, asks: Prompt, setting: str) -> None:
+    """Refuse a chat template that has no place for one of the prompt's turns; `setting`: where the prompt is given.
+
+    Raises:
+        UserError: it refuses a turn, or leaves its text out.
+    """
+    messages = asks.messages("")
+    try:
+        text = _generation_prompt(tokenizer, messages)
+    except Exception:  # a template raises what it likes: most that have no system role do
+        text = ""
+    for message in messages:
+        if message["content"].strip() not in text:
+            remedy = "give the whole instruction in user" if asks.system is not None else "use an instruction-tuned model"
+            raise UserError(f"{setting}: the model's chat template does not take its {message['role']} turn: {remedy}")
+
+
+def opens_think(tokenizer: Any, asks: Prompt) -> bool:
+    """Whether the chat template's generation prompt ends in an opened `<think>`."""
+    return _generation_prompt(tokenizer, asks.messages("")).rstrip().endswith(prompt.THINK_OPENING)
+
+
+def _generation_prompt(tokenizer: Any, chat: Chat) -> str:
+    return str(tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False))
+
+
+@dataclass(slots=True)
+class NoteCounts:
+    """Notes of one file, how many were shortened, and by section in how many notes and by how many characters."""
+
+    notes: int = 0
+    shortened: int = 0
+    sections: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def add(self, one: Shortened) -> None:
+        """Count a note."""
+        self.notes += 1
+        self.shortened += bool(one.removed)
+        for name, characters in one.removed.items():
+            section = self.sections.setdefault(name, {"notes": 0, "characters": 0})
+            section["notes"] += 1
+            section["characters"] += characters
+
+
+@dataclass(slots=True)
+class ExampleCounts:
+    """SFT's examples: written; shortened further than for GRPO; dropped, for their answer alone is too long."""
+
+    written: int = 0
+    shortened: int = 0
+    dropped: int = 0
+
+
+@dataclass(slots=True)
+class PromptCounts:
+    """What `prompts.json` holds: the texts, the budgets in tokens, and what they did. `splits`: by name."""
+
+    prompt: Prompt
+    max_prompt_tokens: int
+    splits: dict[str, NoteCounts]
+    counted_tokens: int
+    counting_seconds: float
+    max_example_tokens: int | None = None
+    examples: ExampleCounts | None = None
+
+    def write(self, folder: Path) -> None:
+        """Write them as JSON."""
+        (folder / FILE).write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def shorten_notes(notes: Sequence[str], asks: Prompt, budget: int, tokens: ChatTokens, setting: str) -> list[Shortened]:
+    """The notes, each within the budget once the prompt is around it.
+
+    Args:
+        notes: admission notes.
+        asks: the prompt.
+        budget: tokens of the prompt with its note.
+        tokens: of the model.
+        setting: where the budget is set, for the error.
+
+    Raises:
+        UserError: the prompt alone is over the budget.
+    """
+    [alone] = tokens.count([asks.messages("")])
+    if alone > budget:
+        raise UserError(f"{setting}: {budget} tokens are less than the prompt's own {alone}, without a note: raise it")
+    return shorten_all(notes, budget, lambda some: tokens.count([asks.messages(note) for note in some]))
+
+
+def write_prompts(cohort: Path, out: Path, asks: Prompt, budget: int, tokens: ChatTokens) -> dict[str, NoteCounts]:
+    """Write each split of a cohort as the models see it: the same rows and columns, with the prompt's own messages.
+
+    Args:
+        cohort: folder written by `deepicd.data.mimic.extract`.
+        out: folder to write to, which exists.
+        asks: the prompt.
+        budget: tokens of the prompt with its note.
+        tokens: of the model.
+
+    Raises:
+        UserError: the prompt alone is over the budget, a file is missing or damaged, or has another prompt; the disk is full.
+    """
+    return {name: _write(cohort / f"{name}.parquet", out / f"{name}.parquet", asks, budget, tokens) for name in SPLITS}
+
+
+def read_notes(prompts: Path, asks: Prompt) -> Iterator[tuple[int, str]]:
+    """hadm_id and note of each row of a file that `write_prompts` wrote, in its order."""
+    import pyarrow.parquet as pq
+
+    for batch in pq.ParquetFile(prompts).iter_batches(_BATCH, columns=["hadm_id", "prompt"]):
+        for row in batch.to_pylist():
+            yield row["hadm_id"], asks.note(row["prompt"])
+
+
+def _write(source: Path, target: Path, asks: Prompt, budget: int, tokens: ChatTokens) -> NoteCounts:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    counts = NoteCounts()
+    if not source.is_file():
+        raise UserError(f"{source}: no such file: run `deepicd data mimic` first")
+    with reading(source):
+        rows = pq.ParquetFile(source)
+    place = rows.schema_arrow.get_field_index("prompt")
+    if place < 0:
+        raise UserError(f"{source}: column prompt is missing: run `deepicd data mimic` again")
+    column = rows.schema_arrow.field(place)
+    with disk_errors(target.parent), pq.ParquetWriter(target, rows.schema_arrow, compression="zstd") as writer:
+        for batch in _batches(source, rows):
+            shortened = shorten_notes(_whole_notes(source, batch.column(place).to_pylist()), asks, budget, tokens, SETTING)
+            for one in shortened:
+                counts.add(one)
+            messages = pa.array([asks.messages(one.note) for one in shortened], column.type)
+            writer.write_batch(batch.set_column(place, column, messages))
+    return counts
+
+
+def _batches(source: Path, rows: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
+    with reading(source):
+        yield from rows.iter_batches(_BATCH)
+
+
+def _whole_notes(source: Path, prompts: Sequence[Chat]) -> list[str]:
+    try:
+        return [prompt.DEEPICD.note(messages) for messages in prompts]
+    except ValueError:
+        raise UserError(f"{source}: prompts differ from those of this version: run `deepicd data mimic` again") from None

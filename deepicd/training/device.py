@@ -1,0 +1,56 @@
+"""What models are trained on: GPUs, or CPUs in their place. Chosen once; everything that differs is a method here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from deepicd.errors import UserError
+
+
+class Device:
+    """GPUs: verl's and vLLM's own defaults."""
+
+    plugins: tuple[str, ...] = ()
+    """Modules that verl loads in each of its processes."""
+    environment: Mapping[str, str] = {}
+    """Variables of the processes of training."""
+    engine: Mapping[str, Any] = {}
+    """Arguments of vLLM's engine when it only generates."""
+    engine_environment: Mapping[str, str] = {}
+    """Variables of such a process."""
+    sft_overrides: tuple[str, ...] = ()
+    """verl overrides for SFT."""
+
+    def grpo_overrides(self, max_tokens: int) -> list[str]:
+        """verl overrides for GRPO, with prompt and completion of up to `max_tokens`."""
+        return []
+
+    def ray_overrides(self, gpus: int) -> list[str]:
+        """verl overrides for a Ray cluster of the run's own, with `gpus` ranks."""
+        return []
+
+    def python(self, folder: str, threads: int) -> list[str]:
+        """What stands for `python` in a stage's command; `folder`: a temporary one, `threads`: of each process."""
+        return [sys.executable]
+
+    def worker_python(self, folder: str) -> str | None:
+        """The `python` that Ray starts its workers with where `python` has started; None for Ray's own choice."""
+        return None
+
+    def check(self, gpus: int) -> None:
+        """Raises: UserError: this machine has fewer GPUs than that."""
+        present = len(list(Path("/dev").glob("nvidia[0-9]*")))
+        if present < gpus:
+            raise UserError(f"spec.compute.gpus: {gpus} wanted, this machine has {present}: lower it")
+
+
+@cache
+def device() -> Device:
+    """What this environment was made for."""
+    from deepicd.training.cpu.device import Cpus, is_installed
+
+    return Cpus() if is_installed() else Device()

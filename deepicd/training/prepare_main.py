@@ -1,0 +1,75 @@
+"""The part of `prepare` that needs the model: its folder, and the prompts within its budget.
+
+Run as a process of its own (`python -m deepicd.training.prepare_main SPEC COHORT FOLDER`), since it imports transformers; it
+exits with 64 and one line on stderr where the user can fix what is wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from deepicd import prompt
+from deepicd.data import sft
+from deepicd.data.prompts import ChatTokens, PromptCounts, write_prompts
+from deepicd.errors import CrashError, ExitCode, UserError
+from deepicd.run_layout import StageLayout
+from deepicd.spec.load import load
+from deepicd.spec.run import RunSpec
+from deepicd.training.base_model import make
+from deepicd.training.launch import GuardedProcess, exit_code_of, last_line, offline_environment
+
+
+def build(spec_file: Path, cohort: Path, place: StageLayout) -> None:
+    """Run `prepare_model` in a process of its own, with its log beside what it makes.
+
+    Raises:
+        UserError: see `prepare_model`.
+        CrashError: the process failed otherwise.
+    """
+    command = [sys.executable, "-m", "deepicd.training.prepare_main", str(spec_file), str(cohort), str(place.folder)]
+    code = GuardedProcess(command, offline_environment(), place.model_log).wait()
+    if code == ExitCode.USER_ERROR:
+        raise UserError(last_line(place.model_log))
+    if code:
+        raise CrashError(f"the base model could not be made: see {place.model_log}")
+
+
+def prepare_model(run: RunSpec, cohort: Path, place: StageLayout) -> None:
+    """Make the base model and the prompts that every stage reads, and fit SFT's examples to them.
+
+    Args:
+        run: what is asked, and within which budgets.
+        cohort: folder written by `deepicd.data.mimic.extract`.
+        place: the stage's folder. It holds SFT's examples where the run has SFT; gets the model and the prompts.
+
+    Raises:
+        UserError: the model, the prompt or a budget does not do.
+    """
+    from transformers import AutoTokenizer
+
+    for made in (place.model, place.prompts):
+        made.mkdir()
+    corpus = place.traces if run.stages.sft else cohort / "train.parquet"
+    make(run.model, corpus, place.model, for_grpo=run.stages.grpo is not None)
+    asked = prompt.asked(run)
+    asked.store(place.model)
+    tokens = ChatTokens(AutoTokenizer.from_pretrained(place.model))
+    splits = write_prompts(cohort, place.prompts, asked.prompt, asked.max_prompt_tokens, tokens)
+    longest = fitted = None
+    if run.stages.sft is not None:
+        longest = run.stages.sft.max_tokens
+        fitted = sft.fit(place.traces, place.prompts / "train.parquet", asked.prompt, longest, tokens)
+    PromptCounts(
+        asked.prompt, asked.max_prompt_tokens, splits, tokens.tokens, round(tokens.seconds, 2), longest, fitted
+    ).write(place.prompts)  # fmt: skip
+
+
+def main(arguments: list[str]) -> int:
+    """Command line: SPEC COHORT FOLDER."""
+    spec_file, cohort, folder = map(Path, arguments)
+    return exit_code_of(lambda: prepare_model(load(spec_file).spec, cohort, StageLayout(folder)))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,71 @@
+"""`deepicd predict`: how a model is asked, and which part of a summary."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deepicd.cli.predict import admission_note, how_to_ask
+from deepicd.errors import UserError
+from deepicd.prompt import DEEPICD, Asked, Prompt
+
+OWN = Prompt("Think in <think>, answer in <diagnosis>: {note}")
+FILE = "user: 'Other <think> <diagnosis>: {note}'"
+
+
+def test_a_model_is_asked_as_it_was_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Asked(OWN, 100, 50).store(tmp_path)
+    assert how_to_ask(tmp_path, None, None, None) == Asked(OWN, 100, 50)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_model_without_a_stored_prompt_is_asked_with_the_preset_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert how_to_ask(tmp_path, None, None, None) == Asked(DEEPICD, 2048, 1024)
+    assert "has no deepicd.json" in (said := capsys.readouterr().err)
+    assert "preset 'deepicd'; give --prompt" in said
+
+
+def test_the_options_come_before_what_is_stored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "prompt.yaml").write_text(FILE)
+    Asked(OWN, 100, 50).store(tmp_path)
+    assert how_to_ask(tmp_path, tmp_path / "prompt.yaml", 200, None) == Asked(
+        Prompt("Other <think> <diagnosis>: {note}"), 200, 50
+    )
+    assert capsys.readouterr().err == ""
+
+
+def test_a_prompt_file_serves_a_model_trained_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "prompt.yaml").write_text(FILE)
+    assert how_to_ask(tmp_path, tmp_path / "prompt.yaml", None, None).prompt.user == "Other <think> <diagnosis>: {note}"
+    assert capsys.readouterr().err == ""
+
+
+def test_a_prompt_file_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "prompt.yaml").write_text("user: x")
+    with pytest.raises(UserError, match=r"prompt\.yaml: prompt: user: has \{note\} 0 times"):
+        how_to_ask(tmp_path, tmp_path / "prompt.yaml", None, None)
+
+
+def test_of_a_whole_summary_what_was_known_at_admission_is_used() -> None:
+    summary = (
+        "Chief Complaint:\ncough\n\nHistory of Present Illness:\nHe came with a cough.\n\n"
+        "Brief Hospital Course:\nIt was pneumonia.\n\nDischarge Diagnosis:\nPneumonia\n"
+    )
+    assert admission_note(summary) == "Chief Complaint: cough\nHistory of Present Illness: He came with a cough."
+
+
+def test_a_text_without_such_a_part_has_no_admission_note() -> None:
+    assert admission_note("Discharge Diagnosis:\nPneumonia\n") is None
+
+
+def test_what_is_no_model_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    command = [str(Path(sys.executable).with_name("deepicd")), "predict", "--model", str(tmp_path)]
+    result = subprocess.run(command, input=json.dumps({"id": 1, "note": "x"}), capture_output=True, text=True, check=False)
+    assert result.returncode == 64
+    assert "no config.json" in result.stderr

@@ -1,0 +1,75 @@
+"""Answers as `deepicd predict` shows them, and the tokenizer that asks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deepicd import completion, prompt
+from deepicd.data.prompts import opens_think
+from deepicd.data.shorten import Shortened
+from deepicd.errors import UserError
+from deepicd.evaluation.predict import NO_ADMISSION_NOTE, load_tokenizer, predict_notes, show
+from deepicd.prompt import Asked, Prompt
+from deepicd.spec.model import ModelSpec
+from deepicd.training.base_model import make
+
+TINY = {"vocabulary": 400, "hiddenSize": 32, "intermediateSize": 32, "layers": 1, "heads": 1}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose template does not open the think."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    home = tmp_path_factory.mktemp("tiny")
+    pq.write_table(
+        pa.table({"prompt": [prompt.messages(f"Pain for {days} days.") for days in range(50)]}), home / "train.parquet"
+    )
+    (home / "model").mkdir()
+    make(ModelSpec.model_validate({"tiny": TINY, "openedThink": False}), home / "train.parquet", home / "model")
+    return home / "model"
+
+
+WHOLE = Shortened("note")
+
+
+def shown(answer: str, note: Shortened = WHOLE) -> dict[str, Any]:
+    return show(completion.parse(f"because</think><diagnosis>{answer}</diagnosis>", opened_think=True), note, False)
+
+
+def test_a_code_that_was_billable_in_any_release_has_no_fault() -> None:
+    assert shown("M5116") == {
+        "code": "M5116", "display": "M51.16", "description": "Intervertebral disc disorders with radiculopathy, lumbar region",
+        "faults": [], "shortened": {},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "fault"), [("M51", "not_billable"), ("Z9999", "unknown_code"), ("pneumonia", "not_a_code")])
+def test_any_other_answer_says_what_is_wrong_with_it(code: str, fault: str) -> None:
+    assert fault in shown(code)["faults"]
+
+
+def test_a_shortened_note_is_said_by_section() -> None:
+    assert shown("M5116", Shortened("note", {"Social History": 12}))["shortened"] == {"Social History": 12}
+
+
+def test_a_summary_without_an_admission_note_is_not_asked_about(tiny: Path) -> None:
+    [answer] = predict_notes(tiny, [None], Asked(), opened_think=None, engine={}, with_traces=True)
+    assert answer == {
+        "code": None, "display": None, "description": None, "faults": [NO_ADMISSION_NOTE], "shortened": {}, "trace": None
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("wanted", [None, True, False])
+def test_the_think_is_opened_where_that_is_wanted(tiny: Path, wanted: bool | None) -> None:
+    assert opens_think(load_tokenizer(tiny, Asked(), wanted), prompt.DEEPICD) is (wanted is True)
+
+
+def test_a_budget_below_the_prompts_own_length_is_the_options_fault(tiny: Path) -> None:
+    asked = Asked(Prompt("word " * 50 + "{note}"), max_prompt_tokens=20)
+    with pytest.raises(UserError, match=r"^--max-prompt-tokens: 20 tokens are less than the prompt's own \d+"):
+        predict_notes(tiny, ["a note"], asked, opened_think=None, engine={}, with_traces=False)
