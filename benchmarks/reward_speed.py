@@ -1,6 +1,6 @@
 """Times the reward: 512 completions of 1,000 tokens by each preset, hostile text, and the code table.
 
-Run `python benchmarks/reward_speed.py`. The aim is under 50 ms for the 512 completions, under 0.3 s and 40 MB for the
+Run `python benchmarks/reward_speed.py`. The aim is about 60 ms for the 512 completions, under 0.3 s and 40 MB for the
 table, milliseconds for a megabyte of hostile text (seconds where all of it is in one diagnosis tag).
 """
 

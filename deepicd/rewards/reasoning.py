@@ -8,8 +8,8 @@ clinical shorthand is spelled out (abbreviations.py). A content word has three l
 the answer's title, N the note's words. ramp(x, a, b) rises from 0 at x = a to 1 at x = b.
 
     grounded   ramp(F, 1, 3) · min(1, F / (W / 3)) · ramp(M, 0.25, 0.5)
-               W and F weigh T and T ∩ N: a word 1, one that most admission notes have (`cough`, `lungs`) 1/4. A fixed list
-               finds two or three such words in any note and so stays near F = 1; padding raises W alone. M is the share of the
+               W and F weigh T and T ∩ N: a rare word 1, one that most notes have (`cough`) 1/4 (rarity.py). A fixed list finds
+               two or three such words in any note and so stays near F = 1; padding raises W alone. M is the share of the
                trace's words in sentences of which a word in 12 is in T ∩ N: talk that fits any note is off the point.
     together   min(1, P / 2), P the distinct pairs of content words that stand near each other (two places apart at most)
                and do so in a sentence of the note (three at most), in any order: `rusty sputum`. Words picked one by

@@ -72,3 +72,12 @@ def test_predict_names_a_folder_that_is_no_model(tmp_path: Path) -> None:
     result = deepicd("predict", "--model", str(tmp_path), text='{"id": 1, "note": "x"}\n')
     assert result.returncode == 64
     assert "has no config.json" in result.stderr
+
+
+def test_validate_names_a_term_of_the_reward_that_cannot_be_imported(tmp_path: Path) -> None:
+    run = tmp_path / "run.yaml"
+    text = (SAMPLES / "quickstart.yaml").read_text()
+    run.write_text(text.replace("spec:", "spec:\n  reward: {terms: {mine: {path: no_such_module:f}}}", 1))
+    result = deepicd("validate", "--no-verl", str(run))
+    assert result.returncode == 64
+    assert "reward.terms.mine.path: no module no_such_module: install it where the run trains" in result.stderr

@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from deepicd.cli.reward import Preset, reward
 from deepicd.errors import UserError
+from deepicd.rewards.cohort_words import CohortWords
 from deepicd.spec.reward import PRESETS
 
 LINE = '{"id": 1, "completion": "<think>x</think><diagnosis>M5116</diagnosis>", "gold": "M5116"}\n'
@@ -69,3 +70,24 @@ def test_lines_at_fault_are_skipped_and_named_on_request() -> None:
 
 def test_nothing_is_said_where_nothing_is_skipped() -> None:
     assert CliRunner().invoke(APP, ["--preset", "deepicd", "--on-error", "skip"], input=LINE).stderr == ""
+
+
+def test_words_may_weigh_as_in_a_run(tmp_path: Path) -> None:
+    note = "He has rusty sputum with crackles and pleuritic pain on the right."
+    trace = "Rusty sputum with crackles and pleuritic pain fits pneumonia."
+    line = {"id": 1, "completion": f"{trace}</think><diagnosis>J189</diagnosis>", "gold": "J189", "note": note}
+    common = tmp_path / "words.json"
+    CohortWords(100, 100, dict.fromkeys(("rusty", "sputum", "crackl", "pleuri", "pain", "fits"), 90)).write(common)
+    foreign = tmp_path / "foreign.json"
+    CohortWords(100, 0, {}).write(foreign)
+
+    def reasoning(*options: str) -> float | None:
+        done = CliRunner().invoke(APP, ["--preset", "deepicd", *options], input=json.dumps(line), catch_exceptions=False)
+        found: float | None = json.loads(done.stdout)["terms"]["reasoning"]
+        return found
+
+    shipped, own = reasoning(), reasoning("--words", str(common))
+    assert shipped is not None
+    assert own is not None
+    assert own < shipped
+    assert reasoning("--words", str(foreign)) is None

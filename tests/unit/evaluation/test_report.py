@@ -331,3 +331,9 @@ def test_a_broken_file_is_named(report: Report, tmp_path: Path, name: str, chang
     path.write_text(change(path.read_text()))
     with pytest.raises(UserError, match=message):
         load(tmp_path)
+
+
+def test_a_reasoning_term_that_was_off_is_said_to_be(report: Report) -> None:
+    assert "The term reasoning was off" not in html(report)
+    off = html(replace(report, reasoning_off={"patients": 1200, "english": 3}))
+    assert "The term reasoning was off, with weight 0: of 1,200 patients in the training set, 3 have a note in English." in off
