@@ -65,7 +65,7 @@ def _search(text: str) -> list[str]:
 
 
 def _read(text: str, start: int) -> tuple[str | None, int]:
-    """The code that starts at a place, None if none does, and where to go on."""
+    """The code that starts at a place, or None, and where to continue."""
     dotted = _WITH_DOTS.match(text, start)
     if dotted and icd10.is_valid(code := icd10.normalise(dotted[0])) and len(code) > _SHORTEST:
         return code, dotted.end()

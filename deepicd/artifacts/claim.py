@@ -79,7 +79,7 @@ def choose_attempt(
 
 
 def claim(store: Store, attempt: int, writer: Writer) -> None:
-    """Become, or go on as, the writer of an attempt.
+    """Become, or remain, the writer of an attempt.
 
     Raises:
         UserError: another process writes it.

@@ -10,8 +10,8 @@ from deepicd import atomic
 from deepicd.artifacts.layout import (
     ATTEMPTS,
     CheckpointRef,
+    Committed,
     ModelRef,
-    Sealed,
     evaluation_folder,
     logs_folder,
     manifest_key,
@@ -19,7 +19,7 @@ from deepicd.artifacts.layout import (
 )
 from deepicd.artifacts.manifest import Manifest
 from deepicd.artifacts.restore import fetch, read_manifest
-from deepicd.artifacts.retention import sealed
+from deepicd.artifacts.retention import committed
 from deepicd.artifacts.store.base import DamagedError, OnBytes, Store
 from deepicd.artifacts.store.folder import local_errors
 from deepicd.artifacts.verify import matches
@@ -45,16 +45,16 @@ class Wanted:
             UserError: there is none, or it is damaged.
         """
         kind = CheckpointRef if self.kind == "checkpoint" else ModelRef
-        fitting = [ref for ref in sealed(store.list(ATTEMPTS)) if isinstance(ref, kind) and self._fits(ref)]
+        fitting = [ref for ref in committed(store.list(ATTEMPTS)) if isinstance(ref, kind) and self._fits(ref)]
         if not fitting:
             raise UserError(f"{store.url}: has no {self}: see 'deepicd artifacts ls'")
-        newest: Sealed = max(fitting)
+        newest: Committed = max(fitting)
         try:
             return read_manifest(store, newest)
         except DamagedError as error:
             raise UserError(f"{store.url}/{error}: give another --attempt or --step") from None
 
-    def _fits(self, ref: Sealed) -> bool:
+    def _fits(self, ref: Committed) -> bool:
         step = ref.step if isinstance(ref, CheckpointRef) else None
         return self.attempt in (None, ref.attempt) and self.stage in (None, ref.stage) and self.step in (None, step)
 
@@ -63,7 +63,7 @@ class Wanted:
         return " ".join([self.kind, *(f"{name} {value}" for name, value in limits.items() if value is not None)])
 
 
-def fetch_sealed(store: Store, made: Manifest, out: Path, on_bytes: OnBytes | None = None) -> Path:
+def fetch_committed(store: Store, made: Manifest, out: Path, on_bytes: OnBytes | None = None) -> Path:
     """Bring a checkpoint (`global_step_N`) or model (`model-STAGE`) into `out`, verified; its folder.
 
     Raises:

@@ -65,7 +65,7 @@ class Follower:
                     self._send(item, status.st_size)
                     self._sent[item.key] = Sent(state, self._clock())
             except FileNotFoundError:
-                continue  # the next look lists what is there then
+                continue  # the next look lists it
 
     def unsent(self) -> list[str]:
         """Keys of files whose newest content is not in the store."""

@@ -46,7 +46,7 @@ def parse(content: bytes) -> Latest:
 
 
 def read(store: Store) -> Latest | None:
-    """The newest checkpoint as `latest.json` has it; None where there is none.
+    """The newest checkpoint according to `latest.json`, or None.
 
     Raises:
         DamagedError: it cannot be read.

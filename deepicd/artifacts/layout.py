@@ -74,7 +74,7 @@ class ModelRef:
         return f"attempt {self.attempt}, {self.stage} model"
 
 
-Sealed = CheckpointRef | ModelRef
+Committed = CheckpointRef | ModelRef
 """What has a manifest, and exists only with it."""
 
 
@@ -118,12 +118,12 @@ def kind_of(key: str) -> str:
     return key.split("/")[2]
 
 
-def manifest_key(ref: Sealed) -> str:
+def manifest_key(ref: Committed) -> str:
     """Key of the manifest with which a checkpoint or model begins to exist."""
     return f"{ref.folder}/{MANIFEST}"
 
 
-def parse_sealed(key: str) -> tuple[Sealed, str] | None:
+def parse_committed(key: str) -> tuple[Committed, str] | None:
     """The checkpoint or model that a key belongs to, and the path inside its folder; None for every other key."""
     if match := _CHECKPOINT.fullmatch(key):
         stage = next(name for name, folder in _CHECKPOINTS.items() if folder == match[2])
@@ -133,9 +133,9 @@ def parse_sealed(key: str) -> tuple[Sealed, str] | None:
     return None
 
 
-def parse_folder(folder: str) -> Sealed | None:
+def parse_folder(folder: str) -> Committed | None:
     """The checkpoint or model whose folder this is."""
-    found = parse_sealed(f"{folder}/{MANIFEST}")
+    found = parse_committed(f"{folder}/{MANIFEST}")
     return found[0] if found else None
 
 

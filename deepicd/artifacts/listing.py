@@ -10,9 +10,9 @@ from typing import Any
 
 from deepicd.artifacts import latest
 from deepicd.artifacts.latest import Latest
-from deepicd.artifacts.layout import Sealed, evaluation_metrics_key, parse_attempt, parse_sealed, report_key
+from deepicd.artifacts.layout import Committed, evaluation_metrics_key, parse_attempt, parse_committed, report_key
 from deepicd.artifacts.manifest import Manifest
-from deepicd.artifacts.retention import read_manifests, sealed
+from deepicd.artifacts.retention import committed, read_manifests
 from deepicd.artifacts.store.base import DamagedError, Store, StoredObject
 
 _IN_RUN = re.compile(r"(?:(.*?)/)?(?:attempts/[1-9][0-9]*/|latest\.json$)", re.S)
@@ -26,7 +26,7 @@ class Run:
     """Below the store, without slashes at its ends; empty where the store is the run's root."""
     objects: tuple[StoredObject, ...]
     """Everything of it; keys are relative to its root."""
-    manifests: Mapping[Sealed, Manifest | None]
+    manifests: Mapping[Committed, Manifest | None]
     """Checkpoints and models, oldest first; None for a manifest that cannot be read."""
     latest: Latest | None
     results: Mapping[int, Mapping[str, float | None]]
@@ -43,11 +43,11 @@ class Run:
         return sum(item.size for item in self.objects)
 
     @property
-    def unsealed(self) -> dict[Sealed, int]:
+    def uncommitted(self) -> dict[Committed, int]:
         """Bytes of each checkpoint or model that has no manifest: an upload at work, or what one has left."""
-        bytes_of: dict[Sealed, int] = {}
+        bytes_of: dict[Committed, int] = {}
         for item in self.objects:
-            found = parse_sealed(item.key)
+            found = parse_committed(item.key)
             if found is not None and found[0] not in self.manifests:
                 bytes_of[found[0]] = bytes_of.get(found[0], 0) + item.size
         return bytes_of
@@ -71,7 +71,7 @@ def survey(store: Store, root: str = "") -> Run:
         UserError, StoreError: see `Store`.
     """
     objects = tuple(store.list())
-    found = read_manifests(store, sealed(objects))
+    found = read_manifests(store, committed(objects))
     manifests = {ref: found[ref] for ref in sorted(found, key=_age)}
     try:
         current = latest.read(store)
@@ -90,7 +90,7 @@ def to_json(run: Run, url: str) -> dict[str, Any]:
         "bytes": run.size,
         "latest": None if run.latest is None else run.latest.ref.folder,
         "attempts": run.attempts,
-        "sealed": [
+        "committed": [
             {"folder": ref.folder, "damaged": True}
             if made is None
             else {
@@ -100,13 +100,13 @@ def to_json(run: Run, url: str) -> dict[str, Any]:
             }
             for ref, made in run.manifests.items()
         ],
-        "unsealedBytes": sum(run.unsealed.values()),
+        "uncommittedBytes": sum(run.uncommitted.values()),
         "macroF1": {str(attempt): dict(values) for attempt, values in run.results.items()},
         "reports": run.reports,
     }  # fmt: skip
 
 
-def _age(ref: Sealed) -> tuple[int, str, int]:
+def _age(ref: Committed) -> tuple[int, str, int]:
     return ref.attempt, ref.folder.rpartition("/")[0], getattr(ref, "step", 0)
 
 

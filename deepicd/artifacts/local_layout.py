@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from deepicd.artifacts.layout import CheckpointRef, ModelRef, Sealed, evaluation_folder, logs_folder
+from deepicd.artifacts.layout import CheckpointRef, Committed, ModelRef, evaluation_folder, logs_folder
 from deepicd.run_layout import MODELS, TRAINING_STAGES, CheckpointFolders, RunLayout, StageLayout, durable_mark
 
 
 @dataclass(frozen=True)
 class Complete:
-    """A local folder that nobody writes to any more."""
+    """A local folder that nothing writes to any more."""
 
     folder: Path
     stage: str
@@ -29,7 +29,7 @@ class Complete:
         """See `durable_mark`."""
         return durable_mark(self.folder)
 
-    def ref(self, attempt: int) -> Sealed:
+    def ref(self, attempt: int) -> Committed:
         """What it is in the store."""
         return ModelRef(attempt, self.stage) if self.step is None else CheckpointRef(attempt, self.stage, self.step)
 
@@ -110,7 +110,7 @@ class RunFolder:
         return sorted(found, key=lambda item: item.key)
 
 
-def place(item: Complete, ref: Sealed) -> None:
+def place(item: Complete, ref: Committed) -> None:
     """Note beside a folder where it is durable."""
     item.marker.write_text(f"{ref.folder}\n")
 

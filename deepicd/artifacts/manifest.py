@@ -20,7 +20,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, V
 from pydantic.alias_generators import to_camel
 from pydantic.functional_validators import AfterValidator
 
-from deepicd.artifacts.layout import MANIFEST, CheckpointRef, ModelRef, Sealed, manifest_key
+from deepicd.artifacts.layout import MANIFEST, CheckpointRef, Committed, ModelRef, manifest_key
 from deepicd.artifacts.store.base import DamagedError, Transferred
 
 FORMAT: Literal[1] = 1
@@ -47,7 +47,7 @@ class _Strict(BaseModel):
 
 
 class ManifestFile(_Strict):
-    """One file of a sealed folder."""
+    """One file of a committed folder."""
 
     path: Annotated[str, AfterValidator(check_path)]
     size: Annotated[int, Field(ge=0)]
@@ -84,7 +84,7 @@ class Manifest(_Strict):
         return self
 
     @property
-    def ref(self) -> Sealed:
+    def ref(self) -> Committed:
         """What the manifest belongs to."""
         return ModelRef(self.attempt, self.stage) if self.step is None else CheckpointRef(self.attempt, self.stage, self.step)
 
@@ -103,7 +103,7 @@ class Manifest(_Strict):
 
 
 def build(
-    ref: Sealed,
+    ref: Committed,
     sent: Iterable[Transferred],
     *,
     run: str,

@@ -1,4 +1,4 @@
-"""A complete local folder becomes a sealed one in the store: its files, then its manifest, then `latest.json`."""
+"""A complete local folder becomes a committed one in the store: its files, then its manifest, then `latest.json`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deepicd.artifacts import latest, manifest
 from deepicd.artifacts.latest import Latest
-from deepicd.artifacts.layout import CheckpointRef, Sealed, manifest_key
+from deepicd.artifacts.layout import CheckpointRef, Committed, manifest_key
 from deepicd.artifacts.manifest import Manifest
 from deepicd.artifacts.store.base import ChangedError, ConflictError, Store, Transferred
 from deepicd.errors import UserError
@@ -54,7 +54,7 @@ class Published:
     """Of the manifest's content."""
 
     @classmethod
-    def read(cls, store: Store, ref: Sealed) -> Published | None:
+    def read(cls, store: Store, ref: Committed) -> Published | None:
         """As the store has it; None where it has no manifest.
 
         Raises:
@@ -67,23 +67,23 @@ class Published:
 
 def publish(
     store: Store,
-    ref: Sealed,
+    ref: Committed,
     folder: Path,
     origin: Origin,
     *,
     metrics: Callable[[], dict[str, float] | None] = lambda: None,
 ) -> Published:
-    """Upload a checkpoint or model, and seal it. One that is sealed already stays as it is.
+    """Upload a checkpoint or model, and commit it. One that is already committed stays as it is.
 
     Args:
         store: rooted at the run.
         ref: what the folder is.
-        folder: complete; nobody writes to it any more.
+        folder: complete; nothing writes to it any more.
         origin: of the attempt.
         metrics: asked when the files are durable, since verl logs a step after it has saved it.
 
     Raises:
-        ChangedError: a file changed while it was read, or the store lost one meanwhile: nothing is sealed; try again.
+        ChangedError: a file changed while it was read, or the store lost one meanwhile: nothing is committed; try again.
         VanishedError: the folder was deleted meanwhile.
         UserError, StoreError: see `Store`.
     """
@@ -146,7 +146,7 @@ def _gone(error: OSError) -> None:
     raise UserError(f"{error.filename}: cannot be read ({error.strerror}): give deepicd the right to read it")
 
 
-def _check_all_there(store: Store, ref: Sealed, sent: Iterable[Transferred]) -> None:
+def _check_all_there(store: Store, ref: Committed, sent: Iterable[Transferred]) -> None:
     """A clean-up that took this upload for a leftover must not end in a manifest without its files."""
     there = {item.key: item.size for item in store.list(f"{ref.folder}/")}
     for file in sent:

@@ -9,26 +9,26 @@ from pathlib import Path
 import structlog
 
 from deepicd.artifacts import manifest
-from deepicd.artifacts.layout import ATTEMPTS, CheckpointRef, ModelRef, Sealed, manifest_key
+from deepicd.artifacts.layout import ATTEMPTS, CheckpointRef, Committed, ModelRef, manifest_key
 from deepicd.artifacts.local_layout import (
     Complete,
     place,
 )
 from deepicd.artifacts.manifest import Manifest
 from deepicd.artifacts.publish import list_files
-from deepicd.artifacts.retention import sealed
+from deepicd.artifacts.retention import committed
 from deepicd.artifacts.store.base import DamagedError, OnBytes, Store
 from deepicd.run_layout import CheckpointFolders
 
 _BEING_FETCHED = ".fetching-"
 
 
-def candidates(store: Store, wanted: Callable[[Sealed], bool]) -> list[Sealed]:
+def candidates(store: Store, wanted: Callable[[Committed], bool]) -> list[Committed]:
     """Checkpoints or models that have a manifest, newest first, over all attempts."""
-    return sorted((ref for ref in sealed(store.list(ATTEMPTS)) if wanted(ref)), key=_age, reverse=True)
+    return sorted((ref for ref in committed(store.list(ATTEMPTS)) if wanted(ref)), key=_age, reverse=True)
 
 
-def read_manifest(store: Store, ref: Sealed) -> Manifest:
+def read_manifest(store: Store, ref: Committed) -> Manifest:
     """The manifest of a checkpoint or model, once every file that it lists is there in its size.
 
     Raises:
@@ -50,10 +50,10 @@ def read_manifest(store: Store, ref: Sealed) -> Manifest:
 
 
 def restore_checkpoint(store: Store, stage: str, folder: Path) -> CheckpointRef | None:
-    """Bring the newest whole checkpoint of a stage into verl's folder, verified; which, or None where there is none.
+    """Fetch the newest whole checkpoint of a stage into verl's folder, verified; returns it, or None.
 
-    A folder with a complete checkpoint of its own is left alone. A damaged checkpoint is skipped with a warning that names
-    what is wrong, and the one before it is taken. A download that was cut off is gone on with.
+    A folder that has a complete checkpoint stays as it is. A damaged checkpoint is skipped with a warning that names
+    what is wrong, and the one before it is taken. An interrupted download resumes.
 
     Raises:
         UserError, StoreError: see `Store`.
@@ -100,7 +100,7 @@ def fetch(store: Store, made: Manifest, folder: Path, on_bytes: OnBytes | None =
         DamagedError: a file is missing, short or altered; names its key.
         UserError, StoreError: see `Store`.
     """
-    # Named after the content: what an earlier try has fetched is gone on with, or is another checkpoint's.
+    # Named after the content: what an earlier try fetched is resumed, or belongs to another checkpoint.
     name = made.ref.folder.replace("/", "-")
     temporary = folder.with_name(f"{_BEING_FETCHED}{name}")
     begin = len(made.ref.folder) + 1
@@ -118,9 +118,9 @@ def fetch(store: Store, made: Manifest, folder: Path, on_bytes: OnBytes | None =
         shutil.rmtree(other, ignore_errors=True)
 
 
-def _age(ref: Sealed) -> tuple[int, int]:
+def _age(ref: Committed) -> tuple[int, int]:
     return ref.attempt, ref.step if isinstance(ref, CheckpointRef) else 0
 
 
-def _warn(ref: Sealed, error: DamagedError) -> None:
+def _warn(ref: Committed, error: DamagedError) -> None:
     structlog.get_logger().warning("is damaged, the one before it is used", damaged=str(ref), reason=str(error))

@@ -15,9 +15,9 @@ from deepicd.artifacts.layout import (
     ATTEMPTS,
     MANIFEST,
     CheckpointRef,
-    Sealed,
+    Committed,
     manifest_key,
-    parse_sealed,
+    parse_committed,
 )
 from deepicd.artifacts.manifest import Manifest
 from deepicd.artifacts.store.base import DamagedError, Store, StoredObject
@@ -54,7 +54,9 @@ def plan(
     return sorted(ref for ref in rewards if ref not in stay)
 
 
-def garbage(objects: Iterable[StoredObject], manifests: Mapping[Sealed, Manifest], idle_since: datetime) -> list[StoredObject]:
+def garbage(
+    objects: Iterable[StoredObject], manifests: Mapping[Committed, Manifest], idle_since: datetime
+) -> list[StoredObject]:
     """Files in the folders of checkpoints and models that no manifest lists.
 
     Those of a folder that something was written to after `idle_since` are left: an upload may be at work there.
@@ -64,9 +66,9 @@ def garbage(objects: Iterable[StoredObject], manifests: Mapping[Sealed, Manifest
         manifests: every manifest of the run that can be read; a folder whose manifest cannot be is left.
         idle_since: by the store's clock.
     """
-    folders: dict[Sealed, list[StoredObject]] = {}
+    folders: dict[Committed, list[StoredObject]] = {}
     for item in objects:
-        if found := parse_sealed(item.key):
+        if found := parse_committed(item.key):
             folders.setdefault(found[0], []).append(item)
     unlisted: list[StoredObject] = []
     for ref, items in folders.items():
@@ -79,9 +81,9 @@ def garbage(objects: Iterable[StoredObject], manifests: Mapping[Sealed, Manifest
     return unlisted
 
 
-def read_manifests(store: Store, refs: Iterable[Sealed]) -> dict[Sealed, Manifest | None]:
+def read_manifests(store: Store, refs: Iterable[Committed]) -> dict[Committed, Manifest | None]:
     """The manifests of these checkpoints and models; None for one that cannot be read."""
-    found: dict[Sealed, Manifest | None] = {}
+    found: dict[Committed, Manifest | None] = {}
     for ref in refs:
         key = manifest_key(ref)
         if content := store.read(key):
@@ -92,12 +94,12 @@ def read_manifests(store: Store, refs: Iterable[Sealed]) -> dict[Sealed, Manifes
     return found
 
 
-def sealed(objects: Iterable[StoredObject]) -> list[Sealed]:
+def committed(objects: Iterable[StoredObject]) -> list[Committed]:
     """The checkpoints and models of a listing that have a manifest."""
-    return [found[0] for item in objects if (found := parse_sealed(item.key)) and found[1] == MANIFEST]
+    return [found[0] for item in objects if (found := parse_committed(item.key)) and found[1] == MANIFEST]
 
 
-def plan_for(store: Store, manifests: Mapping[Sealed, Manifest | None], keep: Keep) -> list[CheckpointRef]:
+def plan_for(store: Store, manifests: Mapping[Committed, Manifest | None], keep: Keep) -> list[CheckpointRef]:
     """`plan` for what is in a store.
 
     A checkpoint whose manifest cannot be read counts neither as one of those that stay nor as one to delete.
@@ -121,9 +123,9 @@ def delete(store: Store, refs: Iterable[CheckpointRef]) -> None:
 
 def delete_garbage(store: Store, items: Iterable[StoredObject]) -> None:
     """Delete what `garbage` found, unless a manifest lists it by now."""
-    folders: dict[Sealed, list[StoredObject]] = {}
+    folders: dict[Committed, list[StoredObject]] = {}
     for item in items:
-        if found := parse_sealed(item.key):
+        if found := parse_committed(item.key):
             folders.setdefault(found[0], []).append(item)
     for ref, unlisted in folders.items():
         now = read_manifests(store, [ref]).get(ref)
@@ -133,7 +135,7 @@ def delete_garbage(store: Store, items: Iterable[StoredObject]) -> None:
 
 def apply(store: Store, keep: Keep, may: Callable[[CheckpointRef], bool]) -> list[CheckpointRef]:
     """Delete what `keep` lets go and `may` allows; what was deleted."""
-    manifests = read_manifests(store, sealed(store.list(ATTEMPTS)))
+    manifests = read_manifests(store, committed(store.list(ATTEMPTS)))
     chosen = [ref for ref in plan_for(store, manifests, keep) if may(ref)]
     delete(store, chosen)
     return chosen

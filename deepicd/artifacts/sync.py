@@ -29,7 +29,7 @@ _LONGEST_WAIT = 60.0
 _GROWING = "logs and metrics"
 _CHANGING = (ChangedError, VanishedError)
 _PASSING = (ChangedError, DamagedError, StoreError, UserError, OSError)
-"""What the next try may mend: a secret may be renewed, a disk be emptied."""
+"""What the next try may solve: a secret may be renewed, a disk emptied."""
 
 Metrics = Callable[[str, int], dict[str, float] | None]
 """The metrics of a stage's step, where they are known."""
@@ -71,7 +71,7 @@ class Sync:
     keep: Keep | None = None
     """Which checkpoints stay in the store; None keeps all."""
     on_checkpoint: Callable[[Checkpoint], None] | None = None
-    """Told of each checkpoint of this attempt that is stored and newer than the last one it was told of."""
+    """Called with each stored checkpoint of this attempt that is newer than the last one reported."""
     clock: Callable[[], float] = time.monotonic
 
     _told: CheckpointRef | None = field(default=None, init=False)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from hashlib import file_digest
 from pathlib import Path
 
-from deepicd.artifacts.layout import Sealed
+from deepicd.artifacts.layout import Committed
 from deepicd.artifacts.manifest import Manifest
 from deepicd.artifacts.restore import read_manifest
 from deepicd.artifacts.store.base import OnBytes, Store, Transferred
@@ -16,7 +16,7 @@ _BATCH = 256 * 2**20
 """Bytes that are on the local disk at once, or one file where that is larger."""
 
 
-def verify(store: Store, ref: Sealed, on_bytes: OnBytes | None = None) -> Manifest:
+def verify(store: Store, ref: Committed, on_bytes: OnBytes | None = None) -> Manifest:
     """Read every file of a checkpoint or model back, and compare its SHA-256.
 
     Raises:

@@ -75,11 +75,11 @@ def get(
     endpoint_url: Endpoint = None,
     namespace: Namespace = None,
 ) -> None:
-    """Fetch the report, metrics and the model, or a checkpoint, verified; again, it goes on where it was cut off.
+    """Fetch the report, metrics and model, or a checkpoint, verified; run again to resume an interrupted download.
 
     Example: `deepicd artifacts get s3://models/deepicd/quickstart --dir downloads`
     """
-    from deepicd.artifacts.fetch import KINDS, Wanted, fetch_files, fetch_sealed
+    from deepicd.artifacts.fetch import KINDS, Wanted, fetch_committed, fetch_files
 
     if what not in (_RESULTS, *KINDS):
         raise UserError(f"--what: is '{what}': give one of {', '.join((_RESULTS, *KINDS))}")
@@ -89,7 +89,7 @@ def get(
         if kind in ("checkpoint", "model"):
             chosen = wanted.choose(source)
             with _progress(f"{chosen.ref}", chosen.size) as on_bytes:
-                typer.echo(fetch_sealed(source, chosen, folder, on_bytes))
+                typer.echo(fetch_committed(source, chosen, folder, on_bytes))
         else:
             for path in fetch_files(source, wanted, folder):
                 typer.echo(path)
@@ -103,7 +103,7 @@ def verify(
 
     Example: `deepicd artifacts verify s3://models/deepicd/quickstart`
     """
-    from deepicd.artifacts.retention import sealed
+    from deepicd.artifacts.retention import committed
     from deepicd.artifacts.store.base import DamagedError
     from deepicd.artifacts.verify import verify as read_back
 
@@ -111,7 +111,7 @@ def verify(
     for _, each in _runs(runs, store, spec, endpoint_url, namespace):
         objects = list(each.list())
         with _progress("verifying", sum(item.size for item in objects)) as on_bytes:
-            for ref in sealed(objects):
+            for ref in committed(objects):
                 try:
                     made = read_back(each, ref, on_bytes)
                 except DamagedError as error:

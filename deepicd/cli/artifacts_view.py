@@ -21,15 +21,15 @@ def print_runs(runs: Iterable[tuple[Run, str]]) -> None:
     """Print each run: its checkpoints and models, what its evaluation measured, where its report is."""
     console = _console()
     for run, url in runs:
-        console.print(_sealed(run, url))
+        console.print(_committed(run, url))
         for attempt, models in run.results.items():
             shown = ", ".join(f"{name} {show_number(value) or '–'}" for name, value in models.items())
             console.print(f"attempt {attempt}: macro F1 of full codes: {shown}", highlight=False)
         for report in run.reports:
             console.print(f"report: {report}", highlight=False)
-        unsealed = len(run.unsealed)
-        if unsealed:
-            console.print(f"{unsealed} unfinished: uploads at work, or what 'deepicd artifacts prune' deletes")
+        uncommitted = len(run.uncommitted)
+        if uncommitted:
+            console.print(f"{uncommitted} unfinished: uploads at work, or what 'deepicd artifacts prune' deletes")
 
 
 def print_proposal(url: str, proposal: Proposal, *, deleted: bool) -> None:
@@ -57,7 +57,7 @@ def show_bytes(size: float) -> str:
     return f"{size:.1f} TiB"
 
 
-def _sealed(run: Run, url: str) -> Table:
+def _committed(run: Run, url: str) -> Table:
     table = Table(title=f"{run.root or url} ({show_bytes(run.size)})", title_justify="left")
     for heading in ("attempt", "what", "step", "size", "when (UTC)", "reward"):
         table.add_column(heading, justify="left" if heading in ("what", "when (UTC)") else "right", no_wrap=True)

@@ -147,7 +147,7 @@ def cancel(
     namespace: Namespace = None,
     delete: Annotated[bool, typer.Option("--delete", help="Delete the run; what is in its store stays.")] = False,
 ) -> None:
-    """Stop a run once its checkpoint is durable; `deepicd resume` goes on from there.
+    """Stop a run once its checkpoint is durable; `deepicd resume` resumes from there.
 
     Example: `deepicd cancel quickstart`
     """
@@ -158,11 +158,11 @@ def cancel(
         return
     _check_not_ended(api.run(run), "cancel")
     api.change(run, {"suspend": True})
-    typer.echo(f"run {run} stops once its checkpoint is durable: 'deepicd resume {run}' goes on")
+    typer.echo(f"run {run} stops once its checkpoint is durable: 'deepicd resume {run}' resumes it")
 
 
 def resume(run: Name, namespace: Namespace = None) -> None:
-    """Let a cancelled run go on from its last verified checkpoint.
+    """Resume a cancelled run from its last verified checkpoint.
 
     Example: `deepicd resume quickstart`
     """
@@ -172,7 +172,7 @@ def resume(run: Name, namespace: Namespace = None) -> None:
     if not (found["spec"].get("suspend") or False):
         raise UserError(f"run {run}: is not suspended: see 'deepicd status {run}'")
     api.change(run, {"suspend": False})
-    typer.echo(f"run {run} goes on: 'deepicd wait {run}' waits for its end")
+    typer.echo(f"run {run} resumes: 'deepicd wait {run}' waits for its end")
 
 
 def _api(namespace: str | None) -> Api:
@@ -201,7 +201,7 @@ def _wait(api: Api, name: str, patience: timedelta | None, applied: dict[str, An
         try:
             run = api.run(name)
         except ClusterError as error:
-            # A control plane that is upgraded is away for minutes; the run goes on meanwhile.
+            # A control plane is away for minutes while it is upgraded; the run continues.
             sys.stderr.write(f"warning: {error}\n")
         else:
             uid = uid or run["metadata"]["uid"]

@@ -17,7 +17,7 @@ from deepicd.kubernetes.api import ClusterError
 
 Runs = list[dict[str, Any]]
 _WIDE = 200
-"""Columns where nobody has said how many: in a pipe or file nothing shall be cut off."""
+"""Columns if the width is unknown: nothing is cut off in a pipe or file."""
 
 
 def console() -> Console:

@@ -1,4 +1,4 @@
-"""SIGTERM of an uploader, and how long it goes on after that.
+"""SIGTERM of an uploader, and how long it continues after that.
 
 A pod's grace period begins with the preStop hooks. A sidecar gets SIGTERM later, when the trainer has ended, and SIGKILL
 does not wait for it. The uploader's hook leaves the time in a file, from which the period is counted here too.
@@ -17,7 +17,7 @@ from types import FrameType
 from deepicd.errors import ExitCode
 
 LAST_WORDS_SECONDS = 3.0
-"""Uploads are given up so long before the period ends, to report what is missing; at most half of the period."""
+"""Uploads are abandoned this long before the period ends, to report what is missing; at most half of the period."""
 KUBELET_SECONDS = 2.0
 """What the kubelet leaves between SIGTERM and SIGKILL, however little is left of the period."""
 _LEAST_SECONDS = 0.5
@@ -75,7 +75,7 @@ def grace(period: float, asked: float, began: float | None) -> Grace:
 
 
 def termination_began(mark: Path | None) -> float | None:
-    """When the hook left its mark, by `time.monotonic()`; None where there is none."""
+    """When the hook left its mark, by `time.monotonic()`, or None."""
     try:
         # Not the file's own time: that may be a file server's.
         marked = float(mark.read_text().split()[0]) if mark is not None else None

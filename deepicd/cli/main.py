@@ -46,9 +46,9 @@ def app() -> NoReturn:
     except DeepICDError as error:
         sys.stderr.write(f"error: {error}\n")
         if PROGRESS in os.environ:
-            from deepicd.kubernetes.attempt_config_map import tell_kubelet
+            from deepicd.kubernetes.attempt_config_map import write_termination_log
 
-            tell_kubelet(error)
+            write_termination_log(error)
         _leave(error.exit_code, at_once=error.at_once)
     except BrokenPipeError:
         sys.exit(ExitCode.BROKEN_PIPE)
@@ -56,7 +56,7 @@ def app() -> NoReturn:
 
 
 def _leave(code: int, *, at_once: bool = False) -> NoReturn:
-    """End the process; an upload that was given up may still wait for its store in a thread that Python would wait for."""
+    """End the process; an abandoned upload may still wait for its store in a thread that Python would wait for."""
     sys.stdout.flush()
     sys.stderr.flush()
     if at_once or any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):

@@ -127,5 +127,5 @@ def _request(number: int, line: str) -> tuple[Any, str]:
     except (ValueError, TypeError, KeyError):
         note = None
     if not isinstance(note, str):
-        raise UserError(f'standard input line {number}: is not {{"id": …, "note": "…"}}: mend the line')
+        raise UserError(f'standard input line {number}: is not {{"id": …, "note": "…"}}: fix the line')
     return identity, note

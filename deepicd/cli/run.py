@@ -1,4 +1,4 @@
-"""`deepicd run`, `sft`, `grpo`: carry out a run, or a part of it."""
+"""`deepicd run`, `sft`, `grpo`: run all stages, or some."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ JsonLogs = Annotated[bool, typer.Option("--json", help="Log JSON lines instead o
 
 
 def run(file: SpecFile, folder: RunFolder = None, json_logs: JsonLogs = False) -> None:
-    """Carry out a run: prepare, SFT, GRPO, evaluation, report. Again on the same folder, it goes on where it stopped.
+    """Run all stages: prepare, SFT, GRPO, evaluation, report. Run again on the same folder, it resumes where it stopped.
 
     Ctrl-C or SIGTERM saves a checkpoint at the next step's end and leaves with exit code 143; a second one leaves at once.
 

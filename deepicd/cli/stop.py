@@ -25,7 +25,7 @@ class SignalStop:
         self._count += 1
         if self._raise:
             self._raise = False
-            raise TerminatedError("stopped on request: run again to go on")
+            raise TerminatedError("stopped on request: run again to resume")
 
     def raise_when_requested(self, wanted: bool) -> None:
         """See `deepicd.training.supervise.Stop`."""

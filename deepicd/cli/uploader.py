@@ -1,4 +1,4 @@
-"""The uploader's process: it uploads in threads, so that the main thread has nothing to do but to heed signals."""
+"""The uploader's process: it uploads in threads, so that the main thread only handles signals."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Uploader:
         self._ending = threading.Event()
 
     def run(self, signals: Signals, period: timedelta, mark: Path | None) -> None:
-        """`period`: from SIGTERM, or from the time in the file `mark` where there is one, to the process's end.
+        """`period`: from SIGTERM, or from the time in the file `mark` if it exists, to the process's end.
 
         Raises:
             MissingError: the period was too short.
@@ -125,7 +125,7 @@ class Uploader:
             sync.join()
 
     def _patiently(self, act: Callable[[], T]) -> T:
-        """Try again until the store answers: training goes on meanwhile."""
+        """Try again until the store answers; training continues."""
         while True:
             try:
                 return act()

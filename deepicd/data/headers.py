@@ -1,6 +1,6 @@
 """Which header of a discharge summary opens which section.
 
-A header is judged by its words alone, as they stand before the colon or on a line of their own. What a doubtful one
+A header is judged only by its words, before the colon or on their own line. What a doubtful one
 means where it stands is decided by `deepicd.data.sections`.
 """
 
@@ -191,7 +191,7 @@ _KEYWORD = re.compile(
 def header(words: str, colon: bool) -> Header | None:
     """Say what a possible header stands for, or None when it is plain text.
 
-    `colon`: whether a colon follows; without one the words stand alone on their line.
+    `colon`: whether a colon follows; without one the words are alone on their line.
     """
     removed = "___" in words
     full = " ".join(words.lower().replace("_", " ").split())

@@ -73,7 +73,7 @@ _CERTAIN: dict[str, tuple[str, ...]] = {
         r"\b(?:day|date|morning) of (?:discharge|d/c)\b|\bpre-?discharge\b",
     ),
 }
-# The same words may tell of an earlier stay: what stands around them decides.
+# The same words may describe an earlier stay: the words around them decide.
 _DOUBTFUL: dict[str, tuple[str, ...]] = {
     "discharge": (
         rf"\b(?:on|at|upon|prior to|before|by|until|after|time of|for) (?:the )?(?:time of )?{_DISCHARGE}\b",
@@ -106,7 +106,7 @@ _NEAR = 160
 _SENTENCE = re.compile(r"[.;!?]\s|\n(?=[ \t]*[A-Z(\[*=])")
 _WORDS = re.compile(r"[a-z0-9][a-z0-9'/.-]*[a-z0-9]|[a-z0-9]")
 _PASSAGE = 5
-# The first of these that a source has begins its later part; lower-case words within a line may tell of an earlier stay.
+# The first of these that a source has begins its later part; lower-case words within a line may describe an earlier stay.
 _LATER_PARTS = tuple(
     map(
         re.compile,

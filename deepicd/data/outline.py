@@ -63,7 +63,7 @@ class Found:
 
     @property
     def wrapped(self) -> bool:
-        """Whether its line goes on with the sentence of the line before."""
+        """Whether its line continues the sentence of the line before."""
         if self.line <= 0 or self.text[self.line - 2] in _ENDS:
             return False
         if self.text.rfind("\n", max(0, self.line - 1 - _FULL), self.line - 1) >= 0:

@@ -106,7 +106,7 @@ def reading(path: Path) -> Iterator[None]:
 
 @contextmanager
 def database() -> Iterator[None]:
-    """Give DuckDB's two failures that are nobody's query the type they deserve.
+    """Give DuckDB's two failures that are not about a query their own type.
 
     Raises:
         OSError: the disk is full (ENOSPC).

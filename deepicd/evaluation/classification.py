@@ -27,7 +27,7 @@ class Labels:
     gold: IntArray
     """[N] index into `classes`."""
     predicted: IntArray
-    """[N] index into `classes`, -1 where there is no valid prediction."""
+    """[N] index into `classes`, -1 without a valid prediction."""
 
 
 @dataclass(frozen=True, slots=True)

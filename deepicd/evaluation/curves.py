@@ -85,7 +85,7 @@ def _panels(name: str, rows: Sequence[Row], panels: Sequence[tuple[str, str, str
 
 def _step_axis(axes: Axes) -> None:
     low, high = axes.get_xlim()
-    axes.set_xlim(min(low, high - 1), max(high, low + 1))  # one step alone would be shown between fractions of it
+    axes.set_xlim(min(low, high - 1), max(high, low + 1))  # a single step would be shown between fractions of it
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("Step")
 

@@ -178,7 +178,7 @@ def _bars(
 
 
 def _with_errors(measures: Sequence[Measure]) -> tuple[Any, Any]:
-    """Values [n] and error bars [2, n] in percent; no bar where there is no interval."""
+    """Values [n] and error bars [2, n] in percent; no bar without an interval."""
     values = np.array([np.nan if own["value"] is None else 100 * own["value"] for own in measures])
     ends = np.array([[np.nan, np.nan] if own["interval"] is None else own["interval"] for own in measures]) * 100
     errors = np.abs(ends.T - values)

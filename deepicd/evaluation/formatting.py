@@ -26,7 +26,7 @@ def reward(value: float | None) -> str:
 
 
 def interval(measure: Measure, write: Callable[[float | None], str]) -> str:
-    """The ends of an interval: `38.9 to 43.5`; empty where there is none."""
+    """The ends of an interval: `38.9 to 43.5`; empty without an interval."""
     if measure["interval"] is None:
         return ""
     return " to ".join(minus(write(end)) for end in measure["interval"])
@@ -46,7 +46,7 @@ def minus(text: str) -> str:
 
 
 def excludes_zero(measure: Measure) -> bool:
-    """Whether the interval lies on one side of 0."""
+    """Whether the interval excludes 0."""
     ends = measure["interval"]
     return ends is not None and (ends[0] > 0 or ends[1] < 0)
 

@@ -66,7 +66,7 @@ def render(figure: Figure, name: str, description: str) -> str:
     Args:
         figure: drawn under `style`.
         name: prefix of the element's ids: unique in the page.
-        description: what a reader who does not see the figure is told.
+        description: text alternative for readers who cannot see the figure.
     """
     written = io.StringIO()
     nothing: dict[str, Any] = dict.fromkeys(("Creator", "Date", "Format", "Type"))

@@ -24,7 +24,7 @@ from pathlib import Path
 from deepicd.errors import UserError
 from deepicd.icd10.table import FILE
 
-# A decoder allocates the dictionary it is told of: 8 MiB hold the whole text, the preset's own 64 MiB would be waste.
+# A decoder allocates the dictionary size named in the file: 8 MiB hold the whole text, the preset's own 64 MiB would be waste.
 _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 8 << 20}]
 _LINE = re.compile(r"[A-Z][0-9A-Z]{2,6}\t(?:\d{4}-\d{4}|-)\t(?:\d{4}-\d{4}|-)\t\S[^\t]*")
 

@@ -56,7 +56,7 @@ class Table:
     text: bytes
     """The file."""
     offsets: array[int]
-    """Where each code's title starts in `text`, in bytes. The text is 9 MB; as strings the titles alone are 13."""
+    """Where each code's title starts in `text`, in bytes. The text is 9 MB; as strings the titles alone take 13."""
 
     def title(self, row: int) -> str:
         """The title of the code in that row."""

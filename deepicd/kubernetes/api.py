@@ -139,6 +139,6 @@ class Api:
 
 
 def newest_or_head_last(pod: Raw) -> tuple[bool, str]:
-    """Order of pods; a Ray cluster's head carries out the run's command."""
+    """Order of pods; a Ray cluster's head runs the run's command."""
     metadata = pod["metadata"]
     return metadata["labels"].get(RAY_NODE_LABEL) == "head", str(metadata["creationTimestamp"])

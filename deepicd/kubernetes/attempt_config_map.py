@@ -79,7 +79,7 @@ class Postman:
         self._thread.start()
 
     def post(self, text: str) -> None:
-        """Send this in place of what was not sent yet."""
+        """Send this instead of anything not sent yet."""
         with self._change:
             self._waiting = text
             self._change.notify()
@@ -113,7 +113,7 @@ class Postman:
 
 @contextmanager
 def checkpoints_reported() -> Iterator[Callable[[Checkpoint], None] | None]:
-    """In a pod, what tells the operator of each checkpoint that is stored; None elsewhere."""
+    """In a pod, the callback that reports each stored checkpoint to the operator; None elsewhere."""
     send = send_to(CHECKPOINT_KEY)
     if send is None:
         yield None
@@ -176,7 +176,7 @@ class ProgressReport:
         self._postman.close()
 
     def restored(self, uri: str) -> None:
-        """The next stage goes on from this checkpoint of the store."""
+        """The next stage resumes from this stored checkpoint."""
         self._state["resumed_from"] = uri
 
     def stage_started(self, stage: str) -> None:
@@ -210,7 +210,7 @@ class ProgressReport:
 
 
 def level_metrics(path: Path) -> LevelMetrics | None:
-    """Macro F1 at the three levels of the model that was trained last, from metrics.json; None where there is none."""
+    """Macro F1 at the three levels of the model trained last, from metrics.json, or None."""
     try:
         models: dict[str, Any] = json.loads(path.read_text())
         last = list(models.values())[-1]["levels"]
@@ -225,7 +225,9 @@ def failure_of(error: DeepICDError) -> Failure:
     return Failure(code=FailureCode(error.code), message=line[:MAX_MESSAGE])
 
 
-def tell_kubelet(error: DeepICDError, environment: Mapping[str, str] = os.environ, log: Path = TERMINATION_LOG) -> None:
+def write_termination_log(
+    error: DeepICDError, environment: Mapping[str, str] = os.environ, log: Path = TERMINATION_LOG
+) -> None:
     """Leave the failure where the operator finds it though the ConfigMap could not be written; in a pod only."""
     if environment.get(names.PROGRESS) and log.exists():
         log.write_text(write(failure_of(error)))

@@ -1,8 +1,8 @@
 """Before a pod of a Ray cluster ends: ask the run for a checkpoint, and wait until its processes have left the pod.
 
 `python -m deepicd.kubernetes.pre_stop` is the preStop hook of every node. On the head `deepicd run` is a child of Ray and not
-the container's own process, so that the kubelet's SIGTERM would reach Ray first. A worker has processes of training alone,
-without which no checkpoint can be saved; and the pods of a run that is suspended or deleted are all told to end at once.
+the container's own process, so that the kubelet's SIGTERM would reach Ray first. A worker has only training processes,
+without which no checkpoint can be saved; and the pods of a suspended or deleted run are all terminated at once.
 A pod without any of them has nothing to wait for.
 """
 
@@ -27,7 +27,7 @@ def carries_out(found: Sequence[str], command: Sequence[str]) -> bool:
 
 
 def leave(command: Sequence[str], stage: StageLayout, is_worker: Callable[[Sequence[str]], object] = worker_name) -> None:
-    """Ask the run that carries out `command` to stop, or from a worker its training `stage`; returns when all has ended."""
+    """Ask the run with this `command` to stop, or from a worker its training `stage`; returns when everything has ended."""
     if runs := _processes(lambda line: carries_out(line, command)):
         for process in runs:
             process.terminate()
@@ -44,7 +44,7 @@ def _processes(wanted: Callable[[Sequence[str]], object]) -> list[psutil.Process
 
 
 def _wait(processes: Sequence[psutil.Process]) -> None:
-    """Until they have ended, whoever reaps them."""
+    """Wait until they have ended, whichever process reaps them."""
     while any(_lives(process) for process in processes):
         time.sleep(_POLL_SECONDS)
 

@@ -1,4 +1,4 @@
-"""English function words and the pairs of them that no English has, to tell sentences from lists, salads and other languages.
+"""English function words, and pairs of them that do not occur in English: they set sentences apart from lists and word salads.
 
 `should` is left out: by six letters it is `shoulder`.
 """
@@ -67,7 +67,7 @@ WORDS = {
 }
 
 SHARED = frozenset(_SHARED.split())
-"""Those, and shorthand (abbreviations.py), that another European language has too: alone they do not make a text English."""
+"""Those, and shorthand (abbreviations.py), that another European language has too: they alone do not make a text English."""
 
 _NO_PHRASE = {Kind.PREPOSITION, Kind.COORDINATOR, Kind.SUBORDINATOR, Kind.VERB, Kind.SUBJECT, Kind.MODAL}
 NEVER = (

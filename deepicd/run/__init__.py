@@ -1,1 +1,1 @@
-"""The order of the stages, and going on where a run stopped."""
+"""A run on this machine: its stages, their order, and resuming."""

@@ -1,4 +1,4 @@
-"""Stage `grpo`: reinforcement learning from the SFT model, or from the base model where there was no SFT."""
+"""Stage `grpo`: reinforcement learning from the SFT model, or from the base model if there was no SFT."""
 
 from __future__ import annotations
 

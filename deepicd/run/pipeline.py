@@ -1,4 +1,4 @@
-"""`prepare → sft → grpo → evaluate`: what is finished is not done again, what is begun goes on."""
+"""`prepare → sft → grpo → evaluate`: finished stages are not repeated, interrupted ones resume."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def run_pipeline(
     on_checkpoint: Callable[[Checkpoint], None] | None = None,
     on_restore: Callable[[str], None] | None = None,
 ) -> dict[str, float]:
-    """Carry out a run in its folder up to the stage `last`, going on from what is there; seconds of each stage.
+    """Run the stages in the run's folder up to `last`, resuming from what exists; returns the seconds of each stage.
 
     `on_checkpoint` is told of each checkpoint that this process has stored, `on_restore` of the address of each that it goes on
     from.
@@ -132,7 +132,7 @@ def _stages(
             reporter.stage_finished(stage.name, done["seconds"], already=True)
             continue
         if stop.requested:
-            raise TerminatedError(f"stopped on request before {stage.name}: run again to go on")
+            raise TerminatedError(f"stopped on request before {stage.name}: run again to resume")
         reporter.stage_started(stage.name)
         record.begin()
         started = time.monotonic()
@@ -183,5 +183,5 @@ def _disk_full_as_user_error(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(f"{folder}: the disk is full: free space, then run again to go on") from None
+            raise UserError(f"{folder}: the disk is full: free space, then run again to resume") from None
         raise

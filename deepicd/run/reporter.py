@@ -1,4 +1,4 @@
-"""Who is told of a run's progress."""
+"""Receivers of a run's progress."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Reporter(Protocol):
     """Shows a run's progress."""
 
     def stage_started(self, stage: str) -> None:
-        """A stage begins or goes on."""
+        """A stage begins or resumes."""
 
     def step(self, stage: str, row: StepMetrics, total: int | None, eta: float | None) -> None:
         """A stage made a step; `total` is the number of steps it will have made, `eta` the seconds that are left."""

@@ -79,7 +79,7 @@ class StageRecord:
         """Compare the inputs with those that the stage's work was made from, where there is any to lose.
 
         Raises:
-            UserError: they differ: going on would mix two runs.
+            UserError: they differ: continuing would mix two runs.
         """
         kept = self._place.completed.exists() or self._place.checkpoints.tracker.exists()
         before = self._before()
@@ -99,7 +99,7 @@ class StageRecord:
         return noted
 
     def begin(self) -> None:
-        """Note the inputs of a stage that is about to run or go on."""
+        """Record the inputs of a stage that is about to run or resume."""
         _write_whole(self._place.inputs, self._inputs)
 
     def completed(self) -> Mapping[str, Any] | None:

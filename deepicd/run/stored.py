@@ -56,7 +56,7 @@ def uploading(
 ) -> Iterator[None]:
     """Upload the run's folder while the body runs; at its end, wait until everything is durable.
 
-    `on_checkpoint` is told of each checkpoint that is stored here, not by an uploader beside us.
+    `on_checkpoint` is called with each checkpoint that this process stores, not those of a separate uploader.
 
     A second signal ends the waiting: what is missing then is logged, and uploaded by the next launch.
 
@@ -95,7 +95,7 @@ def _wait(sync: Sync, store: Store, stop: Stop, patience: float | None) -> None:
             structlog.get_logger().info("waiting for uploads", store=store.url, missing=len(sync.missing()))
         if stop.insisted or (patience is not None and waited > patience):
             structlog.get_logger().warning(
-                "left before everything was stored: run again to go on", store=store.url, missing=sync.missing()
+                "left before everything was stored: run again to resume", store=store.url, missing=sync.missing()
             )
             return
 
@@ -103,7 +103,7 @@ def _wait(sync: Sync, store: Store, stop: Stop, patience: float | None) -> None:
 def restore_stage(store: Store, stage: str, folder: Path, on_restore: Callable[[str], None] | None = None) -> bool:
     """Bring a training stage's result, or else its newest whole checkpoint, to the stage's folder; whether it is finished.
 
-    What is on this machine already is left alone. `on_restore` is told of the address of a checkpoint that was brought.
+    What is already on this machine stays. `on_restore` is called with the address of a restored checkpoint.
 
     Raises:
         UserError, StoreError: see `Store`.
@@ -125,7 +125,7 @@ def restore_stage(store: Store, stage: str, folder: Path, on_restore: Callable[[
 
 
 def _restore_metrics(store: Store, attempt: int, stage: str, folder: Path) -> None:
-    """The curves up to here; each attempt's logs hold those of the attempts that it went on from."""
+    """The curves up to here; each attempt's logs include those of the attempts that it resumed from."""
     prefix = f"{step_metrics_folder(attempt, stage)}/"
     for item in store.list(prefix):
         found = store.read(item.key)

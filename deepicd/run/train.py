@@ -34,7 +34,7 @@ RAY_STARTS = 3
 def train_sft(
     run: DeepICDRun, spec_file: Path, sft: SftSpec, data: TrainingData, folder: Path, stop: Stop, on_step: OnStep
 ) -> None:
-    """Fine-tune `data.model` on `data.train` into `folder/model`, going on from the newest checkpoint in `folder`.
+    """Fine-tune `data.model` on `data.train` into `folder/model`, resuming from the newest checkpoint in `folder`.
 
     Raises:
         DeepICDError: see `supervise`.
@@ -50,7 +50,7 @@ def train_sft(
 def train_grpo(
     run: DeepICDRun, spec_file: Path, grpo: GrpoSpec, data: TrainingData, folder: Path, stop: Stop, on_step: OnStep
 ) -> None:
-    """Train `data.model` with GRPO into `folder/model`, going on from the newest checkpoint in `folder`.
+    """Train `data.model` with GRPO into `folder/model`, resuming from the newest checkpoint in `folder`.
 
     Raises:
         DeepICDError: see `supervise`.
@@ -156,5 +156,5 @@ def _check_size(run: DeepICDRun, data: TrainingData, batch: int, field: str) -> 
 
 
 def _has_weights(folder: Path) -> bool:
-    """Whether a checkpoint's Hugging Face folder is the final model: the earlier ones hold configuration alone."""
+    """Whether a checkpoint's Hugging Face folder is the final model: the earlier ones hold only configuration."""
     return any(folder.glob("*.safetensors"))

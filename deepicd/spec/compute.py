@@ -1,4 +1,4 @@
-"""`spec.compute`: what a run computes on. Everything but `gpus` and `nodes` has an effect on a cluster alone."""
+"""`spec.compute`: the run's resources. Except for `gpus` and `nodes`, they have an effect only on a cluster."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class SecretKey(SpecModel):
 
 
 class EnvironmentVariable(SpecModel):
-    """A variable of the containers' environment: exactly one of `value`, `secret`."""
+    """An environment variable of the containers: exactly one of `value`, `secret`."""
 
     name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=253)
     """Name of the variable."""
     value: str | None = Field(default=None, max_length=4096)
-    """Its value, as it is."""
+    """Its literal value."""
     secret: SecretKey | None = None
-    """Where its value is kept."""
+    """Where its value is stored."""
 
     rules = (
         exactly_one("value", "secret"),
@@ -61,15 +61,15 @@ class Toleration(SpecModel):
     """A taint of nodes that the run's pods tolerate."""
 
     key: QualifiedName | None = None
-    """Key of the taint; every taint where there is none."""
+    """Key of the taint; every taint by default."""
     operator: Literal["Equal", "Exists"] = "Equal"
     """`Equal` compares `value`, `Exists` does not."""
     value: str | None = Field(default=None, max_length=63)
     """Value of the taint."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    """Effect of the taint; all effects where there is none."""
+    """Effect of the taint; all effects by default."""
     toleration_seconds: int | None = Field(default=None, ge=0)
-    """How long a `NoExecute` taint is tolerated; for ever where there is none."""
+    """How long a `NoExecute` taint is tolerated; for ever by default."""
 
     rules = (
         either(given("key"), equals("operator", "Exists"), message="operator: must be Exists where key is left out"),
@@ -92,7 +92,7 @@ class DataVolume(SpecModel):
     path: AbsolutePath
     """Where it is mounted."""
     sub_path: str | None = Field(default=None, pattern=r"^[^/].*$", max_length=1024)
-    """Mount this folder or file of it alone."""
+    """Mount only this folder or file of it."""
 
     rules = (exactly_one("claim", "configMap", "secret"),)
 
@@ -101,26 +101,26 @@ class ScratchSpec(SpecModel):
     """The volume that holds the run's folder, temporary files and checkpoints until they are uploaded."""
 
     size: Size = 200 * 2**30
-    """How large it may become."""
+    """Size limit."""
     storage_class: ObjectName | None = None
     """Create a PersistentVolumeClaim of this StorageClass for each attempt, deleted once everything on it is in the store;
-    the node's own disk, gone with the pod, where there is none. Needed with `compute.nodes` above 1, whose pods all write
+    by default the node's disk, which is gone with the pod. Needed with `compute.nodes` above 1, whose pods all write
     to it (ReadWriteMany)."""
 
 
 class UploaderSpec(SpecModel):
-    """What the uploader's container beside the trainer asks for, and may use. No effect with `compute.nodes` above 1,
+    """Requests and limits of the uploader's container. No effect with `compute.nodes` above 1,
     where the trainer uploads by itself.
     """
 
     cpu: float = Field(default=0.1, gt=0, le=64)
-    """Processor cores asked for."""
+    """CPU cores requested."""
     cpu_limit: float | None = Field(default=None, gt=0, le=64)
-    """Processor cores that may be used; 2, or `cpu` if that is more, where there is none."""
+    """Limit of CPU cores; by default 2, or `cpu` if that is more."""
     memory: Size = 256 * 2**20
-    """Memory asked for."""
+    """Memory requested."""
     memory_limit: Size | None = None
-    """Memory that may be used; 1Gi, or `memory` if that is more, where there is none."""
+    """Memory limit; by default 1Gi, or `memory` if that is more."""
 
     rules = (
         at_least("cpuLimit", "cpu", "cpuLimit: is less than cpu: raise it or lower cpu"),
@@ -132,9 +132,9 @@ class ServiceAccountSpec(SpecModel):
     """The identity of the run's pods. It may patch one ConfigMap, the attempt's progress, and nothing else."""
 
     name: LabelName | None = None
-    """An existing ServiceAccount to use; one of the run's own is made where there is none."""
+    """An existing ServiceAccount to use; by default one is created for the run."""
     annotations: dict[QualifiedName, Annotated[str, StringConstraints(max_length=2048)]] = Field(default={}, max_length=16)
-    """Annotations of the run's own ServiceAccount, such as the role that a cloud's workload identity gives it."""
+    """Annotations of the run's own ServiceAccount, such as its role in a cloud's workload identity."""
 
     rules = (
         requires(
@@ -161,37 +161,37 @@ class PodTemplatePatch(SpecModel):
 
 
 class ComputeSpec(SpecModel):
-    """What the run needs to compute on. On one machine `gpus` and `nodes` alone have an effect, the rest is for the cluster."""
+    """Resources of the run. On one machine only `gpus` and `nodes` have an effect; the rest is for the cluster."""
 
     gpus: Fixed[int] = Field(default=4, ge=1, le=16)
-    """GPUs of a node; with the CPU build of the training stack, that many ranks on the CPU."""
+    """GPUs per node; with the CPU build of the training stack, ranks on the CPU."""
     gpu_resource: str = Field(default="nvidia.com/gpu", pattern=f"^({QUALIFIED_PATTERN[1:-1]})?$", max_length=317)
-    """On a cluster: the resource that a GPU is asked for by; the empty text asks for none, for the CPU build.
-    (`null` would not do: `kubectl apply` leaves it out.)"""
+    """On a cluster: name of the resource that requests a GPU; an empty text requests none, for the CPU build.
+    (`null` does not work: `kubectl apply` drops it.)"""
     nodes: Fixed[int] = Field(default=1, ge=1, le=64)
-    """Nodes, each with `gpus` GPUs, for GRPO; the other stages use the first one's. On a cluster more than one makes a
+    """Nodes, each with `gpus` GPUs, for GRPO; the other stages use the first node's. On a cluster more than one creates a
     RayJob and needs KubeRay; elsewhere RAY_ADDRESS names a Ray cluster."""
     cpu: float | None = Field(default=None, gt=0, le=4096)
-    """On a cluster: processor cores asked for, per node."""
+    """On a cluster: CPU cores requested, per node."""
     cpu_limit: float | None = Field(default=None, gt=0, le=4096)
-    """On a cluster: processor cores that may be used, per node; no limit where there is none. A namespace with a ResourceQuota
+    """On a cluster: limit of CPU cores, per node; unlimited by default. A namespace with a ResourceQuota
     on `limits.cpu` needs one."""
     memory: Size | None = None
-    """On a cluster: memory asked for and the limit, per node; it includes what lies in `sharedMemory`."""
+    """On a cluster: memory requested, and its limit, per node; it includes `sharedMemory`."""
     uploader: UploaderSpec = UploaderSpec()
-    """On a cluster: processor cores and memory of the uploader's container."""
+    """On a cluster: CPU cores and memory of the uploader's container."""
     shared_memory: Size = 16 * 2**30
     """On a cluster: size of /dev/shm, through which the training processes exchange tensors."""
     scratch: ScratchSpec = ScratchSpec()
-    """On a cluster: the volume that the run's folder lies on."""
+    """On a cluster: the volume for the run's folder."""
     model_cache: ObjectName | None = None
-    """On a cluster: PersistentVolumeClaim for the Hugging Face cache, kept between runs; on `scratch` where there is none."""
+    """On a cluster: PersistentVolumeClaim for the Hugging Face cache, kept between runs; the default is `scratch`."""
     data_volumes: tuple[DataVolume, ...] = Field(default=(), max_length=32)
     """On a cluster: claims with data and models, mounted read-only."""
     image: str | None = Field(default=None, min_length=1, max_length=512)
-    """On a cluster: image of the trainer; the one the operator was installed with where there is none."""
+    """On a cluster: image of the trainer; the default is the one set when the operator was installed."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
-    """On a cluster: when the image is pulled; Kubernetes' own rule where there is none."""
+    """On a cluster: when the image is pulled; the default is Kubernetes' own rule."""
     image_pull_secrets: tuple[ObjectName, ...] = Field(default=(), max_length=16)
     """On a cluster: Secrets with the registry's credentials."""
     queue: LabelName | None = None
@@ -199,9 +199,9 @@ class ComputeSpec(SpecModel):
     node_selector: dict[QualifiedName, Annotated[str, StringConstraints(max_length=63)]] = Field(default={}, max_length=32)
     """On a cluster: labels that a node must have."""
     tolerations: tuple[Toleration, ...] = Field(default=(), max_length=32)
-    """On a cluster: taints of nodes that are tolerated."""
+    """On a cluster: node taints that the pods tolerate."""
     affinity: dict[str, Any] | None = None
-    """On a cluster: the pods' affinity, as Kubernetes writes it."""
+    """On a cluster: the pods' affinity, in Kubernetes' own form."""
     priority_class: ObjectName | None = None
     """On a cluster: the pods' PriorityClass."""
     runtime_class: ObjectName | None = None
@@ -209,11 +209,11 @@ class ComputeSpec(SpecModel):
     service_account: ServiceAccountSpec = ServiceAccountSpec()
     """On a cluster: the pods' identity."""
     env: tuple[EnvironmentVariable, ...] = Field(default=(), max_length=128)
-    """On a cluster: further variables of the containers' environment."""
+    """On a cluster: additional environment variables of the containers."""
     pod_template_patch: PodTemplatePatch | None = None
     """On a cluster: a strategic merge patch of the pod template, applied last, for what has no field here."""
     price_per_gpu_hour: float | None = Field(default=None, ge=0, le=1e6)
-    """On a cluster: price of one GPU for an hour, in any currency: the unit of `status.cost`."""
+    """On a cluster: price of one GPU hour, in any currency; `status.cost` has the same unit."""
 
     rules = (
         at_least("cpuLimit", "cpu", "cpuLimit: is less than cpu: raise it or lower cpu"),

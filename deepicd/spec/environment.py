@@ -1,4 +1,4 @@
-"""How the operator's pod tells `deepicd` who it is: environment variables, mounted files, the command."""
+"""What the operator passes to `deepicd` in a pod: environment variables, mounted files, the command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ S3_SECRET = "/var/run/secrets/deepicd/s3"  # noqa: S105  (a path)
 """Where the files of the Secret lie that `storage.s3.credentials.secretName` names."""
 
 RUN_FILE = "/etc/deepicd/run.yaml"
-"""Where the run's file lies in a pod."""
+"""Path of the run's file in a pod."""
 RUN_FOLDER = "/scratch/run"
 """The run's folder in a pod."""
 TERMINATION_MARK = "/tmp/deepicd-termination"  # noqa: S108  (a volume of the pod's own)
@@ -28,4 +28,4 @@ TERMINATION_MARK = "/tmp/deepicd-termination"  # noqa: S108  (a volume of the po
 MARK_TERMINATION = ("cp", "/proc/uptime", TERMINATION_MARK)
 """The hook's command. The kubelet runs it when termination begins; SIGTERM follows once the trainer has ended."""
 ATTEMPT_COMMAND = ("deepicd", "run", RUN_FILE, "--dir", RUN_FOLDER, "--json")
-"""What an attempt's pod carries out."""
+"""The command of an attempt's pod."""

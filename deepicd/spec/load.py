@@ -76,7 +76,7 @@ def read_yaml(path: Path, kind: str = "run.yaml") -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark is not None else ""
-        raise UserError(f"{path}:{where} is not YAML: {getattr(error, 'problem', None) or 'mend the file'}") from None
+        raise UserError(f"{path}:{where} is not YAML: {getattr(error, 'problem', None) or 'fix the file'}") from None
     except RecursionError:
         raise UserError(f"{path}: is nested too deep: make it flatter") from None
 

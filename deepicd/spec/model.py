@@ -45,13 +45,13 @@ class ModelSpec(SpecModel):
     """The base model: exactly one of `path`, `tiny`."""
 
     path: str | None = None
-    """Folder with a Hugging Face model, or its name on the hub (from the local cache where there is no network)."""
+    """Folder with a Hugging Face model, or its name on the hub (without a network, from the local cache)."""
     tiny: TinyModel | None = None
-    """Make a small model for a trial."""
+    """Create a small model for a trial."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Number format of the forward pass, in training and in vLLM; master weights are float32."""
     opened_think: bool = True
-    """The chat template ends in an opened `<think>`, as the released model's does: completions lack the opening tag."""
+    """The chat template ends in an open `<think>`, as the released model's does: completions lack the opening tag."""
     prompt: Later[PromptSpec | None] = None
     """What the model is asked, in training, evaluation and prediction; stored with each model. Left out: `preset: deepicd`."""
 

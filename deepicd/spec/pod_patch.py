@@ -1,4 +1,4 @@
-"""Strategic merge patches of a pod template: the escape hatch of `compute.podTemplatePatch`, and what it must leave alone.
+"""Strategic merge patches of a pod template: the escape hatch of `compute.podTemplatePatch`, and what it must not change.
 
 Maps are merged, `null` deletes, lists are replaced, except the lists that Kubernetes merges by a key.
 `$patch: delete` removes a map or a list's element, `$patch: replace` replaces a map or list instead of merging it.

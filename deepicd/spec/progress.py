@@ -121,7 +121,7 @@ class Progress(_Report):
     metrics: LevelMetrics | None = None
     """Results of the evaluation, once there are any."""
     resumed_from: str | None = Field(default=None, max_length=2048)
-    """Checkpoint of the store that the attempt went on from."""
+    """The stored checkpoint that the attempt resumed from."""
     failure: Failure | None = None
     """Why the attempt is about to end."""
     time: AwareDatetime

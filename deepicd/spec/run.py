@@ -33,14 +33,14 @@ class EvaluateSpec(SpecModel):
 
 
 class StagesSpec(SpecModel):
-    """The stages that follow `prepare`; one that is left out is not run."""
+    """The stages after `prepare`; one that is not given is not run."""
 
     sft: SftSpec | None = None
     """Supervised fine-tuning on reasoning traces."""
     grpo: GrpoSpec | None = None
-    """Reinforcement learning from the SFT model, or from the base model where there is no SFT."""
+    """Reinforcement learning from the SFT model, or from the base model if there is no SFT."""
     evaluate: EvaluateSpec | None = EvaluateSpec()
-    """Metrics and report; `null` leaves it out."""
+    """Metrics and report; `null` turns it off."""
 
     rules = (given("sft", "grpo", "evaluate", message="no stage is given: add sft, grpo or evaluate"),)
 
@@ -64,7 +64,7 @@ def _check_patch(spec: RunSpec) -> None:
 
 
 class RunSpec(SpecModel):
-    """Everything that decides what a run does."""
+    """Everything that defines a run."""
 
     seed: int = Field(default=42, ge=0)
     """Seed of data order, sampling and bootstrap."""
@@ -75,15 +75,15 @@ class RunSpec(SpecModel):
     reward: RewardSpec = RewardSpec()
     """How completions are scored."""
     stages: StagesSpec
-    """What is done."""
+    """The stages to run."""
     storage: StorageSpec | None = None
-    """Where checkpoints, models and results are kept; without it they stay in the run's folder alone."""
+    """Where checkpoints, models and results are kept; by default only in the run's folder."""
     compute: MayChange[ComputeSpec] = ComputeSpec()
-    """What it is done on."""
+    """Resources to run on."""
     recovery: MayChange[RecoverySpec] = RecoverySpec()
     """When an attempt is given up, and what follows."""
     suspend: MayChange[bool] = False
-    """On a cluster: `true` stops the run once a checkpoint is durable, `false` lets it go on from there."""
+    """On a cluster: `true` stops the run once a checkpoint is durable; `false` resumes it from there."""
 
     @property
     def decisive(self) -> dict[str, Any]:
@@ -128,9 +128,9 @@ class DeepICDRun(SpecModel):
     kind: Literal["DeepICDRun"]
     """Always `DeepICDRun`."""
     metadata: RunMetadata
-    """What the run is called."""
+    """Name, namespace, labels and annotations."""
     spec: RunSpec
-    """Everything that decides what the run does."""
+    """Everything that defines the run."""
 
     rules = (
         matches(

@@ -22,13 +22,13 @@ _PART = r"(\.{0,2}[^./]|\.{3}|$)[^/]*"
 
 
 class S3Credentials(SpecModel):
-    """Where the access key comes from; without this part boto3's own chain looks for it (environment, workload identity, …)."""
+    """Source of the access key; by default boto3's own chain (environment, workload identity, …)."""
 
     secret_name: str | None = Field(default=None, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)
-    """On a cluster: the Secret with the keys `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, if there is one,
-    `AWS_SESSION_TOKEN`. Elsewhere it has no effect."""
+    """On a cluster: the Secret with the keys `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and optionally
+    `AWS_SESSION_TOKEN`. No effect elsewhere."""
     secret_folder: str | None = Field(default=None, min_length=1)
-    """A folder with files of those names, as a mounted Secret has them."""
+    """A folder with files of those names, like a mounted Secret."""
 
     rules = (exactly_one("secretName", "secretFolder"),)
 
@@ -39,7 +39,7 @@ class S3Encryption(SpecModel):
     type: Literal["s3", "kms"]
     """`s3`: with the server's own key (SSE-S3); `kms`: with a key of the key management service (SSE-KMS)."""
     kms_key_id: str | None = Field(default=None, pattern=r"^[!-~]+$")
-    """The key of type `kms`; the bucket's default key where there is none."""
+    """The key of type `kms`; by default the bucket's key."""
 
     rules = (requires("kmsKeyId", equals("type", "kms"), "kmsKeyId goes with type: kms"),)
 
@@ -79,19 +79,19 @@ class S3Spec(SpecModel):
     bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
     """Name of the bucket, which must exist."""
     prefix: str = Field(default="", pattern=r"^([A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*)?$")
-    """Runs are kept below this key."""
+    """Key prefix of all runs."""
     endpoint: str | None = Field(default=None, pattern=r"^https?://[^/\s@]+/?$")
-    """Address of the store, `https://…`; AWS where there is none."""
+    """Address of the store, `https://…`; the default is AWS."""
     region: str | None = Field(default=None, pattern=r"^[a-z0-9-]+$")
     """Region of the bucket."""
     credentials: S3Credentials | None = None
     """Source of the access key."""
     ca_bundle: str | None = Field(default=None, min_length=1)
-    """File with the certificates that the store's own is signed by, where that is no public one."""
+    """File with the CA certificates of the store, if they are not public."""
     path_style: bool | None = None
-    """Bucket in the path instead of the host name; by default where an endpoint is given."""
+    """Put the bucket in the path instead of the host name; the default with an endpoint."""
     encryption: S3Encryption | None = None
-    """Encryption by the server; the bucket's default where there is none."""
+    """Encryption by the server; the default is the bucket's."""
 
     @model_validator(mode="before")
     @classmethod
@@ -108,16 +108,16 @@ class S3Spec(SpecModel):
 
 
 class StorageSpec(SpecModel):
-    """One store, and what is kept there."""
+    """The store, and what it keeps."""
 
     s3: S3Spec | None = None
     """A bucket."""
     folder: str | None = Field(default=None, min_length=1)
     """A folder, for example of a file server."""
     keep_last: MayChange[int] = Field(default=3, ge=1)
-    """Checkpoints of a stage that stay: the newest."""
+    """Number of newest checkpoints to keep per stage."""
     keep_best: MayChange[int] = Field(default=1, ge=0)
-    """Checkpoints of a stage that stay beside them: those of the highest validation reward."""
+    """Number of further checkpoints to keep per stage: those with the highest validation reward."""
     max_bytes_per_second: MayChange[Size | None] = None
     """Upload no faster than this."""
 

@@ -21,7 +21,7 @@ class SftSpec(SpecModel):
     learning_rate: float = Field(default=2e-5, gt=0)
     """Peak learning rate of AdamW."""
     schedule: Literal["cosine", "constant"] = "cosine"
-    """Course of the learning rate after the warm-up."""
+    """Schedule of the learning rate after the warm-up."""
     warmup_steps: int = Field(default=100, ge=0)
     """Steps over which the learning rate rises from 0."""
     weight_decay: float = Field(default=0.01, ge=0)
@@ -29,7 +29,7 @@ class SftSpec(SpecModel):
     epochs: int = Field(default=1, ge=1)
     """Passes over the traces."""
     max_steps: int | None = Field(default=None, ge=1)
-    """Stop after this many steps, whatever `epochs` says."""
+    """Stop after this many steps, regardless of `epochs`."""
     max_tokens: int = Field(default=3072, ge=16)
     """Longest example, prompt and answer. A longer one has its note shortened, or is dropped if its answer alone is."""
     gradient_checkpointing: MayChange[bool] = True
@@ -62,7 +62,7 @@ class GrpoSpec(SpecModel):
     temperature: float = Field(default=0.9, gt=0)
     """Sampling temperature of the rollouts and of the held-out reward."""
     top_k: int = Field(default=-1, ge=-1)
-    """Sample from this many likeliest tokens; -1 is off."""
+    """Sample from this many of the likeliest tokens; -1 turns it off."""
     max_prompt_tokens: int = Field(default=2048, ge=16)
     """Longest prompt; `prepare` shortens longer notes, section by section, for every stage."""
     max_response_tokens: int = Field(default=1024, ge=4)
@@ -74,17 +74,17 @@ class GrpoSpec(SpecModel):
     epochs: int = Field(default=1, ge=1)
     """Passes over the training split."""
     max_steps: int | None = Field(default=None, ge=1)
-    """Stop after this many steps, whatever `epochs` says."""
+    """Stop after this many steps, regardless of `epochs`."""
     entropy_coefficient: float = Field(default=0.001, ge=0)
     """Weight of the entropy bonus."""
     kl_in_reward: bool = False
     """Subtract the KL to the reference policy from the reward, times `klCoefficient`."""
     kl_coefficient: float = Field(default=0.001, ge=0)
-    """Coefficient of verl's KL controller; it acts only with `klInReward: true`."""
+    """Coefficient of verl's KL controller; needs `klInReward: true`."""
     kl_loss: bool = False
     """Add the KL to the reference policy to the loss, times `klLossCoefficient`."""
     kl_loss_coefficient: float = Field(default=0.001, ge=0)
-    """Weight of the KL loss; it acts only with `klLoss: true`."""
+    """Weight of the KL loss; needs `klLoss: true`."""
     tensor_parallel: int = Field(default=1, ge=1)
     """GPUs over which vLLM splits the model."""
     gpu_memory_utilization: MayChange[float] = Field(default=0.4, gt=0, le=1)

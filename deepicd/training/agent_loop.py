@@ -1,6 +1,6 @@
 """verl's single-turn rollout, with a random seed of its own for each completion.
 
-vLLM's sampler starts anew with each launch: without seeds a resumed run would draw other completions than an undisturbed
+vLLM's sampler starts again with each launch: without seeds a resumed run would draw other completions than an uninterrupted
 one. A request with a seed has a generator of its own, whatever runs beside it or ran before it.
 """
 

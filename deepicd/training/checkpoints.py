@@ -1,4 +1,4 @@
-"""verl's checkpoint folders on the local disk: which stay, and what is done when the disk would fill."""
+"""verl's checkpoint folders on the local disk: which ones stay, and what happens before the disk is full."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class LocalCheckpoints:
 
     @classmethod
     def from_environment(cls, folders: CheckpointFolders) -> LocalCheckpoints:
-        """As the supervisor told this training process."""
+        """The settings that the supervisor passed to this training process."""
         return cls(folders, int(os.environ[KEEP_VARIABLE]), os.environ.get(STORED_VARIABLE) == "1")
 
     def environment(self) -> dict[str, str]:

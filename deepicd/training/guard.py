@@ -1,4 +1,4 @@
-"""Owner of a training process tree: nothing of it outlives this process, whoever dies first.
+"""Owner of a training process tree: no process of it outlives this one, whichever dies first.
 
 `python -m deepicd.training.guard PARENT SCRATCH -- COMMAND…` runs COMMAND for the process PARENT. When COMMAND ends,
 when SIGTERM arrives, or when the parent dies (kill -9 included), every descendant is ended, the POSIX

@@ -47,12 +47,12 @@ def wait_for_nodes(run: DeepICDRun, folder: Path, log: Path, stop: Stop, environ
     try:
         while (code := process.poll()) is None:
             if stop.requested:
-                raise TerminatedError("stopped on request while waiting for the Ray cluster's nodes: run again to go on")
+                raise TerminatedError("stopped on request while waiting for the Ray cluster's nodes: run again to resume")
             time.sleep(_POLL_SECONDS / 4)
     finally:
         process.end()
     if code == ExitCode.TRY_LATER and environment.get(ATTEMPT):
-        # A cluster that the operator made for this attempt is not the user's to mend.
+        # The user cannot fix a cluster that the operator created for this attempt.
         raise StallError(last_line(log))
     if code in (ExitCode.TRY_LATER, ExitCode.USER_ERROR):
         raise UserError(last_line(log))
@@ -101,7 +101,7 @@ def _ask(nodes: int, gpus: int, folder: Path) -> None:
 
 
 def _idle_gpus() -> dict[str, float]:
-    # What verl itself looks at before it places its workers; Ray's public functions know the cluster's sum alone.
+    # What verl itself looks at before it places its workers; Ray's public functions know only the cluster's sum.
     import ray._private.state
 
     found: dict[str, Any] = ray._private.state.available_resources_per_node()

@@ -172,7 +172,7 @@ def sft_overrides(run: DeepICDRun, sft: SftSpec, data: TrainingData, files: Stag
         "optim.lr_scheduler_type": sft.schedule,
         "optim.lr_warmup_steps": sft.warmup_steps,
         "optim.weight_decay": sft.weight_decay,
-        # torchrun starts SFT on this machine alone; GRPO, which takes the time, has all nodes.
+        # torchrun starts SFT on this machine only; GRPO, which takes the time, has all nodes.
         **_trainer(run, files, nodes=1),
         "trainer.seed": spec.seed,
         **_length(sft.epochs, sft.max_steps),

@@ -1,6 +1,6 @@
 """Which random numbers a completion of GRPO is drawn with, and in which order a step's completions are trained on.
 
-Both follow from a completion's place in the run alone, so that a resumed run goes on as an undisturbed one would.
+Both depend only on a completion's place in the run, so that a resumed run continues as an uninterrupted one would.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class StageFiles(StageLayout):
             self.waiting_for_disk.unlink(missing_ok=True)
 
     def report_failure(self, message: str) -> None:
-        """Tell the supervisor why training cannot go on; the first report stays."""
+        """Tell the supervisor why training cannot continue; the first report stays."""
         try:
             with self.failure.open("x", encoding="utf-8") as file:
                 json.dump({"message": message}, file)

@@ -18,7 +18,7 @@ KL_OF_UPDATE = "actor/ppo_kl"
 
 _REWARD = "critic/score/mean"
 _VALIDATION = "val-"
-# Not the gradient's norm: verl leaves out an update whose gradient is not finite, and goes on.
+# Not the gradient's norm: verl skips an update whose gradient is not finite, and continues.
 _WATCHED = (_REWARD, "actor/pg_loss", "actor/loss", "train/loss")
 
 

@@ -1,4 +1,4 @@
-"""Follows a training stage and ends it when it cannot go on: `Watch` decides, `supervise` acts."""
+"""Follows a training stage and ends it when it cannot continue: `Watch` decides, `supervise` acts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LEAVE_SECONDS = 20.0
 """How long the main process may take to fail by itself after one of its workers has died."""
 
 _SIGNATURES: tuple[tuple[re.Pattern[str], type[DeepICDError], str], ...] = (
-    (re.compile("No space left on device"), UserError, "the disk is full: free space, then run again to go on"),
+    (re.compile("No space left on device"), UserError, "the disk is full: free space, then run again to resume"),
     # Ray ends a worker before the kernel would. Its exception has the name of PyTorch's for GPUs.
     (re.compile("node running low on memory|DefaultCPUAllocator: can't allocate memory"), HostMemoryError,
      "the machine ran out of memory: raise compute.memory, or use a larger machine, then run again to resume"),
@@ -89,7 +89,7 @@ class Watch:
         if row.not_finite:
             raise NotANumberError(
                 f"{row.not_finite} is not a finite number at step {row.step}: lower the learning rate, or check the reward; "
-                "run again to go on from the last checkpoint"
+                "run again to resume from the last checkpoint"
             )
         self.last_progress = now
 
@@ -102,7 +102,7 @@ class Watch:
         if now - self.last_progress > self.stall_after.total_seconds():
             raise StallError(
                 f"no step for {format_duration(self.stall_after)} (recovery.stallAfter): "
-                "run again to go on from the last checkpoint, or raise the limit"
+                "run again to resume from the last checkpoint, or raise the limit"
             )
 
     def check_workers(self, living: dict[int, str], now: float) -> None:
@@ -116,7 +116,7 @@ class Watch:
             self._missing_since, self.missing = now, gone[0]
         self._workers |= living
         if self._missing_since is not None and now - self._missing_since > LEAVE_SECONDS:
-            raise CrashError(f"the process {self.missing} died: see the log; run again to go on from the last checkpoint")
+            raise CrashError(f"the process {self.missing} died: see the log; run again to resume from the last checkpoint")
 
 
 def workers(pid: int) -> dict[int, str]:
@@ -260,11 +260,11 @@ def _follow(
                 on_step(row, files.total_steps)
             lines = log.new_lines()
             if message := files.failure_message():
-                raise RewardCodeError(f"{message}: mend it, then run again to go on from the last checkpoint")
+                raise RewardCodeError(f"{message}: mend it, then run again to resume from the last checkpoint")
             if code is not None:
                 break
             if any(_ROLLOUT_FAILURE in line for line in lines):
-                raise CrashError("vLLM failed to generate: see the log; run again to go on from the last checkpoint")
+                raise CrashError("vLLM failed to generate: see the log; run again to resume from the last checkpoint")
             if stop.requested:
                 files.stop_request.touch()
             if asked() and (stop.insisted or not training or not files.loop_entered.exists()):
@@ -280,4 +280,4 @@ def _follow(
     if code:
         raise explain_exit(code, log.recent)
     if asked():
-        raise TerminatedError(f"stopped on request after step {files.checkpoints.last_step}: run again to go on")
+        raise TerminatedError(f"stopped on request after step {files.checkpoints.last_step}: run again to resume")

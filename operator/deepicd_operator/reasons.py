@@ -136,7 +136,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "the operator failed on this run",
         "change the named field; if the spec is right, report the message as a bug of the operator",
     ),
-    Reason.CREATED: Explanation(_GO_ON, "the attempt's Job is made; its pod is not placed yet"),
+    Reason.CREATED: Explanation(_GO_ON, "the attempt's Job is created; its pod has no node yet"),
     Reason.QUEUED: Explanation(
         _WAIT, "Kueue has not admitted the attempt yet", "see the Workload's conditions, or choose another compute.queue"
     ),
@@ -144,14 +144,14 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         _WAIT, "no node has room for the pod", "free or add nodes, or lower compute.gpus, compute.cpu or compute.memory"
     ),
     Reason.QUOTA_EXCEEDED: Explanation(
-        _WAIT, "the namespace's quota refuses the pod", "free or raise the ResourceQuota, or lower what compute asks for"
+        _WAIT, "the namespace's quota refuses the pod", "free or raise the ResourceQuota, or lower the requests in compute"
     ),
     Reason.POD_REFUSED: Explanation(
         _WAIT, "the API server refuses the pod", "change what the message names, mostly in compute.podTemplatePatch"
     ),
     Reason.NAME_TAKEN: Explanation(
         _WAIT,
-        "an object that is not the run's has the name it needs",
+        "an object that does not belong to the run has the name it needs",
         "wait if it is being deleted; otherwise delete it, or give the run another name",
     ),
     Reason.API_REFUSED: Explanation(
@@ -163,7 +163,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         _WAIT, "the image cannot be pulled", "correct compute.image or compute.imagePullSecrets, or push the image"
     ),
     Reason.CONFIG_MISSING: Explanation(
-        _WAIT, "a container's configuration is not there", "make the Secret or key that compute.env names"
+        _WAIT, "a container's configuration is missing", "create the Secret or key that compute.env names"
     ),
     Reason.VOLUME_MISSING: Explanation(
         _WAIT,
@@ -173,8 +173,8 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.BACK_OFF: Explanation(_GO_ON, "the next attempt begins after a wait"),
     Reason.RUNNING: Explanation(_GO_ON, "the trainer runs"),
-    Reason.UPLOADING: Explanation(_GO_ON, "the trainer has ended; the uploader stores what is left"),
-    Reason.IN_PROGRESS: Explanation(_GO_ON, "the run is neither suspended nor over"),
+    Reason.UPLOADING: Explanation(_GO_ON, "the trainer has ended; the uploader stores the rest"),
+    Reason.IN_PROGRESS: Explanation(_GO_ON, "the run is neither suspended nor finished"),
     Reason.NO_REPORT: Explanation(
         _WAIT,
         "the trainer runs, but its reports do not arrive, so stalls cannot be detected",
@@ -188,7 +188,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.UPLOADER_FAILING: Explanation(
         _WAIT,
-        "the uploader ends again and again, so nothing new is stored",
+        "the uploader keeps ending, so nothing new is stored",
         "see the log of the container sync; raise compute.uploader.memoryLimit if it ran out of memory",
     ),
     Reason.NO_CHECKPOINT: Explanation(_GO_ON, "no checkpoint is durable yet: a lost attempt would start from scratch"),
@@ -200,7 +200,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.STABLE: Explanation(_GO_ON, "no collapse of the reward was seen"),
     Reason.STOPPING: Explanation(_GO_ON, "the pod saves a checkpoint, uploads it and ends"),
     Reason.COMPLETED: Explanation(_GO_ON, "all stages are finished"),
-    Reason.SUSPENDED: Explanation(_WAIT, "the run is suspended", "set spec.suspend to false to go on"),
+    Reason.SUSPENDED: Explanation(_WAIT, "the run is suspended", "set spec.suspend to false to resume"),
     Reason.BAD_INPUT: Explanation(
         _STOP, "spec, data or model must be changed", f"fix what the message names; {_CHANGE}; {_OTHERWISE}"
     ),
@@ -218,7 +218,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "lower microBatchSizePerGpu of the stage, lower stages.grpo.gpuMemoryUtilization, or turn on "
         f"stages.grpo.offloadParameters or offloadOptimizer: {_CHANGE}",
     ),
-    Reason.IMAGE_NAME_INVALID: Explanation(_STOP, "compute.image is no image's name", f"correct compute.image: {_CHANGE}"),
+    Reason.IMAGE_NAME_INVALID: Explanation(_STOP, "compute.image is not an image name", f"correct compute.image: {_CHANGE}"),
     Reason.DEADLINE_EXCEEDED: Explanation(
         _STOP,
         "the attempts together took longer than recovery.deadline",
@@ -246,7 +246,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "the container used more than its memory limit",
         "raise compute.memory, or lower microBatchSizePerGpu",
     ),
-    Reason.TERMINATED: Explanation(_RETRY, "the trainer was asked to end", "see the pod's events for who asked"),
+    Reason.TERMINATED: Explanation(_RETRY, "the trainer was asked to end", "see the pod's events for the cause"),
     Reason.POD_DELETED: Explanation(_RETRY, "somebody deleted the pod", "set spec.suspend to true to stop a run"),
     Reason.JOB_DELETED: Explanation(_RETRY, "somebody deleted the attempt's Job", "set spec.suspend to true to stop a run"),
     Reason.EVICTED: Explanation(
@@ -256,5 +256,5 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.PREEMPTED: Explanation(
         _FREE, "the pod gave way to one of higher priority", "give the run a higher compute.priorityClass"
     ),
-    Reason.NODE_LOST: Explanation(_FREE, "the pod's node is gone or does not answer", "none: the run goes on elsewhere"),
+    Reason.NODE_LOST: Explanation(_FREE, "the pod's node is gone or does not answer", "none: the run continues elsewhere"),
 }

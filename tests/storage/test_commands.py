@@ -52,7 +52,7 @@ def test_what_was_uploaded_is_listed_verified_fetched_and_linked(machine: Machin
         machine.save(step)
     assert machine.sync().returncode == 0
     (found,) = json.loads(machine.run("artifacts", "ls", machine.root, "--json").stdout)
-    assert [item["step"] for item in found["sealed"]] == [5, 10]
+    assert [item["step"] for item in found["committed"]] == [5, 10]
     assert machine.run("artifacts", "verify", machine.root).stdout.count("whole") == 2
     assert machine.run("artifacts", "get", machine.root, "--what", "checkpoint", "--dir", tmp_path / "out").returncode == 0
     assert (tmp_path / "out" / "global_step_10" / "model.pt").read_text() == "weights 10"

@@ -16,12 +16,12 @@ import pytest
 
 from deepicd.artifacts import latest
 from deepicd.artifacts.claim import choose_attempt, sole_writer
-from deepicd.artifacts.layout import CheckpointRef, manifest_key, parse_sealed
+from deepicd.artifacts.layout import CheckpointRef, manifest_key, parse_committed
 from deepicd.artifacts.local_layout import VerlFolder
 from deepicd.artifacts.prune import carry_out, propose
 from deepicd.artifacts.publish import Origin, publish
 from deepicd.artifacts.restore import restore_checkpoint
-from deepicd.artifacts.retention import Keep, sealed
+from deepicd.artifacts.retention import Keep, committed
 from deepicd.artifacts.store.base import Store
 from deepicd.artifacts.store.folder import FolderStore
 from deepicd.artifacts.sync import Sync
@@ -91,10 +91,10 @@ def unlisted(store: Store) -> list[str]:
     """Keys below a checkpoint's folder that its manifest does not list."""
     listed = {
         key
-        for ref in sealed(store.list())
+        for ref in committed(store.list())
         for key in (manifest_key(ref), *(file.key for file in verify(store, ref).transfers()))
     }
-    return [item.key for item in store.list() if parse_sealed(item.key) and item.key not in listed]
+    return [item.key for item in store.list() if parse_committed(item.key) and item.key not in listed]
 
 
 @pytest.fixture
@@ -134,14 +134,14 @@ def test_killed_at_random_points_and_started_again(make_store: Callable[[], Stor
         assert half_written
     upload(store, folder, daemon=False)
     finished = [CheckpointRef(1, "grpo", step) for step in range(1, trainer.step + 1)]
-    assert sealed(store.list()) == finished
+    assert committed(store.list()) == finished
     for ref in finished:
         verify(store, ref)
     found = latest.read(store)
     assert found is not None
     assert found.ref == finished[-1]
     carry_out(store, propose(store, Keep(last=10**6), timedelta()), timedelta())
-    assert sealed(store.list()) == finished
+    assert committed(store.list()) == finished
     assert unlisted(store) == []
 
 
@@ -180,7 +180,7 @@ def test_of_writers_that_start_together_with_one_attempt_one_wins(make_store: Ca
     children = [in_child(lambda number=number: contend(number)) for number in range(4)]  # type: ignore[misc]
     codes = sorted(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children)
     assert codes == [0, 64, 64, 64]
-    assert sealed(make_store().list()) == [CheckpointRef(1, "grpo", 1)]
+    assert committed(make_store().list()) == [CheckpointRef(1, "grpo", 1)]
 
 
 @pytest.mark.parametrize("make_store", ["folder", "s3"], indirect=True)

@@ -57,7 +57,7 @@ def test_a_vllm_worker_that_fails_silently_ends_the_run_as_stalled(cohort: Path,
     began = time.monotonic()
     assert process.finish() in (70, 75)
     assert time.monotonic() - began < 240
-    assert "run again to go on from the last checkpoint" in error_of(process)
+    assert "run again to resume from the last checkpoint" in error_of(process)
 
 
 @pytest.mark.parametrize("name", [pytest.param("VLLM::EngineCore", marks=pytest.mark.long), "ray::WorkerDict"])

@@ -39,7 +39,7 @@ class ConflictError(Exception):
 class Store(Protocol):
     """A folder or an S3 prefix. Methods may be called from several threads.
 
-    Every method raises `UserError` for what the user must mend (no permission, no such bucket, wrong secret, disk full) and
+    Every method raises `UserError` for what the user must fix (no permission, no such bucket, wrong secret, disk full) and
     `StoreError` when the store cannot be reached or keeps failing after the retries; both name the store and the remedy.
     """
 
@@ -55,10 +55,10 @@ class Store(Protocol):
         """All objects whose key begins with `prefix`, in the order of their keys."""
 
     def read(self, key: str) -> tuple[bytes, str] | None:
-        """A small object's content and its version (ETag), or None where there is none."""
+        """A small object's content and its version (ETag), or None."""
 
     def write(self, key: str, content: bytes, *, if_absent: bool = False, if_version: str | None = None) -> str:
-        """Put a small object in one request; its version. Without a condition it replaces what is there.
+        """Put a small object in one request; its version. Without a condition it replaces an existing object.
 
         A retried request whose first answer was lost is no conflict: an object with exactly this content counts as written.
 
@@ -69,14 +69,14 @@ class Store(Protocol):
     def upload(self, files: Iterable[tuple[Path, str]], on_bytes: OnBytes | None = None) -> Sequence[Transferred]:
         """Send files to keys, several at once, each read once; returns in the order given when all are durable.
 
-        A large upload that was cut off goes on with the parts that the store has already, after a restart too.
+        An interrupted large upload resumes with the parts that the store already has, even after a restart.
 
         Raises:
             ChangedError: a file changed while it was read.
         """
 
     def download(self, files: Iterable[tuple[str, Path, Transferred]], on_bytes: OnBytes | None = None) -> None:
-        """Fetch keys to paths by parallel ranged reads and verify size and SHA-256; a partial file is gone on with.
+        """Fetch keys to paths by parallel ranged reads and verify size and SHA-256; a partial file is resumed.
 
         A path appears under its name only when its content is verified.
 
@@ -85,7 +85,7 @@ class Store(Protocol):
         """
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Remove objects; one that is not there is no error."""
+        """Remove objects; a missing one is no error."""
 
     def abort_uploads(self, older_than: datetime) -> int:
         """Give up unfinished uploads that began before then; how many."""

@@ -150,7 +150,7 @@ class FolderStore:
             raise  # a local file that went away is the caller's to understand
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise UserError(f"{self.root}: the store is full: free space there, then run again to go on") from None
+                raise UserError(f"{self.root}: the store is full: free space there, then run again to resume") from None
             if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise UserError(
                     f"{self.root}: cannot be written ({error.strerror}): give permission, or another store"
@@ -169,7 +169,7 @@ def local_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise UserError(f"{path.parent}: the disk is full: free space, then run again to go on") from None
+            raise UserError(f"{path.parent}: the disk is full: free space, then run again to resume") from None
         raise UserError(f"{path}: cannot be written ({error.strerror}): give permission, or another folder") from None
 
 

@@ -21,7 +21,7 @@ _TRACE_WORDS = (15, 30)
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Parts of one note. `evidence` is what of the disease itself the note tells; `other` are diagnoses beside it."""
+    """Parts of one note. `evidence` is what the note says about the disease itself; `other` are further diagnoses."""
 
     disease: Disease
     complaint: str
@@ -68,7 +68,7 @@ def draw(disease: Disease, diseases: Sequence[Disease], rng: random.Random) -> C
 
 
 def trace(case: Case, rng: random.Random) -> str:
-    """Reasoning in 15 to 30 words: from what this note tells to the name of the diagnosis, its code unnamed."""
+    """Reasoning in 15 to 30 words: from what this note says to the name of the diagnosis, without its code."""
     opening = rng.choice(("Presents with", "Came in with", "Complaint is"))
     inference = rng.choice(("This pattern fits", "These features support", "Such features argue for"))
     closing = f"{inference} {_plain(case.disease.description)}."

@@ -18,7 +18,7 @@ ZIPF_EXPONENT = 0.8
 _SIBLINGS = (2, 4)
 _LONGEST_DESCRIPTION = 14  # words: a trace ends in it
 _NO_PRINCIPAL_DIAGNOSES = frozenset({16, 20})  # of adults: newborns' conditions, external causes
-_CATEGORIES_IN_A_ROW = 2  # of one chapter, so that a chapter is easier to tell than a category
+_CATEGORIES_IN_A_ROW = 2  # of one chapter, so that a chapter is easier to recognise than a category
 _PREGNANCY = 15
 _WOMEN = frozenset({"female", "uterus", "ovary", "ovarian", "cervix", "vagina", "vulva", "menopausal"})
 _MEN = frozenset({"male", "prostate", "testis", "penis", "scrotum", "prepuce"})
@@ -46,7 +46,7 @@ def choose(number: int, rng: random.Random) -> list[Disease]:
     """Choose codes over the chapters in turn, a few siblings of each category, most frequent first.
 
     Categories with words of their own in the lexicon come first. Siblings share the category's findings and differ in
-    side, site, severity and the like, so that a category is easier to tell than its full code.
+    side, site, severity and the like, so that a category is easier to recognise than its full code.
 
     Raises:
         UserError: the table has fewer suitable codes.

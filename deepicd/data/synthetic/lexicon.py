@@ -33,9 +33,9 @@ class Lexicon:
     empty_words: frozenset[str]
 
     def paraphrases(self, description: str) -> list[tuple[str, ...]]:
-        """Ways to say each telling part of an official description, in its order.
+        """Ways to say each informative part of an official description, in its order.
 
-        A part that the lexicon knows gets its paraphrases, one after `without` their denials; any other telling word
+        A part that the lexicon knows gets its paraphrases, one after `without` their denials; any other informative word
         stands for itself, shortened as in hurried notes, so that a note seldom holds the title itself.
         """
         found: list[tuple[str, ...]] = []

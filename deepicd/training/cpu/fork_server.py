@@ -46,7 +46,7 @@ class Request:
     """The process that a client wants."""
 
     arguments: list[str]
-    """What Python is told."""
+    """Python's arguments."""
     environment: dict[str, str]
     folder: str
     numbers: list[int]
@@ -67,7 +67,7 @@ class Request:
         return cls(**json.loads(content), descriptors=descriptors)
 
     def become(self) -> None:
-        """Make this process one that was started for the request, and do what Python was told."""
+        """Turn this process into the requested one, and run what its arguments say."""
         for name in os.environ.keys() - self.environment.keys() - {_FIRST_VARIABLE}:
             del os.environ[name]
         os.environ.update({name: value for name, value in self.environment.items() if name != _FIRST_VARIABLE})
@@ -85,7 +85,7 @@ class Request:
 
 
 def run(arguments: list[str]) -> None:
-    """What `python ARGUMENT…` does: `-c CODE`, `-m MODULE` or a program's path, after options, which a fork cannot heed."""
+    """What `python ARGUMENT…` does: `-c CODE`, `-m MODULE` or a program's path, after options, which a fork ignores."""
     while arguments[0].startswith("-") and arguments[0] not in ("-c", "-m"):
         arguments = arguments[1:]
     match arguments:
@@ -102,7 +102,7 @@ def run(arguments: list[str]) -> None:
 
 
 class ForkServer:
-    """Forks, tells each client how its fork has ended, and ends the fork of a client that was ended."""
+    """Forks, reports to each client how its fork ended, and ends the fork of a client that has ended."""
 
     def __init__(self, address: str) -> None:
         self._listener = socket.socket(socket.AF_UNIX)

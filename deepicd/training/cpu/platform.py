@@ -1,6 +1,6 @@
-"""verl platform plugin `cpu`: the stand-in for a GPU where there is none.
+"""verl platform plugin `cpu`: the stand-in for a missing GPU.
 
-verl loads this module in each of its processes (`VERL_USE_EXTERNAL_MODULES`). Each patch below says what it mends in
+verl loads this module in each of its processes (`VERL_USE_EXTERNAL_MODULES`). Each patch below says what it fixes in
 verl 0.9.1 or vLLM 0.24.0.
 """
 

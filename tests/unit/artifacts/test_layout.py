@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from deepicd.artifacts.layout import (
     CheckpointRef,
+    Committed,
     ModelRef,
-    Sealed,
     manifest_key,
     parse_attempt,
+    parse_committed,
     parse_folder,
-    parse_sealed,
     writer_key,
 )
 from deepicd.run_layout import MODELS, TRAINING_STAGES
@@ -31,15 +31,15 @@ def test_the_documented_keys() -> None:
 
 
 @given(ref=st.one_of(checkpoints, models), path=paths)
-def test_keys_are_read_back(ref: Sealed, path: str) -> None:
-    assert parse_sealed(f"{ref.folder}/{path}") == (ref, path)
+def test_keys_are_read_back(ref: Committed, path: str) -> None:
+    assert parse_committed(f"{ref.folder}/{path}") == (ref, path)
     assert parse_folder(ref.folder) == ref
     assert parse_attempt(ref.folder + "/") == ref.attempt
 
 
 @given(st.text())
 def test_what_is_read_is_written_the_same(key: str) -> None:
-    found = parse_sealed(key)
+    found = parse_committed(key)
     assert found is None or f"{found[0].folder}/{found[1]}" == key
 
 
@@ -52,7 +52,7 @@ def test_what_is_read_is_written_the_same(key: str) -> None:
     ],
 )  # fmt: skip
 def test_other_keys_belong_to_no_checkpoint(key: str) -> None:
-    assert parse_sealed(key) is None
+    assert parse_committed(key) is None
 
 
 def test_a_later_attempt_is_newer_whatever_its_stage_and_step() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepicd.artifacts.layout import CheckpointRef, ModelRef, Sealed, manifest_key
+from deepicd.artifacts.layout import CheckpointRef, Committed, ModelRef, manifest_key
 from deepicd.artifacts.manifest import Manifest, build, check_path, parse
 from deepicd.artifacts.store.base import DamagedError, Transferred
 from deepicd.run_layout import MODELS, TRAINING_STAGES
@@ -35,7 +35,7 @@ refs = st.one_of(
 
 @given(ref=refs, sizes=files, metrics=st.none() | st.dictionaries(st.text(), st.floats(allow_nan=False, allow_infinity=False)))
 def test_a_manifest_is_read_back_as_it_was_written(
-    ref: Sealed, sizes: dict[str, int], metrics: dict[str, float] | None
+    ref: Committed, sizes: dict[str, int], metrics: dict[str, float] | None
 ) -> None:
     sent = [Transferred(f"{ref.folder}/{path}", size, DIGEST) for path, size in sizes.items()]
     made = build(

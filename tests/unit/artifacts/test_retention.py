@@ -13,7 +13,7 @@ from deepicd.artifacts.latest import Latest
 from deepicd.artifacts.layout import CheckpointRef, ModelRef, manifest_key
 from deepicd.artifacts.prune import carry_out, propose
 from deepicd.artifacts.publish import Origin, publish
-from deepicd.artifacts.retention import Keep, apply, delete, garbage, plan, read_manifests, sealed
+from deepicd.artifacts.retention import Keep, apply, committed, delete, garbage, plan, read_manifests
 from deepicd.artifacts.store.base import StoredObject
 from deepicd.artifacts.store.folder import FolderStore
 
@@ -88,7 +88,7 @@ def test_a_deletion_that_is_cut_off_leaves_no_manifest_without_its_files(origin:
         assert made is None or {file.key for file in made.transfers()} <= there
         store.left = 100
         carry_out(store, propose(store, Keep(), timedelta()), timedelta())
-        assert sealed(store.list()) == ([ref] if left == 0 else [])
+        assert committed(store.list()) == ([ref] if left == 0 else [])
         assert left == 0 or list(store.list("attempts/")) == []
 
 
@@ -101,7 +101,7 @@ def test_the_store_keeps_what_the_plan_says_and_what_latest_names(
     assert current is not None
     store.write("latest.json", Latest(CheckpointRef(1, "grpo", 20), "x").to_json())
     assert apply(store, Keep(last=1, best=0), may=lambda ref: True) == grpo(10, 30)
-    assert sealed(store.list()) == grpo(20, 40)
+    assert committed(store.list()) == grpo(20, 40)
     assert latest.read(store) is not None
 
 
@@ -148,7 +148,9 @@ def test_files_that_a_manifest_does_not_list_are_garbage(
     assert [item.key for item in proposal.leftovers] == [f"{ref.folder}/of-an-earlier-try.pt"]
 
 
-def test_what_was_sealed_since_the_look_is_not_deleted(store: FolderStore, origin: Origin, save: Save, tmp_path: Path) -> None:
+def test_what_was_committed_since_the_look_is_not_deleted(
+    store: FolderStore, origin: Origin, save: Save, tmp_path: Path
+) -> None:
     (ref,) = grpo(50)
     store.write(f"{ref.folder}/data.pt", b"x")
     proposal = propose(store, Keep(), timedelta())

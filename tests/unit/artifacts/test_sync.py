@@ -15,7 +15,7 @@ from deepicd.artifacts.layout import CheckpointRef, manifest_key
 from deepicd.artifacts.local_layout import Complete, VerlFolder
 from deepicd.artifacts.publish import Origin
 from deepicd.artifacts.restore import restore_checkpoint
-from deepicd.artifacts.retention import Keep, read_manifests, sealed
+from deepicd.artifacts.retention import Keep, committed, read_manifests
 from deepicd.artifacts.store.base import ChangedError, OnBytes, Transferred
 from deepicd.artifacts.store.folder import FolderStore
 from deepicd.artifacts.sync import MissingError, Sync, next_upload
@@ -101,7 +101,7 @@ def at_work(unsteady: Unsteady, origin: Origin, folder: Path) -> Iterator[Sync]:
 
 
 def steps(store: FolderStore) -> list[int]:
-    return [ref.step for ref in sealed(store.list()) if isinstance(ref, CheckpointRef)]
+    return [ref.step for ref in committed(store.list()) if isinstance(ref, CheckpointRef)]
 
 
 def eventually(holds: Callable[[], object]) -> None:
@@ -266,7 +266,7 @@ def test_a_restored_checkpoint_is_not_sent_again(
     restore_checkpoint(unsteady, "grpo", tmp_path / "another-machine")
     Sync(unsteady, 2, VerlFolder(tmp_path / "another-machine"), origin).once()
     assert len(unsteady.uploaded) == 2
-    assert sealed(unsteady.list()) == [CheckpointRef(1, "grpo", 5)]
+    assert committed(unsteady.list()) == [CheckpointRef(1, "grpo", 5)]
 
 
 def test_a_marker_of_another_store_does_not_count(
@@ -295,7 +295,7 @@ def test_its_metrics_are_asked_for_at_the_end(unsteady: Unsteady, origin: Origin
     save(folder, 5)
     known = {("grpo", 5): {"reward": 0.25}}
     Sync(unsteady, 1, VerlFolder(folder), origin, lambda stage, step: known.get((stage, step))).once()
-    (made,) = read_manifests(unsteady, sealed(unsteady.list())).values()
+    (made,) = read_manifests(unsteady, committed(unsteady.list())).values()
     assert made is not None
     assert made.metrics == {"reward": 0.25}
 

@@ -61,8 +61,8 @@ def test_ls_shows_checkpoints_models_metrics_and_reports_within_80_columns(outer
 def test_ls_prints_json(outer: Path) -> None:
     (found,) = json.loads(run("ls", "quickstart", "--store", outer, "--json"))
     assert found["latest"] == "attempts/1/checkpoints/step-000020"
-    assert [item["step"] for item in found["sealed"]] == [5, 10, 15, 20, None]
-    assert found["sealed"][0]["metrics"] == {"reward": 0.9}
+    assert [item["step"] for item in found["committed"]] == [5, 10, 15, 20, None]
+    assert found["committed"][0]["metrics"] == {"reward": 0.9}
     assert found["macroF1"] == {"1": {"grpo": 0.625}}
 
 
@@ -183,7 +183,7 @@ def test_prune_shows_and_deletes_only_when_told(root: Path) -> None:
     assert "nothing was deleted: add --yes" in said
     assert store.read(manifest_key(CheckpointRef(1, "grpo", 10))) is not None
     run(*arguments, "--yes")
-    left = [item["folder"].rpartition("/")[2] for item in json.loads(run("ls", root, "--json"))[0]["sealed"]]
+    left = [item["folder"].rpartition("/")[2] for item in json.loads(run("ls", root, "--json"))[0]["committed"]]
     assert left == ["step-000005", "step-000020", "grpo"]
     assert store.read("attempts/1/checkpoints/step-000030/actor/model.pt") is None
     assert "nothing to delete" in run(*arguments, "--yes")

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from deepicd.artifacts.layout import CheckpointRef, ModelRef
-from deepicd.artifacts.retention import read_manifests, sealed
+from deepicd.artifacts.retention import committed, read_manifests
 from deepicd.artifacts.store.folder import FolderStore
 from deepicd.cli import logs, sync
 from deepicd.cli.main import cli
@@ -75,7 +75,7 @@ def test_once_uploads_and_ends(start: Start, tmp_path: Path) -> None:
     assert code == 0
     store = FolderStore(tmp_path / "s" / "quickstart")
     ref = CheckpointRef(3, "grpo", 50)
-    made = read_manifests(store, sealed(store.list()))[ref]
+    made = read_manifests(store, committed(store.list()))[ref]
     assert made is not None
     assert (made.run, [file.path for file in made.files]) == ("quickstart", ["actor/model.pt"])
 
@@ -88,7 +88,7 @@ def test_it_is_started_before_the_trainer_and_ends_with_the_run(start: Start, tm
     save(tmp_path / "c", 10)
     (tmp_path / "c" / "run-finished").touch()
     assert end(process)[0] == 0
-    assert sealed(FolderStore(tmp_path / "s").list()) == [CheckpointRef(1, "grpo", 5), CheckpointRef(1, "grpo", 10)]
+    assert committed(FolderStore(tmp_path / "s").list()) == [CheckpointRef(1, "grpo", 5), CheckpointRef(1, "grpo", 10)]
 
 
 def test_sigterm_finishes_what_is_complete(start: Start, tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_sigterm_finishes_what_is_complete(start: Start, tmp_path: Path) -> None
     save(tmp_path / "c", 10)
     process.send_signal(signal.SIGTERM)
     assert end(process)[0] == 0
-    assert CheckpointRef(1, "grpo", 10) in sealed(FolderStore(tmp_path / "s").list())
+    assert CheckpointRef(1, "grpo", 10) in committed(FolderStore(tmp_path / "s").list())
 
 
 def break_store(folder: Path) -> None:
@@ -161,7 +161,7 @@ def test_a_run_yaml_gives_all_of_it(start: Start, tmp_path: Path) -> None:
     assert end(start("--spec", "run.yaml", "--once"))[0] == 0
     (root,) = (tmp_path / "s" / "quickstart").iterdir()
     store = FolderStore(root)
-    manifests = read_manifests(store, sealed(store.list()))
+    manifests = read_manifests(store, committed(store.list()))
     assert list(manifests) == [CheckpointRef(1, "grpo", 5), ModelRef(1, "base")]
     made = manifests[CheckpointRef(1, "grpo", 5)]
     assert made is not None

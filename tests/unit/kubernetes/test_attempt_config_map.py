@@ -20,7 +20,14 @@ from deepicd.errors import (
     UserError,
 )
 from deepicd.kubernetes.api import ClusterError
-from deepicd.kubernetes.attempt_config_map import Postman, ProgressReport, failure_of, level_metrics, send_to, tell_kubelet
+from deepicd.kubernetes.attempt_config_map import (
+    Postman,
+    ProgressReport,
+    failure_of,
+    level_metrics,
+    send_to,
+    write_termination_log,
+)
 from deepicd.spec.progress import FailureCode, Progress, read_failure, read_progress
 from deepicd.training.step_metrics import StepMetrics
 
@@ -180,12 +187,12 @@ def test_a_long_error_is_cut_and_stays_one_line() -> None:
 def test_the_kubelet_is_told_in_a_pod_only(tmp_path: Path) -> None:
     log = tmp_path / "termination-log"
     error = UserError("spec.model.path: is no model")
-    tell_kubelet(error, {"DEEPICD_PROGRESS": "r-a1-progress"}, log)
+    write_termination_log(error, {"DEEPICD_PROGRESS": "r-a1-progress"}, log)
     assert not log.exists()  # no kubelet has made it
     log.touch()
-    tell_kubelet(error, {}, log)
+    write_termination_log(error, {}, log)
     assert log.read_text() == ""
-    tell_kubelet(error, {"DEEPICD_PROGRESS": "r-a1-progress"}, log)
+    write_termination_log(error, {"DEEPICD_PROGRESS": "r-a1-progress"}, log)
     assert read_failure(log.read_text()) == failure_of(error)
 
 

@@ -111,8 +111,8 @@ def test_the_commands_read_the_store(store: Store) -> None:
     listed = CliRunner().invoke(artifacts.app, ["ls", store.url, "--json"])
     (found,) = json.loads(listed.stdout)
     assert found["attempts"] == [1]
-    assert [item["damaged"] for item in found["sealed"]] == [False] * len(found["sealed"])
+    assert [item["damaged"] for item in found["committed"]] == [False] * len(found["committed"])
     assert set(found["macroF1"]["1"]) == {"base", "sft", "grpo"}
     verified = CliRunner().invoke(artifacts.app, ["verify", store.url])
     assert verified.exit_code == 0
-    assert verified.stdout.count("whole") == len(found["sealed"])
+    assert verified.stdout.count("whole") == len(found["committed"])

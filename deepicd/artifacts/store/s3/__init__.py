@@ -1,4 +1,4 @@
-"""A bucket as a store. This package alone uses boto3."""
+"""A bucket as a store. Only this package uses boto3."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from deepicd.spec.environment import S3_SECRET
 from deepicd.spec.storage import S3Spec
 
 FIRST_CONTACT_SECONDS = 20.0
-"""A store that has never answered is given up sooner: its address is more likely wrong than it is down."""
+"""The limit is shorter for a store that has never answered: its address is more likely wrong than it is down."""
 LONGEST_PAUSE = 5.0
 _NO_ANSWER = (
     exceptions.ConnectionError, exceptions.HTTPClientError, exceptions.IncompleteReadError, ResponseParserError,

@@ -59,7 +59,7 @@ _REMEDIES = {
 
 
 def status_and_code(error: ClientError) -> tuple[int, str]:
-    """HTTP status and the store's code of an error; 0 and "" where there is none."""
+    """HTTP status and the store's code of an error; 0 and "" if unknown."""
     metadata = error.response.get("ResponseMetadata", {})
     return int(metadata.get("HTTPStatusCode", 0)), str(error.response.get("Error", {}).get("Code", ""))
 

@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 
 
 class StoppedError(Exception):
-    """This transfer was given up because another one failed."""
+    """This transfer was cancelled because another one failed."""
 
 
 def in_parallel(

@@ -172,7 +172,7 @@ def _encryption_headers(settings: S3Spec) -> dict[str, str]:
 
 
 class _Timeouts(HTTPConnection):
-    """urllib3 alone would apply the timeout for connecting to sending as well."""
+    """By itself urllib3 would apply the timeout for connecting to sending as well."""
 
     def connect(self) -> None:
         self.timeout = CONNECT_SECONDS

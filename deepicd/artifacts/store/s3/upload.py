@@ -27,7 +27,7 @@ MEMORY_BYTES = 96 * 2**20
 MOST_PARTS = 10_000
 """The S3 limit of one multipart upload."""
 UPLOAD_TRIES = 3
-"""Multipart uploads of one file, when somebody else completes or aborts them."""
+"""Tries of a multipart upload that others complete or abort."""
 
 Part = dict[str, Any]
 """A part as boto3 names it: PartNumber, ETag, ChecksumCRC32; Size where it is listed."""
@@ -83,7 +83,7 @@ class Uploader:
             else:
                 return digest
         raise StoreError(
-            f"{self.bucket.url}: {key}: its upload was aborted {UPLOAD_TRIES} times by somebody else: "
+            f"{self.bucket.url}: {key}: its upload was aborted {UPLOAD_TRIES} times by another client: "
             "see that only one process writes there, then run again"
         )
 
@@ -140,7 +140,7 @@ class MultipartUpload:
         """Send a part, unless the store has the same one.
 
         Raises:
-            MissingError: the upload was completed or aborted by somebody else.
+            MissingError: the upload was completed or aborted by another client.
         """
         part = {"PartNumber": number, "ChecksumCRC32": checksum(content)}
         present = self.present.get(number, {})
