@@ -70,4 +70,6 @@ def split_spec(train: float, validation: float, test: float, seed: int) -> Split
         first = error.errors()[0]
         field = "".join(f"--{name}: " for name in first["loc"])
         message = f"{field}{first['msg'].removeprefix('Value error, ')}"
+        if not field:  # the rule of their sum
+            message = f"--train, --validation, --test: train + validation + test is {train + validation + test:g}: make it 1"
     raise UserError(message)
