@@ -93,8 +93,8 @@ def _present(path: Path, found: Sequence[str], wanted: Mapping[str, str], mapped
         shown = [name for name in found if _COLUMN_NAME.fullmatch(name)][:_SHOWN_NAMES]
         others = f" and {len(found) - len(shown)} others" if len(found) > len(shown) else ""
         raise UserError(
-            f"{path}: column {', '.join(wanted[name] for name in missing)} is missing, "
-            f"there are {', '.join(shown) or 'none'}{others}: give its name by columns, such as {missing[0]}: NAME"
+            f"{path}: has no column {', '.join(wanted[name] for name in missing)}, only {', '.join(shown) or 'none'}{others}: "
+            f"name each by `columns` in run.yaml ({missing[0]}: NAME) or by --column {missing[0]}=NAME"
         )
     present = {name: column for name, column in wanted.items() if column in found}
     for column in present.values():
