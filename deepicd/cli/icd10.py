@@ -1,4 +1,4 @@
-"""`deepicd icd10`: a code's title, years and place in the tree, or the codes whose titles have some words."""
+"""`deepicd icd10`: titles, years and places in the tree of codes, or the codes whose titles have some words."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ _CODE = 9  # the longest has 8 characters with its dot
 
 
 def icd10(
-    query: Annotated[list[str], typer.Argument(help="A code, or words of a title.", metavar="CODE|WORDS")],
+    query: Annotated[list[str], typer.Argument(help="Codes, or words of a title.", metavar="CODE|WORDS")],
     limit: Annotated[int, typer.Option(min=1, help="Most codes that a search shows.")] = 20,
 ) -> None:
-    """Look up an ICD-10-CM code of any release from FY2016 to FY2026, or search titles for words.
+    """Look up ICD-10-CM codes of any release from FY2016 to FY2026, or search titles for words.
 
-    Shows the title, the fiscal years in which the code was billable or a header, its path and its children. Words may be
-    cut off: `disc disor` finds "disc disorder".
+    Shows for each code the title, the fiscal years in which it was billable or a header, its path and its children. Words
+    may be cut off: `disc disor` finds "disc disorder".
 
     Example: deepicd icd10 M51.16
     """
-    code = as_code(query[0]) if len(query) == 1 else None
-    for line in _search(" ".join(query), limit) if code is None else _code(code):
-        typer.echo(line)
+    codes = [code for code in map(as_code, query) if code is not None]
+    if len(codes) < len(query):
+        typer.echo("\n".join(_search(" ".join(query), limit)))
+    else:
+        typer.echo("\n\n".join("\n".join(_code(code)) for code in codes))
 
 
 def _code(code: str) -> Iterator[str]:

@@ -46,6 +46,10 @@ def test_a_child_that_is_not_billable_today_says_so() -> None:
     assert "T81.44 Sepsis following a procedure [header]" in said
 
 
+def test_several_codes_are_shown_one_after_the_other() -> None:
+    assert run("I10", "j189") == f"{run('I10')}\n{run('J18.9')}"
+
+
 def test_words_show_the_codes_whose_titles_have_them() -> None:
     said = run("lumbar", "disc", "radiculopathy")
     assert said == "M51.16    Intervertebral disc disorders with radiculopathy, lumbar region\n"
