@@ -44,7 +44,7 @@ def predict(
     opened_think: Annotated[
         bool | None,
         typer.Option(
-            "--opened-think/--no-opened-think", help="End the prompt in an opened <think>.", show_default="the model's own"
+            "--opened-think/--no-opened-think", help="End the prompt in an opened `<think>`.", show_default="the model's own"
         ),
     ] = None,
 ) -> None:

@@ -13,7 +13,7 @@ from deepicd.cli.main import cli
 COMMANDS = [
     ["run"], ["validate"], ["schema"], ["show-config"], ["sft"], ["grpo"], ["evaluate"], ["metrics"], ["predict"], ["reward"],
     ["icd10"], ["report"], ["sync"], ["submit"], ["status"], ["logs"], ["wait"], ["cancel"], ["resume"],
-    ["data", "synthetic"], ["data", "mimic"], ["data", "check"],
+    ["data", "synthetic"], ["data", "mimic"], ["data", "notes"], ["data", "check"],
     ["artifacts", "ls"], ["artifacts", "get"], ["artifacts", "verify"], ["artifacts", "prune"], ["artifacts", "url"],
 ]  # fmt: skip
 SAMPLES = Path(__file__).parents[3] / "manifests" / "samples"
@@ -34,6 +34,10 @@ def test_every_help_shows_an_example(command: list[str]) -> None:
     result = CliRunner().invoke(cli, [*command, "--help"])
     assert result.exit_code == 0
     assert f"Example: deepicd {' '.join(command)}" in " ".join(result.output.replace("│", " ").split())
+
+
+def test_help_shows_tags_of_the_prompt() -> None:
+    assert "an opened <think>." in " ".join(CliRunner().invoke(cli, ["predict", "--help"]).output.replace("│", " ").split())
 
 
 def test_an_error_is_one_line_on_stderr_with_its_exit_code(tmp_path: Path) -> None:
