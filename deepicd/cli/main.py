@@ -31,6 +31,8 @@ cli = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
+_USAGE = 2
+"""Exit code of typer for an unknown option or a wrong value."""
 for command in (run, validate, schema, show_config, sft, grpo, evaluate, metrics, predict, reward, icd10, report, sync):
     cli.command()(command)
 for on_cluster in (submit, status, logs, wait, cancel, resume):
@@ -50,6 +52,10 @@ def app() -> NoReturn:
 
             write_termination_log(error)
         _leave(error.exit_code, at_once=error.at_once)
+    except SystemExit as left:
+        if left.code == _USAGE:
+            _leave(ExitCode.USER_ERROR)
+        raise
     except BrokenPipeError:
         sys.exit(ExitCode.BROKEN_PIPE)
     _leave(ExitCode.DONE)

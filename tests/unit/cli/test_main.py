@@ -48,6 +48,13 @@ def test_an_error_is_one_line_on_stderr_with_its_exit_code(tmp_path: Path) -> No
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize("arguments", [["--nothing"], ["nothing"], ["reward", "--preset", "nothing"], ["run"]], ids=" ".join)
+def test_a_command_line_that_is_not_understood_ends_as_an_error_of_the_user(arguments: list[str]) -> None:
+    result = deepicd(*arguments)
+    assert result.returncode == 64
+    assert "Usage:" in result.stderr
+
+
 @pytest.mark.parametrize("name", ["quickstart", "deepicd-r1-7b"])
 def test_the_samples_are_valid(name: str) -> None:
     assert deepicd("validate", str(SAMPLES / f"{name}.yaml")).returncode == 0
