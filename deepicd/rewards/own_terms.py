@@ -49,9 +49,7 @@ class OwnTerms:
         return found
 
 
-def _values(
-    name: str, function: Function, completions: list[str], golds: list[str], notes: list[str | None]
-) -> list[object]:
+def _values(name: str, function: Function, completions: list[str], golds: list[str], notes: list[str | None]) -> list[object]:
     try:
         found = function(completions, golds, notes)
         if hasattr(found, "__iter__"):
@@ -84,9 +82,7 @@ def _import(field: str, path: str) -> Function:
         ) from None
     except (Exception, SystemExit) as error:
         said = " ".join(str(error).split())
-        raise UserError(
-            f"{field}: importing {module_name} raised {type(error).__name__}: {said}: correct the module"
-        ) from None
+        raise UserError(f"{field}: importing {module_name} raised {type(error).__name__}: {said}: correct the module") from None
     function = getattr(module, function_name, None)
     if not callable(function):
         raise UserError(f"{field}: {module_name} has no function {function_name}: name one, as in package.module:function")
