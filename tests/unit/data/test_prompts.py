@@ -165,7 +165,8 @@ class Template:
         self.turn, self.begin = turn, begin
 
     def apply_chat_template(self, chat: Any, *, tokenize: bool, add_generation_prompt: bool) -> str:
-        assert not (tokenize or add_generation_prompt)
+        assert not tokenize
+        assert not add_generation_prompt
         return self.begin + "".join(self.turn(place, one["role"], one["content"]) for place, one in enumerate(chat))
 
 
