@@ -116,7 +116,7 @@ class _Reader:
     later: int = -1
     opened: Header | None = None
     begin: int = 0
-    seen: list[Header] = field(default_factory=list)
+    seen: set[Header] = field(default_factory=set)
     hidden_in: Header | None = None
     results: int = -1
 
@@ -209,7 +209,7 @@ class _Reader:
             self.opened, self.hidden_in = kind, None
             if kind is not Header.MEDICATIONS:
                 self.results = -1
-            self.seen.append(kind)
+            self.seen.add(kind)
             return
         self.opened = None
         if kind is Header.AFTER_ADMISSION or (kind is Header.STAY and Header.PHYSICAL_EXAM in self.seen):
