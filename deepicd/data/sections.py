@@ -90,6 +90,11 @@ def extract(text: str) -> dict[Header, str]:
     return parse(text).sections
 
 
+def has_words(text: str) -> bool:
+    """Whether a text has a letter or digit."""
+    return _WORD.search(text) is not None
+
+
 def is_empty(sections: Mapping[Header, str]) -> bool:
     """Whether complaint, present illness and past history are all missing: such a note says nothing of the case."""
     return not any(kind in sections for kind in _ESSENTIAL)
