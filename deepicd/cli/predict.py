@@ -58,10 +58,10 @@ def predict(
     if not (model / "config.json").is_file():
         raise UserError(f"--model: {model} is no model folder (it has no config.json): give a stage's model/ folder")
     asked = how_to_ask(model, prompt, max_prompt_tokens, max_response_tokens)
-    requests = [_request(number, line) for number, line in enumerate(sys.stdin, 1) if line.strip()]
+    requests = [read_request(number, line) for number, line in enumerate(sys.stdin.buffer, 1) if line.strip()]
     if not requests:
         raise UserError('standard input: is empty: give lines {"id": …, "note": …}')
-    notes = [note if sections is Sections.NONE else admission_note(note) for _, note in requests]
+    notes = [admission_note(note, sections) for _, note in requests]
     from deepicd.training.device import device
     from deepicd.training.launch import offline_environment
 
@@ -98,12 +98,12 @@ def how_to_ask(model: Path, prompt: Path | None, max_prompt_tokens: int | None, 
     )
 
 
-def admission_note(summary: str) -> str | None:
-    """The admission note of a discharge summary, as the cohort has it; None where there is none."""
-    from deepicd.data.sections import extract, is_empty, render
+def admission_note(note: str, sections: Sections) -> str | None:
+    """What of a note the model is asked about, as the cohort has it; None where nothing is left."""
+    from deepicd.data import extracted
 
-    found = extract(summary)
-    return None if is_empty(found) else render(found)
+    found: str | None = (extracted.whole if sections is Sections.NONE else extracted.cut)(note)["note"]
+    return found
 
 
 @contextmanager
@@ -120,12 +120,18 @@ def _results_only_on_stdout() -> Iterator[None]:
         os.close(kept)
 
 
-def _request(number: int, line: str) -> tuple[Any, str]:
+def read_request(number: int, line: bytes) -> tuple[Any, str]:
+    """Id and note of a line.
+
+    Raises:
+        UserError: it is no such object in UTF-8. The message quotes nothing of it.
+    """
     try:
         content = json.loads(line)
         identity, note = content["id"], content["note"]
-    except (ValueError, TypeError, KeyError):
+        note.encode()
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):  # half a character is a ValueError
         note = None
     if not isinstance(note, str):
-        raise UserError(f'standard input line {number}: is not {{"id": …, "note": "…"}}: fix the line')
+        raise UserError(f'standard input line {number}: is not {{"id": …, "note": "…"}}: fix the line, in UTF-8')
     return identity, note

@@ -49,6 +49,6 @@ def cut(text: str) -> dict[str, Any]:
 
 
 def whole(text: str) -> dict[str, Any]:
-    """The same columns for a note that is taken as it is."""
-    note = text if text.strip() else None
+    """The same columns for a note that is taken as it is; one without a letter or digit is empty."""
+    note = text if sections.has_words(text) else None
     return {"sex": sections.sex(text), "note": note, "unbroken": False, "later": len(text), "spans": [], "cut": []}

@@ -71,6 +71,40 @@ def check_template(tokenizer: Any, asks: Prompt, setting: str) -> None:
             raise UserError(f"{setting}: the model's chat template does not take its {message['role']} turn: {remedy}")
 
 
+def check_answer(tokenizer: Any, asks: Prompt) -> None:
+    """Refuse for SFT a chat template that changes the answer, or that cannot be read turn by turn, as verl's SFT reads it.
+
+    Templates of reasoning models leave out the trace of an answer: SFT would teach codes without reasons.
+
+    Raises:
+        UserError: it is such a template.
+    """
+    answer = {"role": "assistant", "content": prompt.answer("reasons", "M5116")}
+    chat = [*asks.messages("note"), answer]
+    empty = {"role": "user", "content": ""}
+    remedy = "use a model whose template writes every turn as it is, or leave stages.sft out"
+    setting = "spec.model.path: the model's chat template"
+    try:
+        whole, one, two = (_text(tokenizer, turns) for turns in (chat, [empty], [empty, empty]))
+        first, *others = (_turn_alone(tokenizer, turn, empty) for turn in chat)
+    except Exception:  # a template raises what it likes
+        raise UserError(f"{setting} does not take one turn at a time, as SFT reads them: {remedy}") from None
+    before = one[: 2 * len(one) - len(two)]  # what the template writes before the first turn
+    if answer["content"] not in whole or first + "".join(turn[len(before) :] for turn in others) != whole:
+        raise UserError(f"{setting} changes the answer that SFT teaches, such as leaving its reasons out: {remedy}")
+
+
+def _turn_alone(tokenizer: Any, turn: Mapping[str, str], empty: Mapping[str, str]) -> str:
+    try:
+        return _text(tokenizer, [turn])
+    except Exception:  # some templates want a user's turn first
+        return _text(tokenizer, [empty, turn])[len(_text(tokenizer, [empty])) :]
+
+
+def _text(tokenizer: Any, chat: Chat) -> str:
+    return str(tokenizer.apply_chat_template(chat, add_generation_prompt=False, tokenize=False))
+
+
 def opens_think(tokenizer: Any, asks: Prompt) -> bool:
     """Whether the chat template's generation prompt ends in an opened `<think>`."""
     return _generation_prompt(tokenizer, asks.messages("")).rstrip().endswith(prompt.THINK_OPENING)

@@ -90,6 +90,11 @@ def extract(text: str) -> dict[Header, str]:
     return parse(text).sections
 
 
+def has_words(text: str) -> bool:
+    """Whether a text has a letter or digit."""
+    return _WORD.search(text) is not None
+
+
 def is_empty(sections: Mapping[Header, str]) -> bool:
     """Whether complaint, present illness and past history are all missing: such a note says nothing of the case."""
     return not any(kind in sections for kind in _ESSENTIAL)
@@ -116,7 +121,7 @@ class _Reader:
     later: int = -1
     opened: Header | None = None
     begin: int = 0
-    seen: list[Header] = field(default_factory=list)
+    seen: set[Header] = field(default_factory=set)
     hidden_in: Header | None = None
     results: int = -1
 
@@ -209,7 +214,7 @@ class _Reader:
             self.opened, self.hidden_in = kind, None
             if kind is not Header.MEDICATIONS:
                 self.results = -1
-            self.seen.append(kind)
+            self.seen.add(kind)
             return
         self.opened = None
         if kind is Header.AFTER_ADMISSION or (kind is Header.STAY and Header.PHYSICAL_EXAM in self.seen):

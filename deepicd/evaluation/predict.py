@@ -14,7 +14,7 @@ from deepicd.errors import UserError
 from deepicd.prompt import Asked
 
 NO_ADMISSION_NOTE = "no_admission_note"
-"""Fault of a discharge summary in which no complaint, present illness or history was found: the model is not asked."""
+"""Fault of an empty note, and of a discharge summary without complaint, present illness and history: the model is not asked."""
 
 
 def predict_notes(

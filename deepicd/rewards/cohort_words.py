@@ -102,10 +102,12 @@ def read(path: Path) -> CohortWords:
         content = json.loads(path.read_text(encoding="utf-8"))
         found = CohortWords(**content)
         counts = [found.patients, found.english, *found.words.values()]
-        if not all(type(number) is int and number >= 0 for number in counts):
+        if not all(type(number) is int and 0 <= number <= found.patients for number in counts):
             raise ValueError
+        for word in found.words:
+            words.stem(word)  # raises IndexError where there is none
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}: give the {FILE} of a run's stages/prepare") from None
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, IndexError, RecursionError):
         raise UserError(f"{path}: holds no counts of a cohort's words: give the {FILE} of a run's stages/prepare") from None
     return found

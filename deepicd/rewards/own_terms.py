@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 
@@ -34,12 +35,13 @@ class OwnTerms:
             golds: their right codes, normalised.
 
         Raises:
-            UserError: a function did not return one number a completion. What it raises itself is passed on.
+            UserError: a function raised an error, or did not return one number a completion. The message names the error and
+                its line, not its text, which may quote a note.
         """
         found: list[dict[str, float]] = [{} for _ in samples]
         for name, function in self._functions.items():
             completions, notes = [sample.completion for sample in samples], [sample.note for sample in samples]
-            values = list(function(completions, list(golds), notes))
+            values = _values(name, function, completions, list(golds), notes)
             if len(values) != len(samples):
                 raise UserError(f"reward.terms.{name}: gave {len(values)} values for {len(samples)} completions: give one each")
             for terms, value in zip(found, values, strict=True):
@@ -47,12 +49,27 @@ class OwnTerms:
         return found
 
 
+def _values(name: str, function: Function, completions: list[str], golds: list[str], notes: list[str | None]) -> list[object]:
+    try:
+        found = function(completions, golds, notes)
+        if hasattr(found, "__iter__"):
+            return list(found)  # a generator raises its errors here
+        failure = f"gave one {type(found).__name__}, no list: return a list with one number per completion"
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        failure = f"raised {type(error).__name__} at {frame.filename}:{frame.lineno}: correct the function"
+    raise UserError(f"reward.terms.{name}: {failure}")
+
+
 def _number(name: str, value: object) -> float:
-    # NumPy's numbers are Real too; torch's have item().
-    value = value.item() if hasattr(value, "item") else value
-    if not isinstance(value, Real) or isinstance(value, bool) or math.isinf(value):
-        raise UserError(f"reward.terms.{name}: gave a value that is no finite number: give a float, or NaN where there is none")
-    return float(value)
+    try:
+        # NumPy's numbers are Real too; torch's have item().
+        value = value.item() if hasattr(value, "item") else value
+        if isinstance(value, Real) and not isinstance(value, bool) and not math.isinf(number := float(value)):
+            return number
+    except (ValueError, TypeError, RuntimeError, OverflowError):  # an array of several, a number over the largest float
+        pass
+    raise UserError(f"reward.terms.{name}: gave a value that is no finite number: give a float, or NaN where there is none")
 
 
 def _import(field: str, path: str) -> Function:
@@ -63,10 +80,9 @@ def _import(field: str, path: str) -> Function:
         raise UserError(
             f"{field}: no module {error.name}: install it where the run trains, or put its folder on PYTHONPATH"
         ) from None
-    except Exception as error:
-        raise UserError(
-            f"{field}: importing {module_name} raised {type(error).__name__}: {error}: correct the module"
-        ) from None
+    except (Exception, SystemExit) as error:
+        said = " ".join(str(error).split())
+        raise UserError(f"{field}: importing {module_name} raised {type(error).__name__}: {said}: correct the module") from None
     function = getattr(module, function_name, None)
     if not callable(function):
         raise UserError(f"{field}: {module_name} has no function {function_name}: name one, as in package.module:function")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from deepicd import prompt
 from deepicd.data import sft
-from deepicd.data.prompts import ChatTokens, PromptCounts, write_prompts
+from deepicd.data.prompts import ChatTokens, PromptCounts, check_answer, write_prompts
 from deepicd.errors import CrashError, ExitCode, UserError
 from deepicd.run_layout import StageLayout
 from deepicd.spec.load import load
@@ -54,7 +54,10 @@ def prepare_model(run: RunSpec, cohort: Path, place: StageLayout) -> None:
     make(run.model, corpus, place.model, for_grpo=run.stages.grpo is not None)
     asked = prompt.asked(run)
     asked.store(place.model)
-    tokens = ChatTokens(AutoTokenizer.from_pretrained(place.model))
+    tokenizer = AutoTokenizer.from_pretrained(place.model)
+    if run.stages.sft is not None:
+        check_answer(tokenizer, asked.prompt)
+    tokens = ChatTokens(tokenizer)
     splits = write_prompts(cohort, place.prompts, asked.prompt, asked.max_prompt_tokens, tokens)
     longest = fitted = None
     if run.stages.sft is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deepicd.cli.predict import admission_note, how_to_ask
+from deepicd.cli.predict import Sections, admission_note, how_to_ask, read_request
 from deepicd.errors import UserError
 from deepicd.prompt import DEEPICD, Asked, Prompt
 
@@ -57,11 +57,42 @@ def test_of_a_whole_summary_what_was_known_at_admission_is_used() -> None:
         "Chief Complaint:\ncough\n\nHistory of Present Illness:\nHe came with a cough.\n\n"
         "Brief Hospital Course:\nIt was pneumonia.\n\nDischarge Diagnosis:\nPneumonia\n"
     )
-    assert admission_note(summary) == "Chief Complaint: cough\nHistory of Present Illness: He came with a cough."
+    assert (
+        admission_note(summary, Sections.ADMISSION)
+        == "Chief Complaint: cough\nHistory of Present Illness: He came with a cough."
+    )
 
 
 def test_a_text_without_such_a_part_has_no_admission_note() -> None:
-    assert admission_note("Discharge Diagnosis:\nPneumonia\n") is None
+    assert admission_note("Discharge Diagnosis:\nPneumonia\n", Sections.ADMISSION) is None
+
+
+@pytest.mark.parametrize("note", ["", " \n", "\u200b\ufeff", "\0", "___ ."])
+def test_a_note_without_words_is_not_asked_about(note: str) -> None:
+    assert admission_note(note, Sections.NONE) is None
+    assert admission_note(f"{note} Husten {note}", Sections.NONE) == f"{note} Husten {note}"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[" * 100_000,
+        b'{"id": 1, "note": "pain \\ud800"}',
+        b'{"id": 1, "note": "pain \xff"}',
+        b'{"id": 1, "note": ["pain"]}',
+        b'{"id": 1}',
+        b'"pain"',
+    ],
+    ids=range(6),
+)
+def test_a_line_that_is_no_request_is_named_and_not_quoted(line: bytes) -> None:
+    with pytest.raises(UserError, match=r"^standard input line 3: is not ") as error:
+        read_request(3, line)
+    assert "pain" not in str(error.value)
+
+
+def test_a_byte_order_mark_before_a_request_is_skipped() -> None:
+    assert read_request(1, b'\xef\xbb\xbf{"id": "a", "note": "pain \\u0000"}') == ("a", "pain \0")
 
 
 def test_what_is_no_model_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:

@@ -62,7 +62,18 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", '{"patients": 1}', json.dumps({"patients": 9, "english": 9, "words": {"cough": "many"}})]
+    "content",
+    [
+        "",
+        "[]",
+        "[" * 100_000,
+        '{"patients": 1}',
+        json.dumps({"patients": 9, "english": 9, "words": {"cough": "many"}}),
+        json.dumps({"patients": 100, "english": 9, "words": {"": 5}}),
+        json.dumps({"patients": 100, "english": 9, "words": {"\u65e5": 5}}),
+        json.dumps({"patients": 9, "english": 10, "words": {}}),
+        json.dumps({"patients": 9, "english": 9, "words": {"cough": 10}}),
+    ],
 )
 def test_a_file_that_holds_no_counts_is_named(tmp_path: Path, content: str) -> None:
     path = tmp_path / "words.json"

@@ -1,4 +1,5 @@
 import math
+import traceback
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,23 @@ def endless(completions, golds, notes):
     return [math.inf] * len(completions)
 
 def broken(completions, golds, notes):
-    raise ZeroDivisionError
+    raise KeyError(notes[1])
+
+def broken_midway(completions, golds, notes):
+    yield 1.0
+    raise KeyError(notes[1])
+
+def nothing_returned(completions, golds, notes):
+    pass
+
+def one_number(completions, golds, notes):
+    return 1.0
+
+def rows(completions, golds, notes):
+    return np.zeros((len(completions), 2))
+
+def too_large(completions, golds, notes):
+    return [10**400] * len(completions)
 
 LIST = []
 """
@@ -38,6 +55,8 @@ SAMPLES = [Sample("x</think>\n<diagnosis>M51.16</diagnosis>", " m51.16"), Sample
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "terms_of_a_test.py").write_text(MODULE)
     (tmp_path / "broken_terms_of_a_test.py").write_text("1 / 0")
+    (tmp_path / "lines_of_a_test.py").write_text("raise ValueError('one\\nand more')")
+    (tmp_path / "leaves_of_a_test.py").write_text("raise SystemExit(3)")
     monkeypatch.syspath_prepend(str(tmp_path))
 
 
@@ -65,6 +84,10 @@ def test_a_term_of_ones_own_weighs_1_by_default() -> None:
         ("one_short", "reward.terms.mine: gave 1 values for 2 completions: give one each"),
         ("words", "reward.terms.mine: gave a value that is no finite number"),
         ("endless", "reward.terms.mine: gave a value that is no finite number"),
+        ("too_large", "reward.terms.mine: gave a value that is no finite number"),
+        ("rows", "reward.terms.mine: gave a value that is no finite number"),
+        ("nothing_returned", "reward.terms.mine: gave one NoneType, no list"),
+        ("one_number", "reward.terms.mine: gave one float, no list"),
     ],
 )
 def test_what_is_no_list_of_numbers_ends_the_scoring(function: str, says: str) -> None:
@@ -73,9 +96,13 @@ def test_what_is_no_list_of_numbers_ends_the_scoring(function: str, says: str) -
     assert says in str(error.value)
 
 
-def test_what_the_function_raises_is_passed_on() -> None:
-    with pytest.raises(ZeroDivisionError):
-        make_scorer(reward("broken"), opened_think=True)(SAMPLES)
+@pytest.mark.parametrize("function", ["broken", "broken_midway"])
+def test_what_the_function_raises_is_named_without_its_text(function: str) -> None:
+    with pytest.raises(UserError) as error:
+        make_scorer(reward(function), opened_think=True)(SAMPLES)
+    assert "reward.terms.mine: raised KeyError at " in str(error.value)
+    assert "terms_of_a_test.py:" in str(error.value)
+    assert "M5116" not in "".join(traceback.format_exception(error.value))
 
 
 @pytest.mark.parametrize(
@@ -85,6 +112,8 @@ def test_what_the_function_raises_is_passed_on() -> None:
         ("terms_of_a_test:nothing", "reward.terms.mine.path: terms_of_a_test has no function nothing"),
         ("terms_of_a_test:LIST", "reward.terms.mine.path: terms_of_a_test has no function LIST"),
         ("broken_terms_of_a_test:f", "reward.terms.mine.path: importing broken_terms_of_a_test raised ZeroDivisionError"),
+        ("lines_of_a_test:f", "reward.terms.mine.path: importing lines_of_a_test raised ValueError: one and more: correct"),
+        ("leaves_of_a_test:f", "reward.terms.mine.path: importing leaves_of_a_test raised SystemExit: 3: correct"),
     ],
 )
 def test_a_function_that_cannot_be_imported_is_named(path: str, says: str) -> None:
