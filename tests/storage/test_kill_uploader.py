@@ -18,7 +18,7 @@ from deepicd.artifacts import latest
 from deepicd.artifacts.claim import choose_attempt, sole_writer
 from deepicd.artifacts.layout import CheckpointRef, manifest_key, parse_committed
 from deepicd.artifacts.local_layout import VerlFolder
-from deepicd.artifacts.prune import carry_out, propose
+from deepicd.artifacts.prune import delete_proposed, propose
 from deepicd.artifacts.publish import Origin, publish
 from deepicd.artifacts.restore import restore_checkpoint
 from deepicd.artifacts.retention import Keep, committed
@@ -140,7 +140,7 @@ def test_killed_at_random_points_and_started_again(make_store: Callable[[], Stor
     found = latest.read(store)
     assert found is not None
     assert found.ref == finished[-1]
-    carry_out(store, propose(store, Keep(last=10**6), timedelta()), timedelta())
+    delete_proposed(store, propose(store, Keep(last=10**6), timedelta()), timedelta())
     assert committed(store.list()) == finished
     assert unlisted(store) == []
 
@@ -157,7 +157,7 @@ def test_killed_for_good_leaves_nothing_after_a_clean_up(make_s3: MakeS3, seawee
         time.sleep(chance.uniform(0.02, 0.15))
         kill(child)
         shutil.rmtree(folder / f"global_step_{trainer.step}")  # this one never comes again
-    carry_out(store, propose(store, Keep(last=10**6), timedelta()), timedelta(seconds=-1))
+    delete_proposed(store, propose(store, Keep(last=10**6), timedelta()), timedelta(seconds=-1))
     assert unlisted(store) == []
     left = seaweed.client().list_multipart_uploads(Bucket=BUCKET, Prefix=f"{tmp_path.name}/")
     assert left.get("Uploads", []) == []

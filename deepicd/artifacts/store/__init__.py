@@ -1,4 +1,4 @@
-"""Where artefacts are kept: a folder or a bucket, behind one interface."""
+"""Stores of artefacts: a folder or a bucket, behind one interface."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def store_url(storage: StorageSpec) -> str:
 
 
 def open_store(url: str, *, storage: StorageSpec | None = None, endpoint_url: str | None = None) -> Store:
-    """The store at `s3://bucket/prefix` or in a folder; `storage` gives the settings beside the address.
+    """The store at `s3://bucket/prefix` or in a folder; `storage` gives the other settings.
 
     Raises:
-        UserError: the address names no store.
+        UserError: the address is not that of a store.
     """
     if url.startswith("s3://"):
         bucket, _, prefix = url.removeprefix("s3://").partition("/")

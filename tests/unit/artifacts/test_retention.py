@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from deepicd.artifacts import latest
 from deepicd.artifacts.latest import Latest
 from deepicd.artifacts.layout import CheckpointRef, ModelRef, manifest_key
-from deepicd.artifacts.prune import carry_out, propose
+from deepicd.artifacts.prune import delete_proposed, propose
 from deepicd.artifacts.publish import Origin, publish
 from deepicd.artifacts.retention import Keep, apply, committed, delete, garbage, plan, read_manifests
 from deepicd.artifacts.store.base import StoredObject
@@ -87,7 +87,7 @@ def test_a_deletion_that_is_cut_off_leaves_no_manifest_without_its_files(origin:
         there = {item.key for item in store.list()}
         assert made is None or {file.key for file in made.transfers()} <= there
         store.left = 100
-        carry_out(store, propose(store, Keep(), timedelta()), timedelta())
+        delete_proposed(store, propose(store, Keep(), timedelta()), timedelta())
         assert committed(store.list()) == ([ref] if left == 0 else [])
         assert left == 0 or list(store.list("attempts/")) == []
 
@@ -155,5 +155,5 @@ def test_what_was_committed_since_the_look_is_not_deleted(
     store.write(f"{ref.folder}/data.pt", b"x")
     proposal = propose(store, Keep(), timedelta())
     publish(store, ref, save(tmp_path / "c", 50), origin)
-    carry_out(store, proposal, timedelta())
+    delete_proposed(store, proposal, timedelta())
     assert store.read(f"{ref.folder}/data.pt") is not None

@@ -47,17 +47,17 @@ def test_models_go_first_then_the_newest_checkpoint() -> None:
     assert next_upload(order, done) is None
 
 
-@given(complete=st.sets(items), durable=st.sets(items), put_off=st.dictionaries(items, st.floats(0, 10)))
+@given(complete=st.sets(items), durable=st.sets(items), retry_at=st.dictionaries(items, st.floats(0, 10)))
 def test_everything_that_is_complete_goes_up_once(
-    complete: set[Complete], durable: set[Complete], put_off: dict[Complete, float]
+    complete: set[Complete], durable: set[Complete], retry_at: dict[Complete, float]
 ) -> None:
     done = set(durable)
-    while chosen := next_upload(complete, done, put_off, now=11):
+    while chosen := next_upload(complete, done, retry_at, now=11):
         assert chosen in complete - done
         done.add(chosen)
     assert complete <= done
-    waiting = next_upload(complete, durable, put_off, now=-1)
-    assert waiting is None or waiting not in put_off
+    waiting = next_upload(complete, durable, retry_at, now=-1)
+    assert waiting is None or waiting not in retry_at
 
 
 class Unsteady(FolderStore):
