@@ -16,7 +16,7 @@ from deepicd.prompt import Asked, Prompt
 from deepicd.rewards import Sample, cohort_words, make_scorer
 from deepicd.run import prepare as stage
 from deepicd.run.context import Context
-from deepicd.run.prepare import count_words, prepare, say_if_trained_otherwise, say_what_was_shortened
+from deepicd.run.prepare import count_words, log_shortened, prepare, warn_if_trained_otherwise
 from deepicd.run_layout import RunLayout
 from deepicd.spec.load import load
 from deepicd.spec.model import ModelSpec
@@ -83,7 +83,7 @@ def test_a_model_trained_with_another_prompt_is_said(tmp_path: Path, stored: Ask
     if stored is not None:
         stored.store(tmp_path)
     with capture_logs() as logs:
-        say_if_trained_otherwise(ModelSpec(path=str(tmp_path)))
+        warn_if_trained_otherwise(ModelSpec(path=str(tmp_path)))
     assert bool(logs) is said
 
 
@@ -91,7 +91,7 @@ def counts(folder: Path, shortened: int, examples: ExampleCounts | None) -> list
     splits = {name: NoteCounts(10, shortened if name == "train" else 0) for name in SPLITS}
     PromptCounts(OWN, 100, splits, 1000, 0.5, None if examples is None else 120, examples).write(folder)
     with capture_logs() as logs:
-        say_what_was_shortened(folder)
+        log_shortened(folder)
     return [dict(log) for log in logs]
 
 
@@ -111,7 +111,7 @@ def test_the_sample_of_notes_of_ones_own_becomes_a_cohort_and_sft_examples(
 ) -> None:
     built: list[Path] = []
     monkeypatch.setattr(stage, "build", lambda spec, cohort, place: built.append(cohort))
-    monkeypatch.setattr(stage, "say_what_was_shortened", lambda prompts: None)
+    monkeypatch.setattr(stage, "log_shortened", lambda prompts: None)
     monkeypatch.chdir(ROOT)
     run = load(ROOT / "manifests" / "samples" / "own-notes.yaml")
     context = Context(run, RunLayout(tmp_path), NeverStop(), lambda row, total: None)
