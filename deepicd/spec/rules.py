@@ -170,7 +170,7 @@ def read_by_field(cel: str, message: str) -> Rule:
 
 
 def python_only(place: str, check: Callable[[Any], object]) -> Rule:
-    """A rule CEL cannot express: `check` raises ValueError; its message follows `place`. On a cluster the operator checks it."""
+    """A rule beyond CEL: `check` raises ValueError; its message follows `place`. On a cluster the operator checks it."""
 
     def holds(model: BaseModel) -> bool:
         try:

@@ -164,7 +164,7 @@ def test_killed_for_good_leaves_nothing_after_a_clean_up(make_s3: MakeS3, seawee
 
 
 @pytest.mark.parametrize("make_store", ["folder", "s3"], indirect=True)
-def test_of_writers_that_start_together_with_one_attempt_one_wins(make_store: Callable[[], Store], tmp_path: Path) -> None:
+def test_one_of_the_writers_that_start_together_with_one_attempt_wins(make_store: Callable[[], Store], tmp_path: Path) -> None:
     for number in range(4):
         Path(tmp_path, str(number)).mkdir()
         Trainer(tmp_path / str(number)).save()

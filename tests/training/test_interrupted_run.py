@@ -166,7 +166,7 @@ def test_sigterm_during_sft_saves_a_checkpoint_and_exits_143(story: Story) -> No
     assert step < LONG_SFT["maxSteps"]
 
 
-def test_sft_goes_on_after_its_last_step(story: Story) -> None:
+def test_sft_resumes_after_its_last_step(story: Story) -> None:
     assert story.sft_resumed_at == story.sft_stopped[1] + 1
 
 
@@ -176,7 +176,7 @@ def test_sigterm_during_grpo_saves_a_checkpoint_and_exits_143(story: Story) -> N
     assert 1 <= step < LONG_GRPO["maxSteps"]
 
 
-def test_grpo_goes_on_after_its_last_step(story: Story) -> None:
+def test_grpo_resumes_after_its_last_step(story: Story) -> None:
     assert story.grpo_resumed_at == story.grpo_stopped[1] + 1
 
 
@@ -201,7 +201,7 @@ def test_grpo_has_something_to_reproduce(story: Story) -> None:
         assert len({row[name] for row in story.curves["grpo"][1].values()}) > 3, name
 
 
-def test_another_machine_goes_on_with_exactly_what_was_lost(story: Story) -> None:
+def test_another_machine_resumes_with_exactly_what_was_lost(story: Story) -> None:
     assert all(len(files) > 2 for files in story.lost)
     assert story.restored == story.lost
 

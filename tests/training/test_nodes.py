@@ -70,7 +70,7 @@ def test_the_run_ends_well(story: Story) -> None:
     assert story.steps[-1] == SHORT_GRPO["maxSteps"]
 
 
-def test_sigterm_saves_a_checkpoint_that_the_next_launch_goes_on_from(story: Story) -> None:
+def test_sigterm_saves_a_checkpoint_that_the_next_launch_resumes_from(story: Story) -> None:
     code, step = story.stopped
     assert code == 143
     assert 1 <= step < SHORT_GRPO["maxSteps"]

@@ -107,7 +107,7 @@ def test_verls_folder_may_have_logs_and_metrics_beside_its_checkpoints(tmp_path:
     ]
 
 
-def test_the_marker_lies_beside_the_folder_and_goes_with_it(save: Save, tmp_path: Path) -> None:
+def test_the_marker_is_beside_the_folder_and_is_deleted_with_it(save: Save, tmp_path: Path) -> None:
     kept, gone = Complete(save(tmp_path, 5), "grpo", 5), Complete(tmp_path / "global_step_10", "grpo", 10)
     for item in (kept, gone):
         mark_durable(item, item.ref(1))
@@ -117,6 +117,6 @@ def test_the_marker_lies_beside_the_folder_and_goes_with_it(save: Save, tmp_path
     assert not gone.marker.exists()
 
 
-def test_what_it_is_in_the_store(tmp_path: Path) -> None:
+def test_the_reference_in_the_store(tmp_path: Path) -> None:
     assert Complete(tmp_path, "sft", 5).ref(2) == CheckpointRef(2, "sft", 5)
     assert Complete(tmp_path, "base", None).ref(2) == ModelRef(2, "base")

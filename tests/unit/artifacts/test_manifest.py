@@ -109,7 +109,7 @@ def test_a_path_stays_inside_the_folder(path: str) -> None:
 
 
 @given(st.binary())
-def test_no_content_brings_down_the_reader(content: bytes) -> None:
+def test_no_content_crashes_the_reader(content: bytes) -> None:
     with pytest.raises(DamagedError):
         parse(content, KEY)
 
@@ -119,7 +119,7 @@ def test_no_content_brings_down_the_reader(content: bytes) -> None:
         st.none() | st.booleans() | st.floats() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
     )
 )
-def test_no_value_of_a_field_brings_down_the_reader(value: Any) -> None:
+def test_no_value_of_a_field_crashes_the_reader(value: Any) -> None:
     for field in VALID:
         try:
             read = parse(changed(**{field: value}), KEY)

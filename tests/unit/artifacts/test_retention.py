@@ -74,7 +74,7 @@ class Killed(FolderStore):
             super().delete([key])
 
 
-def test_a_deletion_that_is_cut_off_leaves_no_manifest_without_its_files(origin: Origin, save: Save, tmp_path: Path) -> None:
+def test_an_interrupted_deletion_leaves_no_manifest_without_its_files(origin: Origin, save: Save, tmp_path: Path) -> None:
     folder = save(tmp_path / "c", 50)
     (ref,) = grpo(50)
     for left in range(3):
@@ -116,13 +116,13 @@ def stored(key: str, *, age: timedelta = timedelta(hours=2)) -> StoredObject:
     return StoredObject(key, 1, NOW - age)
 
 
-def test_files_without_a_manifest_are_garbage_when_nothing_came_for_long() -> None:
+def test_files_without_a_manifest_are_garbage_once_the_folder_is_idle() -> None:
     ref, model = CheckpointRef(1, "grpo", 50), ModelRef(1, "sft")
     left = [stored(f"{ref.folder}/a"), stored(f"{model.folder}/b")]
     assert garbage(left, {}, NOW - timedelta(hours=1)) == left
 
 
-def test_an_upload_at_work_is_left_alone() -> None:
+def test_an_upload_in_progress_is_left_alone() -> None:
     ref = CheckpointRef(1, "grpo", 50)
     at_work = [stored(f"{ref.folder}/a"), stored(f"{ref.folder}/b", age=timedelta(minutes=1))]
     assert garbage(at_work, {}, NOW - timedelta(hours=1)) == []
@@ -133,7 +133,7 @@ def test_a_folder_whose_manifest_cannot_be_read_is_left_alone() -> None:
     assert garbage([stored(f"{ref.folder}/a"), stored(manifest_key(ref))], {}, NOW) == []
 
 
-def test_logs_claims_and_results_are_no_garbage() -> None:
+def test_logs_claims_and_results_are_not_garbage() -> None:
     others = ["latest.json", "attempts/1/writer.json", "attempts/1/logs/grpo/training.log", "attempts/1/evaluation/report.html"]
     assert garbage([stored(key) for key in others], {}, NOW) == []
 

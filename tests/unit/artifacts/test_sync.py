@@ -139,7 +139,9 @@ def test_the_newest_goes_first(unsteady: Unsteady, at_work: Sync, save: Save, fo
     assert [key.split("/")[3] for key in unsteady.uploaded[::2]] == ["step-000015", "step-000010", "step-000005"]
 
 
-def test_latest_is_the_newest_though_older_ones_came_later(unsteady: Unsteady, at_work: Sync, save: Save, folder: Path) -> None:
+def test_latest_is_the_newest_though_older_ones_are_stored_later(
+    unsteady: Unsteady, at_work: Sync, save: Save, folder: Path
+) -> None:
     save(folder, 5)
     save(folder, 10)
     at_work.once()
@@ -148,7 +150,7 @@ def test_latest_is_the_newest_though_older_ones_came_later(unsteady: Unsteady, a
     assert found.ref.step == 10
 
 
-def test_once_tells_a_failing_store(unsteady: Unsteady, at_work: Sync, save: Save, folder: Path) -> None:
+def test_once_reports_a_failing_store(unsteady: Unsteady, at_work: Sync, save: Save, folder: Path) -> None:
     save(folder, 5)
     unsteady.failures = [StoreError("the store does not answer")]
     with pytest.raises(StoreError, match="does not answer"):
@@ -204,7 +206,7 @@ def test_a_failure_does_not_end_it(unsteady: Unsteady, at_work: Sync, save: Save
     assert at_work.join(SECONDS)
 
 
-def test_what_keeps_it_is_said_until_it_is_over(unsteady: Unsteady, at_work: Sync, save: Save, folder: Path) -> None:
+def test_trouble_is_reported_until_it_is_over(unsteady: Unsteady, at_work: Sync, save: Save, folder: Path) -> None:
     unsteady.failures = [StoreError("the store is down")]
     save(folder, 5)
     at_work.start()
@@ -213,14 +215,14 @@ def test_what_keeps_it_is_said_until_it_is_over(unsteady: Unsteady, at_work: Syn
     eventually(lambda: at_work.trouble == "")
 
 
-def test_of_files_that_grow_the_kind_alone_is_missing(at_work: Sync, save: Save, folder: Path) -> None:
+def test_missing_names_only_the_kind_of_growing_files(at_work: Sync, save: Save, folder: Path) -> None:
     save(folder, 5)
     for name in ("sft.log", "grpo.log"):
         (folder / name).write_text("x")
     assert at_work.missing() == ["grpo step 5", "logs"]
 
 
-def test_a_mistake_of_its_own_does(unsteady: Unsteady, at_work: Sync, save: Save, folder: Path) -> None:
+def test_an_unexpected_error_ends_it(unsteady: Unsteady, at_work: Sync, save: Save, folder: Path) -> None:
     unsteady.failures = [ZeroDivisionError("mistake")]
     save(folder, 5)
     at_work.start()

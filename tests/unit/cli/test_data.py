@@ -82,7 +82,7 @@ def test_check_fails_on_patients_in_two_splits(cohort: Path, tmp_path: Path) -> 
 NOTES = Path(__file__).parents[3] / "manifests" / "samples" / "notes.csv"
 
 
-def test_notes_of_ones_own_become_a_cohort_that_check_accepts(tmp_path: Path) -> None:
+def test_own_notes_become_a_cohort_that_check_accepts(tmp_path: Path) -> None:
     said = run("notes", "--file", NOTES, "--sections", "none", "--out", tmp_path / "c")
     assert "notes read" in said
     checked = run("check", tmp_path / "c", "--note", NOTES)

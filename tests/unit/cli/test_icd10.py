@@ -72,7 +72,7 @@ def test_no_line_is_longer_than_80_columns(arguments: list[str]) -> None:
         (["?"], "words: no title"),
     ],
 )
-def test_what_is_not_there_is_an_error_of_one_line(arguments: list[str], message: str) -> None:
+def test_what_is_missing_is_an_error_of_one_line(arguments: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message) as error:
         run(*arguments)
     assert "\n" not in str(error.value)

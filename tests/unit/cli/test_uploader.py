@@ -135,13 +135,13 @@ def mark(folder: Path, seconds_ago: float) -> Path:
     return folder / "mark"
 
 
-def test_sigterm_is_heeded_while_the_folder_is_waited_for(start: Start, tmp_path: Path) -> None:
+def test_sigterm_ends_the_wait_for_the_folder(start: Start, tmp_path: Path) -> None:
     process = start("--dir", "c", "--store", "s", "--attempt", 1, "--json")
     eventually(lambda: handles_sigterm(process.process))
     assert process.terminated() == (0, "")
 
 
-def test_a_dead_store_and_nothing_to_store_is_no_failure(start: Start, tmp_path: Path) -> None:
+def test_a_dead_store_with_nothing_to_store_is_not_a_failure(start: Start, tmp_path: Path) -> None:
     process = start("--dir", "c", "--store", "s3://models/r", "--endpoint-url", "http://127.0.0.1:9", **KEYS)
     process.says("store does not answer")
     assert process.terminated() == (0, "")
@@ -180,7 +180,7 @@ def begun(start: Start, folder: Path, *arguments: object, **environment: str) ->
 
 
 @pytest.mark.parametrize("grace", [5, pytest.param(7, marks=pytest.mark.long)])
-def test_with_store_and_api_server_dead_it_leaves_by_itself_before_it_is_killed(
+def test_with_store_and_api_server_dead_it_exits_before_it_is_killed(
     start: Start, tmp_path: Path, silent: str, grace: int
 ) -> None:
     environment = {**PROGRESS, "KUBECONFIG": kubeconfig(tmp_path, silent)}

@@ -172,7 +172,7 @@ def test_a_folder_that_version_0_1_0_made_is_not_mixed_with_other_settings(made_
     ],
     ids=["its own", "another budget", "another prompt", "of an earlier version"],
 )
-def test_notes_are_shortened_again_where_a_stage_to_come_has_another_budget(
+def test_notes_are_shortened_again_if_a_remaining_stage_has_another_budget(
     kept: Asked | None, again: bool, run: DeepICDRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = changed(run.model_dump(by_alias=True, mode="json"), {"spec__stages__grpo__maxPromptTokens": 100})
@@ -191,7 +191,7 @@ def test_notes_are_shortened_again_where_a_stage_to_come_has_another_budget(
     assert finished.seen == [("already", "prepare"), ("already", "sft")], "nothing is to come that would read them"
 
 
-def test_a_failed_stage_goes_on_and_a_finished_one_is_not_done_again(
+def test_a_failed_stage_resumes_and_a_finished_one_is_not_repeated(
     run: DeepICDRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(monkeypatch, prepare=prepared, sft=fail(CrashError("boom")))
@@ -222,7 +222,7 @@ def test_a_run_up_to_a_stage_ends_after_it(run: DeepICDRun, tmp_path: Path, monk
     assert list(run_pipeline(run, tmp_path, NeverStop(), Events(), last="sft")) == ["prepare", "sft"]
 
 
-def test_a_full_disk_is_for_the_user_to_mend(run: DeepICDRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_for_the_user_to_fix(run: DeepICDRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, prepare=fail(OSError(errno.ENOSPC, "No space left on device")))
     with pytest.raises(UserError, match="the disk is full: free space, then run again"):
         run_pipeline(run, tmp_path, NeverStop(), Events())

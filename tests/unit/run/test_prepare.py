@@ -65,9 +65,7 @@ def test_notes_in_another_language_turn_the_reasoning_term_off_for_the_run(tmp_p
     ],
     ids=["English notes", "no notes", "the released formula", "no weight"],
 )
-def test_where_the_term_is_scored_or_not_wanted_nothing_is_said(
-    tmp_path: Path, fields: dict[str, object], notes: list[str]
-) -> None:
+def test_nothing_is_logged_if_the_term_is_scored_or_off(tmp_path: Path, fields: dict[str, object], notes: list[str]) -> None:
     assert logged(RewardSpec.model_validate(fields), cohort(tmp_path, notes)) == []
 
 
@@ -79,7 +77,7 @@ OWN = Prompt("Think in <think>, answer in <diagnosis>: {note}")
     [(None, False), (Asked(), False), (Asked(max_prompt_tokens=5), False), (Asked(OWN), True)],
     ids=["no prompt", "the same", "another budget", "another prompt"],
 )
-def test_a_model_trained_with_another_prompt_is_said(tmp_path: Path, stored: Asked | None, said: bool) -> None:
+def test_a_model_trained_with_another_prompt_is_logged(tmp_path: Path, stored: Asked | None, said: bool) -> None:
     if stored is not None:
         stored.store(tmp_path)
     with capture_logs() as logs:
@@ -95,20 +93,18 @@ def counts(folder: Path, shortened: int, examples: ExampleCounts | None) -> list
     return [dict(log) for log in logs]
 
 
-def test_shortened_notes_and_dropped_examples_are_said(tmp_path: Path) -> None:
+def test_shortened_notes_and_dropped_examples_are_logged(tmp_path: Path) -> None:
     notes, examples = counts(tmp_path, 3, ExampleCounts(written=8, shortened=1, dropped=2))
     assert (notes["train"], notes["max_prompt_tokens"], "test" in notes) == (3, 100, False)
     assert (examples["written"], examples["shortened"], examples["dropped"], examples["max_tokens"]) == (8, 1, 2, 120)
 
 
 @pytest.mark.parametrize("examples", [None, ExampleCounts(written=8)])
-def test_where_all_fits_nothing_is_said(tmp_path: Path, examples: ExampleCounts | None) -> None:
+def test_nothing_is_logged_if_all_fits(tmp_path: Path, examples: ExampleCounts | None) -> None:
     assert counts(tmp_path, 0, examples) == []
 
 
-def test_the_sample_of_notes_of_ones_own_becomes_a_cohort_and_sft_examples(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_sample_of_own_notes_becomes_a_cohort_and_sft_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[Path] = []
     monkeypatch.setattr(stage, "build", lambda spec, cohort, place: built.append(cohort))
     monkeypatch.setattr(stage, "log_shortened", lambda prompts: None)

@@ -199,7 +199,7 @@ def test_the_server_ends_as_its_first_fork_does(code: int, exit_code: int, serve
     assert server.end(code) == exit_code
 
 
-def test_a_client_that_is_gone_harms_nobody(server: Server) -> None:
+def test_a_client_that_has_gone_does_not_disturb_others(server: Server) -> None:
     client = server.client("import sys, time; print('up', flush=True); time.sleep(0.5)")
     assert client.stdout is not None
     assert client.stdout.readline() == "up\n"
@@ -209,7 +209,7 @@ def test_a_client_that_is_gone_harms_nobody(server: Server) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b'{"arguments": ["half'])
-def test_a_client_that_ends_before_it_has_asked_harms_nobody(sent: bytes, server: Server) -> None:
+def test_a_client_that_ends_before_its_request_does_not_disturb_others(sent: bytes, server: Server) -> None:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(server.folder / "forks"))
         connection.sendall(sent)
