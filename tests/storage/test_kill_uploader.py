@@ -1,4 +1,4 @@
-"""An uploader that is killed at any point, and started again: nothing is lost, nothing half-written, no garbage stays."""
+"""An uploader that is killed at any point, and restarted: nothing is lost, nothing half-written, no garbage stays."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def unlisted(store: Store) -> list[str]:
 
 @pytest.fixture
 def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
-    """A new store object on the same place: one that a child uses is used by nobody else."""
+    """A new store object on the same place: a child's store object is not shared."""
     if request.param == "folder":
         return lambda: FolderStore(tmp_path / "store")
     make_s3: MakeS3 = request.getfixturevalue("make_s3")
@@ -125,7 +125,7 @@ def test_killed_at_random_points_and_started_again(make_store: Callable[[], Stor
             half_written += any(store.list(f"{newest.folder}/"))
             reach *= 1.1
         else:
-            reach /= 1.1  # most kills shall come before the end
+            reach /= 1.1  # most kills should come before the end
         trainer.clean_up()
         if found := latest.read(store):
             verify(store, found.ref)

@@ -1,4 +1,4 @@
-"""A network and a server that fail: what is asked for comes to pass, or fails with a clear error; never wrong bytes."""
+"""A network and a server that fail: each operation succeeds, or fails with a clear error; never wrong bytes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_each_fault_at_each_request_is_overcome(
     store.write("manifest.json", b"{}", if_absent=True)
     first_list = [item.key for item in store.list()]
     if (kind, how) == ("list", "corrupt-answer"):
-        # Nothing but TLS can tell: what is listed is only ever compared with a manifest.
+        # Only TLS can detect it: a listing is only ever compared with a manifest.
         assert len(first_list) == 3
         proxy.fail(kind, how, times=0)
         proxy.failed = 1
@@ -274,7 +274,7 @@ def test_a_file_that_fails_is_named_whatever_the_others_do(
 
 
 def test_an_upload_that_another_client_aborts_is_retried(make_s3: MakeS3, sources: list[Path], tmp_path: Path) -> None:
-    """Given up before its last request, with an older object of the same size under its key."""
+    """Aborted before its last request, with an older object of the same size under its key."""
     store, other = make_s3(), make_s3()
     old = tmp_path / "old"
     old.write_bytes(os.urandom(17 * MIB))

@@ -1,4 +1,4 @@
-"""TLS with an authority of one's own, and encryption by the server."""
+"""TLS with an own authority, and encryption by the server."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_certificate_of_an_unknown_authority_is_refused_with_the_remedy(act: s
     wary = store(tls, tmp_path)
     with pytest.raises(UserError, match=r"certificate not trusted: name the file of its authority in storage\.s3\.caBundle"):
         wary.read("latest.json") if act == "call" else wary.upload([(sources(tmp_path)[0], "small")])
-    assert tls.headers == []  # nothing was said before the certificate was found wrong
+    assert tls.headers == []  # nothing was sent before the certificate was refused
 
 
 def test_a_bundle_without_a_certificate_is_for_the_user_to_fix(tls: FaultProxy, tmp_path: Path) -> None:

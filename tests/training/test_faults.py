@@ -1,4 +1,4 @@
-"""What ends a run, provoked in the real training stack: the exit code, the message, and that it comes in time."""
+"""What ends a run, provoked in the real training stack: the exit code, the message, and that it ends in time."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from tests.training.runs import CANARY, GRPO, SFT, TINY, write_run, write_tables
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(2700)]
 
-# An SFT step takes a few hundredths of a second: enough of them for a signal to arrive in their midst. They teach the
+# An SFT step takes a few hundredths of a second: enough of them for a signal to arrive between them. They teach the
 # model to answer, so that rewards differ; two updates a GRPO step let the order of its completions matter.
 LONG_SFT = {**SFT, "maxSteps": 150, "learningRate": 5e-3, "saveEverySteps": 40}
 LONG_GRPO = {**GRPO, "maxSteps": 12, "ppoMiniBatchSize": 2, "maxPromptTokens": 150, "maxResponseTokens": 64}
@@ -51,9 +51,9 @@ class Story:
     curves: dict[str, tuple[Curve, Curve]]
     """By training stage: of the interrupted run, and of an undisturbed one."""
     lost: list[dict[str, str]]
-    """Digests of the files of SFT's model and GRPO's checkpoint on the machine that is no more."""
+    """Digests of the files of SFT's model and GRPO's checkpoint on the lost machine."""
     restored: list[dict[str, str]]
-    """The same on the machine that went on with what the bucket had."""
+    """The same on the machine that resumed from the bucket."""
     output: str
     """Everything that the commands printed."""
     sft_stopped: tuple[int, int]
@@ -98,7 +98,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) -> Story:
     command = ("run", str(run), "--dir", str(home / "first-machine"))
     folder = home / "second-machine"
 
-    # It goes on beside what follows: the start of training keeps one core busy.
+    # It continues during what follows: the start of training keeps one core busy.
     same = write_run(home / "same.yaml", "undisturbed", data, stages, model=MODEL)
     undisturbed = DeepicdProcess("grpo", str(same), "--dir", str(home / "undisturbed"))
     undisturbed_end = ThreadPoolExecutor(1).submit(undisturbed.finish)
@@ -116,7 +116,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) -> Story:
     grpo_stopped = (second.finish(), StageFiles(home / "first-machine" / "stages" / "grpo").checkpoints.last_step)
     left_after_sigterm = second.left_behind(tree)
 
-    # The machine is lost: another one has the tables, run.yaml and the bucket, no more.
+    # The machine is lost: another one has only the tables, run.yaml and the bucket.
     shutil.move(home / "first-machine", home / "lost")
     command = ("run", str(run), "--dir", str(folder))
     third = DeepicdProcess(*command)

@@ -59,7 +59,7 @@ def story(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
         process.wait_for_step("grpo", stopped[1] + 1)
         tree = process.tree()
         code = process.finish()
-        # Ray's own processes and memory go on: they are not the run's.
+        # Ray's own processes and memory remain: they are not the run's.
         left = [each for each in process.left_behind(tree) if "/dev/shm" not in each]
         after = cluster.idle_gpus_once_all_are()
     return Story(stopped, code, process.text, process.steps("grpo"), stage, meanwhile, after, left)

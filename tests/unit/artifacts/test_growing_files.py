@@ -72,7 +72,7 @@ def test_at_the_end_everything_is_sent_immediately(store: FolderStore, tmp_path:
 
 
 class Growing(FolderStore):
-    """The log grows whenever it is read where it lies."""
+    """The log grows whenever it is read in place."""
 
     source = Path()
 

@@ -20,7 +20,7 @@ REF = CheckpointRef(1, "grpo", 50)
 
 
 class Interfering(FolderStore):
-    """Something happens when the files are up."""
+    """Runs a function once the files are uploaded."""
 
     def after_upload(self) -> None:
         raise NotImplementedError

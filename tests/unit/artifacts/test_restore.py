@@ -96,7 +96,7 @@ def test_sizes_are_compared_before_anything_is_fetched(filled: FolderStore) -> N
 
 
 class Cut(FolderStore):
-    """Its download ends after the first file."""
+    """A store whose download ends after the first file."""
 
     def download(self, files: Iterable[tuple[str, Path, Transferred]], on_bytes: OnBytes | None = None) -> None:
         for number, file in enumerate(files):

@@ -62,7 +62,7 @@ def test_a_second_pass_deletes_nothing_more(known: dict[CheckpointRef, float | N
 
 
 class Killed(FolderStore):
-    """Its process ends after so many deletions."""
+    """A store whose process ends after some deletions."""
 
     left = 0
 

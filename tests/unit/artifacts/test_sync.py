@@ -61,7 +61,7 @@ def test_everything_that_is_complete_goes_up_once(
 
 
 class Unsteady(FolderStore):
-    """Fails as it is told, and notes what was uploaded."""
+    """Fails on request, and records what was uploaded."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)

@@ -52,10 +52,10 @@ def root(outer: Path) -> Path:
 
 
 def test_ls_shows_checkpoints_models_metrics_and_reports_within_80_columns(outer: Path) -> None:
-    said = run("ls", "--store", outer)
+    printed = run("ls", "--store", outer)
     for words in ("quickstart/0123456789ab", "grpo (latest)", "grpo model", "0.900", "grpo 0.625", "evaluation/report.html"):
-        assert words in said
-    assert max(map(len, said.splitlines())) <= 80
+        assert words in printed
+    assert max(map(len, printed.splitlines())) <= 80
 
 
 def test_ls_prints_json(outer: Path) -> None:
@@ -92,9 +92,9 @@ def test_an_address_without_a_run_is_an_error_of_the_user(tmp_path: Path) -> Non
 
 
 def test_get_fetches_the_newest_checkpoint(root: Path, tmp_path: Path) -> None:
-    said = run("get", root, "--dir", tmp_path / "out", "--what", "checkpoint").strip()
-    assert said == str(tmp_path / "out" / "global_step_20")
-    assert (Path(said) / "actor" / "model.pt").read_text() == "weights 20"
+    printed = run("get", root, "--dir", tmp_path / "out", "--what", "checkpoint").strip()
+    assert printed == str(tmp_path / "out" / "global_step_20")
+    assert (Path(printed) / "actor" / "model.pt").read_text() == "weights 20"
 
 
 def test_get_fetches_model_and_results_by_default(root: Path, tmp_path: Path) -> None:
@@ -157,8 +157,8 @@ def test_get_of_several_runs_asks_for_one(outer: Path, tmp_path: Path) -> None:
 
 
 def test_verify_reads_everything_back(root: Path) -> None:
-    said = run("verify", root)
-    assert said.count("whole") == 5
+    printed = run("verify", root)
+    assert printed.count("whole") == 5
 
 
 @pytest.mark.parametrize("content", [None, "short", "weightz 10"])
@@ -176,11 +176,11 @@ def test_prune_shows_and_deletes_only_with_yes(root: Path) -> None:
     store = FolderStore(root)
     store.write("attempts/1/checkpoints/step-000030/actor/model.pt", b"half")
     arguments = ("prune", root, "--keep-last", 1, "--idle", "0s")
-    said = run(*arguments)
-    assert "would be deleted" in said
-    assert "grpo step 10" in said
-    assert "1 files of interrupted uploads" in said
-    assert "nothing was deleted: add --yes" in said
+    printed = run(*arguments)
+    assert "would be deleted" in printed
+    assert "grpo step 10" in printed
+    assert "1 files of interrupted uploads" in printed
+    assert "nothing was deleted: add --yes" in printed
     assert store.read(manifest_key(CheckpointRef(1, "grpo", 10))) is not None
     run(*arguments, "--yes")
     left = [item["folder"].rpartition("/")[2] for item in json.loads(run("ls", root, "--json"))[0]["committed"]]

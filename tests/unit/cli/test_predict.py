@@ -27,8 +27,8 @@ def test_a_model_without_a_stored_prompt_is_asked_with_the_preset_and_a_note_is_
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert how_to_ask(tmp_path, None, None, None) == Asked(DEEPICD, 2048, 1024)
-    assert "has no deepicd.json" in (said := capsys.readouterr().err)
-    assert "preset 'deepicd'; give --prompt" in said
+    assert "has no deepicd.json" in (printed := capsys.readouterr().err)
+    assert "preset 'deepicd'; give --prompt" in printed
 
 
 def test_the_options_come_before_what_is_stored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""The end of `deepicd sync`: real processes, asked to leave as a kubelet does, with stores and API servers that are dead."""
+"""The end of `deepicd sync`: real processes, stopped as a kubelet does it, with stores and API servers that are dead."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class Running:
             self.lines.append(line)
 
     def says(self, words: str) -> None:
-        """Wait until it has said so."""
+        """Wait until it has printed a text."""
         eventually(lambda: any(words in line for line in self.lines))
 
     def terminated(self, seconds: float = SECONDS) -> tuple[int, str]:
-        """Its exit code and its error line, asked to leave and killed so much later."""
+        """Its exit code and its error line, after SIGTERM and, some seconds later, SIGKILL."""
         self.process.send_signal(signal.SIGTERM)
         return self.ended(seconds)
 
@@ -83,7 +83,7 @@ def silent() -> Iterator[str]:
 
 
 class ApiServer(BaseHTTPRequestHandler):
-    """Keeps what is patched."""
+    """Records patches."""
 
     patches: list[dict[str, Any]]
 
@@ -115,7 +115,7 @@ def kubeconfig(folder: Path, server: str) -> str:
 
 @pytest.fixture
 def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
-    """What the ConfigMap is given, by an uploader of a pod."""
+    """The patches of the ConfigMap by an uploader in a pod."""
     handler = type("Handler", (ApiServer,), {"patches": []})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -240,7 +240,7 @@ def test_what_is_missing_is_reported(start: Start, tmp_path: Path, reports: list
 
 
 def test_the_hook_and_the_uploader_agree(tmp_path: Path) -> None:
-    """The command that the kubelet runs leaves what is read here."""
+    """The uploader reads what the kubelet's command writes."""
     from deepicd.cli.grace import termination_began
     from deepicd.spec.environment import MARK_TERMINATION
 

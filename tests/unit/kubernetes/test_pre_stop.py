@@ -37,13 +37,13 @@ def nobody(found: Sequence[str]) -> bool:
 
 
 def test_the_run_is_asked_to_leave_and_waited_for(tmp_path: Path) -> None:
-    # Of this test alone: the machine may carry out runs of others.
+    # Only of this test: the machine may execute other runs.
     command = ("deepicd", "run", f"{uuid.uuid4()}.yaml")
     run = subprocess.Popen([sys.executable, "-c", WAITS_FOR_SIGTERM, *command[1:]], stdout=subprocess.PIPE, text=True)
     assert run.stdout is not None
     assert run.stdout.readline() == "ready\n"
     leave(command, StageFiles(tmp_path), nobody)
-    # It had ended, and said so, before we went on.
+    # It had ended, and printed so, before `leave` returned.
     assert run.poll() == 143
     assert run.stdout.read() == "saved\n"
 

@@ -30,7 +30,7 @@ SAMPLES = Path(__file__).parents[3] / "manifests" / "samples"
 
 
 class Events:
-    """A reporter that keeps what it is told."""
+    """A reporter that records its calls."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, str]] = []
@@ -60,7 +60,7 @@ def nothing(context: Context) -> None:
 
 
 def write_prompts(run: DeepICDRun, folder: Path, asked: Asked) -> None:
-    """What `prepare` leaves to say which prompts it has written."""
+    """Write the file by which `prepare` records its prompts."""
     sft = run.spec.stages.sft
     counts = PromptCounts(asked.prompt, asked.max_prompt_tokens, {}, 0, 0.0, None if sft is None else sft.max_tokens)
     counts.write(RunLayout(folder).stage("prepare").prompts)
@@ -142,7 +142,7 @@ def test_a_folder_that_version_0_1_0_made_resumes(change: dict[str, Any], made_b
 
 
 def test_a_field_that_version_0_1_0_noted_and_that_may_change_is_not_compared(made_before: Path) -> None:
-    """As if `microBatchSizePerGpu` had been noted with the rest."""
+    """As if `microBatchSizePerGpu` had been recorded with the rest."""
     inputs = made_before / "stages" / "sft.inputs.json"
     noted = json.loads(inputs.read_text())
     noted["stages"]["sft"]["microBatchSizePerGpu"] = 999

@@ -1,4 +1,4 @@
-"""What `prepare` makes of notes of one's own, and says: of its reward, of notes that were shortened, of another prompt."""
+"""What `prepare` makes of own notes, and logs: about the reward, shortened notes, another prompt."""
 
 import math
 from pathlib import Path
@@ -73,16 +73,16 @@ OWN = Prompt("Think in <think>, answer in <diagnosis>: {note}")
 
 
 @pytest.mark.parametrize(
-    ("stored", "said"),
+    ("stored", "logged"),
     [(None, False), (Asked(), False), (Asked(max_prompt_tokens=5), False), (Asked(OWN), True)],
     ids=["no prompt", "the same", "another budget", "another prompt"],
 )
-def test_a_model_trained_with_another_prompt_is_logged(tmp_path: Path, stored: Asked | None, said: bool) -> None:
+def test_a_model_trained_with_another_prompt_is_logged(tmp_path: Path, stored: Asked | None, logged: bool) -> None:
     if stored is not None:
         stored.store(tmp_path)
     with capture_logs() as logs:
         warn_if_trained_otherwise(ModelSpec(path=str(tmp_path)))
-    assert bool(logs) is said
+    assert bool(logs) is logged
 
 
 def counts(folder: Path, shortened: int, examples: ExampleCounts | None) -> list[dict[str, Any]]:

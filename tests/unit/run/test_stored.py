@@ -24,9 +24,9 @@ def store(tmp_path: Path) -> FolderStore:
 
 
 def restore(store: FolderStore, stage: str, folder: Path) -> tuple[bool, list[str]]:
-    """Whether the stage is finished, and the addresses that were told."""
-    told: list[str] = []
-    return restore_stage(store, stage, folder, told.append), told
+    """Whether the stage is finished, and the reported addresses."""
+    reported: list[str] = []
+    return restore_stage(store, stage, folder, reported.append), reported
 
 
 def test_a_stage_resumes_from_its_checkpoint_and_reports_its_address(store: FolderStore, tmp_path: Path) -> None:

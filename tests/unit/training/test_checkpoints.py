@@ -26,7 +26,7 @@ def steps_in(folder: Path) -> list[int]:
 
 
 class Disk:
-    """A disk of so many bytes, on which only the checkpoints lie."""
+    """A disk of limited size, with only the checkpoints on it."""
 
     def __init__(self, size: int) -> None:
         self.size = size

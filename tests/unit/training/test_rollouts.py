@@ -14,7 +14,7 @@ def test_each_completion_has_its_own_seed() -> None:
         rollout_seed(seed, step=step, split=split, index=index, rollout=rollout) for seed, step, split, index, rollout in places
     }
     assert len(seeds) == len(places)
-    # The generators of CPUs take the lower half alone.
+    # Generators on CPUs take only the lower half.
     assert len({seed % 2**32 for seed in seeds}) == len(places)
 
 
