@@ -38,7 +38,7 @@ def check_path(path: str) -> str:
         ValueError: it is not the relative path of a file inside the folder.
     """
     if path == MANIFEST or _ODD.search(path):
-        raise ValueError(f"is no path of a file inside the folder (got {json.dumps(path)})")
+        raise ValueError(f"is not the path of a file inside the folder (got {json.dumps(path)})")
     return path
 
 

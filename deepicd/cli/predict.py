@@ -56,7 +56,7 @@ def predict(
     Example: `deepicd predict --model runs/quickstart/stages/grpo/model < notes.jsonl > codes.jsonl`
     """
     if not (model / "config.json").is_file():
-        raise UserError(f"--model: {model} is no model folder (it has no config.json): give a stage's model/ folder")
+        raise UserError(f"--model: {model} is not a model folder (it has no config.json): give a stage's model/ folder")
     asked = how_to_ask(model, prompt, max_prompt_tokens, max_response_tokens)
     requests = [_request(number, line) for number, line in enumerate(sys.stdin, 1) if line.strip()]
     if not requests:

@@ -63,7 +63,7 @@ async def _by_kubeconfig(paths: str) -> Login:
     except (ConfigException, OSError) as error:
         raise UserError(f"kubeconfig: {error}: {_REMEDY}") from None
     except (YAMLError, AttributeError, KeyError, TypeError, ValueError):
-        raise UserError(f"kubeconfig: {paths} is none: {_REMEDY}") from None
+        raise UserError(f"kubeconfig: {paths} is not a kubeconfig: {_REMEDY}") from None
     if user and "exec" in user and not configuration.api_key and not configuration.cert_file:
         # The loader logs why and continues without credentials.
         raise UserError(f"kubeconfig: {user['exec']['command']} gives no credentials: run it by hand to see why")

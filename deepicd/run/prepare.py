@@ -76,7 +76,7 @@ def log_shortened(prompts: Path) -> None:
     examples = counts["examples"] or {}
     if examples.get("shortened") or examples.get("dropped"):
         structlog.get_logger().info(
-            "examples were shortened for their answers, or dropped where the answer alone is too long",
+            "examples were shortened for their answers, or dropped if the answer alone is too long",
             max_tokens=counts["max_example_tokens"], **examples,
         )  # fmt: skip
 

@@ -51,7 +51,7 @@ def locked(folder: Path) -> Iterator[None]:
             file.seek(0)
             holder = file.read().strip() or "unknown"
             raise UserError(
-                f"{folder}: another deepicd run is at work there (process {holder}): wait for it, or choose another --dir"
+                f"{folder}: another deepicd run uses it (process {holder}): wait for it, or choose another --dir"
             ) from None
         file.truncate(0)
         file.write(str(os.getpid()))

@@ -41,7 +41,7 @@ class NotesSource(SpecModel):
     rules = (
         read_by_field(
             f"self.columns.all(name, name in {list(NOTE_COLUMNS)})",
-            f"columns: a name is no column of notes: these are {', '.join(NOTE_COLUMNS)}",
+            f"columns: a name is not a column of notes: these are {', '.join(NOTE_COLUMNS)}",
         ),
     )
 

@@ -95,7 +95,7 @@ def _check_directives(patch: Mapping[str, Any]) -> None:
             if not name.startswith("$"):
                 continue
             if name != DIRECTIVE or value not in DIRECTIVES:
-                raise wrong(below(place, name), "is no directive", f"give {DIRECTIVE}: {' or '.join(DIRECTIVES)}")
+                raise wrong(below(place, name), "is not a directive", f"give {DIRECTIVE}: {' or '.join(DIRECTIVES)}")
             if list_name is not None and list_name not in MERGE_KEYS:
                 raise wrong(below(place, name), f"{list_name} is a list that is not merged", "give it whole")
 

@@ -93,8 +93,7 @@ class RewardSpec(SpecModel):
             read_by_field(
                 f"self.preset != '{name}' || self.weights.all(term, {_IS_OWN} || "
                 f"(term in {_WEIGHTS} && self.weights[term] == {_WEIGHTS}[term]))",
-                f"weights: the preset '{name}' has fixed weights: give weights to terms of your own alone, "
-                "or use preset 'deepicd'",
+                f"weights: the preset '{name}' has fixed weights: give weights only to your own terms, or use preset 'deepicd'",
             )
             for name, preset in PRESETS.items()
             if not preset.own_weights
@@ -135,7 +134,7 @@ class RewardSpec(SpecModel):
                 continue
             if not preset.own_weights:
                 raise ValueError(
-                    f"the preset '{name}' has fixed weights: give weights to terms of your own alone, or use preset 'deepicd'"
+                    f"the preset '{name}' has fixed weights: give weights only to your own terms, or use preset 'deepicd'"
                 )
             near = difflib.get_close_matches(term, weights, n=1, cutoff=0.6)
             known = f"did you mean '{near[0]}'?" if near else f"the terms are {', '.join(weights)}"

@@ -136,7 +136,7 @@ class DeepICDRun(SpecModel):
         matches(
             "metadata.name",
             RUN_NAME,
-            "metadata.name: is no name of a run: give lower-case letters, digits and dashes, no dots, at most 52",
+            "metadata.name: is not a valid name of a run: give lower-case letters, digits and dashes, no dots, at most 52",
         ),
         either(
             equals("spec.compute.nodes", 1),

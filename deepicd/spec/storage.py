@@ -56,7 +56,7 @@ def address_of(endpoint: str) -> Address:
     """Host and port of an endpoint's address; by default the port of its scheme.
 
     Raises:
-        ValueError: it is no address.
+        ValueError: it is not an address.
     """
     try:
         parts = urlsplit(endpoint)
@@ -64,12 +64,12 @@ def address_of(endpoint: str) -> Address:
         if ":" in host:
             IPv6Address(host)
     except ValueError as error:
-        raise ValueError(f"is no address ({error}): {_REMEDY}") from None
+        raise ValueError(f"is not an address ({error}): {_REMEDY}") from None
     if ":" not in host and not _HOST.fullmatch(host):
-        raise ValueError(f"is no address (no host's name): {_REMEDY}")
+        raise ValueError(f"is not an address (no host's name): {_REMEDY}")
     rest = parts.path.strip("/") + parts.query + parts.fragment
     if parts.scheme not in _PORTS or port == 0 or parts.netloc.endswith(":") or rest:
-        raise ValueError(f"is no address (more or less than scheme, host and port): {_REMEDY}")
+        raise ValueError(f"is not an address (more or less than scheme, host and port): {_REMEDY}")
     return Address(host, port or _PORTS[parts.scheme])
 
 

@@ -108,7 +108,7 @@ def _link_model(path: str, out: Path, *, for_grpo: bool) -> Any:
         source = Path(path) if Path(path).is_dir() else Path(snapshot_download(path))
     except Exception:
         raise UserError(
-            f"spec.model.path: '{path}' is no folder, and no model of that name is on the hub or in its cache: "
+            f"spec.model.path: '{path}' is not a folder, and no model of that name is on the hub or in its cache: "
             "give the folder of a Hugging Face model"
         ) from None
     try:
@@ -118,7 +118,7 @@ def _link_model(path: str, out: Path, *, for_grpo: bool) -> Any:
             raise OSError("no weights")
     except Exception:
         raise UserError(
-            f"spec.model.path: '{path}' is no Hugging Face model: it needs config.json, a tokenizer and *.safetensors"
+            f"spec.model.path: '{path}' is not a Hugging Face model: it needs config.json, a tokenizer and *.safetensors"
         ) from None
     if not tokenizer.chat_template:
         raise UserError(f"spec.model.path: the tokenizer of '{path}' has no chat template: use an instruction-tuned model")

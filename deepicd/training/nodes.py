@@ -67,7 +67,7 @@ def check_address(nodes: int, address: str) -> None:
         raise UserError(f"spec.compute.nodes: {nodes} nodes need a Ray cluster, and {ADDRESS} is not set: {remedy}")
     host, _, port = address.rpartition(":")
     if not host or "/" in host or not port.isdecimal():
-        raise UserError(f"{ADDRESS}: '{address}' is no HOST:PORT: give the address of the Ray cluster's head")
+        raise UserError(f"{ADDRESS}: '{address}' is not HOST:PORT: give the address of the Ray cluster's head")
     try:
         socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
     except OSError as error:

@@ -176,7 +176,7 @@ def test_a_run_yaml_gives_all_of_it(start: Start, tmp_path: Path) -> None:
         (["--dir", "none", "--store", "s", "--once"], "none: does not exist"),
         (["--dir", "c"], "--store: give the run's root in the store, or --spec"),
         (["--store", "s"], "--dir: give the folder"),
-        (["--dir", "c", "--store", "ftp://x"], "is no address of a store"),
+        (["--dir", "c", "--store", "ftp://x"], "is not the address of a store"),
         (["--dir", "c", "--store", "s", "--grace", "soon"], "--grace: a duration is"),
         (["--dir", "c", "--store", "s", "--stage", "base"], "--stage: is 'base'"),
     ],

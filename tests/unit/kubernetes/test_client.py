@@ -190,9 +190,9 @@ def test_requests_to_hosts_in_no_proxy_are_direct(server: Server, monkeypatch: p
     ("content", "message"),
     [
         (None, "^kubeconfig: no file .*: set KUBECONFIG"),
-        ("][", "^kubeconfig: .* is none: set KUBECONFIG"),
+        ("][", "^kubeconfig: .* is not a kubeconfig: set KUBECONFIG"),
         ("a: b", "^kubeconfig: Invalid kube-config file"),
-        ("", "^kubeconfig: .* is none: set KUBECONFIG"),
+        ("", "^kubeconfig: .* is not a kubeconfig: set KUBECONFIG"),
     ],
 )
 def test_an_invalid_kubeconfig_is_an_error_of_the_users(

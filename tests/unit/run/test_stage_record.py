@@ -21,7 +21,7 @@ def test_a_second_run_on_the_same_folder_is_refused_and_the_holder_named(tmp_pat
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
-    with pytest.raises(UserError, match=rf"at work there \(process {holder.pid}\)"), locked(tmp_path):
+    with pytest.raises(UserError, match=rf"uses it \(process {holder.pid}\)"), locked(tmp_path):
         pass
     holder.kill()
     holder.communicate()

@@ -34,7 +34,7 @@ def test_several_nodes_without_a_ray_cluster_are_for_the_user_to_fix(tmp_path: P
 
 @pytest.mark.parametrize("address", ["auto", "local", "ray://head:10001", ":6379"])
 def test_an_address_that_is_no_host_and_port_is_refused(address: str) -> None:
-    with pytest.raises(UserError, match=r"RAY_ADDRESS: '.*' is no HOST:PORT"):
+    with pytest.raises(UserError, match=r"RAY_ADDRESS: '.*' is not HOST:PORT"):
         check_address(2, address)
 
 
