@@ -3,11 +3,11 @@
     python benchmarks/apply_to_pod.py [--peer FOLDER] [--burst 1000]
 
 A real etcd, API server, scheduler and controller manager (KUBEBUILDER_ASSETS, or what `make cluster-tools` has built), with
-kwok for the kubelets: pods of one GPU that end after a second. Each contender in turn, alone on the machine with them. FOLDER
-is a Go module with `github.com/kubeflow/trainer/v2 v2.0.0` and `sigs.k8s.io/jobset v0.8.2` whose controllers are built in its
-`bin/` as `trainer` and `jobset`; without --peer ours is measured alone. Printed: seconds from the create call to first sight
-of the pod in a watch, alone and in bursts; until all are started and finished; API requests per run, watches left out (through
-a counting proxy); CPU per run and peak memory of the controllers; seconds from a pod's loss to the next one.
+kwok for the kubelets: pods of one GPU that end after a second. The contenders run in turn, each with its own control plane.
+FOLDER is a Go module with `github.com/kubeflow/trainer/v2 v2.0.0` and `sigs.k8s.io/jobset v0.8.2` whose controllers are built
+in its `bin/` as `trainer` and `jobset`; without --peer only ours is measured. Printed: seconds from the create call until the
+pod is first seen in a watch, one by one and in bursts; until all are started and finished; API requests per run, watches left
+out (through a counting proxy); CPU per run and peak memory of the controllers; seconds from a pod's loss to the next one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import Any, Protocol
 import psutil
 
 ROOT = Path(__file__).parents[1]
-# By its place: verl installs a package `tests` that hides ours.
+# By its path: verl installs a package `tests` that hides ours.
 _tests = types.ModuleType("tests")
 _tests.__path__ = [str(ROOT / "tests")]
 sys.modules["tests"] = _tests
@@ -53,7 +53,7 @@ QUIET = 3
 
 
 class Contender(Protocol):
-    """Something that makes pods of objects."""
+    """A controller that creates pods for objects."""
 
     name: str
     kind: str
@@ -61,16 +61,16 @@ class Contender(Protocol):
     """Label of its pods that holds the object's name."""
 
     def install(self, plane: ControlPlane, server: str, folder: Path) -> None:
-        """Definitions and rights, once for a control plane."""
+        """Install CRDs and permissions, once for a control plane."""
 
     def start(self) -> list[psutil.Process]:
-        """Its controllers, serving."""
+        """Start its controllers; returns once they serve."""
 
     def stop(self) -> None:
         """End them."""
 
     def content(self, name: str, namespace: str, seconds: int) -> Raw:
-        """An object whose pod runs for so long."""
+        """An object whose pod runs for `seconds`."""
 
 
 class DeepICD:
@@ -107,7 +107,7 @@ class DeepICD:
 
 
 class Sightings:
-    """When each object's pods were first seen, and last; in a thread of its own."""
+    """When each object's pods were first seen, and which have ended; watches in its own thread."""
 
     def __init__(self, plane: ControlPlane, label: str, namespace: str) -> None:
         self.seen: dict[str, list[float]] = {}
@@ -136,14 +136,14 @@ class Bench:
 
     @contextmanager
     def namespace(self, name: str) -> Iterator[Sightings]:
-        """A namespace of its own, and what is seen of its pods."""
+        """A new namespace, and the sightings of its pods."""
         api = self.plane.api
         api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         wait_for(lambda: api.find("ServiceAccount", "default", name), 30, "the namespace has no ServiceAccount")
         yield Sightings(self.plane, self.contender.label, name)
 
     def latencies(self, space: str, count: int, seconds: int, workers: int) -> tuple[list[float], float, float]:
-        """Each object's seconds to its pod; seconds until all pods were there, and until all had ended."""
+        """Each object's seconds to its pod; seconds until all pods existed, and until all had ended."""
         with self.namespace(space) as pods, ThreadPoolExecutor(workers) as pool:
             asked: dict[str, float] = {}
             contents = [self.contender.content(f"run-{number}", space, seconds) for number in range(count)]
@@ -186,25 +186,25 @@ class Bench:
         return found
 
     def run(self, burst: int) -> None:
-        """Print all of it."""
+        """Print all measurements."""
         processes = self.contender.start()
         peak = Peak(processes)
         try:
             alone, _, _ = self.latencies(f"{self.contender.kind.lower()}-alone", ALONE, 1, 1)
-            self._say(f"alone ({ALONE})", alone)
+            self._print(f"alone ({ALONE})", alone)
             for count in (100, burst):
                 before = sum(cpu(each) for each in processes)
                 found, started, ended = self.latencies(f"{self.contender.kind.lower()}-{count}", count, 1, 16)
                 used = (sum(cpu(each) for each in processes) - before) / count
-                self._say(f"burst of {count}", found)
+                self._print(f"burst of {count}", found)
                 print(f"{'':12} {'':16} all started {started:6.1f} s, all ended {ended:6.1f} s ({count / ended:.1f}/s), "
                       f"CPU {1000 * used:.1f} ms a run, peak memory {peak.mebibytes:.0f} MiB", flush=True)  # fmt: skip
-            self._say("pod lost", self.lost_pods(f"{self.contender.kind.lower()}-lost"))
+            self._print("pod lost", self.lost_pods(f"{self.contender.kind.lower()}-lost"))
         finally:
             peak.stop()
             self.contender.stop()
 
-    def _say(self, what: str, seconds: list[float]) -> None:
+    def _print(self, what: str, seconds: list[float]) -> None:
         cuts = quantiles(seconds, n=100, method="inclusive")
         print(f"{self.contender.name:12} {what:16} p50 {cuts[49]:6.2f} s  p99 {cuts[98]:6.2f} s", flush=True)
 
@@ -223,7 +223,7 @@ class Peak:
             self.mebibytes = max(self.mebibytes, sum(each.memory_info().rss for each in processes) / 2**20)
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop sampling."""
         self._end.set()
         self._thread.join()
 
@@ -264,7 +264,7 @@ def requests(contender: Contender) -> None:
                 return [call for call in proxy.calls[before:] if call.verb in WORK and call.resource not in ("leases", "")]
 
             def at_rest() -> bool:
-                """Nothing new comes: the last status is written after the pod's end."""
+                """Whether no new requests come: the last status is written after the pod's end."""
                 seen = len(work())
                 time.sleep(QUIET)
                 return len(work()) == seen

@@ -1,6 +1,6 @@
-"""Kubeflow Trainer and JobSet as a contender of `apply_to_pod.py`: their own controllers and definitions, out of Go's cache.
+"""Kubeflow Trainer and JobSet as a contender of `apply_to_pod.py`: their own controllers and CRDs, from Go's cache.
 
-Their admission webhooks are left out, which spares them requests.
+Their admission webhooks are left out, which saves them requests.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from tests.cluster.daemon import Daemon, free_ports
 from tests.cluster.pods import RUNS_FOR
 
 SYSTEM, USER, RUNTIME = "kubeflow-system", "kubeflow", "benchmark"
-CERTIFICATES = Path("/tmp/k8s-webhook-server/serving-certs")  # where the controllers look, and nowhere else
+CERTIFICATES = Path("/tmp/k8s-webhook-server/serving-certs")  # the only place where the controllers look
 SECRET = "kubeflow-trainer-webhook-cert"
 
 
 class KubeflowTrainer:
-    """v2, with the JobSet controller that makes the Jobs of its TrainJobs."""
+    """v2, with the JobSet controller that creates the Jobs of its TrainJobs."""
 
     name, kind, label = "Kubeflow", "TrainJob", "jobset.sigs.k8s.io/jobset-name"
 
@@ -37,7 +37,7 @@ class KubeflowTrainer:
         self._module = module.resolve()
 
     def install(self, plane: ControlPlane, server: str, folder: Path) -> None:
-        """Definitions, rights, and one runtime: a pod of one GPU."""
+        """Install CRDs, permissions, and one runtime: a pod of one GPU."""
         self._plane = plane
         group = "rbac.authorization.k8s.io"
         binding: Raw = {
@@ -56,7 +56,7 @@ class KubeflowTrainer:
         for definitions in (trainer / "manifests" / "base" / "crds", jobset / "config" / "components" / "crd" / "bases"):
             for file in sorted(definitions.glob("*.*_*.yaml")):
                 self._kubectl("apply", "--server-side", "-f", str(file))
-        wait_for(lambda: self._tried("get", "clustertrainingruntimes", "-A"), 30, "their definitions are not served")
+        wait_for(lambda: self._tried("get", "clustertrainingruntimes", "-A"), 30, "their CRDs are not served")
         KINDS["TrainJob"] = Kind("TrainJob", "trainjobs", "trainer.kubeflow.org", "v1alpha1")
         self._runtime()
         kubeconfig = plane.kubeconfig_of(USER, server=server)
@@ -77,7 +77,7 @@ class KubeflowTrainer:
         self._jobset = Daemon("jobset", [self._module / "bin" / "jobset", f"--config={settings}"], folder, environment)
 
     def start(self) -> list[psutil.Process]:
-        """Both controllers; the Secret that one of them fills is put where a pod would have it mounted."""
+        """Start both controllers; the Secret that one of them fills is written where a pod would have it mounted."""
         self._trainer.start()
 
         def mounted() -> bool:
@@ -94,12 +94,12 @@ class KubeflowTrainer:
         return [psutil.Process(self._trainer.pid), psutil.Process(self._jobset.pid)]
 
     def stop(self) -> None:
-        """End both."""
+        """Stop both."""
         self._trainer.kill()
         self._jobset.kill()
 
     def content(self, name: str, namespace: str, seconds: int) -> Raw:
-        """A TrainJob of the runtime whose pods run so long."""
+        """A TrainJob of the runtime whose pods run for `seconds`."""
         runtime = RUNTIME if seconds < 60 else f"{RUNTIME}-long"
         return {
             "apiVersion": "trainer.kubeflow.org/v1alpha1", "kind": "TrainJob",

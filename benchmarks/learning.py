@@ -3,11 +3,11 @@
     python benchmarks/learning.py [--seeds 3] [--dir FOLDER]
 
 The run is the quickstart's with less SFT, more GRPO and the whole test split (`CHANGES`): at the quickstart's own size, 15
-steps of 8 prompts, the difference drowns in the noise of a few hundred admissions. Each seed makes its own admissions, split,
+steps of 8 prompts, the difference drowns in the noise of a few hundred admissions. Each seed has its own admissions, split,
 weights and sampling. Printed per seed: held-out reward (sampled) and category macro F1 (greedy) of both models, and their
 difference with its 95 % interval (paired, by patient); then the mean difference over the seeds with two 95 % intervals: over
-patients, for these seeds, and over seeds (t, with as few degrees of freedom as seeds allow). A run that is in FOLDER already is
-not done again.
+patients, for these seeds, and over seeds (Student's t with n - 1 degrees of freedom). A run that exists in FOLDER is not
+repeated.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SHOWN = {"reward": "reward", "category.macroF1": "category macro F1"}
 
 
 def run_seed(seed: int, folder: Path) -> Path:
-    """Carry out the run with a seed; its folder."""
+    """Run with a seed; returns the run's folder."""
     content = yaml.safe_load(QUICKSTART.read_text())
     content["metadata"]["name"] = f"seed-{seed}"
     content["spec"]["seed"] = 42 + seed

@@ -1,4 +1,4 @@
-"""Uploads and downloads beside the best copy tools, on one S3 server on this machine.
+"""Uploads and downloads compared with the best copy tools, on one S3 server on this machine.
 
     python benchmarks/s3_copy.py [--quick] [--rounds 3] [--dir FOLDER] [--tools deepicd,s5cmd]
 
@@ -130,7 +130,7 @@ def main() -> None:
             fill(place / "source", sizes)
             found: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
             for number in range(options.rounds):
-                # Each in another order: who comes first meets the coldest server.
+                # In a different order each round: the first tool meets the coldest server.
                 for tool in tools[number % len(tools) :] + tools[: number % len(tools)]:
                     prefix, out = f"{tool}-{number}", place / f"out-{tool}-{number}"
                     keys = prefix if tool == "deepicd" else f"{prefix}/attempts/1/checkpoints/step-000001"

@@ -42,7 +42,7 @@ ACCESS_KEY, SECRET_KEY = str(_seaweed["ACCESS_KEY"]), str(_seaweed["SECRET_KEY"]
 
 
 class NeverStop:
-    """No signal is listened to."""
+    """Ignores signals."""
 
     requested = False
     insisted = False
@@ -52,7 +52,7 @@ class NeverStop:
 
 
 def with_steps(run: DeepICDRun, steps: int, save_every: int) -> DeepICDRun:
-    """The run with a GRPO stage of so many steps, checkpoints and no validation."""
+    """The run with a GRPO stage of `steps` steps, with checkpoints and without validation."""
     grpo = run.spec.stages.grpo
     if grpo is None:
         raise SystemExit("the run has no GRPO stage")
@@ -78,7 +78,7 @@ def ours(run: DeepICDRun, data: TrainingData, folder: Path) -> list[float]:
 
 
 def bare(run: DeepICDRun, data: TrainingData, folder: Path) -> list[float]:
-    """The same for verl alone."""
+    """The same for bare verl."""
     spec_file = folder / "run.yaml"
     spec_file.write_text(dump(run))
     files = StageFiles(folder)
@@ -108,7 +108,7 @@ def bare(run: DeepICDRun, data: TrainingData, folder: Path) -> list[float]:
 
 
 def uploading(run: DeepICDRun, data: TrainingData, folder: Path) -> list[float]:
-    """The same as `ours`, with the uploader beside it."""
+    """The same as `ours`, with the uploader running."""
     server = Seaweed(folder / "store")
     server.start()
     try:

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and are on the disk then."""
+"""Files that appear whole or not at all, and are flushed to the disk."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 PREFIX = ".deepicd-"
-"""Of the names of unfinished files, which a process that was killed leaves, and of our locks. No such file is uploaded."""
+"""Prefix of the names of unfinished files, which a killed process leaves, and of our locks. Such files are not uploaded."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the path's place when the body ends without an exception. Makes the folder where there is none.
+    """A file that replaces `path` if the body ends without an exception. Creates a missing folder.
 
     Raises:
         OSError: the file cannot be written.

@@ -9,14 +9,14 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """How a process of ours ends: 0 and sysexits.h; 128 and the signal's number, as a shell has it, where one ended it."""
+    """Exit codes of our processes: 0, those of sysexits.h, or 128 plus the signal's number, as in a shell, after a signal."""
 
     DONE = 0
     USER_ERROR = 64  # the user must change something
     CRASHED = 70  # the training stack failed: trying again may help
     TRY_LATER = 75  # something that the process needs did not answer in time
     KILLED = 137  # SIGKILL
-    BROKEN_PIPE = 141  # SIGPIPE: nobody reads the output
+    BROKEN_PIPE = 141  # SIGPIPE: the reader of the output has gone
     TERMINATED = 143  # SIGTERM
 
 
@@ -25,7 +25,7 @@ class DeepICDError(Exception):
 
     exit_code: int = ExitCode.CRASHED
     code = "Crashed"
-    """Why, in one word: a `deepicd.spec.progress.FailureCode`."""
+    """The reason, in one word: a `deepicd.spec.progress.FailureCode`."""
     at_once = False
     """Whether the process ends without Python's own clean-up, which takes up to a second on a busy machine."""
 
@@ -44,7 +44,7 @@ class NotANumberError(UserError):
 
 
 class GpuMemoryError(UserError):
-    """A GPU ran out of memory: the same settings would meet the same end."""
+    """A GPU ran out of memory: the same settings would fail again."""
 
     code = "GpuOutOfMemory"
 
@@ -60,7 +60,7 @@ class CrashError(DeepICDError):
 
 
 class HostMemoryError(CrashError):
-    """The machine's own memory ran out: what else used it may have ended, or the next attempt has more."""
+    """The machine ran out of memory: other processes may have ended by the next attempt, or it may get more."""
 
     code = "OutOfMemory"
 
@@ -86,7 +86,7 @@ class StoreError(DeepICDError):
 
 
 class TerminatedError(DeepICDError):
-    """SIGTERM or Ctrl-C arrived; the newest checkpoint was saved where the stage could still do so."""
+    """SIGTERM or Ctrl-C arrived; a checkpoint was saved if the stage could still do so."""
 
     exit_code = ExitCode.TERMINATED
     code = "Terminated"

@@ -1,10 +1,10 @@
-"""The folder of a run: where everything in it is.
+"""Layout of a run's folder.
 
 run.yaml                    with every default
-lock                        held by the process that carries out the run
-run-finished                nothing more will come
-.deepicd-writer.json        who uploads the folder, and as which attempts
-stages/STAGE.inputs.json    what the stage's work is made from
+lock                        held by the process that executes the run
+run-finished                the run has ended: nothing more is written
+.deepicd-writer.json        the folder's uploader, and its attempts
+stages/STAGE.inputs.json    the inputs of the stage
 stages/STAGE.completed.json the stage is finished
 stages/STAGE/               see `StageLayout`
 evaluate/                   see `EvaluationLayout`
@@ -26,12 +26,12 @@ _DURABLE = ".durable"
 
 
 def usual_folder(run: str) -> Path:
-    """Where the run of this name is if no folder is given."""
+    """The default folder of a run."""
     return Path("runs") / run
 
 
 class UploadedFolder:
-    """What training and the uploader leave in a folder that is uploaded: a run's, or verl's own checkpoint folder."""
+    """Files of training and the uploader in a folder that is uploaded: a run's, or verl's own checkpoint folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -93,7 +93,7 @@ class StageLayout:
 
 
 class EvaluationLayout:
-    """Paths of what the stage `evaluate` finds."""
+    """Paths of the results of the stage `evaluate`."""
 
     METRICS, REPORT = "metrics.json", "report.html"
 
@@ -128,7 +128,7 @@ class CheckpointFolders:
 
     @property
     def last_step(self) -> int:
-        """Step of the newest complete checkpoint, which the tracker names; 0 where there is none."""
+        """Step of the newest complete checkpoint, which the tracker names; 0 if there is none."""
         try:
             return int(self.tracker.read_text())
         except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -151,5 +151,5 @@ class CheckpointFolders:
 
 
 def durable_mark(folder: Path) -> Path:
-    """Beside a checkpoint or model: it is durable in the store, so training may delete it. Holds its folder there."""
+    """The mark of a checkpoint or model that is durable in the store, so training may delete it. Holds its folder there."""
     return folder.with_name(folder.name + _DURABLE)

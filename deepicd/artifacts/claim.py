@@ -1,6 +1,6 @@
-"""Who writes an attempt: `attempts/<n>/writer.json`. Two processes cannot write the same one.
+"""The claim of an attempt, `attempts/<n>/writer.json`: two processes cannot write the same attempt.
 
-The writer's id stays in the local folder: an uploader that is started again there is the same writer.
+The writer's id is kept in the local folder, so an uploader that is restarted there is the same writer.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from deepicd.spec.environment import ATTEMPT
 
 @dataclass(frozen=True)
 class Writer:
-    """What a local folder remembers of its uploader."""
+    """The identity of a local folder's uploader, kept in the folder."""
 
     writer: str
     """Random id."""
     attempts: dict[str, int]
-    """Attempt by the store's URL."""
+    """Attempt number by the store's URL."""
 
 
 @contextmanager
 def sole_writer(folder: Path) -> Iterator[Writer]:
-    """Hold a local folder for this process's uploads; the hold ends with the process, however it ends.
+    """Lock a local folder for this process's uploads; the lock ends with the process, however it ends.
 
     Raises:
         UserError: another process uploads from it, or it cannot be written.
@@ -52,13 +52,13 @@ def sole_writer(folder: Path) -> Iterator[Writer]:
             raise UserError(
                 f"{folder}: is being uploaded by another process: wait for it, or give this one another --dir"
             ) from None
-        yield _remembered(folder) or _remember(folder, Writer(secrets.token_hex(8), {}))
+        yield _read_writer(folder) or _save_writer(folder, Writer(secrets.token_hex(8), {}))
 
 
 def choose_attempt(
     store: Store, folder: Path, writer: Writer, wanted: int | None = None, environment: Mapping[str, str] = os.environ
 ) -> int:
-    """Claim an attempt: the one that is wanted, or DEEPICD_ATTEMPT, or the folder's own, or the next free one.
+    """Claim an attempt: `wanted`, or else DEEPICD_ATTEMPT, or the folder's own, or the next free one.
 
     Raises:
         UserError: another process writes that attempt.
@@ -73,8 +73,8 @@ def choose_attempt(
             claim(store, free, writer)
             wanted = free
         except UserError:
-            continue  # another run took it in between
-    _remember(folder, Writer(writer.writer, {**writer.attempts, store.url: wanted}))
+            continue  # another run claimed it first
+    _save_writer(folder, Writer(writer.writer, {**writer.attempts, store.url: wanted}))
     return wanted
 
 
@@ -116,7 +116,7 @@ def _from_environment(environment: Mapping[str, str]) -> int | None:
     return int(value)
 
 
-def _remembered(folder: Path) -> Writer | None:
+def _read_writer(folder: Path) -> Writer | None:
     path = UploadedFolder(folder).writer
     try:
         return Writer(**json.loads(path.read_text()))
@@ -126,6 +126,6 @@ def _remembered(folder: Path) -> Writer | None:
         raise UserError(f"{path}: is damaged: delete it, and give another --attempt") from None
 
 
-def _remember(folder: Path, writer: Writer) -> Writer:
+def _save_writer(folder: Path, writer: Writer) -> Writer:
     atomic.write(UploadedFolder(folder).writer, json.dumps(asdict(writer)))
     return writer

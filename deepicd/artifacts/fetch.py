@@ -1,4 +1,4 @@
-"""Choosing one thing of a run by its kind, attempt, stage and step, and bringing it to a local folder."""
+"""Select an artefact of a run by kind, attempt, stage and step, and download it to a local folder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KINDS = ("checkpoint", "model", "evaluation", "logs")
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a user asks for; None is the newest."""
+    """The artefact that a user asks for; None means the newest."""
 
     kind: str
     attempt: int | None = None
@@ -42,7 +42,7 @@ class Wanted:
         """The manifest of the newest checkpoint or model that fits.
 
         Raises:
-            UserError: there is none, or it is damaged.
+            UserError: none fits, or it is damaged.
         """
         kind = CheckpointRef if self.kind == "checkpoint" else ModelRef
         fitting = [ref for ref in committed(store.list(ATTEMPTS)) if isinstance(ref, kind) and self._fits(ref)]
@@ -64,10 +64,10 @@ class Wanted:
 
 
 def fetch_committed(store: Store, made: Manifest, out: Path, on_bytes: OnBytes | None = None) -> Path:
-    """Bring a checkpoint (`global_step_N`) or model (`model-STAGE`) into `out`, verified; its folder.
+    """Download and verify a checkpoint (`global_step_N`) or model (`model-STAGE`) into `out`; returns its folder.
 
     Raises:
-        UserError: there is another folder of that name, or what is stored is damaged.
+        UserError: a different folder has that name, or the stored files are damaged.
         StoreError: see `Store`.
     """
     target = out / f"model-{made.stage}" if made.step is None else CheckpointFolders(out).of(made.step)
@@ -83,7 +83,7 @@ def fetch_committed(store: Store, made: Manifest, out: Path, on_bytes: OnBytes |
 
 
 def fetch_files(store: Store, wanted: Wanted, out: Path) -> Iterator[Path]:
-    """Bring the evaluation or the logs of an attempt into `out`; each file's path when it is there."""
+    """Download an attempt's evaluation or logs into `out`; yields the path of each file once it is written."""
     folder = _folder(store, wanted)
     for key in keys(store, wanted):
         found = store.read(key)
@@ -96,7 +96,7 @@ def fetch_files(store: Store, wanted: Wanted, out: Path) -> Iterator[Path]:
 
 
 def keys(store: Store, wanted: Wanted) -> list[str]:
-    """Keys of the files of what is wanted.
+    """Keys of the wanted files.
 
     Raises:
         UserError: there are none.
@@ -112,7 +112,7 @@ def keys(store: Store, wanted: Wanted) -> list[str]:
 
 
 def _folder(store: Store, wanted: Wanted) -> str:
-    """The newest attempt's folder that has some."""
+    """The wanted folder of the newest attempt that has one."""
     of = evaluation_folder if wanted.kind == "evaluation" else logs_folder
     if wanted.attempt is not None:
         return of(wanted.attempt)

@@ -1,4 +1,4 @@
-"""Files that grow (metrics, logs, evaluation) go up again when they have changed, the large ones less often."""
+"""Files that grow (metrics, logs, evaluation) are uploaded again when they have changed, large ones less often."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from deepicd.artifacts.store.base import ChangedError, Store
 
 EVERY_SECONDS = 5.0
 BYTES_PER_SECOND = 2 * 2**20
-"""What one growing file may use of the network, on average."""
+"""Average upload rate of one growing file."""
 _WHOLE = 8 * 2**20
-"""Bytes up to which a file is sent from memory."""
+"""Largest file, in bytes, that is sent from memory."""
 
 
 @dataclass(frozen=True)
 class Sent:
-    """What the store has of a file."""
+    """The state of a file when it was last sent."""
 
     state: tuple[int, int]
-    """Its size in bytes, and its time of change in ns."""
+    """Size in bytes and modification time in ns."""
     at: float
-    """When, by a monotonic clock."""
+    """When it was sent, in seconds of a monotonic clock."""
 
 
 def is_due(state: tuple[int, int], sent: Sent | None, now: float) -> bool:
-    """Whether a file goes up now: it has changed, and was not sent too recently for its size."""
+    """Whether to send a file now: it has changed, and was not sent too recently for its size."""
     if sent is None:
         return True
     return state != sent.state and now - sent.at >= max(EVERY_SECONDS, state[0] / BYTES_PER_SECOND)
@@ -41,7 +41,7 @@ class _Files(Protocol):
 
 
 class Follower:
-    """Remembers what of the growing files was sent."""
+    """Sends growing files, and tracks what was sent."""
 
     def __init__(self, store: Store, source: _Files, attempt: int, clock: Callable[[], float]) -> None:
         self._store = store
@@ -65,7 +65,7 @@ class Follower:
                     self._send(item, status.st_size)
                     self._sent[item.key] = Sent(state, self._clock())
             except FileNotFoundError:
-                continue  # the next look lists it
+                continue  # the next call lists it again
 
     def unsent(self) -> list[str]:
         """Keys of files whose newest content is not in the store."""

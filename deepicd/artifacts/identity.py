@@ -1,4 +1,4 @@
-"""Which run a run.yaml is: the name of its folder in the store."""
+"""The identity of a run: the name of its folder in the store."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from deepicd.spec.run import DeepICDRun
 
 
 def run_uid(run: DeepICDRun, environment: Mapping[str, str] = os.environ) -> str:
-    """DEEPICD_RUN_UID where that is set, else 12 hex digits of what decides the run's result.
+    """DEEPICD_RUN_UID if it is set, else 12 hex digits of a digest of what decides the run's result.
 
-    The same run.yaml is the same run on every machine, and so is one in which only what may change has changed.
+    The same run.yaml is the same run on every machine, also after a change to fields that may change.
 
     Raises:
-        UserError: the variable cannot be a folder's name.
+        UserError: the variable is not a valid folder name.
     """
     if given := environment.get(RUN_UID):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", given):
@@ -28,7 +28,7 @@ def run_uid(run: DeepICDRun, environment: Mapping[str, str] = os.environ) -> str
     deciding = run.spec.decisive
     # The name of a folder in the store cannot depend on the store.
     del deciding["storage"]
-    # Where the ranks are does not decide what is learned.
+    # How ranks are spread over nodes does not decide the result.
     deciding["compute"] = run.spec.compute.gpus * run.spec.compute.nodes
     deciding["stages"] = {name: chosen or {} for name, chosen in deciding["stages"].items()}
     return sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]

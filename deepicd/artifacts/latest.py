@@ -1,4 +1,4 @@
-"""`latest.json`: which checkpoint is the newest. It never moves back."""
+"""`latest.json` names the newest checkpoint. It never moves back to an older one."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from deepicd.artifacts.store.base import ConflictError, DamagedError, Store
 
 @dataclass(frozen=True)
 class Latest:
-    """The content of `latest.json`."""
+    """What `latest.json` says."""
 
     ref: CheckpointRef
     manifest_sha256: str
 
     def to_json(self) -> bytes:
-        """As it is stored."""
+        """The content of `latest.json`."""
         content = {
             "attempt": self.ref.attempt, "stage": self.ref.stage, "step": self.ref.step,
             "checkpoint": self.ref.folder, "manifestSha256": self.manifest_sha256,
@@ -56,7 +56,7 @@ def read(store: Store) -> Latest | None:
 
 
 def advance(store: Store, latest: Latest) -> None:
-    """Let `latest.json` name this checkpoint, unless it names a newer one."""
+    """Make `latest.json` name this checkpoint, unless it names a newer one."""
     while True:
         found = store.read(LATEST)
         try:
@@ -65,7 +65,7 @@ def advance(store: Store, latest: Latest) -> None:
             elif (current := _readable(found[0])) is None or current.ref < latest.ref:
                 store.write(LATEST, latest.to_json(), if_version=found[1])
         except ConflictError:
-            continue  # another attempt moved it in between: look again
+            continue  # another attempt changed it first: read it again
         return
 
 

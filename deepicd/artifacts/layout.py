@@ -1,7 +1,7 @@
-"""Where everything of a run lies, relative to the run's root in the store: `<prefix>/<run>/<run uid>`.
+"""Layout of a run in the store, relative to the run's root: `<prefix>/<run>/<run uid>`.
 
 latest.json                                        the newest checkpoint
-attempts/<n>/writer.json                           who writes this attempt
+attempts/<n>/writer.json                           the process that writes this attempt
 attempts/<n>/checkpoints/step-000050/…             a GRPO checkpoint: verl's files and manifest.json
 attempts/<n>/sft-checkpoints/step-000050/…         an SFT checkpoint
 attempts/<n>/models/<stage>/…                      the model of a finished stage, with its manifest.json
@@ -56,7 +56,7 @@ class CheckpointRef:
 @total_ordering
 @dataclass(frozen=True)
 class ModelRef:
-    """The model that a stage of an attempt has finished."""
+    """The model of a finished stage of an attempt."""
 
     attempt: int
     stage: str
@@ -75,7 +75,7 @@ class ModelRef:
 
 
 Committed = CheckpointRef | ModelRef
-"""What has a manifest, and exists only with it."""
+"""An artefact that exists only once its manifest is written."""
 
 
 def attempt_folder(attempt: int) -> str:
@@ -84,47 +84,47 @@ def attempt_folder(attempt: int) -> str:
 
 
 def writer_key(attempt: int) -> str:
-    """The claim of an attempt."""
+    """Key of the claim of an attempt."""
     return f"{attempt_folder(attempt)}/writer.json"
 
 
 def evaluation_folder(attempt: int) -> str:
-    """Metrics, report and predictions of an attempt."""
+    """Folder of an attempt's metrics, report and predictions."""
     return f"{attempt_folder(attempt)}/evaluation"
 
 
 def report_key(attempt: int) -> str:
-    """The report of an attempt's evaluation."""
+    """Key of the report of an attempt's evaluation."""
     return f"{evaluation_folder(attempt)}/{EvaluationLayout.REPORT}"
 
 
 def evaluation_metrics_key(attempt: int) -> str:
-    """What an attempt's evaluation measured."""
+    """Key of the metrics of an attempt's evaluation."""
     return f"{evaluation_folder(attempt)}/{EvaluationLayout.METRICS}"
 
 
 def logs_folder(attempt: int) -> str:
-    """Logs and training metrics of an attempt, in a folder for each stage."""
+    """Folder of an attempt's logs and training metrics, with a folder for each stage."""
     return f"{attempt_folder(attempt)}/logs"
 
 
 def step_metrics_folder(attempt: int, stage: str) -> str:
-    """Metrics of the steps of an attempt's stage."""
+    """Folder of the step metrics of an attempt's stage."""
     return f"{logs_folder(attempt)}/{stage}/{StageLayout.METRICS}"
 
 
 def kind_of(key: str) -> str:
-    """`logs` or `evaluation`: which of the two folders holds the key of a file that is replaced as it grows."""
+    """`logs` or `evaluation`: the folder of a growing file, by its key."""
     return key.split("/")[2]
 
 
 def manifest_key(ref: Committed) -> str:
-    """Key of the manifest with which a checkpoint or model begins to exist."""
+    """Key of the manifest that commits a checkpoint or model."""
     return f"{ref.folder}/{MANIFEST}"
 
 
 def parse_committed(key: str) -> tuple[Committed, str] | None:
-    """The checkpoint or model that a key belongs to, and the path inside its folder; None for every other key."""
+    """The checkpoint or model that a key belongs to, and the path inside its folder; None for any other key."""
     if match := _CHECKPOINT.fullmatch(key):
         stage = next(name for name, folder in _CHECKPOINTS.items() if folder == match[2])
         return CheckpointRef(int(match[1]), stage, int(match[3])), match[4]

@@ -1,4 +1,4 @@
-"""What a store holds of one or more runs."""
+"""List what a store holds of one or more runs."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ _IN_RUN = re.compile(r"(?:(.*?)/)?(?:attempts/[1-9][0-9]*/|latest\.json$)", re.S
 
 @dataclass(frozen=True)
 class Run:
-    """One run as its store has it."""
+    """One run in its store."""
 
     root: str
-    """Below the store, without slashes at its ends; empty where the store is the run's root."""
+    """Path below the store, without leading or trailing slash; empty if the store is the run's root."""
     objects: tuple[StoredObject, ...]
-    """Everything of it; keys are relative to its root."""
+    """All its objects; keys are relative to its root."""
     manifests: Mapping[Committed, Manifest | None]
     """Checkpoints and models, oldest first; None for a manifest that cannot be read."""
     latest: Latest | None
     results: Mapping[int, Mapping[str, float | None]]
-    """By attempt: macro F1 of full codes of each evaluated model."""
+    """Macro F1 of full codes of each evaluated model, by attempt."""
 
     @property
     def attempts(self) -> list[int]:
-        """Numbers of its attempts."""
+        """Its attempt numbers, ascending."""
         return sorted({number for item in self.objects if (number := parse_attempt(item.key)) is not None})
 
     @property
     def size(self) -> int:
-        """Bytes of everything."""
+        """Bytes of all objects."""
         return sum(item.size for item in self.objects)
 
     @property
     def uncommitted(self) -> dict[Committed, int]:
-        """Bytes of each checkpoint or model that has no manifest: an upload at work, or what one has left."""
+        """Bytes of each checkpoint or model without a manifest: an upload in progress, or the remains of one."""
         bytes_of: dict[Committed, int] = {}
         for item in self.objects:
             found = parse_committed(item.key)
@@ -65,7 +65,7 @@ def roots(objects: Iterable[StoredObject]) -> list[str]:
 
 
 def survey(store: Store, root: str = "") -> Run:
-    """Look at one run; `store` is rooted at it, and `root` is what the run is called.
+    """List one run; `store` is rooted at it, and `root` is the name to show.
 
     Raises:
         UserError, StoreError: see `Store`.
@@ -84,7 +84,7 @@ def survey(store: Store, root: str = "") -> Run:
 
 
 def to_json(run: Run, url: str) -> dict[str, Any]:
-    """What `deepicd artifacts ls --json` prints of a run."""
+    """A run as `deepicd artifacts ls --json` prints it."""
     return {
         "url": url,
         "bytes": run.size,
@@ -116,4 +116,4 @@ def _macro_f1(store: Store, key: str) -> dict[str, float | None]:
         models = json.loads(found[0]) if found else {}
         return {name: measured["levels"]["code"]["macroF1"]["value"] for name, measured in models.items()}
     except (ValueError, TypeError, KeyError, AttributeError):
-        return {}  # it is being replaced, or is another version's
+        return {}  # it is being replaced, or another version wrote it

@@ -1,7 +1,7 @@
-"""What a local folder holds for the store: complete checkpoints and models, and files that grow.
+"""What to upload from a local folder: complete checkpoints and models, and files that grow.
 
-Two shapes: verl's own checkpoint folder, and the folder of a whole run. Note text is never taken: nothing of a run's tables,
-cohort or SFT examples is listed here.
+There are two kinds of folder: verl's own checkpoint folder, and the folder of a whole run. Note text is never uploaded: a
+run's tables, cohort and SFT examples are not listed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from deepicd.run_layout import MODELS, TRAINING_STAGES, CheckpointFolders, RunLa
 
 @dataclass(frozen=True)
 class Complete:
-    """A local folder that nothing writes to any more."""
+    """A local checkpoint or model that is complete: nothing writes to its folder any more."""
 
     folder: Path
     stage: str
@@ -30,7 +30,7 @@ class Complete:
         return durable_mark(self.folder)
 
     def ref(self, attempt: int) -> Committed:
-        """What it is in the store."""
+        """Its reference in the store."""
         return ModelRef(attempt, self.stage) if self.step is None else CheckpointRef(attempt, self.stage, self.step)
 
     def __str__(self) -> str:
@@ -39,15 +39,15 @@ class Complete:
 
 @dataclass(frozen=True)
 class Growing:
-    """A file that is sent again when it has changed."""
+    """A file that is sent again whenever it has changed."""
 
     path: Path
     key: str
-    """Below the attempt's folder of its kind."""
+    """Key in the store, below the attempt's folder of its kind."""
 
 
 class Source(Protocol):
-    """A local folder that is uploaded while it is filled. It need not exist yet."""
+    """A local folder that is uploaded while training writes to it. It need not exist yet."""
 
     @property
     def folder(self) -> Path:
@@ -72,7 +72,7 @@ class VerlFolder:
         return list(_checkpoints(CheckpointFolders(self.folder), self.stage))
 
     def growing(self, attempt: int) -> list[Growing]:
-        """Logs and verl's metrics where they are kept beside the checkpoints."""
+        """Logs and verl's metrics, if they are kept beside the checkpoints."""
         logs = logs_folder(attempt)
         found = [*self.folder.glob("*.log"), *self.folder.glob("metrics.jsonl"), *self.folder.glob("metrics/**/*.jsonl")]
         return [Growing(path, f"{logs}/{path.relative_to(self.folder).as_posix()}") for path in sorted(found)]
@@ -110,8 +110,8 @@ class RunFolder:
         return sorted(found, key=lambda item: item.key)
 
 
-def place(item: Complete, ref: Committed) -> None:
-    """Note beside a folder where it is durable."""
+def mark_durable(item: Complete, ref: Committed) -> None:
+    """Write the mark beside a folder that names its place in the store."""
     item.marker.write_text(f"{ref.folder}\n")
 
 
@@ -121,6 +121,6 @@ def _checkpoints(folders: CheckpointFolders, stage: str) -> Iterator[Complete]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """All but what is hidden or unfinished; version 0.1.0 left the latter as `.tmp` and `.part` when it was killed."""
+    """All files but hidden and unfinished ones; version 0.1.0 left the latter as `.tmp` and `.part` when it was killed."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return [path for path in files if path.suffix not in (".tmp", ".part") and not path.name.startswith(".")]

@@ -1,10 +1,10 @@
-"""`manifest.json`: the list of a checkpoint's or model's files. It is put last: what has none does not exist.
+"""`manifest.json` lists the files of a checkpoint or model. It is written last: without it the checkpoint does not exist.
 
 {"format": 1, "kind": "checkpoint", "run": "quickstart", "attempt": 1, "stage": "grpo", "step": 50,
  "files": [{"path": "actor/model_world_size_1_rank_0.pt", "size": 1024, "sha256": "…"}, …],
  "specDigest": "…", "versions": {"verl": "0.9.1", …}, "metrics": {"reward": 0.61}, "created": "2026-01-31T12:00:00Z"}
 
-Paths are relative to the manifest's folder, with `/` between their parts, unique and sorted.
+Paths are relative to the manifest's folder, separated by `/`, unique and sorted.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _Count = Annotated[int, Field(ge=1)]
 
 
 def check_path(path: str) -> str:
-    """The path itself.
+    """Return the path if a manifest can list it.
 
     Raises:
-        ValueError: it is no relative path of a file that can be listed.
+        ValueError: it is not the relative path of a file inside the folder.
     """
     if path == MANIFEST or _ODD.search(path):
-        raise ValueError(f"is no path of a file inside the folder (got {json.dumps(path)})")
+        raise ValueError(f"is not the path of a file inside the folder (got {json.dumps(path)})")
     return path
 
 
@@ -56,7 +56,7 @@ class ManifestFile(_Strict):
 
 
 class Manifest(_Strict):
-    """What a checkpoint or model consists of, and where it comes from."""
+    """The files of a checkpoint or model, and its origin."""
 
     format: Literal[1] = FORMAT
     kind: Literal["checkpoint", "model"]
@@ -67,9 +67,9 @@ class Manifest(_Strict):
     """The optimiser step after which it was saved; None for a model."""
     files: Annotated[tuple[ManifestFile, ...], Field(min_length=1)]
     spec_digest: str
-    """SHA-256 of run.yaml with every default filled in; empty where the uploader was not given it."""
+    """SHA-256 of run.yaml with every default filled in; empty if the uploader was not given it."""
     versions: dict[str, str]
-    """What made it: `deepicd`, `verl`, `torch`, …"""
+    """Versions of the software that made it: `deepicd`, `verl`, `torch`, …"""
     metrics: dict[str, FiniteFloat] | None
     """`reward` is the validation reward at this step, `trainingReward` the mean of the step's rollouts."""
     created: AwareDatetime
@@ -85,7 +85,7 @@ class Manifest(_Strict):
 
     @property
     def ref(self) -> Committed:
-        """What the manifest belongs to."""
+        """The checkpoint or model that the manifest belongs to."""
         return ModelRef(self.attempt, self.stage) if self.step is None else CheckpointRef(self.attempt, self.stage, self.step)
 
     @property
@@ -133,17 +133,17 @@ def build(
 
 
 def parse(content: bytes, key: str) -> Manifest:
-    """Read a manifest; `key` is what errors call it.
+    """Parse a manifest; errors name it by `key`.
 
     Raises:
-        DamagedError: it is no manifest of this format, or not the one that belongs at `key`; names the field.
+        DamagedError: it is not a manifest of this format, or belongs to another key; names the field.
     """
     try:
         known = json.loads(content)
     except (ValueError, RecursionError):
         raise DamagedError(f"{key}: is not JSON") from None
     if not isinstance(known, dict):
-        raise DamagedError(f"{key}: is no JSON object")
+        raise DamagedError(f"{key}: is not a JSON object")
     if known.get("format") != FORMAT or isinstance(known["format"], (bool, float)):
         found = json.dumps(known.get("format"))[:40]
         raise DamagedError(f"{key}: format: is {found}, this deepicd reads {FORMAT}: use the deepicd that wrote it")

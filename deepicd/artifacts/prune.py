@@ -1,4 +1,4 @@
-"""What a clean-up would delete of a run, and the clean-up."""
+"""Propose a clean-up of a run's store, and do it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from deepicd.artifacts.store.base import Store, StoredObject
 
 @dataclass(frozen=True)
 class Proposal:
-    """What would be deleted."""
+    """What a clean-up would delete."""
 
     checkpoints: tuple[tuple[CheckpointRef, int], ...]
-    """Each with its bytes."""
+    """Each with its size in bytes."""
     leftovers: tuple[StoredObject, ...]
     """Files that no manifest lists."""
 
     @property
     def is_empty(self) -> bool:
-        """There is nothing to delete."""
+        """Whether there is nothing to delete."""
         return not self.checkpoints and not self.leftovers
 
 
 def propose(store: Store, keep: Keep, idle: timedelta) -> Proposal:
-    """What `keep` lets go, and what interrupted uploads have left in folders that nothing came to for so long.
+    """Checkpoints beyond `keep`, and the remains of interrupted uploads in folders that did not change for `idle`.
 
     Raises:
         UserError, StoreError: see `Store`.
@@ -38,13 +38,13 @@ def propose(store: Store, keep: Keep, idle: timedelta) -> Proposal:
     return Proposal(tuple(old), tuple(garbage(objects, readable, datetime.now(UTC) - idle)))
 
 
-def carry_out(store: Store, proposal: Proposal, idle: timedelta) -> None:
-    """Delete it, and abort the uploads of single files that are unfinished after a day (for an `idle` of an hour).
+def delete_proposed(store: Store, proposal: Proposal, idle: timedelta) -> None:
+    """Delete what was proposed, and abort uploads of single files begun over 24 `idle` ago: a day for an `idle` of an hour.
 
     Raises:
         UserError, StoreError: see `Store`.
     """
     delete(store, [ref for ref, _ in proposal.checkpoints])
     delete_garbage(store, proposal.leftovers)
-    # A store knows when such an upload began, not when its last part arrived: a large file may take hours.
+    # A store reports when such an upload began, not when its last part arrived: a large file may take hours.
     store.abort_uploads(datetime.now(UTC) - 24 * idle)

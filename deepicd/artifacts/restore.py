@@ -1,4 +1,4 @@
-"""From the store to this machine: the newest checkpoint that is whole, and the models of finished stages."""
+"""Restore from the store: the newest intact checkpoint, and the models of finished stages."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ import structlog
 
 from deepicd.artifacts import manifest
 from deepicd.artifacts.layout import ATTEMPTS, CheckpointRef, Committed, ModelRef, manifest_key
-from deepicd.artifacts.local_layout import (
-    Complete,
-    place,
-)
+from deepicd.artifacts.local_layout import Complete, mark_durable
 from deepicd.artifacts.manifest import Manifest
 from deepicd.artifacts.publish import list_files
 from deepicd.artifacts.retention import committed
@@ -29,7 +26,7 @@ def candidates(store: Store, wanted: Callable[[Committed], bool]) -> list[Commit
 
 
 def read_manifest(store: Store, ref: Committed) -> Manifest:
-    """The manifest of a checkpoint or model, once every file that it lists is there in its size.
+    """The manifest of a checkpoint or model, after checking that every listed file exists with its size.
 
     Raises:
         DamagedError: it cannot be read, or a file is missing or short; names the key.
@@ -50,10 +47,10 @@ def read_manifest(store: Store, ref: Committed) -> Manifest:
 
 
 def restore_checkpoint(store: Store, stage: str, folder: Path) -> CheckpointRef | None:
-    """Fetch the newest whole checkpoint of a stage into verl's folder, verified; returns it, or None.
+    """Download and verify the newest intact checkpoint of a stage into verl's folder; returns it, or None.
 
-    A folder that has a complete checkpoint stays as it is. A damaged checkpoint is skipped with a warning that names
-    what is wrong, and the one before it is taken. An interrupted download resumes.
+    A folder that has a complete checkpoint is left unchanged. A damaged checkpoint is skipped with a warning that names
+    the damage, and the one before it is used. An interrupted download resumes.
 
     Raises:
         UserError, StoreError: see `Store`.
@@ -69,14 +66,14 @@ def restore_checkpoint(store: Store, stage: str, folder: Path) -> CheckpointRef 
         except DamagedError as error:
             _warn(ref, error)
             continue
-        place(Complete(target, stage, ref.step), ref)
+        mark_durable(Complete(target, stage, ref.step), ref)
         folders.set_last_step(ref.step)
         return ref
     return None
 
 
 def restore_model(store: Store, stage: str, folder: Path) -> ModelRef | None:
-    """Bring the newest whole model of a stage (`base`, `sft`, `grpo`) to a folder, verified; which, or None.
+    """Download and verify the newest intact model of a stage (`base`, `sft`, `grpo`) into a folder; returns it, or None.
 
     Raises:
         UserError, StoreError: see `Store`.
@@ -88,19 +85,19 @@ def restore_model(store: Store, stage: str, folder: Path) -> ModelRef | None:
         except DamagedError as error:
             _warn(ref, error)
             continue
-        place(Complete(folder, stage, None), ref)
+        mark_durable(Complete(folder, stage, None), ref)
         return ref
     return None
 
 
 def fetch(store: Store, made: Manifest, folder: Path, on_bytes: OnBytes | None = None) -> None:
-    """Download what a manifest lists; `folder` appears, or takes an older one's place, when all of it is verified.
+    """Download what a manifest lists; `folder` is created or replaced once everything is verified.
 
     Raises:
         DamagedError: a file is missing, short or altered; names its key.
         UserError, StoreError: see `Store`.
     """
-    # Named after the content: what an earlier try fetched is resumed, or belongs to another checkpoint.
+    # Named after the checkpoint or model, so that a download resumes only from files of the same one.
     name = made.ref.folder.replace("/", "-")
     temporary = folder.with_name(f"{_BEING_FETCHED}{name}")
     begin = len(made.ref.folder) + 1

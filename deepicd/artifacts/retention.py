@@ -1,7 +1,7 @@
-"""Which checkpoints leave the store, and what an interrupted upload or deletion has left there.
+"""Which checkpoints to delete from the store, and what interrupted uploads and deletions have left there.
 
-The manifest is deleted first, then the files: a deletion that is cut off leaves files without a manifest, which are garbage,
-and never a manifest without its files.
+The manifest is deleted before the files: an interrupted deletion leaves files without a manifest, which are garbage, and
+never a manifest without its files.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ REWARD = "reward"
 
 @dataclass(frozen=True)
 class Keep:
-    """How many checkpoints of a stage stay, over all attempts."""
+    """How many checkpoints of a stage to keep, over all attempts."""
 
     last: int = 3
     best: int = 1
-    """By validation reward."""
+    """Those with the highest validation reward."""
 
 
 def plan(
@@ -42,8 +42,8 @@ def plan(
 
     Args:
         rewards: every checkpoint that exists, with its validation reward where one was measured.
-        keep: the newest of a stage stays even where none is to.
-        protected: stay too: what `latest.json` names.
+        keep: the newest of a stage is kept even if `last` is 0.
+        protected: also kept: what `latest.json` names.
     """
     stay = set(protected)
     for stage in TRAINING_STAGES:
@@ -59,12 +59,12 @@ def garbage(
 ) -> list[StoredObject]:
     """Files in the folders of checkpoints and models that no manifest lists.
 
-    Those of a folder that something was written to after `idle_since` are left: an upload may be at work there.
+    A folder that was written to after `idle_since` is left alone: an upload may be in progress.
 
     Args:
         objects: the listing of a run.
-        manifests: every manifest of the run that can be read; a folder whose manifest cannot be is left.
-        idle_since: by the store's clock.
+        manifests: every readable manifest of the run; a folder with an unreadable one is left alone.
+        idle_since: a time by the store's clock.
     """
     folders: dict[Committed, list[StoredObject]] = {}
     for item in objects:
@@ -100,9 +100,9 @@ def committed(objects: Iterable[StoredObject]) -> list[Committed]:
 
 
 def plan_for(store: Store, manifests: Mapping[Committed, Manifest | None], keep: Keep) -> list[CheckpointRef]:
-    """`plan` for what is in a store.
+    """`plan` for the contents of a store.
 
-    A checkpoint whose manifest cannot be read counts neither as one of those that stay nor as one to delete.
+    A checkpoint with an unreadable manifest is neither counted among those to keep nor deleted.
     """
     rewards = {
         ref: (made.metrics or {}).get(REWARD) for ref, made in manifests.items() if made and isinstance(ref, CheckpointRef)
@@ -122,7 +122,7 @@ def delete(store: Store, refs: Iterable[CheckpointRef]) -> None:
 
 
 def delete_garbage(store: Store, items: Iterable[StoredObject]) -> None:
-    """Delete what `garbage` found, unless a manifest lists it by now."""
+    """Delete what `garbage` found, unless a manifest lists it now."""
     folders: dict[Committed, list[StoredObject]] = {}
     for item in items:
         if found := parse_committed(item.key):
@@ -134,7 +134,7 @@ def delete_garbage(store: Store, items: Iterable[StoredObject]) -> None:
 
 
 def apply(store: Store, keep: Keep, may: Callable[[CheckpointRef], bool]) -> list[CheckpointRef]:
-    """Delete what `keep` lets go and `may` allows; what was deleted."""
+    """Delete the checkpoints beyond `keep` that `may` allows; returns them."""
     manifests = read_manifests(store, committed(store.list(ATTEMPTS)))
     chosen = [ref for ref in plan_for(store, manifests, keep) if may(ref)]
     delete(store, chosen)

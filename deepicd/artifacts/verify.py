@@ -1,4 +1,4 @@
-"""Whether what the store has is what its manifests say, and whether local files are."""
+"""Verify stored and local files against their manifests."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from deepicd.artifacts.restore import read_manifest
 from deepicd.artifacts.store.base import OnBytes, Store, Transferred
 
 _BATCH = 256 * 2**20
-"""Bytes that are on the local disk at once, or one file where that is larger."""
+"""Bytes on the local disk at a time; a larger file is a batch of its own."""
 
 
 def verify(store: Store, ref: Committed, on_bytes: OnBytes | None = None) -> Manifest:
-    """Read every file of a checkpoint or model back, and compare its SHA-256.
+    """Read back every file of a checkpoint or model, and compare its SHA-256.
 
     Raises:
         DamagedError: one is missing, short or altered; names its key.

@@ -1,4 +1,4 @@
-"""`deepicd artifacts`: what a store holds of a run, to look at, fetch, check and clean up."""
+"""`deepicd artifacts`: list, fetch, verify, link and clean up a run's stored files."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from deepicd.artifacts.store.base import OnBytes, Store
 
 app = typer.Typer(
-    help="List, fetch, verify, prune and link what a store holds of a run.",
+    help="List, fetch, verify, prune and link a run's stored files.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 
-_RUN = "Address of a run (s3://BUCKET/PREFIX/RUN or a folder); its name with --store or --spec, or on the cluster."
+_RUN = "Address of a run (s3://BUCKET/PREFIX/RUN or a folder), or its name with --store, with --spec or on the cluster."
 _RESULTS = "results"
 Runs = Annotated[list[str] | None, typer.Argument(metavar="RUN", help=_RUN, show_default=False)]
 OneRun = Annotated[str | None, typer.Argument(metavar="RUN", help=_RUN, show_default=False)]
 StoreUrl = Annotated[
     str | None, typer.Option("--store", help="s3://BUCKET/PREFIX or a folder that holds runs.", show_default=False)
 ]
-Spec = Annotated[Path | None, typer.Option("--spec", help="run.yaml: its storage, and its run where no RUN is given.")]
+Spec = Annotated[Path | None, typer.Option("--spec", help="run.yaml with the storage, and the run if no RUN is given.")]
 Endpoint = Annotated[str | None, typer.Option("--endpoint-url", help="Address of the S3 store.", show_default="AWS")]
 Namespace = Annotated[
-    str | None, typer.Option("--namespace", "-n", help="Where the cluster has the run.", show_default="the kubeconfig's")
+    str | None, typer.Option("--namespace", "-n", help="Namespace of the run on the cluster.", show_default="the kubeconfig's")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -62,7 +62,7 @@ def ls(
 
 @app.command()
 def get(
-    folder: Annotated[Path, typer.Option("--dir", help="Folder to write to; made when missing.", show_default=False)],
+    folder: Annotated[Path, typer.Option("--dir", help="Folder to write to; created if missing.", show_default=False)],
     run: OneRun = None,
     what: Annotated[
         str, typer.Option(help="results (model and evaluation), checkpoint, model, evaluation or logs.")
@@ -99,7 +99,7 @@ def get(
 def verify(
     runs: Runs = None, store: StoreUrl = None, spec: Spec = None, endpoint_url: Endpoint = None, namespace: Namespace = None
 ) -> None:
-    """Read every checkpoint and model back and compare its SHA-256; exit 64 where one is damaged.
+    """Read every checkpoint and model back and compare its SHA-256; exit 64 if one is damaged.
 
     Example: `deepicd artifacts verify s3://models/deepicd/quickstart`
     """
@@ -127,25 +127,25 @@ def verify(
 def prune(
     runs: Runs = None,
     keep_last: Annotated[
-        int | None, typer.Option(min=1, help="Newest checkpoints of a stage that stay.", show_default="--spec's, or 3")
+        int | None, typer.Option(min=1, help="Number of newest checkpoints to keep per stage.", show_default="--spec's, or 3")
     ] = None,
     keep_best: Annotated[
-        int | None, typer.Option(min=0, help="Best ones that stay beside them.", show_default="--spec's, or 1")
+        int | None, typer.Option(min=0, help="Number of best checkpoints to keep besides.", show_default="--spec's, or 1")
     ] = None,
-    idle: Annotated[str, typer.Option(help="Leave unfinished uploads that were at work so recently.")] = "1h",
-    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it only show.")] = False,
+    idle: Annotated[str, typer.Option(help="Leave unfinished uploads alone that were active within this time.")] = "1h",
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; by default only show.")] = False,
     store: StoreUrl = None,
     spec: Spec = None,
     endpoint_url: Endpoint = None,
     namespace: Namespace = None,
 ) -> None:
-    """Delete old checkpoints and what interrupted uploads have left. Shows what goes; deletes with --yes only.
+    """Delete old checkpoints and the remains of interrupted uploads. Only shows them, unless --yes is given.
 
-    Never the newest checkpoint of a stage, which a run resumes from, nor a model.
+    Never deletes the newest checkpoint of a stage, which a run resumes from, nor a model.
 
     Example: `deepicd artifacts prune s3://models/deepicd/quickstart --keep-last 2 --yes`
     """
-    from deepicd.artifacts.prune import carry_out, propose
+    from deepicd.artifacts.prune import delete_proposed, propose
     from deepicd.artifacts.retention import Keep
     from deepicd.cli.artifacts_view import print_proposal
     from deepicd.spec.load import load
@@ -165,7 +165,7 @@ def prune(
         print_proposal(each.url, proposal, deleted=yes)
         found = found or not proposal.is_empty
         if yes:
-            carry_out(each, proposal, patience)
+            delete_proposed(each, proposal, patience)
     if found and not yes:
         typer.echo("nothing was deleted: add --yes")
 
@@ -177,13 +177,13 @@ def url(
     attempt: Annotated[int | None, typer.Option(min=1, help="Number of the attempt.", show_default="the newest")] = None,
     stage: Annotated[str | None, typer.Option(help="base, sft or grpo.", show_default="the last")] = None,
     step: Annotated[int | None, typer.Option(min=1, help="Step of the checkpoint.", show_default="the newest")] = None,
-    expires: Annotated[str, typer.Option(help="How long the links open.")] = "1h",
+    expires: Annotated[str, typer.Option(help="How long the links are valid.")] = "1h",
     store: StoreUrl = None,
     spec: Spec = None,
     endpoint_url: Endpoint = None,
     namespace: Namespace = None,
 ) -> None:
-    """Print links that open without credentials, one a file: its path, a tab, its address.
+    """Print links that open without credentials, one per file: its path, a tab, its address.
 
     Example: `deepicd artifacts url s3://models/deepicd/quickstart --what evaluation --expires 2h`
     """
@@ -203,7 +203,7 @@ def url(
 def _runs(
     runs: list[str] | None, store: str | None, spec: Path | None, endpoint_url: str | None, namespace: str | None
 ) -> Iterator[tuple[str, Store]]:
-    """Each run that is asked for, with a store that is rooted at it."""
+    """Each requested run, with a store rooted at it."""
     from deepicd.artifacts.identity import run_path
     from deepicd.artifacts.listing import roots
     from deepicd.artifacts.store import open_store, store_url

@@ -29,7 +29,7 @@ def print_runs(runs: Iterable[tuple[Run, str]]) -> None:
             console.print(f"report: {report}", highlight=False)
         uncommitted = len(run.uncommitted)
         if uncommitted:
-            console.print(f"{uncommitted} unfinished: uploads at work, or what 'deepicd artifacts prune' deletes")
+            console.print(f"{uncommitted} unfinished: uploads in progress, or remains that 'deepicd artifacts prune' deletes")
 
 
 def print_proposal(url: str, proposal: Proposal, *, deleted: bool) -> None:

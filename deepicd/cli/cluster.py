@@ -46,7 +46,7 @@ class NotYetError(DeepICDError):
 def submit(
     file: SpecFile,
     namespace: Namespace = None,
-    wait_for_end: Annotated[bool, typer.Option("--wait", help="Wait for its end, as `deepicd wait` does.")] = False,
+    wait_for_end: Annotated[bool, typer.Option("--wait", help="Wait until it ends, as `deepicd wait` does.")] = False,
 ) -> None:
     """Check run.yaml and apply it to the cluster: a new run, or a change of one that exists.
 
@@ -54,7 +54,7 @@ def submit(
 
     Example: `deepicd submit manifests/samples/deepicd-r1-7b.yaml --namespace research`
     """
-    from deepicd.cli.submit import said
+    from deepicd.cli.submit import follow_up
     from deepicd.spec.load import parse, read_run
 
     content = read_run(file)
@@ -63,7 +63,7 @@ def submit(
         raise UserError(f"{file}: spec.suspend: is true, and a suspended run does not end: leave it or --wait out")
     api = _api(namespace or run.metadata.namespace)
     applied = api.apply(content)
-    typer.echo(said(applied, content["spec"], api.namespace))
+    typer.echo(follow_up(applied, content["spec"], api.namespace))
     if wait_for_end:
         _wait(api, run.metadata.name, None, applied)
 
@@ -71,10 +71,10 @@ def submit(
 def status(
     run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Name of a run.", show_default="all runs")] = None,
     namespace: Namespace = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again every two seconds, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh every two seconds, until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the objects as JSON.")] = False,
 ) -> None:
-    """Show the runs of a namespace, those under way first, or one with its attempts, conditions, checkpoint and metrics.
+    """Show the runs of a namespace, active ones first, or one with its attempts, conditions, checkpoint and metrics.
 
     Example: `deepicd status quickstart --watch`
     """
@@ -105,8 +105,8 @@ def logs(
     namespace: Namespace = None,
     attempt: Annotated[int | None, typer.Option(min=1, help="Number of the attempt.", show_default="the newest")] = None,
     container: Annotated[str, typer.Option(help=f"{TRAINER} or {SYNC}, the uploader.")] = TRAINER,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the container ends.")] = False,
-    tail: Annotated[int | None, typer.Option(min=0, help="Only so many last lines.", show_default="all")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the log until the container ends.")] = False,
+    tail: Annotated[int | None, typer.Option(min=0, help="Only this many of the last lines.", show_default="all")] = None,
 ) -> None:
     """Print the log of a run's pod. The training stack's own log is in the store: `deepicd artifacts get --what logs`.
 
@@ -129,9 +129,11 @@ def logs(
 def wait(
     run: Name,
     namespace: Namespace = None,
-    timeout: Annotated[str | None, typer.Option(help="Give up after this time, as 90m.", show_default="never")] = None,
+    timeout: Annotated[str | None, typer.Option(help="Give up after this time, such as 90m.", show_default="never")] = None,
 ) -> None:
-    """Wait for the end of a run; a line for each change. Exit code 0: it succeeded; its last attempt's: it failed; 75: not yet.
+    """Wait until a run ends; a line for each change.
+
+    Exit code: 0 if it succeeded, its last attempt's if it failed, 75 if it has not ended.
 
     Example: `deepicd wait quickstart --timeout 2h`
     """
@@ -190,35 +192,35 @@ def _check_not_ended(run: dict[str, Any], verb: str) -> None:
 
 
 def _wait(api: Api, name: str, patience: timedelta | None, applied: dict[str, Any] | None = None) -> None:
-    """Wait for the end of what the run's spec says now; `applied`: the run as it was submitted, and no other of its name."""
+    """Wait until the run with its current spec ends; `applied`: the run as submitted, to tell it from another of its name."""
     from deepicd.cli.cluster_view import message, news
     from deepicd.cli.submit import failed_attempt, is_seen
     from deepicd.kubernetes.api import ClusterError
 
-    began, told = time.monotonic(), ""
+    began, printed = time.monotonic(), ""
     uid, failed = (applied["metadata"]["uid"], failed_attempt(applied)) if applied else ("", None)
     while True:
         try:
             run = api.run(name)
         except ClusterError as error:
-            # A control plane is away for minutes while it is upgraded; the run continues.
+            # A control plane may be away for minutes during an upgrade; the run continues.
             sys.stderr.write(f"warning: {error}\n")
         else:
             uid = uid or run["metadata"]["uid"]
             if run["metadata"]["uid"] != uid:
-                raise UserError(f"run {name}: was deleted, and another one of that name was made")
+                raise UserError(f"run {name}: was deleted, and another one of that name was created")
             status = run.get("status") or {}
             changed = status.get("observedGeneration", -1) >= 0 and not is_seen(run)
-            if (line := "changed, not seen by the operator yet" if changed else news(run)) != told:
+            if (line := "changed, not seen by the operator yet" if changed else news(run)) != printed:
                 why = message(status) if status.get("state") == "Pending" and not changed else ""
                 typer.echo(f"{line}: {why}" if why else line)
-                told = line
+                printed = line
             if is_seen(run):
                 if failed is not None and failed_attempt(run) == failed:
                     raise UserError(f"run {name}: no attempt follows the change: see 'deepicd status {name}'")
                 _leave_if_ended(name, status)
         if patience is not None and time.monotonic() - began > patience.total_seconds():
-            raise NotYetError(f"run {name}: has not ended within --timeout: {told}")
+            raise NotYetError(f"run {name}: has not ended within --timeout: {printed}")
         time.sleep(POLL_SECONDS)
 
 

@@ -1,4 +1,4 @@
-"""How runs on a cluster are shown."""
+"""Views of runs on a cluster."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from deepicd.cli.live_table import show_number, show_seconds
 Raw = dict[str, Any]
 
 _STATES = ("Running", "Pending", "Suspended", "Failed", "Succeeded")
-"""In the order of the table: what is under way comes first."""
+"""In the order of the table: active runs first."""
 _COLUMNS = ("NAME", "STATE", "REASON", "STAGE", "STEP", "REWARD", "KL", "F1", "ATTEMPT", "ETA", "AGE")
 _DISPENSABLE = ("KL", "F1", "ATTEMPT", "REWARD", "ETA", "AGE")
-"""The columns that a narrow terminal goes without, first to last."""
+"""The columns that a narrow terminal drops, first to last."""
 _WORTH_A_MESSAGE: dict[str, tuple[str, ...]] = {
     "Accepted": ("False",), "Scheduled": ("False",), "Running": ("False",), "CheckpointDurable": ("False",),
     "StepsStalled": ("True", "Unknown"), "RewardCollapsed": ("True",), "Failed": ("True",),
 }  # fmt: skip
-"""The statuses of a condition that say that something is missing or wrong."""
+"""The statuses of a condition that mean that something is missing or wrong."""
 
 
 def table_of(runs: Sequence[Raw]) -> RenderableType:
-    """The runs of a namespace, a row each, those under way first; without some columns where the terminal is too narrow."""
+    """The runs of a namespace, a row each, active ones first; a narrow terminal gets fewer columns."""
     if not runs:
         return Text("no runs in this namespace: 'deepicd submit run.yaml' starts one")
     return _Fitting([_row(run) for run in sorted(runs, key=_rank)])
 
 
 class _Fitting:
-    """The table with the columns that there is room for."""
+    """The table with the columns that fit the terminal."""
 
     def __init__(self, rows: Sequence[dict[str, str]]) -> None:
         self._rows = rows
@@ -73,7 +73,7 @@ def _row(run: Raw) -> dict[str, str]:
 
 
 def one_run(run: Raw) -> RenderableType:
-    """Everything that matters of one run; each message once."""
+    """The details of one run; each message once."""
     status = _status(run)
     shown = {""}
     parts: list[RenderableType] = [Text(f"{run['metadata']['name']}: {news(run)}", style="bold")]
@@ -85,7 +85,7 @@ def one_run(run: Raw) -> RenderableType:
 
 
 def news(run: Raw) -> str:
-    """One line: state, reason, and how far it is."""
+    """One line: state, reason and progress."""
     status = _status(run)
     if status.get("observedGeneration", -1) < 0:
         return "not seen by the operator yet: is it installed and serving this namespace?"
@@ -100,7 +100,7 @@ def news(run: Raw) -> str:
 
 
 def message(status: Raw) -> str:
-    """What the run's reason means here, and the remedy: the message of a condition with that reason, or nothing."""
+    """What the run's reason means, and the remedy: the message of a condition with that reason, or an empty text."""
     reason = status.get("reason")
     if not reason or reason == status.get("state"):
         return ""
@@ -142,7 +142,7 @@ def _attempts(status: Raw) -> Table:
 
 
 def _of_attempts(status: Raw) -> Iterable[tuple[str, str]]:
-    """The attempts' messages, newest first: of equal ones that of the newest is shown."""
+    """The attempts' messages, newest first: of equal ones the newest is shown."""
     for each in reversed(status.get("attempts") or ()):
         yield f"{each['number']}: ", each.get("message", "")
 
@@ -162,7 +162,7 @@ def _of_conditions(status: Raw) -> Iterable[tuple[str, str]]:
 
 
 def _messages(found: Iterable[tuple[str, str]], shown: set[str]) -> list[RenderableType]:
-    """Those that were not shown before, after their names."""
+    """The messages that are not shown yet, after their names."""
     parts: list[RenderableType] = []
     for name, text in found:
         if text and text not in shown:

@@ -1,4 +1,4 @@
-"""`deepicd status --watch`: what is shown follows the cluster, through times when the API server does not answer."""
+"""`deepicd status --watch`: keeps the view up to date, also through outages of the API server."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _WIDE = 200
 
 
 def console() -> Console:
-    """The terminal, or what stands for it."""
+    """The terminal, or a wide console for a pipe or file."""
     made = Console()
     return made if made.is_terminal or "COLUMNS" in os.environ else Console(width=_WIDE)
 
 
 def follow(look: Callable[[], Runs], show: Callable[[Runs], RenderableType], seconds: float) -> NoReturn:
-    """Show what `look` finds, again every so many seconds; in a pipe or file, only where a run's news have changed.
+    """Show what `look` finds, every `seconds`; in a pipe or file, only when a run's news has changed.
 
-    The first look has to succeed. Where a later one fails for now, what was found last stays, with a note.
+    The first look must succeed. If a later one fails for now, the last result stays, with a note.
 
     Raises:
-        UserError, ClusterError: of the first look; later only what the user has to change.
+        UserError, ClusterError: from the first look; later only UserError.
         KeyboardInterrupt: Ctrl-C ends it.
     """
     runs = look()
@@ -56,11 +56,11 @@ def follow(look: Callable[[], Runs], show: Callable[[Runs], RenderableType], sec
 def _print_changes(
     screen: Console, runs: Runs, look: Callable[[], Runs], show: Callable[[Runs], RenderableType], seconds: float
 ) -> NoReturn:
-    told: Sequence[str] = ()
+    printed: Sequence[str] = ()
     while True:
-        if (now := [run["metadata"]["name"] + news(run) for run in runs]) != told:
+        if (now := [run["metadata"]["name"] + news(run) for run in runs]) != printed:
             screen.print(show(runs))
-            told = now
+            printed = now
         time.sleep(seconds)
         try:
             runs = look()

@@ -155,7 +155,7 @@ def _suspects(report: Report) -> list[str]:
                 more = f" and {len(ids) - _SHOWN_IDS:,} more" if len(ids) > _SHOWN_IDS else ""
                 lines.append(f"{name}, {kind}: id {', '.join(ids[:_SHOWN_IDS])}{more}")
     if not report.with_sources:
-        lines.append("not compared with the notes they were cut from: give these by --note")
+        lines.append("not compared with the notes they were cut from: give them with --note")
     return lines
 
 

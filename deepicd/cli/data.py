@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Make, extract and check cohorts.", no_args_is_help=True, pretty_exceptions_enable=False)
 
-_OUT = "Folder to write to; made when missing."
-_COLUMN = "What the file calls a column, such as note=text; once for each."
+_OUT = "Folder to write to; created if missing."
+_COLUMN = "The file's name for a column, such as note=text; repeat it for each column."
 
 
 class Sections(StrEnum):
-    """What of a note is taken."""
+    """Which part of a note is used."""
 
     ADMISSION = "admission"
     NONE = "none"
@@ -71,17 +71,17 @@ def notes(
     column: Annotated[list[str], typer.Option(help=_COLUMN, metavar="NAME=COLUMN")] = [],  # noqa: B006 - typer's way
     sections: Annotated[
         Sections,
-        typer.Option(help="admission: take what discharge summaries say of the admission. none: take the notes as they are."),
+        typer.Option(help="admission: use the admission part of discharge summaries. none: use the notes as they are."),
     ] = Sections.ADMISSION,
     train: Annotated[float, typer.Option(help="Share of patients to train on.")] = 0.7,
     validation: Annotated[float, typer.Option(help="Share of patients to follow training with.")] = 0.1,
     test: Annotated[float, typer.Option(help="Share of patients held out for the evaluation.")] = 0.2,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 42,
 ) -> None:
-    """Make a cohort of notes of your own, split by patient.
+    """Make a cohort from your own notes, split by patient.
 
-    Columns: id (of the admission), patient_id, note, code; if wanted sex, age, race, insurance, language, and split (train,
-    validation or test) in place of the shares.
+    Columns: id (of the admission), patient_id, note, code; optionally sex, age, race, insurance, language, and split (train,
+    validation or test) instead of the shares.
 
     Example: `deepicd data notes --file notes.csv --column note=text --sections none --out cohort`
     """
@@ -102,7 +102,7 @@ def check(
     ] = None,
     column: Annotated[list[str], typer.Option(help=_COLUMN, metavar="NAME=COLUMN")] = [],  # noqa: B006 - typer's way
 ) -> None:
-    """Report a cohort's sizes, drops, labels, lengths, patient overlap and leakage; exit 64 where it must be fixed.
+    """Report a cohort's sizes, drops, labels, lengths, patient overlap and leakage; exit 64 if it must be fixed.
 
     Example: `deepicd data check cohort --note mimic-iv-note/2.2/note`
     """
@@ -121,7 +121,7 @@ def check(
 
 
 def _source(file: str, columns: list[str], sections: Sections) -> NotesSource:
-    """The spec's source of what the command line says.
+    """The spec's source for the options of the command line.
 
     Raises:
         UserError: a column is not of the form NAME=COLUMN, or the name is unknown.

@@ -1,7 +1,7 @@
-"""SIGTERM of an uploader, and how long it continues after that.
+"""How an uploader handles SIGTERM, and how long it continues after it.
 
 A pod's grace period begins with the preStop hooks. A sidecar gets SIGTERM later, when the trainer has ended, and SIGKILL
-does not wait for it. The uploader's hook leaves the time in a file, from which the period is counted here too.
+does not wait for it. The uploader's hook writes the time to a file, and the uploader counts the period from it.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from types import FrameType
 
 from deepicd.errors import ExitCode
 
-LAST_WORDS_SECONDS = 3.0
+REPORT_RESERVE_SECONDS = 3.0
 """Uploads are abandoned this long before the period ends, to report what is missing; at most half of the period."""
 KUBELET_SECONDS = 2.0
-"""What the kubelet leaves between SIGTERM and SIGKILL, however little is left of the period."""
+"""Least time that the kubelet leaves between SIGTERM and SIGKILL, even at the end of the period."""
 _LEAST_SECONDS = 0.5
-"""What the uploads have in any case: enough for the last lines of a log."""
+"""Least time for the uploads: enough for the last lines of a log."""
 
 
 _CLOCK_TICKS = 0.1
-"""How far apart two of the kernel's times of one moment may be."""
+"""Largest difference between two of the kernel's times of one moment, in seconds."""
 
 
 class Signals:
-    """SIGTERM or Ctrl-C: the first asks for the end, the second ends the process."""
+    """SIGTERM or Ctrl-C: the first requests the end, the second ends the process."""
 
     def __init__(self) -> None:
         self.asked: float | None = None
         """When the first came, by `time.monotonic()`."""
-        # A signal that comes just before a lock is waited for does not wake its waiter; what is written to a pipe stays there.
+        # A signal just before a wait for a lock would not end that wait; a byte in a pipe stays there.
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
         signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
@@ -42,7 +42,7 @@ class Signals:
             signal.signal(signum, self._note)
 
     def wait(self, seconds: float | None = None) -> None:
-        """Until a signal, `wake`, or so long."""
+        """Wait for a signal or `wake`, at most `seconds`."""
         if select.select([self._reader], [], [], seconds)[0]:
             os.read(self._reader, 64)
 
@@ -58,24 +58,24 @@ class Signals:
 
 @dataclass(frozen=True)
 class Grace:
-    """Two times by `time.monotonic()`, in seconds."""
+    """Two deadlines, in seconds of `time.monotonic()`."""
 
     give_up: float
-    """What is not stored by then is missing."""
+    """What is not stored by then counts as missing."""
     end: float
-    """The process has left by then."""
+    """The process has ended by then."""
 
 
 def grace(period: float, asked: float, began: float | None) -> Grace:
-    """`period`: seconds in all; `asked`: when SIGTERM came; `began`: when the pod's termination began, where that is known."""
+    """`period`: seconds in all; `asked`: time of SIGTERM; `began`: when the pod's termination began, if known."""
     start = asked if began is None else min(began, asked)
     end = max(start + period, asked + KUBELET_SECONDS)
-    give_up = start + period - min(LAST_WORDS_SECONDS, period / 2)
+    give_up = start + period - min(REPORT_RESERVE_SECONDS, period / 2)
     return Grace(max(give_up, asked + min(_LEAST_SECONDS, period / 2)), end)
 
 
 def termination_began(mark: Path | None) -> float | None:
-    """When the hook left its mark, by `time.monotonic()`, or None."""
+    """When the hook wrote its mark, by `time.monotonic()`, or None."""
     try:
         # Not the file's own time: that may be a file server's.
         marked = float(mark.read_text().split()[0]) if mark is not None else None
@@ -85,7 +85,7 @@ def termination_began(mark: Path | None) -> float | None:
 
 
 def began_before_us(mark: Path | None) -> bool:
-    """Whether termination began while this process was starting up: as a container's first it misses a SIGTERM then."""
+    """Whether termination began while this process started up: as a container's first process it then misses the SIGTERM."""
     began = termination_began(mark)
     return began is not None and began >= _started() - _CLOCK_TICKS
 

@@ -20,12 +20,12 @@ _CODE = 9  # the longest has 8 characters with its dot
 
 def icd10(
     query: Annotated[list[str], typer.Argument(help="Codes, or words of a title.", metavar="CODE|WORDS")],
-    limit: Annotated[int, typer.Option(min=1, help="Most codes that a search shows.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="Most codes to show for a search.")] = 20,
 ) -> None:
     """Look up ICD-10-CM codes of any release from FY2016 to FY2026, or search titles for words.
 
     Shows for each code the title, the fiscal years in which it was billable or a header, its path and its children. Words
-    may be cut off: `disc disor` finds "disc disorder".
+    may be incomplete: `disc disor` finds "disc disorder".
 
     Example: deepicd icd10 M51.16
     """
@@ -72,7 +72,7 @@ def _search(text: str, limit: int) -> Iterator[str]:
 
 
 def _title(code: str) -> str:
-    """The title, and in brackets whatever keeps the code from being billed in the newest release."""
+    """The title, and in brackets why the code is not billable in the newest release."""
     era = table.era(code)
     if table.LAST_YEAR in era.billable:
         return table.description(code)
@@ -93,6 +93,6 @@ def _entry(label: str, code: str, title: str, *, indent: int = 0) -> Iterator[st
 
 
 def _wrapped(label: str, name: str, text: str, *, indent: int = _LABEL) -> Iterator[str]:
-    """Lines of at most 80 columns: label, name, and the text in a column of its own."""
+    """Lines of at most 80 columns: label, name, and the text in its own column."""
     head = f"{label:<{indent}}{name} "
     yield from textwrap.wrap(text, _WIDTH, initial_indent=head, subsequent_indent=" " * len(head))

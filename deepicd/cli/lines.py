@@ -1,4 +1,4 @@
-"""What a command does about an input line at fault: stop, or skip it and say so."""
+"""How a command handles an invalid input line: stop, or skip and report it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Self
 
 from deepicd.errors import UserError
 
-ON_ERROR_HELP = "What a line at fault does: stop at it, or skip it and name it on stderr."
+ON_ERROR_HELP = "What to do with an invalid line: stop, or skip it and name it on stderr."
 
 
 class OnError(StrEnum):
@@ -25,7 +25,7 @@ class Skipped:
 
     def __init__(self, on_error: OnError) -> None:
         self.on_fault: Callable[[UserError], None] | None = self._name if on_error is OnError.SKIP else None
-        """What a reader of lines gets; None has it raise the error."""
+        """Callback for a reader of lines; with None it raises the error."""
         self._number = 0
 
     def _name(self, error: UserError) -> None:

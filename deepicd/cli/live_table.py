@@ -24,7 +24,7 @@ def show_seconds(seconds: float | None) -> str:
 
 
 def show_number(value: float | None) -> str:
-    """A number, or nothing for None; tiny numbers keep their first digits."""
+    """A number, or an empty text for None; tiny numbers keep their first digits."""
     if value is None:
         return ""
     return f"{value:.1e}" if 0 < abs(value) < 1e-3 else f"{value:.3f}"

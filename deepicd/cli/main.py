@@ -42,7 +42,7 @@ cli.add_typer(artifacts.app, name="artifacts")
 
 
 def app() -> NoReturn:
-    """Run the command line; an error of ours is one line on stderr and its own exit code."""
+    """Run the command line; a `DeepICDError` becomes one line on stderr and its exit code."""
     try:
         cli()
     except DeepICDError as error:

@@ -25,8 +25,8 @@ def metrics(
 ) -> None:
     """Compute the metrics of any model's answers: JSON lines in, metrics.json out.
 
-    Takes {"id", "subject_id", "gold", "prediction"}, one admission a line; a prediction of null is a missing one.
-    Dots, lower case and surrounding space of codes do not count. What each number means is in the output.
+    Takes {"id", "subject_id", "gold", "prediction"}, one admission per line; null is a missing prediction.
+    Dots, case and surrounding space of codes are ignored. The output explains each number.
 
     A code is right if it was billable in any fiscal year from 2016 to 2026; "local_gold": true marks a gold code of your
     own. "fiscal_years": [first, last], those the admission can be in, adds the rate of codes of other years.

@@ -36,7 +36,7 @@ def predict(
     traces: Annotated[bool, typer.Option("--traces", help="Print reasoning traces too; they retell the note.")] = False,
     max_prompt_tokens: Annotated[
         int | None,
-        typer.Option(min=16, help="Shorten notes until the prompt is within it.", show_default="as trained, or 2048"),
+        typer.Option(min=16, help="Shorten notes until the prompt fits.", show_default="as trained, or 2048"),
     ] = None,
     max_response_tokens: Annotated[
         int | None, typer.Option(min=4, help="Longest completion.", show_default="as trained, or 1024")
@@ -50,13 +50,13 @@ def predict(
 ) -> None:
     """Predict a code for each note: lines `{"id": …, "note": …}` in, lines `{"id": …, "code": …}` out. Research use only.
 
-    A code that no release of ICD-10-CM has as billable is named in `faults`, and what of a long note was left out in
-    `shortened`: characters by section.
+    `faults` names a code that is billable in no release of ICD-10-CM; `shortened` counts the characters left out of a long
+    note, by section.
 
     Example: `deepicd predict --model runs/quickstart/stages/grpo/model < notes.jsonl > codes.jsonl`
     """
     if not (model / "config.json").is_file():
-        raise UserError(f"--model: {model} is no model folder (it has no config.json): give a stage's model/ folder")
+        raise UserError(f"--model: {model} is not a model folder (it has no config.json): give a stage's model/ folder")
     asked = how_to_ask(model, prompt, max_prompt_tokens, max_response_tokens)
     requests = [read_request(number, line) for number, line in enumerate(sys.stdin.buffer, 1) if line.strip()]
     if not requests:
@@ -78,7 +78,7 @@ def predict(
 
 
 def how_to_ask(model: Path, prompt: Path | None, max_prompt_tokens: int | None, max_response_tokens: int | None) -> Asked:
-    """How the model was trained to be asked, with what the options give in its place; says so where it is not known.
+    """The prompt and budgets that the model was trained with, or those of the options; prints a note if they are unknown.
 
     Raises:
         UserError: the prompt file holds no prompt, or the model's own is damaged.
@@ -86,7 +86,7 @@ def how_to_ask(model: Path, prompt: Path | None, max_prompt_tokens: int | None, 
     known = stored(model)
     if known is None and prompt is None:
         typer.echo(
-            f"{model}: has no {STORED}, so it was trained elsewhere or by an earlier version: it is asked with the preset "
+            f"{model}: has no {STORED}, so it was trained elsewhere or by an earlier version: using the preset "
             "'deepicd'; give --prompt for another",
             err=True,
         )

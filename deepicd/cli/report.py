@@ -13,7 +13,7 @@ from deepicd.run_layout import RunLayout
 def report(
     run_folder: Annotated[Path, typer.Argument(help="Folder of an evaluated run.", show_default=False)],
 ) -> None:
-    """Make report.html of an evaluated run again, from the files in its evaluate folder, and print its path.
+    """Write report.html of an evaluated run again, from the files in its evaluate folder, and print its path.
 
     Example: deepicd report runs/quickstart
     """

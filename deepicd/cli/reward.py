@@ -18,7 +18,7 @@ from deepicd.spec.reward import RewardSpec
 
 
 class Preset(StrEnum):
-    """The rewards that need no run.yaml."""
+    """Rewards that need no run.yaml."""
 
     DEEPICD = "deepicd"
     DEEPICD_R1 = "deepicd-r1"
@@ -26,11 +26,11 @@ class Preset(StrEnum):
 
 
 def reward(
-    preset: Annotated[Preset | None, typer.Option(help="Score with a preset; prompts ended in an opened `<think>`.")] = None,
+    preset: Annotated[Preset | None, typer.Option(help="Score with a preset; prompts end in an opened `<think>`.")] = None,
     spec: Annotated[Path | None, typer.Option(help="Score with the reward and the prompt of this run.yaml.")] = None,
     words: Annotated[
         Path | None,
-        typer.Option(help="Weigh words as a run did: its stages/prepare/words.json. Default: as most notes have them."),
+        typer.Option(help="Weigh words as a run did, by its stages/prepare/words.json. Default: as in most notes."),
     ] = None,
     on_error: Annotated[OnError, typer.Option(help=ON_ERROR_HELP)] = OnError.STOP,
 ) -> None:
@@ -38,8 +38,7 @@ def reward(
 
     Takes {"id", "completion", "gold"}, and "note" to have the reasoning scored (without it that term is 0);
     gives {"id", "score", "terms"}, with null for a missing term. Gold is a code that was billable in any fiscal year
-    from 2016 to 2026, or with
-    "local_gold": true one of your own.
+    from 2016 to 2026 or, with "local_gold": true, a code of your own.
 
     Example: deepicd reward --preset deepicd-r1 < in.jsonl > out.jsonl
     """

@@ -1,4 +1,4 @@
-"""`deepicd run`, `sft`, `grpo`: run all stages, or some."""
+"""`deepicd run`, `sft`, `grpo`, `evaluate`: run all stages, or up to one."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ JsonLogs = Annotated[bool, typer.Option("--json", help="Log JSON lines instead o
 
 
 def run(file: SpecFile, folder: RunFolder = None, json_logs: JsonLogs = False) -> None:
-    """Run all stages: prepare, SFT, GRPO, evaluation, report. Run again on the same folder, it resumes where it stopped.
+    """Run all stages: prepare, SFT, GRPO, evaluation, report. On the same folder it resumes where it stopped.
 
-    Ctrl-C or SIGTERM saves a checkpoint at the next step's end and leaves with exit code 143; a second one leaves at once.
+    Ctrl-C or SIGTERM saves a checkpoint after the current step and exits with code 143; a second one exits immediately.
 
     Example: `deepicd run manifests/samples/quickstart.yaml`
     """
-    _carry_out(load(file), folder, json_logs)
+    _run_stages(load(file), folder, json_logs)
 
 
 def sft(file: SpecFile, folder: RunFolder = None, json_logs: JsonLogs = False) -> None:
-    """Carry out a run up to its SFT stage.
+    """Run the stages up to SFT.
 
     Example: `deepicd sft run.yaml`
     """
-    _carry_out(load(file), folder, json_logs, last="sft")
+    _run_stages(load(file), folder, json_logs, last="sft")
 
 
 def grpo(file: SpecFile, folder: RunFolder = None, json_logs: JsonLogs = False) -> None:
-    """Carry out a run up to its GRPO stage.
+    """Run the stages up to GRPO.
 
     Example: `deepicd grpo run.yaml`
     """
-    _carry_out(load(file), folder, json_logs, last="grpo")
+    _run_stages(load(file), folder, json_logs, last="grpo")
 
 
 def evaluate(file: SpecFile, folder: RunFolder = None, json_logs: JsonLogs = False) -> None:
-    """Evaluate a run's models on its test split, and write metrics.json and report.html; earlier stages are done first.
+    """Evaluate a run's models on its test split, and write metrics.json and report.html; earlier stages run first.
 
     Example: `deepicd evaluate run.yaml`
     """
-    _carry_out(load(file), folder, json_logs, last="evaluate")
+    _run_stages(load(file), folder, json_logs, last="evaluate")
 
 
-def _carry_out(chosen: DeepICDRun, folder: Path | None, json_logs: bool, last: str | None = None) -> None:
+def _run_stages(chosen: DeepICDRun, folder: Path | None, json_logs: bool, last: str | None = None) -> None:
     from rich.console import Console
 
     from deepicd.cli import logs, summary
@@ -79,10 +79,10 @@ def _carry_out(chosen: DeepICDRun, folder: Path | None, json_logs: bool, last: s
     with ExitStack() as stack:
         shown = stack.enter_context(LiveProgress(console, kl)) if live else LogProgress(chosen.metadata.name, kl)
         send = send_to(PROGRESS_KEY)
-        told = [stack.enter_context(ProgressReport(send, place))] if send else []
+        reports = [stack.enter_context(ProgressReport(send, place))] if send else []
         stored = stack.enter_context(checkpoints_reported())
-        restored = told[0].restored if told else None
-        reporters = Reporters(shown, *told)
+        restored = reports[0].restored if reports else None
+        reporters = Reporters(shown, *reports)
         seconds = run_pipeline(chosen, place, stop, reporters, last=last, on_checkpoint=stored, on_restore=restored)
     results = RunLayout(place).evaluation
     if "evaluate" in seconds:

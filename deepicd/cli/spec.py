@@ -59,5 +59,5 @@ def show_config(
 
     overrides = stage_overrides(run)
     if verl not in overrides:
-        raise UserError(f"--verl: '{verl}' is no training stage of this run: give one of {', '.join(overrides) or 'none'}")
+        raise UserError(f"--verl: '{verl}' is not a training stage of this run: give one of {', '.join(overrides) or 'none'}")
     typer.echo("\n".join(overrides[verl]))

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: the first asks the run to leave at the next step's end, the second at once."""
+"""SIGTERM and Ctrl-C: the first asks the run to stop after the current step, the second immediately."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class SignalStop:
         self._raise = False
 
     def install(self) -> None:
-        """Listen to SIGTERM and SIGINT from now on; a SIGINT that we were started to ignore stays ignored."""
+        """Handle SIGTERM and SIGINT from now on; a SIGINT that was ignored at start stays ignored."""
         for signum in (signal.SIGTERM, signal.SIGINT):
             if signum == signal.SIGTERM or signal.getsignal(signum) is not signal.SIG_IGN:
                 signal.signal(signum, self._note)
@@ -38,5 +38,5 @@ class SignalStop:
 
     @property
     def insisted(self) -> bool:
-        """More than one did."""
+        """More than one signal arrived."""
         return self._count > 1

@@ -1,4 +1,4 @@
-"""What follows a submit: said at once, where the run was there already and has ended or is suspended."""
+"""What follows a submit, also if the run existed already and has ended or is suspended."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ Raw = Mapping[str, Any]
 
 
 def is_seen(run: Raw) -> bool:
-    """Whether the status is about the spec as it is, and not about one before its last change."""
+    """Whether the status is for the current spec, not for one before its last change."""
     seen, generation = (run.get("status") or {}).get("observedGeneration", -1), run["metadata"].get("generation", 0)
     return bool(seen >= generation)
 
 
 def failed_attempt(run: Raw) -> int | None:
-    """Number of the attempt that a failed run ended with."""
+    """Number of the attempt that a failed run ended with, or None."""
     status = run.get("status") or {}
     return status.get("attempt") or 0 if status.get("state") == "Failed" else None
 
 
-def said(run: Raw, given: Raw, namespace: str) -> str:
-    """What follows for a run that was just applied, from its status, which is still the one before; `given`: the file's spec.
+def follow_up(run: Raw, given: Raw, namespace: str) -> str:
+    """What follows for a run just applied, by its status, which is still the earlier one; `given`: the file's spec.
 
     Raises:
         UserError: nothing follows; the message says what makes the run start.

@@ -1,4 +1,4 @@
-"""`deepicd sync`: the uploader as a process of its own."""
+"""`deepicd sync`: the uploader as a separate process."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ def sync(
     stage: Annotated[
         str | None, typer.Option(help="With --spec: --dir is verl's folder of this stage.", show_default="grpo")
     ] = None,
-    once: Annotated[bool, typer.Option("--once", help="Upload what is complete, and end.")] = False,
-    grace: Annotated[str, typer.Option(help="After SIGTERM, time to finish what is complete and to leave.")] = "5m",
+    once: Annotated[bool, typer.Option("--once", help="Upload what is complete, then exit.")] = False,
+    grace: Annotated[str, typer.Option(help="Time after SIGTERM to store what is complete and exit.")] = "5m",
     grace_from: Annotated[
         Path | None,
         typer.Option(help="File with the time, as /proc/uptime writes it, to count --grace from.", show_default="SIGTERM"),
     ] = None,
     json_logs: Annotated[bool, typer.Option("--json", help="Log JSON lines.")] = False,
 ) -> None:
-    """Upload checkpoints, models, metrics and logs while a run makes them.
+    """Upload checkpoints, models, metrics and logs while a run writes them.
 
-    Ends when DIR/run-finished appears and the last byte is durable. SIGTERM: finishes what is complete within --grace, or says
-    what is missing and leaves with exit code 75; a second one leaves at once.
+    Exits when DIR/run-finished exists and everything is durable. After SIGTERM it stores what is complete within --grace, or
+    reports what is missing and exits with code 75; a second SIGTERM ends it immediately.
 
     Example: `deepicd sync --dir checkpoints --store s3://models/deepicd/quickstart --attempt 1`
     """

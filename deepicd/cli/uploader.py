@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 REPORT_SECONDS = 2.0
-"""How long the end waits for an API server that does not answer."""
+"""How long the process waits at its end for an API server that does not answer."""
 _EXIT_SECONDS = 1.0
-"""Left for the rest of the process's end."""
+"""Reserved for the rest of the exit."""
 _POLL_SECONDS = 1.0
 _NAMED = 8
-"""A message names so many missing things."""
+"""Most missing things that a message names."""
 
 
 class Uploader:
@@ -57,7 +57,7 @@ class Uploader:
             MissingError: the period was too short.
             UserError: the store or the folder cannot be used.
         """
-        # Where there is a folder a trainer may still be saving: its end brings SIGTERM, or `run-finished`.
+        # If there is a folder, a trainer may still be saving: SIGTERM or `run-finished` follows its end.
         missed = began_before_us(mark) and not self._source.folder.is_dir()
         asked = time.monotonic() if missed else None
         threading.Thread(target=self._work, args=(signals,), name="deepicd-uploader", daemon=True).start()
@@ -71,7 +71,7 @@ class Uploader:
             self._leave(self._finish(signals, allowed.give_up), allowed.end - _EXIT_SECONDS)
 
     def _finish(self, signals: Signals, give_up: float) -> list[str]:
-        """Store what is complete, if there is time; what is missing after that."""
+        """Store what is complete while there is time; returns what is still missing."""
         self._ending.set()
         if self._sync is not None:
             self._sync.request_end()
@@ -109,7 +109,7 @@ class Uploader:
         signals.wake()
 
     def _upload(self) -> None:
-        # A wrong secret or bucket ends it now, not after hours of training.
+        # Fail now for a wrong secret or bucket, not after hours of training.
         self._patiently(lambda: self._store.read(LATEST))
         while not self._source.folder.is_dir():
             if self._ending.wait(_POLL_SECONDS):

@@ -1,4 +1,4 @@
-"""What the commands and an attempt's reports ask of a Kubernetes API server, one request after the other."""
+"""Requests of the commands and of an attempt's reports to a Kubernetes API server, one after the other."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MANAGER = "deepicd"
 
 
 class ClusterError(DeepICDError):
-    """The API server does not answer, or is not able to: trying again later may help."""
+    """The API server does not answer, or cannot: trying again later may help."""
 
     exit_code = ExitCode.TRY_LATER
 
@@ -33,7 +33,7 @@ class ClusterError(DeepICDError):
 class Api:
     """Requests in one namespace: that of the kubeconfig's context or of the pod, unless one is given.
 
-    Each request has a connection of its own: they are seconds apart, and may come from any thread.
+    Each request has its own connection: they are seconds apart, and may come from any thread.
 
     Every method raises
         UserError: the API server refuses the request, or there is no such object.
@@ -56,7 +56,7 @@ class Api:
         return self._ask(f"run {name}", lambda client: client.get(RUN, self.namespace, name))
 
     def spec_of(self, name: str) -> tuple[DeepICDRun, str]:
-        """A run as run.yaml has it, and its identity."""
+        """A run as run.yaml has it, and its uid."""
         found = self.run(name)
         content = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": found["spec"]}
         return parse(content, f"run {name}"), str(found["metadata"]["uid"])
@@ -76,17 +76,17 @@ class Api:
         return self._ask(f"run {name}", lambda client: client.merge(RUN, self.namespace, name, {"spec": dict(spec)}))
 
     def delete(self, name: str) -> None:
-        """Delete a run, and with it all that the operator made for it."""
+        """Delete a run, and with it everything that the operator created for it."""
         self._ask(f"run {name}", lambda client: client.delete(RUN, self.namespace, name))
 
     def pods(self, run: str, attempt: int) -> list[Raw]:
-        """Pods of an attempt, oldest first; of a Ray cluster's the head last."""
+        """Pods of an attempt, oldest first; the head of a Ray cluster comes last."""
         labels = {RUN_LABEL: run, ATTEMPT_LABEL: str(attempt)}
         found = self._ask(f"pods of {run}", lambda client: client.list(POD, self.namespace, labels))
         return sorted(found, key=newest_or_head_last)
 
     def log(self, pod: str, container: str, *, follow: bool, tail: int | None) -> Iterator[str]:
-        """Lines of a container's log, each with its end."""
+        """Lines of a container's log, each with its line ending."""
         client = self._client()
         lines = client.log(self.namespace, pod, container, follow=follow, tail=tail)
 
@@ -139,6 +139,6 @@ class Api:
 
 
 def newest_or_head_last(pod: Raw) -> tuple[bool, str]:
-    """Order of pods; a Ray cluster's head runs the run's command."""
+    """Sort key of pods: the newest last, or a Ray cluster's head, which runs the run's command."""
     metadata = pod["metadata"]
     return metadata["labels"].get(RAY_NODE_LABEL) == "head", str(metadata["creationTimestamp"])

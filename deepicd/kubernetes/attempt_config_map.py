@@ -1,4 +1,4 @@
-"""What an attempt's pod reports to its ConfigMap. Training never waits for it, and never fails by it."""
+"""Reports of an attempt's pod to its ConfigMap. Training never waits for them, and never fails because of them."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from deepicd.training.step_metrics import StepMetrics
 
 INTERVAL_SECONDS = 10.0
 HEARTBEAT = 60.0
-"""Seconds without anything new after which the trainer says again what it said: to be silent would look like being cut off."""
+"""Seconds without news after which the trainer repeats its last report: silence would look like a lost connection."""
 LAST_WORD_SECONDS = 20.0
-"""How long the end of a process waits for its last report."""
+"""How long a process waits at its end for its last report."""
 TERMINATION_LOG = Path("/dev/termination-log")
 MAX_MESSAGE = 1024
 
@@ -45,7 +45,7 @@ Send = Callable[[str], None]
 
 
 def send_to(key: str, environment: Mapping[str, str] = os.environ) -> Send | None:
-    """Writes one key of this attempt's ConfigMap; None outside of an attempt's pod, or in one without access to the API."""
+    """A writer of one key of this attempt's ConfigMap; None outside an attempt's pod, or in one without access to the API."""
     name = environment.get(names.PROGRESS)
     if not name:
         return None
@@ -58,7 +58,7 @@ def send_to(key: str, environment: Mapping[str, str] = os.environ) -> Send | Non
 
 
 class Postman:
-    """Sends the newest text from a thread of its own: at once, and then at most every `interval` seconds."""
+    """Sends the newest text from its own thread: immediately, then at most every `interval` seconds."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Postman:
         again: Callable[[], str | None] | None = None,
         every: float = HEARTBEAT,
     ) -> None:
-        """`again`: gives what is sent, if anything, when nothing was posted for `every` seconds."""
+        """`again`: gives the text to send, or None, when nothing was posted for `every` seconds."""
         self._send = send
         self._interval = interval
         self._again = again or (lambda: None)
@@ -85,7 +85,7 @@ class Postman:
             self._change.notify()
 
     def close(self, seconds: float = LAST_WORD_SECONDS) -> None:
-        """Wait until the last text is sent, at most so long."""
+        """Wait until the last text is sent, at most `seconds`."""
         self._ending.set()
         with self._change:
             self._change.notify()
@@ -106,7 +106,7 @@ class Postman:
             except DeepICDError as error:
                 structlog.get_logger().warning("progress was not reported", reason=str(error))
                 with self._change:
-                    # Said again later, unless there is something newer by then.
+                    # Sent later, unless there is something newer by then.
                     self._waiting = self._waiting or (None if self._ending.is_set() else text)
             self._ending.wait(self._interval)
 
@@ -126,7 +126,7 @@ def checkpoints_reported() -> Iterator[Callable[[Checkpoint], None] | None]:
 
 
 class UploadReport:
-    """What an uploader reports to the operator: each checkpoint that is stored and, at its end, whether everything is."""
+    """Reports of an uploader to the operator: each stored checkpoint and, at its end, whether everything is stored."""
 
     def __init__(self, checkpoints: Postman, ending: Postman) -> None:
         self._checkpoints = checkpoints
@@ -137,12 +137,12 @@ class UploadReport:
         self._checkpoints.post(write(checkpoint))
 
     def ended(self, missing: str, seconds: float) -> None:
-        """Report what is not stored, nothing where everything is; waits for the API server at most so long."""
+        """Report what is not stored, if anything; waits for the API server at most `seconds`."""
         self._ending.post(write(Upload(complete=not missing, missing=missing[:MAX_MESSAGE] or None, time=datetime.now(UTC))))
         self.close(seconds)
 
     def close(self, seconds: float) -> None:
-        """Wait until what was reported is sent, at most so long."""
+        """Wait until all reports are sent, at most `seconds`."""
         give_up = time.monotonic() + seconds
         for postman in (self._ending, self._checkpoints):
             postman.close(max(0.0, give_up - time.monotonic()))
@@ -157,7 +157,7 @@ def upload_report() -> UploadReport | None:
 
 
 class ProgressReport:
-    """A `Reporter` whose reader is the operator."""
+    """A `Reporter` to the operator."""
 
     def __init__(self, send: Send, folder: Path, interval: float = INTERVAL_SECONDS, heartbeat: float = HEARTBEAT) -> None:
         """`folder`: the run's, for the metrics of a finished evaluation; times in seconds, see `Postman`."""
@@ -228,6 +228,6 @@ def failure_of(error: DeepICDError) -> Failure:
 def write_termination_log(
     error: DeepICDError, environment: Mapping[str, str] = os.environ, log: Path = TERMINATION_LOG
 ) -> None:
-    """Leave the failure where the operator finds it though the ConfigMap could not be written; in a pod only."""
+    """In a pod, write the failure where the operator finds it even if the ConfigMap could not be written."""
     if environment.get(names.PROGRESS) and log.exists():
         log.write_text(write(failure_of(error)))

@@ -1,4 +1,4 @@
-"""Requests to a Kubernetes API server, objects as the plain dictionaries that it sends."""
+"""Requests to a Kubernetes API server; objects are the plain dictionaries that it sends."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from deepicd.kubernetes.login import Login, log_in
 Raw = dict[str, Any]
 T = TypeVar("T")
 PAGE = 500
-"""Objects that one request lists at most."""
+"""Most objects that one request lists."""
 CONNECTIONS = 16
-"""Requests at once: each connection has 256 KiB of buffers for TLS."""
+"""Parallel requests: each connection has 256 KiB of buffers for TLS."""
 LOGIN_SECONDS = 5.0
-"""Time between two log-ins at least: a credential plugin may be slow, and its service has limits."""
+"""Least time between two log-ins: a credential plugin may be slow, and its service has limits."""
 
 
 class _PlainClient(ApiClient):
-    """Sends what it is given: JSON already, and nested deeper than the library's own conversion can follow."""
+    """Sends bodies as they are: JSON already, and nested deeper than the library's own conversion can handle."""
 
     def sanitize_for_serialization(self, obj: Any) -> Any:
         return obj
 
 
 class Client:
-    """Requests as one user. It logs in with the first one, and again where the API server no longer knows the credentials.
+    """Requests as one user. It logs in with the first one, and again when the API server no longer accepts the credentials.
 
-    The kinds' places are in `kinds`: the API server's own list of them, which the client library would read first, is not read.
+    Paths of the kinds come from `kinds`, not from the API server's discovery, which the client library would read first.
     Every method raises `RequestError`; logging in raises `UserError`.
     """
 
     def __init__(self, manager: str, seconds: float, login: Login | None = None) -> None:
-        """`manager`: field manager of what is written; `seconds`: limit of a request; `login`: one that was made before."""
+        """`manager`: field manager of what is written; `seconds`: limit of a request; `login`: an earlier one."""
         self._manager = manager
         self._timeout = aiohttp.ClientTimeout(total=seconds)
         self._stream_timeout = aiohttp.ClientTimeout(total=None, sock_connect=seconds)
@@ -75,28 +75,28 @@ class Client:
         labels: Mapping[str, str] | None = None,
         fields: Mapping[str, str] | None = None,
     ) -> list[Raw]:
-        """All objects of a namespace, or of all, that have these labels and field values."""
+        """All objects with these labels and field values, in one namespace or in all."""
         found: list[Raw] = []
         chosen: dict[str, Any] = {"limit": PAGE, "label_selector": _selector(labels), "field_selector": _selector(fields)}
         while True:
             page = await self._ask("get", kind.path(namespace), **chosen)
-            # The items of a list do not say their kind.
+            # The items of a list do not include their kind.
             found += ({**each, "kind": kind.name} for each in page.get("items") or ())
             if not (following := (page.get("metadata") or {}).get("continue")):
                 return found
             chosen["_continue"] = following
 
     async def create(self, kind: Kind, content: Raw) -> Raw:
-        """Make an object in the namespace of its metadata; a field that its kind does not have is refused."""
+        """Create an object in the namespace of its metadata; an unknown field is refused."""
         return await self._write("post", kind.path(content["metadata"]["namespace"]), content, strict=True)
 
     async def replace_status(self, kind: Kind, content: Raw) -> Raw:
-        """Write an object's status, as of the version that its metadata has; without fields that an older CRD lacks."""
+        """Replace an object's status, at the version in its metadata; fields that an older CRD lacks are dropped."""
         metadata = content["metadata"]
         return await self._write("put", kind.path(metadata["namespace"], metadata["name"], "status"), content)
 
     async def apply(self, kind: Kind, content: Raw) -> Raw:
-        """Make an object or change its fields, also another manager's; one that its kind does not have is refused."""
+        """Create an object or change its fields, also another manager's; an unknown field is refused."""
         metadata, query = content["metadata"], {"force_conflicts": True, "content_type": "application/apply-patch+yaml"}
         return await self._write("patch", kind.path(metadata["namespace"], metadata["name"]), content, strict=True, **query)
 
@@ -105,11 +105,11 @@ class Client:
         return await self._write("patch", kind.path(namespace, name), change, content_type="application/merge-patch+json")
 
     async def delete(self, kind: Kind, namespace: str, name: str, options: Raw | None = None) -> None:
-        """Delete an object; `options`: preconditions and how what it owns is deleted."""
+        """Delete an object; `options`: preconditions and propagation policy."""
         await self._ask("delete", kind.path(namespace, name), options)
 
     async def log(self, namespace: str, pod: str, container: str, *, follow: bool, tail: int | None) -> AsyncIterator[str]:
-        """Lines of a container's log, each with its end."""
+        """Lines of a container's log, each with its line ending."""
         query: list[tuple[str, Any]] = [("container", container), ("follow", follow)]
         if tail is not None:
             query.append(("tailLines", tail))
@@ -144,7 +144,7 @@ class Client:
             return await _typed(lambda: request(renewed))
 
     async def _logged_in(self, refused: DynamicClient | None) -> tuple[DynamicClient, Login]:
-        """What asks: another one than `refused`, which the API server does not know, if there are other credentials."""
+        """The client and its login; a new one instead of `refused`, which was rejected, if there are new credentials."""
         async with self._logging_in:
             if self._login is None:
                 self._login = await log_in()
@@ -162,7 +162,7 @@ class Client:
             raise UnauthorizedError(str(error), 401) from None
         if login.credentials == refused.credentials:
             return
-        # Other requests may still use the previous one; those of the one before it have ended.
+        # Other requests may still use the previous client; those of the one before it have ended.
         if self._previous is not None:
             await self._previous.client.close()
         self._previous, self._login, self._api = self._api, login, _api(login)

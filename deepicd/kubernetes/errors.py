@@ -1,7 +1,7 @@
-"""What a request to a Kubernetes API server can end with other than success, as types.
+"""Types of failed requests to a Kubernetes API server.
 
-`answer_error` is the only place that reads an API server's words: where its Status has a type (`reason`, `details.causes`) that
-decides, and where it has only text this text is read here.
+Only `answer_error` interprets an API server's answer: by the typed fields of its Status (`reason`, `details.causes`), or by
+its text where it has only text.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class RequestError(Exception):
     """A request that did not succeed."""
 
     def __init__(self, message: str, code: int = 0, *, answered: bool = False) -> None:
-        """`code`: HTTP's, 0 without an answer; `answered`: the API server itself did, not something before it."""
+        """`code`: HTTP status, 0 without an answer; `answered`: by the API server itself, not by a proxy before it."""
         super().__init__(message)
         self.code = code
         self.answered = answered
@@ -47,11 +47,11 @@ class AlreadyExistsError(RequestError):
 
 
 class ChangedMeanwhileError(RequestError):
-    """The object is another one, or has another version, than the request is for."""
+    """The object was replaced, or has another version than the request is for."""
 
 
 class RefusedError(RequestError):
-    """The API server understood, and will not do it: asking again changes nothing by itself."""
+    """The API server understood the request and refuses it: a retry alone does not help."""
 
 
 class QuotaExceededError(RefusedError):
@@ -71,7 +71,7 @@ class RefusedFieldsError(RefusedError):
 
 
 class UnavailableError(RequestError):
-    """The API server did not answer, or is not able to: ask again later."""
+    """The API server did not answer, or cannot: try again later."""
 
     def __init__(self, message: str, code: int = 0, *, answered: bool = False, retry_after: float | None = None) -> None:
         """`retry_after`: seconds."""
@@ -80,11 +80,11 @@ class UnavailableError(RequestError):
 
 
 class UnauthorizedError(UnavailableError):
-    """The API server does not know who asks: the credentials are wrong, or have expired."""
+    """The API server does not accept the credentials: they are wrong, or have expired."""
 
 
 def answer_error(code: int, headers: Mapping[str, str] | None, body: str | None) -> RequestError:
-    """The error that an answer other than 2xx stands for."""
+    """The error for an answer other than 2xx."""
     status = _status(body)
     code, answered = int(status.get("code") or code), bool(status)
     message = str(status.get("message") or status.get("reason") or f"HTTP {code}")
@@ -98,7 +98,7 @@ def answer_error(code: int, headers: Mapping[str, str] | None, body: str | None)
 
 def _type(code: int, status: Mapping[str, Any], message: str) -> type[RequestError]:
     if code == 404:
-        # It names the object that it does not find; a path that it does not serve has no object.
+        # A 404 for a missing object names it; one for a path that is not served names none.
         return NotFoundError if _details(status).get("name") else UnknownKindError
     if code == 409:
         return AlreadyExistsError if status.get("reason") == "AlreadyExists" else ChangedMeanwhileError
@@ -108,11 +108,11 @@ def _type(code: int, status: Mapping[str, Any], message: str) -> type[RequestErr
 
 
 def says_quota_exceeded(message: str) -> bool:
-    """Whether words of the API server, or of an event that repeats them, are its quota admission's, which has no type."""
+    """Whether a message of the API server, or of an event that repeats it, is from quota admission, which has no type."""
     return "exceeded quota: " in message
 
 
-# By the decoder, whose answers have no causes.
+# Messages of the decoder, whose answers have no causes.
 _STRICT = re.compile(r'(unknown|duplicate) field "([^"]+)"')
 _MISTYPED = re.compile(r"cannot unmarshal (\S+) into Go struct field \w+\.(\S+) of type (\S+)")
 
@@ -145,5 +145,5 @@ def _causes(status: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _retry_after(headers: Mapping[str, str] | None, status: Mapping[str, Any]) -> float | None:
-    said = str((headers or {}).get("Retry-After") or _details(status).get("retryAfterSeconds") or "")
-    return float(said) if said.isdecimal() else None
+    text = str((headers or {}).get("Retry-After") or _details(status).get("retryAfterSeconds") or "")
+    return float(text) if text.isdecimal() else None

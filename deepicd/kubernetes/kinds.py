@@ -1,4 +1,4 @@
-"""Where the objects of a kind are in a Kubernetes API."""
+"""Paths of the kinds in a Kubernetes API."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from deepicd.spec.resource_names import GROUP, KIND, PLURAL, VERSION
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of object, and its place in the API."""
+    """A kind of object, and its path in the API."""
 
     name: str
     plural: str
@@ -19,7 +19,7 @@ class Kind:
     namespaced: bool = True
 
     def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
-        """Path of an object or its subresource; without a name of all of them, without a namespace of all namespaces."""
+        """Path of an object or its subresource; without a name: of all objects; without a namespace: of all namespaces."""
         parts = ["apis", self.group, self.version] if self.group else ["api", self.version]
         if namespace is not None:
             parts += ["namespaces", quote(namespace, safe="")]

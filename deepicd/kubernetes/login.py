@@ -1,4 +1,4 @@
-"""Who asks which Kubernetes API server: the ServiceAccount of a pod, or else the kubeconfig."""
+"""Log in to a Kubernetes API server: by the ServiceAccount of a pod, or else by the kubeconfig."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 @dataclass(frozen=True)
 class Login:
-    """Address, trust and credentials, as the client wants them, and the namespace that is meant where none is named."""
+    """Address, trust store and credentials for the client, and the default namespace."""
 
     configuration: Configuration
     namespace: str
 
     @property
     def credentials(self) -> tuple[str | None, ...]:
-        """What differs where it is worth asking again."""
+        """Values that differ after a log-in with new credentials: only then is a retry useful."""
         chosen = self.configuration
         return chosen.host, chosen.api_key.get("BearerToken"), chosen.cert_file, chosen.key_file
 
 
 async def log_in() -> Login:
-    """Read the credentials as they are now; a plugin that the kubeconfig names is run for new ones.
+    """Read the current credentials; a plugin that the kubeconfig names is run to get new ones.
 
     Raises:
         UserError: there are none, or they are broken.
@@ -63,8 +63,8 @@ async def _by_kubeconfig(paths: str) -> Login:
     except (ConfigException, OSError) as error:
         raise UserError(f"kubeconfig: {error}: {_REMEDY}") from None
     except (YAMLError, AttributeError, KeyError, TypeError, ValueError):
-        raise UserError(f"kubeconfig: {paths} is none: {_REMEDY}") from None
+        raise UserError(f"kubeconfig: {paths} is not a kubeconfig: {_REMEDY}") from None
     if user and "exec" in user and not configuration.api_key and not configuration.cert_file:
-        # The loader logs why and goes on without credentials.
+        # The loader logs why and continues without credentials.
         raise UserError(f"kubeconfig: {user['exec']['command']} gives no credentials: run it by hand to see why")
     return Login(configuration, str(context.get("namespace") or "default"))

@@ -1,9 +1,9 @@
-"""Before a pod of a Ray cluster ends: ask the run for a checkpoint, and wait until its processes have left the pod.
+"""Before a pod of a Ray cluster ends: ask the run for a checkpoint, and wait until its processes in the pod have ended.
 
-`python -m deepicd.kubernetes.pre_stop` is the preStop hook of every node. On the head `deepicd run` is a child of Ray and not
-the container's own process, so that the kubelet's SIGTERM would reach Ray first. A worker has only training processes,
-without which no checkpoint can be saved; and the pods of a suspended or deleted run are all terminated at once.
-A pod without any of them has nothing to wait for.
+`python -m deepicd.kubernetes.pre_stop` is the preStop hook of every node. On the head `deepicd run` is a child of Ray, not
+the container's own process, so the kubelet's SIGTERM would reach Ray first. A worker has only training processes,
+without which no checkpoint can be saved; and the pods of a suspended or deleted run are all terminated at the same time.
+A pod without such processes has nothing to wait for.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from deepicd.training.process_names import worker_name
 _POLL_SECONDS = 0.2
 
 
-def carries_out(found: Sequence[str], command: Sequence[str]) -> bool:
-    """Whether a command line is that command, with or without an interpreter before it, and wherever its program lies."""
+def is_command(found: Sequence[str], command: Sequence[str]) -> bool:
+    """Whether a command line is that command, with or without an interpreter before it, wherever its program is."""
     return list(found[-len(command) + 1 :]) == list(command[1:])
 
 
 def leave(command: Sequence[str], stage: StageLayout, is_worker: Callable[[Sequence[str]], object] = worker_name) -> None:
-    """Ask the run with this `command` to stop, or from a worker its training `stage`; returns when everything has ended."""
-    if runs := _processes(lambda line: carries_out(line, command)):
+    """Ask the run with this `command` to stop, or on a worker the training `stage`; returns when all processes have ended."""
+    if runs := _processes(lambda line: is_command(line, command)):
         for process in runs:
             process.terminate()
         _wait(runs)
@@ -57,5 +57,5 @@ def _lives(process: psutil.Process) -> bool:
 
 
 if __name__ == "__main__":
-    # The kubelet ends the waiting with the grace period.
+    # The kubelet ends the wait with the grace period.
     leave(ATTEMPT_COMMAND, RunLayout(Path(RUN_FOLDER)).stage("grpo"))

@@ -1,4 +1,4 @@
-"""What every stage is given."""
+"""The context that every stage gets."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from deepicd.training.supervise import Stop
 
 @dataclass(frozen=True)
 class Context:
-    """One run at work."""
+    """A run in progress."""
 
     run: DeepICDRun
     layout: RunLayout
     """The run's folder."""
     stop: Stop
     on_step: Callable[[StepMetrics, int | None], None]
-    """Called with each step of a stage and the number of steps it will have made."""
+    """Called with each step of a stage and the stage's total number of steps, if known."""
 
     @property
     def cohort(self) -> Path:
@@ -34,7 +34,7 @@ class Context:
         return self.cohort / f"{name}.parquet"
 
     def prompts(self, name: str) -> Path:
-        """The same as the models see it: within their budget."""
+        """The same split as the models see it: within their budget."""
         return self.layout.stage("prepare").prompts / f"{name}.parquet"
 
     def model(self, name: str) -> Path:

@@ -114,13 +114,13 @@ def _write_curves(context: Context, path: Path) -> None:
 
 
 def kl_name(run: DeepICDRun) -> str:
-    """What the run's KL is."""
+    """The name of the run's KL."""
     grpo = run.spec.stages.grpo
     return KL_TO_REFERENCE if grpo and (grpo.kl_loss or grpo.kl_in_reward) else KL_OF_UPDATE
 
 
 def about(context: Context) -> dict[str, Any]:
-    """What the report says of the run itself."""
+    """What the report says about the run itself."""
     seconds = {}
     for stage in ("prepare", *TRAINING_STAGES):
         marker = context.layout.stage(stage).completed
@@ -138,7 +138,7 @@ def about(context: Context) -> dict[str, Any]:
 
 
 def _reasoning_off(context: Context) -> dict[str, int] | None:
-    """Patients, and those with a note in English, where so few turned the term `reasoning` off."""
+    """Numbers of patients, and of those with a note in English, if too few turned the term `reasoning` off; else None."""
     words = cohort_words.of_run(context.layout.stages)
     if words is None or words.is_english or not context.run.spec.reward.scores_reasoning:
         return None

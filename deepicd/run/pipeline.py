@@ -36,7 +36,7 @@ class Stage:
 
     name: str
     inputs: Mapping[str, Any]
-    """What the stage's result depends on, beside the stages before it."""
+    """What the stage's result depends on, besides the stages before it."""
     act: Callable[[Context], None]
 
 
@@ -44,7 +44,7 @@ def plan(run: DeepICDRun) -> list[Stage]:
     """The stages of a run, in order."""
     spec = run.spec
     settings = spec.decisive
-    # Where the ranks are does not decide what is learned.
+    # How ranks are spread over nodes does not decide the result.
     ranks = spec.compute.gpus * spec.compute.nodes
     common = {"seed": spec.seed, "model": {"dtype": spec.model.dtype}, "compute": {"gpus": ranks}}
     steps = {name: chosen or {} for name, chosen in settings["stages"].items()}
@@ -74,7 +74,7 @@ def _tables(run: DeepICDRun) -> dict[str, int]:
     files = [path for folder in folders for path in Path(folder).glob("*") if path.name.split(".")[0] in _READ]
     files += [Path(data.traces)] if data.traces else []
     sizes = {path.name: path.stat().st_size for path in files if path.is_file()}
-    notes = note_files.matching(data.notes.file) if data.notes else []  # of several folders, they may have one name
+    notes = note_files.matching(data.notes.file) if data.notes else []  # files in several folders may share a name
     return sizes | {str(path): path.stat().st_size for path in notes if path.is_file()}
 
 
@@ -90,11 +90,11 @@ def run_pipeline(
 ) -> dict[str, float]:
     """Run the stages in the run's folder up to `last`, resuming from what exists; returns the seconds of each stage.
 
-    `on_checkpoint` is told of each checkpoint that this process has stored, `on_restore` of the address of each that it goes on
-    from.
+    `on_checkpoint` is called with each checkpoint that this process stores, `on_restore` with the address of each checkpoint
+    that it resumes from.
 
     Raises:
-        DeepICDError: a stage failed; what was finished stays.
+        DeepICDError: a stage failed; finished stages are kept.
     """
     store = store_of(run)
     with locked(folder), _disk_full_as_user_error(folder):
@@ -117,7 +117,7 @@ def _stages(
     last: str | None,
 ) -> dict[str, float]:
     seconds: dict[str, float] = {}
-    prompts_serve = _prompts_serve(run, RunLayout(folder))
+    prompts_fit = _prompts_fit(run, RunLayout(folder))
     for stage, record in records:
         if last is not None and last in seconds:
             break
@@ -125,7 +125,7 @@ def _stages(
             record.begin()
             record.complete(0.0)
         done = record.completed()
-        if stage.name == "prepare" and not prompts_serve and not all(later.completed() for _, later in records):
+        if stage.name == "prepare" and not prompts_fit and not all(later.completed() for _, later in records):
             done = None
         if done:
             seconds[stage.name] = done["seconds"]
@@ -143,10 +143,10 @@ def _stages(
     return seconds
 
 
-def _prompts_serve(run: DeepICDRun, layout: RunLayout) -> bool:
-    """Whether the prompts that `prepare` left are within the budgets of the stages to come: these may change until their stage.
+def _prompts_fit(run: DeepICDRun, layout: RunLayout) -> bool:
+    """Whether the prompts that `prepare` wrote fit the budgets of the remaining stages, which may change until their stage.
 
-    An earlier version left none. The budgets are no part of what `prepare` was made from, so that its runs resume.
+    Earlier versions wrote none. The budgets are not among the inputs of `prepare`, so that runs of those versions resume.
     """
     sft = run.spec.stages.sft
     folder = layout.stage("prepare").prompts
@@ -167,7 +167,7 @@ def _records(run: DeepICDRun, folder: Path) -> Iterator[tuple[Stage, StageRecord
 
 
 def _act(stage: Stage, context: Context) -> None:
-    # Only `prepare` has no process of its own to end.
+    # Only `prepare` has no separate process to end.
     context.stop.raise_when_requested(stage.name == "prepare")
     try:
         stage.act(context)

@@ -26,10 +26,10 @@ _NOTES_READ = 256
 
 
 def prepare(context: Context) -> None:
-    """Fill the stage's folder: `cohort/`, `words.json`, `model/`, `prompts/`, and `sft.parquet` where there is an SFT stage.
+    """Fill the stage's folder: `cohort/`, `words.json`, `model/`, `prompts/`, and `sft.parquet` if there is an SFT stage.
 
     Raises:
-        UserError: the tables, the traces, the model, the prompt or a term of the reward are at fault.
+        UserError: the tables, the traces, the model, the prompt or a term of the reward is invalid.
     """
     place = context.layout.stage("prepare")
     spec = context.run.spec
@@ -52,12 +52,12 @@ def prepare(context: Context) -> None:
     count_words(spec.reward, corpus, place.folder / cohort_words.FILE)
     if spec.stages.sft is not None:
         sft.write(corpus, traces, place.traces)
-    say_if_trained_otherwise(spec.model)
+    warn_if_trained_otherwise(spec.model)
     build(context.layout.spec, context.cohort, place)
-    say_what_was_shortened(place.prompts)
+    log_shortened(place.prompts)
 
 
-def say_if_trained_otherwise(model: ModelSpec) -> None:
+def warn_if_trained_otherwise(model: ModelSpec) -> None:
     """Log a warning if the base model's folder says that it was trained with another prompt than the run's."""
     known = prompt.stored(Path(model.path)) if model.path is not None else None
     if known is not None and known.prompt != prompt.of(model.prompt):
@@ -67,8 +67,8 @@ def say_if_trained_otherwise(model: ModelSpec) -> None:
         )
 
 
-def say_what_was_shortened(prompts: Path) -> None:
-    """Log how many notes and examples were longer than their budgets, where any were."""
+def log_shortened(prompts: Path) -> None:
+    """Log how many notes and examples were longer than their budgets, if any were."""
     counts = json.loads((prompts / FILE).read_text(encoding="utf-8"))
     shortened = {name: split["shortened"] for name, split in counts["splits"].items() if split["shortened"]}
     if shortened:
@@ -76,13 +76,13 @@ def say_what_was_shortened(prompts: Path) -> None:
     examples = counts["examples"] or {}
     if examples.get("shortened") or examples.get("dropped"):
         structlog.get_logger().info(
-            "examples were shortened for their answers, or dropped where the answer alone is too long",
+            "examples were shortened for their answers, or dropped if the answer alone is too long",
             max_tokens=counts["max_example_tokens"], **examples,
         )  # fmt: skip
 
 
 def count_words(reward: RewardSpec, corpus: Path, out: Path) -> None:
-    """Count how the training notes are worded, for the reward's term `reasoning`; warn where they turn that term off."""
+    """Count the words of the training notes, for the reward's term `reasoning`; warn if they turn that term off."""
     batches = pq.ParquetFile(corpus).iter_batches(_NOTES_READ, columns=["subject_id", "prompt"])
     rows = (row for batch in batches for row in batch.to_pylist())
     found = cohort_words.count((row["subject_id"], row["prompt"][-1]["content"]) for row in rows)

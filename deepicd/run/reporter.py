@@ -16,7 +16,7 @@ class Reporter(Protocol):
         """A stage begins or resumes."""
 
     def step(self, stage: str, row: StepMetrics, total: int | None, eta: float | None) -> None:
-        """A stage made a step; `total` is the number of steps it will have made, `eta` the seconds that are left."""
+        """A stage made a step; `total` is the stage's number of steps, `eta` the seconds that are left."""
 
     def stage_finished(self, stage: str, seconds: float, *, already: bool) -> None:
         """A stage is finished; `already`: it was before this command began."""

@@ -1,4 +1,4 @@
-"""The folder of a run: one writer at a time, and a record of what each stage was made from."""
+"""A run's folder: one writer at a time, and a record of the inputs of each stage."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def first_difference(before: Any, after: Any, path: str = "") -> str:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the run's folder for this process; the lock ends with the process, however it ends.
+    """Lock the run's folder for this process; the lock ends with the process, however it ends.
 
     Raises:
         UserError: another process holds it, or the folder cannot be written.
@@ -51,7 +51,7 @@ def locked(folder: Path) -> Iterator[None]:
             file.seek(0)
             holder = file.read().strip() or "unknown"
             raise UserError(
-                f"{folder}: another deepicd run is at work there (process {holder}): wait for it, or choose another --dir"
+                f"{folder}: another deepicd run uses it (process {holder}): wait for it, or choose another --dir"
             ) from None
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -60,12 +60,12 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 class StageRecord:
-    """What a stage was made from (`inputs.json`), and that it is finished (`completed.json`, written last)."""
+    """The inputs of a stage (`inputs.json`), and its completion (`completed.json`, written last)."""
 
     def __init__(self, place: StageLayout, inputs: Mapping[str, Any]) -> None:
         self._place = place
         before = self._before()
-        # Another version may have noted what may change, or not yet have known an input: its work is ours all the same.
+        # Another version may have recorded what may change, or not have known an input: its work still counts.
         known = {name: value for name, value in inputs.items() if before is not None and name in before}
         same = before is not None and decisive(RunSpec, before) == decisive(RunSpec, known)
         self._inputs = before if before is not None and same else {**inputs}
@@ -76,7 +76,7 @@ class StageRecord:
         return digest(self._inputs)
 
     def check(self) -> None:
-        """Compare the inputs with those that the stage's work was made from, where there is any to lose.
+        """Compare the inputs with those of the stage's existing work, if there is any to lose.
 
         Raises:
             UserError: they differ: continuing would mix two runs.
@@ -91,12 +91,12 @@ class StageRecord:
             )
 
     def _before(self) -> dict[str, Any] | None:
-        """The inputs that were noted last."""
+        """The inputs that were recorded last."""
         try:
-            noted: dict[str, Any] = json.loads(self._place.inputs.read_text())
+            recorded: dict[str, Any] = json.loads(self._place.inputs.read_text())
         except FileNotFoundError:
             return None
-        return noted
+        return recorded
 
     def begin(self) -> None:
         """Record the inputs of a stage that is about to run or resume."""

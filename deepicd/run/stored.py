@@ -1,4 +1,4 @@
-"""A run with a store: what it needs comes from there, what it makes goes there while it is made."""
+"""A run with a store: restore what it needs, and upload what it writes while it runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FAILED_RUN_SECONDS = 300.0
 
 
 def store_of(run: DeepICDRun, endpoint_url: str | None = None) -> Store | None:
-    """The store of a run, rooted at the run, or None where it has none; `endpoint_url` in place of the spec's."""
+    """The store of a run, rooted at the run, or None if it has none; `endpoint_url` overrides the spec's."""
     storage = run.spec.storage
     if storage is None:
         return None
@@ -61,7 +61,7 @@ def uploading(
     A second signal ends the waiting: what is missing then is logged, and uploaded by the next launch.
 
     Raises:
-        UserError, StoreError: the store cannot be used; before the body runs.
+        UserError, StoreError: the store cannot be used; raised before the body runs.
     """
     finished = RunLayout(folder).finished
     finished.unlink(missing_ok=True)
@@ -101,7 +101,7 @@ def _wait(sync: Sync, store: Store, stop: Stop, patience: float | None) -> None:
 
 
 def restore_stage(store: Store, stage: str, folder: Path, on_restore: Callable[[str], None] | None = None) -> bool:
-    """Bring a training stage's result, or else its newest whole checkpoint, to the stage's folder; whether it is finished.
+    """Restore a training stage's model, or else its newest intact checkpoint; returns whether the stage is finished.
 
     What is already on this machine stays. `on_restore` is called with the address of a restored checkpoint.
 
@@ -125,7 +125,7 @@ def restore_stage(store: Store, stage: str, folder: Path, on_restore: Callable[[
 
 
 def _restore_metrics(store: Store, attempt: int, stage: str, folder: Path) -> None:
-    """The curves up to here; each attempt's logs include those of the attempts that it resumed from."""
+    """Restore the curves so far; each attempt's logs include those of the attempts that it resumed from."""
     prefix = f"{step_metrics_folder(attempt, stage)}/"
     for item in store.list(prefix):
         found = store.read(item.key)

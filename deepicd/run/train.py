@@ -28,7 +28,7 @@ from deepicd.training.supervise import RayStartError, Stop, supervise
 OnStep = Callable[[StepMetrics, int | None], None]
 
 RAY_STARTS = 3
-"""How often Ray's node may try to start: the first time its files may come from a slow disk, or a busy machine delay it."""
+"""Tries to start Ray's node: the first time its files may come from a slow disk, or a busy machine may delay it."""
 
 
 def train_sft(
@@ -41,7 +41,7 @@ def train_sft(
     """
     _check_size(run, data, sft.train_batch_size, "stages.sft.trainBatchSize")
     files = StageFiles(folder)
-    # Said now, not after hours of SFT.
+    # Fail before SFT starts, not after hours of it.
     wait_for_nodes(run, folder, files.nodes_log, stop)
     command = sft_command(run, sft, data, files)
     _train(run, spec_file, command, files, "huggingface", _local(run, files, sft.keep_checkpoints), stop, on_step)
@@ -91,7 +91,7 @@ def grpo_command(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: Sta
 
 
 def ends_on_collapse(watch: RewardWatch, on_step: OnStep) -> OnStep:
-    """`on_step`, and after it the end of the stage where the reward has collapsed."""
+    """`on_step` that then ends the stage if the reward has collapsed."""
 
     def act(row: StepMetrics, total: int | None) -> None:
         on_step(row, total)
@@ -117,7 +117,7 @@ def _train(
     on_nodes: bool = False,
 ) -> None:
     wait_for_earlier(files.log)
-    # What is kept of an earlier launch is its metrics and complete checkpoints.
+    # Only metrics and complete checkpoints of an earlier launch are kept.
     for leftover in (files.stop_request, files.loop_entered, files.loop_left, files.failure, files.waiting_for_disk):
         leftover.unlink(missing_ok=True)
     files.metrics.mkdir(parents=True, exist_ok=True)

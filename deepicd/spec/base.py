@@ -85,19 +85,19 @@ Size = Annotated[int, *_text(parse_size, format_size, "[0-9]+(Ki|Mi|Gi|Ti)")]
 
 
 RULE = "rule"
-"""Type of pydantic's error where rules are broken; their messages are `broken` in its context."""
+"""Type of pydantic's error for broken rules; their messages are `broken` in its context."""
 UNKNOWN_FIELD = "unknown_field"
-"""Type of pydantic's error where a field is none of the model's."""
+"""Type of pydantic's error for an unknown field."""
 
 
 class SpecModel(BaseModel):
-    """A part of run.yaml: camelCase, frozen, and an unknown field is an error that offers the nearest known name."""
+    """A part of run.yaml: camelCase, frozen, and an unknown field is an error that suggests the nearest known name."""
 
     model_config = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, use_attribute_docstrings=True
     )
     rules: ClassVar[tuple[Rule, ...]] = ()
-    """What has to hold across the fields."""
+    """Conditions across the fields."""
 
     @model_validator(mode="before")
     @classmethod

@@ -1,7 +1,7 @@
-"""What of a run may change once it has begun.
+"""Which fields of a run may change once it has begun.
 
-It is a property of each field, and holds for all that is below it and says nothing else. By it the API server refuses a
-change, a run's folder tells its own work from that of another run, and the reference marks the fields.
+Each field has a mark, or that of its section. By the marks the API server refuses a change, a run's folder recognises its own
+work, and the reference marks the fields.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ T = TypeVar("T")
 
 
 class Mark(Enum):
-    """What a field says of its changes; one without a mark is as the section that it is in, and that of a run is fixed."""
+    """Whether a field may change; one without a mark is like its section, and the run's own section is fixed."""
 
-    MAY_CHANGE = "it moves memory, speed or housekeeping, and not what the result is"
+    MAY_CHANGE = "it affects memory, speed or housekeeping, not the result"
     FIXED = "results of two values would be mixed"
     LATER = "fixed, and unknown to earlier versions: at its default a run is the one that they began"
 
@@ -45,7 +45,7 @@ def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def decisive(model: type[BaseModel], content: Mapping[str, Any], section: bool = False) -> dict[str, Any]:
-    """A model's content, or a part of it, without what may change: what makes one run another. Names unknown to it stay."""
+    """A model's content, or a part of it, without what may change: what identifies a run. Names unknown to it are kept."""
     kept = dict(content)
     for name, field in model.model_fields.items():
         alias = field.alias or name
@@ -75,9 +75,9 @@ class FixedField:
     optional: bool
     """Whether it may be left out."""
     sections: tuple[str, ...] = ()
-    """Sections that it is in and that may be left out, each a FixedField by its presence alone."""
+    """Optional sections that contain it, each a FixedField itself, by its presence only."""
     presence: bool = False
-    """Whether only that it is given or left out cannot change."""
+    """Whether only its presence cannot change."""
 
 
 def fixed_fields(

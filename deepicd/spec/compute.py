@@ -79,7 +79,7 @@ class Toleration(SpecModel):
 
 
 class DataVolume(SpecModel):
-    """Something mounted read-only, so that the paths of `data`, `model` and `storage` exist in the pod:
+    """A read-only mount, so that the paths of `data`, `model` and `storage` exist in the pod:
     exactly one of `claim`, `configMap`, `secret`.
     """
 
@@ -104,13 +104,13 @@ class ScratchSpec(SpecModel):
     """Size limit."""
     storage_class: ObjectName | None = None
     """Create a PersistentVolumeClaim of this StorageClass for each attempt, deleted once everything on it is in the store;
-    by default the node's disk, which is gone with the pod. Needed with `compute.nodes` above 1, whose pods all write
+    by default the node's disk, which is lost with the pod. Needed with `compute.nodes` above 1, whose pods all write
     to it (ReadWriteMany)."""
 
 
 class UploaderSpec(SpecModel):
     """Requests and limits of the uploader's container. No effect with `compute.nodes` above 1,
-    where the trainer uploads by itself.
+    where the trainer uploads.
     """
 
     cpu: float = Field(default=0.1, gt=0, le=64)

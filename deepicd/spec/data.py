@@ -26,22 +26,22 @@ NOTE_COLUMNS = (*REQUIRED_NOTE_COLUMNS, "sex", "age", "race", "insurance", "lang
 
 
 class NotesSource(SpecModel):
-    """Notes of your own, one admission a row."""
+    """Your own notes, one admission per row."""
 
     file: str = Field(min_length=1)
-    """A .parquet, .csv or .jsonl file (the last two also as .gz); a pattern such as `notes-*.parquet` names several.
+    """A .parquet, .csv or .jsonl file (the last two also as .gz); a pattern such as `notes-*.parquet` matches several.
     Columns: id (of the admission, each once), patient_id, note, code (principal ICD-10-CM diagnosis, with or without its dot),
-    and if wanted sex, age (years), race, insurance, language, split (train, validation or test; in all rows or in none)."""
+    and optionally sex, age (years), race, insurance, language, split (train, validation or test; in all rows or in none)."""
     columns: dict[str, Annotated[str, Field(min_length=1)]] = Field(default={}, max_length=len(NOTE_COLUMNS))
-    """What the file calls a column, by its name above: `{note: text, code: icd10}`. Others have the same name."""
+    """The file's names of columns, by their names above: `{note: text, code: icd10}`. Columns left out have the same name."""
     sections: Literal["admission", "none"] = "admission"
-    """`admission`: take the sections written at admission from discharge summaries, as from MIMIC-IV's. `none`: the notes were
-    written at admission, and are taken as they are."""
+    """`admission`: use the sections of discharge summaries that were written at admission, as for MIMIC-IV. `none`: the notes
+    were written at admission, and are used as they are."""
 
     rules = (
         read_by_field(
             f"self.columns.all(name, name in {list(NOTE_COLUMNS)})",
-            f"columns: a name is no column of notes: these are {', '.join(NOTE_COLUMNS)}",
+            f"columns: a name is not a column of notes: these are {', '.join(NOTE_COLUMNS)}",
         ),
     )
 
@@ -88,7 +88,7 @@ class DataSpec(SpecModel):
     mimic: MimicSource | None = None
     """Extract the cohort from the real tables."""
     notes: Later[NotesSource | None] = None
-    """Make the cohort of notes of your own."""
+    """Make the cohort from your own notes."""
     synthetic: SyntheticSource | None = None
     """Generate tables of the same shape, and extract the cohort from them."""
     prepared: str | None = None

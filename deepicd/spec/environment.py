@@ -7,7 +7,7 @@ RUN_UID = "DEEPICD_RUN_UID"
 ATTEMPT = "DEEPICD_ATTEMPT"
 """Number of the attempt."""
 SIDECAR = "DEEPICD_SIDECAR"
-"""Set where `deepicd sync` runs beside `deepicd run` and uploads."""
+"""Set if `deepicd sync` runs beside `deepicd run` and uploads."""
 PROGRESS = "DEEPICD_PROGRESS"
 """Name of the ConfigMap that the attempt reports to."""
 NAMESPACE = "DEEPICD_NAMESPACE"
@@ -15,16 +15,16 @@ NAMESPACE = "DEEPICD_NAMESPACE"
 OPERATORS_PREFIX = "DEEPICD_"
 """Variables whose names begin with it are the operator's."""
 OPERATORS_VARIABLES = (RUN_UID, ATTEMPT, PROGRESS, NAMESPACE)
-"""Those that every pod has."""
+"""The operator's variables that every pod has."""
 S3_SECRET = "/var/run/secrets/deepicd/s3"  # noqa: S105  (a path)
-"""Where the files of the Secret lie that `storage.s3.credentials.secretName` names."""
+"""Folder with the files of the Secret that `storage.s3.credentials.secretName` names."""
 
 RUN_FILE = "/etc/deepicd/run.yaml"
 """Path of the run's file in a pod."""
 RUN_FOLDER = "/scratch/run"
 """The run's folder in a pod."""
 TERMINATION_MARK = "/tmp/deepicd-termination"  # noqa: S108  (a volume of the pod's own)
-"""File that the uploader's preStop hook leaves: when the pod's termination began, as /proc/uptime writes it."""
+"""File that the uploader's preStop hook writes: when the pod's termination began, as /proc/uptime writes it."""
 MARK_TERMINATION = ("cp", "/proc/uptime", TERMINATION_MARK)
 """The hook's command. The kubelet runs it when termination begins; SIGTERM follows once the trainer has ended."""
 ATTEMPT_COMMAND = ("deepicd", "run", RUN_FILE, "--dir", RUN_FOLDER, "--json")

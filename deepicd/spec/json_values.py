@@ -1,4 +1,4 @@
-"""Fields that hold what Kubernetes writes, as it writes it: JSON values of a bounded size."""
+"""Fields in Kubernetes' own form: JSON values of a bounded size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAX_VALUES = 10_000
 
 
 def check_json(value: Any) -> None:
-    """Raises: ValueError: it is nested too deep, or is more than JSON can say; see `wrong`."""
+    """Raises: ValueError: it is nested too deep, too large, or not JSON; see `wrong`."""
     waiting: list[tuple[str, Any, int]] = [("", value, 1)]
     seen = 0
     while waiting:
@@ -33,7 +33,7 @@ def check_json(value: Any) -> None:
 
 
 def wrong(place: str, found: str, remedy: str) -> ValueError:
-    """The error of something in a field, `place` its path below the field."""
+    """The error for a value in a field; `place`: its path below the field."""
     return ValueError(": ".join(part for part in (place, found, remedy) if part))
 
 
@@ -44,7 +44,7 @@ def below(place: str, name: str) -> str:
 
 
 def kind(value: Any) -> str:
-    """What a message calls a value's kind."""
+    """The name of a value's kind in a message."""
     if value is None:
         return "null"
     if isinstance(value, bool):

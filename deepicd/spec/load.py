@@ -1,4 +1,4 @@
-"""run.yaml, read and written: every mistake becomes one line that names the field."""
+"""Read and write run.yaml; every mistake becomes one line that names the field."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def load(path: Path) -> DeepICDRun:
     """Read run.yaml.
 
     Raises:
-        UserError: the file is missing, is no YAML, or breaks the schema; the message names each field at fault.
+        UserError: the file is missing, is not YAML, or breaks the schema; the message names each field at fault.
     """
     return parse(read_run(path), str(path))
 
 
 def read_run(path: Path) -> Any:
-    """Content of a run.yaml as it was written, but with the texts of its prompt file in the file's place.
+    """Content of a run.yaml as it was written, but with the texts of its prompt file instead of the file's path.
 
     Raises:
-        UserError: a file is missing, or is no YAML; the prompt file holds no prompt.
+        UserError: a file is missing, or is not YAML; the prompt file holds no prompt.
     """
     content = read_yaml(path)
     match content:
@@ -48,7 +48,7 @@ def read_prompt(path: Path) -> PromptSpec:
     """Read a prompt file: YAML with `user`, and with or without `system`.
 
     Raises:
-        UserError: the file is missing, is no YAML, or is no prompt.
+        UserError: the file is missing, is not YAML, or is not a prompt.
     """
     content = read_yaml(path, "prompt file")
     if not isinstance(content, dict) or "user" not in content:
@@ -64,7 +64,7 @@ def read_yaml(path: Path, kind: str = "run.yaml") -> Any:
     """Content of a YAML file, as it was written.
 
     Raises:
-        UserError: the file is missing, or is no YAML.
+        UserError: the file is missing, or is not YAML.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -112,13 +112,13 @@ def _problem(error: Any, whole: str = "run") -> str:
 
 
 def _below(section: str, message: str) -> str:
-    """A rule's message with the path of its field, or of the section where it names none or several."""
+    """A rule's message with the path of its field, or of the section if it names none or several."""
     if not re.match(r"[\w.]+: ", message):
         return f"{section}: {message}"
     return message if section == "run" else f"{section}.{message}"
 
 
-# The C library's, where PyYAML has it: the operator writes out every run that it starts.
+# The faster C library's, if PyYAML has it: the operator writes every run that it starts.
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 

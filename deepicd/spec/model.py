@@ -12,7 +12,7 @@ from deepicd.spec.prompt import PromptSpec
 from deepicd.spec.rules import divides, exactly_one
 
 HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
-"""Values of an attention head for which vLLM has a kernel on a CPU; others crash it, minutes later."""
+"""Sizes of an attention head for which vLLM has a CPU kernel; others crash it, minutes later."""
 
 
 class TinyModel(SpecModel):
@@ -53,6 +53,6 @@ class ModelSpec(SpecModel):
     opened_think: bool = True
     """The chat template ends in an open `<think>`, as the released model's does: completions lack the opening tag."""
     prompt: Later[PromptSpec | None] = None
-    """What the model is asked, in training, evaluation and prediction; stored with each model. Left out: `preset: deepicd`."""
+    """The prompt in training, evaluation and prediction; stored with each model. The default is `preset: deepicd`."""
 
     rules = (exactly_one("path", "tiny"),)

@@ -1,4 +1,4 @@
-"""What `compute.podTemplatePatch` must leave as the operator makes it: tried on a sample of the pod template."""
+"""Checks that `compute.podTemplatePatch` leaves what the operator needs, on a sample of the pod template."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _OTHER_FIELD = {"terminationGracePeriodSeconds": "recovery.gracePeriod"}
 _CONTAINERS = ("containers", "initContainers")
 _NEEDED = ("metadata", "metadata.labels", "metadata.annotations", "spec", *(f"spec.{field}" for field in _CONTAINERS))
 _OWN = "(the operator's)"
-"""Stands in the sample for what a patch must not change."""
+"""Placeholder in the sample for what a patch must not change."""
 
 
 def check_patch(patch: Mapping[str, Any], *, uploader: bool) -> None:
-    """`uploader`: whether the pod has one.
+    """Check a patch; `uploader`: whether the pod has one.
 
     Raises:
         ValueError: the patch does not leave a pod that trains and uploads; one line that names the field in the patch.
@@ -45,7 +45,7 @@ def check_patch(patch: Mapping[str, Any], *, uploader: bool) -> None:
 
 
 def sample_template(*, uploader: bool) -> dict[str, Any]:
-    """A pod template of the shape of the operator's: the same names and kinds of fields, values of no meaning."""
+    """A pod template of the same shape as the operator's: the same names and kinds of fields, placeholder values."""
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "serviceAccountName": "",
@@ -95,7 +95,7 @@ def _check_directives(patch: Mapping[str, Any]) -> None:
             if not name.startswith("$"):
                 continue
             if name != DIRECTIVE or value not in DIRECTIVES:
-                raise wrong(below(place, name), "is no directive", f"give {DIRECTIVE}: {' or '.join(DIRECTIVES)}")
+                raise wrong(below(place, name), "is not a directive", f"give {DIRECTIVE}: {' or '.join(DIRECTIVES)}")
             if list_name is not None and list_name not in MERGE_KEYS:
                 raise wrong(below(place, name), f"{list_name} is a list that is not merged", "give it whole")
 

@@ -48,7 +48,7 @@ class FailureCode(StrEnum):
 
 
 class _Report(BaseModel):
-    # What a newer trainer adds does not disturb an older operator.
+    # An older operator ignores what a newer trainer adds.
     model_config = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, use_attribute_docstrings=True
     )
@@ -85,7 +85,7 @@ class Checkpoint(_Report):
     step: int = Field(ge=0)
     """Step that it was saved after."""
     uri: str = Field(max_length=2048)
-    """Where it lies."""
+    """Its address in the store."""
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     """SHA-256 of its manifest."""
     time: AwareDatetime
@@ -98,7 +98,7 @@ class Upload(_Report):
     complete: bool
     """Whether everything that the attempt left is in the store."""
     missing: str | None = Field(default=None, max_length=1024)
-    """What is not, such as `grpo step 10, logs`."""
+    """What is not stored, such as `grpo step 10, logs`."""
     time: AwareDatetime
     """When this was written."""
 
@@ -107,11 +107,11 @@ class Progress(_Report):
     """One report of an attempt."""
 
     stage: StageName | None = None
-    """Stage that is at work."""
+    """Current stage."""
     step: int | None = Field(default=None, ge=0, lt=2**53)
     """Steps that the stage has made."""
     steps: int | None = Field(default=None, ge=0, lt=2**53)
-    """Steps that the stage will have made."""
+    """Total number of steps of the stage."""
     reward: float | None = Field(default=None, allow_inf_nan=False)
     """Mean reward of the last step."""
     kl: float | None = Field(default=None, allow_inf_nan=False)
@@ -134,22 +134,22 @@ def progress_name(run: str, attempt: int) -> str:
 
 
 def read_progress(text: str) -> Progress | None:
-    """The report, or None where the text is none: it is written by the run's own pod, which may write anything."""
+    """The report, or None if the text is not one: the run's own pod writes it, and may write anything."""
     return _read(Progress, text)
 
 
 def read_checkpoint(text: str) -> Checkpoint | None:
-    """The newest checkpoint that the uploader stored, or None where the text says of none."""
+    """The newest checkpoint that the uploader stored, or None if the text is not a checkpoint."""
     return _read(Checkpoint, text)
 
 
 def read_upload(text: str) -> Upload | None:
-    """How the uploader ended, or None where the text does not say."""
+    """How the uploader ended, or None if the text does not say."""
     return _read(Upload, text)
 
 
 def read_failure(text: str) -> Failure | None:
-    """The failure in a termination log, or None where the text is none."""
+    """The failure in a termination log, or None if the text is not one."""
     return _read(Failure, text[:4096])
 
 

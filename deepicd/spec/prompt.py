@@ -10,11 +10,11 @@ from deepicd.spec.base import SpecModel
 from deepicd.spec.rules import contains, either, exactly_one, given, never, requires
 
 NOTE = "{note}"
-"""Where a prompt's `user` has the admission note. Every other brace is text."""
+"""The placeholder of the admission note in a prompt's `user`. Any other brace is text."""
 TAGS = ("<think>", "<diagnosis>")
-"""What a prompt names, so that an answer can be read."""
+"""The tags that a prompt must name, so that an answer can be read."""
 MAX_CHARACTERS = 16384
-"""Of each text."""
+"""Limit of each text."""
 
 
 class PromptSpec(SpecModel):
@@ -23,7 +23,7 @@ class PromptSpec(SpecModel):
     preset: Literal["deepicd"] | None = None
     """`deepicd`: our instruction as the system's turn, then the note alone."""
     file: str | None = None
-    """YAML file with `system` and `user`, by its place beside run.yaml. It is read with run.yaml, also by `deepicd submit`;
+    """YAML file with `system` and `user`, by its path relative to run.yaml. It is read with run.yaml, also by `deepicd submit`;
     with kubectl give the texts themselves."""
     system: str | None = Field(default=None, min_length=1, max_length=MAX_CHARACTERS)
     """The system's turn, beside `user`; left out for a chat template without a system role."""

@@ -1,4 +1,4 @@
-"""Names of a run on Kubernetes, as the operator makes them and `deepicd` looks for them."""
+"""Names of a run on Kubernetes, which the operator sets and `deepicd` looks for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ API_VERSION = f"{GROUP}/{VERSION}"
 RUN_LABEL = f"{GROUP}/run"
 ATTEMPT_LABEL = f"{GROUP}/attempt"
 RUN_UID_LABEL = f"{GROUP}/run-uid"
-"""Label of pods: the uid of their run, by which one is known whose Job was deleted without it."""
+"""Label of pods: the uid of their run, which identifies a pod whose Job was deleted without it."""
 
 RAY_NODE_LABEL = "ray.io/node-type"
 """KubeRay's label of pods: `head` or `worker`."""

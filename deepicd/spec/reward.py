@@ -69,7 +69,7 @@ class OwnTerm(SpecModel):
     path: str = Field(pattern=_FUNCTION_PATTERN, max_length=256)
     """The function, `package.module:function`. It must be importable where the run trains: from the image or environment, or
     from a folder on PYTHONPATH. It is called with three lists (completions, right codes, notes; a note may be None) and
-    returns a list with one number per completion. NaN means that there is none, and adds nothing to the reward."""
+    returns a list with one number per completion. NaN means that there is no value, and adds nothing to the reward."""
 
 
 class RewardSpec(SpecModel):
@@ -93,8 +93,7 @@ class RewardSpec(SpecModel):
             read_by_field(
                 f"self.preset != '{name}' || self.weights.all(term, {_IS_OWN} || "
                 f"(term in {_WEIGHTS} && self.weights[term] == {_WEIGHTS}[term]))",
-                f"weights: the preset '{name}' has fixed weights: give weights to terms of your own alone, "
-                "or use preset 'deepicd'",
+                f"weights: the preset '{name}' has fixed weights: give weights only to your own terms, or use preset 'deepicd'",
             )
             for name, preset in PRESETS.items()
             if not preset.own_weights
@@ -128,14 +127,14 @@ class RewardSpec(SpecModel):
         preset = PRESETS[name]
         weights = {**(preset.weights if preset.own_weights else {}), **dict.fromkeys(info.data["terms"] or {}, OWN_WEIGHT)}
         if not preset.own_weights:
-            # The default weights may stand beside any preset: an API server, or a patch of the preset alone, left them there.
+            # The default weights may stay beside any preset: an API server, or a patch of only the preset, leaves them there.
             given = {term: weight for term, weight in given.items() if DEFAULT_WEIGHTS.get(term) != weight}
         for term in given:
             if term in weights:
                 continue
             if not preset.own_weights:
                 raise ValueError(
-                    f"the preset '{name}' has fixed weights: give weights to terms of your own alone, or use preset 'deepicd'"
+                    f"the preset '{name}' has fixed weights: give weights only to your own terms, or use preset 'deepicd'"
                 )
             near = difflib.get_close_matches(term, weights, n=1, cutoff=0.6)
             known = f"did you mean '{near[0]}'?" if near else f"the terms are {', '.join(weights)}"

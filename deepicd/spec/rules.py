@@ -1,6 +1,6 @@
-"""Rules across the fields of a model, each written once: it checks a model, has its message, and is CEL for the API server.
+"""Rules across the fields of a model. Each is written once: as a check with its message, and as CEL for the API server.
 
-A field is named as in run.yaml, seen from the model that has the rule: `scratch.storageClass`.
+A field is named as in run.yaml, relative to the model that has the rule: `scratch.storageClass`.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from pydantic import BaseModel
 
 @dataclass(frozen=True)
 class Rule:
-    """What has to hold of a model."""
+    """A condition that a model must meet."""
 
     message: str
     """`<field>: <finding>: <remedy>`, the same here and from the API server."""
     cel: str
-    """The same condition for the API server; empty where it cannot say it."""
+    """The same condition for the API server; empty if CEL cannot express it."""
     holds: Callable[[Any], bool]
-    """Whether it holds of a model. A rule of `python_only` raises ValueError instead, with a message of its own."""
+    """Whether it holds for a model. A rule of `python_only` raises ValueError instead, with its own message."""
     shown: tuple[str, ...] = ()
-    """Fields whose values follow the message here: CEL's cost of a text that holds a number has no bound."""
+    """Fields whose values follow the message in Python; in CEL the cost of a text with a number has no bound."""
 
     def found(self, model: BaseModel) -> str | None:
         """What is wrong with a model, or None."""
@@ -45,7 +45,7 @@ class Rule:
 
 
 def value_of(model: Any, path: str) -> Any:
-    """The value of a field, None where it or a section on the way is left out."""
+    """The value of a field, None if it, or a section that contains it, is left out."""
     for part in path.split("."):
         if model is None:
             return None
@@ -121,7 +121,7 @@ def divides(field: str, other: str, into: Iterable[int], message: str) -> Rule:
 
 
 def matches(field: str, pattern: str, message: str = "") -> Rule:
-    """A text matches a pattern, which must be RE2 and is held against the whole of it: `^…$`."""
+    """A text matches a pattern, which must be RE2 and match the whole text: `^…$`."""
     checked = re.compile(pattern)
     return Rule(
         message,
@@ -170,7 +170,7 @@ def read_by_field(cel: str, message: str) -> Rule:
 
 
 def python_only(place: str, check: Callable[[Any], object]) -> Rule:
-    """What CEL cannot say: `check` raises ValueError, its message is put after `place`. On a cluster the operator checks it."""
+    """A rule beyond CEL: `check` raises ValueError; its message follows `place`. On a cluster the operator checks it."""
 
     def holds(model: BaseModel) -> bool:
         try:

@@ -33,7 +33,7 @@ class EvaluateSpec(SpecModel):
 
 
 class StagesSpec(SpecModel):
-    """The stages after `prepare`; one that is not given is not run."""
+    """The stages after `prepare`; one that is left out is not run."""
 
     sft: SftSpec | None = None
     """Supervised fine-tuning on reasoning traces."""
@@ -81,15 +81,15 @@ class RunSpec(SpecModel):
     compute: MayChange[ComputeSpec] = ComputeSpec()
     """Resources to run on."""
     recovery: MayChange[RecoverySpec] = RecoverySpec()
-    """When an attempt is given up, and what follows."""
+    """When an attempt is ended, and what follows."""
     suspend: MayChange[bool] = False
     """On a cluster: `true` stops the run once a checkpoint is durable; `false` resumes it from there."""
 
     @property
     def decisive(self) -> dict[str, Any]:
-        """What decides the result, as recorded in a run's folder and digested for its place in the store.
+        """The fields that decide the result, as recorded in a run's folder and digested for its place in the store.
 
-        Versions agree on it: a run that an earlier one could describe has the content that it had there.
+        Versions agree on it: a run that an earlier version could describe has the same content as there.
         """
         content = decisive(RunSpec, self.model_dump(by_alias=True, mode="json"))
         # The first version had the default weights beside any preset.
@@ -98,7 +98,7 @@ class RunSpec(SpecModel):
 
     @property
     def has_uploader(self) -> bool:
-        """On a cluster: whether the pod has an uploader beside the trainer; on several nodes the trainer uploads by itself."""
+        """On a cluster: whether the pod has an uploader beside the trainer; on several nodes the trainer uploads."""
         return self.storage is not None and self.compute.nodes == 1
 
     rules = (
@@ -136,7 +136,7 @@ class DeepICDRun(SpecModel):
         matches(
             "metadata.name",
             RUN_NAME,
-            "metadata.name: is no name of a run: give lower-case letters, digits and dashes, no dots, at most 52",
+            "metadata.name: is not a valid name of a run: give lower-case letters, digits and dashes, no dots, at most 52",
         ),
         either(
             equals("spec.compute.nodes", 1),

@@ -46,17 +46,17 @@ class S3Encryption(SpecModel):
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server is."""
+    """Host and port of a server."""
 
     host: str
     port: int
 
 
 def address_of(endpoint: str) -> Address:
-    """Host and port of an endpoint's address, the port that of its scheme where none is given.
+    """Host and port of an endpoint's address; by default the port of its scheme.
 
     Raises:
-        ValueError: it is no address.
+        ValueError: it is not an address.
     """
     try:
         parts = urlsplit(endpoint)
@@ -64,12 +64,12 @@ def address_of(endpoint: str) -> Address:
         if ":" in host:
             IPv6Address(host)
     except ValueError as error:
-        raise ValueError(f"is no address ({error}): {_REMEDY}") from None
+        raise ValueError(f"is not an address ({error}): {_REMEDY}") from None
     if ":" not in host and not _HOST.fullmatch(host):
-        raise ValueError(f"is no address (no host's name): {_REMEDY}")
+        raise ValueError(f"is not an address (no host's name): {_REMEDY}")
     rest = parts.path.strip("/") + parts.query + parts.fragment
     if parts.scheme not in _PORTS or port == 0 or parts.netloc.endswith(":") or rest:
-        raise ValueError(f"is no address (more or less than scheme, host and port): {_REMEDY}")
+        raise ValueError(f"is not an address (more or less than scheme, host and port): {_REMEDY}")
     return Address(host, port or _PORTS[parts.scheme])
 
 
@@ -96,7 +96,7 @@ class S3Spec(SpecModel):
     @model_validator(mode="before")
     @classmethod
     def _no_credentials_in_endpoint(cls, value: Any) -> Any:
-        # Here, and not at the field, whose error would show what it got.
+        # Checked here, not on the field, whose error would show the value.
         if isinstance(value, dict) and "@" in str(value.get("endpoint")):
             raise ValueError("endpoint: has a user or password in it: remove them, and give credentials")
         return value
@@ -113,7 +113,7 @@ class StorageSpec(SpecModel):
     s3: S3Spec | None = None
     """A bucket."""
     folder: str | None = Field(default=None, min_length=1)
-    """A folder, for example of a file server."""
+    """A folder, for example on a file server."""
     keep_last: MayChange[int] = Field(default=3, ge=1)
     """Number of newest checkpoints to keep per stage."""
     keep_best: MayChange[int] = Field(default=1, ge=0)

@@ -31,7 +31,7 @@ class SftSpec(SpecModel):
     max_steps: int | None = Field(default=None, ge=1)
     """Stop after this many steps, regardless of `epochs`."""
     max_tokens: int = Field(default=3072, ge=16)
-    """Longest example, prompt and answer. A longer one has its note shortened, or is dropped if its answer alone is."""
+    """Longest example, prompt and answer. The note of a longer one is shortened; with too long an answer it is dropped."""
     gradient_checkpointing: MayChange[bool] = True
     """Recompute activations in the backward pass, to save memory."""
     torch_compile: MayChange[bool] = True

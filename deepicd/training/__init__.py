@@ -1,4 +1,4 @@
-"""RunSpec to verl, and the supervision of the training process. The only package that knows verl and Ray."""
+"""Translates a RunSpec for verl, and supervises the training process. The only package that knows verl and Ray."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
-"""verl's single-turn rollout, with a random seed of its own for each completion.
+"""verl's single-turn rollout, with a separate random seed for each completion.
 
-vLLM's sampler starts again with each launch: without seeds a resumed run would draw other completions than an uninterrupted
-one. A request with a seed has a generator of its own, whatever runs beside it or ran before it.
+vLLM's sampler restarts with each launch: without seeds a resumed run would draw other completions than an uninterrupted
+one. A request with a seed has its own generator, whatever runs beside it or ran before it.
 """
 
 from __future__ import annotations
@@ -28,5 +28,5 @@ class SeededAgentLoop(SingleTurnAgentLoop):  # type: ignore[misc]
             index=row["index"],
             rollout=fields["session_id"],
         )
-        # One dictionary serves all rollouts: it is not changed.
+        # All rollouts share one dictionary: it must not change.
         return await super().run({**sampling_params, "seed": seed}, **fields)

@@ -1,4 +1,4 @@
-"""Make the folder of the base model: the given one with our chat template, or a tiny one of our own."""
+"""Create the folder of the base model: the given model with our chat template, or a tiny one."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def make(model: ModelSpec, corpus: Path, out: Path, *, for_grpo: bool = True) ->
     (SFT, vLLM, a user's own server) opens the trace in the same way.
 
     Raises:
-        UserError: `model.path` names no model that can be loaded, one without a chat template or whose template does not take
-            the prompt, or one that GRPO cannot train.
+        UserError: `model.path` is a model that cannot be loaded, has no chat template or one that does not take the prompt,
+            or cannot be trained by GRPO.
     """
     if model.tiny is not None:
         tokenizer = _train_tokenizer(model.tiny, _texts(corpus))
@@ -41,9 +41,7 @@ def _open_think(tokenizer: Any, model: ModelSpec) -> None:
     check_template(tokenizer, asks, "spec.model.prompt")
     opened = opens_think(tokenizer, asks)
     if opened and not model.opened_think:
-        raise UserError(
-            "spec.model.openedThink: is false, but the model's chat template opens <think> by itself: set it to true"
-        )
+        raise UserError("spec.model.openedThink: is false, but the model's chat template already opens <think>: set it to true")
     if model.opened_think and not opened:
         tokenizer.chat_template = prompt.with_opened_think(tokenizer.chat_template)
 
@@ -102,7 +100,7 @@ def _save_tiny_weights(tiny: TinyModel, tokenizer: Any, out: Path) -> None:
 
 
 def _link_model(path: str, out: Path, *, for_grpo: bool) -> Any:
-    """Fill `out` with links to a model's files; its tokenizer is returned, to be saved beside them."""
+    """Fill `out` with links to a model's files; returns its tokenizer, to be saved beside them."""
     from huggingface_hub import snapshot_download
     from transformers import AutoConfig, AutoTokenizer
 
@@ -110,7 +108,7 @@ def _link_model(path: str, out: Path, *, for_grpo: bool) -> Any:
         source = Path(path) if Path(path).is_dir() else Path(snapshot_download(path))
     except Exception:
         raise UserError(
-            f"spec.model.path: '{path}' is no folder, and no model of that name can be had from the hub or its cache: "
+            f"spec.model.path: '{path}' is not a folder, and no model of that name is on the hub or in its cache: "
             "give the folder of a Hugging Face model"
         ) from None
     try:
@@ -120,7 +118,7 @@ def _link_model(path: str, out: Path, *, for_grpo: bool) -> Any:
             raise OSError("no weights")
     except Exception:
         raise UserError(
-            f"spec.model.path: '{path}' is no Hugging Face model: it needs config.json, a tokenizer and *.safetensors"
+            f"spec.model.path: '{path}' is not a Hugging Face model: it needs config.json, a tokenizer and *.safetensors"
         ) from None
     if not tokenizer.chat_template:
         raise UserError(f"spec.model.path: the tokenizer of '{path}' has no chat template: use an instruction-tuned model")

@@ -33,7 +33,7 @@ def compose(stage: str, overrides: list[str]) -> Any:
 
     Raises:
         UserError: verl is not installed.
-        Exception: Hydra's or omegaconf's, where an override does not fit.
+        Exception: Hydra's or omegaconf's, if an override does not fit.
     """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir

@@ -1,4 +1,4 @@
-"""verl's checkpoint folders on the local disk: which ones stay, and what happens before the disk is full."""
+"""verl's checkpoint folders on the local disk: which to keep, and how to make room before the disk is full."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LocalCheckpoints:
 
     folders: CheckpointFolders
     keep: int
-    """How many of the newest stay."""
+    """How many of the newest to keep."""
     stored: bool
     """A store is given: only what is durable there may be deleted (`global_step_N.durable`, which the uploader writes)."""
 
@@ -54,10 +54,10 @@ class LocalCheckpoints:
         free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Before a checkpoint is written: see to it that another one of the newest one's size fits on the disk.
+        """Before a checkpoint is written: make room on the disk for one of the newest one's size.
 
-        The oldest that is durable in the store goes first. Where none is, but the store will have one soon, training waits
-        (`on_wait(True)`, at the end `on_wait(False)`). The newest complete one stays: a restart on this machine needs it.
+        The oldest that is durable in the store is deleted first. If none is, but the store will have one soon, training waits
+        (`on_wait(True)`, at the end `on_wait(False)`). The newest complete one is kept: a restart on this machine needs it.
         """
         if not self.stored or not self.folders.last_step:
             return

@@ -1,4 +1,4 @@
-"""What models are trained on: GPUs, or CPUs in their place. Chosen once; everything that differs is a method here."""
+"""The devices that train models: GPUs, or CPUs instead. Chosen once; everything that differs is a member here."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class Device:
         return []
 
     def ray_overrides(self, gpus: int) -> list[str]:
-        """verl overrides for a Ray cluster of the run's own, with `gpus` ranks."""
+        """verl overrides for the run's own Ray cluster, with `gpus` ranks."""
         return []
 
     def python(self, folder: str, threads: int) -> list[str]:
-        """What stands for `python` in a stage's command; `folder`: a temporary one, `threads`: of each process."""
+        """The Python command of a stage; `folder`: a temporary one, `threads`: of each process."""
         return [sys.executable]
 
     def worker_python(self, folder: str) -> str | None:
-        """The `python` that Ray starts its workers with where `python` has started; None for Ray's own choice."""
+        """The Python of Ray's workers, once `python` has started; None for Ray's own choice."""
         return None
 
     def check(self, gpus: int) -> None:
@@ -50,7 +50,7 @@ class Device:
 
 @cache
 def device() -> Device:
-    """What this environment was made for."""
+    """The device that this environment was installed for."""
     from deepicd.training.cpu.device import Cpus, is_installed
 
     return Cpus() if is_installed() else Device()

@@ -1,4 +1,4 @@
-"""External module for verl's processes: makes our trainer and our rollout known once verl's own are imported."""
+"""External module for verl's processes: registers our trainer and our rollout once verl's own are imported."""
 
 from __future__ import annotations
 

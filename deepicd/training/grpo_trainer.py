@@ -64,7 +64,7 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
         return int(super()._submit_batch_to_rollout(batch))
 
     def _balance_batch(self, batch: Any, *arguments: Any, **options: Any) -> Any:
-        # They come in the order in which they ended, which would decide what is updated together.
+        # Completions arrive in the order in which they ended, which would decide what is updated together.
         batch.reorder(rollout_order(batch.keys, self._places))
         return super()._balance_batch(batch, *arguments, **options)
 

@@ -1,4 +1,4 @@
-"""Owner of a training process tree: no process of it outlives this one, whichever dies first.
+"""Owner of a training process tree: no process in it outlives this one, whichever dies first.
 
 `python -m deepicd.training.guard PARENT SCRATCH -- COMMAND…` runs COMMAND for the process PARENT. When COMMAND ends,
 when SIGTERM arrives, or when the parent dies (kill -9 included), every descendant is ended, the POSIX
@@ -105,7 +105,7 @@ def end_tree(root: int) -> None:
 
 
 def end_orphans(scratch: str) -> None:
-    """End what a guard that was itself killed has left: its processes, known by their TMPDIR, their memory and their files."""
+    """Clean up after a killed guard: its processes, found by their TMPDIR, their shared memory and their files."""
     mark = b"TMPDIR=" + os.fsencode(scratch)
     segments: set[str] = set()
     began = time.monotonic()
@@ -144,13 +144,13 @@ def _wait(child: subprocess.Popen[bytes], segments: set[str]) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command and clean up after it; see the module's text."""
+    """Run the command and clean up after it; see the module's docstring."""
     parent, scratch, separator, *command = arguments
     if separator != "--" or not command:
         raise SystemExit("usage: guard PARENT SCRATCH -- COMMAND…")
     libc = ctypes.CDLL(None, use_errno=True)
     signal.signal(signal.SIGTERM, _raise_ended)
-    # Ctrl-C and Ray's stop signal are for `deepicd run` to answer; the tree inherits this.
+    # `deepicd run` handles Ctrl-C and Ray's stop signal; the tree inherits this.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)

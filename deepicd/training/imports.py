@@ -39,7 +39,7 @@ class _AfterImport(importlib.abc.MetaPathFinder):
 
 
 def after_import(name: str, act: Callable[[ModuleType], None]) -> None:
-    """Call `act(module)` once the module `name` is there: now, or when it is first imported."""
+    """Call `act(module)` once the module `name` is imported: now, or when it is first imported."""
     if name in sys.modules:
         act(sys.modules[name])
     else:

@@ -33,7 +33,7 @@ def training_environment(spec_file: Path, files: StageFiles, metrics: Path, chec
 
 
 def offline_environment() -> dict[str, str]:
-    """Variables for every heavy process: no usage reports, no look-ups of what is in the cache already."""
+    """Variables for every heavy process: no usage reports, no network look-ups of what is in the cache."""
     return {
         "RAY_USAGE_STATS_ENABLED": "0",
         "VLLM_NO_USAGE_STATS": "1",
@@ -43,18 +43,18 @@ def offline_environment() -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         # Ray runs its workers at nice 15, where they starve on a busy machine.
         "RAY_worker_niceness": "0",
-        # There its node, too, may need more than the 30 s that it is given to start.
+        # There its node may also need more than the default 30 s to start.
         "RAY_raylet_start_wait_time_s": "180",
     }
 
 
 _SHORT_TEMPORARY = "/tmp"  # noqa: S108 - mkdtemp makes a folder of our own below it
 _LONGEST_TEMPORARY = 24
-"""Ray's unix sockets lie about 80 characters below the temporary folder; the system allows 107."""
+"""The paths of Ray's unix sockets are about 80 characters longer than the temporary folder's; the system allows 107."""
 
 
 def wait_for_earlier(log: Path) -> None:
-    """Wait until the guard of an earlier launch with the same log has ended its tree; if it was killed, do it for it."""
+    """Wait until the guard of an earlier launch with the same log has ended its tree; if it was killed, clean up instead."""
     try:
         pid, scratch = log.with_suffix(".guard").read_text().split("\n")
     except (FileNotFoundError, ValueError):
@@ -80,7 +80,7 @@ class GuardedProcess:
         """Start the command; its output is added to `log`.
 
         The temporary folder in `{scratch}` of the command is deleted with the tree. Its path is short, since Ray's
-        unix sockets lie below it.
+        unix sockets are below it.
         """
         wait_for_earlier(log)
         usual = tempfile.gettempdir()
@@ -107,7 +107,7 @@ class GuardedProcess:
         return self._process.poll()
 
     def wait(self) -> int:
-        """Wait for the command's end, and give its exit code; an exception while waiting ends the tree."""
+        """Wait for the command to end; returns its exit code; an exception while waiting ends the tree."""
         try:
             return self._process.wait()
         finally:
@@ -122,7 +122,7 @@ class GuardedProcess:
 
 
 def exit_code_of(act: Callable[[], None]) -> int:
-    """Do the work of a process of our own; the code to end it with. An error of ours is its log's last line."""
+    """Do the work of one of our processes; returns its exit code. A `DeepICDError` becomes the last line of its log."""
     try:
         act()
     except DeepICDError as error:
@@ -132,5 +132,5 @@ def exit_code_of(act: Callable[[], None]) -> int:
 
 
 def last_line(log: Path) -> str:
-    """What such a process has said at its end."""
+    """The last line of such a process's log."""
     return log.read_text(errors="replace").strip().splitlines()[-1]

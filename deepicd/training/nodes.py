@@ -1,7 +1,7 @@
-"""The Ray cluster of a run on several nodes: is it there, large enough, idle, and does it share the run's folder?
+"""The Ray cluster of a run on several nodes: is it up, large enough, idle, and does it share the run's folder?
 
-The question is asked by a process of its own (`python -m deepicd.training.nodes NODES GPUS FOLDER`), since Ray's driver
-belongs into no supervisor; it exits with 0, or with one line on stderr and 64, or 75 where nodes did not come in time.
+A separate process checks it (`python -m deepicd.training.nodes NODES GPUS FOLDER`), since Ray's driver
+must not run in the supervisor; it exits with 0, or with one line on stderr and 64, or 75 if nodes did not join in time.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from deepicd.training.supervise import Stop
 ADDRESS = "RAY_ADDRESS"
 """Ray's own variable: host and port of the cluster's head. KubeRay and `ray job submit` set it."""
 WAIT_SECONDS = 300.0
-"""How long nodes may take to join, and the processes of an earlier stage to leave."""
+"""How long nodes may take to join, and the processes of an earlier stage to end."""
 _POLL_SECONDS = 1.0
 _CONNECT_SECONDS = 10.0
 
 
 def wait_for_nodes(run: DeepICDRun, folder: Path, log: Path, stop: Stop, environment: Mapping[str, str] = os.environ) -> None:
-    """Wait until `compute.nodes` nodes with `compute.gpus` idle GPUs each are there and see `folder`; one node needs none.
+    """Wait until `compute.nodes` nodes with `compute.gpus` idle GPUs each have joined and see `folder`; no wait for one node.
 
     Raises:
         UserError: there is no Ray cluster, it is too small, or its nodes do not share the folder.
-        TerminatedError: a stop was requested meanwhile.
-        StallError: nodes that the operator has asked for did not come; trying again may help.
+        TerminatedError: a stop was requested during the wait.
+        StallError: nodes that the operator has requested did not join; trying again may help.
     """
     compute = run.spec.compute
     if compute.nodes == 1:
@@ -67,7 +67,7 @@ def check_address(nodes: int, address: str) -> None:
         raise UserError(f"spec.compute.nodes: {nodes} nodes need a Ray cluster, and {ADDRESS} is not set: {remedy}")
     host, _, port = address.rpartition(":")
     if not host or "/" in host or not port.isdecimal():
-        raise UserError(f"{ADDRESS}: '{address}' is no HOST:PORT: give the address of the Ray cluster's head")
+        raise UserError(f"{ADDRESS}: '{address}' is not HOST:PORT: give the address of the Ray cluster's head")
     try:
         socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
     except OSError as error:
@@ -101,7 +101,7 @@ def _ask(nodes: int, gpus: int, folder: Path) -> None:
 
 
 def _idle_gpus() -> dict[str, float]:
-    # What verl itself looks at before it places its workers; Ray's public functions know only the cluster's sum.
+    # What verl itself looks at before it places its workers; Ray's public functions know only the cluster's total.
     import ray._private.state
 
     found: dict[str, Any] = ray._private.state.available_resources_per_node()

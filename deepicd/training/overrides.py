@@ -1,4 +1,4 @@
-"""RunSpec to verl's Hydra overrides."""
+"""Translates a RunSpec to verl's Hydra overrides."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class TrainingData:
     train: Path
     """Parquet file with verl's columns."""
     validation: Path | None
-    """Parquet file of the same form, or None where it is too small to be of use."""
+    """Parquet file of the same form, or None if it is too small to be useful."""
     model: Path
     """Folder of the Hugging Face model to start from."""
 
@@ -69,7 +69,7 @@ def grpo_overrides(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: S
         "data.train_batch_size": grpo.train_batch_size,
         "data.max_prompt_length": grpo.max_prompt_tokens,
         "data.max_response_length": grpo.max_response_tokens,
-        # `prepare` has shortened them with the model's own tokenizer: one that is longer is an error, not left out.
+        # `prepare` has shortened the prompts with the model's own tokenizer: a longer one is an error, not dropped.
         "data.filter_overlong_prompts": False,
         "data.truncation": "error",
         "data.seed": spec.seed,
@@ -208,5 +208,5 @@ def _trainer(run: DeepICDRun, files: StageFiles, *, nodes: int) -> dict[str, Val
 
 
 def _length(epochs: int, max_steps: int | None) -> dict[str, Value]:
-    """`max_steps` wins over `epochs`: verl ends at whichever comes first, and an epoch has at least one step."""
+    """`max_steps` overrides `epochs`: verl ends at whichever comes first, and an epoch has at least one step."""
     return {"trainer.total_training_steps": max_steps, "trainer.total_epochs": max_steps or epochs}

@@ -1,7 +1,7 @@
 """The part of `prepare` that needs the model: its folder, and the prompts within its budget.
 
-Run as a process of its own (`python -m deepicd.training.prepare_main SPEC COHORT FOLDER`), since it imports transformers; it
-exits with 64 and one line on stderr where the user can fix what is wrong.
+Run as a separate process (`python -m deepicd.training.prepare_main SPEC COHORT FOLDER`), since it imports transformers; it
+exits with 64 and one line on stderr if the user can fix the error.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from deepicd.training.launch import GuardedProcess, exit_code_of, last_line, off
 
 
 def build(spec_file: Path, cohort: Path, place: StageLayout) -> None:
-    """Run `prepare_model` in a process of its own, with its log beside what it makes.
+    """Run `prepare_model` in a separate process, with its log beside its results.
 
     Raises:
         UserError: see `prepare_model`.
@@ -39,12 +39,12 @@ def prepare_model(run: RunSpec, cohort: Path, place: StageLayout) -> None:
     """Make the base model and the prompts that every stage reads, and fit SFT's examples to them.
 
     Args:
-        run: what is asked, and within which budgets.
+        run: the prompt, and its budgets.
         cohort: folder written by `deepicd.data.mimic.extract` or `deepicd.data.notes.extract`.
-        place: the stage's folder. It holds SFT's examples where the run has SFT; gets the model and the prompts.
+        place: the stage's folder. It holds SFT's examples if the run has SFT; the model and the prompts are written to it.
 
     Raises:
-        UserError: the model, the prompt or a budget does not do.
+        UserError: the model, the prompt or a budget is unsuitable.
     """
     from transformers import AutoTokenizer
 

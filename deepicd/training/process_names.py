@@ -1,4 +1,4 @@
-"""Names of the processes that Ray and vLLM keep for training. Both put them where the program's path was."""
+"""Names of Ray's and vLLM's processes in training. Both write them in place of the program's path."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class RewardWatch:
         self._highest: float | None = None
 
     def step(self, reward: float) -> str | None:
-        """Take a step's reward in; what was found, if it has collapsed, else None."""
+        """Add a step's reward; returns what was found if the reward has collapsed, else None."""
         self._last.append(reward)
         if len(self._last) < self._rule.window:
             return None

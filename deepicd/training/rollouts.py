@@ -1,4 +1,4 @@
-"""Which random numbers a completion of GRPO is drawn with, and in which order a step's completions are trained on.
+"""The random seed of each completion of GRPO, and the order in which a step's completions are trained on.
 
 Both depend only on a completion's place in the run, so that a resumed run continues as an uninterrupted one would.
 """
@@ -10,7 +10,7 @@ from hashlib import sha256
 
 
 def rollout_seed(seed: int, *, step: int, split: str, index: int, rollout: int) -> int:
-    """A number in [0, 2^63): another one for each seed of a run, step, prompt and rollout of it.
+    """A number in [0, 2^63), different for each seed of a run, step, prompt and rollout of the prompt.
 
     `index` is the prompt's row in the file of its `split`; `step` keeps an epoch from repeating the one before.
     """

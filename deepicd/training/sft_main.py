@@ -23,7 +23,7 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
     def __init__(self, config: DictConfig) -> None:
         super().__init__(config)
         if self.resume_global_step and self.resume_global_step % self.steps_per_epoch == 0:
-            # The loaded state stands at an epoch's end: the loader would give an empty epoch first.
+            # The loaded state is at an epoch's end: the loader would give an empty epoch first.
             self._build_dataloader()
             self.ckpt_handler.train_dataloader = self.train_dataloader
         self._files = StageFiles.from_environment()

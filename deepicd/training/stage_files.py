@@ -1,4 +1,4 @@
-"""Files through which the supervisor and the training processes of a stage talk; their folder is in the environment."""
+"""Files through which the supervisor and the training processes of a stage communicate; their folder is in the environment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SPEC_VARIABLE = "DEEPICD_RUN_SPEC"
 
 
 class StageFiles(StageLayout):
-    """The folder of a stage at work."""
+    """The folder of a running stage."""
 
     @classmethod
     def from_environment(cls) -> StageFiles:
@@ -31,7 +31,7 @@ class StageFiles(StageLayout):
 
     @property
     def total_steps(self) -> int | None:
-        """Steps that the stage will have made in all, once its loop is entered."""
+        """Total number of steps of the stage, once its loop is entered."""
         try:
             return int(self.loop_entered.read_text())
         except (FileNotFoundError, ValueError):
@@ -45,7 +45,7 @@ class StageFiles(StageLayout):
             self.waiting_for_disk.unlink(missing_ok=True)
 
     def report_failure(self, message: str) -> None:
-        """Tell the supervisor why training cannot continue; the first report stays."""
+        """Tell the supervisor why training cannot continue; the first report is kept."""
         try:
             with self.failure.open("x", encoding="utf-8") as file:
                 json.dump({"message": message}, file)

@@ -1,7 +1,7 @@
 """verl's metrics, followed as they are written.
 
-verl's `file` logger writes a JSON line per step, and empties its file when training resumes: each launch gets a file of its
-own, and a step that was done twice counts as the later launch has it.
+verl's `file` logger writes a JSON line per step, and empties its file when training resumes: each launch gets its own
+file, and for a step that was done twice the later launch counts.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def next_launch(folder: Path) -> Path:
 
 
 def all_steps(folder: Path) -> list[StepMetrics]:
-    """Every step of a stage over all its launches, by step; a later launch replaces what it did again."""
+    """Every step of a stage over all its launches, by step; a later launch replaces the steps that it repeated."""
     steps: dict[int, StepMetrics] = {}
     for path in launches(folder):
         rows = list(MetricsFile(path).new_steps())

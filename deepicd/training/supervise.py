@@ -30,7 +30,7 @@ from deepicd.training.step_metrics import MetricsFile, StepMetrics
 
 POLL_SECONDS = 0.5
 LEAVE_SECONDS = 20.0
-"""How long the main process may take to fail by itself after one of its workers has died."""
+"""How long the main process may take to fail after one of its workers has died."""
 
 _SIGNATURES: tuple[tuple[re.Pattern[str], type[DeepICDError], str], ...] = (
     (re.compile("No space left on device"), UserError, "the disk is full: free space, then run again to resume"),
@@ -43,11 +43,11 @@ _SIGNATURES: tuple[tuple[re.Pattern[str], type[DeepICDError], str], ...] = (
 _ROLLOUT_FAILURE = "Error in _run_prompt"
 _EXCEPTION = re.compile(r"^(?:\(\S+ pid=\d+[^)]*\) )?((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt))(?::|$)")
 _MOST_CHARACTERS = 8000
-"""Of what such a process has said about its end."""
+"""Most characters taken from a dead process's own log."""
 
 
 class RayStartError(CrashError):
-    """Ray's node died before the first step. It does so where a process of its own takes more than 15 s to start."""
+    """Ray's node died before the first step. It does so if one of its own processes takes more than 15 s to start."""
 
 
 class Stop(Protocol):
@@ -55,19 +55,19 @@ class Stop(Protocol):
 
     @property
     def requested(self) -> bool:
-        """Leave at the next step's end."""
+        """Stop after the current step."""
 
     @property
     def insisted(self) -> bool:
-        """Leave at once."""
+        """Stop immediately."""
 
     def raise_when_requested(self, wanted: bool) -> None:
-        """Whether a signal shall raise TerminatedError where it arrives: for work that is done again from its start."""
+        """Whether a signal raises TerminatedError immediately: for work that is repeated from its start."""
 
 
 @dataclass
 class Watch:
-    """Pure part: what was seen of a stage, and whether it must end. Times are seconds of one monotonic clock."""
+    """Pure part: follows a stage, and decides whether it must end. Times are seconds of one monotonic clock."""
 
     stall_after: timedelta
     started: float
@@ -75,13 +75,13 @@ class Watch:
     _workers: dict[int, str] = field(default_factory=dict)
     _missing_since: float | None = None
     missing: str = ""
-    """The first process of them that died."""
+    """Name of the first of the workers that died."""
 
     def __post_init__(self) -> None:
         self.last_progress = self.started
 
     def check_step(self, row: StepMetrics, now: float) -> None:
-        """Take note of a step.
+        """Record a step.
 
         Raises:
             NotANumberError: reward or loss is NaN or infinite.
@@ -94,7 +94,7 @@ class Watch:
         self.last_progress = now
 
     def pause(self, now: float) -> None:
-        """Training waits for the disk: that is no stall."""
+        """Training waits for the disk, which is not a stall."""
         self.last_progress = now
 
     def check_stall(self, now: float) -> None:
@@ -106,7 +106,7 @@ class Watch:
             )
 
     def check_workers(self, living: dict[int, str], now: float) -> None:
-        """Take note of the Ray and vLLM processes that live.
+        """Record the living Ray and vLLM processes.
 
         Raises:
             CrashError: one of them died, and the main process did not end within `LEAVE_SECONDS`.
@@ -140,7 +140,7 @@ def workers(pid: int) -> dict[int, str]:
 
 
 def explain_exit(code: int, log_lines: Iterable[str]) -> DeepICDError:
-    """What an exit code other than 0 means, by the end of the log. Only names of exceptions are quoted from it."""
+    """The error for an exit code other than 0, by the end of the log. Only exception names are quoted from the log."""
     name = None
     for line in log_lines:
         for signature, kind, remedy in _SIGNATURES:
@@ -172,7 +172,7 @@ class LogTail:
 
 
 def _check_workers(watch: Watch, living: dict[int, str], now: float, scratch: Path, log: Path) -> None:
-    """`Watch.check_workers`; where one is found dead, why it has ended is added to the log."""
+    """`Watch.check_workers`; if one died, its own log is added to the stage's log."""
     already = watch.missing
     watch.check_workers(living, now)
     if watch.missing != already:
@@ -183,7 +183,7 @@ def _check_workers(watch: Watch, living: dict[int, str], now: float, scratch: Pa
 
 
 class Process(Protocol):
-    """A stage's process, as `GuardedProcess` is one."""
+    """A stage's process, such as `GuardedProcess`."""
 
     @property
     def pid(self) -> int:
@@ -216,8 +216,8 @@ def supervise(
     """Wait for a stage's process, reporting its steps; end its whole tree before returning or raising.
 
     `training`: the process saves a checkpoint when it is asked to stop, and the end of a Ray or vLLM process means a crash
-    until all steps are made; one that only generates is ended at once, and ends its engines itself. `living`: its Ray and vLLM
-    processes.
+    until all steps are made; one that only generates is ended immediately, and ends its engines itself.
+    `living`: its Ray and vLLM processes.
 
     Raises:
         UserError, CrashError, RayStartError, StallError: the stage failed; see `Watch`.
@@ -247,8 +247,8 @@ def _follow(
 ) -> None:
     rows, log = MetricsFile(metrics), LogTail(files.log)
 
-    def asked() -> bool:
-        # Another node of the run may have asked: one that has to leave.
+    def stop_requested() -> bool:
+        # Another node of the run that has to end may have requested it.
         return stop.requested or (training and files.stop_request.exists())
 
     try:
@@ -260,14 +260,14 @@ def _follow(
                 on_step(row, files.total_steps)
             lines = log.new_lines()
             if message := files.failure_message():
-                raise RewardCodeError(f"{message}: mend it, then run again to resume from the last checkpoint")
+                raise RewardCodeError(f"{message}: fix it, then run again to resume from the last checkpoint")
             if code is not None:
                 break
             if any(_ROLLOUT_FAILURE in line for line in lines):
                 raise CrashError("vLLM failed to generate: see the log; run again to resume from the last checkpoint")
             if stop.requested:
                 files.stop_request.touch()
-            if asked() and (stop.insisted or not training or not files.loop_entered.exists()):
+            if stop_requested() and (stop.insisted or not training or not files.loop_entered.exists()):
                 break
             if files.waiting_for_disk.exists():
                 watch.pause(now)
@@ -279,5 +279,5 @@ def _follow(
         process.end()
     if code:
         raise explain_exit(code, log.recent)
-    if asked():
+    if stop_requested():
         raise TerminatedError(f"stopped on request after step {files.checkpoints.last_step}: run again to resume")

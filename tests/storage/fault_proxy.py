@@ -68,7 +68,7 @@ class FaultProxy:
         if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*certificate)
-            # The handshake is the connection's own thread's, or one that hangs would stop them all.
+            # The handshake is the connection's own thread's, since one that hangs would block them all.
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         scheme = "http" if certificate is None else "https"
         name = f"[{host}]" if ":" in host else host
@@ -164,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def flipped(content: bytes) -> bytes:
-    """The same bytes with one bit changed in their midst."""
+    """The same bytes with one bit changed in the middle."""
     if not content:
         return content
     middle = len(content) // 2

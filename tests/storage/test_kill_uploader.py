@@ -1,4 +1,4 @@
-"""An uploader that is killed at any point, and started again: nothing is lost, nothing half-written, no garbage stays."""
+"""An uploader that is killed at any point, and restarted: nothing is lost, nothing half-written, no garbage stays."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from deepicd.artifacts import latest
 from deepicd.artifacts.claim import choose_attempt, sole_writer
 from deepicd.artifacts.layout import CheckpointRef, manifest_key, parse_committed
 from deepicd.artifacts.local_layout import VerlFolder
-from deepicd.artifacts.prune import carry_out, propose
+from deepicd.artifacts.prune import delete_proposed, propose
 from deepicd.artifacts.publish import Origin, publish
 from deepicd.artifacts.restore import restore_checkpoint
 from deepicd.artifacts.retention import Keep, committed
@@ -99,7 +99,7 @@ def unlisted(store: Store) -> list[str]:
 
 @pytest.fixture
 def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
-    """A new store object on the same place: one that a child uses is used by nobody else."""
+    """A new store object on the same place: a child's store object is not shared."""
     if request.param == "folder":
         return lambda: FolderStore(tmp_path / "store")
     make_s3: MakeS3 = request.getfixturevalue("make_s3")
@@ -125,7 +125,7 @@ def test_killed_at_random_points_and_started_again(make_store: Callable[[], Stor
             half_written += any(store.list(f"{newest.folder}/"))
             reach *= 1.1
         else:
-            reach /= 1.1  # most kills shall come before the end
+            reach /= 1.1  # most kills should come before the end
         trainer.clean_up()
         if found := latest.read(store):
             verify(store, found.ref)
@@ -140,7 +140,7 @@ def test_killed_at_random_points_and_started_again(make_store: Callable[[], Stor
     found = latest.read(store)
     assert found is not None
     assert found.ref == finished[-1]
-    carry_out(store, propose(store, Keep(last=10**6), timedelta()), timedelta())
+    delete_proposed(store, propose(store, Keep(last=10**6), timedelta()), timedelta())
     assert committed(store.list()) == finished
     assert unlisted(store) == []
 
@@ -157,14 +157,14 @@ def test_killed_for_good_leaves_nothing_after_a_clean_up(make_s3: MakeS3, seawee
         time.sleep(chance.uniform(0.02, 0.15))
         kill(child)
         shutil.rmtree(folder / f"global_step_{trainer.step}")  # this one never comes again
-    carry_out(store, propose(store, Keep(last=10**6), timedelta()), timedelta(seconds=-1))
+    delete_proposed(store, propose(store, Keep(last=10**6), timedelta()), timedelta(seconds=-1))
     assert unlisted(store) == []
     left = seaweed.client().list_multipart_uploads(Bucket=BUCKET, Prefix=f"{tmp_path.name}/")
     assert left.get("Uploads", []) == []
 
 
 @pytest.mark.parametrize("make_store", ["folder", "s3"], indirect=True)
-def test_of_writers_that_start_together_with_one_attempt_one_wins(make_store: Callable[[], Store], tmp_path: Path) -> None:
+def test_one_of_the_writers_that_start_together_with_one_attempt_wins(make_store: Callable[[], Store], tmp_path: Path) -> None:
     for number in range(4):
         Path(tmp_path, str(number)).mkdir()
         Trainer(tmp_path / str(number)).save()

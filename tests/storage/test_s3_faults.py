@@ -1,4 +1,4 @@
-"""A network and a server that fail: what is asked for comes to pass, or fails with a clear error; never wrong bytes."""
+"""A network and a server that fail: each operation succeeds, or fails with a clear error; never wrong bytes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_each_fault_at_each_request_is_overcome(
     store.write("manifest.json", b"{}", if_absent=True)
     first_list = [item.key for item in store.list()]
     if (kind, how) == ("list", "corrupt-answer"):
-        # Nothing but TLS can tell: what is listed is only ever compared with a manifest.
+        # Only TLS can detect it: a listing is only ever compared with a manifest.
         assert len(first_list) == 3
         proxy.fail(kind, how, times=0)
         proxy.failed = 1
@@ -59,7 +59,7 @@ def test_each_fault_at_each_request_is_overcome(
 
 
 @pytest.mark.parametrize("kind", ["put", "create"])
-def test_a_server_that_ends_or_starts_and_does_not_know_the_bucket_for_a_moment_is_asked_again(
+def test_a_request_is_retried_while_the_server_starts_or_stops_and_does_not_know_the_bucket(
     kind: str, proxy: FaultProxy, make_s3: MakeS3, sources: list[Path]
 ) -> None:
     store = make_s3(proxy.endpoint)
@@ -125,9 +125,7 @@ def test_an_interrupted_download_fetches_only_what_is_missing(
     assert (tmp_path / "out").read_bytes() == sources[0].read_bytes()
 
 
-def test_what_lies_behind_a_hole_of_a_killed_download_is_fetched_again(
-    proxy: FaultProxy, make_s3: MakeS3, tmp_path: Path
-) -> None:
+def test_data_behind_a_hole_of_a_killed_download_is_fetched_again(proxy: FaultProxy, make_s3: MakeS3, tmp_path: Path) -> None:
     content = os.urandom(40 * MIB)
     (tmp_path / "source").write_bytes(content)
     store = make_s3(proxy.endpoint)
@@ -144,7 +142,7 @@ def test_what_lies_behind_a_hole_of_a_killed_download_is_fetched_again(
     assert (tmp_path / "out").read_bytes() == content
 
 
-def test_what_an_interruption_spoiled_is_fetched_anew(make_s3: MakeS3, sources: list[Path], tmp_path: Path) -> None:
+def test_what_an_interruption_damaged_is_fetched_again(make_s3: MakeS3, sources: list[Path], tmp_path: Path) -> None:
     store = make_s3()
     (item,) = store.upload([(sources[0], "large")])
     partial = tmp_path / f".out.{item.sha256[:16]}.part"
@@ -195,28 +193,28 @@ def test_a_server_that_never_answered_is_given_up(make_s3: MakeS3) -> None:
     assert time.monotonic() - began < 10
 
 
-def test_a_wrong_secret_is_for_the_user_to_mend_and_not_shown(make_s3: MakeS3) -> None:
+def test_a_wrong_secret_is_for_the_user_to_fix_and_not_shown(make_s3: MakeS3) -> None:
     with pytest.raises(UserError, match="the secret key does not belong to the access key") as found:
         make_s3(secret="not-the-secret").write("key", b"")
     assert "not-the-secret" not in str(found.value)
 
 
-def test_an_unknown_access_key_is_for_the_user_to_mend(make_s3: MakeS3) -> None:
+def test_an_unknown_access_key_is_for_the_user_to_fix(make_s3: MakeS3) -> None:
     with pytest.raises(UserError, match="does not know this access key"):
         make_s3(key="nobody").write("key", b"")
 
 
-def test_a_bucket_without_permission_is_for_the_user_to_mend(make_s3: MakeS3) -> None:
+def test_a_bucket_without_permission_is_for_the_user_to_fix(make_s3: MakeS3) -> None:
     with pytest.raises(UserError, match="access denied: let these credentials"):
         make_s3(key=STRANGER_KEY, secret=STRANGER_SECRET).write("key", b"")
 
 
-def test_a_missing_bucket_is_for_the_user_to_mend(make_s3: MakeS3) -> None:
+def test_a_missing_bucket_is_for_the_user_to_fix(make_s3: MakeS3) -> None:
     with pytest.raises(UserError, match="s3://no-such-bucket: "):
         make_s3(bucket="no-such-bucket").write("key", b"")
 
 
-def test_a_clock_that_is_wrong_is_for_the_user_to_mend(make_s3: MakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_is_wrong_is_for_the_user_to_fix(make_s3: MakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
     import datetime
 
     import botocore.auth
@@ -241,7 +239,7 @@ def test_a_missing_secret_file_is_named(make_s3: MakeS3) -> None:
         make_s3(secret="")
 
 
-def test_a_full_disk_while_downloading_is_for_the_user_to_mend(
+def test_a_full_disk_while_downloading_is_for_the_user_to_fix(
     make_s3: MakeS3, sources: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = make_s3()
@@ -275,8 +273,8 @@ def test_a_file_that_fails_is_named_whatever_the_others_do(
         make_s3().upload(files)
 
 
-def test_an_upload_that_somebody_else_gives_up_is_begun_anew(make_s3: MakeS3, sources: list[Path], tmp_path: Path) -> None:
-    """Given up before its last request, with an older object of the same size under its key."""
+def test_an_upload_that_another_client_aborts_is_retried(make_s3: MakeS3, sources: list[Path], tmp_path: Path) -> None:
+    """Aborted before its last request, with an older object of the same size under its key."""
     store, other = make_s3(), make_s3()
     old = tmp_path / "old"
     old.write_bytes(os.urandom(17 * MIB))
@@ -294,7 +292,7 @@ def test_an_upload_that_somebody_else_gives_up_is_begun_anew(make_s3: MakeS3, so
     assert (tmp_path / "out").read_bytes() == sources[0].read_bytes()
 
 
-def test_many_threads_go_on_with_a_rotated_secret(make_s3: MakeS3, tmp_path: Path) -> None:
+def test_many_threads_continue_with_a_rotated_secret(make_s3: MakeS3, tmp_path: Path) -> None:
     files = []
     for number in range(32):
         (tmp_path / f"file-{number}").write_bytes(bytes([number]))

@@ -1,4 +1,4 @@
-"""Ways to the store: IPv6, proxies, redirects. Each works, or ends in one line that says what to set."""
+"""Ways to the store: IPv6, proxies, redirects. Each works, or fails with one line that says what to set."""
 
 from __future__ import annotations
 

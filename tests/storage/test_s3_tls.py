@@ -1,4 +1,4 @@
-"""TLS with an authority of one's own, and encryption by the server."""
+"""TLS with an own authority, and encryption by the server."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def sources(tmp_path: Path) -> list[Path]:
     return [tmp_path / "small", tmp_path / "large"]
 
 
-def test_files_go_up_and_come_down_by_an_authority_of_ones_own(tls: FaultProxy, authority: Authority, tmp_path: Path) -> None:
+def test_files_are_uploaded_and_downloaded_with_an_own_authority(tls: FaultProxy, authority: Authority, tmp_path: Path) -> None:
     trusting = store(tls, tmp_path, caBundle=str(authority.certificate))
     files = sources(tmp_path)
     sent = trusting.upload([(path, path.name) for path in files])
@@ -46,10 +46,10 @@ def test_a_certificate_of_an_unknown_authority_is_refused_with_the_remedy(act: s
     wary = store(tls, tmp_path)
     with pytest.raises(UserError, match=r"certificate not trusted: name the file of its authority in storage\.s3\.caBundle"):
         wary.read("latest.json") if act == "call" else wary.upload([(sources(tmp_path)[0], "small")])
-    assert tls.headers == []  # nothing was said before the certificate was found wrong
+    assert tls.headers == []  # nothing was sent before the certificate was refused
 
 
-def test_a_bundle_that_is_no_certificate_is_the_users_to_mend(tls: FaultProxy, tmp_path: Path) -> None:
+def test_a_bundle_without_a_certificate_is_for_the_user_to_fix(tls: FaultProxy, tmp_path: Path) -> None:
     (tmp_path / "bundle.pem").write_text("not a certificate")
     with pytest.raises(UserError, match=r"caBundle: .*bundle\.pem: holds no certificate"):
         store(tls, tmp_path, caBundle=str(tmp_path / "bundle.pem"))

@@ -1,4 +1,4 @@
-"""A Ray cluster of several nodes on this machine: raylets that know of each other as if they were apart."""
+"""A Ray cluster of several nodes on this machine: raylets that know each other as if on separate machines."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class RayNodes:
     python: str
     """A Python for Ray's workers, whose processes are forks: on two cores, imports would be most of the time."""
     state: GlobalState
-    """What Ray's control service says. To ask as a driver would takes seconds, in which a short run ends."""
+    """Ray's control service. Starting a driver would take seconds, in which a short run ends."""
 
     def idle_gpus(self) -> list[float]:
         """Idle GPUs of each node."""
         return [resources.get("GPU", 0) for resources in self.state.available_resources_per_node().values()]
 
     def idle_gpus_once_all_are(self, seconds: float = 30) -> list[float]:
-        """The same as soon as no part of a GPU is taken, or after a while: Ray's nodes tell it a little later."""
+        """The same as soon as no part of a GPU is taken, or after a while: Ray's nodes report it a little later."""
         deadline = time.monotonic() + seconds
         while min(idle := self.idle_gpus()) < 1 and time.monotonic() < deadline:
             time.sleep(0.2)

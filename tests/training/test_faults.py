@@ -1,4 +1,4 @@
-"""What ends a run, provoked in the real training stack: the exit code, the message, and that it comes in time."""
+"""What ends a run, provoked in the real training stack: the exit code, the message, and that it ends in time."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_killed_process_of_the_training_stack_ends_the_run(name: str, cohort: 
 
 
 @pytest.mark.long
-def test_a_run_goes_on_where_rays_node_dies_before_the_first_step(cohort: Path, tmp_path: Path) -> None:
+def test_a_run_continues_if_rays_node_dies_before_the_first_step(cohort: Path, tmp_path: Path) -> None:
     process = start(cohort, tmp_path, maxSteps=1)
     node = process.wait_for_worker("raylet")
     time.sleep(2)  # the supervisor has seen it by then
@@ -84,7 +84,7 @@ def test_a_run_goes_on_where_rays_node_dies_before_the_first_step(cohort: Path, 
     assert process.steps("grpo")[-1] == 1
 
 
-def test_a_loss_that_is_not_finite_is_for_the_user_to_mend(cohort: Path, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_is_for_the_user_to_fix(cohort: Path, tmp_path: Path) -> None:
     process = start(cohort, tmp_path, learningRate=1e30, warmupSteps=0, maxSteps=30)
     assert process.finish() == 64
     assert "is not a finite number" in error_of(process)

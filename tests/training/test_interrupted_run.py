@@ -27,7 +27,7 @@ from tests.training.runs import CANARY, GRPO, SFT, TINY, write_run, write_tables
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(2700)]
 
-# An SFT step takes a few hundredths of a second: enough of them for a signal to arrive in their midst. They teach the
+# An SFT step takes a few hundredths of a second: enough of them for a signal to arrive between them. They teach the
 # model to answer, so that rewards differ; two updates a GRPO step let the order of its completions matter.
 LONG_SFT = {**SFT, "maxSteps": 150, "learningRate": 5e-3, "saveEverySteps": 40}
 LONG_GRPO = {**GRPO, "maxSteps": 12, "ppoMiniBatchSize": 2, "maxPromptTokens": 150, "maxResponseTokens": 64}
@@ -51,9 +51,9 @@ class Story:
     curves: dict[str, tuple[Curve, Curve]]
     """By training stage: of the interrupted run, and of an undisturbed one."""
     lost: list[dict[str, str]]
-    """Digests of the files of SFT's model and GRPO's checkpoint on the machine that is no more."""
+    """Digests of the files of SFT's model and GRPO's checkpoint on the lost machine."""
     restored: list[dict[str, str]]
-    """The same on the machine that went on with what the bucket had."""
+    """The same on the machine that resumed from the bucket."""
     output: str
     """Everything that the commands printed."""
     sft_stopped: tuple[int, int]
@@ -98,7 +98,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) -> Story:
     command = ("run", str(run), "--dir", str(home / "first-machine"))
     folder = home / "second-machine"
 
-    # It goes on beside what follows: the start of training keeps one core busy.
+    # It continues during what follows: the start of training keeps one core busy.
     same = write_run(home / "same.yaml", "undisturbed", data, stages, model=MODEL)
     undisturbed = DeepicdProcess("grpo", str(same), "--dir", str(home / "undisturbed"))
     undisturbed_end = ThreadPoolExecutor(1).submit(undisturbed.finish)
@@ -116,7 +116,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) -> Story:
     grpo_stopped = (second.finish(), StageFiles(home / "first-machine" / "stages" / "grpo").checkpoints.last_step)
     left_after_sigterm = second.left_behind(tree)
 
-    # The machine is lost: another one has the tables, run.yaml and the bucket, no more.
+    # The machine is lost: another one has only the tables, run.yaml and the bucket.
     shutil.move(home / "first-machine", home / "lost")
     command = ("run", str(run), "--dir", str(folder))
     third = DeepicdProcess(*command)
@@ -166,7 +166,7 @@ def test_sigterm_during_sft_saves_a_checkpoint_and_exits_143(story: Story) -> No
     assert step < LONG_SFT["maxSteps"]
 
 
-def test_sft_goes_on_after_its_last_step(story: Story) -> None:
+def test_sft_resumes_after_its_last_step(story: Story) -> None:
     assert story.sft_resumed_at == story.sft_stopped[1] + 1
 
 
@@ -176,7 +176,7 @@ def test_sigterm_during_grpo_saves_a_checkpoint_and_exits_143(story: Story) -> N
     assert 1 <= step < LONG_GRPO["maxSteps"]
 
 
-def test_grpo_goes_on_after_its_last_step(story: Story) -> None:
+def test_grpo_resumes_after_its_last_step(story: Story) -> None:
     assert story.grpo_resumed_at == story.grpo_stopped[1] + 1
 
 
@@ -201,7 +201,7 @@ def test_grpo_has_something_to_reproduce(story: Story) -> None:
         assert len({row[name] for row in story.curves["grpo"][1].values()}) > 3, name
 
 
-def test_another_machine_goes_on_with_exactly_what_was_lost(story: Story) -> None:
+def test_another_machine_resumes_with_exactly_what_was_lost(story: Story) -> None:
     assert all(len(files) > 2 for files in story.lost)
     assert story.restored == story.lost
 

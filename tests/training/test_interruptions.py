@@ -1,4 +1,4 @@
-"""A run interrupted in any of its stages, by SIGTERM or SIGKILL, ends as one that was left alone."""
+"""A run interrupted in any of its stages, by SIGTERM or SIGKILL, gives the same result as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(run: Path) -> Curves:
-    """What the run measures where nobody interrupts it."""
+    """What the run measures without an interruption."""
     process = DeepicdProcess("run", str(run), "--dir", str(run.parent / "undisturbed"))
     assert process.finish() == 0, process.text[-3000:]
     made = curves(run.parent / "undisturbed")

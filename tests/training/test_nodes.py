@@ -59,7 +59,7 @@ def story(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
         process.wait_for_step("grpo", stopped[1] + 1)
         tree = process.tree()
         code = process.finish()
-        # Ray's own processes and memory go on: they are not the run's.
+        # Ray's own processes and memory remain: they are not the run's.
         left = [each for each in process.left_behind(tree) if "/dev/shm" not in each]
         after = cluster.idle_gpus_once_all_are()
     return Story(stopped, code, process.text, process.steps("grpo"), stage, meanwhile, after, left)
@@ -70,7 +70,7 @@ def test_the_run_ends_well(story: Story) -> None:
     assert story.steps[-1] == SHORT_GRPO["maxSteps"]
 
 
-def test_sigterm_saves_a_checkpoint_that_the_next_launch_goes_on_from(story: Story) -> None:
+def test_sigterm_saves_a_checkpoint_that_the_next_launch_resumes_from(story: Story) -> None:
     code, step = story.stopped
     assert code == 143
     assert 1 <= step < SHORT_GRPO["maxSteps"]

@@ -1,4 +1,4 @@
-"""Where artefacts are kept: a folder or a bucket, behind one interface."""
+"""Stores of artefacts: a folder or a bucket, behind one interface."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def store_url(storage: StorageSpec) -> str:
 
 
 def open_store(url: str, *, storage: StorageSpec | None = None, endpoint_url: str | None = None) -> Store:
-    """The store at `s3://bucket/prefix` or in a folder; `storage` gives the settings beside the address.
+    """The store at `s3://bucket/prefix` or in a folder; `storage` gives the other settings.
 
     Raises:
-        UserError: the address names no store.
+        UserError: the address is not that of a store.
     """
     if url.startswith("s3://"):
         bucket, _, prefix = url.removeprefix("s3://").partition("/")
@@ -32,10 +32,10 @@ def open_store(url: str, *, storage: StorageSpec | None = None, endpoint_url: st
             base = storage.s3.model_dump(by_alias=False) if storage is not None and storage.s3 is not None else {}
             s3 = S3Spec.model_validate({**base, **settings})
         except ValueError:
-            raise UserError(f"{url}: is no address of a store: write s3://BUCKET/PREFIX or a folder") from None
+            raise UserError(f"{url}: is not the address of a store: write s3://BUCKET/PREFIX or a folder") from None
         from deepicd.artifacts.store.s3 import S3Store
 
         return S3Store(s3, limit=storage.max_bytes_per_second if storage is not None else None)
     if "://" in url:
-        raise UserError(f"{url}: is no address of a store: write s3://BUCKET/PREFIX or a folder")
+        raise UserError(f"{url}: is not the address of a store: write s3://BUCKET/PREFIX or a folder")
     return FolderStore(Path(url))

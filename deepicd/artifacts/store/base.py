@@ -1,4 +1,4 @@
-"""What a store of artefacts can do. Keys are relative to the store's root, with `/` between their parts."""
+"""The interface of a store of artefacts. Keys are relative to the store's root, with parts separated by `/`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class StoredObject:
 
 @dataclass(frozen=True)
 class Transferred:
-    """What was sent: the digest is of the bytes as they were read, in the same pass."""
+    """A file that was sent; the digest is of the bytes as they were read for sending."""
 
     key: str
     size: int
@@ -33,7 +33,7 @@ class Transferred:
 
 
 class ConflictError(Exception):
-    """A conditional write was refused: the object is there already, or is not the version that was expected."""
+    """A conditional write was refused: the object exists already, or does not have the expected version."""
 
 
 class Store(Protocol):
@@ -45,11 +45,11 @@ class Store(Protocol):
 
     @property
     def url(self) -> str:
-        """`s3://bucket/prefix` or the folder's path: what messages and `latest.json` show."""
+        """`s3://bucket/prefix` or the folder's path, as messages and `latest.json` show it."""
 
     @property
     def trouble(self) -> str:
-        """Why a request is being tried again just now, without secrets; empty where the store answers."""
+        """Why a request is being retried, without secrets; empty while the store answers."""
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """All objects whose key begins with `prefix`, in the order of their keys."""
@@ -58,16 +58,16 @@ class Store(Protocol):
         """A small object's content and its version (ETag), or None."""
 
     def write(self, key: str, content: bytes, *, if_absent: bool = False, if_version: str | None = None) -> str:
-        """Put a small object in one request; its version. Without a condition it replaces an existing object.
+        """Write a small object in one request; returns its version. Without a condition it replaces an existing object.
 
-        A retried request whose first answer was lost is no conflict: an object with exactly this content counts as written.
+        A retry after a lost answer is not a conflict: an object with exactly this content counts as written.
 
         Raises:
             ConflictError: the condition does not hold.
         """
 
     def upload(self, files: Iterable[tuple[Path, str]], on_bytes: OnBytes | None = None) -> Sequence[Transferred]:
-        """Send files to keys, several at once, each read once; returns in the order given when all are durable.
+        """Send files to keys in parallel, each read once; returns in the order given once all are durable.
 
         An interrupted large upload resumes with the parts that the store already has, even after a restart.
 
@@ -78,20 +78,20 @@ class Store(Protocol):
     def download(self, files: Iterable[tuple[str, Path, Transferred]], on_bytes: OnBytes | None = None) -> None:
         """Fetch keys to paths by parallel ranged reads and verify size and SHA-256; a partial file is resumed.
 
-        A path appears under its name only when its content is verified.
+        A path is created only once its content is verified.
 
         Raises:
             DamagedError: an object is missing, short or altered; names its key.
         """
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Remove objects; a missing one is no error."""
+        """Remove objects; a missing one is not an error."""
 
     def abort_uploads(self, older_than: datetime) -> int:
-        """Give up unfinished uploads that began before then; how many."""
+        """Abort unfinished uploads that began before `older_than`; returns how many."""
 
     def link(self, key: str, seconds: int) -> str:
-        """A link that opens the object without credentials for so long; for a folder its `file:` address."""
+        """A link that opens the object without credentials for `seconds`; for a folder its `file:` address."""
 
 
 class DamagedError(Exception):

@@ -1,4 +1,4 @@
-"""A folder as a store: for one machine, or a file server that every machine mounts."""
+"""A folder as a store: on one machine, or on a file server that every machine mounts."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class FolderStore:
 
     @property
     def trouble(self) -> str:
-        return ""  # nothing is tried again
+        return ""  # nothing is retried
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
-        # Whole folders that cannot hold the prefix are not walked.
+        # Folders that cannot hold the prefix are skipped.
         start = self.root / prefix.rpartition("/")[0]
         found = []
         for folder, _, names in os.walk(start):
@@ -68,7 +68,7 @@ class FolderStore:
         version = sha256(content).hexdigest()
         with self._errors():
             self.root.mkdir(parents=True, exist_ok=True)
-            # Between machines that mount the folder the lock holds as far as their file server has locks.
+            # Between machines that mount the folder, the lock works only if their file server supports locks.
             with (self.root / _LOCK).open("a") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 present = self.read(key)
@@ -147,7 +147,7 @@ class FolderStore:
         try:
             yield
         except FileNotFoundError:
-            raise  # a local file that went away is the caller's to understand
+            raise  # the caller handles a local file that disappeared
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise UserError(f"{self.root}: the store is full: free space there, then run again to resume") from None
@@ -160,7 +160,7 @@ class FolderStore:
 
 @contextmanager
 def local_errors(path: Path) -> Iterator[None]:
-    """Errors of writing a downloaded file.
+    """Turn errors of writing a downloaded file into `UserError`.
 
     Raises:
         UserError: the local disk is full or cannot be written.

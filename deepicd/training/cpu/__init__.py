@@ -1,1 +1,1 @@
-"""The training stack without a GPU: everything that is special about it is in this package."""
+"""The training stack without a GPU: everything specific to it is in this package."""

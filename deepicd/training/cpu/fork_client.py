@@ -1,6 +1,6 @@
-"""A Python in its parent's eyes: `python -IS fork_client.py ADDRESS ARGUMENT…` has `fork_server` run what Python would run.
+"""Stand-in Python executable: `python -IS fork_client.py ADDRESS ARGUMENT…` has `fork_server` run what Python would run.
 
-One of these waits beside each process that is a fork, and ends as it does; it imports little, and nothing but the standard
+One of these waits beside each process that is a fork, and ends as it does; it imports little, and only from the standard
 library.
 """
 
@@ -18,7 +18,7 @@ with socket.socket(socket.AF_UNIX) as connection:
     content = json.dumps(request).encode() + b"\n"
     sent = socket.send_fds(connection, [content], descriptors)
     connection.sendall(content[sent:])
-    code = int(connection.recv(16) or 1)  # nothing comes where the server is gone
+    code = int(connection.recv(16) or 1)  # nothing comes if the server is gone
 if code < 0:
     os.kill(os.getpid(), -code)
 sys.exit(code)

@@ -1,10 +1,10 @@
 """Starts the processes of training as forks of one that has imported the heavy libraries.
 
 `python -m deepicd.training.cpu.fork_server FOLDER ARGUMENT…` imports them, does in a fork what `python ARGUMENT…` would do, and
-forks again for each process that is started with `FOLDER/python`, a Python in its parent's eyes (see `fork_client`): Ray's
+forks again for each process that is started with `FOLDER/python`, a stand-in Python executable (see `fork_client`): Ray's
 workers, the ranks of torchrun, and what multiprocessing spawns in a fork. It ends with the first fork, and exits with its exit
-code. On two cores these imports, once for each of nine processes, are most of a start. Not for GPUs: CUDA does not survive a
-fork.
+code. On two cores these imports, once for each of nine processes, would be most of the start-up time. Not for
+GPUs: CUDA does not survive a fork.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ STACK = ("torch", "tensordict", "transformers.processing_utils", "datasets", "pe
 """What most processes of training import. Not Ray, nor what needs it: its library reads the environment when it is loaded."""
 
 Act = Callable[[], None]
-"""What a fork has to do."""
+"""The work of a fork."""
 
 _MOST_DESCRIPTORS = 253
-"""Of one message, by the kernel."""
+"""The kernel's limit for one message."""
 
 _FIRST_VARIABLE = "DEEPICD_FORK_SERVER"
 """First in the server's environment, and never changed in a fork: setproctitle, which names vLLM's engines, finds the place of
-the title by walking back from the first variable's text, and silently sets none where that has moved."""
+the title by walking back from the first variable's text, and silently sets none if that has moved."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """The process that a client wants."""
+    """The process that a client requests."""
 
     arguments: list[str]
     """Python's arguments."""
@@ -52,11 +52,11 @@ class Request:
     numbers: list[int]
     """The client's descriptors, which the process inherits."""
     descriptors: list[int]
-    """What they are here, in the same order."""
+    """Their numbers in this process, in the same order."""
 
     @classmethod
     def receive(cls, connection: socket.socket) -> Request | None:
-        """Read what `fork_client` has sent; None where it was ended before it had."""
+        """Read what `fork_client` has sent; None if the client ended before that."""
         content, descriptors, _, _ = socket.recv_fds(connection, 2**20, _MOST_DESCRIPTORS)
         while not content.endswith(b"\n"):
             if not (more := connection.recv(2**20)):
@@ -72,8 +72,8 @@ class Request:
             del os.environ[name]
         os.environ.update({name: value for name, value in self.environment.items() if name != _FIRST_VARIABLE})
         os.chdir(self.folder)
-        multiprocessing.process.ORIGINAL_DIR = self.folder  # type: ignore[attr-defined]  # that of the program of what it spawns
-        # Out of the way first: one descriptor may have the number that another shall get.
+        multiprocessing.process.ORIGINAL_DIR = self.folder  # type: ignore[attr-defined]  # that of spawned programs
+        # Out of the way first: one descriptor may have the number that another must get.
         above = max(self.numbers, default=0) + 1
         moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, above) for descriptor in self.descriptors]
         for descriptor in self.descriptors:
@@ -85,7 +85,7 @@ class Request:
 
 
 def run(arguments: list[str]) -> None:
-    """What `python ARGUMENT…` does: `-c CODE`, `-m MODULE` or a program's path, after options, which a fork ignores."""
+    """Run what `python ARGUMENT…` would: `-c CODE`, `-m MODULE` or a program's path, after options, which a fork ignores."""
     while arguments[0].startswith("-") and arguments[0] not in ("-c", "-m"):
         arguments = arguments[1:]
     match arguments:
@@ -114,9 +114,9 @@ class ForkServer:
         """By process id of their forks."""
 
     def serve(self, main: Act) -> int | Act:
-        """Run `main` in a fork, and answer clients until it has ended: its exit code.
+        """Run `main` in a fork, and answer clients until it has ended; returns its exit code.
 
-        In a fork, what that has to do, for the bottom of the stack.
+        In a fork, returns the fork's work, to call after unwinding.
         """
         if not (main_pid := self._fork()):
             return main
@@ -158,11 +158,11 @@ class ForkServer:
         self._selector.close()
         import numpy  # not before the restart
 
-        numpy.random.seed()  # forks would draw the same numbers; Python's own generator sees to that itself
+        numpy.random.seed()  # forks would draw the same numbers; Python's own generator does that itself
         return 0
 
     def _end_fork(self, pid: int) -> None:
-        """A client has nothing to say after its request: it is gone, and so shall be what it stood for."""
+        """A client sends nothing after its request: it has ended, so end its fork."""
         if client := self._clients.pop(pid, None):
             self._selector.unregister(client)
             client.close()
@@ -180,14 +180,14 @@ class ForkServer:
 
 
 def _restart_with_first_variable() -> None:
-    """Replace this process by itself with `_FIRST_VARIABLE` first in its environment; returns where that is done."""
+    """Replace this process by itself with `_FIRST_VARIABLE` first in its environment; returns once that is done."""
     if os.environ.get(_FIRST_VARIABLE) != (pid := str(os.getpid())):
         variables = {name: value for name, value in os.environ.items() if name != _FIRST_VARIABLE}
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {_FIRST_VARIABLE: pid, **variables})  # noqa: S606 - our own command line
 
 
 def main(arguments: Sequence[str], stack: Sequence[str] = STACK) -> int | Act:
-    """See the module's text."""
+    """See the module's docstring."""
     _restart_with_first_variable()
     folder, *first = arguments
     address, python = Path(folder) / "forks", Path(folder) / "python"

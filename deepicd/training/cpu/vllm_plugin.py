@@ -1,10 +1,10 @@
-"""Two patches of vLLM 0.24.0 on the CPU: weights stay in place, and a model is looked at without another process.
+"""Two patches of vLLM 0.24.0 on the CPU: weights stay in place, and a model is inspected without another process.
 
 On AVX-512 and AMX processors vLLM packs a linear layer's weight and frees the original; verl's weight sync then finds a
 parameter of size 0, the worker raises, and training hangs.
 
-What a model's class can do, vLLM asks a process of its own, so that CUDA is not initialised here: 17 seconds of imports for
-each engine of a new container, which has nothing in vLLM's cache.
+vLLM inspects a model's class in a separate process, so that CUDA is not initialised in this one: 17 seconds of imports for
+each engine of a new container, where vLLM's cache is empty.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _patch(module: ModuleType) -> None:
 
 
 def keep_linear_weights() -> None:
-    """Patch vLLM's linear layers in this process, also where the function's name was copied already."""
+    """Patch vLLM's linear layers in this process, also in modules that have already imported the function."""
     after_import("vllm.model_executor.layers.utils", _patch)
     for module in list(sys.modules.values()):
         if getattr(module, "__name__", "").startswith("vllm.") and hasattr(module, _FUNCTION):

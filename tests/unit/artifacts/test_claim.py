@@ -18,7 +18,7 @@ def attempt_of(store: FolderStore, folder: Path, wanted: int | None = None, envi
         return choose_attempt(store, folder, writer, wanted, environment)
 
 
-def test_of_two_writers_of_an_attempt_the_second_is_told(store: FolderStore) -> None:
+def test_the_second_writer_of_an_attempt_is_refused(store: FolderStore) -> None:
     claim(store, 1, Writer("first", {}))
     before = store.read(writer_key(1))
     with pytest.raises(UserError, match=r"^attempt 1 is being written by another process \(host .+\): give this one another"):
@@ -26,7 +26,7 @@ def test_of_two_writers_of_an_attempt_the_second_is_told(store: FolderStore) -> 
     assert store.read(writer_key(1)) == before
 
 
-def test_a_writer_that_is_started_again_in_its_folder_goes_on(store: FolderStore, tmp_path: Path) -> None:
+def test_a_writer_restarted_in_its_folder_continues(store: FolderStore, tmp_path: Path) -> None:
     assert attempt_of(store, tmp_path / "run", 4) == 4
     assert attempt_of(store, tmp_path / "run", 4) == 4
     assert attempt_of(store, tmp_path / "run") == 4
@@ -59,7 +59,7 @@ def test_a_folder_is_uploaded_by_one_process(tmp_path: Path) -> None:
         pass
 
 
-def test_a_damaged_note_of_the_writer_says_what_to_do(tmp_path: Path) -> None:
+def test_the_error_for_a_damaged_writer_file_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / ".deepicd-writer.json").write_text("{")
     with pytest.raises(UserError, match="is damaged: delete it"), sole_writer(tmp_path):
         pass

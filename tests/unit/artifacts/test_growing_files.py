@@ -62,7 +62,7 @@ def test_a_file_is_replaced_as_it_grows(store: FolderStore, tmp_path: Path) -> N
     assert follower.unsent() == []
 
 
-def test_at_the_end_everything_goes_up_at_once(store: FolderStore, tmp_path: Path) -> None:
+def test_at_the_end_everything_is_sent_immediately(store: FolderStore, tmp_path: Path) -> None:
     follower = Follower(store, VerlFolder(tmp_path), 1, Clock())
     (tmp_path / "training.log").write_text("one\n")
     follower.send()
@@ -72,7 +72,7 @@ def test_at_the_end_everything_goes_up_at_once(store: FolderStore, tmp_path: Pat
 
 
 class Growing(FolderStore):
-    """The log grows whenever it is read where it lies."""
+    """The log grows whenever it is read in place."""
 
     source = Path()
 
@@ -83,7 +83,7 @@ class Growing(FolderStore):
         return super().upload(chosen, on_bytes)
 
 
-def test_a_large_file_that_never_rests_is_sent_all_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_large_file_that_keeps_growing_is_sent_nevertheless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(growing_files, "_WHOLE", 3)
     store = Growing(tmp_path / "store")
     store.source = tmp_path / "training.log"

@@ -26,7 +26,7 @@ def test_the_same_file_is_the_same_run() -> None:
 @pytest.mark.parametrize(
     "how", [{"storage": {"folder": "/x"}}, {"recovery": {"stallAfter": "1h"}}, {"stages": {"grpo": {"saveEverySteps": 7}}}]
 )
-def test_the_way_of_working_does_not_make_another_run(how: dict[str, Any]) -> None:
+def test_fields_that_may_change_do_not_make_another_run(how: dict[str, Any]) -> None:
     assert run_uid(run(**how), {}) == run_uid(run(), {})
 
 
@@ -34,7 +34,7 @@ def test_the_way_of_working_does_not_make_another_run(how: dict[str, Any]) -> No
     "what",
     [{"seed": 1}, {"model": {"path": "another"}}, {"stages": {"grpo": {"learningRate": 1e-3}}}, {"compute": {"gpus": 2}}],
 )
-def test_what_decides_the_result_does(what: dict[str, Any]) -> None:
+def test_fields_that_decide_the_result_make_another_run(what: dict[str, Any]) -> None:
     assert run_uid(run(**what), {}) != run_uid(run(), {})
 
 

@@ -15,7 +15,7 @@ from deepicd.artifacts.store.folder import FolderStore
 OLD, NEW = Latest(CheckpointRef(1, "grpo", 50), "a"), Latest(CheckpointRef(2, "grpo", 10), "b")
 
 
-def test_there_is_none_at_first(store: FolderStore) -> None:
+def test_an_empty_store_has_no_latest(store: FolderStore) -> None:
     assert latest.read(store) is None
 
 
@@ -46,7 +46,7 @@ def test_a_refused_write_looks_again_at_what_is_there(store: FolderStore, monkey
     assert latest.read(store) == NEW
 
 
-def test_of_many_at_once_the_newest_stays(store: FolderStore) -> None:
+def test_the_newest_of_many_concurrent_writes_stays(store: FolderStore) -> None:
     all_of_them = [Latest(CheckpointRef(attempt, "grpo", step), "x") for attempt in (1, 2) for step in range(1, 9)]
     threads = [threading.Thread(target=latest.advance, args=(store, each)) for each in all_of_them]
     for thread in threads:

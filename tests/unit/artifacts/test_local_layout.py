@@ -5,7 +5,7 @@ from pathlib import Path
 
 from deepicd import atomic
 from deepicd.artifacts.layout import CheckpointRef, ModelRef
-from deepicd.artifacts.local_layout import Complete, RunFolder, VerlFolder, place
+from deepicd.artifacts.local_layout import Complete, RunFolder, VerlFolder, mark_durable
 from deepicd.run_layout import CheckpointFolders
 
 Save = Callable[..., Path]
@@ -107,16 +107,16 @@ def test_verls_folder_may_have_logs_and_metrics_beside_its_checkpoints(tmp_path:
     ]
 
 
-def test_the_marker_lies_beside_the_folder_and_goes_with_it(save: Save, tmp_path: Path) -> None:
+def test_the_marker_is_beside_the_folder_and_is_deleted_with_it(save: Save, tmp_path: Path) -> None:
     kept, gone = Complete(save(tmp_path, 5), "grpo", 5), Complete(tmp_path / "global_step_10", "grpo", 10)
     for item in (kept, gone):
-        place(item, item.ref(1))
+        mark_durable(item, item.ref(1))
     assert (tmp_path / "global_step_5.durable").read_text() == "attempts/1/checkpoints/step-000005\n"
     CheckpointFolders(tmp_path).drop_marks()
     assert kept.marker.exists()
     assert not gone.marker.exists()
 
 
-def test_what_it_is_in_the_store(tmp_path: Path) -> None:
+def test_the_reference_in_the_store(tmp_path: Path) -> None:
     assert Complete(tmp_path, "sft", 5).ref(2) == CheckpointRef(2, "sft", 5)
     assert Complete(tmp_path, "base", None).ref(2) == ModelRef(2, "base")

@@ -65,7 +65,7 @@ def file(**fields: Any) -> dict[str, Any]:
     [
         (b"", "is not JSON"),
         (b"[" * 100_000, "is not JSON"),
-        (b"[]", "is no JSON object"),
+        (b"[]", "is not a JSON object"),
         (b"{}", "format: is null"),
         (changed(format=2), "format: is 2, this deepicd reads 1"),
         (changed(format=True), "format: is true"),
@@ -102,14 +102,14 @@ def test_anything_else_is_refused_with_one_line_that_names_the_field(content: by
     "path", ["", "/a", "a/", "a//b", "../a", "a/../b", "./a", ".", "..", "a\\b", "a\0", "a\nb", "manifest.json"]
 )
 def test_a_path_stays_inside_the_folder(path: str) -> None:
-    with pytest.raises(ValueError, match="is no path of a file inside the folder"):
+    with pytest.raises(ValueError, match="is not the path of a file inside the folder"):
         check_path(path)
     with pytest.raises(DamagedError):
         parse(changed(files=[file(path=path)]), KEY)
 
 
 @given(st.binary())
-def test_no_content_brings_down_the_reader(content: bytes) -> None:
+def test_no_content_crashes_the_reader(content: bytes) -> None:
     with pytest.raises(DamagedError):
         parse(content, KEY)
 
@@ -119,7 +119,7 @@ def test_no_content_brings_down_the_reader(content: bytes) -> None:
         st.none() | st.booleans() | st.floats() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
     )
 )
-def test_no_value_of_a_field_brings_down_the_reader(value: Any) -> None:
+def test_no_value_of_a_field_crashes_the_reader(value: Any) -> None:
     for field in VALID:
         try:
             read = parse(changed(**{field: value}), KEY)

@@ -20,7 +20,7 @@ REF = CheckpointRef(1, "grpo", 50)
 
 
 class Interfering(FolderStore):
-    """Something happens when the files are up."""
+    """Runs a function once the files are uploaded."""
 
     def after_upload(self) -> None:
         raise NotImplementedError
@@ -37,7 +37,7 @@ def interfering(root: Path, act: object) -> Interfering:
     return store
 
 
-def test_a_checkpoint_lies_where_the_layout_says_with_its_manifest(
+def test_a_checkpoint_is_where_the_layout_says_with_its_manifest(
     store: FolderStore, origin: Origin, save: Save, tmp_path: Path
 ) -> None:
     made = publish(store, REF, save(tmp_path / "c", 50), origin, metrics=lambda: {"reward": 0.5}).manifest
@@ -71,7 +71,7 @@ def test_a_model_does_not_move_latest(store: FolderStore, origin: Origin, tmp_pa
     assert latest.read(store) is None
 
 
-def test_again_it_sends_nothing(store: FolderStore, origin: Origin, save: Save, tmp_path: Path) -> None:
+def test_a_second_publish_sends_nothing(store: FolderStore, origin: Origin, save: Save, tmp_path: Path) -> None:
     folder = save(tmp_path / "c", 50)
     first = publish(store, REF, folder, origin)
     data = store.root / REF.folder / "data.pt"
@@ -90,7 +90,7 @@ def test_latest_moves_though_the_process_was_killed_after_the_manifest(
     assert latest.read(store) is not None
 
 
-def test_what_a_killed_try_has_left_is_overwritten(store: FolderStore, origin: Origin, save: Save, tmp_path: Path) -> None:
+def test_the_remains_of_a_killed_try_are_overwritten(store: FolderStore, origin: Origin, save: Save, tmp_path: Path) -> None:
     store.write(f"{REF.folder}/data.pt", b"half")
     publish(store, REF, save(tmp_path / "c", 50), origin)
     found = store.read(f"{REF.folder}/data.pt")
@@ -99,7 +99,7 @@ def test_what_a_killed_try_has_left_is_overwritten(store: FolderStore, origin: O
 
 
 @pytest.mark.parametrize("name", ["data.pt", "late.pt"])
-def test_a_file_that_changes_or_is_added_meanwhile_prevents_the_manifest(
+def test_a_file_changed_or_added_during_the_upload_prevents_the_manifest(
     name: str, origin: Origin, save: Save, tmp_path: Path
 ) -> None:
     folder = save(tmp_path / "c", 50)
@@ -109,14 +109,16 @@ def test_a_file_that_changes_or_is_added_meanwhile_prevents_the_manifest(
     assert store.read(manifest_key(REF)) is None
 
 
-def test_a_file_that_the_store_loses_meanwhile_prevents_the_manifest(origin: Origin, save: Save, tmp_path: Path) -> None:
+def test_a_file_that_the_store_loses_during_the_upload_prevents_the_manifest(
+    origin: Origin, save: Save, tmp_path: Path
+) -> None:
     store: FolderStore = interfering(tmp_path / "store", lambda: store.delete([f"{REF.folder}/data.pt"]))
     with pytest.raises(ChangedError, match=r"data\.pt: was deleted from the store"):
         publish(store, REF, save(tmp_path / "c", 50), origin)
     assert store.read(manifest_key(REF)) is None
 
 
-def test_a_folder_that_training_deletes_meanwhile_is_told_apart(origin: Origin, save: Save, tmp_path: Path) -> None:
+def test_a_folder_deleted_during_the_upload_has_its_own_error(origin: Origin, save: Save, tmp_path: Path) -> None:
     folder = save(tmp_path / "c", 50)
     store = interfering(tmp_path / "store", lambda: shutil.rmtree(folder))
     with pytest.raises(VanishedError):

@@ -46,7 +46,7 @@ def test_nothing_comes_from_an_empty_store_or_of_another_stage(store: FolderStor
     assert not (tmp_path / "x").exists()
 
 
-def test_a_folder_with_a_checkpoint_of_its_own_is_left_alone(filled: FolderStore, save: Save, tmp_path: Path) -> None:
+def test_a_folder_that_has_a_checkpoint_is_left_alone(filled: FolderStore, save: Save, tmp_path: Path) -> None:
     save(tmp_path / "own", 10)
     assert restore_checkpoint(filled, "grpo", tmp_path / "own") is None
     assert not (tmp_path / "own" / "global_step_60").exists()
@@ -96,7 +96,7 @@ def test_sizes_are_compared_before_anything_is_fetched(filled: FolderStore) -> N
 
 
 class Cut(FolderStore):
-    """Its download ends after the first file."""
+    """A store whose download ends after the first file."""
 
     def download(self, files: Iterable[tuple[str, Path, Transferred]], on_bytes: OnBytes | None = None) -> None:
         for number, file in enumerate(files):
@@ -105,7 +105,7 @@ class Cut(FolderStore):
             super().download([file], on_bytes)
 
 
-def test_a_download_that_was_cut_off_leaves_no_checkpoint_and_is_gone_on_with(filled: FolderStore, tmp_path: Path) -> None:
+def test_an_interrupted_download_leaves_no_checkpoint_and_resumes(filled: FolderStore, tmp_path: Path) -> None:
     folder = tmp_path / "c"
     with pytest.raises(KeyboardInterrupt):
         restore_checkpoint(Cut(filled.root), "grpo", folder)

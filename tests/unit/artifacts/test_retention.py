@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from deepicd.artifacts import latest
 from deepicd.artifacts.latest import Latest
 from deepicd.artifacts.layout import CheckpointRef, ModelRef, manifest_key
-from deepicd.artifacts.prune import carry_out, propose
+from deepicd.artifacts.prune import delete_proposed, propose
 from deepicd.artifacts.publish import Origin, publish
 from deepicd.artifacts.retention import Keep, apply, committed, delete, garbage, plan, read_manifests
 from deepicd.artifacts.store.base import StoredObject
@@ -62,7 +62,7 @@ def test_a_second_pass_deletes_nothing_more(known: dict[CheckpointRef, float | N
 
 
 class Killed(FolderStore):
-    """Its process ends after so many deletions."""
+    """A store whose process ends after some deletions."""
 
     left = 0
 
@@ -74,7 +74,7 @@ class Killed(FolderStore):
             super().delete([key])
 
 
-def test_a_deletion_that_is_cut_off_leaves_no_manifest_without_its_files(origin: Origin, save: Save, tmp_path: Path) -> None:
+def test_an_interrupted_deletion_leaves_no_manifest_without_its_files(origin: Origin, save: Save, tmp_path: Path) -> None:
     folder = save(tmp_path / "c", 50)
     (ref,) = grpo(50)
     for left in range(3):
@@ -87,7 +87,7 @@ def test_a_deletion_that_is_cut_off_leaves_no_manifest_without_its_files(origin:
         there = {item.key for item in store.list()}
         assert made is None or {file.key for file in made.transfers()} <= there
         store.left = 100
-        carry_out(store, propose(store, Keep(), timedelta()), timedelta())
+        delete_proposed(store, propose(store, Keep(), timedelta()), timedelta())
         assert committed(store.list()) == ([ref] if left == 0 else [])
         assert left == 0 or list(store.list("attempts/")) == []
 
@@ -116,13 +116,13 @@ def stored(key: str, *, age: timedelta = timedelta(hours=2)) -> StoredObject:
     return StoredObject(key, 1, NOW - age)
 
 
-def test_files_without_a_manifest_are_garbage_when_nothing_came_for_long() -> None:
+def test_files_without_a_manifest_are_garbage_once_the_folder_is_idle() -> None:
     ref, model = CheckpointRef(1, "grpo", 50), ModelRef(1, "sft")
     left = [stored(f"{ref.folder}/a"), stored(f"{model.folder}/b")]
     assert garbage(left, {}, NOW - timedelta(hours=1)) == left
 
 
-def test_an_upload_at_work_is_left_alone() -> None:
+def test_an_upload_in_progress_is_left_alone() -> None:
     ref = CheckpointRef(1, "grpo", 50)
     at_work = [stored(f"{ref.folder}/a"), stored(f"{ref.folder}/b", age=timedelta(minutes=1))]
     assert garbage(at_work, {}, NOW - timedelta(hours=1)) == []
@@ -133,7 +133,7 @@ def test_a_folder_whose_manifest_cannot_be_read_is_left_alone() -> None:
     assert garbage([stored(f"{ref.folder}/a"), stored(manifest_key(ref))], {}, NOW) == []
 
 
-def test_logs_claims_and_results_are_no_garbage() -> None:
+def test_logs_claims_and_results_are_not_garbage() -> None:
     others = ["latest.json", "attempts/1/writer.json", "attempts/1/logs/grpo/training.log", "attempts/1/evaluation/report.html"]
     assert garbage([stored(key) for key in others], {}, NOW) == []
 
@@ -155,5 +155,5 @@ def test_what_was_committed_since_the_look_is_not_deleted(
     store.write(f"{ref.folder}/data.pt", b"x")
     proposal = propose(store, Keep(), timedelta())
     publish(store, ref, save(tmp_path / "c", 50), origin)
-    carry_out(store, proposal, timedelta())
+    delete_proposed(store, proposal, timedelta())
     assert store.read(f"{ref.folder}/data.pt") is not None

@@ -47,21 +47,21 @@ def test_models_go_first_then_the_newest_checkpoint() -> None:
     assert next_upload(order, done) is None
 
 
-@given(complete=st.sets(items), durable=st.sets(items), put_off=st.dictionaries(items, st.floats(0, 10)))
+@given(complete=st.sets(items), durable=st.sets(items), retry_at=st.dictionaries(items, st.floats(0, 10)))
 def test_everything_that_is_complete_goes_up_once(
-    complete: set[Complete], durable: set[Complete], put_off: dict[Complete, float]
+    complete: set[Complete], durable: set[Complete], retry_at: dict[Complete, float]
 ) -> None:
     done = set(durable)
-    while chosen := next_upload(complete, done, put_off, now=11):
+    while chosen := next_upload(complete, done, retry_at, now=11):
         assert chosen in complete - done
         done.add(chosen)
     assert complete <= done
-    waiting = next_upload(complete, durable, put_off, now=-1)
-    assert waiting is None or waiting not in put_off
+    waiting = next_upload(complete, durable, retry_at, now=-1)
+    assert waiting is None or waiting not in retry_at
 
 
 class Unsteady(FolderStore):
-    """Fails as it is told, and notes what was uploaded."""
+    """Fails on request, and records what was uploaded."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -139,7 +139,9 @@ def test_the_newest_goes_first(unsteady: Unsteady, at_work: Sync, save: Save, fo
     assert [key.split("/")[3] for key in unsteady.uploaded[::2]] == ["step-000015", "step-000010", "step-000005"]
 
 
-def test_latest_is_the_newest_though_older_ones_came_later(unsteady: Unsteady, at_work: Sync, save: Save, folder: Path) -> None:
+def test_latest_is_the_newest_though_older_ones_are_stored_later(
+    unsteady: Unsteady, at_work: Sync, save: Save, folder: Path
+) -> None:
     save(folder, 5)
     save(folder, 10)
     at_work.once()
@@ -148,7 +150,7 @@ def test_latest_is_the_newest_though_older_ones_came_later(unsteady: Unsteady, a
     assert found.ref.step == 10
 
 
-def test_once_tells_a_failing_store(unsteady: Unsteady, at_work: Sync, save: Save, folder: Path) -> None:
+def test_once_reports_a_failing_store(unsteady: Unsteady, at_work: Sync, save: Save, folder: Path) -> None:
     save(folder, 5)
     unsteady.failures = [StoreError("the store does not answer")]
     with pytest.raises(StoreError, match="does not answer"):
@@ -204,7 +206,7 @@ def test_a_failure_does_not_end_it(unsteady: Unsteady, at_work: Sync, save: Save
     assert at_work.join(SECONDS)
 
 
-def test_what_keeps_it_is_said_until_it_is_over(unsteady: Unsteady, at_work: Sync, save: Save, folder: Path) -> None:
+def test_trouble_is_reported_until_it_is_over(unsteady: Unsteady, at_work: Sync, save: Save, folder: Path) -> None:
     unsteady.failures = [StoreError("the store is down")]
     save(folder, 5)
     at_work.start()
@@ -213,14 +215,14 @@ def test_what_keeps_it_is_said_until_it_is_over(unsteady: Unsteady, at_work: Syn
     eventually(lambda: at_work.trouble == "")
 
 
-def test_of_files_that_grow_the_kind_alone_is_missing(at_work: Sync, save: Save, folder: Path) -> None:
+def test_missing_names_only_the_kind_of_growing_files(at_work: Sync, save: Save, folder: Path) -> None:
     save(folder, 5)
     for name in ("sft.log", "grpo.log"):
         (folder / name).write_text("x")
     assert at_work.missing() == ["grpo step 5", "logs"]
 
 
-def test_a_mistake_of_its_own_does(unsteady: Unsteady, at_work: Sync, save: Save, folder: Path) -> None:
+def test_an_unexpected_error_ends_it(unsteady: Unsteady, at_work: Sync, save: Save, folder: Path) -> None:
     unsteady.failures = [ZeroDivisionError("mistake")]
     save(folder, 5)
     at_work.start()

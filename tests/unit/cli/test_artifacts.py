@@ -52,10 +52,10 @@ def root(outer: Path) -> Path:
 
 
 def test_ls_shows_checkpoints_models_metrics_and_reports_within_80_columns(outer: Path) -> None:
-    said = run("ls", "--store", outer)
+    printed = run("ls", "--store", outer)
     for words in ("quickstart/0123456789ab", "grpo (latest)", "grpo model", "0.900", "grpo 0.625", "evaluation/report.html"):
-        assert words in said
-    assert max(map(len, said.splitlines())) <= 80
+        assert words in printed
+    assert max(map(len, printed.splitlines())) <= 80
 
 
 def test_ls_prints_json(outer: Path) -> None:
@@ -91,19 +91,19 @@ def test_an_address_without_a_run_is_an_error_of_the_user(tmp_path: Path) -> Non
         run("ls")
 
 
-def test_get_brings_the_newest_checkpoint(root: Path, tmp_path: Path) -> None:
-    said = run("get", root, "--dir", tmp_path / "out", "--what", "checkpoint").strip()
-    assert said == str(tmp_path / "out" / "global_step_20")
-    assert (Path(said) / "actor" / "model.pt").read_text() == "weights 20"
+def test_get_fetches_the_newest_checkpoint(root: Path, tmp_path: Path) -> None:
+    printed = run("get", root, "--dir", tmp_path / "out", "--what", "checkpoint").strip()
+    assert printed == str(tmp_path / "out" / "global_step_20")
+    assert (Path(printed) / "actor" / "model.pt").read_text() == "weights 20"
 
 
-def test_get_brings_model_and_results_by_default(root: Path, tmp_path: Path) -> None:
+def test_get_fetches_model_and_results_by_default(root: Path, tmp_path: Path) -> None:
     run("get", root, "--dir", tmp_path / "out")
     assert (tmp_path / "out" / "model-grpo" / "actor" / "model.pt").read_text() == "weights 20"
     assert (tmp_path / "out" / "report.html").read_text() == "<html>"
 
 
-def test_get_brings_what_is_named(root: Path, tmp_path: Path) -> None:
+def test_get_fetches_what_is_named(root: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run("get", root, "--dir", out, "--what", "checkpoint", "--step", 10, "--attempt", 1, "--stage", "grpo")
     run("get", root, "--dir", out, "--what", "model")
@@ -115,7 +115,7 @@ def test_get_brings_what_is_named(root: Path, tmp_path: Path) -> None:
     assert (out / "logs" / "grpo" / "training.log").read_text() == "a line"
 
 
-def test_get_again_is_content_with_what_is_there(root: Path, tmp_path: Path) -> None:
+def test_get_again_accepts_what_exists(root: Path, tmp_path: Path) -> None:
     first = run("get", root, "--dir", tmp_path / "out", "--what", "checkpoint")
     assert run("get", root, "--dir", tmp_path / "out", "--what", "checkpoint") == first
 
@@ -138,7 +138,7 @@ def test_get_does_not_replace_another_folder(root: Path, tmp_path: Path) -> None
         (["--what", "logs", "--attempt", "2"], "has no logs attempt 2"),
     ],
 )
-def test_get_says_what_there_is_not(root: Path, tmp_path: Path, arguments: list[str], words: str) -> None:
+def test_get_names_what_is_missing(root: Path, tmp_path: Path, arguments: list[str], words: str) -> None:
     with pytest.raises(UserError, match=words):
         run("get", root, "--dir", tmp_path / "out", *arguments)
 
@@ -157,8 +157,8 @@ def test_get_of_several_runs_asks_for_one(outer: Path, tmp_path: Path) -> None:
 
 
 def test_verify_reads_everything_back(root: Path) -> None:
-    said = run("verify", root)
-    assert said.count("whole") == 5
+    printed = run("verify", root)
+    assert printed.count("whole") == 5
 
 
 @pytest.mark.parametrize("content", [None, "short", "weightz 10"])
@@ -172,15 +172,15 @@ def test_verify_names_what_is_damaged_and_fails(root: Path, content: str | None)
     assert caught.value.exit_code == 64
 
 
-def test_prune_shows_and_deletes_only_when_told(root: Path) -> None:
+def test_prune_shows_and_deletes_only_with_yes(root: Path) -> None:
     store = FolderStore(root)
     store.write("attempts/1/checkpoints/step-000030/actor/model.pt", b"half")
     arguments = ("prune", root, "--keep-last", 1, "--idle", "0s")
-    said = run(*arguments)
-    assert "would be deleted" in said
-    assert "grpo step 10" in said
-    assert "1 files of interrupted uploads" in said
-    assert "nothing was deleted: add --yes" in said
+    printed = run(*arguments)
+    assert "would be deleted" in printed
+    assert "grpo step 10" in printed
+    assert "1 files of interrupted uploads" in printed
+    assert "nothing was deleted: add --yes" in printed
     assert store.read(manifest_key(CheckpointRef(1, "grpo", 10))) is not None
     run(*arguments, "--yes")
     left = [item["folder"].rpartition("/")[2] for item in json.loads(run("ls", root, "--json"))[0]["committed"]]
@@ -189,7 +189,7 @@ def test_prune_shows_and_deletes_only_when_told(root: Path) -> None:
     assert "nothing to delete" in run(*arguments, "--yes")
 
 
-def test_prune_leaves_an_upload_at_work(root: Path) -> None:
+def test_prune_leaves_an_upload_in_progress(root: Path) -> None:
     FolderStore(root).write("attempts/1/checkpoints/step-000030/actor/model.pt", b"half")
     run("prune", root, "--yes")
     assert FolderStore(root).read("attempts/1/checkpoints/step-000030/actor/model.pt") is not None

@@ -33,7 +33,7 @@ class Found:
 
 
 def given_to(found: Found, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
-    """What a command says to an API server with this run."""
+    """What a command prints with an API server that has this run."""
     monkeypatch.setattr(cluster, "_api", lambda _: found)
     monkeypatch.setattr(cluster, "POLL_SECONDS", 0)
     return CliRunner().invoke(cli, list(arguments))

@@ -67,7 +67,7 @@ def test_the_table_shows_the_reason_where_it_is_another_word_than_the_state() ->
     assert line.split()[:3] == ["deepicd-r1-7b", "Pending", "Unschedulable"]
 
 
-def test_what_is_under_way_comes_first() -> None:
+def test_active_runs_come_first() -> None:
     runs = [run("a", state="Succeeded"), run("b", state="Pending"), run("d", state="Running"), run("c", state="Running"),
             run("e", state="Failed"), run("f"), run("g", state="Suspended")]  # fmt: skip
     assert [line.split()[0] for line in shown(table_of(runs)).splitlines()[1:]] == ["c", "d", "b", "f", "g", "e", "a"]

@@ -67,19 +67,19 @@ def test_the_note_goes_with_the_next_answer(output: io.StringIO) -> None:
 
 
 @terminal
-def test_what_the_user_has_to_change_ends_the_watch(output: io.StringIO) -> None:
+def test_an_error_of_the_user_ends_the_watch(output: io.StringIO) -> None:
     with pytest.raises(UserError, match="does not exist"):
         watch(in_state("Running"), UserError("run night-run: does not exist"))
 
 
 @terminal
-def test_the_first_look_has_to_succeed(output: io.StringIO) -> None:
+def test_the_first_look_must_succeed(output: io.StringIO) -> None:
     with pytest.raises(ClusterError):
         watch(AWAY, in_state("Running"))
 
 
 @pipe
-def test_a_pipe_is_given_changes_alone(output: io.StringIO) -> None:
+def test_a_pipe_gets_only_changes(output: io.StringIO) -> None:
     with pytest.raises(KeyboardInterrupt):
         watch(in_state("Pending"), in_state("Pending"), AWAY, in_state("Running"))
     lines = output.getvalue().splitlines()

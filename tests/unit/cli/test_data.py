@@ -37,16 +37,16 @@ def cohort(made: Path) -> Path:
 
 
 def test_synthetic_says_what_it_wrote(tmp_path: Path) -> None:
-    said = run("synthetic", "--out", tmp_path / "t", "--admissions", 5, "--codes", 2)
-    assert said.startswith("5 admissions written")
+    printed = run("synthetic", "--out", tmp_path / "t", "--admissions", 5, "--codes", 2)
+    assert printed.startswith("5 admissions written")
     assert (tmp_path / "t" / "traces.jsonl").is_file()
 
 
 def test_mimic_shows_what_was_kept_and_dropped(made: Path, tmp_path: Path) -> None:
     tables = made / "tables"
-    said = run("mimic", "--hosp", tables / "hosp", "--note", tables / "note", "--out", tmp_path / "c")
+    printed = run("mimic", "--hosp", tables / "hosp", "--note", tables / "note", "--out", tmp_path / "c")
     for words in ("Cohort", "dropped: coded in ICD-9 only", "kept", "Splits", "validation"):
-        assert words in said
+        assert words in printed
 
 
 def test_mimic_takes_the_shares_of_the_splits(made: Path, tmp_path: Path) -> None:
@@ -56,18 +56,18 @@ def test_mimic_takes_the_shares_of_the_splits(made: Path, tmp_path: Path) -> Non
 
 
 def test_check_with_the_summaries_names_no_text(made: Path, cohort: Path) -> None:
-    said = run("check", cohort, "--note", made / "tables" / "note")
-    assert "five words that only the later part has" in said
-    assert "not compared with the notes they were cut from" not in said
+    printed = run("check", cohort, "--note", made / "tables" / "note")
+    assert "five words that only the later part has" in printed
+    assert "not compared with the notes they were cut from" not in printed
     assert "not compared with the notes they were cut from" in run("check", cohort)
 
 
 def test_check_reports_everything_within_80_columns(cohort: Path) -> None:
-    said = run("check", cohort)
+    printed = run("check", cohort)
     for title in ("Cohort", "Splits", "Chapters", "Most frequent codes", "Lengths, percentiles", "Leakage"):
-        assert title in said
-    assert "no problems found" in said
-    assert max(map(len, said.splitlines())) <= 80
+        assert title in printed
+    assert "no problems found" in printed
+    assert max(map(len, printed.splitlines())) <= 80
 
 
 def test_check_fails_on_patients_in_two_splits(cohort: Path, tmp_path: Path) -> None:
@@ -82,9 +82,9 @@ def test_check_fails_on_patients_in_two_splits(cohort: Path, tmp_path: Path) -> 
 NOTES = Path(__file__).parents[3] / "manifests" / "samples" / "notes.csv"
 
 
-def test_notes_of_ones_own_become_a_cohort_that_check_accepts(tmp_path: Path) -> None:
-    said = run("notes", "--file", NOTES, "--sections", "none", "--out", tmp_path / "c")
-    assert "notes read" in said
+def test_own_notes_become_a_cohort_that_check_accepts(tmp_path: Path) -> None:
+    printed = run("notes", "--file", NOTES, "--sections", "none", "--out", tmp_path / "c")
+    assert "notes read" in printed
     checked = run("check", tmp_path / "c", "--note", NOTES)
     assert "no problems found" in checked
     assert "five words that only the later part has" in checked
@@ -137,7 +137,7 @@ def test_mimic_names_local_codes_and_codes_of_other_years_within_80_columns(tmp_
     hospital.admit(7, 8, codes=[(1, "LL1", 10)])
     hospital.admit(17, 18, codes=[(1, "K859", 10)], group="2017 - 2019")
     hospital.write()
-    said = run("mimic", "--hosp", tmp_path / "hosp", "--note", tmp_path / "note", "--out", tmp_path / "c")
-    assert "that no release has, such as LL1" in " ".join(said.replace("│", " ").split())
-    assert "billable in none of these years, such as K859" in " ".join(said.replace("│", " ").split())
-    assert max(map(len, said.splitlines())) <= 80
+    printed = run("mimic", "--hosp", tmp_path / "hosp", "--note", tmp_path / "note", "--out", tmp_path / "c")
+    assert "that no release has, such as LL1" in " ".join(printed.replace("│", " ").split())
+    assert "billable in none of these years, such as K859" in " ".join(printed.replace("│", " ").split())
+    assert max(map(len, printed.splitlines())) <= 80

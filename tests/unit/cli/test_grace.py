@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from deepicd.cli.grace import LAST_WORDS_SECONDS, began_before_us, grace, termination_began
+from deepicd.cli.grace import REPORT_RESERVE_SECONDS, began_before_us, grace, termination_began
 
 
-def test_people_count_from_sigterm() -> None:
+def test_without_a_mark_the_period_counts_from_sigterm() -> None:
     allowed = grace(300, asked=1000, began=None)
-    assert (allowed.give_up, allowed.end) == (1300 - LAST_WORDS_SECONDS, 1300)
+    assert (allowed.give_up, allowed.end) == (1300 - REPORT_RESERVE_SECONDS, 1300)
 
 
-def test_a_pod_counts_from_the_beginning_of_its_termination() -> None:
+def test_with_a_mark_the_period_counts_from_the_pods_termination() -> None:
     allowed = grace(300, asked=1200, began=1000)
-    assert (allowed.give_up, allowed.end) == (1300 - LAST_WORDS_SECONDS, 1300)
+    assert (allowed.give_up, allowed.end) == (1300 - REPORT_RESERVE_SECONDS, 1300)
 
 
 @pytest.mark.parametrize("period", [0.0, 1.0, 2.0, 5.0, 6.0, 600.0])

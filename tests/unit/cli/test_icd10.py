@@ -34,16 +34,16 @@ def test_a_code_shows_title_years_path_and_children(written: str) -> None:
 
 
 def test_a_code_that_became_a_header_shows_both_spans_and_its_children() -> None:
-    said = run("M48.06")
-    assert "billable  FY2016 to FY2017\nheader    FY2018 to FY2026\n" in said
-    assert "children  M48.061   Spinal stenosis, lumbar region without neurogenic" in said
+    printed = run("M48.06")
+    assert "billable  FY2016 to FY2017\nheader    FY2018 to FY2026\n" in printed
+    assert "children  M48.061   Spinal stenosis, lumbar region without neurogenic" in printed
 
 
 def test_a_child_that_is_not_billable_today_says_so() -> None:
-    said = " ".join(run("T81.4").split())
-    assert "billable never header FY2016 to FY2026" in said
-    assert "T81.4XXA Infection following a procedure, initial encounter [billable FY2016 to FY2018]" in said
-    assert "T81.44 Sepsis following a procedure [header]" in said
+    printed = " ".join(run("T81.4").split())
+    assert "billable never header FY2016 to FY2026" in printed
+    assert "T81.4XXA Infection following a procedure, initial encounter [billable FY2016 to FY2018]" in printed
+    assert "T81.44 Sepsis following a procedure [header]" in printed
 
 
 def test_several_codes_are_shown_one_after_the_other() -> None:
@@ -51,14 +51,14 @@ def test_several_codes_are_shown_one_after_the_other() -> None:
 
 
 def test_words_show_the_codes_whose_titles_have_them() -> None:
-    said = run("lumbar", "disc", "radiculopathy")
-    assert said == "M51.16    Intervertebral disc disorders with radiculopathy, lumbar region\n"
+    printed = run("lumbar", "disc", "radiculopathy")
+    assert printed == "M51.16    Intervertebral disc disorders with radiculopathy, lumbar region\n"
 
 
 def test_a_long_list_is_cut_at_the_limit_and_says_so() -> None:
-    said = run("fracture", "--limit", "3").splitlines()
-    assert sum(line[0] != " " for line in said) == 4
-    assert said[-1].startswith("3 of ")
+    printed = run("fracture", "--limit", "3").splitlines()
+    assert sum(line[0] != " " for line in printed) == 4
+    assert printed[-1].startswith("3 of ")
 
 
 @pytest.mark.parametrize("arguments", [["fracture", "--limit", "500"], ["S52.5"], ["U07.1"], ["W37.8XXS"]])
@@ -76,7 +76,7 @@ def test_no_line_is_longer_than_80_columns(arguments: list[str]) -> None:
         (["?"], "words: no title"),
     ],
 )
-def test_what_is_not_there_is_an_error_of_one_line(arguments: list[str], message: str) -> None:
+def test_what_is_missing_is_an_error_of_one_line(arguments: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message) as error:
         run(*arguments)
     assert "\n" not in str(error.value)

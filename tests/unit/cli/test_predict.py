@@ -23,12 +23,12 @@ def test_a_model_is_asked_as_it_was_trained(tmp_path: Path, capsys: pytest.Captu
     assert capsys.readouterr().err == ""
 
 
-def test_a_model_without_a_stored_prompt_is_asked_with_the_preset_and_that_is_said(
+def test_a_model_without_a_stored_prompt_is_asked_with_the_preset_and_a_note_is_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert how_to_ask(tmp_path, None, None, None) == Asked(DEEPICD, 2048, 1024)
-    assert "has no deepicd.json" in (said := capsys.readouterr().err)
-    assert "preset 'deepicd'; give --prompt" in said
+    assert "has no deepicd.json" in (printed := capsys.readouterr().err)
+    assert "preset 'deepicd'; give --prompt" in printed
 
 
 def test_the_options_come_before_what_is_stored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,19 +40,19 @@ def test_the_options_come_before_what_is_stored(tmp_path: Path, capsys: pytest.C
     assert capsys.readouterr().err == ""
 
 
-def test_a_prompt_file_serves_a_model_trained_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_prompt_file_works_for_a_model_trained_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "prompt.yaml").write_text(FILE)
     assert how_to_ask(tmp_path, tmp_path / "prompt.yaml", None, None).prompt.user == "Other <think> <diagnosis>: {note}"
     assert capsys.readouterr().err == ""
 
 
-def test_a_prompt_file_that_is_none_is_named(tmp_path: Path) -> None:
+def test_an_invalid_prompt_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "prompt.yaml").write_text("user: x")
     with pytest.raises(UserError, match=r"prompt\.yaml: prompt\.user: must have \{note\} once"):
         how_to_ask(tmp_path, tmp_path / "prompt.yaml", None, None)
 
 
-def test_of_a_whole_summary_what_was_known_at_admission_is_used() -> None:
+def test_only_the_admission_part_of_a_whole_summary_is_used() -> None:
     summary = (
         "Chief Complaint:\ncough\n\nHistory of Present Illness:\nHe came with a cough.\n\n"
         "Brief Hospital Course:\nIt was pneumonia.\n\nDischarge Diagnosis:\nPneumonia\n"
@@ -63,7 +63,7 @@ def test_of_a_whole_summary_what_was_known_at_admission_is_used() -> None:
     )
 
 
-def test_a_text_without_such_a_part_has_no_admission_note() -> None:
+def test_a_text_without_an_admission_part_has_no_admission_note() -> None:
     assert admission_note("Discharge Diagnosis:\nPneumonia\n", Sections.ADMISSION) is None
 
 

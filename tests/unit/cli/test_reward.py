@@ -68,7 +68,7 @@ def test_lines_at_fault_are_skipped_and_named_on_request() -> None:
     assert "secret" not in done.stderr
 
 
-def test_nothing_is_said_where_nothing_is_skipped() -> None:
+def test_nothing_is_reported_if_nothing_is_skipped() -> None:
     assert CliRunner().invoke(APP, ["--preset", "deepicd", "--on-error", "skip"], input=LINE).stderr == ""
 
 

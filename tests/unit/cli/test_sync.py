@@ -121,7 +121,7 @@ def test_after_its_grace_it_says_what_is_missing(start: Start, tmp_path: Path) -
     assert last.endswith("Not a directory: see that the folder can be reached, then run again")
 
 
-def test_a_second_sigterm_ends_it_at_once(start: Start, tmp_path: Path) -> None:
+def test_a_second_sigterm_ends_it_immediately(start: Start, tmp_path: Path) -> None:
     break_store(tmp_path / "s")
     save(tmp_path / "c", 5)
     process = start("--dir", tmp_path / "c", "--store", tmp_path / "s", "--attempt", 1)
@@ -132,7 +132,7 @@ def test_a_second_sigterm_ends_it_at_once(start: Start, tmp_path: Path) -> None:
     assert end(process)[0] == 143
 
 
-def test_of_two_writers_of_an_attempt_one_stops_and_says_so(start: Start, tmp_path: Path) -> None:
+def test_one_of_two_writers_of_an_attempt_stops_with_an_error(start: Start, tmp_path: Path) -> None:
     for name in ("a", "b"):
         save(tmp_path / name, 5)
     processes = [start("--dir", tmp_path / name, "--store", tmp_path / "s", "--attempt", 1, "--once") for name in ("a", "b")]
@@ -176,12 +176,12 @@ def test_a_run_yaml_gives_all_of_it(start: Start, tmp_path: Path) -> None:
         (["--dir", "none", "--store", "s", "--once"], "none: does not exist"),
         (["--dir", "c"], "--store: give the run's root in the store, or --spec"),
         (["--store", "s"], "--dir: give the folder"),
-        (["--dir", "c", "--store", "ftp://x"], "is no address of a store"),
+        (["--dir", "c", "--store", "ftp://x"], "is not the address of a store"),
         (["--dir", "c", "--store", "s", "--grace", "soon"], "--grace: a duration is"),
         (["--dir", "c", "--store", "s", "--stage", "base"], "--stage: is 'base'"),
     ],
 )
-def test_what_the_user_must_mend_is_one_line(
+def test_what_the_user_must_fix_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)

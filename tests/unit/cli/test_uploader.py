@@ -1,4 +1,4 @@
-"""The end of `deepicd sync`: real processes, asked to leave as a kubelet does, with stores and API servers that are dead."""
+"""The end of `deepicd sync`: real processes, stopped as a kubelet does it, with stores and API servers that are dead."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class Running:
             self.lines.append(line)
 
     def says(self, words: str) -> None:
-        """Wait until it has said so."""
+        """Wait until it has printed a text."""
         eventually(lambda: any(words in line for line in self.lines))
 
     def terminated(self, seconds: float = SECONDS) -> tuple[int, str]:
-        """Its exit code and its error line, asked to leave and killed so much later."""
+        """Its exit code and its error line, after SIGTERM and, some seconds later, SIGKILL."""
         self.process.send_signal(signal.SIGTERM)
         return self.ended(seconds)
 
@@ -83,7 +83,7 @@ def silent() -> Iterator[str]:
 
 
 class ApiServer(BaseHTTPRequestHandler):
-    """Keeps what is patched."""
+    """Records patches."""
 
     patches: list[dict[str, Any]]
 
@@ -115,7 +115,7 @@ def kubeconfig(folder: Path, server: str) -> str:
 
 @pytest.fixture
 def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
-    """What the ConfigMap is given, by an uploader of a pod."""
+    """The patches of the ConfigMap by an uploader in a pod."""
     handler = type("Handler", (ApiServer,), {"patches": []})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -135,13 +135,13 @@ def mark(folder: Path, seconds_ago: float) -> Path:
     return folder / "mark"
 
 
-def test_sigterm_is_heeded_while_the_folder_is_waited_for(start: Start, tmp_path: Path) -> None:
+def test_sigterm_ends_the_wait_for_the_folder(start: Start, tmp_path: Path) -> None:
     process = start("--dir", "c", "--store", "s", "--attempt", 1, "--json")
     eventually(lambda: handles_sigterm(process.process))
     assert process.terminated() == (0, "")
 
 
-def test_a_dead_store_and_nothing_to_store_is_no_failure(start: Start, tmp_path: Path) -> None:
+def test_a_dead_store_with_nothing_to_store_is_not_a_failure(start: Start, tmp_path: Path) -> None:
     process = start("--dir", "c", "--store", "s3://models/r", "--endpoint-url", "http://127.0.0.1:9", **KEYS)
     process.says("store does not answer")
     assert process.terminated() == (0, "")
@@ -180,7 +180,7 @@ def begun(start: Start, folder: Path, *arguments: object, **environment: str) ->
 
 
 @pytest.mark.parametrize("grace", [5, pytest.param(7, marks=pytest.mark.long)])
-def test_with_store_and_api_server_dead_it_leaves_by_itself_before_it_is_killed(
+def test_with_store_and_api_server_dead_it_exits_before_it_is_killed(
     start: Start, tmp_path: Path, silent: str, grace: int
 ) -> None:
     environment = {**PROGRESS, "KUBECONFIG": kubeconfig(tmp_path, silent)}
@@ -240,7 +240,7 @@ def test_what_is_missing_is_reported(start: Start, tmp_path: Path, reports: list
 
 
 def test_the_hook_and_the_uploader_agree(tmp_path: Path) -> None:
-    """The command that the kubelet runs leaves what is read here."""
+    """The uploader reads what the kubelet's command writes."""
     from deepicd.cli.grace import termination_began
     from deepicd.spec.environment import MARK_TERMINATION
 

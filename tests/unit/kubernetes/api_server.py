@@ -1,4 +1,4 @@
-"""A stand-in API server on loopback, which answers as it is told and keeps what it was asked."""
+"""A fake API server on loopback, which gives set answers and records its requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 @dataclass
 class Request:
-    """What was asked."""
+    """One request."""
 
     method: str
     target: str

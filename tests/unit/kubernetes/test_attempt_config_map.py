@@ -75,7 +75,7 @@ def test_a_text_that_could_not_be_sent_is_sent_again() -> None:
     assert box.texts == ["1"]
 
 
-def test_a_trainer_without_news_says_again_that_it_lives(tmp_path: Path) -> None:
+def test_a_trainer_without_news_repeats_its_last_report(tmp_path: Path) -> None:
     box = Box()
     with ProgressReport(box.send, tmp_path, interval=0, heartbeat=0.05) as report:
         report.stage_started("prepare")
@@ -88,7 +88,7 @@ def test_a_trainer_without_news_says_again_that_it_lives(tmp_path: Path) -> None
     assert times == sorted(set(times))
 
 
-def test_nothing_is_said_before_there_is_something_to_say(tmp_path: Path) -> None:
+def test_nothing_is_repeated_before_the_first_report(tmp_path: Path) -> None:
     box = Box()
     with ProgressReport(box.send, tmp_path, interval=0, heartbeat=0.01):
         assert not box.came.wait(0.1)
@@ -128,7 +128,7 @@ def test_a_new_stage_begins_without_steps(tmp_path: Path) -> None:
     assert (box.last.stage, box.last.step, box.last.steps) == ("grpo", None, None)
 
 
-def test_the_checkpoint_that_the_attempt_went_on_from_is_told_through_all_stages(tmp_path: Path) -> None:
+def test_the_checkpoint_that_the_attempt_resumed_from_is_reported_in_all_stages(tmp_path: Path) -> None:
     box = Box()
     with ProgressReport(box.send, tmp_path, interval=0) as report:
         report.restored("s3://models/12")
@@ -152,7 +152,7 @@ def test_an_evaluation_that_left_no_metrics_has_none(tmp_path: Path) -> None:
     assert level_metrics(tmp_path / "metrics.json") is None
 
 
-def test_a_failure_is_the_last_word(tmp_path: Path) -> None:
+def test_a_failure_is_the_last_report(tmp_path: Path) -> None:
     box = Box()
 
     def stall() -> None:
@@ -184,7 +184,7 @@ def test_a_long_error_is_cut_and_stays_one_line() -> None:
     assert len(message) == 1024
 
 
-def test_the_kubelet_is_told_in_a_pod_only(tmp_path: Path) -> None:
+def test_the_termination_log_is_written_only_in_a_pod(tmp_path: Path) -> None:
     log = tmp_path / "termination-log"
     error = UserError("spec.model.path: is no model")
     write_termination_log(error, {"DEEPICD_PROGRESS": "r-a1-progress"}, log)

@@ -144,7 +144,7 @@ def test_credentials_that_cannot_be_renewed_are_asked_with_once(server: Server) 
     assert only(server).token == "t"
 
 
-def test_a_missing_object_is_told_from_a_server_that_is_away(server: Server) -> None:
+def test_a_missing_object_and_an_unreachable_server_have_different_errors(server: Server) -> None:
     server.answer = lambda _: refusal(404, "NotFound", name="a")
     with pytest.raises(NotFoundError):
         ask(get)
@@ -169,9 +169,7 @@ def test_an_answer_has_a_time_limit(server: Server) -> None:
 
 
 @pytest.mark.parametrize("by", ["environment", "kubeconfig"])
-def test_a_proxy_is_asked_in_the_servers_place(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
-) -> None:
+def test_requests_go_through_the_proxy(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
     away = "http://api.invalid:6443"
     if by == "environment":
         kubeconfig(tmp_path, away)
@@ -182,9 +180,7 @@ def test_a_proxy_is_asked_in_the_servers_place(
     assert only(server).target.startswith(f"{away}/api/v1/namespaces/n/configmaps/a")
 
 
-def test_a_proxy_of_the_environment_is_not_asked_for_what_it_leaves_out(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_requests_to_hosts_in_no_proxy_are_direct(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:3128")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     assert ask(get) == CONTENT
@@ -194,12 +190,12 @@ def test_a_proxy_of_the_environment_is_not_asked_for_what_it_leaves_out(
     ("content", "message"),
     [
         (None, "^kubeconfig: no file .*: set KUBECONFIG"),
-        ("][", "^kubeconfig: .* is none: set KUBECONFIG"),
+        ("][", "^kubeconfig: .* is not a kubeconfig: set KUBECONFIG"),
         ("a: b", "^kubeconfig: Invalid kube-config file"),
-        ("", "^kubeconfig: .* is none: set KUBECONFIG"),
+        ("", "^kubeconfig: .* is not a kubeconfig: set KUBECONFIG"),
     ],
 )
-def test_a_kubeconfig_that_is_none_is_an_error_of_the_users(
+def test_an_invalid_kubeconfig_is_an_error_of_the_users(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, message: str
 ) -> None:
     path = tmp_path / "kubeconfig"

@@ -90,7 +90,7 @@ def test_a_decoders_words_name_each_field(message: str, fields: tuple[str, ...])
     assert tuple(map(str, found.fields)) == fields
 
 
-def test_an_error_says_when_to_come_again() -> None:
+def test_an_error_says_when_to_retry() -> None:
     found = answer(429, headers={"Retry-After": "7"}), answer(429, retryAfterSeconds=3), answer(503)
     assert [each.retry_after for each in found if isinstance(each, UnavailableError)] == [7, 3, None]
 

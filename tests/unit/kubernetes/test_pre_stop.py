@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deepicd.kubernetes.pre_stop import carries_out, leave
+from deepicd.kubernetes.pre_stop import is_command, leave
 from deepicd.spec.environment import ATTEMPT_COMMAND
 from deepicd.training.stage_files import StageFiles
 
@@ -24,12 +24,12 @@ time.sleep(60)
 
 @pytest.mark.parametrize("before", [(), ("/usr/bin/python3",)])
 def test_the_attempts_command_is_known_with_and_without_its_interpreter(before: tuple[str, ...]) -> None:
-    assert carries_out([*before, "/usr/bin/deepicd", *ATTEMPT_COMMAND[1:]], ATTEMPT_COMMAND)
+    assert is_command([*before, "/usr/bin/deepicd", *ATTEMPT_COMMAND[1:]], ATTEMPT_COMMAND)
 
 
 @pytest.mark.parametrize("found", [[], ["deepicd", "sync"], [*ATTEMPT_COMMAND, "--more"], ["run"]])
 def test_other_commands_are_left_alone(found: list[str]) -> None:
-    assert not carries_out(found, ATTEMPT_COMMAND)
+    assert not is_command(found, ATTEMPT_COMMAND)
 
 
 def nobody(found: Sequence[str]) -> bool:
@@ -37,13 +37,13 @@ def nobody(found: Sequence[str]) -> bool:
 
 
 def test_the_run_is_asked_to_leave_and_waited_for(tmp_path: Path) -> None:
-    # Of this test alone: the machine may carry out runs of others.
+    # Only of this test: the machine may execute other runs.
     command = ("deepicd", "run", f"{uuid.uuid4()}.yaml")
     run = subprocess.Popen([sys.executable, "-c", WAITS_FOR_SIGTERM, *command[1:]], stdout=subprocess.PIPE, text=True)
     assert run.stdout is not None
     assert run.stdout.readline() == "ready\n"
     leave(command, StageFiles(tmp_path), nobody)
-    # It had ended, and said so, before we went on.
+    # It had ended, and printed so, before `leave` returned.
     assert run.poll() == 143
     assert run.stdout.read() == "saved\n"
 

@@ -30,7 +30,7 @@ SAMPLES = Path(__file__).parents[3] / "manifests" / "samples"
 
 
 class Events:
-    """A reporter that keeps what it is told."""
+    """A reporter that records its calls."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, str]] = []
@@ -60,7 +60,7 @@ def nothing(context: Context) -> None:
 
 
 def write_prompts(run: DeepICDRun, folder: Path, asked: Asked) -> None:
-    """What `prepare` leaves to say which prompts it has written."""
+    """Write the file by which `prepare` records its prompts."""
     sft = run.spec.stages.sft
     counts = PromptCounts(asked.prompt, asked.max_prompt_tokens, {}, 0, 0.0, None if sft is None else sft.max_tokens)
     counts.write(RunLayout(folder).stage("prepare").prompts)
@@ -142,7 +142,7 @@ def test_a_folder_that_version_0_1_0_made_resumes(change: dict[str, Any], made_b
 
 
 def test_a_field_that_version_0_1_0_noted_and_that_may_change_is_not_compared(made_before: Path) -> None:
-    """As if `microBatchSizePerGpu` had been noted with the rest."""
+    """As if `microBatchSizePerGpu` had been recorded with the rest."""
     inputs = made_before / "stages" / "sft.inputs.json"
     noted = json.loads(inputs.read_text())
     noted["stages"]["sft"]["microBatchSizePerGpu"] = 999
@@ -172,7 +172,7 @@ def test_a_folder_that_version_0_1_0_made_is_not_mixed_with_other_settings(made_
     ],
     ids=["its own", "another budget", "another prompt", "of an earlier version"],
 )
-def test_notes_are_shortened_again_where_a_stage_to_come_has_another_budget(
+def test_notes_are_shortened_again_if_a_remaining_stage_has_another_budget(
     kept: Asked | None, again: bool, run: DeepICDRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = changed(run.model_dump(by_alias=True, mode="json"), {"spec__stages__grpo__maxPromptTokens": 100})
@@ -191,7 +191,7 @@ def test_notes_are_shortened_again_where_a_stage_to_come_has_another_budget(
     assert finished.seen == [("already", "prepare"), ("already", "sft")], "nothing is to come that would read them"
 
 
-def test_a_failed_stage_goes_on_and_a_finished_one_is_not_done_again(
+def test_a_failed_stage_resumes_and_a_finished_one_is_not_repeated(
     run: DeepICDRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(monkeypatch, prepare=prepared, sft=fail(CrashError("boom")))
@@ -222,7 +222,7 @@ def test_a_run_up_to_a_stage_ends_after_it(run: DeepICDRun, tmp_path: Path, monk
     assert list(run_pipeline(run, tmp_path, NeverStop(), Events(), last="sft")) == ["prepare", "sft"]
 
 
-def test_a_full_disk_is_for_the_user_to_mend(run: DeepICDRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_for_the_user_to_fix(run: DeepICDRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, prepare=fail(OSError(errno.ENOSPC, "No space left on device")))
     with pytest.raises(UserError, match="the disk is full: free space, then run again"):
         run_pipeline(run, tmp_path, NeverStop(), Events())

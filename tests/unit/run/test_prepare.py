@@ -1,4 +1,4 @@
-"""What `prepare` makes of notes of one's own, and says: of its reward, of notes that were shortened, of another prompt."""
+"""What `prepare` makes of own notes, and logs: about the reward, shortened notes, another prompt."""
 
 import math
 from pathlib import Path
@@ -16,7 +16,7 @@ from deepicd.prompt import Asked, Prompt
 from deepicd.rewards import Sample, cohort_words, make_scorer
 from deepicd.run import prepare as stage
 from deepicd.run.context import Context
-from deepicd.run.prepare import count_words, prepare, say_if_trained_otherwise, say_what_was_shortened
+from deepicd.run.prepare import count_words, log_shortened, prepare, warn_if_trained_otherwise
 from deepicd.run_layout import RunLayout
 from deepicd.spec.load import load
 from deepicd.spec.model import ModelSpec
@@ -65,9 +65,7 @@ def test_notes_in_another_language_turn_the_reasoning_term_off_for_the_run(tmp_p
     ],
     ids=["English notes", "no notes", "the released formula", "no weight"],
 )
-def test_where_the_term_is_scored_or_not_wanted_nothing_is_said(
-    tmp_path: Path, fields: dict[str, object], notes: list[str]
-) -> None:
+def test_nothing_is_logged_if_the_term_is_scored_or_off(tmp_path: Path, fields: dict[str, object], notes: list[str]) -> None:
     assert logged(RewardSpec.model_validate(fields), cohort(tmp_path, notes)) == []
 
 
@@ -75,43 +73,41 @@ OWN = Prompt("Think in <think>, answer in <diagnosis>: {note}")
 
 
 @pytest.mark.parametrize(
-    ("stored", "said"),
+    ("stored", "logged"),
     [(None, False), (Asked(), False), (Asked(max_prompt_tokens=5), False), (Asked(OWN), True)],
     ids=["no prompt", "the same", "another budget", "another prompt"],
 )
-def test_a_model_trained_with_another_prompt_is_said(tmp_path: Path, stored: Asked | None, said: bool) -> None:
+def test_a_model_trained_with_another_prompt_is_logged(tmp_path: Path, stored: Asked | None, logged: bool) -> None:
     if stored is not None:
         stored.store(tmp_path)
     with capture_logs() as logs:
-        say_if_trained_otherwise(ModelSpec(path=str(tmp_path)))
-    assert bool(logs) is said
+        warn_if_trained_otherwise(ModelSpec(path=str(tmp_path)))
+    assert bool(logs) is logged
 
 
 def counts(folder: Path, shortened: int, examples: ExampleCounts | None) -> list[dict[str, Any]]:
     splits = {name: NoteCounts(10, shortened if name == "train" else 0) for name in SPLITS}
     PromptCounts(OWN, 100, splits, 1000, 0.5, None if examples is None else 120, examples).write(folder)
     with capture_logs() as logs:
-        say_what_was_shortened(folder)
+        log_shortened(folder)
     return [dict(log) for log in logs]
 
 
-def test_shortened_notes_and_dropped_examples_are_said(tmp_path: Path) -> None:
+def test_shortened_notes_and_dropped_examples_are_logged(tmp_path: Path) -> None:
     notes, examples = counts(tmp_path, 3, ExampleCounts(written=8, shortened=1, dropped=2))
     assert (notes["train"], notes["max_prompt_tokens"], "test" in notes) == (3, 100, False)
     assert (examples["written"], examples["shortened"], examples["dropped"], examples["max_tokens"]) == (8, 1, 2, 120)
 
 
 @pytest.mark.parametrize("examples", [None, ExampleCounts(written=8)])
-def test_where_all_fits_nothing_is_said(tmp_path: Path, examples: ExampleCounts | None) -> None:
+def test_nothing_is_logged_if_all_fits(tmp_path: Path, examples: ExampleCounts | None) -> None:
     assert counts(tmp_path, 0, examples) == []
 
 
-def test_the_sample_of_notes_of_ones_own_becomes_a_cohort_and_sft_examples(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_sample_of_own_notes_becomes_a_cohort_and_sft_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[Path] = []
     monkeypatch.setattr(stage, "build", lambda spec, cohort, place: built.append(cohort))
-    monkeypatch.setattr(stage, "say_what_was_shortened", lambda prompts: None)
+    monkeypatch.setattr(stage, "log_shortened", lambda prompts: None)
     monkeypatch.chdir(ROOT)
     run = load(ROOT / "manifests" / "samples" / "own-notes.yaml")
     context = Context(run, RunLayout(tmp_path), NeverStop(), lambda row, total: None)

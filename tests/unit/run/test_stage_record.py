@@ -11,7 +11,7 @@ from deepicd.run.stage_record import StageRecord, digest, first_difference, lock
 from deepicd.run_layout import StageLayout
 
 
-def test_a_second_run_on_the_same_folder_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
+def test_a_second_run_on_the_same_folder_is_refused_and_the_holder_named(tmp_path: Path) -> None:
     hold = (
         "import sys, pathlib; from deepicd.run.stage_record import locked\n"
         "with locked(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
@@ -21,7 +21,7 @@ def test_a_second_run_on_the_same_folder_is_refused_and_told_who_holds_it(tmp_pa
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
-    with pytest.raises(UserError, match=rf"at work there \(process {holder.pid}\)"), locked(tmp_path):
+    with pytest.raises(UserError, match=rf"uses it \(process {holder.pid}\)"), locked(tmp_path):
         pass
     holder.kill()
     holder.communicate()

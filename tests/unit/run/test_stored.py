@@ -24,12 +24,12 @@ def store(tmp_path: Path) -> FolderStore:
 
 
 def restore(store: FolderStore, stage: str, folder: Path) -> tuple[bool, list[str]]:
-    """Whether the stage is finished, and the addresses that were told."""
-    told: list[str] = []
-    return restore_stage(store, stage, folder, told.append), told
+    """Whether the stage is finished, and the reported addresses."""
+    reported: list[str] = []
+    return restore_stage(store, stage, folder, reported.append), reported
 
 
-def test_a_stage_goes_on_from_its_checkpoint_and_tells_its_address(store: FolderStore, tmp_path: Path) -> None:
+def test_a_stage_resumes_from_its_checkpoint_and_reports_its_address(store: FolderStore, tmp_path: Path) -> None:
     assert restore(store, "grpo", tmp_path / "grpo") == (False, [f"{store.url}/{CHECKPOINT.folder}"])
     assert (tmp_path / "grpo" / "checkpoints" / "global_step_60" / "actor" / "model.pt").read_text() == "weights"
 
@@ -38,11 +38,11 @@ def test_a_stage_with_nothing_in_the_store_begins(store: FolderStore, tmp_path: 
     assert restore(store, "sft", tmp_path / "sft") == (False, [])
 
 
-def test_a_finished_stage_goes_on_from_no_checkpoint(store: FolderStore, tmp_path: Path) -> None:
+def test_a_finished_stage_resumes_from_no_checkpoint(store: FolderStore, tmp_path: Path) -> None:
     publish(store, ModelRef(2, "grpo"), tmp_path / "made", ORIGIN)
     assert restore(store, "grpo", tmp_path / "grpo") == (True, [])
 
 
-def test_a_stage_with_a_checkpoint_of_its_own_is_left_alone(store: FolderStore, tmp_path: Path) -> None:
+def test_a_stage_that_has_a_checkpoint_is_left_alone(store: FolderStore, tmp_path: Path) -> None:
     restore(store, "grpo", tmp_path / "grpo")
     assert restore(store, "grpo", tmp_path / "grpo") == (False, [])

@@ -35,21 +35,21 @@ def rows(path: Path, count: int) -> TrainingData:
     return TrainingData(path / "train.parquet", None, path / "model")
 
 
-def test_less_than_one_batch_of_traces_is_for_the_user_to_mend(tmp_path: Path) -> None:
+def test_less_than_one_batch_of_traces_is_for_the_user_to_fix(tmp_path: Path) -> None:
     run = load(QUICKSTART)
     assert run.spec.stages.sft is not None
     with pytest.raises(UserError, match=r"spec\.stages\.sft\.trainBatchSize: 16 is more than the 15 training examples"):
         train_sft(run, QUICKSTART, run.spec.stages.sft, rows(tmp_path, 15), tmp_path / "sft", NeverStop(), ignore)
 
 
-def test_less_than_one_batch_of_prompts_is_for_the_user_to_mend(tmp_path: Path) -> None:
+def test_less_than_one_batch_of_prompts_is_for_the_user_to_fix(tmp_path: Path) -> None:
     run = load(QUICKSTART)
     assert run.spec.stages.grpo is not None
     with pytest.raises(UserError, match=r"spec\.stages\.grpo\.trainBatchSize: 8 is more than the 7 training examples"):
         train_grpo(run, QUICKSTART, run.spec.stages.grpo, rows(tmp_path, 7), tmp_path / "grpo", NeverStop(), ignore)
 
 
-def test_more_gpus_than_there_are_is_for_the_user_to_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_gpus_than_there_are_is_for_the_user_to_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train, "device", Device)
     run = load(QUICKSTART)
     many = run.model_copy(
@@ -102,9 +102,7 @@ def train_with(ray: Ray, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Stage
     return files
 
 
-def test_ray_is_started_again_where_its_node_dies_before_the_first_step(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ray_is_restarted_if_its_node_dies_before_the_first_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = train_with(Ray(starts_at=3), tmp_path, monkeypatch)
     assert (files.model / "model.safetensors").exists()
 

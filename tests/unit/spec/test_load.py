@@ -133,6 +133,6 @@ def test_defaults_of_the_schema_are_written_as_in_run_yaml() -> None:
     assert json_schema()["$defs"]["ComputeSpec"]["properties"]["sharedMemory"]["default"] == "16Gi"
 
 
-def test_an_unknown_field_has_an_error_of_its_own() -> None:
+def test_an_unknown_field_has_its_own_error() -> None:
     with pytest.raises(UnknownFieldError, match=r"spec: unknown field .inventedLater."):
         parse(quickstart(spec__inventedLater=1), "run.yaml")

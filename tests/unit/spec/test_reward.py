@@ -24,7 +24,7 @@ def test_weights_that_are_left_out_have_their_defaults() -> None:
 def test_the_terms_of_other_presets_have_fixed_weights(preset: str) -> None:
     term = next(iter(PRESETS[preset].weights))  # type: ignore[index]
     for weights in ({term: 1}, {"outcome": 1}):
-        with pytest.raises(ValidationError, match=f"the preset '{preset}' has fixed weights: give weights to"):
+        with pytest.raises(ValidationError, match=f"the preset '{preset}' has fixed weights: give weights only to your own terms"):
             spec(preset=preset, weights=weights)
 
 
@@ -34,7 +34,7 @@ def test_the_default_weights_may_be_written_out_beside_any_preset(preset: str) -
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_terms_of_the_runs_own_weigh_1_unless_told(preset: str) -> None:
+def test_terms_of_the_runs_own_weigh_1_by_default(preset: str) -> None:
     terms = {name: {"path": "package.module:function"} for name in ("brief", "kind")}
     weights = spec(preset=preset, terms=terms, weights={"kind": 0.5}).weights
     assert (weights["brief"], weights["kind"]) == (1, 0.5)

@@ -79,13 +79,13 @@ def test_the_values_that_are_at_fault_follow_the_message() -> None:
     }
 
 
-def test_what_cel_cannot_say_is_for_python_alone() -> None:
+def test_what_cel_cannot_express_is_only_for_python() -> None:
     rule = python_only("name: ", refuse)
     assert rule.found(Whole()) == "name: is wrong"
     assert rule.cel == ""
 
 
-def test_every_broken_rule_of_a_model_is_said() -> None:
+def test_every_broken_rule_of_a_model_is_reported() -> None:
     class Strict(Whole):
         rules = (given("first", message="no first: give it"), given("second", message="no second: give it"))
 

@@ -76,9 +76,9 @@ def test_a_chat_without_generation_prompt_is_not_changed_by_the_opened_think(tin
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, "is no Hugging Face model"),
-        ({"config.json": "{}"}, "is no Hugging Face model"),
-        ({"config.json": "not json"}, "is no Hugging Face model"),
+        ({}, "is not a Hugging Face model"),
+        ({"config.json": "{}"}, "is not a Hugging Face model"),
+        ({"config.json": "not json"}, "is not a Hugging Face model"),
     ],
 )
 def test_a_folder_that_is_no_model_is_refused(files: dict[str, str], message: str, corpus: Path, tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_model_without_weights_is_refused(tiny: Path, corpus: Path, tmp_path: 
     for path in tiny.iterdir():
         if path.suffix != ".safetensors":
             (tmp_path / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(UserError, match="is no Hugging Face model"):
+    with pytest.raises(UserError, match="is not a Hugging Face model"):
         make(ModelSpec(path=str(tmp_path)), corpus, tmp_path)
 
 

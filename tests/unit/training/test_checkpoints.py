@@ -26,7 +26,7 @@ def steps_in(folder: Path) -> list[int]:
 
 
 class Disk:
-    """A disk of so many bytes, on which only the checkpoints lie."""
+    """A disk of limited size, with only the checkpoints on it."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -86,7 +86,7 @@ def test_training_waits_until_one_is_durable(tmp_path: Path) -> None:
     assert steps_in(tmp_path) == [10]
 
 
-def test_the_newest_complete_one_never_goes(tmp_path: Path) -> None:
+def test_the_newest_complete_one_is_never_deleted(tmp_path: Path) -> None:
     fill(tmp_path, [5], durable=[5])
     LocalCheckpoints(CheckpointFolders(tmp_path), keep=1, stored=True).make_room(
         lambda _: pytest.fail("waited"), free=lambda _: 0
@@ -103,7 +103,7 @@ def test_without_a_store_training_does_not_wait(tmp_path: Path) -> None:
 
 
 @given(keep=st.integers(1, 5), stored=st.booleans())
-def test_the_training_process_is_told_by_its_environment(keep: int, stored: bool) -> None:
+def test_the_training_process_gets_its_settings_from_the_environment(keep: int, stored: bool) -> None:
     checkpoints = LocalCheckpoints(CheckpointFolders(Path("x")), keep, stored)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in checkpoints.environment().items():

@@ -71,7 +71,7 @@ def test_a_command_killed_by_a_signal_exits_as_a_shell_would_say(tmp_path: Path)
     assert guard.wait(timeout=10) == 128 + signal.SIGKILL
 
 
-def test_sigint_is_for_the_supervisor_to_answer_and_ends_nothing(tmp_path: Path) -> None:
+def test_sigint_is_left_to_the_supervisor_and_ends_nothing(tmp_path: Path) -> None:
     # As Ray stops a job: it signals every process of the tree.
     guard = start(
         tmp_path, sys.executable, "-c", TREE.replace("signal.signal(signal.SIGTERM, signal.SIG_IGN)", ""), str(tmp_path)

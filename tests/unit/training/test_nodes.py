@@ -27,18 +27,18 @@ def test_one_node_needs_no_ray_cluster(tmp_path: Path) -> None:
     assert not (tmp_path / "grpo").exists()
 
 
-def test_several_nodes_without_a_ray_cluster_are_for_the_user_to_mend(tmp_path: Path) -> None:
+def test_several_nodes_without_a_ray_cluster_are_for_the_user_to_fix(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"spec\.compute\.nodes: 2 nodes need a Ray cluster, and RAY_ADDRESS is not set"):
         wait_for_nodes(on_nodes(2), tmp_path / "grpo", tmp_path / "log", NeverStop(), environment={})
 
 
 @pytest.mark.parametrize("address", ["auto", "local", "ray://head:10001", ":6379"])
 def test_an_address_that_is_no_host_and_port_is_refused(address: str) -> None:
-    with pytest.raises(UserError, match=r"RAY_ADDRESS: '.*' is no HOST:PORT"):
+    with pytest.raises(UserError, match=r"RAY_ADDRESS: '.*' is not HOST:PORT"):
         check_address(2, address)
 
 
-def test_an_address_where_nobody_listens_is_named() -> None:
+def test_an_address_without_a_listener_is_named() -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{reserved.getsockname()[1]}"
@@ -50,7 +50,7 @@ def test_an_address_where_nobody_listens_is_named() -> None:
     ("raised", "code"),
     [(UserError("/shared: is not the same folder on node b"), 64), (StallError("spec.compute.nodes: 2 wanted"), 75)],
 )
-def test_the_process_ends_with_one_line_and_a_code_of_its_own_for_nodes_that_did_not_come(
+def test_the_process_ends_with_one_line_and_its_own_code_for_nodes_that_did_not_join(
     raised: DeepICDError, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def ask(*_: object) -> None:
@@ -79,7 +79,7 @@ class EndedProcess:
     ("code", "attempt", "kind"),
     [(75, "1", StallError), (75, "", UserError), (64, "1", UserError), (64, "", UserError)],
 )  # fmt: skip
-def test_nodes_that_did_not_come_are_the_users_to_mend_only_where_the_operator_has_not_asked_for_them(
+def test_nodes_that_did_not_join_are_for_the_user_to_fix_unless_the_operator_requested_them(
     code: int, attempt: str, kind: type[DeepICDError], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(nodes, "GuardedProcess", lambda command, environment, log: EndedProcess(code, log))

@@ -89,7 +89,7 @@ def test_the_quickstart_fits_verls_configuration(stage: str) -> None:
 
 
 @pytest.mark.usefixtures("on_gpus")
-def test_nothing_of_the_cpu_reaches_a_gpu_run() -> None:
+def test_no_cpu_setting_reaches_a_gpu_run() -> None:
     assert not [item for item in stage_overrides(load(SAMPLES / "deepicd-r1-7b.yaml"))["grpo"] if "cpu" in item]
 
 
@@ -102,7 +102,7 @@ def test_a_prompt_is_never_cut_in_chunks_on_a_cpu(tokens: int) -> None:
     assert rollout.max_num_batched_tokens >= rollout.max_model_len
 
 
-def test_several_nodes_join_the_cluster_that_there_is_and_give_it_our_environment() -> None:
+def test_several_nodes_join_the_existing_cluster_and_give_it_our_environment() -> None:
     run = load(SAMPLES / "deepicd-r1-7b.yaml")
     content = yaml.safe_load(dump(run))
     content["spec"]["compute"] |= {"nodes": 2, "scratch": {"storageClass": "shared"}}

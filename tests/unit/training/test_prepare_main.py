@@ -157,5 +157,5 @@ def test_examples_without_room_for_any_answer_are_refused(prepared: Prepared, tm
 def test_a_refusal_reaches_the_caller_of_the_process(tmp_path: Path) -> None:
     run = tmp_path / "run.yaml"
     run.write_text(json.dumps(content({"path": str(tmp_path)}, {})))
-    with pytest.raises(UserError, match=r"spec\.model\.path: .* is no Hugging Face model"):
+    with pytest.raises(UserError, match=r"spec\.model\.path: .* is not a Hugging Face model"):
         build(run, tmp_path, StageLayout(tmp_path))

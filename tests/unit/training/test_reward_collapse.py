@@ -30,7 +30,7 @@ def test_only_a_lasting_loss_of_reward_is_a_collapse(rewards: list[float], step:
     assert collapsed_at(rewards) == step
 
 
-def test_what_was_found_is_said() -> None:
+def test_the_finding_is_returned() -> None:
     watch = RewardWatch(RewardCollapseSpec(window=2, drop=0.1))
     found = [watch.step(reward) for reward in (0.5, 0.5, 0.5, 0.5, 0.0, 0.0)]
     assert found[-1] == "mean reward of the last 2 steps 0, highest before 0.5"

@@ -8,13 +8,13 @@ import pytest
 from deepicd.training.rollouts import rollout_order, rollout_seed
 
 
-def test_each_completion_has_a_seed_of_its_own() -> None:
+def test_each_completion_has_its_own_seed() -> None:
     places = list(product((0, 42), (1, 2, 21), ("train", "validation"), (0, 1, 12), (0, 1, 7)))
     seeds = {
         rollout_seed(seed, step=step, split=split, index=index, rollout=rollout) for seed, step, split, index, rollout in places
     }
     assert len(seeds) == len(places)
-    # The generators of CPUs take the lower half alone.
+    # Generators on CPUs take only the lower half.
     assert len({seed % 2**32 for seed in seeds}) == len(places)
 
 

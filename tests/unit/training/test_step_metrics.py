@@ -38,7 +38,7 @@ def test_null_in_a_watched_metric_was_nan() -> None:
     assert read_step(line(1, train__loss=None)).not_finite == "train/loss"
 
 
-def test_null_elsewhere_is_no_concern() -> None:
+def test_null_elsewhere_is_ignored() -> None:
     assert read_step(line(1, train__loss=1.0, perf__mfu=None)).not_finite is None
 
 

@@ -39,12 +39,12 @@ def test_starting_up_counts_as_no_step() -> None:
         seen.check_stall(61)
 
 
-def test_a_metric_that_is_not_finite_is_for_the_user_to_mend() -> None:
+def test_a_metric_that_is_not_finite_is_for_the_user_to_fix() -> None:
     with pytest.raises(UserError, match="actor/pg_loss is not a finite number at step 7"):
         watch().check_step(StepMetrics(step=7, not_finite="actor/pg_loss"), 1.0)
 
 
-def test_a_dead_worker_is_a_crash_once_the_main_process_had_time_to_say_so() -> None:
+def test_a_dead_worker_is_a_crash_once_the_main_process_had_time_to_report_it() -> None:
     seen = watch()
     seen.check_workers({1: "raylet", 2: "EngineCore"}, 0)
     seen.check_workers({1: "raylet"}, 10)
@@ -183,7 +183,7 @@ def test_a_worker_that_ends_after_the_last_step_is_no_crash_however_long_the_res
     assert stage.now >= LEAVE_SECONDS + 9
 
 
-def test_another_node_that_asks_for_a_stop_ends_the_stage_once_training_has_saved(tmp_path: Path) -> None:
+def test_a_stop_requested_by_another_node_ends_the_stage_once_training_has_saved(tmp_path: Path) -> None:
     stage = Stage(tmp_path, lasts=5)
     stage.files.enter_loop(9)
     stage.at(2, stage.files.stop_request.touch)
@@ -192,7 +192,7 @@ def test_another_node_that_asks_for_a_stop_ends_the_stage_once_training_has_save
     assert stage.now >= 5
 
 
-def test_another_node_that_asks_for_a_stop_before_the_first_step_is_not_waited_with(tmp_path: Path) -> None:
+def test_a_stop_requested_by_another_node_before_the_first_step_ends_the_stage_immediately(tmp_path: Path) -> None:
     stage = Stage(tmp_path, lasts=600)
     stage.files.stop_request.touch()
     with pytest.raises(TerminatedError):

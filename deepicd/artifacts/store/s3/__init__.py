@@ -22,7 +22,7 @@ class S3Store:
     """The objects below a prefix of a bucket."""
 
     def __init__(self, settings: S3Spec, *, retry_seconds: float = 600.0, limit: int | None = None) -> None:
-        """`retry_seconds`: how long a failing request is tried again; `limit`: bytes a second that uploads may use."""
+        """`retry_seconds`: how long a failing request is retried; `limit`: bytes per second for uploads."""
         self.url = f"s3://{settings.bucket}/{settings.prefix}".rstrip("/")
         self._root = f"{settings.prefix}/" if settings.prefix else ""
         self._bucket = Bucket(settings, retry_seconds)
@@ -53,12 +53,12 @@ class S3Store:
                 "put_object", Key=self._root + key, Body=content, ChecksumCRC32=checksum(content), **condition
             )
         except ConflictError:
-            # An earlier try of the same request may have succeeded, and its answer been lost.
+            # An earlier try of this request may have succeeded although its answer was lost.
             present = self.read(key)
             if present is None or present[0] != content:
                 raise
             return present[1]
-        except MissingError:  # what some stores say where the version to replace does not exist
+        except MissingError:  # some stores' answer if the version to replace does not exist
             raise ConflictError(key) from None
         return str(answer["ETag"])
 
@@ -71,7 +71,7 @@ class S3Store:
         self._downloader.download(chosen, on_bytes or ignore)
 
     def delete(self, keys: Iterable[str]) -> None:
-        # One by one: the key is part of what is signed, and not every store has the request that deletes many.
+        # One by one: the key is part of what is signed, and not every store supports deleting many in one request.
         in_parallel(lambda key: self._bucket.call("delete_object", Key=self._root + key), keys, threading.Event())
 
     def abort_uploads(self, older_than: datetime) -> int:

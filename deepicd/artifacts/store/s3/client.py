@@ -23,7 +23,7 @@ from deepicd.spec.environment import S3_SECRET
 from deepicd.spec.storage import S3Spec
 
 FIRST_CONTACT_SECONDS = 20.0
-"""The limit is shorter for a store that has never answered: its address is more likely wrong than it is down."""
+"""Shorter retry limit for a store that has never answered: its address is probably wrong."""
 LONGEST_PAUSE = 5.0
 _NO_ANSWER = (
     exceptions.ConnectionError, exceptions.HTTPClientError, exceptions.IncompleteReadError, ResponseParserError,
@@ -34,8 +34,8 @@ log = structlog.get_logger()
 Answer = TypeVar("Answer")
 
 
-def _is_distrust(error: BaseException | None) -> bool:
-    """Whether the store's certificate was refused; urllib3 and botocore each wrap that in an error of theirs."""
+def _is_untrusted(error: BaseException | None) -> bool:
+    """Whether the store's certificate was refused; urllib3 and botocore each wrap that error in their own."""
     while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
         error = error.__cause__ or error.__context__
     return error is not None
@@ -48,7 +48,7 @@ class Bucket:
         MissingError, OutOfRangeError, ConflictError: see `error_codes`.
         UserError: the user must change something.
         StoreError: it failed for `retry_seconds`.
-        StoppedError: `stop` was set while it was tried.
+        StoppedError: `stop` was set during the tries.
     """
 
     def __init__(self, settings: S3Spec, retry_seconds: float) -> None:
@@ -63,7 +63,7 @@ class Bucket:
         self.transport = Transport(settings, self._read_secret())
 
     def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        """One request of boto3; the answer's body, if it has one, is read whole into `Body` as bytes."""
+        """Make one request with boto3; the answer's body, if it has one, is read whole into `Body` as bytes."""
 
         def act(transport: Transport) -> dict[str, Any]:
             answer: dict[str, Any] = getattr(transport.client, operation)(Bucket=self._settings.bucket, **arguments)
@@ -86,9 +86,9 @@ class Bucket:
     def request(
         self, name: str, act: Callable[[Transport], Answer], stop: threading.Event | None = None, *, creates: bool = False
     ) -> Answer:
-        """What `act` returns, which makes one request and is called again after a failure that may pass.
+        """The result of `act`, which makes one request and is retried after a transient failure.
 
-        `creates`: it needs nothing to exist, so a 404 is the answer of a server that is starting or ending.
+        `creates`: the request needs nothing to exist, so a 404 comes from a server that is starting or stopping.
         """
         began = time.monotonic()
         garbled = tries = 0
@@ -106,16 +106,16 @@ class Bucket:
                 if code in error_codes.STALE_SECRET and self._renew_secret(transport):
                     continue
                 garbled += code in error_codes.GARBLED
-                again = unsettled or (code in error_codes.GARBLED and garbled < error_codes.GARBLED_TRIES)
-                if not again and status not in error_codes.TRANSIENT_STATUS and code not in error_codes.TRANSIENT:
+                retry = unsettled or (code in error_codes.GARBLED and garbled < error_codes.GARBLED_TRIES)
+                if not retry and status not in error_codes.TRANSIENT_STATUS and code not in error_codes.TRANSIENT:
                     raise error_codes.explain(self.url, name, error) from None
                 reason = f"{status} {code}"
             except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError):
                 names = " and ".join(SECRET_KEYS[:2])
                 raise UserError(f"{self.url}: no credentials: give storage.s3.credentials, or {names}") from None
             except _NO_ANSWER as error:
-                # Every other failure of TLS may be a connection that was cut.
-                if _is_distrust(error):
+                # Any other TLS failure may be a dropped connection.
+                if _is_untrusted(error):
                     raise UserError(
                         f"{self._endpoint}: certificate not trusted: name the file of its authority in storage.s3.caBundle"
                     ) from None
@@ -131,7 +131,7 @@ class Bucket:
     def _pause(self, reason: str, request: str, tries: int, began: float, stop: threading.Event | None) -> None:
         window = self._retry_seconds if self._reached else min(self._retry_seconds, FIRST_CONTACT_SECONDS)
         self.trouble = f"{self._endpoint}: {request}: {reason}: see that the store is up and storage.s3.endpoint is right"
-        # Jitter: many uploaders that lost the same server do not come back all at once.
+        # Jitter: many uploaders that lost the same server do not all retry at the same time.
         pause = random.uniform(0.05, min(LONGEST_PAUSE, 0.2 * 2 ** min(tries, 8)))
         if time.monotonic() - began + pause > window:
             raise StoreError(
@@ -157,7 +157,7 @@ class Bucket:
         return found
 
     def _renew_secret(self, used: Transport) -> bool:
-        """Whether the Secret's files have changed since the request was signed: it may have been rotated."""
+        """Read the Secret's files again; returns whether they changed since the request was signed, as after a rotation."""
         with self._lock:
             if self.transport is used:  # otherwise another thread has just done it
                 fresh = self._read_secret()

@@ -1,4 +1,4 @@
-"""Objects to files: ranges in parallel, verified before the file gets its name, resumed after an interruption."""
+"""Download objects to files: ranges in parallel, verified before the file gets its name, resumed when interrupted."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from deepicd.artifacts.store.s3.transport import PIECE_BYTES
 from deepicd.artifacts.store.s3.upload import ignore
 
 RANGE_BYTES = 16 * 2**20
-"""Bytes of one request: ranges of 8 MiB cost the server a fifth more."""
+"""Bytes per request: ranges of 8 MiB cost the server a fifth more."""
 RANGES_AHEAD = 16
-"""Ranges of a file requested before the oldest of them is hashed: what waits for that should still be in memory."""
+"""Ranges of a file requested before the oldest of them is hashed: few enough to be still in memory then."""
 TRIES = 3
-"""Downloads of an object that has another digest each time, before it counts as damaged."""
+"""Downloads with a wrong digest before an object counts as damaged."""
 
 
 @dataclass
@@ -51,10 +51,10 @@ class Downloader:
                 self._fill(partial, key, expected, on_bytes, stop)
             except DamagedError:
                 partial.unlink(missing_ok=True)
-                # An interrupted download or the network may be at fault: again from the start.
+                # An interrupted download or the network may be the cause: start from scratch.
                 if not more:
                     raise
-                on_bytes = ignore  # these bytes were counted
+                on_bytes = ignore  # these bytes are already counted
             else:
                 break
         with local_errors(path):
@@ -63,12 +63,12 @@ class Downloader:
     def _fill(self, partial: Path, key: str, expected: Transferred, on_bytes: OnBytes, stop: threading.Event) -> None:
         """Fill a file by ranges, each written as it arrives, and hash in order what the file then has."""
         with local_errors(partial), FileIO(os.open(partial, os.O_RDWR | os.O_CREAT, 0o644), "r+") as file:
-            # Whole ranges before the first hole. If the file system keeps no holes, or after a crash, the digest differs.
+            # Whole ranges before the first hole are kept. Without holes, or after a crash, the digest differs.
             hole = os.lseek(file.fileno(), 0, os.SEEK_HOLE) if os.fstat(file.fileno()).st_size else 0
             present = min(hole, expected.size) // RANGE_BYTES * RANGE_BYTES
             file.truncate(present)
             broken = threading.Event()
-            writing = threading.Lock()  # the kernel lets one thread write to a file; the others would spin
+            writing = threading.Lock()  # the kernel lets one thread at a time write to a file; the others would spin
 
             def fetch(start: int) -> None:
                 def write(piece: bytes, offset: int) -> None:

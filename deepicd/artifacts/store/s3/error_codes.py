@@ -15,7 +15,7 @@ class MissingError(Exception):
 
 
 class OutOfRangeError(Exception):
-    """The object ends before the range that was asked for."""
+    """The object ends before the requested range."""
 
 
 EXPECTED: dict[str, type[Exception]] = {
@@ -25,7 +25,7 @@ EXPECTED: dict[str, type[Exception]] = {
 }  # fmt: skip
 """Errors that the caller handles."""
 STALE_SECRET = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
-# A corrupted request is sent again: the store may call it any of these.
+# Codes that stores give to a corrupted request; it is sent again.
 GARBLED = {
     "BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "InvalidDigest", "SignatureDoesNotMatch",
     "InvalidPart", "InvalidPartOrder", "MalformedXML",

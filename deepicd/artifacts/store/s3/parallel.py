@@ -1,4 +1,4 @@
-"""Several transfers at once: the first error stops all, and all share one rate."""
+"""Parallel transfers: stops all on the first error, and limits their rate together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
 AT_ONCE = 8
-"""Files of an upload, parts of a file, and so on."""
+"""Number of parallel transfers: files of an upload, parts of a file, and so on."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,7 +22,7 @@ class StoppedError(Exception):
 def in_parallel(
     act: Callable[[Item], Result], items: Iterable[Item], stop: threading.Event, at_once: int = AT_ONCE
 ) -> list[Result]:
-    """Results of `act`, in the order of `items`. The first error sets `stop`, and nothing more begins.
+    """Results of `act`, in the order of `items`. The first error sets `stop`, and no further item starts.
 
     Raises:
         Exception: an error of `act`; `StoppedError` only if there is no other.
@@ -50,7 +50,7 @@ def in_parallel(
 
 
 class RateLimit:
-    """Delays callers so that all of them together stay below a number of bytes a second."""
+    """Delays callers so that all of them together stay below a number of bytes per second."""
 
     def __init__(self, bytes_per_second: int) -> None:
         self._rate = bytes_per_second

@@ -1,7 +1,7 @@
-"""One bucket as it is reached with one secret: boto3's client, and beside it the requests that carry data.
+"""Access to one bucket with one secret: boto3's client, and separate requests for data.
 
-Those cost a millisecond of CPU through boto3. urllib3 sends them, botocore signs them; address, region, trust store, proxy and
-credentials are boto3's.
+Through boto3 a data request would cost a millisecond of CPU. urllib3 sends these requests and botocore signs them; address,
+region, trust store, proxy and credentials are boto3's.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10
 ANSWER_SECONDS = 60
-"""The longest silence, and the longest wait until the store takes another piece."""
+"""The longest silence, and the longest wait until the store accepts another piece."""
 PIECE_BYTES = 2**18
-"""Read and written at once: a piece is still in the processor's cache then, and ends where a page of a file does."""
+"""Bytes per read and write: a piece stays in the processor's cache, and ends at a page boundary of the file."""
 SECRET_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _CONNECTIONS = 24
 _LONGEST_TEXT = 2**16  # bytes of an error's description
@@ -59,12 +59,12 @@ class Transport:
     """
 
     def __init__(self, settings: S3Spec, secret: Mapping[str, str]) -> None:
-        """`secret`: values of `SECRET_KEYS`; without them boto3 looks for credentials."""
+        """`secret`: values of `SECRET_KEYS`; if there are none, boto3 looks for credentials."""
         path_style = settings.path_style if settings.path_style is not None else settings.endpoint is not None
         config = Config(
             region_name=settings.region,
             s3={"addressing_style": "path" if path_style else "auto"},
-            signature_version="s3v4",  # links too: by default those are of a version that newer buckets refuse
+            signature_version="s3v4",  # also for links, whose default version newer buckets refuse
             retries={"total_max_attempts": 1},  # `Bucket` retries, for all kinds of failure alike
             connect_timeout=CONNECT_SECONDS,
             read_timeout=ANSWER_SECONDS,
@@ -93,12 +93,12 @@ class Transport:
         events = self.client.meta.events
         for operation in ("PutObject", "CreateMultipartUpload"):
             events.register(f"before-call.s3.{operation}", lambda params, **_: params["headers"].update(encryption))
-        # After a redirect boto3 asks for the region, again and again if that request is redirected too.
+        # After a redirect boto3 asks for the region, endlessly if that request is redirected too.
         events.register("before-call.s3.HeadBucket", lambda context, **_: context.update(s3_redirect={"redirected": True}))
         self._manager = _manager(self.client.meta.endpoint_url, settings.ca_bundle or core.get_config_variable("ca_bundle"))
 
     def put(self, key: str, body: bytes, query: Mapping[str, str], pace: Pace) -> str:
-        """Send an object, or a part of the multipart upload in `query`, with its checksum; its ETag."""
+        """Send an object, or a part of the multipart upload in `query`, with its checksum; returns its ETag."""
         headers = {"content-length": str(len(body)), "x-amz-checksum-crc32": checksum(body)}
         if not query:
             headers |= self._encryption
@@ -107,7 +107,7 @@ class Transport:
             return answer.headers.get("etag", "")
 
     def get(self, key: str, start: int, length: int, sink: Sink) -> int:
-        """Pass `length` bytes of an object to `sink`, fewer where it ends earlier; its size, as far as announced or read."""
+        """Pass `length` bytes of an object to `sink`, fewer if it ends earlier; returns its size, as announced or read."""
         headers = {"range": f"bytes={start}-{start + length - 1}"} if length else {}
         with closing(self._send("GET", key, {}, headers, None)) as answer:
             if start and answer.status != 206:
@@ -131,7 +131,7 @@ class Transport:
 
     @cached_property
     def _target(self) -> tuple[str, str]:
-        """Address of the bucket, and region: a presigned link shows where boto3 would send a request."""
+        """Address and region of the bucket: a presigned link shows where boto3 would send a request."""
         link = urlsplit(self.link("key", 60))
         region = parse_qs(link.query)["X-Amz-Credential"][0].split("/")[2]
         return f"{link.scheme}://{link.netloc}{link.path.removesuffix('key')}", region
@@ -139,7 +139,7 @@ class Transport:
     def _send(
         self, method: str, key: str, query: Mapping[str, str], headers: Mapping[str, str], body: Iterator[memoryview] | None
     ) -> BaseHTTPResponse:
-        """The answer to a request. Its connection is used again if the body was read to its end."""
+        """The answer to a request. Its connection is reused if the body was read to its end."""
         credentials = self._session.get_credentials()
         if credentials is None:
             raise exceptions.NoCredentialsError
@@ -172,7 +172,7 @@ def _encryption_headers(settings: S3Spec) -> dict[str, str]:
 
 
 class _Timeouts(HTTPConnection):
-    """By itself urllib3 would apply the timeout for connecting to sending as well."""
+    """Separate timeouts: urllib3 would apply the one for connecting to sending as well."""
 
     def connect(self) -> None:
         self.timeout = CONNECT_SECONDS
@@ -205,7 +205,7 @@ def _manager(endpoint: str, ca_bundle: str | None) -> PoolManager:
 
 
 def _pieces(body: memoryview, pace: Pace) -> Iterator[memoryview]:
-    """In pieces, since a socket's timeout is for all that is sent at once."""
+    """The body in pieces, since a socket's timeout applies to a whole send."""
     for start in range(0, len(body), PIECE_BYTES):
         piece = body[start : start + PIECE_BYTES]
         pace(len(piece))
@@ -213,5 +213,5 @@ def _pieces(body: memoryview, pace: Pace) -> Iterator[memoryview]:
 
 
 def checksum(content: bytes) -> str:
-    """CRC-32 as S3 wants it: base64 of four bytes, big-endian. The server compares it with what arrived."""
+    """CRC-32 as S3 expects it: base64 of four bytes, big-endian. The server compares it with what arrived."""
     return b64encode(crc32(content).to_bytes(4, "big")).decode()

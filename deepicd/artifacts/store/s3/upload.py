@@ -1,6 +1,6 @@
-"""Files to a bucket: each is read once, hashed and sent in the same pass, with bounded memory.
+"""Upload files to a bucket: each is read once, hashed and sent in the same pass, with bounded memory.
 
-Large ones go as multipart uploads: parts that the store has from an earlier try are not sent again.
+Large files are sent as multipart uploads: parts that the store has from an earlier try are not sent again.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from deepicd.errors import StoreError
 
 PART_BYTES = 8 * 2**20
 MEMORY_BYTES = 96 * 2**20
-"""Held by all uploads together; parts of a file beyond 80 GB are larger, and those of one file are then bounded by this."""
+"""Limit for all uploads together; parts of a file beyond 80 GB are larger, and this then limits the parts of one file."""
 MOST_PARTS = 10_000
 """The S3 limit of one multipart upload."""
 UPLOAD_TRIES = 3
-"""Tries of a multipart upload that others complete or abort."""
+"""Tries of a multipart upload that other clients complete or abort."""
 
 Part = dict[str, Any]
 """A part as boto3 names it: PartNumber, ETag, ChecksumCRC32; Size where it is listed."""
@@ -45,7 +45,7 @@ class Uploader:
     bucket: Bucket
     pace: Pace
     _memory: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(MEMORY_BYTES // PART_BYTES))
-    """One for each part, or small file, in memory."""
+    """One permit for each part, or small file, in memory."""
 
     def upload(self, files: Iterable[tuple[Path, str]], on_bytes: OnBytes) -> list[Transferred]:
         """See `Store.upload`; keys are those of the bucket."""
@@ -79,7 +79,7 @@ class Uploader:
                 upload.complete(parts)
             except MissingError:
                 file.seek(0)
-                on_bytes = ignore  # these bytes were counted
+                on_bytes = ignore  # these bytes are already counted
             else:
                 return digest
         raise StoreError(
@@ -90,12 +90,12 @@ class Uploader:
     def _send_parts(
         self, upload: MultipartUpload, file: BinaryIO, size: int, on_bytes: OnBytes, stop: threading.Event
     ) -> tuple[str, list[Part]]:
-        """SHA-256 of the whole file, and the parts that the store has then."""
+        """Send the parts; returns the SHA-256 of the whole file, and the parts."""
         length, digest, reading, numbers = part_size(size), sha256(), threading.Lock(), count(1)
 
         def send(_: int) -> Part:
             with self._memory:
-                with reading:  # whichever thread comes reads the next part
+                with reading:  # the first thread to get here reads the next part
                     if stop.is_set():
                         raise StoppedError
                     number = next(numbers)
@@ -112,18 +112,18 @@ class Uploader:
 
 @dataclass(frozen=True)
 class MultipartUpload:
-    """An upload of one object that is not completed."""
+    """An uncompleted upload of one object."""
 
     bucket: Bucket
     key: str
     upload: str
-    """The store's id of it."""
+    """The store's id of the upload."""
     present: dict[int, Part] = field(default_factory=dict)
     """Parts that the store already has, by number, as it lists them."""
 
     @classmethod
     def opened(cls, bucket: Bucket, key: str) -> Self:
-        """The newest of this key that was not completed, or a new one."""
+        """The newest uncompleted upload of this key, or a new one."""
         listed = bucket.call("list_multipart_uploads", Prefix=key).get("Uploads", [])
         uploads = [upload for upload in listed if upload["Key"] == key]
         for upload in sorted(uploads, key=lambda item: item["Initiated"], reverse=True):
@@ -152,21 +152,21 @@ class MultipartUpload:
         return {**part, "ETag": etag}
 
     def complete(self, parts: list[Part]) -> None:
-        """Make the object of the parts.
+        """Create the object from the parts.
 
         Raises:
-            MissingError: the upload is gone, and the object is not what these parts make.
+            MissingError: the upload is gone, and the object does not consist of these parts.
         """
         try:
             self.bucket.call("complete_multipart_upload", Key=self.key, UploadId=self.upload, MultipartUpload={"Parts": parts})
         except MissingError:
-            # An earlier try may have succeeded, and its answer been lost.
+            # An earlier try may have succeeded although its answer was lost.
             if self.bucket.call("head_object", Key=self.key)["ETag"].strip('"') != _etag(parts):
                 raise
 
 
 def _etag(parts: list[Part]) -> str | None:
-    """The ETag of the object that parts make: the MD5 of their MD5s; None where their ETags are no MD5s."""
+    """The ETag of the object that the parts form: the MD5 of their MD5s; None if their ETags are not MD5s."""
     try:
         digests = b"".join(bytes.fromhex(part["ETag"].strip('"')) for part in parts)
     except ValueError:

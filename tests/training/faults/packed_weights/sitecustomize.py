@@ -1,4 +1,4 @@
-"""On the PYTHONPATH of a run, brings back the fault that the CPU plugin mends, on every processor.
+"""On the PYTHONPATH of a run, brings back the fault that the CPU plugin fixes, on every processor.
 
 vLLM frees a linear layer's weight after packing it; verl then writes to a parameter of size 0.
 """

@@ -8,7 +8,7 @@ from deepicd import atomic
 from deepicd.artifacts.store.folder import FolderStore
 
 
-def test_what_a_killed_upload_left_is_not_listed_and_is_given_up_once_it_is_old(tmp_path: Path) -> None:
+def test_the_remains_of_a_killed_upload_are_not_listed_and_deleted_once_they_are_old(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     store.write("a/file", b"x")
     new, old = (tmp_path / "a" / f"{atomic.PREFIX}{name}" for name in ("new", "old"))

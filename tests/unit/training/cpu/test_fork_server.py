@@ -22,7 +22,7 @@ from deepicd.training.cpu.fork_server import main
 outcome = main(sys.argv[1:], stack=())
 sys.exit(outcome) if isinstance(outcome, int) else outcome()
 """
-# The first fork: ends when it is told how, or when nobody is left to tell it, and with it the server.
+# The first fork: ends when a client sends an exit code, or when none is left, and the server ends with it.
 MAIN = """
 import os, pathlib, signal, sys, time
 order, tests = pathlib.Path(sys.argv[1]), int(sys.argv[2])
@@ -105,10 +105,10 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 def test_a_program_has_the_clients_arguments_environment_folder_and_output(server: Server) -> None:
     output, errors = server.client(TELL, "one", "two words", COLOUR="red").communicate(timeout=10)
-    told = json.loads(output)
-    assert told["arguments"] == ["one", "two words"]
-    assert (told["variable"], told["inherited"]) == ("red", False)
-    assert (told["folder"], told["beside"]) == (str(server.folder), str(server.folder))
+    found = json.loads(output)
+    assert found["arguments"] == ["one", "two words"]
+    assert (found["variable"], found["inherited"]) == ("red", False)
+    assert (found["folder"], found["beside"]) == (str(server.folder), str(server.folder))
     assert errors == "to standard error\n"
 
 
@@ -116,8 +116,8 @@ def test_code_and_modules_run_as_python_would_run_them(server: Server) -> None:
     (server.folder / "tells.py").write_text(TELL)
     for started, beside in ((["-u", "-m", "tells"], str(server.folder)), (["-c", TELL], "")):
         output, _ = server.python(*started, "one", variables={"COLOUR": "blue"}).communicate(timeout=10)
-        told = json.loads(output)
-        assert (told["arguments"], told["variable"], told["beside"]) == (["one"], "blue", beside)
+        found = json.loads(output)
+        assert (found["arguments"], found["variable"], found["beside"]) == (["one"], "blue", beside)
 
 
 def test_a_fork_has_the_clients_descriptors_by_their_numbers(server: Server) -> None:
@@ -189,9 +189,9 @@ def test_a_client_ends_as_its_fork_does(program: str, code: int, server: Server)
 
 def test_forks_run_side_by_side_and_draw_different_numbers(server: Server) -> None:
     clients = [server.client(TELL) for _ in range(4)]
-    told = [json.loads(client.communicate(timeout=10)[0]) for client in clients]
-    assert len({each["drawn"] for each in told}) == 4
-    assert len({each["pid"] for each in told}) == 4
+    found = [json.loads(client.communicate(timeout=10)[0]) for client in clients]
+    assert len({each["drawn"] for each in found}) == 4
+    assert len({each["pid"] for each in found}) == 4
 
 
 @pytest.mark.parametrize(("code", "exit_code"), [(0, 0), (3, 3), (-signal.SIGKILL, 128 + signal.SIGKILL)])
@@ -199,7 +199,7 @@ def test_the_server_ends_as_its_first_fork_does(code: int, exit_code: int, serve
     assert server.end(code) == exit_code
 
 
-def test_a_client_that_is_gone_harms_nobody(server: Server) -> None:
+def test_a_client_that_has_gone_does_not_disturb_others(server: Server) -> None:
     client = server.client("import sys, time; print('up', flush=True); time.sleep(0.5)")
     assert client.stdout is not None
     assert client.stdout.readline() == "up\n"
@@ -209,7 +209,7 @@ def test_a_client_that_is_gone_harms_nobody(server: Server) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b'{"arguments": ["half'])
-def test_a_client_that_ends_before_it_has_asked_harms_nobody(sent: bytes, server: Server) -> None:
+def test_a_client_that_ends_before_its_request_does_not_disturb_others(sent: bytes, server: Server) -> None:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(server.folder / "forks"))
         connection.sendall(sent)

@@ -1,4 +1,4 @@
-"""The store is a socket of the test's: it says what a test wants, byte by byte."""
+"""The store is a socket of the test, which controls each byte of its answers."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class FakeStore:
 
 
 def take_request(connection: socket.socket, pause: float = 0) -> bytes:
-    """A whole request, with so many seconds between the pieces of its body."""
+    """Read a whole request, with a pause in seconds between the pieces of its body."""
     found = b""
     while b"\r\n\r\n" not in found:
         if not (block := connection.recv(2**16)):

@@ -34,7 +34,7 @@ def test_a_file_that_became_shorter_is_noticed(tmp_path: Path) -> None:
 
 
 class SlowBucket:
-    """Answers no part before so many are on their way at once."""
+    """Answers no part before a number of parts are in flight together."""
 
     url = "s3://bucket"
 
@@ -52,7 +52,7 @@ class SlowBucket:
             self.most = max(self.most, self._now)
             self._change.notify_all()
             assert self._change.wait_for(lambda: self.most >= self._awaited, 30)
-        time.sleep(0.02)  # one too many would come meanwhile
+        time.sleep(0.02)  # one too many would arrive in this time
         with self._change:
             self._now -= 1
         return '"etag"'
