@@ -1,4 +1,4 @@
-"""Terms of the user's own: functions named in run.yaml's `reward.terms`."""
+"""The user's own terms: functions named in run.yaml's `reward.terms`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from deepicd.rewards.sample import Sample
 from deepicd.spec.reward import OwnTerm
 
 Function = Callable[[list[str], list[str], list[str | None]], Sequence[float]]
-"""Completions, right codes and notes of a batch to one number a completion; NaN where it has none."""
+"""Takes the completions, right codes and notes of a batch; returns one number per completion, NaN where the term is missing."""
 
 
 class OwnTerms:
-    """The functions of a run, by the names of their terms."""
+    """The functions of a run, by term."""
 
     def __init__(self, terms: Mapping[str, OwnTerm]) -> None:
         """Import the functions.
@@ -34,7 +34,7 @@ class OwnTerms:
             golds: their right codes, normalised.
 
         Raises:
-            UserError: a function did not return one number a completion. What it raises itself is passed on.
+            UserError: a function did not return one number per completion. An exception of the function itself is passed on.
         """
         found: list[dict[str, float]] = [{} for _ in samples]
         for name, function in self._functions.items():
@@ -48,7 +48,7 @@ class OwnTerms:
 
 
 def _number(name: str, value: object) -> float:
-    # NumPy's numbers are Real too; torch's have item().
+    # NumPy's numbers are Real; torch's are not, but have item().
     value = value.item() if hasattr(value, "item") else value
     if not isinstance(value, Real) or isinstance(value, bool) or math.isinf(value):
         raise UserError(f"reward.terms.{name}: gave a value that is no finite number: give a float, or NaN where there is none")
