@@ -164,7 +164,7 @@ def test_a_missing_column_is_named_with_those_found_and_the_remedy(tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_mapped_column_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
+def test_a_mapped_column_that_is_missing_is_named(tmp_path: Path, name: str) -> None:
     assert "column gender is" in refusal(write(tmp_path / name, [ROW]), sex="gender")
 
 
@@ -174,7 +174,7 @@ def test_a_first_row_that_is_no_header_is_not_shown(tmp_path: Path) -> None:
     assert "there are a1, p1, I10 and 1 others" in refusal(path)
 
 
-def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+def test_a_column_that_occurs_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.csv").write_text("id,patient_id,note,code,note\na,p,x,I10,y\n")
     assert "column note is there twice" in refusal(tmp_path / "notes.csv")
 

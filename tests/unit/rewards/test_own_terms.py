@@ -46,7 +46,7 @@ def reward(function: str, **fields: object) -> RewardSpec:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_term_of_ones_own_adds_to_any_preset(preset: PresetName) -> None:
+def test_a_users_term_adds_to_any_preset(preset: PresetName) -> None:
     plain = make_scorer(RewardSpec(preset=preset), opened_think=True)(SAMPLES)
     own = make_scorer(reward("same_note", preset=preset, weights={"mine": 3}), opened_think=True)(SAMPLES)
     assert [tuple(score.terms) for score in own] == [(*PRESETS[preset].weights, "mine")] * 2
@@ -54,7 +54,7 @@ def test_a_term_of_ones_own_adds_to_any_preset(preset: PresetName) -> None:
     assert math.isnan(own[0].terms["mine"])  # missing: there is no note
 
 
-def test_a_term_of_ones_own_weighs_1_by_default() -> None:
+def test_a_users_term_weighs_1_by_default() -> None:
     scorer = make_scorer(reward("brief", preset="deepicd-r1"), opened_think=True)
     assert scorer([Sample("four", "M5116")])[0].value == -1 + 0.25
 
@@ -67,7 +67,7 @@ def test_a_term_of_ones_own_weighs_1_by_default() -> None:
         ("endless", "reward.terms.mine: gave a value that is no finite number"),
     ],
 )
-def test_what_is_no_list_of_numbers_ends_the_scoring(function: str, says: str) -> None:
+def test_anything_but_a_list_of_numbers_stops_the_scoring(function: str, says: str) -> None:
     with pytest.raises(UserError) as error:
         make_scorer(reward(function), opened_think=True)(SAMPLES)
     assert says in str(error.value)
