@@ -1,6 +1,6 @@
 """Texts as the term `reasoning` compares them: which words each has, and how far it is fresh English prose.
 
-What the thresholds mean is in reasoning.py.
+reasoning.py explains the thresholds.
 """
 
 from __future__ import annotations
