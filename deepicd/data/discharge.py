@@ -66,7 +66,7 @@ def extract_sections(connection: duckdb.DuckDBPyConnection, discharge: Table, ta
                     continue
                 if row["hadm_id"] is None or row["subject_id"] is None or row["note_seq"] is None:
                     raise UserError(
-                        f"{discharge.path}: row {result.read + 1}: subject_id, hadm_id or note_seq is no whole number: "
+                        f"{discharge.path}: row {result.read + 1}: subject_id, hadm_id or note_seq is not a whole number: "
                         "the table is cut off or was changed: download it again"
                     )
                 if row["owner"] is None:

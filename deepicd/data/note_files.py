@@ -79,7 +79,7 @@ def _reader(path: Path) -> _Reader:
     for ending, reader in _READERS.items():
         if path.name.lower().endswith(ending):
             return reader
-    raise UserError(f"{path}: is no .parquet, .csv, .csv.gz, .jsonl or .jsonl.gz file: convert it to one of these")
+    raise UserError(f"{path}: is not a .parquet, .csv, .csv.gz, .jsonl or .jsonl.gz file: convert it to one of these")
 
 
 def _present(path: Path, found: Sequence[str], wanted: Mapping[str, str], mapped: Mapping[str, str]) -> dict[str, str]:
@@ -125,7 +125,7 @@ def _parquet(path: Path, wanted: Mapping[str, str], mapped: Mapping[str, str]) -
                     number += 1
                     yield Row.of(f"{path}: row {number}", {name: row[column] for name, column in present.items()})
     except pa.ArrowException:
-        failure = f"{path}: is no Parquet file, or a damaged one: write it again"
+        failure = f"{path}: is not a Parquet file, or is damaged: write it again"
     else:
         return
     raise UserError(failure)
@@ -198,7 +198,7 @@ def _json_lines(path: Path, wanted: Mapping[str, str], mapped: Mapping[str, str]
             continue
         value = _object(text)
         if value is None:
-            raise UserError(f'{where}: is no JSON object: write one such as {{"id": …, "note": …}} a line')
+            raise UserError(f'{where}: is not a JSON object: write one such as {{"id": …, "note": …}} a line')
         if present is None:
             # Lines may leave out optional columns, so only the required ones can be checked in the first line.
             _present(path, list(value), {name: wanted[name] for name in REQUIRED_NOTE_COLUMNS}, {})

@@ -75,7 +75,7 @@ class Row:
         if value is None:
             return None
         if not re.fullmatch(r"[0-9]{1,3}(?:\.0*)?", value):
-            raise UserError(f"{self.where}: column {name} is no whole number: write years, or leave it empty")
+            raise UserError(f"{self.where}: column {name} is not a whole number: write years, or leave it empty")
         return int(value.split(".")[0])
 
 
@@ -92,5 +92,5 @@ def _as_text(where: str, name: str, value: Any) -> str | None:
             ) from None
         return (value if name == "note" else value.strip()) if value.strip() else None
     if name in TEXT_ONLY or isinstance(value, bool) or not isinstance(value, int | float):
-        raise UserError(f"{where}: column {name} is no text: write it as text")
+        raise UserError(f"{where}: column {name} is not text: write it as text")
     return str(int(value)) if isinstance(value, int) or value.is_integer() else repr(value)

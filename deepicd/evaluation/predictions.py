@@ -98,10 +98,10 @@ def _refuse_text(model: str, record: Prediction) -> None:
     names |= {"faults": list(record.faults or ()), "terms": list(record.terms)}
     for column, values in names.items():
         if not all(_NAME.fullmatch(value) for value in values):
-            raise ValueError(f"predictions: {column}: a value is no id or name of at most 64 characters")
+            raise ValueError(f"predictions: {column}: a value is not an id or name of at most 64 characters")
     for column, code in (("gold", record.gold), ("prediction", record.prediction)):
         if code is not None and not _CODE.fullmatch(code):
-            raise ValueError(f"predictions: {column} of {record.id}: is no code of at most 8 letters and digits")
+            raise ValueError(f"predictions: {column} of {record.id}: is not a code of at most 8 letters and digits")
 
 
 def read(path: Path) -> dict[str, list[Prediction]]:
@@ -118,7 +118,7 @@ def read(path: Path) -> dict[str, list[Prediction]]:
     except FileNotFoundError:
         raise UserError(f"{path}: does not exist: evaluate the run first") from None
     except (OSError, pyarrow.ArrowException):
-        raise UserError(f"{path}: is no readable parquet file: evaluate the run again") from None
+        raise UserError(f"{path}: is not a readable Parquet file: evaluate the run again") from None
     missing = [name for name in _COLUMNS if name not in table.column_names]
     if missing:
         raise UserError(f"{path}: lacks column {', '.join(missing)}: evaluate the run again")

@@ -67,9 +67,9 @@ def _read(number: int, line: bytes) -> tuple[str | int, Sample]:
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError):
-        raise UserError(f"line {number}: is no JSON in UTF-8: {_REQUIRED}") from None
+        raise UserError(f"line {number}: is not JSON in UTF-8: {_REQUIRED}") from None
     if not isinstance(fields, dict):
-        raise UserError(f"line {number}: is no JSON object: {_REQUIRED}")
+        raise UserError(f"line {number}: is not a JSON object: {_REQUIRED}")
     for name in ("id", "completion", "gold"):
         if name not in fields:
             raise UserError(f"line {number}: {name}: is missing: {_REQUIRED}")

@@ -51,7 +51,7 @@ def _number(name: str, value: object) -> float:
     # NumPy's numbers are Real; torch's are not, but have item().
     value = value.item() if hasattr(value, "item") else value
     if not isinstance(value, Real) or isinstance(value, bool) or math.isinf(value):
-        raise UserError(f"reward.terms.{name}: gave a value that is no finite number: give a float, or NaN where there is none")
+        raise UserError(f"reward.terms.{name}: gave a value that is not a finite number: give a float, or NaN if it is missing")
     return float(value)
 
 

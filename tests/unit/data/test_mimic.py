@@ -275,7 +275,7 @@ def test_a_value_that_is_no_number_or_date_is_named_by_column(hospital: Hospital
 
 def test_a_summary_without_a_numeric_id_is_refused_by_row(hospital: Hospital) -> None:
     hospital.rows["discharge"][-1]["hadm_id"] = "20x"
-    with pytest.raises(UserError, match=r"discharge\.csv: row 31: subject_id, hadm_id or note_seq is no whole number"):
+    with pytest.raises(UserError, match=r"discharge\.csv: row 31: subject_id, hadm_id or note_seq is not a whole number"):
         hospital.write().extract()
 
 

@@ -146,7 +146,7 @@ def test_a_column_of_another_type_is_refused_by_name(tmp_path: Path, name: str, 
 @pytest.mark.parametrize(("name", "value"), [("code", 25000), ("note", [CANARY]), ("id", True), ("age", {"a": CANARY})])
 def test_a_json_value_of_another_type_is_refused_by_line(tmp_path: Path, name: str, value: Any) -> None:
     path = write(tmp_path / "notes.jsonl", [ROW, {**ROW, name: value}])
-    assert refusal(path) == f"{path}: line 2: column {name} is no text: write it as text"
+    assert refusal(path) == f"{path}: line 2: column {name} is not text: write it as text"
 
 
 def test_half_a_character_is_refused_by_line(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_broken_row_of_csv_is_named_by_number(tmp_path: Path, line: str, messa
 def test_a_broken_line_of_json_is_named_by_number(tmp_path: Path, line: str) -> None:
     path = tmp_path / "notes.jsonl"
     path.write_text(f"{json.dumps(ROW)}\n\n{line}\n")
-    assert "notes.jsonl: line 3: is no JSON object" in refusal(path)
+    assert "notes.jsonl: line 3: is not a JSON object" in refusal(path)
 
 
 @pytest.mark.parametrize(("name", "where"), [("notes.csv", "row 3"), ("notes.jsonl", "line 2")])
@@ -238,4 +238,4 @@ def test_a_pattern_names_several_files_in_their_order(tmp_path: Path) -> None:
 def test_missing_files_and_other_kinds_are_refused(tmp_path: Path) -> None:
     assert "no such file" in refusal(tmp_path / "none-*.csv")
     (tmp_path / "notes.xlsx").write_text("x")
-    assert "is no .parquet, .csv, .csv.gz, .jsonl or .jsonl.gz file" in refusal(tmp_path / "notes.xlsx")
+    assert "is not a .parquet, .csv, .csv.gz, .jsonl or .jsonl.gz file" in refusal(tmp_path / "notes.xlsx")

@@ -63,8 +63,8 @@ def test_a_users_term_weighs_1_by_default() -> None:
     ("function", "says"),
     [
         ("one_short", "reward.terms.mine: gave 1 values for 2 completions: give one each"),
-        ("words", "reward.terms.mine: gave a value that is no finite number"),
-        ("endless", "reward.terms.mine: gave a value that is no finite number"),
+        ("words", "reward.terms.mine: gave a value that is not a finite number"),
+        ("endless", "reward.terms.mine: gave a value that is not a finite number"),
     ],
 )
 def test_anything_but_a_list_of_numbers_stops_the_scoring(function: str, says: str) -> None:
