@@ -1,12 +1,12 @@
 """The one parser of completions, shared by reward, evaluation and prediction.
 
-The asked-for form is `<think>trace</think> <diagnosis>code</diagnosis>`, with any white space around the tags and
-nothing else. Tags are written in lower case, as the prompt shows them; any other spelling is plain text. A code is bare
-with or without the dot after its third character; its case and the space around it do not matter. A code that is written
-in any other way is read where it is the only one (`written_codes`), and is a fault.
+The required form is `<think>trace</think> <diagnosis>code</diagnosis>`, with any white space around the tags and nothing
+else. Tags are in lower case, as in the prompt; any other spelling is plain text. A bare code may have the dot after its third
+character; case and surrounding space do not matter. A code written in any other way is still read if it is the only one
+(`written_codes`), but counts as a fault.
 
-The parser reads from left to right and takes linear time on any text: it searches and splits on fixed strings, and looks
-at each answer once.
+The parser reads from left to right in linear time on any text: it searches and splits on fixed strings, and looks at each
+answer once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from deepicd.written_codes import written_codes
 
 _THINK, _THINK_END = "<think>", "</think>"
 _DIAGNOSIS, _DIAGNOSIS_END = "<diagnosis>", "</diagnosis>"
-# One letter, two characters with a digit among them (M51, M1A, C7A, QA0), and up to four more.
+# A letter, two characters of which at least one is a digit (M51, M1A, C7A, QA0), and up to four more.
 _CODE = re.compile(r"[A-Z](?:[0-9][0-9A-Z]|[A-Z][0-9])[0-9A-Z]{0,4}")
 _WORD = re.compile(r"[^\W_]")
 _BARE_CODE = re.compile(r"[A-Za-z](?:[0-9][0-9A-Za-z]|[A-Za-z][0-9])(?:\.?[0-9A-Za-z]{1,4})?")
@@ -31,34 +31,34 @@ class Fault(StrEnum):
     """What is wrong with a completion."""
 
     NO_TRACE = "no_trace"
-    """No closed `<think>…</think>` before the diagnosis, or nothing in it."""
+    """No closed `<think>…</think>` before the diagnosis, or an empty one."""
     NO_DIAGNOSIS = "no_diagnosis"
     """No closed `<diagnosis>…</diagnosis>` outside the trace."""
     DIAGNOSIS_IN_TRACE = "diagnosis_in_trace"
-    """The trace has a diagnosis tag in it; what it holds is no answer."""
+    """The trace has a diagnosis tag in it. Its content is not an answer."""
     SEVERAL_DIAGNOSES = "several_diagnoses"
-    """Different ones, in one tag or in several: none of them is read."""
+    """Several different diagnoses, in one tag or in several. None of them is read."""
     REPEATED_DIAGNOSIS = "repeated_diagnosis"
-    """More than one diagnosis tag, and one code: it is read."""
+    """More than one diagnosis tag, but only one code. It is read."""
     TRUNCATED = "truncated"
     """The generator stopped at its token limit."""
     TEXT_OUTSIDE = "text_outside"
     """Text before, between or after the two parts."""
     DECORATED = "decorated"
-    """The code is not written bare: signs, words, space or misplaced dots are in the tag with it. It is read."""
+    """The code is not bare: the tag also has signs, words, space or misplaced dots. The code is read."""
     NOT_A_CODE = "not_a_code"
     """The diagnosis names no code."""
     UNKNOWN_CODE = "unknown_code"
-    """It has the form of a code, and no release of ICD-10-CM has it."""
+    """The diagnosis has the form of a code, but no release of ICD-10-CM has it."""
     NOT_BILLABLE = "not_billable"
-    """It is a header in every release that has it, never a code to bill."""
+    """The code is a header in every release that has it, never billable."""
 
 
 CODE_FAULTS = frozenset({Fault.UNKNOWN_CODE, Fault.NOT_BILLABLE})
-"""Faults of the answer; every other one is a fault of the completion's form."""
+"""Faults of the answer; all others are faults of the completion's form."""
 
 NOT_BARE = frozenset({Fault.REPEATED_DIAGNOSIS, Fault.DECORATED})
-"""Faults of form with which the code is read all the same."""
+"""Faults of form that leave the code readable."""
 
 
 _ORDER = {fault: place for place, fault in enumerate(Fault)}
@@ -69,27 +69,27 @@ class Completion:
     """A parsed completion."""
 
     trace: str | None
-    """The text inside `<think>`, stripped; None if there is none."""
+    """The text inside `<think>`, stripped; None if missing or empty."""
     code: str | None
-    """The answer, normalised, if exactly one code is named; it need not exist."""
+    """The answer, normalised, if exactly one code is named; None otherwise. The code need not exist."""
     faults: tuple[Fault, ...]
-    """Everything that is wrong, in the order of `Fault`."""
+    """All faults, in the order of `Fault`."""
 
     @property
     def well_formed(self) -> bool:
-        """Whether the form is right, whatever the code."""
+        """Whether the form is right; the code may still be wrong."""
         return CODE_FAULTS.issuperset(self.faults)
 
 
 def parse(text: str, *, opened_think: bool, truncated: bool = False, local: Collection[str] = ()) -> Completion:
-    """Parse what a model returned.
+    """Parse a model's completion.
 
     Args:
         text: the completion, of any length and content.
-        opened_think: whether the prompt ended in an opened `<think>`, so that the completion lacks it. A completion
-            that opens it again all the same is read as if it had not.
+        opened_think: whether the prompt ended in an opened `<think>`, so that the completion lacks it. If the completion
+            opens it again, the second opening is ignored.
         truncated: whether the generator stopped at its token limit.
-        local: the hospital's own codes, normalised, which need be in no release.
+        local: the hospital's own codes, normalised; no release needs to have them.
     """
     found: set[Fault] = {Fault.TRUNCATED} if truncated else set()
     trace, rest = _split_trace(text, opened_think=opened_think)
@@ -108,14 +108,14 @@ def parse(text: str, *, opened_think: bool, truncated: bool = False, local: Coll
 
 
 def fault_of(code: str, *, local: bool = False) -> Fault | None:
-    """Why a code cannot be right; None if it can: some release of ICD-10-CM, whatever its year, had it as billable.
+    """Why a code cannot be right; None if it can, that is, if it was billable in any release of ICD-10-CM.
 
-    Cohort, reward, metrics and prediction all ask this.
+    Cohort, reward, metrics and prediction all use this function.
 
     Args:
         code: normalised.
-        local: whether the hospital's own dictionary has it: then it may be one that no release has, if it has the form
-            of a code, so that an answer can name it.
+        local: whether the hospital's own dictionary has the code. Then it can be right although no release has it, as long
+            as it has the form of a code, so that an answer can name it.
     """
     if icd10.is_billable(code):
         return None
@@ -125,14 +125,14 @@ def fault_of(code: str, *, local: bool = False) -> Fault | None:
 
 
 def as_code(text: str) -> str | None:
-    """The normalised code if the text has the form of one, else None; whether it exists is another question."""
+    """The normalised code if the text has the form of a code, else None. The code need not exist."""
     code = icd10.normalise(text)
-    # Some letters outside ASCII become ASCII in upper case: the text itself must be ASCII.
+    # Some non-ASCII letters become ASCII in upper case, so the text itself must be ASCII.
     return code if text.strip().isascii() and _CODE.fullmatch(code) else None
 
 
 def _read(answers: Sequence[str]) -> tuple[str | None, set[Fault]]:
-    """The one code of all diagnosis tags (None if there is none, or more) and what is wrong with them."""
+    """The one code of all diagnosis tags (None unless there is exactly one), and their faults."""
     if not answers:
         return None, {Fault.NO_DIAGNOSIS}
     if len(answers) == 1 and _BARE_CODE.fullmatch(answers[0]):  # nearly every answer of a trained model
@@ -156,7 +156,7 @@ def _read(answers: Sequence[str]) -> tuple[str | None, set[Fault]]:
 
 
 def _split_trace(text: str, *, opened_think: bool) -> tuple[str | None, str]:
-    """The trace (None if none is closed) and the text outside it."""
+    """The trace (None if it is never closed) and the text outside it."""
     if opened_think:
         begin = 0
         start = len(text) - len(text.lstrip())
@@ -164,22 +164,22 @@ def _split_trace(text: str, *, opened_think: bool) -> tuple[str | None, str]:
     else:
         begin = text.find(_THINK)
         diagnosis = text.find(_DIAGNOSIS)
-        if begin < 0 or 0 <= diagnosis < begin:  # reasons given after the answer did not lead to it
+        if begin < 0 or 0 <= diagnosis < begin:  # reasoning after the answer did not lead to it
             return None, text
         start = begin + len(_THINK)
     end = text.find(_THINK_END, start)
     if end < 0:
-        # A trace that is never closed ends where the diagnosis starts: its text is the missing trace, not text outside.
+        # A trace that is never closed ends where the diagnosis starts. It counts as a missing trace, not as text outside.
         diagnosis = text.find(_DIAGNOSIS, start)
         return None, text[:begin] + (text[diagnosis:] if diagnosis >= 0 else "")
-    # The line break keeps the two sides from forming a tag together.
+    # The line break keeps the two sides from joining into a tag.
     return text[start:end].strip(), text[:begin] + "\n" + text[end + len(_THINK_END) :]
 
 
 def _split_diagnoses(text: str) -> tuple[list[str], bool]:
     """The content of each `<diagnosis>…</diagnosis>` and whether there is any other text.
 
-    An answer starts at the last opening tag before its closing tag; tags without a partner are text.
+    An answer starts at the last opening tag before its closing tag. Tags without a partner are text.
     """
     *closed, last = text.split(_DIAGNOSIS_END)
     answers = []
@@ -190,6 +190,6 @@ def _split_diagnoses(text: str) -> tuple[list[str], bool]:
             answers.append(answer)
         text_outside = text_outside or not opening or bool(before.strip())
     if not answers:
-        # An answer that is never closed is the missing diagnosis, not text outside.
+        # An answer that is never closed counts as a missing diagnosis, not as text outside.
         last = last.partition(_DIAGNOSIS)[0]
     return answers, text_outside or bool(last.strip())

@@ -1,4 +1,4 @@
-"""What a model is asked about a note, the same in SFT, GRPO, evaluation and prediction; and the form of its answer."""
+"""The prompt around a note, the same in SFT, GRPO, evaluation and prediction, and the form of the answer."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ _TEMPLATE_OPENING = "{%- if add_generation_prompt %}{{- '" + THINK_OPENING + "' 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """The texts of a prompt; `user` has `{note}` once."""
+    """The texts of a prompt. `user` contains `{note}` exactly once."""
 
     user: str
     system: str | None = None
 
     def messages(self, note: str) -> list[dict[str, str]]:
-        """Chat messages for one note; nothing in the note is taken for a part of the prompt."""
+        """Chat messages for one note. The note is inserted as it is, whatever it contains."""
         before, after = self._around()
         system = [] if self.system is None else [{"role": "system", "content": self.system}]
         return [*system, {"role": "user", "content": before + note + after}]
 
     def note(self, messages: Iterable[Mapping[str, str]]) -> str:
-        """The note of such messages.
+        """The note in messages that this prompt made.
 
         Raises:
-            ValueError: they are another prompt's.
+            ValueError: another prompt made them.
         """
         before, after = self._around()
-        turns = list(messages)  # the training stack hands over arrays, which have no truth value
+        turns = list(messages)  # the training stack passes arrays, which have no truth value
         content = turns[-1]["content"] if turns else ""
         note = content[len(before) : len(content) - len(after)]
         if turns != self.messages(note):
@@ -58,22 +58,22 @@ class Prompt:
 
 
 DEEPICD = Prompt(user=NOTE, system=SYSTEM)
-"""The preset `deepicd`, in which the files of a cohort have their notes."""
+"""The preset `deepicd`. The files of a cohort have their notes in this prompt."""
 PRESETS = {"deepicd": DEEPICD}
 
 
 def of(spec: PromptSpec | None) -> Prompt:
-    """The texts that `model.prompt` stands for; where it is left out, those of the preset `deepicd`."""
+    """The prompt of `model.prompt`; the preset `deepicd` if the field is missing."""
     if spec is None:
         return DEEPICD
     if spec.preset is not None:
         return PRESETS[spec.preset]
-    assert spec.user is not None  # noqa: S101 - PromptSpec sees to it
+    assert spec.user is not None  # noqa: S101 - PromptSpec requires it
     return Prompt(spec.user, spec.system)
 
 
 def messages(note: str) -> list[dict[str, str]]:
-    """Chat messages of the preset `deepicd`, as the files of a cohort have them."""
+    """Chat messages of the preset `deepicd`, as in the files of a cohort."""
     return DEEPICD.messages(note)
 
 
@@ -83,35 +83,35 @@ def answer(trace: str, code: str) -> str:
 
 
 def with_opened_think(chat_template: str) -> str:
-    """A chat template whose generation prompt ends in `<think>`, from one without."""
+    """The chat template, with a generation prompt that ends in `<think>`."""
     return chat_template.rstrip("\n") + _TEMPLATE_OPENING
 
 
 STORED = "deepicd.json"
-"""File of a model's folder: how the model is asked."""
+"""File in a model's folder that holds its prompt and budgets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """How a model is asked: its prompt, and the budgets in tokens of the prompt with its note, and of the completion."""
+    """How a model is asked: its prompt, and budgets in tokens for the prompt with its note and for the completion."""
 
     prompt: Prompt = DEEPICD
     max_prompt_tokens: int = 2048
     max_response_tokens: int = 1024
 
     def store(self, model: Path) -> None:
-        """Write it into a model's folder; a link there is replaced, not followed."""
+        """Write this to a file in a model's folder. If a link has the file's name, it is replaced, not followed."""
         atomic.write(model / STORED, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
 
 
 def asked(run: RunSpec) -> Asked:
-    """How a run asks its models, in every stage. Without GRPO the budgets are its defaults."""
+    """How a run asks its models, in every stage. Without GRPO, the budgets are GRPO's defaults."""
     grpo = run.stages.grpo or GrpoSpec()
     return Asked(of(run.model.prompt), grpo.max_prompt_tokens, grpo.max_response_tokens)
 
 
 def stored(model: Path) -> Asked | None:
-    """How the model of a folder was trained to be asked; None where the folder does not say so.
+    """The prompt and budgets that the model in a folder was trained with; None if the folder does not have the file.
 
     Raises:
         UserError: the folder's file is damaged.
@@ -124,4 +124,4 @@ def stored(model: Path) -> Asked | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, ValidationError):
-        raise UserError(f"{path}: is not a stored prompt: bring the model's folder again, or give --prompt") from None
+        raise UserError(f"{path}: is not a stored prompt: copy the model's folder again, or give --prompt") from None

@@ -1,11 +1,11 @@
-"""Finds the codes in an answer that is more than a bare code: quoted, in bold, labelled, beside its description.
+"""Finds the codes in an answer that is not just a bare code: quoted, bold, labelled, or next to its description.
 
 A piece of text counts as a code
 
-* if ICD-10-CM has it: `NSTEMI (I21.4)`, `"I214"`, `I21.4*`, `I21,4`; a bare word such as `B12` is none, as no release has it;
-* or if it has its dot at the code's place (`**I21.49**`), or nothing else is written (`**I2149**`): then it need not exist.
+* if ICD-10-CM has it: `NSTEMI (I21.4)`, `"I214"`, `I21.4*`, `I21,4`. A word such as `B12` does not count: no release has it.
+* if it has its dot in the right place (`**I21.49**`), or if it is the only word (`**I2149**`): then it need not exist.
 
-Every search looks at a bounded stretch of text from each place, so time is linear in the text's length.
+From each place, a search looks at a bounded stretch of text, so time is linear in the text's length.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import unicodedata
 
 from deepicd import icd10
 
-# Letters and digits of any script end a word here; underscores do not, for Markdown has them around words.
+# No letter or digit of any script may adjoin a code. Underscores may: Markdown puts them around words.
 _START, _END = r"(?<![^\W_])", r"(?![^\W_]|\.[0-9])"
 _CATEGORY = r"[A-Za-z](?:[0-9][0-9A-Za-z]|[A-Za-z][0-9])"
 _CANDIDATE = re.compile(rf"{_START}[A-Za-z]\.?(?:[0-9]\.?[0-9A-Za-z]|[A-Za-z]\.?[0-9])")
 _DOTTED = re.compile(rf"{_CATEGORY}\.[0-9A-Z]{{1,4}}")
-# Dots at any place: `I2.14`, `I21..4`, `T81.4.XXA`.
+# Dots in any place: `I2.14`, `I21..4`, `T81.4.XXA`.
 _WITH_DOTS = re.compile(rf"[A-Za-z]\.?(?:[0-9]\.?[0-9A-Za-z]|[A-Za-z]\.?[0-9])(?:\.{{0,2}}[0-9A-Za-z]){{0,4}}{_END}")
-# Another sign in the dot's place, or space beside the dot: `I21,4`, `I21-4`, `I21. 4`.
+# Another sign instead of the dot, or space beside the dot: `I21,4`, `I21-4`, `I21. 4`.
 _WITH_SIGN = re.compile(rf"({_CATEGORY})(?:\s{{0,2}}\.\s{{0,2}}|[,:;_'/\N{{EN DASH}}-])([0-9A-Za-z]{{1,4}}){_END}")
-# A second code of the same category, of which only the end is written: `I21.4/9`, `I21.0-4`.
+# Only the end of a second code of the same category: `I21.4/9`, `I21.0-4`.
 _ANOTHER_END = re.compile(rf"[/&+\N{{EN DASH}}-]\.?([0-9][0-9A-Za-z]{{0,3}}){_END}")
 _NO_WORDS = re.compile(r"[\W_]+")
 _SHORTEST, _LONGEST = 3, 7
@@ -32,7 +32,7 @@ _DOTS = "·•‧∙⋅・。｡٫\N{GREEK ANO TELEIA}\N{WORD SEPARATOR MIDDLE D
 
 
 def written_codes(text: str) -> tuple[str, ...]:
-    """The different codes that a text names, normalised, in the order of the text; some may not exist.
+    """The distinct codes that a text names, normalised, in the order of the text. Some may not exist.
 
     Args:
         text: the content of a diagnosis tag, of any length and content.
@@ -41,7 +41,7 @@ def written_codes(text: str) -> tuple[str, ...]:
     found = tuple(dict.fromkeys(_search(text)))
     if len(found) > 1 or (found and len(found[0]) > _SHORTEST and icd10.is_billable(found[0])):
         return found  # a category or another header may be the start of a longer code
-    # After a label, if there is one: `I 21.4`, `Code: I21 4`, `**I2149**`.
+    # The whole text, or its part after a label: `I 21.4`, `Code: I21 4`, `**I2149**`.
     place = max(text.rfind(":"), text.rfind("=")) + 1
     for value in (text, text[place:]):
         code = _NO_WORDS.sub("", value).upper()
@@ -65,7 +65,7 @@ def _search(text: str) -> list[str]:
 
 
 def _read(text: str, start: int) -> tuple[str | None, int]:
-    """The code that starts at a place, or None, and where to continue."""
+    """The code that starts at `start`, or None, and where to continue the search."""
     dotted = _WITH_DOTS.match(text, start)
     if dotted and icd10.is_valid(code := icd10.normalise(dotted[0])) and len(code) > _SHORTEST:
         return code, dotted.end()
@@ -78,7 +78,7 @@ def _read(text: str, start: int) -> tuple[str | None, int]:
 
 
 def _alone(text: str) -> tuple[str, ...]:
-    """A code that no release has, if nothing but signs and space stands around it."""
+    """A code that no release has, if only signs and space surround it."""
     found = _CANDIDATE.search(text)
     code = found and _WITH_DOTS.match(text, found.start())
     if not code or _NO_WORDS.sub("", text[: code.start()] + text[code.end() :]):
@@ -87,7 +87,7 @@ def _alone(text: str) -> tuple[str, ...]:
 
 
 class _Plain(dict[int, str]):
-    """For `str.translate`: invisible characters go, odd dots become dots, other forms of ASCII characters become these."""
+    """For `str.translate`: drops invisible characters, maps dot-like signs to dots and variants of ASCII to ASCII."""
 
     def __missing__(self, number: int) -> str:
         character = chr(number)
@@ -97,7 +97,7 @@ class _Plain(dict[int, str]):
             plain = "."
         elif kind in {"Cf", "Mn", "Me"}:
             plain = ""
-        elif kind == "No":  # the number of a footnote or of an item
+        elif kind == "No":  # the number of a footnote or a list item
             plain = " "
         elif (same := unicodedata.normalize("NFKC", character)).isascii() and len(same) == 1:
             plain = same

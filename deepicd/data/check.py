@@ -1,4 +1,4 @@
-"""Looking over an extracted cohort before anything is trained on it."""
+"""Checks an extracted cohort before training."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from deepicd.errors import UserError
 
 PERCENTILES = (5, 50, 95, 99, 100)
 _BATCH = 1024
-_SUSPECTED = 0.02  # the share of clean notes that may be flagged; above it the notes were cut wrongly
+_SUSPECTED = 0.02  # share of notes that may be flagged by chance; above it, notes were probably cut wrongly
 
 
 @dataclass(slots=True)
 class SplitReport:
-    """One split: sizes, labels, note lengths, and how often a note gives its answer away.
+    """One split: sizes, labels, note lengths, and how often a note reveals its answer.
 
-    `code_named` / `title_named`: notes with the gold code / the code's whole official title in them;
-    `leaks`: ids of notes with a sign of text from after admission, by kind (`deepicd.data.leaks.KINDS`);
-    `foreign_prompts`: prompts that are not those this version of DeepICD would ask.
+    `code_named` / `title_named`: notes that contain the gold code / its whole official title.
+    `leaks`: ids of notes with a sign of text from after admission, by kind (`deepicd.data.leaks.KINDS`).
+    `foreign_prompts`: prompts that differ from those of this version of DeepICD.
     """
 
     admissions: int = 0
@@ -50,9 +50,10 @@ class SplitReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What `deepicd data check` prints. `problems`: what must be fixed before training, empty when all is well.
+    """The output of `deepicd data check`.
 
-    `with_sources`: whether the notes were compared with the summaries they were cut from.
+    `problems`: what must be fixed before training; empty for a good cohort.
+    `with_sources`: whether the notes were compared with the texts they were cut from.
     """
 
     cohort: Cohort
@@ -64,11 +65,11 @@ class Report:
 
 
 def check(folder: Path, source: sources.Source | None = None) -> Report:
-    """Read the folder's files, one batch at a time, and compare them with what they must be.
+    """Read a cohort's files in batches and look for problems.
 
     Args:
         folder: written by `deepicd data mimic` or `deepicd data notes`.
-        source: what it was written from; None: the notes are judged by themselves.
+        source: the notes it was extracted from; None: the notes are checked without it.
 
     Raises:
         UserError: a file is missing, damaged or lacks a column; the source lacks a note of the cohort.
@@ -91,7 +92,7 @@ def check(folder: Path, source: sources.Source | None = None) -> Report:
 
 
 def percentiles(lengths: Sequence[int]) -> list[int]:
-    """The nearest-rank percentiles of PERCENTILES; zeros where there is nothing."""
+    """The nearest-rank percentiles of PERCENTILES; zeros for no lengths."""
     ordered = sorted(lengths)
     return [ordered[max(0, -(-len(ordered) * share // 100) - 1)] if ordered else 0 for share in PERCENTILES]
 
@@ -114,12 +115,12 @@ def _split(path: Path) -> SplitReport:
 
 
 def names_code(note: str, code: str) -> bool:
-    """Whether a note holds the code, with or without its dot."""
+    """Whether a note contains the code, with or without its dot."""
     return re.search(rf"\b(?:{re.escape(code)}|{re.escape(icd10.display(code))})\b", note) is not None
 
 
 def names_title(note: str, code: str) -> bool:
-    """Whether a note holds the whole official title of the code."""
+    """Whether a note contains the whole official title of the code."""
     return icd10.is_valid(code) and icd10.description(code).lower() in " ".join(note.lower().split())
 
 

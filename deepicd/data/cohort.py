@@ -1,4 +1,4 @@
-"""What became of every admission: the counts that `cohort.json` holds."""
+"""Counts of an extraction: how many admissions were kept or dropped, and why. Stored in `cohort.json`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deepicd.errors import UserError
 
 FILE = "cohort.json"
 WRITERS = "`deepicd data mimic` or `deepicd data notes`"
-"""What writes a cohort, for messages."""
+"""The commands that write a cohort, for messages."""
 
 REASONS: Mapping[str, str] = {
     "no_diagnosis": "no coded diagnosis",
@@ -25,12 +25,12 @@ REASONS: Mapping[str, str] = {
     "note_without_line_breaks": "note without line breaks",
     "empty_note": "note empty, or without complaint, present illness and history",
 }
-"""Why an admission is dropped, in the order in which the reasons are tried."""
+"""Reasons to drop an admission, in the order in which they are checked."""
 
 
 @dataclass(frozen=True, slots=True)
 class SplitCounts:
-    """Size of one split; `codes` counts distinct codes, `codes_not_in_train` those that training never shows."""
+    """Size of one split. `codes`: distinct codes; `codes_not_in_train`: those of them that the training split does not have."""
 
     admissions: int
     patients: int
@@ -40,7 +40,7 @@ class SplitCounts:
 
 @dataclass(frozen=True, slots=True)
 class SectionCounts:
-    """One section over the kept notes: in how many it is, in how many text of the stay was cut out of it, how much."""
+    """One section over all kept notes: notes that have it, notes where later text was cut out of it, and characters cut."""
 
     notes: int
     notes_cut: int
@@ -51,14 +51,14 @@ class SectionCounts:
 class Cohort:
     """Counts of one extraction. `admissions` = `kept` + the sum of `dropped`.
 
-    `other_sex`: kept notes whose head names another sex than patients does; many of them mean mixed-up notes, a few
-    are people whose record changed, so they are not dropped. `unknown_codes`: the most frequent codes among those
-    dropped because no release of ICD-10-CM ever had them as billable.
-    `local_codes`: the kept codes that no release has, but the hospital's own d_icd_diagnoses, with their admissions.
-    `years_known`: kept admissions whose fiscal years the table knows; `outside_years`: those of them whose code was
-    billable in none of these years, `outside_years_codes` the most frequent of their codes.
-    `sections`: what the kept notes have, and what was cut out of them, by section; zeros for notes that are taken as they are.
-    `shares`, `seed`: those of the split; empty and null where the notes say their splits themselves.
+    `other_sex`: kept notes whose head names another sex than the table of patients. Many of them mean mixed-up notes; a few
+    are people whose record changed, so they are not dropped.
+    `unknown_codes`: the most frequent of the dropped codes that were not billable in any release of ICD-10-CM.
+    `local_codes`: kept codes that no release has, but the hospital's own d_icd_diagnoses does, with their admissions.
+    `years_known`: kept admissions with fiscal years that the table covers. `outside_years`: those of them whose code was
+    billable in none of these years; `outside_years_codes`: the most frequent of their codes.
+    `sections`: counts over the kept notes, by section; zeros for notes that were taken as they are.
+    `shares`, `seed`: parameters of the split; empty and null if the notes have a column with their splits.
     """
 
     admissions: int
@@ -82,7 +82,7 @@ class Cohort:
     outside_years_codes: Mapping[str, int] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
-        """Write the counts as JSON, the same bytes for the same counts."""
+        """Write the counts as JSON; the same counts give the same bytes."""
         path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
 
@@ -90,7 +90,7 @@ def read(folder: Path) -> Cohort:
     """Read the counts of an extracted folder.
 
     Raises:
-        UserError: the file is missing or is no such JSON.
+        UserError: the file is missing or is not such JSON.
     """
     path = folder / FILE
     try:
@@ -105,7 +105,7 @@ def read(folder: Path) -> Cohort:
 
 
 def check_not_empty(counts: Cohort, remedy: str) -> None:
-    """Refuse a cohort that cannot be trained on, with what its source says to do about it.
+    """Refuse a cohort that cannot be trained on. `remedy`: what to do about an empty cohort, for the message.
 
     Raises:
         UserError: no admission is left, or a split is empty.

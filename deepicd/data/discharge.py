@@ -1,4 +1,4 @@
-"""Streaming the discharge summaries once, keeping only the sections written at admission."""
+"""Streams the discharge summaries once and keeps only the sections written at admission."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _BATCH = 512
 
 @dataclass(slots=True)
 class Summaries:
-    """Counts of one pass. A summary is set aside before its admission's fate is decided.
+    """Counts of one pass. A summary is set aside before its admission is kept or dropped.
 
-    A summary without line breaks is set aside only where its admission would otherwise stay.
+    A summary without line breaks is set aside only if its admission would otherwise be kept.
     """
 
     read: int = 0
@@ -41,10 +41,10 @@ def find_table(folder: Path) -> Table:
 def extract_sections(connection: duckdb.DuckDBPyConnection, discharge: Table, target: Path) -> Summaries:
     """Write the admission note of every eligible admission to a Parquet file.
 
-    Reads table `candidates` (id, subject_id, eligible) with every admission; the file is of `deepicd.data.extracted`.
+    Reads table `candidates` (id, subject_id, eligible) of all admissions. The file has the format of `deepicd.data.extracted`.
 
     Raises:
-        UserError: the table is cut off or damaged, or a summary's patient is another than admissions says.
+        UserError: the table is cut off or damaged, or a summary has another patient than its admission.
     """
     query = f"""
         SELECT try_cast(trim(n.subject_id) AS BIGINT) AS subject_id, try_cast(trim(n.hadm_id) AS BIGINT) AS hadm_id,
@@ -66,7 +66,7 @@ def extract_sections(connection: duckdb.DuckDBPyConnection, discharge: Table, ta
                     continue
                 if row["hadm_id"] is None or row["subject_id"] is None or row["note_seq"] is None:
                     raise UserError(
-                        f"{discharge.path}: row {result.read + 1}: subject_id, hadm_id or note_seq is no whole number: "
+                        f"{discharge.path}: row {result.read + 1}: subject_id, hadm_id or note_seq is not a whole number: "
                         "the table is cut off or was changed: download it again"
                     )
                 if row["owner"] is None:
@@ -94,7 +94,7 @@ def extract_sections(connection: duckdb.DuckDBPyConnection, discharge: Table, ta
 
 
 class _Batches:
-    """Rows of a query over one CSV file, a few hundred at a time, errors without a word of the file."""
+    """Rows of a query over one CSV file, a few hundred at a time. Errors contain no text of the file."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> None:
         self._path = path

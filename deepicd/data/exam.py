@@ -1,7 +1,7 @@
-"""Where an exam or a list of medications leaves the day of admission.
+"""Finds where an exam or a list of medications goes beyond the day of admission.
 
-Within these sections later text has no header of its own kind: it is a phrase in the middle of a line, a word in
-brackets, or the right column of a table.
+In these sections, later text has no separate header: it starts with a phrase in the middle of a line or a word in brackets, or
+it is the right column of a table.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 _EXAM = r"(?:exam\w*|physical|pe|pex|vitals?|vital signs|vs|mse|neuro\w*|labs?)"
 _WHEN = r"(?:on|at|upon|before|prior to|(?:day|date|time|morning) of)"
-# Words at which later text may begin, in small letters. What stands around them decides; a search that starts with
-# plain letters is several times as fast as one for the whole phrases.
+# Words at which later text may begin, in lower case. The words around them decide. A search that starts with plain letters is
+# several times as fast as a search for the whole phrases.
 _WORD = re.compile(
     r"discharge|d/c|dc|disch\b|dishcarge|dischage|disharge|dischrage|transfer"
     r"|call-?out|death|expiration|pronounced|pod|ho?d ?#? ?\d|hospital day|post-?op|post-?procedur"
@@ -28,7 +28,7 @@ _LATER_FROM = re.compile(
     rf"|dispo(?:sition)?|today'?s|closing) (?:\w+ ){{0,2}}{_EXAM}\b(?=[^\r\n]{{0,30}}(?::|[\r\n]|\Z))"
     r"|end of (?:the )?(?:hospital|stay|admission)|today ?:"
 )
-# An exam of something else than a part of the body or the admission is another day's: "Floor exam:", "Current PE:".
+# An exam that is neither of a part of the body nor of the admission is of another day: "Floor exam:", "Current PE:".
 _ANOTHER_EXAM = re.compile(
     r"[\r\n][ \t*#=\-~>(\[]*((?:[\w'/&#.-]+ ){1,4}(?:exam(?:ination)?|pe|vitals?|vs)\b[^\r\n:]{0,20}:|"
     r"(?:exam(?:ination)?|pe) [^\r\n:]{1,20}:)"
@@ -78,9 +78,9 @@ _NEAR = 60
 
 
 def until_later(text: str, begin: int, end: int) -> tuple[list[tuple[int, int]], int | None]:
-    """The pieces (start, stop) of `text[begin:end]` before later text, and where that begins (None: nowhere).
+    """The pieces (start, stop) of `text[begin:end]` before later text, and where later text begins (None: nowhere).
 
-    In a table with a column of the discharge the columns before it are pieces.
+    In a table with a column for the discharge, the columns before it are pieces.
     """
     for place in _leavings(text, begin, end):
         start = max(text.rfind("\n", begin, place), text.rfind("\r", begin, place), begin - 1) + 1
@@ -119,7 +119,7 @@ def _leavings(text: str, begin: int, end: int) -> Iterator[int]:
 
 
 def _another_exam(lowered: str) -> int:
-    """Where a line begins an exam of another day, behind some text of this one; -1 where none does."""
+    """Where a line starts an exam of another day, after some text of this exam; -1 if none does."""
     if "exam" not in lowered and "pe" not in lowered and "v" not in lowered:
         return -1
     for found in _ANOTHER_EXAM.finditer(lowered):
@@ -129,13 +129,13 @@ def _another_exam(lowered: str) -> int:
 
 
 def small(text: str) -> str:
-    """Small letters, each in its place: a few letters of other scripts would become two."""
+    """Lower case of the same length: a few letters of other scripts would otherwise become two characters."""
     lowered = text.lower()
     return lowered if len(lowered) == len(text) else "".join(letter.lower()[0] for letter in text)
 
 
 def _is_leaving(before: str, after: str) -> bool:
-    """Whether a discharge is that of the patient, not that of a wound or a nose, by the words around it."""
+    """Whether the words around `discharge` show that the patient is discharged, and that it is not of a wound or a nose."""
     if _LEAVING_BEFORE.search(before) or _LEAVING_AFTER.match(after):
         return not _OF_A_BODY_BEFORE.search(before)
     if _OF_A_BODY_AFTER.match(after) or _OF_A_BODY_BEFORE.search(before):
@@ -144,7 +144,7 @@ def _is_leaving(before: str, after: str) -> bool:
 
 
 def _later_column(text: str, start: int, stop: int) -> tuple[int, int, int] | None:
-    """The head of a table: number of cells, number of the discharge's cell, its column; None when it is none."""
+    """For the head of a table: number of cells, index of the cell of the discharge, and its column. None for other lines."""
     if stop - start > _WIDEST_HEAD:
         return None
     cells = list(_CELL.finditer(text, start, stop))
@@ -153,12 +153,12 @@ def _later_column(text: str, start: int, stop: int) -> tuple[int, int, int] | No
 
 
 def _rows(text: str, head: tuple[int, int, int], start: int, end: int) -> Iterator[tuple[int, int]]:
-    """For each row of a table the piece left of the discharge's column; rows with too few cells give none."""
+    """For each row of a table, the piece left of the column of the discharge; nothing for rows with too few cells."""
     count, place, column = head
     while start < end:
         stop = _LINE.match(text, start, end).end()  # type: ignore[union-attr]
         cells = list(_CELL.finditer(text, start, stop))
-        # A row may have a label to which the head has no cell.
+        # A row may have a label without a cell in the head.
         kept = place + (1 if len(cells) > count else 0)
         if len(cells) >= count:
             left = [cell for cell in cells[:kept] if cell.start() - start < column]

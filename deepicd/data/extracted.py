@@ -1,4 +1,4 @@
-"""The scratch file between reading notes and choosing the cohort: what was kept of each note, and where it stands."""
+"""The scratch file between reading notes and selecting the cohort: the kept text of each note, and its place in the source."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from deepicd.data import sections
 
 @contextmanager
 def writing(path: Path, *, numeric: bool) -> Iterator[Callable[[Sequence[dict[str, Any]]], None]]:
-    """Open the Parquet file and give the function that adds rows to it.
+    """Open the Parquet file and yield a function that appends rows to it.
 
-    Columns: place (row in the source, from 1), id (of the admission; whole numbers where `numeric`), note_id, note_seq,
+    Columns: place (row in the source, from 1), id (of the admission; an integer if `numeric`, else text), note_id, note_seq,
     and those of `cut`.
     """
     import pyarrow as pa
@@ -34,8 +34,8 @@ def writing(path: Path, *, numeric: bool) -> Iterator[Callable[[Sequence[dict[st
 def cut(text: str) -> dict[str, Any]:
     """The admission note of a discharge summary (`deepicd.data.sections.Admission`).
 
-    sex (as the summary's head says, or null), note (null: nothing of the admission), unbroken (refused: its line breaks
-    are lost), and later, spans, cut: where in the summary that is.
+    Columns: sex (from the summary's head, or null), note (null if nothing is of the admission), unbroken (refused, since its
+    line breaks are lost), and later, spans and cut as in `Admission`.
     """
     found = sections.parse(text)
     return {
@@ -49,6 +49,6 @@ def cut(text: str) -> dict[str, Any]:
 
 
 def whole(text: str) -> dict[str, Any]:
-    """The same columns for a note that is taken as it is; one without a letter or digit is empty."""
+    """The columns of `cut` for a note that is taken as it is; one without a letter or digit is empty."""
     note = text if sections.has_words(text) else None
     return {"sex": sections.sex(text), "note": note, "unbroken": False, "later": len(text), "spans": [], "cut": []}

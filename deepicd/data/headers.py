@@ -1,7 +1,7 @@
-"""Which header of a discharge summary opens which section.
+"""Maps the headers of a discharge summary to sections.
 
-A header is judged only by its words, before the colon or on their own line. What a doubtful one
-means where it stands is decided by `deepicd.data.sections`.
+Only the words of a header count, before a colon or alone on their line. `deepicd.data.sections` decides from its place what a
+doubtful header means.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import lru_cache
 
 
 class Header(Enum):
-    """What a header stands for. The first eight are written at admission."""
+    """The meaning of a header. The first eight are sections written at admission."""
 
     CHIEF_COMPLAINT = "Chief Complaint"
     PRESENT_ILLNESS = "History of Present Illness"
@@ -23,17 +23,17 @@ class Header(Enum):
     FAMILY_HISTORY = "Family History"
     SOCIAL_HISTORY = "Social History"
     OTHER = "other"
-    """Ends the section above it; a section of the admission may still follow."""
+    """Ends the section before it; sections of the admission may still follow."""
     RESULTS = "results"
-    """The template's results of the stay: what follows looks like sections but is part of reports."""
+    """The results of the stay in the template: what looks like sections after it is part of reports."""
     REPORT = "report"
-    """Labs, imaging, an unnamed exam: in the present illness the emergency room's, elsewhere the stay's."""
+    """Labs, imaging, an unnamed exam: of the emergency room if in the present illness, otherwise of the stay."""
     PART = "part"
     """Text within the histories; ends any other section."""
     DOUBTFUL = "doubtful"
-    """After admission, unless its text follows on the same line within the histories."""
+    """After admission, unless it is in the histories and its text follows on the same line."""
     STAY = "stay"
-    """Tells of the stay, within a section of the admission."""
+    """Describes the stay within a section of the admission."""
     AFTER_ADMISSION = "after admission"
     """The rest of the note was written later; only an explicit list of medications on admission may follow."""
 
@@ -74,19 +74,19 @@ _STAY = (
     rf"(?:[\w/&-]+ ){{0,3}}{_WARD} (?:course|summary|stay)\b.*|(?:[\w/&-]+ ){{0,4}}course\b.*",
 )
 
-# In this order: the first pattern that matches all of a header's words (lower case) decides.
+# The first pattern that matches all words of a header (in lower case) decides.
 _PATTERNS: tuple[tuple[Header, str], ...] = (
     (Header.OTHER, rf"{_DISCHARGE}(?: date| service| attending| unit)(?: .*)?|date of discharge|{_DISCHARGE} summary"),
     (Header.PART, rf"{_DISCHARGE} summary .*"),
     (Header.PRESENT_ILLNESS, rf"{_PRESENT} ?(?:/|and|&) ?(?:ed|er|emergency (?:room|department)) course"),
     (Header.STAY, rf".*{_PRESENT}.*\bcourse\b.*|.*\bcourse\b.*{_PRESENT}.*|{_HISTORY}{_AND}.*course.*"),
-    # Discharge, in the front, at the end or in the middle: "discharge labs", "exam at time of discharge".
+    # Discharge at the start, at the end or in the middle: "discharge labs", "exam at time of discharge".
     (Header.AFTER_ADMISSION, rf"{_DISCHARGE}(?: [a-z/&-]+)? {_LEAVING}(?: .*)?"),
     (Header.AFTER_ADMISSION, rf"(?:.* )?(?:on|at|upon|before|prior to|(?:day|time|date) of)(?: the)? {_DISCHARGE}(?: .*)?"),
     (Header.AFTER_ADMISSION, rf"(?:.* )?(?:adm(?:it|ission)?|arrival|{_ANY_EXAM}){_AND}{_DISCHARGE}(?: .*)?|pre-?discharge .*"),
     (Header.DOUBTFUL, _DISCHARGE),
     (Header.PART, rf"{_DISCHARGE} .*"),
-    # The course of the stay and what came of it.
+    # The course of the stay and its outcome.
     (Header.AFTER_ADMISSION, r"(?:[\w/&-]+ ){0,3}(?:hospital|hosp|inpatient) (?:course|summary|stay)\b.*|bhc"),
     (Header.AFTER_ADMISSION, r"course (?:in|during|of) (?:the )?(?:hospital|hospitali[sz]ation|stay)(?: .*)?"),
     (Header.AFTER_ADMISSION, r"hospitali[sz]ation course|course by (?:problem|system).*"),
@@ -129,7 +129,7 @@ _PATTERNS: tuple[tuple[Header, str], ...] = (
     (Header.PART, r"(?:(?:admission|admitting|admit|working|pre-?op(?:erative)?) )?(?:diagnos[ei]s|dx)"),
 )
 _COMPILED = tuple((header, re.compile(pattern)) for header, pattern in _PATTERNS)
-# Words that place a course, an event or a discharge before this admission; a ward of this hospital outweighs the second.
+# Words that place a course, an event or a discharge before this admission. A ward of this hospital overrules _EARLIER.
 _ELSEWHERE = re.compile(
     r"\b(?:outside|osh|pre-?hospital|that time|prior(?! to)|previous|last|recent|referring|transferring|rehab\w*|snf"
     r"|before admission|prior to (?:admission|arrival|presentation)|pre-?admission|leading (?:up )?to)\b"
@@ -144,7 +144,7 @@ _VITALS = re.compile(r"\b(?:vitals?|vital signs|vs)\b")
 _ADMITTED = re.compile(r"\b(?:admission|admit|admitting|arrival|presentation|initial)\b")
 _LATER_KINDS = frozenset({Header.AFTER_ADMISSION, Header.STAY, Header.DOUBTFUL})
 
-# Also words, units or diseases (pulmonary embolism): a header only in capitals and before a colon.
+# These are also words, units or diseases (pulmonary embolism): headers only in capitals and before a colon.
 _AMBIGUOUS = frozenset({"cc", "c/c", "pe", "p/e", "sh", "fh", "all", "dx", "a/p", "psh", "dc", "d/c", "nkda"})
 _WORDS_OF_THE_TEXT = frozenset({"history", "plan", "name", "sex", "all", "physical", "exam", "examination", "results"})
 _WEAK = frozenset(
@@ -152,7 +152,7 @@ _WEAK = frozenset(
     | {"current medications", "current meds", "personal history", "pe", "p/e", "sh", "fh", "cc", "c/c"}
 )
 
-# The template of MIMIC-IV-Note, in its order, to complete headers of which a word was removed (`___`).
+# The template of MIMIC-IV-Note, in its order, to complete headers from which a word was removed (`___`).
 _TEMPLATE: tuple[tuple[Header, str], ...] = (
     (Header.CHIEF_COMPLAINT, "chief complaint"),
     (Header.OTHER, "major surgical or invasive procedure"),
@@ -174,7 +174,7 @@ _TEMPLATE: tuple[tuple[Header, str], ...] = (
 TEMPLATE_NAMES = tuple(name for _, name in _TEMPLATE)
 LATER_NAMES = tuple(name for kind, name in _TEMPLATE if kind is Header.AFTER_ADMISSION)
 
-# Every header of the table holds one of these, which spares most lines of a note the table.
+# Every header of the table contains one of these, so most lines need not be matched against the table.
 _KEYWORD = re.compile(
     r"discharge|d/c|\bdc\b|course|summary|stay|bhc|diagnos|\bdx\b|issues|problems|follow|instruction|dispo|medic|\bmeds?\b"
     r"|exam|vital|\bvs\b|labs?|death|complaint|concern|\bcc\b|c/c|reason|illness|h\.?p\.?i|histor|hx\b|\bp\.?i\b|\b[sf]h\b"
@@ -189,9 +189,9 @@ _KEYWORD = re.compile(
 
 @lru_cache(maxsize=16384)
 def header(words: str, colon: bool) -> Header | None:
-    """Say what a possible header stands for, or None when it is plain text.
+    """The meaning of a possible header; None if it is plain text.
 
-    `colon`: whether a colon follows; without one the words are alone on their line.
+    `colon`: whether a colon follows; without it, the words are alone on their line.
     """
     removed = "___" in words
     full = " ".join(words.lower().replace("_", " ").split())
@@ -209,7 +209,7 @@ def header(words: str, colon: bool) -> Header | None:
 
 
 def is_weak(words: str) -> bool:
-    """Whether an admission header is so short that reports and lists of the stay use it, too ("EXAMINATION:")."""
+    """Whether an admission header is so short that reports and lists of the stay also use it ("EXAMINATION:")."""
     return " ".join(words.lower().split()).rstrip(" -.") in _WEAK
 
 
@@ -219,7 +219,7 @@ def is_of_admission(words: str) -> bool:
 
 
 def _placed(kind: Header | None, full: str) -> Header | None:
-    """Take a course, event or transfer of another place or time for the text of a history."""
+    """The meaning of a course, event or transfer: PART of a history if it is of another place or time."""
     if _ELSEWHERE.search(full) and not full.startswith("brief"):
         return Header.PART
     if kind is Header.STAY:
@@ -242,7 +242,7 @@ def _inside_brackets(kind: Header | None, full: str) -> Header | None:
 
 
 def _complete(words: str) -> Header | None:
-    """The template's header that words with a removed part (`___`) may stand for; of several the last."""
+    """The meaning of the last template header that words with a removed part (`___`) may stand for."""
     parts = [" ".join(part.lower().split()) for part in re.split(r"_{3,}", words)]
     if not any(parts):
         return None
@@ -253,7 +253,7 @@ def _complete(words: str) -> Header | None:
 
 
 def _stands_alone(words: str, plain: str) -> bool:
-    """Whether words on a line of their own look like a header, not like text that was wrapped there."""
+    """Whether words alone on a line look like a header, not like wrapped text."""
     long = [word for word in words.split() if len(word) > 3]
     titled = all(word[0].isupper() or not word[0].isalpha() for word in long)
     return words[:1].isupper() and plain not in _WORDS_OF_THE_TEXT and (titled or len(words.split()) <= 3)

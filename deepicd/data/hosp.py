@@ -20,7 +20,7 @@ _CODE = "upper(replace(trim({0}), '.', ''))"
 _YEAR = "year(try_cast(trim({0}) AS TIMESTAMP))"
 _DATE_OR_NOTHING = "CASE WHEN trim({0}) <> '' THEN try_cast(trim({0}) AS DATE) IS NOT NULL ELSE true END"
 
-# table -> column -> (name after loading, how it is read); what may not be null is checked.
+# table -> column -> (name after loading, SQL to read it). Nulls are refused, except in long_title.
 _TABLES: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "admissions": {
         "subject_id": ("subject_id", _WHOLE),
@@ -50,7 +50,7 @@ _TABLES: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "long_title": ("long_title", "{0}"),
     },
 }
-# The same for columns that a table may lack or leave empty.
+# The same for columns that may be missing or empty.
 _OPTIONAL: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "patients": {
         "anchor_year_group": (
@@ -72,13 +72,13 @@ def find_tables(folder: Path) -> dict[str, Table]:
 
 
 def load(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, Table]) -> None:
-    """Load and check the tables, and make table `principal` (hadm_id, code; code null where all are ICD-9).
+    """Load and check the tables, and create table `principal` (hadm_id, code; code is null if all are ICD-9).
 
-    The principal diagnosis is the one of lowest seq_num among an admission's ICD-10 rows; rows come in any order.
+    The principal diagnosis is the ICD-10 row of an admission with the lowest seq_num. Rows may be in any order.
 
     Raises:
-        UserError: a value is no number or date where one must be, an id occurs twice, or diagnoses give an admission
-            to another patient than admissions does.
+        UserError: a value is not the number or date it must be, an id occurs twice, or diagnoses and admissions name
+            different patients for an admission.
     """
     for name, table in tables.items():
         _load(connection, name, table)

@@ -1,8 +1,7 @@
 """Signs that an admission note holds text from after admission.
 
-They are looked for in the whole note by what such text says and, where the source is at hand, by what only its later
-part has. The parser that cut the note (`deepicd.data.sections`) has no part in it: what it takes for text of the
-admission is no argument here.
+The whole note is searched for phrases of later text and, if the source is given, for text that only the source's later part
+has. The search does not use the parser that cut the note (`deepicd.data.sections`), so that it can find that parser's errors.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ _CERTAIN: dict[str, tuple[str, ...]] = {
         r"\b(?:day|date|morning) of (?:discharge|d/c)\b|\bpre-?discharge\b",
     ),
 }
-# The same words may describe an earlier stay: the words around them decide.
+# These may also describe an earlier stay: the words around them decide.
 _DOUBTFUL: dict[str, tuple[str, ...]] = {
     "discharge": (
         rf"\b(?:on|at|upon|prior to|before|by|until|after|time of|for) (?:the )?(?:time of )?{_DISCHARGE}\b",
@@ -93,7 +92,7 @@ KINDS = ("header", *_CERTAIN, "discharge", "title", "passage")
 
 
 def _any(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    """One pattern for small letters: several times as fast as one that ignores their case."""
+    """One pattern for lower-case text: several times as fast as a pattern that ignores case."""
     return re.compile("|".join(patterns), re.MULTILINE)
 
 
@@ -106,7 +105,8 @@ _NEAR = 160
 _SENTENCE = re.compile(r"[.;!?]\s|\n(?=[ \t]*[A-Z(\[*=])")
 _WORDS = re.compile(r"[a-z0-9][a-z0-9'/.-]*[a-z0-9]|[a-z0-9]")
 _PASSAGE = 5
-# The first of these that a source has begins its later part; lower-case words within a line may describe an earlier stay.
+# The first of these patterns that a source matches starts its later part. Lower-case words within a line may describe an
+# earlier stay, so they do not count.
 _LATER_PARTS = tuple(
     map(
         re.compile,
@@ -127,9 +127,9 @@ _COMMON = frozenset(
 
 
 def signs(note: str) -> set[str]:
-    """The kinds (of `KINDS`) of later text that a note's own words betray."""
+    """The kinds of later text (of `KINDS`) that a note shows signs of."""
     lowered = note.lower()
-    if len(lowered) != len(note):  # a letter of another script became two
+    if len(lowered) != len(note):  # a letter of another script became two characters
         note = lowered
     found = {kind for kind, pattern in _PATTERNS.items() if pattern.search(lowered)}
     for kind, pattern in _DOUBTFUL_PATTERNS.items():
@@ -141,10 +141,10 @@ def signs(note: str) -> set[str]:
 
 
 def signs_of_source(note: str, title: str, source: str) -> set[str]:
-    """The kinds of later text that a note shares with the later part of its source, and that the source has nowhere else.
+    """The kinds of text that a note shares with the later part of its source, and that the rest of the source does not have.
 
-    `title`: a word of the gold code's title. `passage`: five words in a row. Medications on admission, which real
-    summaries print in their later part, are left out.
+    `title`: a word of the gold code's title. `passage`: five words in a row. Medications on admission are ignored, since real
+    summaries have them in their later part.
     """
     mark = next((found for pattern in _LATER_PARTS if (found := pattern.search(source))), None)
     if mark is None:
@@ -162,7 +162,7 @@ def signs_of_source(note: str, title: str, source: str) -> set[str]:
 
 
 def _of_this_stay(note: str, hit: re.Match[str]) -> bool:
-    """Whether nothing in the same sentence places the words before this admission, or on a wound."""
+    """Whether nothing in the same sentence places the words before this admission or at a wound."""
     before = _SENTENCE.split(note[max(0, hit.start() - _NEAR) : hit.start()])[-1].lower()
     after = _SENTENCE.split(note[hit.end() : hit.end() + _NEAR])[0].lower()
     return not (_OF_A_BODY_PATTERN.search(before) or _BEFORE_PATTERN.search(before) or _AFTER_PATTERN.search(after))

@@ -1,7 +1,7 @@
-"""MIMIC-IV tables and discharge summaries in, a split cohort of admission notes out.
+"""Extracts a split cohort of admission notes from MIMIC-IV tables and discharge summaries.
 
-The summaries are read once and streamed: their admission sections go to a scratch file, and everything else is joined
-on integer ids inside DuckDB, which spills to disk. Memory does not grow with the tables.
+The summaries are streamed once: their admission sections go to a scratch file. The other tables are joined on integer ids in
+DuckDB, which spills to disk. Memory does not grow with the tables.
 """
 # ruff: noqa: S608 - the SQL put into queries is a constant
 
@@ -29,14 +29,14 @@ def extract(hosp: Path, note: Path, out: Path, split: SplitSpec) -> Cohort:
     """Write `train.parquet`, `validation.parquet`, `test.parquet`, `sources.parquet` and `cohort.json` to `out`.
 
     Args:
-        hosp: holds admissions, patients, diagnoses_icd, d_icd_diagnoses (.csv or .csv.gz).
-        note: holds discharge.
-        out: made when missing; its files are replaced only when all of the new ones are complete.
-        split: shares of the patients and the seed of their order.
+        hosp: folder with admissions, patients, diagnoses_icd and d_icd_diagnoses (.csv or .csv.gz).
+        note: folder with discharge (.csv or .csv.gz).
+        out: created if missing; its files are replaced only when all new ones are complete.
+        split: shares of the patients, and the seed of their order.
 
     Raises:
-        UserError: a table or column is missing, cut off, or holds no number or date where one must be; notes or
-            diagnoses carry other patients' ids than admissions; the cohort or a split is empty; the disk is full.
+        UserError: a table or column is missing, a table is cut off, or a value is not the number or date it must be; notes or
+            diagnoses have other patients than admissions; the cohort or a split is empty; the disk is full.
     """
     tables = hosp_tables.find_tables(hosp)
     table = discharge.find_table(note)
@@ -57,7 +57,7 @@ def extract(hosp: Path, note: Path, out: Path, split: SplitSpec) -> Cohort:
 
 
 def _list_candidates(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make tables `candidates` and `people` of `deepicd.data.selection`; `eligible`: nothing is known against it yet."""
+    """Create tables `candidates` and `people` of `deepicd.data.selection`. `eligible`: no reason to drop it so far."""
     titled = "code IN (SELECT code FROM d_icd_diagnoses WHERE version = 10)"
     distinct = f"SELECT code, {titled} FROM (SELECT DISTINCT code FROM principal WHERE code IS NOT NULL)"
     codes = connection.execute(distinct).fetchall()

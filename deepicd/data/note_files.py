@@ -1,6 +1,6 @@
-"""Files of notes, read row by row: Parquet, CSV or JSON lines, the last two also packed by gzip.
+"""Reads files of notes row by row: Parquet, CSV or JSON lines; the last two also compressed with gzip.
 
-Rows come one at a time, a few in memory. No error shows a value.
+Only a few rows are in memory. No error shows a value.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from deepicd.spec.data import NOTE_COLUMNS, REQUIRED_NOTE_COLUMNS, NotesSource
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_BATCH = 64  # rows of a Parquet file that are text in memory at once
+_BATCH = 64  # rows of a Parquet file that are decoded together
 _BUFFER = 1 << 20
-_LONGEST = 1 << 26  # characters of a CSV cell; a quote that nobody closed ends there at the latest
+_LONGEST = 1 << 26  # characters of a CSV cell; bounds a quote that is never closed
 _COLUMN_NAME = re.compile(r"[\w.-]{1,40}(?: [\w.-]{1,20}){0,2}")
 _SHOWN_NAMES = 30
 _NOT_UTF8 = "is not UTF-8 text: save the file as UTF-8"
 
 
 def matching(pattern: str) -> list[Path]:
-    """The files that `pattern` names, in the order of their names."""
+    """The files that match `pattern`, sorted by name."""
     if Path(pattern).is_file():
         return [Path(pattern)]
-    return [Path(path) for path in sorted(glob(pattern))]  # noqa: PTH207 - Path.glob takes no absolute one
+    return [Path(path) for path in sorted(glob(pattern))]  # noqa: PTH207 - Path.glob takes no absolute pattern
 
 
 def find(pattern: str) -> list[Path]:
-    """The same files, of which there is one at least.
+    """The files that match `pattern`, at least one.
 
     Raises:
-        UserError: there is none, or one is of another kind.
+        UserError: no file matches, or the type of one is not supported.
     """
     found = matching(pattern)
     if not found:
@@ -56,7 +56,7 @@ def read(source: NotesSource) -> Iterator[Row]:
     """The rows of all files, one at a time, in the files' order.
 
     Raises:
-        UserError: a file is missing, damaged or not UTF-8, lacks a column or has it in another type, or a line is broken.
+        UserError: a file is missing, damaged or not UTF-8, a column is missing or has the wrong type, or a line is broken.
     """
     wanted = {name: source.columns.get(name, name) for name in NOTE_COLUMNS}
     for path in find(source.file):
@@ -75,18 +75,24 @@ _Reader = Callable[[Path, Mapping[str, str], Mapping[str, str]], Iterator[Row]]
 
 
 def _reader(path: Path) -> _Reader:
-    """Raises UserError where the file is of another kind."""
+    """The reader of the file's type; raises UserError if the type is not supported."""
     for ending, reader in _READERS.items():
         if path.name.lower().endswith(ending):
             return reader
-    raise UserError(f"{path}: is no .parquet, .csv, .csv.gz, .jsonl or .jsonl.gz file: convert it to one of these")
+    raise UserError(f"{path}: is not a .parquet, .csv, .csv.gz, .jsonl or .jsonl.gz file: convert it to one of these")
 
 
 def _present(path: Path, found: Sequence[str], wanted: Mapping[str, str], mapped: Mapping[str, str]) -> dict[str, str]:
-    """The wanted columns that a file has, by our name.
+    """The names of the wanted columns in a file, by our names; optional columns may be missing.
+
+    Args:
+        path: the file, for messages.
+        found: the file's columns.
+        wanted: names in the file by our names.
+        mapped: those that the user named.
 
     Raises:
-        UserError: a column that must be there, or was mapped, is missing, or is there twice.
+        UserError: a required or mapped column is missing, or a column occurs twice.
     """
     missing = [name for name in wanted if wanted[name] not in found and (name in REQUIRED_NOTE_COLUMNS or name in mapped)]
     if missing:
@@ -119,7 +125,7 @@ def _parquet(path: Path, wanted: Mapping[str, str], mapped: Mapping[str, str]) -
                     number += 1
                     yield Row.of(f"{path}: row {number}", {name: row[column] for name, column in present.items()})
     except pa.ArrowException:
-        failure = f"{path}: is no Parquet file, or a damaged one: write it again"
+        failure = f"{path}: is not a Parquet file, or is damaged: write it again"
     else:
         return
     raise UserError(failure)
@@ -192,9 +198,9 @@ def _json_lines(path: Path, wanted: Mapping[str, str], mapped: Mapping[str, str]
             continue
         value = _object(text)
         if value is None:
-            raise UserError(f'{where}: is no JSON object: write one such as {{"id": …, "note": …}} a line')
+            raise UserError(f'{where}: is not a JSON object: write one such as {{"id": …, "note": …}} a line')
         if present is None:
-            # Lines may leave optional columns out, so the first one says nothing of these.
+            # Lines may leave out optional columns, so only the required ones can be checked in the first line.
             _present(path, list(value), {name: wanted[name] for name in REQUIRED_NOTE_COLUMNS}, {})
             present = wanted
         unseen.difference_update(value)
@@ -206,7 +212,7 @@ def _json_lines(path: Path, wanted: Mapping[str, str], mapped: Mapping[str, str]
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    """Lines with their ends, the first without a byte order mark; what is longer than _LONGEST comes in pieces."""
+    """Lines with their line breaks, the first without a byte order mark. Lines longer than _LONGEST come in pieces."""
     with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
         first = file.readline(_LONGEST)
         yield first.removeprefix(codecs.BOM_UTF8)

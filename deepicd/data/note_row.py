@@ -1,7 +1,7 @@
-"""One note of a file, and what its columns may hold.
+"""One note of a file, and the values that its columns may have.
 
-Columns that hold no note are checked here, so that one that was mapped wrongly cannot carry a note's text into ids, codes
-or labels. No error shows a value.
+All columns but the note are checked, so that a wrongly mapped column cannot put a note's text into ids, codes or labels. No
+error shows a value.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from typing import Any
 from deepicd.errors import UserError
 
 TEXT_ONLY = frozenset({"note", "code", "split"})
-"""Columns whose values must be text: a code that was read as a number is another one."""
+"""Columns whose values must be text: a code read as a number would be a different code."""
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _LABEL = re.compile(r"[^\r\n]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One note. `values`: text or None by the names of NOTE_COLUMNS that the file has; `where`: file and row, for errors."""
+    """One note. `where`: file and row, for errors. `values`: text or None, by those NOTE_COLUMNS that the file has."""
 
     where: str
     values: Mapping[str, str | None]
 
     @classmethod
     def of(cls, where: str, values: Mapping[str, Any]) -> Row:
-        """The row of a file's values, of whatever type.
+        """The row for a file's values of any type.
 
         Raises:
-            UserError: a value is not, or cannot be, text.
+            UserError: a value is not text and may not be converted to text.
         """
         return cls(where, {name: _as_text(where, name, value) for name, value in values.items()})
 
@@ -42,7 +42,7 @@ class Row:
         """An id: letters, digits, `_`, `.` and `-`.
 
         Raises:
-            UserError: it is empty or something else.
+            UserError: it is missing or not an id.
         """
         value = self[name]
         if value is None:
@@ -55,7 +55,7 @@ class Row:
         return value
 
     def label(self, name: str) -> str | None:
-        """A short text of one line.
+        """A short text of one line, or None.
 
         Raises:
             UserError: it has several lines, or more than 64 characters.
@@ -66,21 +66,21 @@ class Row:
         return value
 
     def whole_number(self, name: str) -> int | None:
-        """A whole number from 0 to 999; `63.0` is one.
+        """A whole number from 0 to 999, or None; `63.0` is valid.
 
         Raises:
-            UserError: it is something else.
+            UserError: it is not such a number.
         """
         value = self[name]
         if value is None:
             return None
         if not re.fullmatch(r"[0-9]{1,3}(?:\.0*)?", value):
-            raise UserError(f"{self.where}: column {name} is no whole number: write years, or leave it empty")
+            raise UserError(f"{self.where}: column {name} is not a whole number: write years, or leave it empty")
         return int(value.split(".")[0])
 
 
 def _as_text(where: str, name: str, value: Any) -> str | None:
-    """A value as text: stripped but for notes, None where nothing is left; whole numbers without a decimal point."""
+    """A value as text, stripped unless it is a note; None if it is empty. Whole numbers get no decimal point."""
     if value is None or value != value:  # noqa: PLR0124 - NaN
         return None
     if isinstance(value, str):
@@ -92,5 +92,5 @@ def _as_text(where: str, name: str, value: Any) -> str | None:
             ) from None
         return (value if name == "note" else value.strip()) if value.strip() else None
     if name in TEXT_ONLY or isinstance(value, bool) or not isinstance(value, int | float):
-        raise UserError(f"{where}: column {name} is no text: write it as text")
+        raise UserError(f"{where}: column {name} is not text: write it as text")
     return str(int(value)) if isinstance(value, int) or value.is_integer() else repr(value)

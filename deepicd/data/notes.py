@@ -1,4 +1,4 @@
-"""Notes of one's own in, a split cohort out: the same rules, counts and files as from MIMIC-IV's tables."""
+"""Extracts a split cohort from the user's own notes, with the same rules, counts and files as for MIMIC-IV."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def extract(source: NotesSource, out: Path, split: SplitSpec) -> Cohort:
     """Write `train.parquet`, `validation.parquet`, `test.parquet`, `sources.parquet` and `cohort.json` to `out`.
 
     Args:
-        source: the files, the names of their columns, and whether the admission sections are cut out of the notes.
-        out: made when missing; its files are replaced only when all of the new ones are complete.
-        split: shares of the patients and the seed of their order; the default where the notes say their splits.
+        source: the files, the names of their columns, and whether to cut the admission sections out of the notes.
+        out: created if missing; its files are replaced only when all new ones are complete.
+        split: shares of the patients, and the seed of their order; must be the default if the notes have a column split.
 
     Raises:
         UserError: a file cannot be read (`deepicd.data.note_files`); an id occurs twice; a split is unknown, missing in
-            some rows, or another for the same patient; the cohort or a split is empty; the disk is full.
+            some rows, or not the same for all notes of a patient; the cohort or a split is empty; the disk is full.
     """
     note_files.find(source.file)
     with together(out, last=cohort.FILE) as work:
@@ -58,7 +58,7 @@ def extract(source: NotesSource, out: Path, split: SplitSpec) -> Cohort:
 
 
 def _read(connection: duckdb.DuckDBPyConnection, source: NotesSource, target: Path) -> dict[str, int]:
-    """Make tables `candidates` and `people` and the scratch file; give the numbers of notes that were set aside."""
+    """Create tables `candidates` and `people` and the scratch file; return the numbers of notes that were set aside."""
     import pyarrow as pa
 
     text = ("origin", "id", "subject_id", "code", "reason", *_LABELS, "split")
@@ -99,14 +99,14 @@ def _read(connection: duckdb.DuckDBPyConnection, source: NotesSource, target: Pa
 
 
 def _facts(row: Row) -> dict[str, Any]:
-    """What is known of a note but its text."""
+    """The facts of a note, without its text."""
     written = row["code"]
     code = None if written is None else written.upper().replace(".", "")
     if code is None:
         reason: str | None = "no_diagnosis"
     elif _CODE.fullmatch(code):
         reason, _ = selection.reason_and_local(code)
-    else:  # whatever it is, it is not named anywhere
+    else:  # it may be note text, so it is not shown anywhere
         code, reason = None, "unknown_code"
     labels = {name: row.label(name) or "UNKNOWN" for name in _LABELS}
     known = {"id": row.named("id"), "subject_id": row.named("patient_id"), "code": code, "reason": reason}
@@ -122,7 +122,7 @@ def _split(row: Row) -> str | None:
 
 
 def _check_ids(connection: duckdb.DuckDBPyConnection, source: NotesSource) -> int:
-    """The number of notes, none of which has the id of another."""
+    """The number of notes; raises UserError if an id occurs twice or there are no notes."""
     twice = connection.execute(
         "SELECT count(*), arg_min(origins, place) FROM "
         "(SELECT min(place) AS place, list(origin ORDER BY place)[:2] AS origins FROM own GROUP BY id HAVING count(*) > 1)"
@@ -137,7 +137,7 @@ def _check_ids(connection: duckdb.DuckDBPyConnection, source: NotesSource) -> in
 
 
 def _has_splits(connection: duckdb.DuckDBPyConnection, source: NotesSource, rows: int) -> bool:
-    """Whether the notes say their splits: all of them, and all notes of a patient the same one."""
+    """Whether the notes have splits; raises UserError unless all notes have one, and all notes of a patient the same."""
     ((given, first),) = connection.execute(
         "SELECT count(split), arg_min(origin, place) FILTER (split IS NULL) FROM own"
     ).fetchall()

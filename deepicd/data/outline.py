@@ -1,4 +1,4 @@
-"""Headers as they stand in a summary's lines."""
+"""Finds the headers in the lines of a summary."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from deepicd.data.headers import LATER_NAMES, TEMPLATE_NAMES, Header, header
 
 _BEFORE_HEADER = " \t*#=-•>~|"
 LINE = re.compile(r"([^\r\n]*)(?:\r\n|\r|\n|$)")
-# A header starts its line, or follows the `___` that stands for removed text.
+# A header starts its line or follows `___`, which stands for removed text.
 _FIRST = re.compile(r"[ \t*#=\-•>~|]*+((?=[^\W\d_]|___|\d\d[ -]?h)[^:\r\n]{1,72}+)(:|(?=[\r\n])|\Z)")
 _CANDIDATE = re.compile(r"[\r\n_]" + _FIRST.pattern)
 _COLUMNS = re.compile(r" {3}|\t|\|")
 _BULLET = re.compile(r"[ \t]*(?:[-•+]|\*(?!\*)|\d+[.)])[ \t]*(?=\w)")
-# A line is wrapped where the one before is about full and does not end, or ends within a phrase.
+# A line is wrapped if the line before is about full and does not end a sentence, or ends within a phrase.
 _FULL = 40
 _NEAR = 160
 _ENDS = ".:;!?\n"
@@ -32,7 +32,7 @@ _LONGEST_NOTE_OF_ONE_LINE = 300
 
 @dataclass(slots=True)
 class Found:
-    """A header in the source: `start` to `end` with its colon; `line`: where its line begins, -1 in mid-line."""
+    """A header in the source. `start`, `end`: its range, with the colon; `line`: start of its line, -1 if it is in mid-line."""
 
     text: str
     kind: Header
@@ -43,12 +43,12 @@ class Found:
 
     @property
     def following(self) -> str:
-        """What follows on its line."""
+        """The text after it on its line."""
         return LINE.match(self.text, self.end)[1].strip(" \t*=_")  # type: ignore[index]
 
     @property
     def alone(self) -> bool:
-        """Whether nothing follows on its line."""
+        """Whether no text follows on its line."""
         return not self.following
 
     @property
@@ -67,7 +67,7 @@ class Found:
         if self.line <= 0 or self.text[self.line - 2] in _ENDS:
             return False
         if self.text.rfind("\n", max(0, self.line - 1 - _FULL), self.line - 1) >= 0:
-            return False  # most lines before are shorter, which is seen without cutting them out
+            return False  # most lines are shorter; this check avoids copying them
         before = self._before()
         if len(before) < _FULL or before[-1] in _ENDS:
             return False
@@ -81,7 +81,7 @@ class Found:
 
 
 def headers(text: str, start: int = 0) -> Iterator[Found]:
-    """Yield what may be a header, from the line that begins at `start` on."""
+    """Yield possible headers, from the line that begins at `start`."""
     first = _FIRST.match(text) if start == 0 else None
     for place in chain([first] if first else (), _CANDIDATE.finditer(text, max(0, start - 1))):
         words, colon = place[1], place[2]
@@ -107,7 +107,7 @@ def headers(text: str, start: int = 0) -> Iterator[Found]:
 def is_unbroken(text: str, stop: int | None = None) -> bool:
     """Whether a summary has lost line breaks up to the line of `stop`.
 
-    One line holds the headers of several sections, or a long text has no other.
+    It has if one line contains the headers of several sections, or if a long text has only one line.
     """
     if len(text) > _LONGEST_NOTE_OF_ONE_LINE and "\n" not in text and "\r" not in text:
         return True

@@ -1,4 +1,4 @@
-"""Files that appear all together or not at all."""
+"""Writes a set of files all together or not at all."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ PARTIAL = ".partial"
 
 @contextmanager
 def together(out: Path, last: str | None = None) -> Iterator[Path]:
-    """Give a working folder inside `out` whose files move to `out` when the block ends without an error.
+    """Yield a working folder inside `out`. Its files move to `out` when the block ends without an error.
 
-    The file called `last` is the mark of completeness: it is removed from `out` first and moved last.
-    Sub-folders and names with a leading dot are scratch and are removed. An error leaves `out` as it was.
+    The file called `last` marks completeness: it is removed from `out` first and moved last. Folders and files with a leading
+    dot are scratch and are removed. An error leaves `out` as it was.
 
     Raises:
-        UserError: `out` cannot be made or written, another process is writing it, or the disk is full.
+        UserError: `out` cannot be created or written, another process is writing it, or the disk is full.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -50,10 +50,10 @@ def together(out: Path, last: str | None = None) -> Iterator[Path]:
 
 @contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Name the folder when its disk is full or may not be written.
+    """Turn errors of a full or read-only disk into an error that names the folder.
 
     Raises:
-        UserError: an OSError of those kinds came up inside the block.
+        UserError: the block raised such an OSError.
     """
     try:
         yield

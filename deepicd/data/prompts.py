@@ -1,4 +1,4 @@
-"""The prompts of a cohort, each within the model's budget: the files that SFT, GRPO and evaluation read."""
+"""Writes the prompts of a cohort, each within the model's budget, to the files that SFT, GRPO and evaluation read."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ Chat = Sequence[Mapping[str, str]]
 
 
 class ChatTokens:
-    """Counts the tokens of chats, in batches, as the training stack and vLLM make them; and what the counting took."""
+    """Counts the tokens of chats in batches, tokenized as in the training stack and vLLM, and measures the time."""
 
     def __init__(self, tokenizer: Any) -> None:
-        """`tokenizer`: a tokenizer of transformers with a chat template."""
+        """`tokenizer`: a transformers tokenizer with a chat template."""
         self._tokenizer = tokenizer
         self.tokens = 0
-        """Counted so far."""
+        """Tokens counted so far."""
         self.seconds = 0.0
-        """Spent on it."""
+        """Time spent on counting."""
 
     def count(self, chats: Sequence[Chat], *, answered: bool = False) -> list[int]:
-        """Tokens of each chat: as a prompt with its generation prompt, or `answered`, with the assistant's turn in it."""
+        """Tokens of each chat: a prompt with its generation prompt or, if `answered`, a chat with the assistant's turn."""
         began = time.perf_counter()
         texts = [
             self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=not answered) for chat in chats
@@ -55,15 +55,15 @@ class ChatTokens:
 
 
 def check_template(tokenizer: Any, asks: Prompt, setting: str) -> None:
-    """Refuse a chat template that has no place for one of the prompt's turns; `setting`: where the prompt is given.
+    """Refuse a chat template that does not support one of the prompt's turns. `setting`: where the prompt is set.
 
     Raises:
-        UserError: it refuses a turn, or leaves its text out.
+        UserError: the template raises an error, or leaves out the text of a turn.
     """
     messages = asks.messages("")
     try:
         text = _generation_prompt(tokenizer, messages)
-    except Exception:  # a template raises what it likes: most that have no system role do
+    except Exception:  # templates may raise anything; most without a system role do
         text = ""
     for message in messages:
         if message["content"].strip() not in text:
@@ -116,7 +116,7 @@ def _generation_prompt(tokenizer: Any, chat: Chat) -> str:
 
 @dataclass(slots=True)
 class NoteCounts:
-    """Notes of one file, how many were shortened, and by section in how many notes and by how many characters."""
+    """Notes of one file, and how many were shortened. `sections`: shortened notes and removed characters by section."""
 
     notes: int = 0
     shortened: int = 0
@@ -134,7 +134,7 @@ class NoteCounts:
 
 @dataclass(slots=True)
 class ExampleCounts:
-    """SFT's examples: written; shortened further than for GRPO; dropped, for their answer alone is too long."""
+    """SFT's examples: written, shortened further than for GRPO, and dropped since their answer alone is too long."""
 
     written: int = 0
     shortened: int = 0
@@ -143,7 +143,7 @@ class ExampleCounts:
 
 @dataclass(slots=True)
 class PromptCounts:
-    """What `prompts.json` holds: the texts, the budgets in tokens, and what they did. `splits`: by name."""
+    """The content of `prompts.json`: the prompt, the budgets in tokens, and counts. `splits`: counts by name of the split."""
 
     prompt: Prompt
     max_prompt_tokens: int
@@ -154,32 +154,32 @@ class PromptCounts:
     examples: ExampleCounts | None = None
 
     def write(self, folder: Path) -> None:
-        """Write them as JSON."""
+        """Write `prompts.json` into a folder."""
         atomic.write(folder / FILE, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
 
 
 def are_for(folder: Path, asked: Asked, max_example_tokens: int | None) -> bool:
-    """Whether the folder's prompts are these, within these budgets; `max_example_tokens`: None without SFT."""
+    """Whether the prompts in a folder have this prompt and these budgets. `max_example_tokens`: None without SFT."""
     try:
         found = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:  # of an earlier version
+    except FileNotFoundError:  # written by an earlier version
         return False
     wanted = (asdict(asked.prompt), asked.max_prompt_tokens, max_example_tokens)
     return (found["prompt"], found["max_prompt_tokens"], found["max_example_tokens"]) == wanted
 
 
 def shorten_notes(notes: Sequence[str], asks: Prompt, budget: int, tokens: ChatTokens, setting: str) -> list[Shortened]:
-    """The notes, each within the budget once the prompt is around it.
+    """The notes, shortened so that each fits into the budget with the prompt around it.
 
     Args:
         notes: admission notes.
         asks: the prompt.
         budget: tokens of the prompt with its note.
-        tokens: of the model.
-        setting: where the budget is set, for the error.
+        tokens: counts the model's tokens.
+        setting: where the budget is set, for the message.
 
     Raises:
-        UserError: the prompt alone is over the budget.
+        UserError: the prompt alone exceeds the budget.
     """
     [alone] = tokens.count([asks.messages("")])
     if alone > budget:
@@ -188,23 +188,23 @@ def shorten_notes(notes: Sequence[str], asks: Prompt, budget: int, tokens: ChatT
 
 
 def write_prompts(cohort: Path, out: Path, asks: Prompt, budget: int, tokens: ChatTokens) -> dict[str, NoteCounts]:
-    """Write each split of a cohort as the models see it: the same rows and columns, with the prompt's own messages.
+    """Write each split of a cohort as the models see it: the same rows and columns, with this prompt's messages.
 
     Args:
         cohort: folder written by `deepicd.data.mimic.extract` or `deepicd.data.notes.extract`.
-        out: folder to write to, which exists.
+        out: existing folder to write to.
         asks: the prompt.
         budget: tokens of the prompt with its note.
-        tokens: of the model.
+        tokens: counts the model's tokens.
 
     Raises:
-        UserError: the prompt alone is over the budget, a file is missing or damaged, or has another prompt; the disk is full.
+        UserError: the prompt alone exceeds the budget; a file is missing, damaged or has another prompt; the disk is full.
     """
     return {name: _write(cohort / f"{name}.parquet", out / f"{name}.parquet", asks, budget, tokens) for name in SPLITS}
 
 
 def read_notes(prompts: Path, asks: Prompt) -> Iterator[tuple[str, str]]:
-    """Id and note of each row of a file that `write_prompts` wrote, in its order."""
+    """Id and note of each row of a file that `write_prompts` wrote, in the file's order."""
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(prompts)

@@ -1,4 +1,4 @@
-"""Writing the cohort as verl's Parquet files."""
+"""Writes the cohort as Parquet files for verl."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ROW_GROUP = 1024
 
 
 def schema() -> pa.Schema:
-    """Columns of train, validation and test: verl's, then ours."""
+    """Columns of train, validation and test: first verl's, then DeepICD's."""
     import pyarrow as pa
 
     message = pa.struct({"role": pa.string(), "content": pa.string()})
@@ -53,19 +53,19 @@ def schema() -> pa.Schema:
 
 
 def key(names: Container[str]) -> str:
-    """The column that names the admission: `id`, or `hadm_id` (a number) in cohorts of earlier versions."""
+    """The column with the admission's id: `id`, or `hadm_id` (a number) in cohorts of earlier versions."""
     return "id" if "id" in names else "hadm_id"
 
 
 def is_local(extra_info: Mapping[str, Any]) -> bool:
-    """Whether the row's code is one of the hospital's own; False in cohorts of earlier versions, which dropped them."""
+    """Whether the row's code is one of the hospital's own; False in cohorts of earlier versions, which dropped such codes."""
     return bool(extra_info.get("local_code"))
 
 
 def write(connection: duckdb.DuckDBPyConnection, extracted: Path, folder: Path, data_source: str) -> None:
-    """Write one Parquet file a split, rows in the order of the notes.
+    """Write one Parquet file per split, with rows in the order of the notes.
 
-    `extra_info.fiscal_years`: the first and last that the admission can be in; null where they are not known.
+    `extra_info.fiscal_years`: the first and last that the admission can be in; null if unknown.
     Reads tables `cohort`, `splits`, `people`. Age is in years at admission.
     """
     import pyarrow as pa
@@ -108,11 +108,11 @@ def write(connection: duckdb.DuckDBPyConnection, extracted: Path, folder: Path, 
 
 
 def write_sources(connection: duckdb.DuckDBPyConnection, extracted: Path, path: Path) -> None:
-    """Write where in its source each kept note comes from, rows in the order of the notes.
+    """Write where in the source each kept note comes from, with rows in the order of the notes.
 
-    id, note_id, place (row, from 1), later (where the admission part of its text ends for good) and spans (section,
-    start, end: the pieces that were kept), counted in characters. Lists of medications on admission are the only
-    pieces behind `later`. A file of its own: the training stack hands every column of the splits to every worker.
+    Columns: id, note_id, place (row in the source, from 1), later (where the admission part of the text ends) and spans
+    (section, start, end of the kept pieces). Offsets are in characters. The only pieces after `later` are lists of medications
+    on admission. This is a separate file because the training stack passes every column of the splits to every worker.
     """
     connection.execute(
         f"""

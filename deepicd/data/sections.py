@@ -1,14 +1,14 @@
-"""The admission note inside a discharge summary.
+"""Cuts the admission note out of a discharge summary.
 
 A discharge summary is written at the end of a stay. Only what was known at admission may reach a model:
 
-1. Sections are taken by an allow-list; a section ends at the next header that means something where it stands.
-2. Within the histories (present illness, past history) the headers of the emergency room, of another hospital or of an
-   earlier stay are text. Headers of this stay hide what follows until the next section.
-3. From the exam on, the first header or phrase of a later time ends the admission part. So does a header of the course
-   or the discharge anywhere. After that nothing is taken but an explicit list of medications on admission.
-4. Behind the results only a section that has not been seen yet is taken, and only when its header is plain.
-5. A line that was wrapped is text, whatever it begins with. A note that has lost its line breaks gives nothing.
+1. Sections are taken from an allow-list. A section ends at the next header that has a meaning in its place.
+2. Within the histories (present illness, past history), headers of the emergency room, of another hospital or of an earlier
+   stay are text. Headers of this stay hide the text up to the next section.
+3. From the exam on, the first header or phrase of a later time ends the admission part. A header of the course or the
+   discharge ends it anywhere. After it, only an explicit list of medications on admission is taken.
+4. After the results, a section is taken only if it has not occurred before and its header is unambiguous.
+5. A wrapped line is text, whatever it starts with. Nothing is taken from a note that has lost its line breaks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _IMAGED = re.compile(
     r"|fluoro|angiogra|mammo|pet|bone scan)\b",
     re.IGNORECASE,
 )
-# Within a line only the template's own spelling.
+# In mid-line, only the template's spelling counts.
 _TEMPLATE_LATER = re.compile(
     r"(?:Brief Hospital Course|BRIEF HOSPITAL COURSE|(?:Discharge|DISCHARGE) "
     r"(?:Medications|MEDICATIONS|Disposition|DISPOSITION|Diagnos[ei]s|DIAGNOS[EI]S|Condition|CONDITION"
@@ -42,7 +42,7 @@ _SAME_EXAM_LINES = 3
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A piece of the source that is kept: `source[start:end]`, in characters."""
+    """A kept piece of the source: `source[start:end]`, in characters."""
 
     kind: Header
     start: int
@@ -53,9 +53,9 @@ class Span:
 class Admission:
     """The admission note of one summary.
 
-    `spans`: where its pieces are in the source, in the source's order. `later`: where the admission part ends for good,
-    the length of the source if it does not. `cut`: characters of later text by the section that held them.
-    `unbroken`: refused, since its line breaks are lost.
+    `spans`: the pieces in the source, in the source's order. `later`: where the admission part ends; the length of the source
+    if it does not end. `cut`: characters of later text, by the section they were in. `unbroken`: refused, since its line breaks
+    are lost.
     """
 
     sections: dict[Header, str]
@@ -68,8 +68,8 @@ class Admission:
 def parse(text: str) -> Admission:
     """Cut the admission note out of a discharge summary.
 
-    The sections hold words, are in the order of `ADMISSION`, and their white space is tidied. A section that occurs
-    twice (`Past Medical History`, then `PSH`) is joined.
+    Sections are in the order of `ADMISSION`, contain at least one word each, and have normalised white space. The parts of a
+    section that occurs twice (`Past Medical History`, then `PSH`) are joined.
     """
     reader = _Reader(text)
     reader.read()
@@ -96,24 +96,24 @@ def has_words(text: str) -> bool:
 
 
 def is_empty(sections: Mapping[Header, str]) -> bool:
-    """Whether complaint, present illness and past history are all missing: such a note says nothing of the case."""
+    """Whether complaint, present illness and past history are all missing: such a note does not describe the case."""
     return not any(kind in sections for kind in _ESSENTIAL)
 
 
 def render(sections: Mapping[Header, str]) -> str:
-    """Write the sections as the one admission note a model reads."""
+    """The admission note that a model reads, from its sections."""
     return "\n".join(f"{kind.value}: {sections[kind]}" for kind in ADMISSION if kind in sections)
 
 
 def sex(text: str) -> str | None:
-    """The `Sex:` of the summary's head, F or M."""
+    """The `Sex:` in the summary's head: F, M, or None."""
     found = _SEX.search(text, 0, 1000)
     return found[1] if found else None
 
 
 @dataclass(slots=True)
 class _Reader:
-    """One pass over a summary, header by header. `opened`: the section whose text is taken, None: text is not."""
+    """One pass over a summary, header by header. `opened`: the section whose text is taken; None: text is not taken."""
 
     text: str
     spans: list[Span] = field(default_factory=list)
@@ -133,7 +133,7 @@ class _Reader:
             if kind is None:
                 continue
             self._close(found.start)
-            if self.later >= 0:  # the section itself ran into later text
+            if self.later >= 0:  # the section contained later text
                 break
             self._open(kind, found)
             if self.later >= 0:
@@ -146,7 +146,7 @@ class _Reader:
             self._medications()
 
     def _meaning(self, found: Found) -> Header | None:
-        """What a header means here: a section, OTHER, RESULTS, STAY, AFTER_ADMISSION, or None for text."""
+        """The meaning of a header in its place: a section, OTHER, RESULTS, STAY, AFTER_ADMISSION, or None for text."""
         kind, place = found.kind, self.opened
         if kind in ADMISSION:
             return self._section(kind, found)
@@ -158,7 +158,7 @@ class _Reader:
         place, part = self.opened, found.kind is Header.PART
         examined = place is Header.PHYSICAL_EXAM
         if examined and found.words[:9].lower() == "discharge":
-            return None  # of a wound or of the patient: `until_later` sees
+            return None  # of a wound or of the patient: `until_later` decides
         if place in _HISTORIES:
             return Header.STAY if not part and found.alone else None
         if part:
@@ -166,13 +166,13 @@ class _Reader:
         return Header.AFTER_ADMISSION if self.seen else Header.OTHER
 
     def _is_earlier_report(self, found: Found) -> bool:
-        """Whether labs or images are the emergency room's or the history's, not those of the stay."""
+        """Whether labs or images are of the emergency room or the history, not of the stay."""
         if self.opened is Header.PRESENT_ILLNESS:
             return not (found.alone and found.after_blank) or is_of_admission(found.words)
         return self.opened is Header.PAST_HISTORY and not found.alone
 
     def _section(self, kind: Header, found: Found) -> Header | None:
-        """The section itself where it may be taken; otherwise OTHER, or None where nothing is open."""
+        """The section if it may be taken; otherwise OTHER, or None if no section is open."""
         weak, place = is_weak(found.words), self.opened
         new, examined = kind not in self.seen, Header.PHYSICAL_EXAM in self.seen
         hidden = place is None and (self.hidden_in is not None or examined)
@@ -184,7 +184,7 @@ class _Reader:
             plain = not weak or found.words.isupper()
             allowed = plain and (new or (found.alone and kind is not Header.PHYSICAL_EXAM))
         else:
-            # A complaint behind the exam begins another note, such as a consultant's.
+            # A complaint after the exam starts another note, such as a consultant's.
             allowed = new or place is not Header.PHYSICAL_EXAM or kind not in (Header.CHIEF_COMPLAINT, Header.PRESENT_ILLNESS)
         if not allowed:
             return None if place is None else Header.OTHER
@@ -193,13 +193,13 @@ class _Reader:
         if kind is Header.PAST_HISTORY and weak and (examined or not new):
             return None if place in _HISTORIES else Header.OTHER
         if kind is Header.ALLERGIES and weak and place is Header.PAST_HISTORY:
-            return None  # ALL is also a leukaemia
+            return None  # ALL is also a kind of leukaemia
         return kind
 
     def _exam(self, found: Found, weak: bool) -> Header | None:
         place = self.opened
         if place is Header.PRESENT_ILLNESS and (found.bullet or (weak and not _is_section(found))):
-            return None  # the emergency room's
+            return None  # an exam in the emergency room
         if _IMAGED.match(found.following):
             return Header.OTHER
         if place is not Header.PHYSICAL_EXAM or is_of_admission(found.words):
@@ -226,7 +226,7 @@ class _Reader:
         self.hidden_in = place if kind is Header.STAY else self.hidden_in
 
     def _close(self, end: int) -> None:
-        """Take the text of the section that is open up to `end`, or count it as hidden."""
+        """Take the text of the open section up to `end`, or count it as hidden."""
         if self.opened is None:
             if self.hidden_in is not None:
                 self._count(self.hidden_in, self.begin, end)
@@ -241,7 +241,7 @@ class _Reader:
             if cut is not None:
                 self._count(self.opened, cut, end)
                 if self.opened is Header.PHYSICAL_EXAM:
-                    self.later = max([cut, *(last for _, last in kept)])  # a table's columns stand side by side
+                    self.later = max([cut, *(last for _, last in kept)])  # columns of a table are side by side
         elif stop > self.begin:
             self.spans.append(Span(self.opened, self.begin, stop))
 
@@ -253,7 +253,7 @@ class _Reader:
         return len(self.text) if following is None else following.start
 
     def _medications(self) -> None:
-        """Lists of medications on admission among the later sections, where real summaries have them."""
+        """Take lists of medications on admission from the later sections, where real summaries have them."""
         text, lowered = self.text, small(self.text)
         place = lowered.find("admi", self.later)
         while place >= 0:
@@ -271,7 +271,7 @@ class _Reader:
 
 
 def _is_section(found: Found) -> bool:
-    """Whether the short name of an exam is that of the summary's own section."""
+    """Whether a short header of an exam opens the summary's exam section."""
     return found.words.isupper() and (found.alone or found.words in {"PE", "P/E"})
 
 

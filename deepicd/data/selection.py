@@ -1,9 +1,9 @@
-"""From notes that were read to a split cohort on disk: what MIMIC-IV and notes of one's own share.
+"""Selects and splits a cohort from extracted notes and writes it, for MIMIC-IV and the user's own notes alike.
 
-A source makes two tables and the scratch file of `deepicd.data.extracted`. `candidates` has every admission: id,
-subject_id, code, sex, local_code (of the hospital's own), untitled (its table of titles lacks the code), fiscal_years
-(first and last, or null), reason (to drop it, as far as the codes tell, or null). `people` has id, sex, age, race,
-insurance, language. Ids are whole numbers or text, the same in all of them.
+A source provides two tables and the scratch file of `deepicd.data.extracted`. `candidates` has every admission: id,
+subject_id, code, sex, local_code (whether the code is the hospital's own), untitled (the source has no title for the code),
+fiscal_years (first and last, or null), and reason (to drop it before its note is considered, or null). `people` has id, sex,
+age, race, insurance, language. Ids are whole numbers or text, of the same type everywhere.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ if TYPE_CHECKING:
     import duckdb
 
 EXTRACTED = "notes.parquet"
-"""The scratch file's name."""
+"""Name of the scratch file."""
 _SHOWN_CODES = 20
 _REASONS = {Fault.UNKNOWN_CODE: "unknown_code", Fault.NOT_BILLABLE: "not_billable_code"}
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a source says of itself."""
+    """Facts about a source."""
 
     data_source: str
-    """Its name in the rows."""
+    """Name of the source in the rows."""
     notes: int
     """Number of notes that were read."""
     set_aside: Mapping[str, int]
-    """Number of those that were set aside, by why."""
+    """Number of notes that were set aside, by reason."""
     remedy: str
-    """What to do where nothing of it stays."""
+    """What to do if no admission is kept, for the message."""
 
 
 def reason_and_local(code: str, *, titled: bool = False) -> tuple[str | None, bool]:
-    """Why a principal code is dropped (of `cohort.REASONS`, None: it stays), and whether it is the hospital's own.
+    """Why an admission with this principal code is dropped (of `cohort.REASONS`; None: kept), and whether the code is local.
 
-    A code that was billable in any release stays, and so does one of the hospital's own: it has a title there
-    (`titled`), no release has it, and an answer can name it, since it has the form of a code.
+    A code that was billable in any release is kept. So is a local code: the hospital has a title for it (`titled`), no release
+    has it, and it has the form of a code, so that an answer can name it.
     """
     fault = fault_of(code, local=titled)
     if fault is not None:
@@ -57,13 +57,13 @@ def reason_and_local(code: str, *, titled: bool = False) -> tuple[str | None, bo
 
 
 def finish(connection: duckdb.DuckDBPyConnection, work: Path, origin: Origin, split: SplitSpec | None) -> Cohort:
-    """Choose the cohort, split it, and write the files of a cohort but `cohort.json`.
+    """Select the cohort, split it, and write all its files except `cohort.json`.
 
     Args:
-        connection: with the tables above.
-        work: the folder to write to; holds EXTRACTED in its folder `.scratch`.
+        connection: database with the tables above.
+        work: the folder to write to; its folder `.scratch` has EXTRACTED.
         origin: the source, for the counts and the rows.
-        split: None: `people` has a column split, the same for all admissions of a patient.
+        split: None if `people` has a column split, with one value for all admissions of a patient.
 
     Raises:
         UserError: the cohort or a split is empty.
@@ -82,9 +82,9 @@ def finish(connection: duckdb.DuckDBPyConnection, work: Path, origin: Origin, sp
 
 
 def _decide(connection: duckdb.DuckDBPyConnection, extracted: Path) -> None:
-    """Make tables `fates`, one reason (or none) for every admission, and `cohort`, the admissions that stay.
+    """Create tables `fates`, with one reason or null for every admission, and `cohort`, with the kept admissions.
 
-    Of several summaries of one stay the one with the lowest note_seq counts that holds something of the admission.
+    Of several summaries of one stay, the one with the lowest note_seq among those with an admission note counts.
     """
     connection.execute(
         """
@@ -164,7 +164,7 @@ def _count(connection: duckdb.DuckDBPyConnection, origin: Origin, extracted: Pat
 
 
 def _outside_years(connection: duckdb.DuckDBPyConnection) -> tuple[int, Counter[str]]:
-    """The admissions whose years are known, and by code those that can be in no year in which it was billable."""
+    """Number of admissions with known years, and, by code, of those in whose years the code was never billable."""
     known, outside = 0, Counter[str]()
     groups = connection.execute(
         "SELECT code, fiscal_years[1], fiscal_years[2], count(*) FROM cohort WHERE fiscal_years IS NOT NULL GROUP BY ALL"

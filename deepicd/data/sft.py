@@ -25,7 +25,7 @@ _BATCH = 1024
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Counts. `without_trace`: admissions left out; `refused`: their trace is empty or holds an answer tag."""
+    """Counts of admissions. `without_trace`: no trace; `refused`: the trace is empty or contains an answer tag."""
 
     written: int
     without_trace: int
@@ -33,16 +33,17 @@ class Examples:
 
 
 def write(train: Path, traces: Path, out: Path) -> Examples:
-    """Write rows of `messages` (prompt and assistant turn) and `id`, in the order of `train`.
+    """Write the examples: rows of `messages` (prompt and assistant turn) and `id`, in the order of `train`.
 
     Args:
         train: the training split of a cohort.
-        traces: JSON lines `{"id": …, "trace": text}`, each admission once; held in memory (its size, once). An id is text
-            or a whole number, and may be called `hadm_id`.
+        traces: JSON lines `{"id": …, "trace": text}`, each admission at most once; one copy is held in memory. An id is text or
+            a whole number; the field may also be called `hadm_id`.
         out: the Parquet file to write; it appears complete or not at all.
 
     Raises:
-        UserError: a file is missing or damaged, a line is not of that form, no admission has a trace, the disk is full.
+        UserError: a file is missing or damaged, a line does not have that form, no admission has a usable trace, or the disk
+            is full.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -73,17 +74,17 @@ def write(train: Path, traces: Path, out: Path) -> Examples:
 
 
 def fit(examples: Path, prompts: Path, asks: Prompt, budget: int, tokens: ChatTokens) -> ExampleCounts:
-    """Give the examples of `write` the notes that the other stages see, and keep each within its length.
+    """Give the examples of `write` the notes that the other stages see, and keep each example within its budget.
 
-    Where prompt and answer are longer, the note is shortened more; where the answer alone is, the example is dropped. An
+    If prompt and answer exceed the budget, the note is shortened further. If the answer alone does, the example is dropped. An
     answer is never cut.
 
     Args:
         examples: the file that `write` wrote, which is replaced.
         prompts: the training split as `deepicd.data.prompts.write_prompts` wrote it.
-        asks: its prompt.
-        budget: tokens of an example, prompt and answer.
-        tokens: of the model.
+        asks: the prompt of that file.
+        budget: tokens of an example, prompt and answer together.
+        tokens: counts the model's tokens.
 
     Raises:
         UserError: no example is left, or the disk is full.
@@ -98,7 +99,7 @@ def fit(examples: Path, prompts: Path, asks: Prompt, budget: int, tokens: ChatTo
         with pq.ParquetWriter(work / examples.name, source.schema_arrow, compression="zstd") as writer:
             for batch in source.iter_batches(_BATCH):
                 some = batch.to_pylist()
-                for row in some:  # both files have the order of the cohort
+                for row in some:  # both files are in the order of the cohort
                     note = next(note for admission, note in seen if admission == row["id"])
                     row["messages"] = [*asks.messages(note), row["messages"][-1]]
                 lengths = tokens.count([row["messages"] for row in some], answered=True)
@@ -117,7 +118,7 @@ def fit(examples: Path, prompts: Path, asks: Prompt, budget: int, tokens: ChatTo
 
 
 def _shorten(row: dict[str, Any], asks: Prompt, budget: int, tokens: ChatTokens) -> bool:
-    """Shorten an example's note until the example is within the budget; False where its answer is too long for that."""
+    """Shorten an example's note until the example is within the budget; False if its answer is too long for that."""
     turn = row["messages"][-1]
 
     def length(note: str) -> int:
@@ -140,7 +141,7 @@ def _read(path: Path) -> dict[str, str]:
         if admission is None or trace is None:
             raise UserError(f'{path}: line {number} is not {{"id": text or number, "trace": text}}: correct or remove it')
         if admission in traces:
-            raise UserError(f"{path}: line {number}: its id has a trace already: keep one of them")
+            raise UserError(f"{path}: line {number}: its id already has a trace: keep one of them")
         traces[admission] = trace
     return traces
 
@@ -152,7 +153,7 @@ def _parse(line: str) -> tuple[str | None, str | None]:
         return None, None
     if not isinstance(value, dict):
         return None, None
-    # Files of earlier versions have hadm_id; an id beside it was never read.
+    # Files of earlier versions have hadm_id; an id next to it was never read.
     admission, trace = value.get("hadm_id", value.get("id")), value.get("trace")
     valid = isinstance(admission, int | str) and not isinstance(admission, bool) and isinstance(trace, str)
     return (str(admission).strip(), trace) if valid else (None, None)

@@ -1,6 +1,6 @@
-"""Notes that are longer than the model's budget: whole sections are shortened, the least telling ones first.
+"""Shortens notes that exceed the model's budget, section by section, the least informative ones first.
 
-Text is only ever removed: at the end of a section, at the end of a word. A section of which nothing is left goes with its
+Text is only removed, never changed: from the end of a section, by whole words. A section without words left is removed with its
 header. A note within its budget stays as it is.
 """
 
@@ -24,23 +24,23 @@ ORDER = (
     Header.PRESENT_ILLNESS,
     Header.CHIEF_COMPLAINT,
 )
-"""Which sections are shortened first; each goes entirely before the next is touched."""
+"""Order in which sections are shortened. Each is removed entirely before the next is shortened."""
 WHOLE = "note"
-"""What text outside of any section is called; it is shortened last."""
+"""Name of text outside any section, which is shortened last."""
 
 _HEADER = re.compile(rf"^({'|'.join(re.escape(kind.value) for kind in ADMISSION)}):", re.MULTILINE)
 _PLACES = {kind.value: place for place, kind in enumerate(ADMISSION)}
 _RANKS = {kind.value: rank for rank, kind in enumerate(ORDER)}
-# Where there are no spaces between words, one may be cut.
+# In text without spaces, a word may be cut.
 _WORD = re.compile(r"\S{1,64}")
 
 Count = Callable[[Sequence[str]], list[int]]
-"""Tokens of what the model reads with each of these notes."""
+"""Returns the tokens of the model's input with each of these notes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A piece of a note, with its header and its line's end. `name`: of `Header`, or WHOLE."""
+    """A piece of a note, with its header and line break. `name`: value of a `Header`, or WHOLE."""
 
     name: str
     text: str
@@ -48,17 +48,17 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Shortened:
-    """A note within its budget. `removed`: characters by section, empty where the note is whole."""
+    """A note within its budget. `removed`: characters removed, by section; empty if the note is whole."""
 
     note: str
     removed: dict[str, int] = field(default_factory=dict)
 
 
 def split(note: str) -> list[Section]:
-    """The sections of an admission note, in its order: joined they are the note.
+    """The sections of an admission note, in its order; joined, they are the note.
 
     An admission note has its sections in the order of `ADMISSION`, each once (`deepicd.data.sections.render`). Of the lines
-    that begin as a section does, those are taken that make the most sections in that order; the others are text.
+    that begin like a section, those count that give the most sections in that order; the others are text.
     """
     found = [(match.start(), match[1]) for match in _HEADER.finditer(note)]
     starts = _longest_in_order(found)
@@ -69,7 +69,7 @@ def split(note: str) -> list[Section]:
 
 
 def shorten(sections: Sequence[Section], budget: int, count_tokens: Callable[[str], int]) -> Shortened:
-    """Shorten one note until `count_tokens` of it is within the budget.
+    """Shorten one note until its tokens are within the budget.
 
     Raises:
         ValueError: even an empty note is over the budget.
@@ -88,7 +88,7 @@ def shorten(sections: Sequence[Section], budget: int, count_tokens: Callable[[st
 
 
 def shorten_all(notes: Sequence[str], budget: int, count_tokens: Count) -> list[Shortened]:
-    """Shorten many notes by `split`; what each needs counted is counted together, round by round.
+    """Shorten many notes. Their tokens are counted together, in rounds.
 
     Raises:
         ValueError: even an empty note is over the budget.
@@ -110,7 +110,7 @@ def shorten_all(notes: Sequence[str], budget: int, count_tokens: Count) -> list[
 
 
 def _search(sections: Sequence[Section], whole: int, budget: int) -> Generator[str, int, Shortened]:
-    """Yields notes, is sent their tokens, and returns the note that fits. `whole`: tokens with all of the sections."""
+    """Yields notes, receives their tokens, and returns the note that fits. `whole`: tokens with all sections."""
     texts = [section.text for section in sections]
 
     def note(place: int, text: str) -> str:
@@ -133,7 +133,7 @@ def _search(sections: Sequence[Section], whole: int, budget: int) -> Generator[s
 
 
 def _cut(section: Section, without: int, whole: int, budget: int, note: Callable[[str], str]) -> Generator[str, int, str]:
-    """The longest beginning of a section that fits, by whole words; `without`, `whole`: tokens without and with all of it."""
+    """The longest beginning of a section, by whole words, that fits. `without`, `whole`: tokens without and with all of it."""
     header = _HEADER.match(section.text)
     ends = [word.end() for word in _WORD.finditer(section.text, header.end() if header else 0)]
     line_end = "\n" if section.text.endswith("\n") else ""
@@ -145,7 +145,7 @@ def _cut(section: Section, without: int, whole: int, budget: int, note: Callable
     low, low_tokens, high, high_tokens = 0, without, len(ends), whole
     steps = count(1)
     while high - low > 1 and low_tokens < budget:
-        # Tokens are spread evenly enough over the words; halving now and then bounds the search where they are not.
+        # Interpolate, since tokens are usually spread evenly over the words. Every third step halves, which bounds the search.
         share = (budget - low_tokens) / (high_tokens - low_tokens) if next(steps) % 3 else 0.5
         words = min(max(low + int((high - low) * share), low + 1), high - 1)
         tokens = yield note(kept(words))
@@ -157,7 +157,7 @@ def _cut(section: Section, without: int, whole: int, budget: int, note: Callable
 
 
 def _longest_in_order(found: Iterable[tuple[int, str]]) -> list[tuple[int, str]]:
-    """The longest chain of headers whose sections are in the order of `ADMISSION`, each once; of equal ones the first."""
+    """The longest chain of headers whose sections are in the order of `ADMISSION`, each once; if several, the first."""
     ending: dict[int, list[tuple[int, str]]] = {}
     for one in found:
         place = _PLACES[one[1]]

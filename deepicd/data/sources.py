@@ -1,4 +1,4 @@
-"""Comparing the notes of a cohort with the texts they were cut from."""
+"""Compares the notes of a cohort with the texts they were cut from."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from deepicd.spec.data import NotesSource
 _BATCH = 256
 
 Source = Path | NotesSource
-"""What a cohort was extracted from: the folder with MIMIC-IV's discharge table, or notes of one's own."""
+"""The source of a cohort: the folder with MIMIC-IV's discharge table, or the user's own notes."""
 
 
 def compare(folder: Path, source: Source) -> list[tuple[str, str, set[str]]]:
-    """Split, id and kinds of later text of each note that its source shows to hold some.
+    """Notes that share text with the later part of their source: split, id and kinds (`deepicd.data.leaks.signs_of_source`).
 
-    The source is streamed; DuckDB joins it with the cohort's rows, and spills into `folder`.
+    The source is streamed. DuckDB joins it with the cohort's rows and spills to `folder`.
 
     Raises:
         UserError: a file is missing or damaged, or the source lacks a note of the cohort.
@@ -60,7 +60,7 @@ def compare(folder: Path, source: Source) -> list[tuple[str, str, set[str]]]:
 
 
 def _keyed(path: Path, columns: str) -> str:
-    """A query of some columns and the id."""
+    """A query for the id and some columns of a Parquet file."""
     import pyarrow.parquet as pq
 
     key = rows.key(pq.read_schema(path).names)
@@ -68,7 +68,7 @@ def _keyed(path: Path, columns: str) -> str:
 
 
 def _texts(source: Source, copy: Path) -> tuple[Path, str]:
-    """What to call the source in errors, and the SQL of a table with note_id and text."""
+    """The source's path for errors, and SQL for a table with note_id and text."""
     if isinstance(source, Path):
         table = discharge.find_table(source)
         return table.path, table.sql

@@ -1,4 +1,4 @@
-"""Assigning patients to splits, stratified by code."""
+"""Assigns patients to splits, stratified by code."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")
 
-# 1/φ: any run of n neighbouring multiples, modulo 1, falls evenly into [0, 1) (Kronecker sequence).
+# 1/φ: any n consecutive multiples, modulo 1, are spread evenly over [0, 1) (Kronecker sequence).
 _STEP = 0.6180339887498949
 
 
 def assign(connection: duckdb.DuckDBPyConnection, spec: SplitSpec) -> None:
-    """Make table `splits` (subject_id, split) from table `cohort` (subject_id, code).
+    """Create table `splits` (subject_id, split) from table `cohort` (subject_id, code).
 
-    A patient's stratum is the rarest of their codes. Patients are laid out by stratum and, within one, in an order
-    drawn from the seed; the i-th patient goes where i/φ modulo 1 falls among the shares. Neighbours in that order
-    share a code, or at least a category, so each code's patients are spread over the splits as evenly as whole
-    patients allow, and the overall shares hold to within a few patients. All admissions of a patient stay together.
+    A patient's stratum is the rarest of their codes. Patients are sorted by stratum and, within a stratum, in an order that
+    depends on the seed. The i-th patient goes to the split into whose share i/φ modulo 1 falls. Neighbours in that order have
+    the same code, or at least the same category, so each code's patients are spread as evenly as possible over the splits, and
+    the overall shares hold to within a few patients. All admissions of a patient are in one split.
     """
     connection.execute(
         """
@@ -49,20 +49,20 @@ def assign(connection: duckdb.DuckDBPyConnection, spec: SplitSpec) -> None:
 
 
 def take(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make table `splits` of what table `people` (id, split) says of the admissions in `cohort`."""
+    """Create table `splits` from the splits in table `people` (id, split) of the admissions in `cohort`."""
     connection.execute("CREATE TABLE splits AS SELECT DISTINCT subject_id, split FROM cohort JOIN people USING (id)")
 
 
 def shares(spec: SplitSpec) -> dict[str, float]:
-    """The share of the patients that each split is asked to have."""
+    """The requested share of the patients in each split."""
     return {"train": spec.train, "validation": spec.validation, "test": spec.test}
 
 
 def split_spec(train: float, validation: float, test: float, seed: int) -> SplitSpec:
-    """Make a SplitSpec of what a user gave on the command line.
+    """Make a SplitSpec from options of the command line.
 
     Raises:
-        UserError: a share is not between 0 and 1, or they do not add up to 1.
+        UserError: a share is not between 0 and 1, or the shares do not add up to 1.
     """
     try:
         return SplitSpec(train=train, validation=validation, test=test, seed=seed)

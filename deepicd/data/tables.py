@@ -1,7 +1,7 @@
-"""Reading MIMIC-IV's CSV tables through DuckDB.
+"""Reads MIMIC-IV's CSV tables through DuckDB.
 
 Every column is read as text and cast by name: type inference would turn codes such as `1E10` into numbers.
-DuckDB quotes the offending line in its errors, and that line may be a note: none of its text is ever passed on.
+DuckDB's errors quote the offending line, which may be a note, so their text is never passed on.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Table:
 def connect(work: Path) -> duckdb.DuckDBPyConnection:
     """Open a database that spills into `work` and stays within MEMORY_LIMIT.
 
-    One thread: rows keep the file's order, and the CSV reader holds one buffer.
+    It uses one thread: rows keep the file's order, and the CSV reader holds one buffer.
     """
     import duckdb
 
@@ -54,7 +54,7 @@ def connect(work: Path) -> duckdb.DuckDBPyConnection:
     connection.execute(f"SET temp_directory = {literal(str(work / 'spill'))}")
     connection.execute("SET threads = 1")
     connection.execute("SET enable_progress_bar = false")
-    # The join with the notes must build its hash table on the ids, never on the text: keep joins as written.
+    # Keep joins as written: the hash table of the join with the notes must hold the ids, never the text.
     connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
     return connection
 
@@ -63,8 +63,8 @@ def find(folder: Path, name: str, required: Sequence[str]) -> Table:
     """Find `name`.csv or `name`.csv.gz in a folder and read its header.
 
     Raises:
-        UserError: the folder, the file or a required column is missing, both forms of the file are there,
-            or an uncompressed file does not end in a line break (it was cut off).
+        UserError: the folder, the file or a required column is missing, both forms of the file exist, or an uncompressed file
+            does not end in a line break (it was cut off).
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder: give the folder that holds {name}.csv.gz")
@@ -85,12 +85,12 @@ def find(folder: Path, name: str, required: Sequence[str]) -> Table:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn whatever DuckDB or pyarrow raise while reading `path` into one line without a word of the file.
+    """Turn errors of DuckDB and pyarrow while reading `path` into a one-line error without text of the file.
 
     Raises:
         UserError: the file is cut off, damaged or unreadable.
         CrashError: DuckDB ran out of memory.
-        OSError: the disk is full (ENOSPC); the writer knows which folder to name.
+        OSError: the disk is full (ENOSPC); the caller knows which folder to name.
     """
     import duckdb
     import pyarrow as pa
@@ -106,7 +106,7 @@ def reading(path: Path) -> Iterator[None]:
 
 @contextmanager
 def database() -> Iterator[None]:
-    """Give DuckDB's two failures that are not about a query their own type.
+    """Turn DuckDB's errors of a full disk and of its memory limit into errors with a type.
 
     Raises:
         OSError: the disk is full (ENOSPC).
@@ -154,5 +154,5 @@ def _ends_in_line_break(path: Path) -> bool:
 
 
 def literal(text: str) -> str:
-    """Quote a text for SQL."""
+    """The text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"

@@ -1,6 +1,6 @@
-"""Ask models for the test split: completions become predictions at once, and are never written down.
+"""Ask models about the test split. Completions are turned into predictions immediately and never written to disk.
 
-Run as a process of its own (`python -m deepicd.evaluation.answer PLAN`), since it imports vLLM.
+Run in a separate process (`python -m deepicd.evaluation.answer PLAN`), since it imports vLLM.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from deepicd.rewards import Sample, Score, cohort_words, make_scorer
 from deepicd.spec.reward import RewardSpec
 
 CHUNK = 64
-"""Admissions that are asked at once: small enough that progress shows, large enough to keep vLLM busy."""
+"""Admissions per batch: small enough to show progress, large enough to keep vLLM busy."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to ask which models, as JSON on disk."""
+    """Which models to ask, and what; stored as JSON."""
 
     models: dict[str, str]
     """Folder of each model, by name, in the report's order."""
     test: str
-    """Parquet file of the test split, with the prompts that the models are asked."""
+    """Parquet file of the test split, with the models' prompts."""
     prompt: dict[str, Any]
-    """Its texts."""
+    """Fields of `deepicd.prompt.Prompt`."""
     max_admissions: int | None
     samples: int
     """Sampled completions per admission, for the reward."""
@@ -50,15 +50,15 @@ class Plan:
     opened_think: bool
     reward: dict[str, Any]
     stages: str
-    """The run's folder of stages, for the words of its cohort."""
+    """The run's folder of stages, which has the words of its cohort."""
     engine: dict[str, Any]
     """Arguments of vLLM's engine."""
     out: str
     """predictions.parquet to write."""
     progress: str
-    """File to add a line to after each chunk, as verl's metrics logger does."""
+    """File that gets a line after each batch, in the format of verl's metrics logger."""
     total: str
-    """File that gets the number of those lines."""
+    """File that gets the total number of those lines."""
 
 
 def read_admissions(test: Path, limit: int | None) -> list[dict[str, Any]]:
@@ -85,19 +85,19 @@ def to_prediction(admission: dict[str, Any], greedy: completion.Completion, scor
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Of those that are not missing; NaN if all are."""
+    """The mean of the values that are not missing; NaN if all are."""
     known = [value for value in values if not math.isnan(value)]
     return fmean(known) if known else math.nan
 
 
 def answer(plan: Plan) -> dict[str, list[Prediction]]:
-    """Predictions of every model for the same admissions."""
+    """The predictions of every model, all for the same admissions."""
     from deepicd.evaluation.generate import Generator
 
     admissions = read_admissions(Path(plan.test), plan.max_admissions)
-    asks = Prompt(**plan.prompt)
+    prompt = Prompt(**plan.prompt)
     prompts = [admission["prompt"] for admission in admissions]
-    notes = [asks.note(messages) for messages in prompts]
+    notes = [prompt.note(messages) for messages in prompts]
     cohort = cohort_words.of_run(Path(plan.stages))
     score = make_scorer(RewardSpec.model_validate(plan.reward), opened_think=plan.opened_think, cohort=cohort)
     chunks = [slice(start, start + CHUNK) for start in range(0, len(admissions), CHUNK)]
@@ -130,7 +130,7 @@ def _note_progress(plan: Plan, step: int) -> None:
 
 
 def main(plan_file: str) -> None:
-    """Carry out the plan in a JSON file."""
+    """Run the plan in a JSON file."""
     plan = Plan(**json.loads(Path(plan_file).read_text()))
     predictions.write(Path(plan.out), answer(plan))
 

@@ -1,8 +1,8 @@
 """Bootstrap by patient: admissions of one patient are not independent, so whole patients are drawn.
 
-A sample draws as many patients as there are, with replacement; all admissions of a patient come along. A statistic is
-computed on every sample, and its 2.5th and 97.5th percentiles are the 95 % interval (Efron & Tibshirani, An
-Introduction to the Bootstrap, 1993, ch. 13; clusters: Davison & Hinkley, Bootstrap Methods, 1997, § 3.8).
+A sample draws as many patients as the test set has, with replacement, each with all admissions. A statistic is computed on
+every sample, and its 2.5th and 97.5th percentiles are the 95 % interval (Efron & Tibshirani, An Introduction to
+the Bootstrap, 1993, ch. 13; clusters: Davison & Hinkley, Bootstrap Methods, 1997, § 3.8).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from deepicd.evaluation.classification import FloatArray
 LEVEL = 0.95
 """Coverage of every interval."""
 _CHUNK = 2_000_000
-"""Most weights held at once: 16 MB, whatever the test set's size."""
+"""Maximum number of weights in memory: 16 MB, for a test set of any size."""
 
 
 def patient_weights(subjects: Sequence[str], samples: int, seed: int) -> Iterator[FloatArray]:
@@ -24,11 +24,11 @@ def patient_weights(subjects: Sequence[str], samples: int, seed: int) -> Iterato
 
     Args:
         subjects: the patient of each of N admissions.
-        samples: how many samples are drawn.
-        seed: the same seed and subjects draw the same samples.
+        samples: number of samples.
+        seed: the same seed and subjects give the same samples.
 
     Yields:
-        [N, R] how often each of the next R samples holds each admission.
+        [N, R] how often each admission is in each of the next R samples.
     """
     patients, patient = np.unique(np.asarray(subjects), return_inverse=True)
     size = len(patients)
@@ -44,7 +44,7 @@ def patient_weights(subjects: Sequence[str], samples: int, seed: int) -> Iterato
 def interval(values: FloatArray) -> tuple[float, float] | None:
     """95 % percentile interval of a statistic's values; None where it is undefined on every sample.
 
-    A sample on which the statistic is undefined (it drew none of the admissions concerned) is left out.
+    Samples on which the statistic is undefined, because they drew none of its admissions, are left out.
     """
     defined = values[~np.isnan(values)]
     if not len(defined):

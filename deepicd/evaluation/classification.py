@@ -1,8 +1,8 @@
-"""Counts and F1 of single-label predictions, for many weightings of the test set at once.
+"""Counts and F1 of single-label predictions, for many weightings of the test set together.
 
 With TP, FP and FN of a class: F1 = 2TP / (2TP + FP + FN). Each admission has one gold class g and at most one
 predicted class p, so 2TP + FP + FN = (admissions with g = c) + (admissions with p = c). An admission without a
-prediction adds to the first sum only: a false negative of its gold class, a false positive of none.
+prediction adds to the first sum only: it is a false negative of its gold class and not a false positive of any.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class Labels:
     gold: IntArray
     """[N] index into `classes`."""
     predicted: IntArray
-    """[N] index into `classes`, -1 without a valid prediction."""
+    """[N] index into `classes`; -1 without a valid prediction."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What R weightings count, each array [C, R]."""
+    """Counts under R weightings; each array is [C, R]."""
 
     true_positives: FloatArray
     gold: FloatArray
@@ -40,7 +40,7 @@ class Counts:
 
 
 def encode(gold: Sequence[str], predicted: Sequence[str | None]) -> Labels:
-    """Number the classes."""
+    """Number the classes of gold and predictions."""
     classes = tuple(sorted({*gold, *(name for name in predicted if name is not None)}))
     index: dict[str | None, int] = {name: position for position, name in enumerate(classes)}
     index[None] = -1
@@ -55,8 +55,8 @@ def count(labels: Labels, weights: FloatArray) -> Counts:
     """Count under R weightings.
 
     Args:
-        labels: gold and prediction of N admissions.
-        weights: [N, R] how often each weighting holds each admission.
+        labels: gold and predicted classes of N admissions.
+        weights: [N, R] how often each admission counts in each weighting.
     """
     classes = len(labels.classes)
     return Counts(
@@ -67,7 +67,7 @@ def count(labels: Labels, weights: FloatArray) -> Counts:
 
 
 def _sums(classes: IntArray, weights: FloatArray, size: int) -> FloatArray:
-    """[size, R] sums of the rows of each class; class -1 is left out."""
+    """[size, R] sums of weights over each class; class -1 is left out."""
     sums = np.zeros((size, weights.shape[1]))
     order = np.argsort(classes, kind="stable")
     order = order[np.count_nonzero(classes < 0) :]
@@ -78,12 +78,12 @@ def _sums(classes: IntArray, weights: FloatArray, size: int) -> FloatArray:
 
 
 def f1(counts: Counts) -> FloatArray:
-    """[C, R] F1 of every class; NaN where a weighting holds the class neither as gold nor as a prediction."""
+    """[C, R] F1 of every class; NaN where the class is neither gold nor predicted."""
     return ratio(2 * counts.true_positives, counts.gold + counts.predicted)
 
 
 def macro_f1(counts: Counts) -> FloatArray:
-    """[R] headline macro F1: mean F1 over the classes that occur as gold; NaN where none does."""
+    """[R] headline macro F1: mean F1 over the classes that occur as gold; NaN if none does."""
     return _mean(f1(counts), counts.gold > 0)
 
 
@@ -91,7 +91,7 @@ def macro_f1_by(counts: Counts, groups: BoolArray) -> FloatArray:
     """[K, R] headline macro F1 within K groups of classes; their false positives still come from all admissions.
 
     Args:
-        counts: of one level.
+        counts: counts of one level.
         groups: [K, C] which classes belong to each group.
     """
     present = (counts.gold > 0).astype(np.float64)
@@ -105,7 +105,7 @@ def macro_f1_union(counts: Counts) -> FloatArray:
 
 
 def micro_f1(counts: Counts) -> FloatArray:
-    """[R] F1 of the counts summed over classes: accuracy where every prediction is valid, above it elsewhere."""
+    """[R] F1 of the counts summed over classes: equal to accuracy if every prediction is valid, otherwise above it."""
     return ratio(2 * counts.true_positives.sum(axis=0), (counts.gold + counts.predicted).sum(axis=0))
 
 
@@ -115,7 +115,7 @@ def accuracy(counts: Counts) -> FloatArray:
 
 
 def accuracy_by(counts: Counts, groups: BoolArray) -> FloatArray:
-    """[K, R] the same for the admissions whose gold class is in each of K groups; `groups` is [K, C]."""
+    """[K, R] accuracy over the admissions whose gold class is in each of K groups; `groups` is [K, C]."""
     members = groups.astype(np.float64)
     return ratio(members @ counts.true_positives, members @ counts.gold)
 

@@ -1,4 +1,4 @@
-"""Confusion between chapters: which chapter was answered for admissions of each gold chapter."""
+"""Confusion between chapters: the predicted chapters of the admissions of each gold chapter."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SHORT_TITLES = (
     "Health factors",
     "Special purposes",
 )
-"""What chapters 0 (`levels.NO_CHAPTER`) to 22 are called where their official title is too long."""
+"""Short titles of chapters 0 (`levels.NO_CHAPTER`) to 22, where the official ones are too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,9 @@ class Confusion:
     """Admissions by gold and predicted chapter."""
 
     gold: tuple[int, ...]
-    """The chapters of the rows: those that occur as gold."""
+    """Chapters of the rows: those that occur as gold."""
     predicted: tuple[int, ...]
-    """The chapters of all columns but the last, which holds the admissions without a valid prediction."""
+    """Chapters of the columns. A further, last column counts admissions without a valid prediction."""
     admissions: IntArray
     """[rows, columns] counts."""
 

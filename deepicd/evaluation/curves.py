@@ -1,4 +1,4 @@
-"""Figures of the training: what went up or down with the steps, as inline SVG."""
+"""Figures of training: metrics by step, as inline SVG."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Row = Mapping[str, Any]
 """One step of training; see `Report.curves`."""
 
 SMOOTHED_ABOVE = 60
-"""Steps above which a curve is drawn faint under its running mean over a twentieth of them."""
+"""Number of steps above which a curve is drawn faint, under its running mean over a twentieth of the steps."""
 _LINE_COLOURS = ("#1b4f8a", "#d9822b", "#2f8f6b", "#a63d57", "#7a5195", "#66727f")
 
 
 def grpo_curves(rows: Sequence[Row], kl_name: str) -> str | None:
-    """Reward, KL, loss and response length of GRPO by step; None where the rows hold none of them."""
+    """Reward, KL, loss and response length of GRPO by step; None if the rows have none of them."""
     panels = [
         ("reward", "Reward", "validationReward"),
         ("kl", kl_name if "KL" in kl_name else f"KL ({kl_name})", None),
@@ -32,12 +32,12 @@ def grpo_curves(rows: Sequence[Row], kl_name: str) -> str | None:
 
 
 def sft_curves(rows: Sequence[Row]) -> str | None:
-    """Loss of SFT by step; None where the rows hold none."""
+    """Loss of SFT by step; None if the rows have none."""
     return _panels("sft", rows, [("loss", "Loss", "validationLoss")])
 
 
 def term_curves(rows: Sequence[Row]) -> str | None:
-    """Mean of every reward term by step; None where the rows hold none."""
+    """Mean of every reward term by step; None if the rows have none."""
     names = sorted({name for row in rows for name in row.get("terms") or {}})
     if not names:
         return None
@@ -50,11 +50,11 @@ def term_curves(rows: Sequence[Row]) -> str | None:
         _step_axis(axes)
         axes.set_ylabel("Mean of the term")
         figure.legend(loc="outside right upper")
-        return svg.render(figure, "terms", _told(flat, [(name, name) for name in names]))
+        return svg.render(figure, "terms", _description(flat, [(name, name) for name in names]))
 
 
 def _panels(name: str, rows: Sequence[Row], panels: Sequence[tuple[str, str, str | None]]) -> str | None:
-    """One panel for each series that the rows hold, with its validation series."""
+    """One panel for each series that the rows have, with its validation series; None if they have none."""
     drawn = [
         (key, title, validation)
         for key, title, validation in panels
@@ -67,25 +67,25 @@ def _panels(name: str, rows: Sequence[Row], panels: Sequence[tuple[str, str, str
     with svg.style():
         figure = Figure(figsize=(svg.WIDTH, 2.3 * lines + 0.1), layout="constrained")
         all_axes = list(figure.subplots(lines, columns, squeeze=False).flat)
-        told = []
+        described = []
         for axes, (key, title, validation) in zip(all_axes, drawn, strict=False):
             _line(axes, rows, key, _LINE_COLOURS[0], "training")
-            told.append((key, title))
+            described.append((key, title))
             if validation and len(_series(rows, validation)[0]):
                 steps, values = _series(rows, validation)
                 axes.plot(steps, values, color=_LINE_COLOURS[1], marker="o", markersize=3.5, label="validation")
                 axes.legend(loc="best")
-                told.append((validation, f"{title}, validation"))
+                described.append((validation, f"{title}, validation"))
             axes.set_title(title)
             _step_axis(axes)
         for axes in all_axes[len(drawn) :]:
             axes.remove()
-        return svg.render(figure, name, _told(rows, told))
+        return svg.render(figure, name, _description(rows, described))
 
 
 def _step_axis(axes: Axes) -> None:
     low, high = axes.get_xlim()
-    axes.set_xlim(min(low, high - 1), max(high, low + 1))  # a single step would be shown between fractions of it
+    axes.set_xlim(min(low, high - 1), max(high, low + 1))  # otherwise a single step gets fractional neighbours
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("Step")
 
@@ -96,7 +96,7 @@ def _series(rows: Sequence[Row], key: str) -> tuple[Any, Any]:
 
 
 def _line(axes: Axes, rows: Sequence[Row], key: str, colour: str, label: str) -> None:
-    """The series; a long one is drawn faint under its running mean."""
+    """Draw a series; a long one faint, under its running mean."""
     steps, values = _series(rows, key)
     if len(steps) <= SMOOTHED_ABOVE:
         marker = "o" if len(steps) <= 2 else None
@@ -108,7 +108,7 @@ def _line(axes: Axes, rows: Sequence[Row], key: str, colour: str, label: str) ->
     axes.plot(steps[span - 1 :], mean, color=colour, label=label)
 
 
-def _told(rows: Sequence[Row], keys: Sequence[tuple[str, str]]) -> str:
+def _description(rows: Sequence[Row], keys: Sequence[tuple[str, str]]) -> str:
     parts = []
     for key, title in keys:
         steps, values = _series(rows, key)

@@ -1,7 +1,7 @@
-"""Answers of any model, one JSON object a line: `{"id", "subject_id", "gold", "prediction": code or null}`.
+"""Answers of any model, one JSON object per line: `{"id", "subject_id", "gold", "prediction": code or null}`.
 
-Optional: `"fiscal_years": [first, last]`, those that the admission can be in, and `"local_gold": true` for a gold code
-that no release of ICD-10-CM has.
+Optional: `"fiscal_years": [first, last]`, the years that the admission can be in, and `"local_gold": true` for a gold code that
+no release of ICD-10-CM has.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from deepicd.errors import UserError
 from deepicd.evaluation.predictions import Prediction
 
 _LONGEST_CODE = 8
-"""Longest thing that is quoted: a code with its dot. Anything longer could be note text."""
+"""Length of a code with its dot. Messages quote nothing longer, since it could be note text."""
 _LONGEST_ID = 64
 
 
 def read(
     lines: Iterable[bytes], source: str = "input", *, on_fault: Callable[[UserError], None] | None = None
 ) -> list[Prediction]:
-    """Read answers. Dots, lower case and surrounding space of codes are normalised; a prediction
-    that does not have the form of a code is read as none; other fields are ignored.
+    """Read answers. Codes are normalised (dots, case, surrounding space). A prediction without the form of a code is read as
+    None. Other fields are ignored.
 
-    Whether the model kept to the answer format is not known from a code, so `faults` is None.
+    A code does not show whether the model kept to the answer format, so `faults` is None.
 
     Args:
-        lines: in UTF-8; empty ones are skipped.
-        source: what messages call the input.
-        on_fault: gets the error of each line at fault, which is then skipped; without it the first one is raised.
+        lines: in UTF-8; empty lines are skipped.
+        source: name of the input in messages.
+        on_fault: gets the error of each invalid line, which is then skipped; without it the first error is raised.
 
     Raises:
-        UserError: a line is not such an object, its gold code was never billable in ICD-10-CM, its id was there before,
-            or no line is left; the message names line and field.
+        UserError: a line is not such an object, its gold code was never billable in ICD-10-CM, its id occurred before, or no
+            valid line is left. The message names line and field.
     """
     predictions: list[Prediction] = []
     seen: dict[str, int] = {}
@@ -100,14 +100,14 @@ def _years(record: dict[str, Any], where: str) -> tuple[int, int] | None:
 
 
 def read_counts(path: Path, local_codes: Collection[str] = ()) -> dict[str, int]:
-    """Read the training set's admissions per code: a JSON object of code to whole number.
+    """Read the training set's admissions per code from a JSON object of code to whole number.
 
     Args:
         path: the JSON file.
-        local_codes: codes that it may have although no release of ICD-10-CM has them.
+        local_codes: codes that are allowed although no release of ICD-10-CM has them.
 
     Raises:
-        UserError: the file is missing, is no such object, or a code is not in ICD-10-CM.
+        UserError: the file cannot be read or is not such an object, or a code is not in ICD-10-CM.
     """
     try:
         content = json.loads(path.read_bytes())
@@ -152,7 +152,7 @@ def _id(record: dict[str, Any], name: str, where: str) -> str:
 
 
 def _shown(value: object) -> str:
-    """The value, if it is no longer than a code; else what it is."""
+    """The value if it is not longer than a code, else its type."""
     if isinstance(value, str):
         return json.dumps(value) if len(value) <= _LONGEST_CODE else f"a text of {len(value)} characters"
     text = json.dumps(value)

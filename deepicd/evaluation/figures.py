@@ -1,4 +1,4 @@
-"""Figures of the results, each a function from metrics to an inline SVG."""
+"""Figures of the results: functions from metrics to inline SVG."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from deepicd.evaluation.metrics_schema import Measure, Metrics
 
 LEVEL_NAMES = {Level.CHAPTER: "Chapter", Level.CATEGORY: "Category", Level.CODE: "Full code"}
 _MODEL_COLOURS = ("#c8ced6", "#8ab8e0", "#2f74b5", "#d9822b", "#7a5195")
-"""Apart in lightness as well as in hue, so that they survive a grey print."""
+"""Distinct in lightness as well as in hue, so that they can be told apart in a grey print."""
 
 
 def model_colours(models: Sequence[str]) -> dict[str, str]:
@@ -33,15 +33,15 @@ def f1_by_level(metrics: Mapping[str, Metrics]) -> str:
         figure = Figure(figsize=(svg.WIDTH, 2.9), layout="constrained")
         _bars(figure.subplots(), metrics, groups, lambda own, level: own["levels"][level]["macroF1"])
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper")
-        told = [
+        parts = [
             f"{model}: " + ", ".join(f"{name} {_percent(own['levels'][key]['macroF1'])}" for name, key in groups)
             for model, own in metrics.items()
         ]
-        return svg.render(figure, "levels", "Macro F1 in percent by level. " + "; ".join(told))
+        return svg.render(figure, "levels", "Macro F1 in percent by level. " + "; ".join(parts))
 
 
 def f1_by_frequency(metrics: Mapping[str, Metrics]) -> str | None:
-    """Macro F1 by how frequent a class is in the training set; None where that is not known."""
+    """Macro F1 by the frequency of classes in the training set; None if that is unknown."""
     known = {
         level: [(own["levels"][level]["byFrequency"] or {}) for own in metrics.values()]
         for level in (Level.CATEGORY, Level.CODE)
@@ -50,22 +50,22 @@ def f1_by_frequency(metrics: Mapping[str, Metrics]) -> str | None:
         return None
     with svg.style():
         figure = Figure(figsize=(svg.WIDTH, 2.8), layout="constrained")
-        told = []
+        parts = []
         for axes, (level, groups) in zip(figure.subplots(1, 2, sharey=True), known.items(), strict=True):
             labels = [(f"{name}\n{groups[0][name]['classes']} classes", name.value) for name in Frequency]
             _bars(axes, metrics, labels, partial(_frequency_f1, level))
             axes.set_title(LEVEL_NAMES[level])
-            told += [
+            parts += [
                 f"{LEVEL_NAMES[level]}, {model}: " + ", ".join(f"{name} {_percent(own[name]['macroF1'])}" for name in Frequency)
                 for model, own in zip(metrics, groups, strict=True)
             ]
         figure.axes[1].set_ylabel("")
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=len(metrics))
-        return svg.render(figure, "frequency", "Macro F1 in percent by frequency in the training set. " + "; ".join(told))
+        return svg.render(figure, "frequency", "Macro F1 in percent by frequency in the training set. " + "; ".join(parts))
 
 
 def faults(metrics: Mapping[str, Metrics], titles: Mapping[str, str]) -> str | None:
-    """Share of completions with each fault, by model; None where no completion was parsed."""
+    """Share of completions with each fault, by model; None if no completion was parsed."""
     parsed = {model: own for model, own in metrics.items() if own["rates"]["format"]["value"] is not None}
     if not parsed:
         return None
@@ -95,12 +95,12 @@ def faults(metrics: Mapping[str, Metrics], titles: Mapping[str, str]) -> str | N
         axes.set_xlim(left=0)
         axes.set_xlabel("Completions with the fault (%)")
         figure.legend(loc="outside right upper")
-        told = [
+        parts = [
             f"{model}: "
             + ", ".join(f"{titles.get(name, name)} {_percent(measure)}" for name, measure in own["rates"]["faults"].items())
             for model, own in parsed.items()
         ]
-        return svg.render(figure, "faults", "Faults in percent of completions. " + "; ".join(told))
+        return svg.render(figure, "faults", "Faults in percent of completions. " + "; ".join(parts))
 
 
 def chapter_confusion(confusion: Confusion, model: str) -> str:
@@ -127,12 +127,12 @@ def chapter_confusion(confusion: Confusion, model: str) -> str:
         axes.set_xlabel("Predicted chapter (none: no valid prediction)")
         axes.set_ylabel("Gold chapter (admissions)")
         figure.colorbar(mesh, ax=axes, label="% of the gold chapter", shrink=0.6, aspect=30).outline.set_visible(False)
-        told = []
+        parts = []
         for row, chapter in enumerate(confusion.gold):
             own = shares[row, confusion.predicted.index(chapter)]
-            told.append(f"{SHORT_TITLES[chapter]} {own:.0f}")
+            parts.append(f"{SHORT_TITLES[chapter]} {own:.0f}")
         description = f"Percent of the admissions of each gold chapter for which {model} answered that chapter: "
-        return svg.render(figure, "confusion", description + ", ".join(told))
+        return svg.render(figure, "confusion", description + ", ".join(parts))
 
 
 def _frequency_f1(level: Level, own: Any, group: str) -> Measure:
@@ -178,7 +178,7 @@ def _bars(
 
 
 def _with_errors(measures: Sequence[Measure]) -> tuple[Any, Any]:
-    """Values [n] and error bars [2, n] in percent; no bar without an interval."""
+    """Values [n] and error bars [2, n] in percent; 0 without an interval."""
     values = np.array([np.nan if own["value"] is None else 100 * own["value"] for own in measures])
     ends = np.array([[np.nan, np.nan] if own["interval"] is None else own["interval"] for own in measures]) * 100
     errors = np.abs(ends.T - values)

@@ -1,4 +1,4 @@
-"""How the report writes numbers."""
+"""Number formats of the report."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def percent(value: float | None) -> str:
 
 
 def share(part: int, whole: int) -> str:
-    """A part of a number in percent: `41.3 %`; empty where the number is 0."""
+    """`part` of `whole` in percent: `41.3 %`; empty if `whole` is 0."""
     return f"{percent(part / whole)} %" if whole else ""
 
 
@@ -39,7 +39,7 @@ def signed(value: float | None, write: Callable[[float | None], str]) -> str:
 
 
 def minus(text: str) -> str:
-    """The number with a true minus sign, and none before zero."""
+    """The number with a true minus sign; zero has none."""
     if text.startswith("-"):
         return _MINUS + text[1:] if text.strip("-0.") else text[1:]
     return text

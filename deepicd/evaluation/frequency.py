@@ -1,9 +1,9 @@
-"""Frequency thirds: the classes of the training set, cut by how often they occur there.
+"""Frequency thirds: the classes of the training set, grouped by how often they occur there.
 
 The K classes of a level are ranked from the most to the least frequent. With r(c) the number of classes that occur
-at least as often as c, class c is `frequent` if r(c) ≤ K/3, `medium` if r(c) ≤ 2K/3, else `rare`. Classes of the
-same count therefore share a group, the rarer one where a cut would divide them: in a long tail, where many classes
-occur once, `rare` is larger than a third. A class that the training set lacks is `unseen`, a group of its own.
+at least as often as c, class c is `frequent` if r(c) ≤ K/3, `medium` if r(c) ≤ 2K/3, else `rare`. Classes with
+the same count therefore share a group, the rarer of two if a cut would divide them: in a long tail, where many classes
+occur once, `rare` is larger than a third. A class that is not in the training set is `unseen`, a separate group.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from enum import StrEnum
 
 
 class Frequency(StrEnum):
-    """How often a class occurs in the training set, against the other classes of its level."""
+    """How often a class occurs in the training set, compared with the other classes of its level."""
 
     FREQUENT = "frequent"
     MEDIUM = "medium"
@@ -26,13 +26,13 @@ _THIRDS = (Frequency.FREQUENT, Frequency.MEDIUM, Frequency.RARE)
 
 
 def thirds(counts: Mapping[str, int]) -> dict[str, Frequency]:
-    """Group of every class of one level.
+    """Group the classes of one level.
 
     Args:
-        counts: admissions of the training set per class; 0 is as good as absent.
+        counts: admissions of the training set per class; 0 is the same as absent.
 
     Returns:
-        the group of every class that occurs; any other class is `unseen`.
+        The group of every class that occurs; any other class is `unseen`.
     """
     ascending = sorted(count for count in counts.values() if count > 0)
     classes = len(ascending)

@@ -1,4 +1,4 @@
-"""Completions from a model folder through vLLM, in batches. Imports vLLM: only a process that generates imports this."""
+"""Completions of a model folder through vLLM, in batches. Only a process that generates may import this: it imports vLLM."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Generated:
 
     text: str
     truncated: bool
-    """The completion hit the token limit."""
+    """Whether the completion reached the token limit."""
 
 
 class Generator:
@@ -35,7 +35,7 @@ class Generator:
         seed: int,
         chat_template: str | None = None,
     ) -> None:
-        """`engine`: arguments of vLLM's; `chat_template`: in place of the model's own."""
+        """`engine`: arguments of vLLM's engine; `chat_template`: replaces the model's own."""
         self._chat_template = chat_template
         self._max_response_tokens = max_response_tokens
         self._seed = seed
@@ -51,12 +51,12 @@ class Generator:
     def generate(
         self, chats: Sequence[Chat], *, temperature: float = 0.0, top_k: int = -1, samples: int = 1
     ) -> list[list[Generated]]:
-        """Complete each prompt, chat messages up to the user's turn, `samples` times. Result: prompts × samples.
+        """Complete each chat, which ends in the user's turn, `samples` times. Result: chats × samples.
 
-        A prompt has at most `max_prompt_tokens` (`deepicd.data.prompts`). Temperature 0 is greedy.
+        A chat must have at most `max_prompt_tokens` (`deepicd.data.prompts`). Temperature 0 is greedy.
         """
         prompts = [{"prompt_token_ids": self._tokens(chat)} for chat in chats]
-        # Requests with one seed would draw the same random numbers: each prompt has its own.
+        # Requests with the same seed would draw the same random numbers, so each prompt gets its own.
         parameters = [
             SamplingParams(
                 n=samples,
@@ -80,5 +80,5 @@ class Generator:
         return list(encoded["input_ids"])
 
     def close(self) -> None:
-        """Free the model's memory, by ending vLLM's engine."""
+        """Shut down vLLM's engine, which frees the model's memory."""
         self._llm.llm_engine.engine_core.shutdown()

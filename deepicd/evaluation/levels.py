@@ -7,11 +7,11 @@ from enum import StrEnum
 from deepicd import icd10
 
 NO_CHAPTER = 0
-"""Stands for the chapter of a local code whose category no release has."""
+"""Chapter of a local code whose category no release has."""
 
 
 class Level(StrEnum):
-    """How much of a code has to be right."""
+    """The part of a code that has to be right."""
 
     CHAPTER = "chapter"
     CATEGORY = "category"
@@ -19,9 +19,9 @@ class Level(StrEnum):
 
 
 def class_of(code: str, level: Level) -> str:
-    """Class of a code at a level: `M5116` is `13`, `M51` or `M5116`.
+    """The class of a code at a level: `13`, `M51` or `M5116` for `M5116`.
 
-    Chapters are written with two digits, so that classes sort in the order of the table.
+    Chapters have two digits, so that classes sort in the order of the table.
     """
     if level is Level.CHAPTER:
         return f"{chapter_of(code):02d}"
@@ -31,10 +31,10 @@ def class_of(code: str, level: Level) -> str:
 
 
 def chapter_of(code: str) -> int:
-    """The chapter of a code, NO_CHAPTER where no release has its category."""
+    """The chapter of a code; NO_CHAPTER if no release has its category."""
     return icd10.chapter(code) if icd10.is_valid(icd10.category(code)) else NO_CHAPTER
 
 
 def chapter_title(number: int) -> str:
-    """The official title of a chapter, or what stands for NO_CHAPTER."""
+    """The official title of a chapter, or a title for NO_CHAPTER."""
     return "Local codes of no chapter" if number == NO_CHAPTER else icd10.chapter_title(number)

@@ -1,6 +1,6 @@
 """Every metric of one model on one test set, with 95 % intervals, and the paired difference of two models.
 
-What the metrics are is in `metrics_schema`; how they are counted, in `statistics` and `classification`.
+`metrics_schema` defines the metrics; `statistics` and `classification` count them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ HEADLINES = (
 
 
 class _Measures:
-    """Point estimates and bootstrap values of one test set, by statistic."""
+    """Point estimates and bootstrap values of one test set, by name of the statistic."""
 
     def __init__(self, test: TestSet, samples: int, seed: int) -> None:
         self._values = statistics(test, np.ones((len(test.subjects), 1)))
@@ -61,14 +61,14 @@ def compute(
     """Compute every metric of one model.
 
     Args:
-        predictions: one an admission.
-        train_counts: admissions of the training set per code; without it there are no frequency groups.
+        predictions: one per admission.
+        train_counts: admissions of the training set per code; None: no frequency groups.
         local_codes: codes of the training set that no release of ICD-10-CM has.
-        bootstrap_samples: patient samples for the intervals; 0 leaves the intervals out.
-        seed: of the patient samples.
+        bootstrap_samples: number of patient samples for the intervals; 0: no intervals.
+        seed: seed of the patient samples.
 
     Raises:
-        UserError: there are no predictions, or a gold or training code is neither in ICD-10-CM nor local.
+        UserError: `predictions` is empty, or a gold or training code is neither in ICD-10-CM nor local.
     """
     test = encode(predictions, train_counts, local_codes)
     measures = _Measures(test, bootstrap_samples, seed)
@@ -109,7 +109,7 @@ def compute(
 def compare(
     first: Sequence[Prediction], second: Sequence[Prediction], *, bootstrap_samples: int = 1000, seed: int = 0
 ) -> Comparison:
-    """Difference `second - first` of the headline metrics, paired: both models on the same samples of patients.
+    """Paired difference `second - first` of the headline metrics: both models on the same samples of patients.
 
     Raises:
         UserError: the models did not answer the same admissions.
@@ -134,7 +134,7 @@ def compare(
 
 
 def _bootstrap(tests: Sequence[TestSet], samples: int, seed: int) -> list[dict[str, FloatArray]]:
-    """[samples] values of every statistic of every test set, all on the same patients; empty for no samples."""
+    """[samples] values of every statistic for every test set, all on the same samples of patients; empty without samples."""
     chunks: list[list[dict[str, FloatArray]]] = [[] for _ in tests]
     for weights in bootstrap.patient_weights(tests[0].subjects, samples, seed):
         for collected, test in zip(chunks, tests, strict=True):

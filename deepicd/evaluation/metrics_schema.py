@@ -1,7 +1,7 @@
-"""The shape of metrics.json, and what each of its numbers means.
+"""The schema of metrics.json and the definitions of its numbers.
 
-A number is a `Measure`: its value, null where it is undefined or was not observed (unscored is not 0), and its
-interval, null where none was asked for. `DEFINITIONS` goes into the file with the numbers.
+A number is a `Measure`: a value, null if it is undefined or was not observed (unscored is not 0), and an interval, null if
+none was requested. The file has `DEFINITIONS` next to the numbers.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ class FrequencyMetrics(TypedDict):
     classes: int
     admissions: int
     trainingCounts: list[int] | None
-    """Fewest and most training admissions of the group's classes in the test set; null if it has none."""
+    """Smallest and largest number of training admissions over the group's classes in the test set; null without a class."""
     macroF1: Measure
     accuracy: Measure
 
 
 class LevelMetrics(TypedDict):
-    """One level; `byFrequency` is null where the training set's counts were not given."""
+    """One level; `byFrequency` is null without the training set's counts."""
 
     goldClasses: int
     predictedClasses: int
@@ -77,7 +77,7 @@ class ChapterMetrics(TypedDict):
 
 
 class Rates(TypedDict):
-    """Shares of admissions; `format` and `faults` are null where only codes were given."""
+    """Shares of admissions; `format` and `faults` are null if only codes were given."""
 
     format: Measure
     validCode: Measure
@@ -96,7 +96,7 @@ class Reward(TypedDict):
 
 
 class Bootstrap(TypedDict):
-    """How the intervals were made."""
+    """How the intervals were computed."""
 
     unit: str
     samples: int
@@ -106,16 +106,16 @@ class Bootstrap(TypedDict):
 
 
 class Metrics(TypedDict):
-    """The whole of metrics.json for one model."""
+    """The content of metrics.json for one model."""
 
     schema: str
     definitions: dict[str, str]
     admissions: int
     patients: int
     goldNotBillable: int
-    """Admissions whose gold code no release has as billable: a header, on which no prediction can be right, or local."""
+    """Admissions whose gold code was never billable: local codes, and headers, for which no prediction can be right."""
     goldOutsideYears: int | None
-    """Admissions whose gold code was billable, but in none of their years; null where no years are known."""
+    """Admissions whose gold code was billable, but in none of their years; null if no years are known."""
     bootstrap: Bootstrap
     levels: dict[str, LevelMetrics]
     byChapter: list[ChapterMetrics]

@@ -1,4 +1,4 @@
-"""Predictions for notes outside any run."""
+"""Predictions for single notes, outside a run."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ def predict_notes(
     engine: Mapping[str, Any],
     with_traces: bool,
 ) -> list[dict[str, Any]]:
-    """Greedy answer for each note: code, its shown form and description, what was wrong, and what was shortened.
+    """The greedy answer for each note: see `show`.
 
     Imports vLLM.
 
     Args:
         model: folder of a Hugging Face model.
-        notes: None where there is no note to ask about.
+        notes: admission notes; None for a summary without one (NO_ADMISSION_NOTE).
         asked: the prompt and the budgets.
-        opened_think: whether the prompt ends in an opened `<think>`; None: as the model's chat template has it.
+        opened_think: whether the prompt ends in an opened `<think>`; None: as in the model's chat template.
         engine: arguments of vLLM's engine.
-        with_traces: whether the reasoning traces are part of the answers; they retell the note.
+        with_traces: whether the answers include the reasoning traces, which repeat content of the note.
 
     Raises:
-        UserError: the model has no chat template or one that does not take the prompt; the prompt alone is over its budget.
+        UserError: the model has no chat template, or one that rejects the prompt; the prompt alone exceeds its budget.
     """
     tokenizer = load_tokenizer(model, asked, opened_think)
-    there = [note for note in notes if note is not None]
-    shortened = shorten_notes(there, asked.prompt, asked.max_prompt_tokens, ChatTokens(tokenizer), "--max-prompt-tokens")
-    answers = iter(_answer(model, tokenizer, shortened, asked, engine) if there else [])
+    present = [note for note in notes if note is not None]
+    shortened = shorten_notes(present, asked.prompt, asked.max_prompt_tokens, ChatTokens(tokenizer), "--max-prompt-tokens")
+    answers = iter(_answer(model, tokenizer, shortened, asked, engine) if present else [])
     found = []
     for note in notes:
         if note is None:
@@ -55,7 +55,7 @@ def predict_notes(
 
 
 def load_tokenizer(model: Path, asked: Asked, opened_think: bool | None) -> Any:
-    """The tokenizer of a model's folder, with a chat template that opens `<think>` where that is wanted.
+    """The tokenizer of a model's folder, with a chat template that opens `<think>` if `opened_think` requires it.
 
     Raises:
         UserError: see `predict_notes`.
@@ -68,7 +68,7 @@ def load_tokenizer(model: Path, asked: Asked, opened_think: bool | None) -> Any:
     check_template(tokenizer, asked.prompt, "--prompt")
     opened = opens_think(tokenizer, asked.prompt)
     if opened and opened_think is False:
-        raise UserError("--no-opened-think: the model's chat template opens <think> by itself: leave the option out")
+        raise UserError("--no-opened-think: the model's chat template always opens <think>: leave the option out")
     if opened_think and not opened:
         tokenizer.chat_template = prompt.with_opened_think(tokenizer.chat_template)
     return tokenizer
@@ -93,7 +93,10 @@ def _answer(
 
 
 def show(parsed: Completion, note: Shortened, with_trace: bool) -> dict[str, Any]:
-    """One answer as `deepicd predict` prints it; `shortened`: characters that were left out of the note, by section."""
+    """One answer as `deepicd predict` prints it.
+
+    Fields: code, display, description, faults, shortened (characters removed from the note, by section), trace (if requested).
+    """
     code = parsed.code
     known = code is not None and icd10.is_valid(code)
     shown: dict[str, Any] = {

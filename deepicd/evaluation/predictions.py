@@ -1,4 +1,4 @@
-"""The prediction record, and predictions.parquet: ids, codes and names of faults, never note text."""
+"""The prediction record and predictions.parquet, which has ids, codes and names of faults, never note text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CODE = re.compile(r"[A-Z0-9]{1,8}")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _COLUMNS = ("model", "id", "subject_id", "gold", "prediction", "faults", "reward", "terms")
 _LATER_COLUMNS = ("fiscal_years", "local_gold")
-"""Absent from files of earlier versions, where their defaults hold."""
+"""Missing in files of earlier versions, which get the defaults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,27 +25,27 @@ class Prediction:
     id: str
     """The admission (`hadm_id` in MIMIC-IV)."""
     subject_id: str
-    """The patient: what the bootstrap resamples."""
+    """The patient, which is the unit of the bootstrap."""
     gold: str
     """The right code."""
     prediction: str | None
-    """The answered code, valid or not; None where nothing could be read from the completion."""
+    """The answered code, valid or not; None if the completion names no single code."""
     faults: tuple[str, ...] | None = ()
-    """What was wrong with the completion (`deepicd.completion.Fault`); None where it is not known."""
+    """Faults of the completion (`deepicd.completion.Fault`); None if unknown."""
     reward: float | None = None
-    """Reward of the completion; None is unscored, which is not 0."""
+    """Reward of the completion; None if unscored, which is not 0."""
     terms: Mapping[str, float] = field(default_factory=dict)
     """The reward's terms."""
     fiscal_years: tuple[int, int] | None = None
-    """The first and last fiscal year that the admission can be in; None where they are not known."""
+    """The first and last fiscal year that the admission can be in; None if unknown."""
     local_gold: bool = False
     """Whether the gold code is one of the hospital's own, which no release of ICD-10-CM has."""
 
 
 def valid_answers(predictions: Sequence[Prediction]) -> list[str | None]:
-    """[N] each prediction that may be right, None for the others.
+    """[N] each prediction that can be right, None for the others.
 
-    A code may be right if it was billable in any release of ICD-10-CM, or is a local gold code of this test set.
+    A code can be right if it was billable in any release of ICD-10-CM, or is a local gold code of this test set.
     """
     local = {record.gold for record in predictions if record.local_gold}
     answers = (record.prediction for record in predictions)
@@ -53,12 +53,12 @@ def valid_answers(predictions: Sequence[Prediction]) -> list[str | None]:
 
 
 def write(path: Path, predictions: Mapping[str, Sequence[Prediction]]) -> None:
-    """Write the predictions of every model into one parquet file, in the given order.
+    """Write the predictions of all models to one Parquet file, in the given order.
 
     Raises:
-        ValueError: a value is neither an id, a code nor a name, so that it could be note text.
+        ValueError: a value is not an id, a code or a name, so it could be note text.
     """
-    import pyarrow  # slow to import, and metrics need the record only
+    import pyarrow  # slow to import, and metrics only need the record
     from pyarrow import parquet
 
     rows = []
@@ -98,17 +98,17 @@ def _refuse_text(model: str, record: Prediction) -> None:
     names |= {"faults": list(record.faults or ()), "terms": list(record.terms)}
     for column, values in names.items():
         if not all(_NAME.fullmatch(value) for value in values):
-            raise ValueError(f"predictions: {column}: a value is no id or name of at most 64 characters")
+            raise ValueError(f"predictions: {column}: a value is not an id or name of at most 64 characters")
     for column, code in (("gold", record.gold), ("prediction", record.prediction)):
         if code is not None and not _CODE.fullmatch(code):
-            raise ValueError(f"predictions: {column} of {record.id}: is no code of at most 8 letters and digits")
+            raise ValueError(f"predictions: {column} of {record.id}: is not a code of at most 8 letters and digits")
 
 
 def read(path: Path) -> dict[str, list[Prediction]]:
-    """Read predictions.parquet: the predictions of every model, in the file's order.
+    """Read predictions.parquet: the predictions of each model, in the file's order.
 
     Raises:
-        UserError: the file is missing, is no parquet file or lacks a column.
+        UserError: the file is missing, is not a Parquet file, or lacks a column.
     """
     import pyarrow
     from pyarrow import parquet
@@ -118,7 +118,7 @@ def read(path: Path) -> dict[str, list[Prediction]]:
     except FileNotFoundError:
         raise UserError(f"{path}: does not exist: evaluate the run first") from None
     except (OSError, pyarrow.ArrowException):
-        raise UserError(f"{path}: is no readable parquet file: evaluate the run again") from None
+        raise UserError(f"{path}: is not a readable Parquet file: evaluate the run again") from None
     missing = [name for name in _COLUMNS if name not in table.column_names]
     if missing:
         raise UserError(f"{path}: lacks column {', '.join(missing)}: evaluate the run again")

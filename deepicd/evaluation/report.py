@@ -1,6 +1,6 @@
 """report.html of a run: one file that opens without a network and holds no note text.
 
-It is made from numbers, codes and settings only: `Report` has no field that could carry a note.
+It uses only numbers, codes and settings: no field of `Report` can hold a note.
 """
 
 from __future__ import annotations
@@ -48,36 +48,36 @@ _KL_NOTES = {
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that the report is made from."""
+    """The data of the report."""
 
     run: str
     """Name of the run."""
     metrics: Mapping[str, Metrics]
-    """Of every model, in the order of training: base, sft, grpo."""
+    """Metrics of every model, in the order of training: base, sft, grpo."""
     predictions: Mapping[str, Sequence[Prediction]]
-    """Of the same models, for the same admissions."""
+    """Predictions of the same models, all for the same admissions."""
     curves: Sequence[Mapping[str, Any]]
-    """One row a training step: `stage` (sft or grpo), `step`, and where known `reward`, `kl`, `loss`,
+    """One row per training step: `stage` (sft or grpo), `step`, and, if known, `reward`, `kl`, `loss`,
     `responseTokens`, `validationReward`, `validationLoss` and `terms` (term to its mean on the validation split)."""
     stage_seconds: Mapping[str, float]
-    """What each stage took."""
+    """Duration of each stage."""
     settings: str | Mapping[str, Any]
     """The run.yaml with every default filled in, as text or as a mapping."""
     versions: Mapping[str, str]
-    """Of the packages that matter."""
+    """Versions of the relevant packages."""
     kl_name: str
-    """What the rows' `kl` is: `actor/ppo_kl`, or the KL to the reference policy."""
+    """Name of the rows' `kl`: `actor/ppo_kl`, or the KL to the reference policy."""
     prompts: Mapping[str, Any] | None = None
-    """Budgets, and the notes that were shortened (`deepicd.data.prompts.PromptCounts`); None in runs of earlier versions."""
+    """Budgets and counts of shortened notes (`deepicd.data.prompts.PromptCounts`); None in runs of earlier versions."""
     reasoning_off: Mapping[str, int] | None = None
-    """`patients` in the training set, and how many have a note in `english`, if that turned the term `reasoning` off."""
+    """`patients` of the training set and how many have a note in `english`; None unless that turned `reasoning` off."""
 
 
 def load(run_folder: Path) -> Report:
-    """Read what `deepicd evaluate` left in a run folder.
+    """Read the files that `deepicd evaluate` wrote to a run folder.
 
     Raises:
-        UserError: a file is missing or is not what it should be.
+        UserError: a file is missing or invalid.
     """
     place = RunLayout(run_folder).evaluation
     about = _object(place.about, ("run", "settings", "versions", "stageSeconds", "klName"))
@@ -141,13 +141,13 @@ def write_report(report: Report, out: Path) -> None:
 
     Raises:
         UserError: two models did not answer the same admissions.
-        ValueError: there is no model.
+        ValueError: `report` has no model.
     """
     atomic.write(out, html(report))
 
 
 def html(report: Report) -> str:
-    """The page as text; see `write_report`."""
+    """The report as HTML; see `write_report`."""
     if not report.metrics:
         raise ValueError("a report needs the metrics of at least one model")
     models = list(report.metrics)
@@ -191,7 +191,7 @@ def html(report: Report) -> str:
 
 
 def _differences(report: Report) -> list[tuple[str, str, Comparison]]:
-    """Every pair of models, later minus earlier; the step from one model to the next comes before longer ways."""
+    """Every pair of models, later minus earlier. Pairs of consecutive models come first."""
     models = list(report.metrics)
     bootstrap = report.metrics[models[0]]["bootstrap"]
     pairs = [(models[at], models[at + gap]) for gap in range(1, len(models)) for at in range(len(models) - gap)]
@@ -211,28 +211,28 @@ def _differences(report: Report) -> list[tuple[str, str, Comparison]]:
 
 
 def _unreadable(records: Sequence[Prediction]) -> dict[str, int]:
-    """Admissions from whose completion no code could be read: under `all`, and by fault."""
+    """Admissions whose completion names no single code: total under `all`, and by fault."""
     unread = [record for record in records if record.prediction is None]
     faults = [fault for record in unread for fault in record.faults or ()]
     return {"all": len(unread)} | {name: faults.count(name) for name in sorted(set(faults))}
 
 
 def _shortened_sections(prompts: Mapping[str, Any] | None) -> list[str]:
-    """Names of the sections that were shortened in any split, in the order in which they are."""
+    """Names of the sections that were shortened in any split, in the order of shortening."""
     order = [*(kind.value for kind in ORDER), WHOLE]
     found = {name for split in (prompts or {"splits": {}})["splits"].values() for name in split["sections"]}
     return sorted(found, key=order.index)
 
 
 def _chapters(metrics: Mapping[str, Metrics]) -> list[dict[str, Any]]:
-    """The rows of the table by chapter: what every model has of it."""
+    """Rows of the table by chapter, with the metrics of every model."""
     own = [{row["chapter"]: row for row in model["byChapter"]} for model in metrics.values()]
     return [
         {
             "chapter": chapter,
             "title": row["title"],
             "admissions": row["admissions"],
-            "models": [it[chapter] for it in own],
+            "models": [chapters[chapter] for chapters in own],
         }
         for chapter, row in own[-1].items()
     ]

@@ -1,6 +1,6 @@
-"""Every reported number of a test set, for many weightings of it at once.
+"""Every reported number of a test set, for many weightings of it together.
 
-The point estimate is the weighting of all ones and a bootstrap sample is another, so both go through the same code.
+The point estimate is the weighting of all ones, and a bootstrap sample is another weighting, so both use the same code.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from deepicd.evaluation.predictions import Prediction, valid_answers
 class TestSet:
     """One model's predictions for N admissions, as arrays."""
 
-    __test__ = False  # not a test class, whatever pytest thinks of its name
+    __test__ = False  # keeps pytest from collecting the class because of its name
 
     subjects: tuple[str, ...]
     """[N] the patient of each admission."""
     labels: Mapping[Level, Labels]
     """Gold and predicted classes at each level."""
     groups: Mapping[Level, Mapping[str, BoolArray]]
-    """[C] which classes belong to `frequency.rare`, `chapter.04`, …."""
+    """[C] which classes belong to each group: `frequency.rare`, `chapter.04`, …."""
     training: Mapping[Level, Mapping[str, int]] | None
-    """Admissions of the training set per class; None where they are not known: then there are no frequency groups."""
+    """Admissions of the training set per class; None if unknown: then there are no frequency groups."""
     observations: Mapping[str, FloatArray]
-    """[N] what is averaged over admissions: 0 or 1 for rates, rewards as they are; NaN where it is not known."""
+    """[N] values that are averaged over admissions: 0 or 1 for rates, otherwise rewards; NaN if unknown."""
 
 
 def encode(
@@ -45,12 +45,12 @@ def encode(
     """Turn predictions into arrays.
 
     Args:
-        predictions: one an admission.
+        predictions: one per admission.
         train_counts: admissions of the training set per code.
-        local_codes: codes of `train_counts` that no release has, beside the local gold codes of the predictions.
+        local_codes: codes of `train_counts` that no release has, in addition to the local gold codes of the predictions.
 
     Raises:
-        UserError: there are no predictions, or a gold code or a code of `train_counts` is neither in ICD-10-CM nor local.
+        UserError: `predictions` is empty, or a gold code or a code of `train_counts` is neither in ICD-10-CM nor local.
     """
     if not predictions:
         raise UserError("predictions: there are none: give at least one")
@@ -132,7 +132,7 @@ def _observations(predictions: Sequence[Prediction], answers: Sequence[str | Non
 def outside_years(record: Prediction, code: str | None) -> bool | None:
     """Whether a code was billable in some release, but in none of the years that the admission can be in.
 
-    None where those years are not known, or are not the table's.
+    None if those years are unknown or not in the table.
     """
     if record.fiscal_years is None:
         return None
@@ -145,7 +145,7 @@ def statistics(test: TestSet, weights: FloatArray) -> dict[str, FloatArray]:
 
     Args:
         test: N admissions.
-        weights: [N, R] how often each of R weightings holds each admission.
+        weights: [N, R] how often each admission counts in each of R weightings.
 
     Returns:
         [R] per name, NaN where undefined: `code.macroF1`, `code.frequency.rare.macroF1`,

@@ -1,4 +1,4 @@
-"""Matplotlib figures as inline SVG: deterministic, without addresses of other hosts, readable aloud."""
+"""Matplotlib figures as inline SVG: deterministic, without external references, and accessible to screen readers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 WIDTH = 9.0
-"""Inches that every figure is wide: the fonts of all have the same size on the page."""
+"""Width of every figure in inches. With one width, fonts have the same size in all figures on the page."""
 INK = "#1f2933"
 MUTED = "#66727f"
 RULE = "#d5dae0"
@@ -53,7 +53,7 @@ _FAMILY = re.compile(r"(font: [^;\"]*?[\d.]+px) [^;\"]*")
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw in the report's style, whatever the user's matplotlibrc says."""
+    """Draw in the report's style; the user's matplotlibrc is ignored."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_SETTINGS)
@@ -61,12 +61,12 @@ def style() -> Iterator[None]:
 
 
 def render(figure: Figure, name: str, description: str) -> str:
-    """Turn a figure into an `<svg>` element that fills the width it is given.
+    """Turn a figure into an `<svg>` element that fills the available width.
 
     Args:
-        figure: drawn under `style`.
-        name: prefix of the element's ids: unique in the page.
-        description: text alternative for readers who cannot see the figure.
+        figure: drawn within `style`.
+        name: prefix of the element's ids; unique on the page.
+        description: text alternative for screen readers.
     """
     written = io.StringIO()
     nothing: dict[str, Any] = dict.fromkeys(("Creator", "Date", "Format", "Type"))

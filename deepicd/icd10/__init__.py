@@ -1,6 +1,6 @@
-"""ICD-10-CM of fiscal years 2016 to 2026: 75,719 codes that were ever billable, when they were, and the tree above them.
+"""ICD-10-CM of fiscal years 2016 to 2026: all 75,719 codes that were ever billable, their years, and the tree above them.
 
-Every function takes codes as they are stored: upper case, without the dot (see `normalise`).
+Functions take codes in their stored form: upper case, without the dot (see `normalise`).
 
     >>> from deepicd import icd10
     >>> icd10.description("M5116"), icd10.chapter("M5116"), icd10.block("M5116"), icd10.ancestors("M5116")
@@ -27,7 +27,7 @@ from deepicd.icd10.lookup import (
 from deepicd.icd10.table import FIRST_YEAR, LAST_YEAR, Era
 
 RELEASES = f"ICD-10-CM FY{FIRST_YEAR} to FY{LAST_YEAR}"
-"""What messages call the table."""
+"""The table's name in messages."""
 
 __all__ = [
     "FIRST_YEAR",

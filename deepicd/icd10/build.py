@@ -1,17 +1,17 @@
-"""Writes the table's file from CMS's yearly releases and the chapters and blocks of the newest one.
+"""Writes the table's file from CMS's yearly releases, with the chapters and blocks of the newest release.
 
-Run `python -m deepicd.icd10.build CODES` (needs the `dev` extra) when a new release comes, and commit the file.
-The same input gives the same bytes.
+Run `python -m deepicd.icd10.build CODES` (needs the `dev` extra) after a new release, and commit the file. The same input gives
+the same bytes.
 
-CODES is a text file in UTF-8, xz-compressed where its name ends in .xz: a line for each code and header that any of
-CMS's ICD-10-CM order files (`icd10cm_order_YYYY.txt`, works of the US government, in the public domain) has. Lines that
-begin with # are comments. The tab-separated fields of the others:
+CODES is a text file in UTF-8, xz-compressed if its name ends in .xz. It has a line for each code and header in any of CMS's
+ICD-10-CM order files (`icd10cm_order_YYYY.txt`, works of the US government, in the public domain). Lines that begin with # are
+comments. The others have tab-separated fields:
     code           without its dot
     billable       fiscal years in which it was billable, first-last (`2016-2022`), or - for none
     header         fiscal years in which it was a header only, in the same form
     title          CMS's long title in the newest release that has it
-Chapters, blocks, and the block of each category come from `simple-icd-10-cm` (MIT), which has the newest release's
-tabular list: every category that was ever in use is still in it.
+Chapters, blocks, and the block of each category come from `simple-icd-10-cm` (MIT), which has the tabular list of the newest
+release. That list still has every category that was ever in use.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from pathlib import Path
 from deepicd.errors import UserError
 from deepicd.icd10.table import FILE
 
-# A decoder allocates the dictionary size named in the file: 8 MiB hold the whole text, the preset's own 64 MiB would be waste.
+# A decoder allocates the dictionary size named in the file. 8 MiB hold the whole text; the preset's 64 MiB would be wasted.
 _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 8 << 20}]
 _LINE = re.compile(r"[A-Z][0-9A-Z]{2,6}\t(?:\d{4}-\d{4}|-)\t(?:\d{4}-\d{4}|-)\t\S[^\t]*")
 
 
 def table_text(source: Path) -> bytes:
-    """The file's text, uncompressed: see `deepicd.icd10.table` for its format.
+    """The uncompressed content of the table's file. See `deepicd.icd10.table` for the format.
 
     Raises:
-        UserError: the source is missing, a line has another form, or a code has no category.
+        UserError: the source cannot be read, a line does not have this form, or a code has no category.
     """
     chapters, blocks, categories = _tabular_list()
     codes = sorted(_read(source))
@@ -46,7 +46,7 @@ def table_text(source: Path) -> bytes:
 
 
 def _read(source: Path) -> list[tuple[str, ...]]:
-    """(code, billable, header, title) of every line."""
+    """(code, billable, header, title) of each line."""
     try:
         packed = source.read_bytes()
         lines = (lzma.decompress(packed) if source.suffix == ".xz" else packed).decode().splitlines()
@@ -63,8 +63,8 @@ def _read(source: Path) -> list[tuple[str, ...]]:
 
 
 def _tabular_list() -> tuple[list[tuple[int, str]], list[tuple[str, str, str]], dict[str, str]]:
-    """(number, title) of the chapters; (block, chapter, title) of the blocks; the innermost block of each category."""
-    # Imported here: the library costs seconds and hundreds of megabytes, and only this script needs it.
+    """(number, title) of each chapter, (block, chapter, title) of each block, and the innermost block of each category."""
+    # Imported here because only this script needs the library, which takes seconds and hundreds of megabytes to load.
     import simple_icd_10_cm as official
 
     chapters, blocks, categories = [], [], {}
@@ -80,12 +80,16 @@ def _tabular_list() -> tuple[list[tuple[int, str]], list[tuple[str, str, str]], 
 
 
 def compressed(text: bytes) -> bytes:
-    """The file's bytes."""
+    """The bytes of the table's file."""
     return lzma.compress(text, format=lzma.FORMAT_XZ, filters=_FILTERS)
 
 
 def main(arguments: list[str]) -> None:
-    """Write the file beside this module."""
+    """Write the file next to this module.
+
+    Raises:
+        UserError: there is not exactly one argument, or see `table_text`.
+    """
     if len(arguments) != 1:
         raise UserError("give the file of codes by year: python -m deepicd.icd10.build CODES")
     Path(__file__).with_name(FILE).write_bytes(compressed(table_text(Path(arguments[0]))))

@@ -1,7 +1,7 @@
-"""Look-ups in the code table. Codes are upper case and without the dot; years are fiscal years.
+"""Look-ups in the code table. Codes are in upper case and without the dot; years are fiscal years.
 
-Whether a code can be right is one question, `is_billable`: some release had it as billable (`completion.fault_of` adds a
-hospital's own codes). `is_valid` says only that the table has a title and a place in the tree for it.
+A code can be right if it `is_billable`: it was billable in some release (`completion.fault_of` adds a hospital's own codes).
+`is_valid` only means that the table has a title and a place in the tree for it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _AFTER_ANY_CODE_CHARACTER = "~"
 
 
 def normalise(text: str) -> str:
-    """Bring a code as people write it (` m51.16 `) to the form it is stored in (`M5116`)."""
+    """Turn a code as people write it (` m51.16 `) into its stored form (`M5116`)."""
     return text.replace(".", "").strip().upper()
 
 
@@ -32,14 +32,14 @@ def is_valid(code: str) -> bool:
 
 
 def is_billable(code: str) -> bool:
-    """Whether the code was billable in any release, whatever it is today."""
+    """Whether the code was billable in any release, old or new."""
     data = table()
     row = data.rows.get(code)
     return row is not None and bool(data.eras[data.era_of[row]].billable)
 
 
 def era(code: str) -> Era:
-    """The fiscal years in which the code was billable, and those in which it was a header.
+    """The fiscal years in which the code was billable and those in which it was a header.
 
     Raises:
         KeyError: no release has the code.
@@ -49,11 +49,11 @@ def era(code: str) -> Era:
 
 
 def is_of_other_years(code: str, years: range) -> bool | None:
-    """Whether the code was billable, but in none of these fiscal years; None where the table knows none of them.
+    """Whether the code was billable, but in none of these fiscal years; None if the table covers none of them.
 
     Args:
-        code: need not exist; one that never was billable is of no years, so not of others.
-        years: consecutive, such as those an admission can be in.
+        code: need not exist; if it was never billable, the result is not True.
+        years: consecutive fiscal years, such as those an admission can be in.
     """
     known = range(max(years.start, FIRST_YEAR), min(years.stop, LAST_YEAR + 1))
     if not known:
@@ -80,7 +80,7 @@ def category(code: str) -> str:
 
 
 def block(code: str) -> str:
-    """The innermost block that holds the code's category, such as `M50-M54`.
+    """The innermost block of the code's category, such as `M50-M54`.
 
     Raises:
         KeyError: the table has no such category.
@@ -89,7 +89,7 @@ def block(code: str) -> str:
 
 
 def chapter(code: str) -> int:
-    """The chapter, 1 to 22, by the official table (D is in 2 and 3, H in 7 and 8), of any string whose category exists.
+    """The chapter, 1 to 22, by the official table (D is in 2 and 3, H in 7 and 8). Only the category has to exist.
 
     Raises:
         KeyError: the table has no such category.
@@ -116,9 +116,9 @@ def block_title(name: str) -> str:
 
 
 def ancestors(code: str) -> tuple[str, ...]:
-    """The codes above this one, nearest first, up to the category; of a code that does not exist: those that do.
+    """The existing codes above this one, nearest first, up to the category. The code itself need not exist.
 
-    Placeholders are skipped where they are no level of the table: `W378XXS` has `W378` and `W37`.
+    Placeholders that are not a level of the table are skipped: `W378XXS` has `W378` and `W37`.
     """
     rows = table().rows
     lengths = range(len(code) - 1, _CATEGORY_LENGTH - 1, -1)
@@ -126,7 +126,7 @@ def ancestors(code: str) -> tuple[str, ...]:
 
 
 def children(code: str) -> tuple[str, ...]:
-    """The codes directly below, sorted, those of all years; empty for a leaf.
+    """The codes directly below, of all years, sorted; empty for a leaf.
 
     Raises:
         KeyError: no release has the code.
@@ -142,7 +142,7 @@ def children(code: str) -> tuple[str, ...]:
 
 @cache
 def billable_codes(year: int | None = None) -> Sequence[str]:
-    """The codes billable in a fiscal year, sorted; those ever billable, 75,719, where no year is given."""
+    """The codes billable in a fiscal year, sorted; without a year, all 75,719 codes that were ever billable."""
     data = table()
     within = [bool(one.billable) if year is None else year in one.billable for one in data.eras]
     return tuple(code for code, number in zip(data.codes, data.era_of, strict=True) if within[number])

@@ -1,4 +1,4 @@
-"""Finding codes by words of their titles, and what a mistyped code or word may have meant."""
+"""Finds codes by words of their titles, and suggests codes and words for mistyped ones."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _NEAREST = 5
 
 
 def search(text: str) -> list[str]:
-    """All codes and headers whose title has every word of the text, sorted; a word may be cut off at its end.
+    """All codes and headers whose title has every word of the text, sorted. A word matches words that start with it.
 
-    Case, accents and the order of the words do not matter.
+    Case, accents and word order do not matter. Without a word the result is empty.
     """
     wanted = _words(text)
     patterns = [re.compile(rf"(?<![a-z0-9]){word}") for word in wanted]
@@ -34,16 +34,16 @@ def search(text: str) -> list[str]:
 
 
 def nearest_words(text: str) -> dict[str, str | None]:
-    """For each word of the text that begins no word of any title: the most alike that some title has, if there is one."""
+    """For each word of the text that starts no word of any title: the most similar word of the titles, or None."""
     vocabulary = _vocabulary()
     unknown = [word for word in _words(text) if not any(known.startswith(word) for known in vocabulary)]
     return {word: next(iter(get_close_matches(word, vocabulary, n=1)), None) for word in unknown}
 
 
 def nearest_codes(code: str) -> list[str]:
-    """At most five codes that this one, which does not exist, may have meant.
+    """At most five existing codes that a code that does not exist may stand for.
 
-    First those one slip away (a character too many, too few, another, or two exchanged), then its existing ancestors.
+    First those with one typing error (a character too many, missing, wrong, or two swapped), then the existing ancestors.
     """
     before_after = [(code[:place], code[place:]) for place in range(len(code) + 1)]
     characters = digits + ascii_uppercase

@@ -1,15 +1,14 @@
-"""The code table as it is shipped: one xz-compressed text file inside the package, read on first use.
+"""The code table: an xz-compressed text file in the package, read on first use.
 
-Three sections of tab-separated lines, parted by an empty line, each sorted:
+The file has three sections of tab-separated lines, separated by empty lines, each sorted:
     chapter number, title
     block, chapter number, title
-    code, billable, header, title[, block]     the block is given on a category's line (3 characters) only
-`billable` and `header` are fiscal years, first-last (`2016-2022`), or - for none: a code is billable in some years, a
-header that only groups codes in others, and unknown in the rest. Neither can be seen from its place in the tree.
-The tree of all years is not stored: a code's descendants are the codes that it is a prefix of, and in sorted order they
-follow it.
+    code, billable, header, title[, block]     only the line of a category (3 characters) has its block
+`billable` and `header` are fiscal years, first-last (`2016-2022`), or - for none. A code can be billable in some years, a
+header that only groups codes in others, and unknown in the rest; its place in the tree does not show which.
+The tree of all years is not stored: a code's descendants are the codes that start with it, and they follow it in sorted order.
 
-Codes, years and titles are those of CMS's yearly order files, which are in the public domain.
+Codes, years and titles are from CMS's yearly order files, which are in the public domain.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from importlib import resources
 
 FILE = "icd10cm-2016-2026.tsv.xz"
 FIRST_YEAR, LAST_YEAR = 2016, 2026
-"""The fiscal years that the table knows. One begins on 1 October of the year before."""
+"""First and last fiscal year of the table. A fiscal year begins on 1 October of the year before."""
 
 _CODE_LINE = re.compile(rb"\n([^\t]+)\t([^\t]+\t[^\t]+)\t")
 
@@ -46,17 +45,17 @@ class Table:
     category_blocks: dict[str, str]
     """The innermost block of each category."""
     codes: list[str]
-    """All 98,847 nodes from category level down, sorted."""
+    """All 98,847 nodes, categories and below, sorted."""
     rows: dict[str, int]
-    """code -> its position in `codes`."""
+    """Position of each code in `codes`."""
     eras: list[Era]
-    """The distinct eras: 56."""
+    """The 56 distinct eras."""
     era_of: bytes
     """For each row, the position of its era in `eras`."""
     text: bytes
-    """The file."""
+    """The uncompressed file."""
     offsets: array[int]
-    """Where each code's title starts in `text`, in bytes. The text is 9 MB; as strings the titles alone take 13."""
+    """Offset in bytes of each code's title in `text`. The text takes 9 MB; the titles as strings would take 13 MB."""
 
     def title(self, row: int) -> str:
         """The title of the code in that row."""
@@ -65,7 +64,7 @@ class Table:
 
 @cache
 def table() -> Table:
-    """The table; read once a process (about 0.1 s)."""
+    """The table, read once per process (about 0.1 s)."""
     return parse(lzma.decompress(resources.files("deepicd.icd10").joinpath(FILE).read_bytes()))
 
 
@@ -78,7 +77,7 @@ def parse(data: bytes) -> Table:
     numbers: dict[bytes, int] = {}
     era_of = bytearray()
     offsets = array("I")
-    # A list of lines would be 13 MB more at the peak.
+    # A list of lines would add 13 MB to the peak memory.
     for match in _CODE_LINE.finditer(data, len(chapters) + len(blocks) + 3):
         code, era = match[1].decode(), match[2]
         codes.append(code)
@@ -101,7 +100,7 @@ def parse(data: bytes) -> Table:
 
 
 def _line(text: bytes, start: int) -> bytes:
-    """From `start` to the end of the line."""
+    """The text from `start` to the end of its line."""
     end = text.find(b"\n", start)
     return text[start:] if end < 0 else text[start:end]
 

@@ -1,6 +1,6 @@
 """Clinical abbreviations and what they stand for, so that a note's `SOB` grounds a trace's `short of breath` and the reverse.
 
-One meaning each, that of an admission to medicine or surgery; none that is also a plain English word.
+Each has one meaning, the one on a medical or surgical ward. Abbreviations that are also plain English words are left out.
 """
 
 EXPANSIONS = {

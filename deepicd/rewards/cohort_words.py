@@ -1,7 +1,8 @@
-"""What the training notes of a cohort are worded in: which words are common there, and whether it is English.
+"""Words of a cohort's training notes: which are common, and whether the notes are in English.
 
-Counted over one note of each patient, the first, so that nobody's repeated admissions make a word common. A word is kept, by
-its first six letters, if at least 5 patients and 5 % of them have it: rarer ones all weigh the same, and hardly a name stays.
+Only the first note of each patient is counted, so that a patient's repeated admissions do not make a word common. A word is
+kept, as its first six letters, if at least 5 patients and at least 5 % of them have it: rarer words all weigh the same, and
+names are rare.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from deepicd.rewards.reasoning import in_english
 
 FILE = "words.json"
 LEAST_PATIENTS = 5
-"""Who must have a word for it to be kept."""
+"""Patients that must have a word for it to be kept."""
 ENOUGH_PATIENTS = 100
-"""From which on the cohort's own counts take the place of the shipped list."""
+"""Patients from which on the cohort's own counts replace the shipped list."""
 _BATCH = 256
 
 
@@ -33,20 +34,20 @@ class CohortWords:
     """Counts of patients."""
 
     patients: int
-    """All, by their first training note."""
+    """All patients of the training set."""
     english: int
-    """Those whose note is in English."""
+    """Those whose first note is in English."""
     words: Mapping[str, int]
-    """Those whose note has the word, by its first six letters, the most frequent first."""
+    """Those whose first note has the word, by its first six letters, most frequent first."""
 
     @property
     def is_english(self) -> bool:
-        """Whether the term `reasoning`, whose lists are English, is scored: at least half of the notes are."""
+        """Whether at least half of the notes are in English. If not, `reasoning` is not scored: its lists are English."""
         return 2 * self.english >= self.patients
 
     @property
     def rarity(self) -> Rarity:
-        """Weights by these counts; the shipped ones where there are fewer than 100 patients."""
+        """Weights from these counts; the shipped weights below 100 patients."""
         if self.patients < ENOUGH_PATIENTS:
             return SHIPPED
         return Rarity({word: weight_of(count / self.patients) for word, count in self.words.items()})
@@ -60,7 +61,7 @@ def count(notes: Iterable[tuple[int | str, str]]) -> CohortWords:
     """Count the words of a cohort's training notes.
 
     Args:
-        notes: patient and note, in the cohort's order.
+        notes: pairs of patient and note, in the cohort's order.
     """
     first = _first_of_each(notes)
     patients = english = 0
@@ -87,7 +88,7 @@ def _first_of_each(notes: Iterable[tuple[int | str, str]]) -> Iterator[str]:
 
 
 def of_run(stages: Path) -> CohortWords | None:
-    """What the stage `prepare` counted, from a run's folder of stages; None where there was no such stage."""
+    """The counts of the stage `prepare`, from a run's folder of stages; None if the run had no such stage."""
     path = stages / "prepare" / FILE
     return read(path) if path.exists() else None
 

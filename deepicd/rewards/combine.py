@@ -9,7 +9,7 @@ from deepicd.rewards.sample import Score
 
 
 def combine(terms: Mapping[str, float], weights: Mapping[str, float]) -> Score:
-    """Weigh and add: reward = Σ weight · term. A missing term (NaN) adds nothing.
+    """Returns the weighted sum: reward = Σ weight · term. A missing term (NaN) adds nothing.
 
     Raises:
         KeyError: a weight names no term.

@@ -1,6 +1,6 @@
-"""How little a word of a note says: words that hold any text together, and words that most admission notes have.
+"""Words that say little about a patient: those of any text, and those of most admission notes.
 
-Chosen from the layout of admission notes and from what their examinations and reviews of systems always list, not from counts.
+They were chosen from the layout of admission notes and the usual items of examinations and reviews of systems, not by counting.
 """
 
 _GENERIC = """
@@ -50,8 +50,8 @@ whereas whole wide worrisome yet young
 """
 
 GENERIC = frozenset(_GENERIC.split())
-"""Words without weight."""
+"""Words with no weight."""
 COMMON = frozenset(_COMMON.split())
-"""Words of little weight: a list of them fits any note."""
+"""Words with little weight: a list of them fits any note."""
 INFERENCE = frozenset(_INFERENCE.split())
-"""Words of inference, and plain words of illness, that the official titles lack: they count as English."""
+"""Words of inference and everyday words of illness that no official title has. They count as English."""

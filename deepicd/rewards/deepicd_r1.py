@@ -1,9 +1,9 @@
-"""The reward of the released DeepICD-R1 models without its judge: a baseline, with its faults.
+"""The reward of the released DeepICD-R1 models, without its judge: a baseline that keeps its faults.
 
     text  = "<think>" + completion
     pairs = every match, at the start of a line after optional white space, of an optional <think>A</think>, optional
-            white space and <diagnosis>B</diagnosis>, where A holds no think tag and B no diagnosis tag
-    Only the first pair is scored. B loses its surrounding white space, then its dots; its case stays.
+            white space and <diagnosis>B</diagnosis>, where A has no think tag and B no diagnosis tag
+    Only the first pair is scored. B is stripped of surrounding white space, then of dots; its case stays.
 
     code          -1 if there is no pair, or B fails ^[A-Z][0-9]{2}[A-Z0-9]{0,4}$, or B and gold share no prefix
                   15 · |gold| if B = gold
@@ -13,11 +13,11 @@
     empty         -5 if the completion is empty
     reward        the sum of the four
 
-Known faults, which our own terms do not have: the scale grows with the code's length; a non-existent extension of the
-right code is paid almost in full; the first letter stands for the chapter; 405 valid codes fail the pattern; lower case
+Known faults, which the preset `deepicd` does not have: the scale grows with the code's length; a non-existent extension of
+the right code earns almost full reward; the first letter stands for the chapter; 405 valid codes fail the pattern; lower case
 is refused.
 
-The regular expression this stands for backtracks; here the tags are found once, left to right, so time is linear.
+The released regular expression backtracks. This module finds the tags once, from left to right, in linear time.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class Pair(NamedTuple):
 
 
 def deepicd_r1(completion: str, gold: str) -> Score:
-    """Score one completion by the released formula without its judge.
+    """Score one completion by the released formula, without its judge.
 
     Args:
-        completion: what the model returned after the opened `<think>` of the prompt.
+        completion: the model's output after the opened `<think>` of the prompt.
         gold: the right code, without its dot; not empty.
     """
     found = list(pairs("<think>" + completion))
@@ -96,7 +96,7 @@ def pairs(text: str) -> Iterator[Pair]:
 
 
 def _starts_line(text: str, tags: list[tuple[str, int, int]], index: int) -> bool:
-    """Whether only white space stands between a tag and the start of a line; looks back to the tag before at most."""
+    """Whether only white space is between the start of a line and a tag. Looks back no further than the tag before."""
     start = tags[index - 1][2] if index else 0
     gap = text[start : tags[index][1]]
     line_start = gap.rfind("\n") + 1
@@ -104,7 +104,7 @@ def _starts_line(text: str, tags: list[tuple[str, int, int]], index: int) -> boo
 
 
 def _next_of_kind(tags: list[tuple[str, int, int]], kind: str) -> list[int | None]:
-    """For each tag the index of the next tag, opening or closing, of a kind."""
+    """For each tag, the index of the next opening or closing tag of a kind."""
     following: list[int | None] = [None] * len(tags)
     nearest: int | None = None
     for index in range(len(tags) - 1, -1, -1):

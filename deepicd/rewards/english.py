@@ -1,6 +1,6 @@
-"""English function words, and pairs of them that do not occur in English: they set sentences apart from lists and word salads.
+"""English function words, and pairs of them that English does not have: they tell sentences from lists and word salad.
 
-`should` is left out: by six letters it is `shoulder`.
+`should` is left out: its first six letters are also those of `shoulder`.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from enum import IntEnum
 
 
 class Kind(IntEnum):
-    """What a word is in a sentence."""
+    """The part that a word plays in a sentence."""
 
     CONTENT = 0
     """Any word that is not listed here."""
     FUNCTION = 1
-    """A function word of no kind below."""
+    """A function word of none of the kinds below."""
     DETERMINER = 2
-    """One that needs a noun after it."""
+    """A determiner that needs a noun after it."""
     PREPOSITION = 3
-    """Of those that need a noun after them; `in`, `on`, `off`, `over` and `up` also stand alone, so they are FUNCTION."""
+    """A preposition that needs a noun after it. `in`, `on`, `off`, `over` and `up` also occur alone: they are FUNCTION."""
     COORDINATOR = 4
     SUBORDINATOR = 5
     VERB = 6
@@ -27,7 +27,7 @@ class Kind(IntEnum):
     """A pronoun that needs a verb after it."""
     MODAL = 8
     NO_NOUN = 9
-    """Another that cannot stand between a determiner and its noun."""
+    """Any other word that cannot come between a determiner and its noun."""
 
 
 _DETERMINERS = "a an every its my no our the their your"
@@ -67,7 +67,7 @@ WORDS = {
 }
 
 SHARED = frozenset(_SHARED.split())
-"""Those, and shorthand (abbreviations.py), that another European language has too: they alone do not make a text English."""
+"""Function words and shorthand (abbreviations.py) that other European languages have too: they do not make a text English."""
 
 _NO_PHRASE = {Kind.PREPOSITION, Kind.COORDINATOR, Kind.SUBORDINATOR, Kind.VERB, Kind.SUBJECT, Kind.MODAL}
 NEVER = (
@@ -79,4 +79,4 @@ NEVER = (
     (Kind.SUBJECT, {Kind.DETERMINER, Kind.PREPOSITION, Kind.SUBORDINATOR, Kind.SUBJECT}),
     (Kind.MODAL, {Kind.PREPOSITION, Kind.COORDINATOR, Kind.VERB, Kind.MODAL}),
 )
-"""Pairs that hardly any sentence has side by side: `the of`, `with is`, `and or`, `was has`; idioms do (`with and without`)."""
+"""Kinds that hardly any sentence has side by side: `the of`, `with is`, `and or`, `was has`. Idioms do: `with and without`."""

@@ -8,14 +8,14 @@ _SOMETHING_ELSE = frozenset({Fault.TEXT_OUTSIDE, Fault.DIAGNOSIS_IN_TRACE, Fault
 
 
 def format_term(completion: Completion) -> float:
-    """The share of the asked-for form that is there; nothing without an answer that ICD-10-CM has.
+    """The share of the required form that a completion has; 0 without an answer that ICD-10-CM has.
 
         format = [one code is named, and exists] · ([it is written once and bare] + [there is a trace] + [nothing else]) / 3
 
-    * "Bare": nothing but the code is in its tag. A decorated code that is right has the other terms, so it earns less than
-      a clean one and more than nonsense.
-    * "Nothing else": no text outside the two parts, no diagnosis tag in the trace, and no end at the token limit.
-    * A header exists: it is paid. An invented code is not: otherwise the form alone would pay any letters and digits.
+    * "Bare": the tag has nothing but the code. A right code that is decorated still earns the other terms: less than a clean
+      one, more than nonsense.
+    * "Nothing else": no text outside the two parts, no diagnosis tag in the trace, and no stop at the token limit.
+    * A header exists, so it is paid. An invented code is not: otherwise any letters and digits would be paid for their form.
     """
     if completion.code is None or Fault.UNKNOWN_CODE in completion.faults:
         return 0.0

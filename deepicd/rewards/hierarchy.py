@@ -14,17 +14,16 @@ def hierarchy(code: str | None, gold: str) -> float:
         levels(gold) = its chapter, its category, and each longer prefix of it that the table has, up to itself
         hierarchy    = |levels(gold) ∩ levels(answer)| / |levels(gold)|, without the last level unless answer = gold
 
-    * Levels are those of the official tree: M51.16 has 4 (chapter 13, M51, M51.1, M51.16). Characters that only fill up
-      to the seventh are no level: W37.8XXS has 4 (chapter 20, W37, W37.8, W37.8XXS); but T44.3X is one, as the table
-      has it.
-    * The gold code earns 1 however long it is.
-    * An answer that does not exist has the levels of its deepest existing ancestor; none if its category does not
-      exist. Added characters never help: M51.169 for M51.16 earns 3/4 as M51.1 does; the last level is the code itself.
-    * The tree is that of all releases, so a retired code has the siblings it had: T81.4XXA and T81.49XA share T81.4.
-    * A gold code that no release has (a hospital's own) is a level below its deepest existing ancestor, if there is one.
+    * Levels are those of the official tree: M51.16 has 4 (chapter 13, M51, M51.1, M51.16). Placeholders up to the seventh
+      character are not levels: W37.8XXS has 4 (chapter 20, W37, W37.8, W37.8XXS). T44.3X is a level: the table has it.
+    * The gold code earns 1, whatever its length.
+    * An answer that does not exist has the levels of its deepest existing ancestor, or none if its category does not
+      exist. Added characters never help: M51.169 for M51.16 earns 3/4, as M51.1 does; the last level is the code itself.
+    * The tree covers all releases, so a retired code keeps its siblings: T81.4XXA and T81.49XA share T81.4.
+    * A gold code that no release has (a hospital's own) is one level below its deepest existing ancestor, if any.
 
     Args:
-        code: the answer, normalised, whether or not it exists; None if there is none.
+        code: the answer, normalised, whether or not it exists; None without an answer.
         gold: the right code, normalised.
     """
     gold_levels = _levels(gold) | {gold}

@@ -1,6 +1,6 @@
-"""The words that the term `reasoning` knows, by their numbers: every batch of texts numbers these first.
+"""The words that the term `reasoning` knows, by number: in every batch of texts they have the first numbers.
 
-What the words are is written in english.py, common_words.py and abbreviations.py.
+The words themselves are in english.py, common_words.py and abbreviations.py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from deepicd.rewards.common_words import COMMON, GENERIC, INFERENCE
 
 _GENERIC, _LISTED, _SHORTHAND = range(len(english.Kind), len(english.Kind) + 3)
 _KINDS: dict[int, int] = {}
-"""Kind by stem; of two lists that have a word the first counts."""
+"""Kind by stem; if two lists have a word, the first counts."""
 for _kind, _listed in (
     *((int(kind), listed) for kind, listed in english.WORDS.items()),
     (_GENERIC, sorted(GENERIC)),
@@ -41,9 +41,9 @@ def _number(word: str) -> int:
 KINDS: NDArray[np.uint8] = np.array([_KINDS.get(int(stem), english.Kind.CONTENT) for stem in KNOWN], dtype=np.uint8)
 FUNCTION_WORDS = np.flatnonzero((KINDS > english.Kind.CONTENT) & (KINDS < _GENERIC))
 
-# Shorthand for one other word is replaced by it; that for several grounds them, and they ground it.
+# Shorthand for one word is replaced by that word. Shorthand for several words grounds them, and they ground it.
 SPELLED = np.arange(len(KNOWN))
-"""The number of the word that each stands for."""
+"""By number: the number of the word that it stands for."""
 for _short, _long in EXPANSIONS.items():
     if " " not in _long:
         SPELLED[_number(_short)] = _number(_long)
@@ -55,7 +55,7 @@ LONG_STARTS = np.flatnonzero(np.diff(SHORT_OF_LONG, prepend=-1))
 
 KIND_LIMIT = 16
 NEVER = np.zeros(KIND_LIMIT**2, dtype=np.bool_)
-"""By 16 · kind + kind of the next word: whether hardly any sentence has them side by side."""
+"""By 16 · kind + kind of the next word: whether hardly any sentence has the two side by side."""
 for _first, _seconds in english.NEVER:
     NEVER[[KIND_LIMIT * _first + second for second in _seconds]] = True
 _SHARED_STEMS = {words.stem(word) for word in english.SHARED}
@@ -67,12 +67,12 @@ class Lexicon(NamedTuple):
 
     kinds: NDArray[np.uint8]
     content: words.Flags
-    """Three letters or more, no function word, and none that every text has."""
+    """Three letters or more, not a function word, and not a word that every text has."""
     function: words.Flags
     english: words.Flags
     """Function words and clinical shorthand."""
     shared: words.Flags
-    """Those of them that other languages spell alike."""
+    """Those of `english` that other languages also have."""
 
 
 def lexicon(stems: words.Stems) -> Lexicon:
@@ -89,7 +89,7 @@ def lexicon(stems: words.Stems) -> Lexicon:
 
 @cache
 def vocabulary() -> words.Table:
-    """English words as far as the project has them, read on first use."""
+    """The English words that the project knows, read on first use."""
     titles = " ".join(map(icd10.description, icd10.billable_codes()))
     found = words.split([titles, " ".join(sorted(COMMON | INFERENCE | set(EXPANSIONS)))]).stems
     return words.Table(np.unique(found[found != words.NO_WORD]))

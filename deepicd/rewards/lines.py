@@ -30,16 +30,16 @@ def score_lines(
 
     Args:
         lines: UTF-8 JSON objects; other fields are ignored.
-        reward: preset, weights and terms of the run's own.
+        reward: preset, weights, and the run's own terms.
         opened_think: whether the prompt ended in an opened `<think>`.
-        cohort: how the training notes are worded; by default as most notes are.
-        on_fault: gets the error of each line at fault, which is then skipped; without it the first one is raised.
+        cohort: words of the training notes; by default, those of most notes.
+        on_fault: gets the error of each invalid line, which is then skipped; without it the first error is raised.
 
     Yields:
-        One JSON object a line, in the order of the input. A missing term is null.
+        One JSON object per line of input, in the same order. A missing term is null.
 
     Raises:
-        UserError: a line is at fault; the message names its number and field, and quotes nothing of it.
+        UserError: a line is invalid; the message names its number and field, and quotes none of its content.
     """
     score = make_scorer(reward, opened_think=opened_think, cohort=cohort)
     read = _read_all(lines, on_fault)
@@ -67,9 +67,9 @@ def _read(number: int, line: bytes) -> tuple[str | int, Sample]:
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError):
-        raise UserError(f"line {number}: is no JSON in UTF-8: {_REQUIRED}") from None
+        raise UserError(f"line {number}: is not JSON in UTF-8: {_REQUIRED}") from None
     if not isinstance(fields, dict):
-        raise UserError(f"line {number}: is no JSON object: {_REQUIRED}")
+        raise UserError(f"line {number}: is not a JSON object: {_REQUIRED}")
     for name in ("id", "completion", "gold"):
         if name not in fields:
             raise UserError(f"line {number}: {name}: is missing: {_REQUIRED}")

@@ -1,4 +1,4 @@
-"""Terms of the user's own: functions named in run.yaml's `reward.terms`."""
+"""The user's own terms: functions named in run.yaml's `reward.terms`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from deepicd.rewards.sample import Sample
 from deepicd.spec.reward import OwnTerm
 
 Function = Callable[[list[str], list[str], list[str | None]], Sequence[float]]
-"""Completions, right codes and notes of a batch to one number a completion; NaN where it has none."""
+"""Takes the completions, right codes and notes of a batch; returns one number per completion, NaN where the term is missing."""
 
 
 class OwnTerms:
-    """The functions of a run, by the names of their terms."""
+    """The functions of a run, by term."""
 
     def __init__(self, terms: Mapping[str, OwnTerm]) -> None:
         """Import the functions.
@@ -35,7 +35,7 @@ class OwnTerms:
             golds: their right codes, normalised.
 
         Raises:
-            UserError: a function raised an error, or did not return one number a completion. The message names the error and
+            UserError: a function raised an error, or did not return one number per completion. The message names the error and
                 its line, not its text, which may quote a note.
         """
         found: list[dict[str, float]] = [{} for _ in samples]
@@ -54,7 +54,7 @@ def _values(name: str, function: Function, completions: list[str], golds: list[s
         found = function(completions, golds, notes)
         if hasattr(found, "__iter__"):
             return list(found)  # a generator raises its errors here
-        failure = f"gave one {type(found).__name__}, no list: return a list with one number per completion"
+        failure = f"returned a {type(found).__name__}, not a list: return a list with one number per completion"
     except Exception as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         failure = f"raised {type(error).__name__} at {frame.filename}:{frame.lineno}: correct the function"
@@ -63,13 +63,13 @@ def _values(name: str, function: Function, completions: list[str], golds: list[s
 
 def _number(name: str, value: object) -> float:
     try:
-        # NumPy's numbers are Real too; torch's have item().
+        # NumPy's numbers are Real; torch's are not, but have item().
         value = value.item() if hasattr(value, "item") else value
         if isinstance(value, Real) and not isinstance(value, bool) and not math.isinf(number := float(value)):
             return number
     except (ValueError, TypeError, RuntimeError, OverflowError):  # an array of several, a number over the largest float
         pass
-    raise UserError(f"reward.terms.{name}: gave a value that is no finite number: give a float, or NaN where there is none")
+    raise UserError(f"reward.terms.{name}: gave a value that is not a finite number: give a float, or NaN if it is missing")
 
 
 def _import(field: str, path: str) -> Function:

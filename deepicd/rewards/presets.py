@@ -1,4 +1,4 @@
-"""From run.yaml's `reward` to a function that scores batches."""
+"""Makes the function that scores batches from run.yaml's `reward`."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from deepicd.spec.reward import PRESETS, RewardSpec
 
 
 def make_scorer(reward: RewardSpec, *, opened_think: bool, cohort: CohortWords | None = None) -> Scorer:
-    """The scorer of a reward. It keeps no state but the code table, and raises what its terms raise.
+    """The scorer of a reward. Its only state is the code table. Exceptions of the terms are passed on.
 
     Args:
-        reward: preset, weights and terms of the run's own.
-        opened_think: whether the prompt ended in an opened `<think>`; the preset `deepicd-r1` takes it for granted.
-        cohort: how the run's training notes are worded; by default in English, with the shipped list of common words.
+        reward: preset, weights, and the run's own terms.
+        opened_think: whether the prompt ended in an opened `<think>`; the preset `deepicd-r1` assumes it.
+        cohort: words of the run's training notes; by default English, with the shipped list of common words.
 
     Returns:
-        A function from samples to scores, which raises UserError if a gold code is no right answer (`check_gold`), or if a term
-        of the run's own returns something else than numbers.
+        A function from samples to scores. It raises UserError if a gold code cannot be a right answer (`check_gold`), or if one
+        of the run's own terms does not return numbers.
 
     Raises:
-        UserError: a term of the run's own cannot be imported.
+        UserError: one of the run's own terms cannot be imported.
     """
     own_terms = OwnTerms(reward.terms or {})
     own_weights = {name: reward.weights[name] for name in reward.terms or {}}
@@ -58,7 +58,7 @@ def make_scorer(reward: RewardSpec, *, opened_think: bool, cohort: CohortWords |
 def _preset(
     reward: RewardSpec, opened_think: bool, cohort: CohortWords | None
 ) -> Callable[[Sequence[Sample], Sequence[str]], list[Score]]:
-    """Scores samples by their right codes, without the run's own terms."""
+    """A function that scores samples against their right codes, without the run's own terms."""
     preset = PRESETS[reward.preset]
     if reward.preset == "deepicd-r1":
         return lambda samples, golds: [deepicd_r1(sample.completion, gold) for sample, gold in zip(samples, golds, strict=True)]
@@ -88,27 +88,27 @@ def check_gold(gold: str, *, local: bool = False) -> str:
     """The gold code, normalised.
 
     Args:
-        gold: as it is written.
-        local: whether it may also be a code that no release has: one of the hospital's own.
+        gold: as written.
+        local: whether it may also be one of the hospital's own codes, which no release has.
 
     Raises:
-        UserError: it is no right answer. The message does not quote it.
+        UserError: it cannot be a right answer. The message does not quote it.
     """
     code = icd10.normalise(gold)
     fault = fault_of(code, local=local)
     if fault is Fault.NOT_BILLABLE:
         raise UserError(f"gold: is a header in every release of {icd10.RELEASES}: give the code that was billed")
     if fault is not None and local:
-        raise UserError("gold: is no code in form, such as M51.16: correct it")
+        raise UserError("gold: does not have the form of a code, such as M51.16: correct it")
     if fault is not None:
-        raise UserError(f"gold: is no code of {icd10.RELEASES}: correct it, or mark it as local_gold")
+        raise UserError(f"gold: is not a code of {icd10.RELEASES}: correct it, or mark it as local_gold")
     return code
 
 
 def _deepicd_terms(
     samples: Sequence[Sample], parsed: Sequence[Completion], golds: Sequence[str], rarity: Rarity | None
 ) -> list[dict[str, float]]:
-    """`rarity`: None where the notes are not in English, so that the reasoning is not scored."""
+    """`rarity`: None if the notes are not in English; then the reasoning is not scored."""
     claims = [
         Claim(
             completion.trace,

@@ -1,4 +1,4 @@
-"""How much a word of a note says: the fewer notes have it, the more."""
+"""Weights of words: the fewer notes have a word, the more it weighs."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from deepicd.rewards import words
 from deepicd.rewards.common_words import COMMON
 
 COMMON_WEIGHT = 0.25
-"""Of a word that most notes have; a rare one weighs 1."""
+"""Weight of a word that most notes have; a rare word weighs 1."""
 RARE_SHARE, COMMON_SHARE = 0.05, 0.4
-_PARTS = 64  # sums of such fractions are exact, in whatever order a batch adds them
+_PARTS = 64  # sums of such fractions are exact, whatever the order of addition
 
 
 class Rarity:
-    """Weights of words: 1 for those that are not listed."""
+    """Weights of words: 1 for words that are not listed."""
 
     def __init__(self, weights: Mapping[str, float]) -> None:
         by_stem = {words.stem(word): round(_PARTS * weight) for word, weight in weights.items()}
@@ -32,13 +32,13 @@ class Rarity:
 
 
 SHIPPED = Rarity(dict.fromkeys(sorted(COMMON), COMMON_WEIGHT))
-"""For notes of which nothing is known: COMMON are words that most admission notes have."""
+"""For notes of an unknown cohort: COMMON has the words of most admission notes."""
 
 
 def weight_of(share: float) -> float:
-    """The weight of a word that this share of the patients has in their notes.
+    """The weight of a word that this share of the patients have in their notes.
 
-    1 up to 5 %, 0.25 from 40 % on, and linear in the share's logarithm between.
+    1 up to 5 %, 0.25 from 40 % on, linear in the logarithm of the share between them.
     """
     place = math.log(max(share, RARE_SHARE) / RARE_SHARE) / math.log(COMMON_SHARE / RARE_SHARE)
     return 1 - (1 - COMMON_WEIGHT) * min(1.0, place)

@@ -1,38 +1,39 @@
-"""The term `reasoning`: the trace argues from the note, in sentences and in words of its own.
+"""The term `reasoning`: whether the trace argues from the note, in sentences and in its own words.
 
     reasoning = grounded · together · own · uncopied · fresh · prose                     each in [0, 1]
 
-Words are known by six letters (words.py). Runs with digits are none, so codes and numbers neither help nor harm, and
-clinical shorthand is spelled out (abbreviations.py). A content word has three letters or more and is no function word
-(english.py), nor one that every text or note has (common_words.py). T are the trace's distinct content words without those of
-the answer's title, N the note's words. ramp(x, a, b) rises from 0 at x = a to 1 at x = b.
+Words are compared by their first six letters (words.py). Runs with digits are not words, so codes and numbers neither help
+nor harm. Clinical shorthand is spelled out (abbreviations.py). A content word has three letters or more and is neither a
+function word (english.py) nor a word that every text has (common_words.py). T are the trace's distinct content words that are
+not in the answer's title, N the note's words. ramp(x, a, b) rises from 0 at x = a to 1 at x = b.
 
     grounded   ramp(F, 1, 3) · min(1, F / (W / 3)) · ramp(M, 0.25, 0.5)
-               W and F weigh T and T ∩ N: a rare word 1, one that most notes have (`cough`) 1/4 (rarity.py). A fixed list finds
-               two or three such words in any note and so stays near F = 1; padding raises W alone. M is the share of the
-               trace's words in sentences of which a word in 12 is in T ∩ N: talk that fits any note is off the point.
-    together   min(1, P / 2), P the distinct pairs of content words that stand near each other (two places apart at most)
-               and do so in a sentence of the note (three at most), in any order: `rusty sputum`. Words picked one by
-               one have none.
-    own        min(1, (O - 2 O') / max(2, |T| / 10)), O the words of T - N that are English (in an official title or in a list
-               of ours) in sentences on the point, and one of the others: talk before or after a copy is not its reasoning.
-               O' are those of O wedged into the note's own text: between two words that it has side by side or up to three
-               places apart, or between two copied ones. So a copy in which words are replaced or inserted has none.
-    uncopied   1 - ramp(C, 0.1, 0.4), C the share of the trace's words in stretches of 14 or more that go with the note word
-               for word, or with words left out, replaced or inserted: neighbours, and words two apart, that are at most three
+               W and F are the weights of T and of T ∩ N: a rare word weighs 1, one of most notes (`cough`) 1/4 (rarity.py).
+               A fixed list of words finds two or three common ones in any note, so F stays near 1; padding raises only W.
+               M is the share of the trace's words in sentences to the point: at least a word in 12 is in T ∩ N. Phrases that
+               fit any note are not to the point.
+    together   min(1, P / 2), P the distinct pairs of content words that are near each other in the trace (at most two places
+               apart) and in a sentence of the note (at most three), in any order: `rusty sputum`. Words picked one by one
+               make no pairs.
+    own        min(1, (O - 2 O') / max(2, |T| / 10)). O counts the English words (of an official title or of the project's
+               lists) in T - N that are in sentences to the point, and at most one other: text before or after a copy is not
+               its reasoning. O' counts those wedged into the note's own text: between two words that are at most three places
+               apart in the note, or between two copied words. So a copy with words replaced or inserted earns nothing.
+    uncopied   1 - ramp(C, 0.1, 0.4), C the share of the trace's words in stretches of 14 or more that follow the note word
+               for word, or with words left out, replaced or inserted: words at most two places apart that are at most three
                apart in a sentence of the note.
-    fresh      ramp(R, 0.5, 1), R = distinct runs of four words / all of them. Saying it all twice earns nothing.
+    fresh      ramp(R, 0.5, 1), R = distinct runs of four words / all runs. A trace that says everything twice earns nothing.
     prose      ramp(E, 0.06, 0.15) · ramp(V, 0.65, 0.95) · (1 - ramp(S, 0.01, 0.05)); 0 if the note has E < 0.03
-               E: share of English function words and clinical shorthand; those that other languages spell alike (`in`, `was`)
+               E: share of English function words and clinical shorthand; those that other languages also have (`in`, `was`)
                count up to twice the others. V: distinct function words / all^0.75, about 1 or more in English of any length.
-               S: pairs of neighbours that no sentence has (`the of`), per word: a text shuffled has 6 % of them.
+               S: neighbours that no sentence has (`the of`), per word; shuffled text has 6 %.
 
-A product, so that no part makes up for another. The answer is not looked for: naming title or code earns nothing, and whether
-the trace leads to it is left to outcome and hierarchy. Without a note, a trace or a known answer the term is 0; so it is where
-note or trace is in another language, for the lists are English.
+The term is a product, so that no part makes up for another. Naming the answer's title or code earns nothing; outcome and
+hierarchy judge the answer. The term is 0 without a note, a trace or a known answer, and if note or trace is in another
+language, since the lists are English.
 
-The thresholds are set between honest traces and cheats of invented notes; docs/adr/reward-terms.md says how far that carries.
-It measures words, not thought: a sound inference and a false one in the same words are paid alike.
+The thresholds separate honest traces from cheats on invented notes; docs/adr/reward-terms.md gives the limits of that. The term
+measures words, not thought: a sound and a false inference in the same words earn the same.
 """
 
 from __future__ import annotations
@@ -42,10 +43,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepicd.rewards import lexicon, words
 from deepicd.rewards.rarity import SHIPPED, Rarity
+from deepicd.rewards.texts import Floats, Texts, ramp
 
 FREE_WEIGHT, FULL_WEIGHT = 1.0, 3.0
 FINDINGS_SHARE = 1 / 3
@@ -54,26 +55,21 @@ PHRASES, NEAR = 2, (1, 2, 3)
 OWN_WORDS, OWN_SHARE, OWN_ASTRAY, WEDGE_COST = 2, 0.1, 1, 2
 STRETCH = 14
 COPIED_FREE, COPIED_ALL = 0.1, 0.4
-REPEATED_ALL = 0.5
-LIST_SHARE, PROSE_SHARE = 0.06, 0.15
-VARIETY_POWER, VARIETY_NONE, VARIETY_FULL = 0.75, 0.65, 0.95
-SLIPS_FREE, SLIPS_ALL = 0.01, 0.05
 NOTE_SHARE = 0.03
 
 _BATCH = 64  # arrays of this size stay in the processor's cache
-_Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A trace and the answer that it is for."""
+    """A trace, its note and its answer."""
 
     trace: str | None
     note: str | None
     code: str | None
     """The answer, without its dot."""
     description: str | None
-    """The answer's official description; None if it is not in the table."""
+    """The answer's official description; None if the table does not have the code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +90,7 @@ class Reasoning:
 
 
 def reasoning(claims: Sequence[Claim], rarity: Rarity = SHIPPED) -> list[Reasoning]:
-    """Score a batch; traces that share a note cost that note once. Linear in the length of traces and notes."""
+    """Score a batch, in linear time in the length of traces and notes. A note shared by several traces is processed once."""
     scores = [Reasoning()] * len(claims)
     measurable = [
         index for index, claim in enumerate(claims) if None not in (claim.trace, claim.note, claim.code, claim.description)
@@ -107,67 +103,11 @@ def reasoning(claims: Sequence[Claim], rarity: Rarity = SHIPPED) -> list[Reasoni
 
 
 def in_english(notes: Sequence[str]) -> list[bool]:
-    """For each note whether it is in English; where it is not, the term is 0."""
+    """For each note, whether it is in English; if not, the term is 0."""
     found = words.split(notes)
     numbers, stems = words.number(found.stems, lexicon.KNOWN)
-    texts = _Texts(numbers, found.bounds, found.opens, lexicon.lexicon(stems))
+    texts = Texts(numbers, found.bounds, found.opens, lexicon.lexicon(stems))
     return [share >= NOTE_SHARE for share in texts.english().tolist()]
-
-
-class _Texts:
-    """T consecutive texts, N words in all, of V different ones."""
-
-    def __init__(self, written: words.Ints, bounds: words.Ints, opens: words.Flags, known: lexicon.Lexicon) -> None:
-        self._written, self._known = written, known
-        self.bounds, self.opens = bounds, opens
-        self.size = len(known.kinds)
-        """V"""
-        spelled = np.arange(self.size)
-        spelled[: len(lexicon.SPELLED)] = lexicon.SPELLED
-        self.numbers = spelled[written]
-        """[N] the number of each word, that for which it stands in place of shorthand for one word."""
-        self.is_word = self.numbers != 0
-        self.words = np.maximum(1, words.per_text(self.is_word, bounds))
-        self.function, self.content = known.function[self.numbers], known.content[self.numbers]
-        self.owners = words.owners(bounds)
-        self.rows = self.owners * self.size
-        self.cells = self.rows + self.numbers
-        """[N] the place of each word in a matrix of texts and words."""
-        self.has = self.matrix(self.cells)
-        """[T, V] whether the text has the word."""
-
-    def matrix(self, cells: words.Ints) -> words.Flags:
-        """[T, V] with some cells set."""
-        found = np.zeros((len(self.bounds) - 1) * self.size, dtype=np.bool_)
-        found[cells] = True
-        return found.reshape(-1, self.size)
-
-    def english(self) -> _Floats:
-        """[T] the share of English function words and clinical shorthand among each text's words."""
-        shared = words.per_text(self._known.shared[self._written], self.bounds)
-        anchors = words.per_text(self._known.english[self._written], self.bounds) - shared
-        share: _Floats = (anchors + np.minimum(shared, 2 * anchors)) / self.words
-        return share
-
-    def prose(self) -> _Floats:
-        """[T] how far each text is made of English sentences."""
-        kinds = self._known.kinds[self.numbers]
-        impossible = np.zeros(len(kinds), dtype=np.bool_)
-        impossible[1:] = lexicon.NEVER[kinds[:-1] * np.uint8(lexicon.KIND_LIMIT) + kinds[1:]]
-        impossible[self.bounds[:-1][self.bounds[:-1] < len(kinds)]] = False
-        slips = words.per_text(impossible, self.bounds) / self.words
-        distinct = np.count_nonzero(self.has[:, lexicon.FUNCTION_WORDS], axis=1)
-        variety = distinct / np.maximum(1, words.per_text(self.function, self.bounds)) ** VARIETY_POWER
-        return (
-            _ramp(self.english(), LIST_SHARE, PROSE_SHARE)
-            * _ramp(variety, VARIETY_NONE, VARIETY_FULL)
-            * _ramp(-slips, -SLIPS_ALL, -SLIPS_FREE)
-        )
-
-    def fresh(self) -> _Floats:
-        """[T] how little each text repeats itself."""
-        bounds = np.concatenate(([0], np.cumsum(words.per_text(self.is_word, self.bounds))))
-        return _ramp(words.share_of_distinct_runs(self.numbers[self.is_word], bounds), REPEATED_ALL, 1)
 
 
 def _measure(claims: Sequence[Claim], rarity: Rarity) -> list[Reasoning]:
@@ -180,7 +120,7 @@ def _measure(claims: Sequence[Claim], rarity: Rarity) -> list[Reasoning]:
     known = lexicon.lexicon(stems)
     ends = (0, len(texts) - 2 * number, len(texts) - number, len(texts))
     notes, traces, titles = (
-        _Texts(numbers[low:high], found.bounds[first : last + 1] - low, found.opens[low:high], known)
+        Texts(numbers[low:high], found.bounds[first : last + 1] - low, found.opens[low:high], known)
         for first, last in pairwise(ends)
         for low, high in (found.bounds[[first, last]],)
     )
@@ -206,7 +146,7 @@ def _measure(claims: Sequence[Claim], rarity: Rarity) -> list[Reasoning]:
 
 
 def _with_expansions(content: words.Flags) -> words.Flags:
-    """[D, V] the notes' words, with those that their abbreviations stand for and the abbreviations of what they spell out."""
+    """[D, V] the notes' words, the words that their abbreviations stand for, and the abbreviations of words they spell out."""
     has_short = content[:, lexicon.SHORT]
     has_long = np.logical_and.reduceat(content[:, lexicon.LONG], lexicon.LONG_STARTS, axis=1)
     grounds = content.copy()
@@ -217,25 +157,25 @@ def _with_expansions(content: words.Flags) -> words.Flags:
     return grounds
 
 
-def _grounded(candidates: words.Flags, grounds: words.Flags, weights: _Floats) -> _Floats:
-    """All by word: [T, V] and [V]."""
+def _grounded(candidates: words.Flags, grounds: words.Flags, weights: Floats) -> Floats:
+    """`candidates`, `grounds`: [T, V]; `weights`: [V]."""
     lighter = np.flatnonzero(weights < 1)
     total, found = (
         np.count_nonzero(which, axis=1) - which[:, lighter] @ (1 - weights[lighter])
         for which in (candidates, candidates & grounds)
     )
     share = np.minimum(1, found / np.maximum(1, total * FINDINGS_SHARE))
-    result: _Floats = _ramp(found, FREE_WEIGHT, FULL_WEIGHT) * share
+    result: Floats = ramp(found, FREE_WEIGHT, FULL_WEIGHT) * share
     return result
 
 
-def _on_the_point(traces: _Texts, to_the_point: words.Flags) -> _Floats:
+def _on_the_point(traces: Texts, to_the_point: words.Flags) -> Floats:
     there = words.per_text(to_the_point & traces.is_word, traces.bounds)
-    return _ramp(there / traces.words, ASTRAY_ALL, ASTRAY_FREE)
+    return ramp(there / traces.words, ASTRAY_ALL, ASTRAY_FREE)
 
 
-def _to_the_point(traces: _Texts, finding: words.Flags) -> words.Flags:
-    """[N] whether the word is in a sentence of which a word in 12 is a finding."""
+def _to_the_point(traces: Texts, finding: words.Flags) -> words.Flags:
+    """[N] whether at least one in 12 words of the word's sentence is a finding."""
     if not len(finding):
         return finding
     starts = np.flatnonzero(traces.opens)
@@ -244,16 +184,16 @@ def _to_the_point(traces: _Texts, finding: words.Flags) -> words.Flags:
     return np.repeat(found, np.diff(starts, append=len(finding)))
 
 
-def _own(candidates: words.Flags, added: words.Flags, to_the_point: words.Flags, wedged: words.Flags) -> _Floats:
-    """All [T, V]."""
+def _own(candidates: words.Flags, added: words.Flags, to_the_point: words.Flags, wedged: words.Flags) -> Floats:
+    """All arguments: [T, V]."""
     counted = np.count_nonzero(added & to_the_point, axis=1)
     astray = np.count_nonzero(added, axis=1) - counted
     free = counted + np.minimum(OWN_ASTRAY, astray) - WEDGE_COST * np.count_nonzero(added & wedged, axis=1)
-    return _ramp(free / np.maximum(OWN_WORDS, np.count_nonzero(candidates, axis=1) * OWN_SHARE), 0, 1)
+    return ramp(free / np.maximum(OWN_WORDS, np.count_nonzero(candidates, axis=1) * OWN_SHARE), 0, 1)
 
 
-def _together(traces: _Texts, places: words.Ints, finding: words.Flags, notes: _Texts, note_rows: words.Ints) -> _Floats:
-    """`places`: of the traces' content words, those of the answer's title left out."""
+def _together(traces: Texts, places: words.Ints, finding: words.Flags, notes: Texts, note_rows: words.Ints) -> Floats:
+    """`places`: indices of the traces' content words, without those of the answer's title."""
     in_notes = np.flatnonzero(notes.content)
     sentences, rows, numbers = np.cumsum(notes.opens)[in_notes], notes.rows[in_notes], notes.numbers[in_notes]
     near = []
@@ -270,7 +210,7 @@ def _together(traces: _Texts, places: words.Ints, finding: words.Flags, notes: _
         there = is_near(keys) > 0
         found.append((owners[first[there]], keys[there]))
     texts, keys = map(np.concatenate, zip(*found, strict=True))
-    # One distinct pair is as good as none, two are as good as more.
+    # The smallest and the largest key tell no pair, one distinct pair, and two or more apart.
     least, most = np.full(len(traces.words), keys.max(initial=0)), np.zeros(len(traces.words), dtype=np.uint64)
     np.minimum.at(least, texts, keys)
     np.maximum.at(most, texts, keys)
@@ -278,7 +218,7 @@ def _together(traces: _Texts, places: words.Ints, finding: words.Flags, notes: _
 
 
 def _pairs(rows: words.Ints, first: words.Ints, second: words.Ints, size: int, *, ordered: bool = True) -> words.Stems:
-    """Numbers above 0 for pairs of words of notes.
+    """Keys above 0 for pairs of words in notes.
 
     `rows` are the notes' numbers times `size`; `first` and `second` the words' numbers, below `size`.
     """
@@ -287,8 +227,8 @@ def _pairs(rows: words.Ints, first: words.Ints, second: words.Ints, size: int, *
     return ((rows + first) * size + second).view(np.uint64)
 
 
-def _copied(traces: _Texts, notes: _Texts, note_rows: words.Ints) -> tuple[words.Flags, words.Flags]:
-    """Of each word of the traces: whether it is part of a copy, and whether it is wedged into one."""
+def _copied(traces: Texts, notes: Texts, note_rows: words.Ints) -> tuple[words.Flags, words.Flags]:
+    """[N] and [N]: whether each word of the traces is part of a copy, and whether it is wedged into one."""
     sentences = np.cumsum(notes.opens)
     near = []
     for gap in NEAR:
@@ -312,7 +252,7 @@ def _copied(traces: _Texts, notes: _Texts, note_rows: words.Ints) -> tuple[words
     return copied, wedged
 
 
-def _uncopied(traces: _Texts, copied: words.Flags) -> _Floats:
+def _uncopied(traces: Texts, copied: words.Flags) -> Floats:
     before = np.zeros(len(copied) + 1, dtype=np.bool_)
     before[1:] = copied
     before[traces.bounds] = False
@@ -322,9 +262,4 @@ def _uncopied(traces: _Texts, copied: words.Flags) -> _Floats:
     starts, ends = np.flatnonzero(copied & ~before[:-1]), np.flatnonzero(copied & ~after[1:]) + 1
     lengths = ends - starts
     copies = np.bincount(traces.owners[starts], lengths * (lengths >= STRETCH), minlength=len(traces.words))
-    return _ramp(-copies / traces.words, -COPIED_ALL, -COPIED_FREE)
-
-
-def _ramp(values: NDArray[np.int64] | _Floats, start: float, end: float) -> _Floats:
-    result: _Floats = np.clip((values - start) / (end - start), 0, 1)
-    return result
+    return ramp(-copies / traces.words, -COPIED_ALL, -COPIED_FREE)

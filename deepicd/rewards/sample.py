@@ -14,7 +14,7 @@ class Sample:
     gold: str
     """The right code; space, dots and case do not matter."""
     note: str | None = None
-    """The admission note of the prompt; without it the reasoning term is 0, for nothing shows the trace's grounds."""
+    """The admission note of the prompt. Without it the term `reasoning` is 0: the trace cannot be compared with anything."""
     truncated: bool = False
     """Whether the generator stopped at its token limit."""
     local_gold: bool = False
@@ -23,11 +23,11 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One completion's reward and what it is made of."""
+    """The reward of one completion, and its terms."""
 
     value: float
     terms: dict[str, float]
-    """The value of each term, before weighting, NaN where it is missing; every score of a scorer has the same names."""
+    """The value of each term before weighting, NaN if it is missing. All scores of a scorer have the same terms."""
 
 
 Scorer = Callable[[Sequence[Sample]], list[Score]]

@@ -1,11 +1,11 @@
-"""The terms of the preset `strict`: few, large steps, as the reward of DRG-Sapphire has them.
+"""The terms of the preset `strict`: few, large steps, as in the reward of DRG-Sapphire.
 
-    right       1 if the completion has the asked-for form, without a fault, and its code is the gold code
-    no_answer   1 if both parts are there and no single code that exists is named: words, several codes, an invented code
+    right       1 if the completion has the required form, without a fault, and its code is the gold code
+    no_answer   1 if it has both parts but does not name exactly one existing code: words, several codes, an invented code
     no_form     1 if a part is missing: no trace, or no diagnosis
 
-At most one of the three is 1. None is for a wrong code, and for the right one with a fault of form, such as bold type: that
-earns less than the clean answer and more than none.
+At most one of the three is 1. All are 0 for a wrong code, and for the right code with a fault of form, such as bold type: it
+earns less than a clean answer and more than no answer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def strict(completion: Completion, gold: str) -> dict[str, float]:
     """Value of each term, 0 or 1.
 
     Args:
-        completion: parsed with the gold code as a local one, where it is.
+        completion: parsed with the gold code in `local` if it is a local code.
         gold: the right code, normalised.
     """
     no_form = not _NO_FORM.isdisjoint(completion.faults)

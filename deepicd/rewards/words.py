@@ -1,8 +1,8 @@
-"""Texts as arrays of words, so that a batch of traces is compared with its notes in a few array operations.
+"""Texts as arrays of words: a batch of traces is compared with its notes in a few array operations.
 
 A word is a run of ASCII letters. Its stem is its first six letters in lower case, packed into an integer (`radiating` and
-`radiates` are both `radiat`): good enough to ask whether the note has a word. A run with digits (`J18.9`, `39.1`) keeps
-its place as NO_WORD.
+`radiates` are both `radiat`), which is enough to look a word up in a note. A run with digits (`J18.9`, `39.1`) is NO_WORD,
+which keeps its place.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ NO_WORD = 0
 RUN = 4
 """Length of the word runs by which repetition is found."""
 
-# Letters, in lower case, and digits stay. A dot parts words unless it is inside one, and ends a sentence as `!?` and a new
-# line do; all else parts words. The same in traces and notes.
+# Letters, in lower case, and digits stay. A dot outside a word separates words and ends a sentence, as do `!`, `?` and line
+# breaks. Any other character separates words. Traces and notes are treated alike.
 _PARTS, _DOT, _ENDS = 0, 1, 2
 _KEPT = bytes(
     ord(chr(byte).lower())
@@ -31,8 +31,8 @@ _KEPT = bytes(
 )
 _STEM_MASKS = np.array([(1 << (8 * length)) - 1 for length in range(STEM_LETTERS + 1)], dtype="<u8")
 _LETTER_BIT = np.uint64(0x404040404040)
-"""Set in each byte that is a letter, in no digit and no dot."""
-# Odd, and none a product of the others.
+"""Set in every byte that is a letter; not in digits and dots."""
+# Odd, and none is a product of the others.
 _FIRST_FACTOR, _SECOND_FACTOR, _TEXT_FACTOR = map(np.uint64, (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9))
 
 Stems = NDArray[np.uint64]
@@ -46,15 +46,15 @@ class Words(NamedTuple):
     stems: Stems
     """[N]"""
     bounds: Ints
-    """[T + 1] the place of each text's first word, and N."""
+    """[T + 1] the index of each text's first word, then N."""
     opens: Flags
-    """[N] whether the word begins a sentence."""
+    """[N] whether the word starts a sentence."""
 
 
 def split(texts: Sequence[str]) -> Words:
-    """Split texts into words. Linear in their length."""
+    """Split texts into words, in linear time."""
     encoded = [text.encode("utf-8", "replace") for text in texts]
-    # The end of a sentence before every text, and room to read eight bytes at the last word's start.
+    # Every text starts after the end of a sentence; the last word needs room to read eight bytes from its start.
     joined = b"\n".join((b"", *encoded, bytes(8))).translate(_KEPT)
     raw = np.frombuffer(joined, dtype=np.uint8)
     kept = raw > _ENDS
@@ -88,7 +88,7 @@ def number(stems: Stems, known: Stems) -> tuple[Ints, Stems]:
 
     Args:
         stems: [N]
-        known: [K] distinct stems, which have the numbers below K.
+        known: [K] distinct stems, which get the numbers below K.
 
     Returns:
         [N] the number of each stem, and [V] the stem of each number.
@@ -103,7 +103,7 @@ def number(stems: Stems, known: Stems) -> tuple[Ints, Stems]:
 
 
 def owners(bounds: Ints) -> Ints:
-    """[N] the number of the text that each word belongs to."""
+    """[N] the number of each word's text."""
     return np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
 
 
@@ -117,11 +117,11 @@ def per_text(flags: NDArray[np.generic], bounds: Ints) -> Ints:
 
 
 def share_of_distinct_runs(numbers: Ints, bounds: Ints) -> NDArray[np.float64]:
-    """[T] of the runs of four words within each text, the share that is left when each is counted once; 0 if there are none.
+    """[T] distinct runs of four words within each text, as a share of all its runs; 0 without a run.
 
     Args:
-        numbers: [N] of words.
-        bounds: [T + 1] of texts.
+        numbers: [N] numbers of the words.
+        bounds: [T + 1] bounds of the texts.
     """
     counts = np.maximum(0, np.diff(bounds) - (RUN - 1))
     if not counts.any():
@@ -130,7 +130,7 @@ def share_of_distinct_runs(numbers: Ints, bounds: Ints) -> NDArray[np.float64]:
     pairs = words[:-1] * _FIRST_FACTOR + words[1:]
     keys = pairs[:-2] * _SECOND_FACTOR + pairs[2:]
     keys += np.repeat(np.arange(len(counts), dtype=np.uint64) * _TEXT_FACTOR, np.diff(bounds))[: len(keys)]
-    across = (bounds[1:-1, np.newaxis] - np.arange(1, RUN)).ravel()  # they begin in one text and end in another
+    across = (bounds[1:-1, np.newaxis] - np.arange(1, RUN)).ravel()  # runs that start in one text and end in another
     across = across[(across >= 0) & (across < len(keys))]
     keys[across] = across.view(np.uint64)
     first = _first_of_same(keys, (2 * len(keys)).bit_length()) == np.arange(len(keys))
@@ -140,9 +140,9 @@ def share_of_distinct_runs(numbers: Ints, bounds: Ints) -> NDArray[np.float64]:
 
 
 def _first_of_same(keys: Stems, bits: int, listed: int = 0) -> Ints:
-    """The place of one key for all that are equal; for those equal to one of the first `listed`, which are distinct, its place.
+    """For each key, the index of one key equal to it: of the first `listed`, which are distinct, if one of them is.
 
-    Linear: by a table of 2^bits hashes, not by sorting.
+    Linear time: uses a table of 2^bits hashes, not sorting.
     """
     found = left = np.arange(len(keys))
     asked = keys
@@ -151,7 +151,7 @@ def _first_of_same(keys: Stems, bits: int, listed: int = 0) -> Ints:
         slots = _slots(asked, factor, bits)
         place_in[slots] = left
         listed_left = int(np.searchsorted(left, listed))
-        place_in[slots[:listed_left]] = left[:listed_left]  # whoever comes last has the slot
+        place_in[slots[:listed_left]] = left[:listed_left]  # the last write to a slot wins
         first = place_in[slots]
         if asked is keys:
             found = first
@@ -166,10 +166,10 @@ def _first_of_same(keys: Stems, bits: int, listed: int = 0) -> Ints:
 
 
 class Table:
-    """Small integers above 0 by key, 0 for keys that are not there. Exact; linear to build and to ask.
+    """Maps keys to small integers above 0, and unknown keys to 0. Exact; built and queried in linear time.
 
     Args:
-        keys: [K] above 0. Of a key that comes twice the last value stays.
+        keys: [K] above 0. If a key occurs twice, its last value stays.
         values: [K]; 1 for all by default.
     """
 
@@ -184,11 +184,11 @@ class Table:
             there, value_of = np.zeros(1 << bits, dtype=np.uint64), np.zeros(1 << bits, dtype=np.uint8)
             there[slots], value_of[slots] = keys, values
             self._levels.append((factor, bits, there, value_of))
-            lost = there[slots] != keys  # their slot to another key: they go to the next level
+            lost = there[slots] != keys  # another key has their slot: they go to the next level
             keys, values = keys[lost], values[lost]
 
     def __call__(self, keys: Stems) -> NDArray[np.uint8]:
-        """The value of each key."""
+        """[N] the value of each key."""
         values = np.zeros(len(keys), dtype=np.uint8)
         left: Ints | slice = slice(None)
         for factor, bits, there, value_of in self._levels:
@@ -207,5 +207,5 @@ def _slots(keys: Stems, factor: np.uint64, bits: int) -> Ints:
 
 
 def _factors() -> Iterator[np.uint64]:
-    """Of hashes, without end: powers, for keys that share a slot under one factor share one under small multiples of it."""
+    """Endless factors of hashes. Powers, since keys that share a slot under one factor share one under its small multiples."""
     return (np.uint64(pow(int(_FIRST_FACTOR), power, 2**64)) for power in count(1))

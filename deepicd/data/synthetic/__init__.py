@@ -1,4 +1,4 @@
-"""MIMIC-IV-shaped tables of invented patients, for trials and tests."""
+"""Tables of invented patients in MIMIC-IV's format, for trials and tests."""
 
 from deepicd.data.synthetic.tables import write_tables
 

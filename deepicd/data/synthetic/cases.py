@@ -1,4 +1,4 @@
-"""One admission: what is wrong, and what of it reaches the note."""
+"""Cases: the disease of one admission, and which evidence of it the note contains."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from deepicd.data.synthetic.diseases import Disease
 from deepicd.data.synthetic.lexicon import lexicon
 
-# How clear notes are. They bound what any model can reach: some evidence is missing, some of it misleads.
+# Chances that evidence in a note is missing or misleading. They limit the accuracy that any model can reach.
 VAGUE_COMPLAINT = 0.25
 FINDING_DROPPED = 0.35
 FINDING_OF_ANOTHER = 0.25
@@ -21,7 +21,7 @@ _TRACE_WORDS = (15, 30)
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Parts of one note. `evidence` is what the note says about the disease itself; `other` are further diagnoses."""
+    """Parts of one note. `stray`: a finding of another disease; `other`: further diagnoses."""
 
     disease: Disease
     complaint: str
@@ -36,18 +36,18 @@ class Case:
 
 
 def draw(disease: Disease, diseases: Sequence[Disease], rng: random.Random) -> Case:
-    """Draw a case of a disease: its findings with gaps, noise, and distractors from other diseases."""
+    """Draw a case of a disease: its findings with gaps, and misleading findings of other diseases."""
     fill = lexicon().fill
     shown = disease.presentation
     vague = rng.random() < VAGUE_COMPLAINT
     complaint = rng.choice(fill["vague"] if vague else shown.complaint)
     neighbours = [one for one in diseases if one.chapter == disease.chapter]
     findings = []
-    for said in rng.sample(shown.finding, min(3, len(shown.finding))):
+    for finding in rng.sample(shown.finding, min(3, len(shown.finding))):
         if rng.random() < FINDING_OF_ANOTHER:  # most confusions are within a chapter
             findings.append(rng.choice(rng.choice(neighbours).presentation.finding))
         elif rng.random() > FINDING_DROPPED:
-            findings.append(said)
+            findings.append(finding)
     signs = [rng.choice(ways) for ways in disease.signs if rng.random() > SIGN_DROPPED]
     if not findings and not signs:
         findings = [rng.choice(shown.finding)]
@@ -68,7 +68,7 @@ def draw(disease: Disease, diseases: Sequence[Disease], rng: random.Random) -> C
 
 
 def trace(case: Case, rng: random.Random) -> str:
-    """Reasoning in 15 to 30 words: from what this note says to the name of the diagnosis, without its code."""
+    """Reasoning in 15 to 30 words, from the content of the note to the name of the diagnosis, without its code."""
     opening = rng.choice(("Presents with", "Came in with", "Complaint is"))
     inference = rng.choice(("This pattern fits", "These features support", "Such features argue for"))
     closing = f"{inference} {_plain(case.disease.description)}."

@@ -1,4 +1,4 @@
-"""Which codes a synthetic hospital sees, how often, and what each looks like in a note."""
+"""The codes of a synthetic hospital, their frequencies, and how each presents in a note."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from deepicd.data.synthetic.lexicon import Presentation, lexicon
 from deepicd.errors import UserError
 
 ZIPF_EXPONENT = 0.8
-"""Frequency of the k-th most frequent code is proportional to k to the power of minus this."""
+"""The k-th most frequent code has a frequency proportional to k ** -ZIPF_EXPONENT."""
 
 _SIBLINGS = (2, 4)
-_LONGEST_DESCRIPTION = 14  # words: a trace ends in it
+_LONGEST_DESCRIPTION = 14  # words; a trace ends with it
 _NO_PRINCIPAL_DIAGNOSES = frozenset({16, 20})  # of adults: newborns' conditions, external causes
-_CATEGORIES_IN_A_ROW = 2  # of one chapter, so that a chapter is easier to recognise than a category
+_CATEGORIES_IN_A_ROW = 2  # of one chapter, which makes a chapter easier to recognise than a category
 _PREGNANCY = 15
 _WOMEN = frozenset({"female", "uterus", "ovary", "ovarian", "cervix", "vagina", "vulva", "menopausal"})
 _MEN = frozenset({"male", "prostate", "testis", "penis", "scrotum", "prepuce"})
@@ -29,8 +29,8 @@ _LEFT_OUT = re.compile(r"unspecified|\bother\b|overlapping|subsequent|sequela|op
 class Disease:
     """One code.
 
-    `sex`: F or M where only they can have it. `signs`: for each part of the description that its chosen siblings
-    lack, the ways to say it.
+    `sex`: F or M if only they can have it. `signs`: for each part of the description that its chosen siblings do not share, the
+    ways to phrase it.
     """
 
     code: str
@@ -43,10 +43,10 @@ class Disease:
 
 
 def choose(number: int, rng: random.Random) -> list[Disease]:
-    """Choose codes over the chapters in turn, a few siblings of each category, most frequent first.
+    """Choose codes from all chapters in turn, a few siblings per category; returned with the most frequent first.
 
-    Categories with words of their own in the lexicon come first. Siblings share the category's findings and differ in
-    side, site, severity and the like, so that a category is easier to recognise than its full code.
+    Categories with their own words in the lexicon are chosen first. Siblings share the category's findings and differ in side,
+    site, severity and the like, which makes a category easier to recognise than its full code.
 
     Raises:
         UserError: the table has fewer suitable codes.
@@ -89,15 +89,15 @@ def _categories(rng: random.Random) -> list[tuple[str, list[str]]]:
 
 
 def _siblings(codes: Sequence[str], number: int, rng: random.Random) -> Sequence[str]:
-    """Neighbours in the table: they differ in their last characters."""
+    """Neighbours in the table, which differ in their last characters."""
     start = rng.randrange(max(1, len(codes) - number + 1))
     return codes[start : start + number]
 
 
 def _diseases(category: str, codes: Sequence[str]) -> list[Disease]:
     words = lexicon()
-    said = {code: words.paraphrases(icd10.description(code)) for code in codes}
-    shared = [part for part in said[codes[0]] if all(part in parts for parts in said.values())] if codes else []
+    parts_of = {code: words.paraphrases(icd10.description(code)) for code in codes}
+    shared = [part for part in parts_of[codes[0]] if all(part in parts for parts in parts_of.values())] if codes else []
     title = icd10.description(category)
     presentation = words.categories.get(category)
     if presentation is None:
@@ -116,7 +116,7 @@ def _diseases(category: str, codes: Sequence[str]) -> list[Disease]:
             description=icd10.description(code),
             category_description=title,
             presentation=presentation,
-            signs=tuple(part for part in said[code] if part not in shared)[:4],
+            signs=tuple(part for part in parts_of[code] if part not in shared)[:4],
         )
         for code in codes
     ]

@@ -14,7 +14,7 @@ _SHORT = 6  # letters
 
 @dataclass(frozen=True, slots=True)
 class Presentation:
-    """How patients of a category present, in a patient's or doctor's words; `short` names it in a past history."""
+    """How patients of a category present, in a patient's or doctor's words. `short`: its name in a past history."""
 
     short: str
     complaint: tuple[str, ...]
@@ -33,10 +33,10 @@ class Lexicon:
     empty_words: frozenset[str]
 
     def paraphrases(self, description: str) -> list[tuple[str, ...]]:
-        """Ways to say each informative part of an official description, in its order.
+        """Ways to phrase each informative part of an official description, in the description's order.
 
-        A part that the lexicon knows gets its paraphrases, one after `without` their denials; any other informative word
-        stands for itself, shortened as in hurried notes, so that a note seldom holds the title itself.
+        A part in the lexicon gets its paraphrases; after `without`, their denials. Any other informative word is used as it is,
+        but shortened as in hurried notes, so that a note seldom contains the title.
         """
         found: list[tuple[str, ...]] = []
         absent = False
@@ -45,7 +45,7 @@ class Lexicon:
             if word in {"without", "not", "with"} or match[0] == ",":
                 absent = word in {"without", "not"}
             elif word in self.terms and absent:
-                found.append(tuple(f"no {said}" for said in self.terms[word]))
+                found.append(tuple(f"no {phrase}" for phrase in self.terms[word]))
             elif word in self.terms:
                 found.append(tuple(self.terms[word]))
             elif word not in self.empty_words:
@@ -56,7 +56,7 @@ class Lexicon:
 
 @cache
 def lexicon() -> Lexicon:
-    """Read the lexicon."""
+    """The lexicon, read on first use."""
     value = tomllib.loads(files("deepicd.data.synthetic").joinpath("lexicon.toml").read_text(encoding="utf-8"))
     terms = value["terms"]
     longest_first = sorted(terms, key=len, reverse=True)

@@ -1,4 +1,4 @@
-"""The discharge summary of a case, laid out as real ones are: later sections, and the answer in them, included."""
+"""The discharge summary of a case in the layout of real ones, with later sections that contain the answer."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from deepicd.data.synthetic.cases import Case
 from deepicd.data.synthetic.lexicon import lexicon
 
 _LINE = 78
-"""Characters of a line at most."""
+"""Maximum characters per line."""
 
-# Header variants; the first of each is by far the most frequent.
+# Header variants. The first of each is by far the most frequent.
 _COMPLAINT = ("Chief Complaint:", "CC:", "CHIEF COMPLAINT:")
 _PRESENT = ("History of Present Illness:", "HPI:", "HISTORY OF PRESENT ILLNESS:", "History of Presenting Illness:")
 _PAST = ("Past Medical History:", "PMH:", "PMHx:", "Past Medical Hx:", "PAST MEDICAL HISTORY:")
@@ -24,13 +24,13 @@ def write(case: Case, sex: str, rng: random.Random, *, later_words: int = 0) -> 
     """Write the whole summary.
 
     Args:
-        case: what happened.
-        sex: F or M, named in the head.
+        case: content of the summary.
+        sex: F or M, shown in the head.
         rng: draws header variants and words.
-        later_words: at least so many words in the sections that follow the admission.
+        later_words: minimum number of words in the sections after the admission sections.
     """
     medications = _medications(rng)
-    # A blank line in real summaries holds one space.
+    # A blank line in real summaries contains one space.
     return "\n \n".join(
         (
             " \nName:  ___                    Unit No:   ___",
@@ -48,10 +48,10 @@ def _at_admission(case: Case, sex: str, rng: random.Random) -> list[str]:
     pieces = [*case.findings, *case.signs]
     rng.shuffle(pieces)
     examined = pieces[:1] if len(pieces) > 2 else []
-    told = pieces[len(examined) :] + ([case.stray] if case.stray else [])
-    rng.shuffle(told)
+    reported = pieces[len(examined) :] + ([case.stray] if case.stray else [])
+    rng.shuffle(reported)
     patient = {"F": "woman", "M": "man"}[sex]
-    symptoms = ", ".join(told) or case.complaint
+    symptoms = ", ".join(reported) or case.complaint
     present = f"___ y/o {patient} with {symptoms} {case.duration}. {case.context} No {case.denied}."
     past = ", ".join([*case.history, *(one.presentation.short for one in case.other)])
     exam = f"{rng.choice(fill['general'])}. " + ", ".join([*examined, rng.choice(("RRR", "CTAB"))])
@@ -94,7 +94,7 @@ def _medications(rng: random.Random) -> list[str]:
 
 
 def bare(sex: str) -> str:
-    """A summary that holds nothing of the admission, as some real ones do."""
+    """A summary without admission sections, like some real ones."""
     return (
         f" \nName:  ___                    Unit No:   ___\n \nDate of Birth:  ___             Sex:   {sex}\n \n"
         "Brief Hospital Course:\nSee the paper chart.\n \nDischarge Disposition:\nHome\n"
@@ -115,7 +115,7 @@ def _course(case: Case, rng: random.Random, words: int) -> str:
 
 
 def _wrap(text: str) -> str:
-    """Break lines as the source system does."""
+    """Wrap lines as the source system does."""
     lines, line = [], ""
     for word in text.split():
         if line and len(line) + 1 + len(word) > _LINE:

@@ -1,4 +1,4 @@
-"""Writing the tables, byte for byte the same for the same seed."""
+"""Writes the tables; the same seed gives the same bytes."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ _INSURANCES = ("Medicare", "Medicare", "Private", "Medicaid", "Other", "")
 _LANGUAGES = ("English", "English", "English", "English", "Spanish", "Chinese", "")
 _MARITAL = ("MARRIED", "SINGLE", "WIDOWED", "")
 
-# Shares of admissions that the extraction has to drop, each for another reason.
+# Shares of admissions that the extraction has to drop, each for a different reason.
 _ICD9 = 0.03
 _NEVER_BILLABLE = 0.005
 _WITHOUT_NOTE = 0.02
 _BARE_NOTE = 0.01
-_RETURNS = 0.25  # chance that a patient comes back
+_RETURNS = 0.25  # chance that a patient is admitted again
 _DIED = 0.02
 _COMPRESSION = 3
-_TRIES = 50  # to find a disease for a patient's sex; a tiny choice of codes may hold none
+_TRIES = 50  # to find a disease for a patient's sex; a small choice of codes may have none
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +56,15 @@ class _Patient:
 
 
 def write_tables(spec: SyntheticSource, out: Path, *, later_words: int = 0) -> None:
-    """Write hosp/*.csv.gz, note/discharge.csv.gz and traces.jsonl; one admission at a time is in memory.
+    """Write hosp/*.csv.gz, note/discharge.csv.gz and traces.jsonl, with one admission in memory at a time.
 
     Args:
-        spec: number of admissions and codes, and the seed: the same three give the same bytes.
-        out: made when missing; its files are replaced only when all of the new ones are complete.
-        later_words: at least so many words after the admission sections of each summary; real ones have about 1,200.
+        spec: number of admissions and codes, and the seed. The same three give the same bytes.
+        out: created if missing; its files are replaced only when all new ones are complete.
+        later_words: minimum number of words after the admission sections of each summary; real ones have about 1,200.
 
     Raises:
-        UserError: the ICD-10-CM table has fewer suitable codes; the disk is full.
+        UserError: the ICD-10-CM table has fewer suitable codes than requested, or the disk is full.
     """
     rng = random.Random(spec.seed)
     diseases = choose(spec.codes, rng)
@@ -135,7 +135,7 @@ class _Hospital:
 
     def _diagnose(self, subject_id: int, hadm_id: int, codes: Sequence[tuple[str, int]]) -> None:
         rows = [(subject_id, hadm_id, number, f"{code:<7}", version) for number, (code, version) in enumerate(codes, 1)]
-        self.rng.shuffle(rows)  # in the real table, too, the principal diagnosis is not always the first row
+        self.rng.shuffle(rows)  # in the real table the principal diagnosis is not always the first row either
         self.files["hosp/diagnoses_icd"].writerows(rows)
 
 
@@ -150,7 +150,7 @@ def _patient(number: int, rng: random.Random) -> _Patient:
 
 
 def _scattered(number: int, base: int) -> int:
-    """Distinct ids of eight digits in no order: multiples of a fixed number modulo a prime."""
+    """Distinct unordered ids of eight digits: multiples of a fixed number modulo a prime."""
     return base + (number * 3_141_593 + 2_718_281) % 9_999_991
 
 
@@ -163,7 +163,7 @@ def _write_titles(table: Any, diseases: Sequence[Disease]) -> None:
 
 @contextmanager
 def _opened(work: Path) -> Iterator[dict[str, Any]]:
-    """A CSV writer for each table, and the file of traces; a gzip header holds neither name nor time."""
+    """Yield a CSV writer for each table, and the file of traces. Gzip headers contain no name and no time."""
     writers: dict[str, Any] = {}
     with ExitStack() as opened:
         writers["traces"] = opened.enter_context((work / "traces.jsonl").open("w", encoding="utf-8", newline="\n"))

@@ -62,8 +62,8 @@ def test_lines_at_fault_are_skipped_and_named_on_request() -> None:
     assert done.exit_code == 0
     assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == [1, 1]
     first, second, total = done.stderr.splitlines()
-    assert first.startswith("skipped: line 2: gold: is no code")
-    assert second.startswith("skipped: line 3: is no JSON")
+    assert first.startswith("skipped: line 2: gold: is not a code")
+    assert second.startswith("skipped: line 3: is not JSON")
     assert total == "2 lines skipped"
     assert "secret" not in done.stderr
 

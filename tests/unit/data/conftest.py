@@ -28,7 +28,7 @@ NOTE = "Sex:   F\n \nChief Complaint:\nback pain\n \nBrief Hospital Course:\nLAT
 
 
 class Hospital:
-    """Rows of the five tables; thirty plain admissions of thirty patients to begin with."""
+    """Rows of the five tables; starts with thirty plain admissions of thirty patients."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""Discharge summaries of awkward but real shapes: words in KEPT… are the admission's, words in LATE… are not."""
+"""Discharge summaries of awkward but real shapes: words with KEPT are of the admission, words with LATE are not."""
 
 from __future__ import annotations
 

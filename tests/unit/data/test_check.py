@@ -1,4 +1,4 @@
-"""Looking over an extracted cohort."""
+"""Checking an extracted cohort."""
 
 from __future__ import annotations
 

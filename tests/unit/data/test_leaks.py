@@ -9,7 +9,7 @@ import pytest
 from deepicd.data import leaks, sections
 from tests.unit.data.summaries import shapes, summary
 
-# Sentences as they stand in the later parts of summaries, each of another stay.
+# Sentences from the later parts of summaries, each of a different stay.
 LATER = """\
 Brief Hospital Course:
 HOSPITAL COURSE: 71F with pneumonia who improved.
@@ -135,7 +135,7 @@ Final Diagnosis: NSTEMI
 On the day of transfer to rehab she was stable.
 Follow up with cardiology was arranged on discharge.
 """.splitlines()
-# Sentences of admissions, many of which tell of an earlier stay.
+# Sentences from admissions, many about an earlier stay.
 CLEAN = """\
 He was discharged two weeks ago after a stay for heart failure.
 She was recently discharged from rehab.
@@ -279,7 +279,7 @@ def test_medications_on_admission_from_the_later_part_are_no_leak() -> None:
     assert leaks.signs_of_source(note, TITLE, source) == set()
 
 
-def test_notes_cut_as_they_should_be_share_nothing_with_the_later_part_alone() -> None:
+def test_correctly_cut_notes_share_nothing_with_the_later_part_only() -> None:
     notes = [(sections.render(sections.extract(text)), text) for _, text in shapes()]
     assert [note for note, text in notes if leaks.signs_of_source(note, TITLE, text)] == []
 

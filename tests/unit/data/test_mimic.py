@@ -135,7 +135,7 @@ def test_what_was_cut_is_counted_by_section(hospital: Hospital) -> None:
     assert cohort.sections["Social History"] == SectionCounts(0, 0, 0)
 
 
-def test_the_cohort_keeps_where_in_the_source_its_notes_stand(hospital: Hospital) -> None:
+def test_the_cohort_keeps_the_places_of_its_notes_in_the_source(hospital: Hospital) -> None:
     text = "HPI: İll\r\nPhysical Exam:\r\npale\r\nDischarge exam: well\r\nMeds on admission:\r\nAspirin\r\n"
     hospital.admit(7, 8, notes=[text])
     hospital.write().extract()
@@ -149,7 +149,7 @@ def test_the_cohort_keeps_where_in_the_source_its_notes_stand(hospital: Hospital
     ]  # fmt: skip
 
 
-def test_notes_that_are_no_summaries_or_of_unknown_admissions_are_set_aside(hospital: Hospital) -> None:
+def test_notes_that_are_not_summaries_or_of_unknown_admissions_are_set_aside(hospital: Hospital) -> None:
     hospital.admit(7, 8)
     hospital.note(7, 8, "CC: addendum\n", note_seq=0, note_type="AD")
     hospital.note(7, 9999, "CC: elsewhere\n")
@@ -181,7 +181,7 @@ def test_a_code_that_was_billable_in_any_release_is_kept(hospital: Hospital, cod
     assert (cohort.unknown_codes, cohort.local_codes) == ({}, {})
 
 
-def test_a_code_of_the_hospitals_own_is_kept_counted_and_named(hospital: Hospital) -> None:
+def test_a_local_code_is_kept_counted_and_named(hospital: Hospital) -> None:
     for number, code in enumerate(("K8599", "ZZ999", "ZZ999")):
         hospital.title(code)
         hospital.admit(100 + number, 200 + number, codes=[(1, code, 10)])
@@ -193,7 +193,7 @@ def test_a_code_of_the_hospitals_own_is_kept_counted_and_named(hospital: Hospita
 
 
 @pytest.mark.parametrize("code", ["M54", "NoDx"])
-def test_a_title_makes_neither_a_header_nor_a_word_a_code_of_the_hospital(hospital: Hospital, code: str) -> None:
+def test_a_title_makes_neither_a_header_nor_a_word_a_local_code(hospital: Hospital, code: str) -> None:
     hospital.title(code)
     hospital.admit(7, 8, codes=[(1, code, 10)])
     assert hospital.write().extract().local_codes == {}
@@ -275,7 +275,7 @@ def test_a_value_that_is_no_number_or_date_is_named_by_column(hospital: Hospital
 
 def test_a_summary_without_a_numeric_id_is_refused_by_row(hospital: Hospital) -> None:
     hospital.rows["discharge"][-1]["hadm_id"] = "20x"
-    with pytest.raises(UserError, match=r"discharge\.csv: row 31: subject_id, hadm_id or note_seq is no whole number"):
+    with pytest.raises(UserError, match=r"discharge\.csv: row 31: subject_id, hadm_id or note_seq is not a whole number"):
         hospital.write().extract()
 
 
@@ -352,7 +352,7 @@ def test_a_full_disk_is_named_by_folder(hospital: Hospital, monkeypatch: pytest.
     assert list((hospital.folder / "out").iterdir()) == []
 
 
-def test_no_note_text_is_written_but_to_the_parquet_files(hospital: Hospital, capfd: pytest.CaptureFixture[str]) -> None:
+def test_note_text_is_written_only_to_the_parquet_files(hospital: Hospital, capfd: pytest.CaptureFixture[str]) -> None:
     for row in hospital.rows["discharge"]:
         row["text"] = f"CC: {CANARY}\nBrief Hospital Course:\n{CANARY}\n"
     hospital.write().extract()

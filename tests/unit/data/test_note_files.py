@@ -146,7 +146,7 @@ def test_a_column_of_another_type_is_refused_by_name(tmp_path: Path, name: str, 
 @pytest.mark.parametrize(("name", "value"), [("code", 25000), ("note", [CANARY]), ("id", True), ("age", {"a": CANARY})])
 def test_a_json_value_of_another_type_is_refused_by_line(tmp_path: Path, name: str, value: Any) -> None:
     path = write(tmp_path / "notes.jsonl", [ROW, {**ROW, name: value}])
-    assert refusal(path) == f"{path}: line 2: column {name} is no text: write it as text"
+    assert refusal(path) == f"{path}: line 2: column {name} is not text: write it as text"
 
 
 def test_half_a_character_is_refused_by_line(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_missing_column_is_named_with_those_found_and_the_remedy(tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_mapped_column_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
+def test_a_mapped_column_that_is_missing_is_named(tmp_path: Path, name: str) -> None:
     message = refusal(write(tmp_path / name, [ROW]), sex="gender")
     assert "has no column gender, only" in message or "column gender is in no line" in message
 
@@ -176,7 +176,7 @@ def test_a_first_row_that_is_no_header_is_not_shown(tmp_path: Path) -> None:
     assert "only a1, p1, I10 and 1 others" in refusal(path)
 
 
-def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+def test_a_column_that_occurs_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.csv").write_text("id,patient_id,note,code,note\na,p,x,I10,y\n")
     assert "column note is there twice" in refusal(tmp_path / "notes.csv")
 
@@ -200,7 +200,7 @@ def test_a_broken_row_of_csv_is_named_by_number(tmp_path: Path, line: str, messa
 def test_a_broken_line_of_json_is_named_by_number(tmp_path: Path, line: str) -> None:
     path = tmp_path / "notes.jsonl"
     path.write_text(f"{json.dumps(ROW)}\n\n{line}\n")
-    assert "notes.jsonl: line 3: is no JSON object" in refusal(path)
+    assert "notes.jsonl: line 3: is not a JSON object" in refusal(path)
 
 
 @pytest.mark.parametrize(("name", "where"), [("notes.csv", "row 3"), ("notes.jsonl", "line 2")])
@@ -240,4 +240,4 @@ def test_a_pattern_names_several_files_in_their_order(tmp_path: Path) -> None:
 def test_missing_files_and_other_kinds_are_refused(tmp_path: Path) -> None:
     assert "no such file" in refusal(tmp_path / "none-*.csv")
     (tmp_path / "notes.xlsx").write_text("x")
-    assert "is no .parquet, .csv, .csv.gz, .jsonl or .jsonl.gz file" in refusal(tmp_path / "notes.xlsx")
+    assert "is not a .parquet, .csv, .csv.gz, .jsonl or .jsonl.gz file" in refusal(tmp_path / "notes.xlsx")

@@ -48,6 +48,6 @@ def test_an_age_is_a_whole_number_or_missing(value: object, age: int | None) -> 
 
 @pytest.mark.parametrize("value", ["63.5", "old", "-1", "1000", TEXT])
 def test_another_age_is_refused_without_showing_it(value: str) -> None:
-    with pytest.raises(UserError, match="column age is no whole number") as caught:
+    with pytest.raises(UserError, match="column age is not a whole number") as caught:
         row(age=value).whole_number("age")
     assert value not in str(caught.value)

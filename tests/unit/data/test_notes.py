@@ -1,4 +1,4 @@
-"""From notes of one's own to a split cohort."""
+"""From the user's own notes to a split cohort."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SUMMARY = "Sex:   F\n \nChief Complaint:\nback pain\n \nBrief Hospital Course:\n
 
 
 class Notes:
-    """Thirty plain notes of thirty patients to begin with."""
+    """Starts with thirty plain notes of thirty patients."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -88,7 +88,7 @@ def test_a_row_is_that_of_mimic_with_another_source(notes: Notes) -> None:
     assert set(row) == set(rows.schema().names)
 
 
-def test_columns_that_are_not_there_are_unknown(notes: Notes) -> None:
+def test_missing_columns_are_unknown(notes: Notes) -> None:
     notes.extract()
     row = notes.written()["a0"]
     assert {name: row[name] for name in ("sex", "age", "race", "insurance", "language")} == {

@@ -125,7 +125,7 @@ def examples(folder: Path, answers: dict[int, str]) -> Path:
     return folder / "sft.parquet"
 
 
-def test_an_answer_takes_its_room_from_the_note_and_an_answer_too_long_drops_the_example(cohort: Path) -> None:
+def test_a_long_answer_shortens_the_note_and_one_over_the_budget_drops_the_example(cohort: Path) -> None:
     out, _, tokens = written(cohort)
     # Ids with gaps: the examples are some of the training split.
     answers = {0: "short answer", 30: "word " * 15 + "end", 31: "short answer", 38: "word " * 60 + "end"}
@@ -143,7 +143,7 @@ def test_an_answer_takes_its_room_from_the_note_and_an_answer_too_long_drops_the
     assert seen["30"].startswith(notes["30"])
 
 
-def test_where_no_example_fits_the_length_is_to_be_raised(cohort: Path) -> None:
+def test_if_no_example_fits_the_error_says_to_raise_the_length(cohort: Path) -> None:
     out, _, tokens = written(cohort)
     with pytest.raises(UserError, match=r"^spec\.stages\.sft\.maxTokens: no example fits into 5 tokens"):
         fit(examples(cohort, {0: "a long answer"}), out / "train.parquet", ASKS, 5, tokens)

@@ -79,7 +79,7 @@ def test_the_commands_agree_on_a_code(code: str, right: bool, kept: set[str]) ->
 
 
 @pytest.mark.parametrize(("code", "right"), LOCAL.items())
-def test_the_commands_agree_on_a_code_of_the_hospitals_own(code: str, right: bool, kept: set[str]) -> None:
+def test_the_commands_agree_on_a_local_code(code: str, right: bool, kept: set[str]) -> None:
     answers = {
         "cohort": code in kept,
         "reward": reward(code, "deepicd", local=True),

@@ -93,7 +93,7 @@ def test_a_bad_line_is_named_by_number_without_its_text(train: Path, tmp_path: P
 def test_an_admission_with_two_traces_is_refused(train: Path, tmp_path: Path) -> None:
     path = tmp_path / "traces.jsonl"
     path.write_text('{"id": 5, "trace": "x"}\n{"hadm_id": 5, "trace": "x"}\n')
-    with pytest.raises(UserError, match="line 2: its id has a trace already"):
+    with pytest.raises(UserError, match="line 2: its id already has a trace"):
         sft.write(train, path, tmp_path / "sft.parquet")
 
 

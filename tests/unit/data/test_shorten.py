@@ -130,7 +130,7 @@ def test_a_note_without_sections_is_cut_from_its_end_at_a_word() -> None:
     assert cut(3, "One two three four five") == Shortened("One two three", {"note": len(" four five")})
 
 
-def test_text_without_spaces_is_cut_all_the_same() -> None:
+def test_text_without_spaces_is_cut_too() -> None:
     note = "咳" * 1000
     assert 0 < len(shorten(split(note), 300, len).note) <= 300
 

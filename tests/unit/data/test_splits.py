@@ -73,7 +73,7 @@ def test_other_shares_are_kept_too() -> None:
     assert abs(counts["validation"] - 250) <= 5
 
 
-def test_shares_that_do_not_add_up_are_a_users_error() -> None:
+def test_shares_that_do_not_add_up_are_refused() -> None:
     with pytest.raises(UserError, match=r"train \+ validation \+ test is 1\.1: make it 1"):
         split_spec(0.8, 0.1, 0.2, 1)
 

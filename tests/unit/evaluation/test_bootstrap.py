@@ -5,7 +5,7 @@ from deepicd.evaluation import bootstrap
 from deepicd.evaluation.bootstrap import interval, patient_weights
 
 
-def test_all_admissions_of_a_patient_come_along() -> None:
+def test_all_admissions_of_a_patient_are_drawn_together() -> None:
     weights = np.concatenate(list(patient_weights(["a", "b", "a", "c", "b"], 200, seed=1)), axis=1)
     assert weights.shape == (5, 200)
     assert (weights[0] == weights[2]).all()

@@ -10,7 +10,7 @@ def test_rows_are_gold_chapters_and_the_last_column_is_no_valid_prediction() -> 
     assert confusion.admissions.tolist() == [[1, 0, 0, 0, 0], [0, 0, 1, 1, 2]]
 
 
-def test_a_local_code_of_no_category_has_a_row_of_its_own() -> None:
+def test_a_local_code_of_no_category_has_a_separate_row() -> None:
     records = [Prediction("1", "1", "ZZ999", "ZZ999", local_gold=True), Prediction("2", "2", "K859", "ZZ999")]
     confusion = by_chapter(records)
     assert (confusion.gold, confusion.predicted) == ((0, 11), (0, 11))

@@ -48,7 +48,7 @@ def test_macro_f1_at_the_three_levels_by_hand() -> None:
     assert (levels["code"]["goldClasses"], levels["code"]["predictedClasses"]) == (3, 4)
 
 
-def test_invalid_and_missing_predictions_have_rates_of_their_own() -> None:
+def test_invalid_and_missing_predictions_have_separate_rates() -> None:
     rates = measured(SMALL)["rates"]
     assert rates["validCode"]["value"] == pytest.approx(4 / 6)
     assert rates["missing"]["value"] == pytest.approx(1 / 6)

@@ -21,7 +21,7 @@ TINY = {"vocabulary": 400, "hiddenSize": 32, "intermediateSize": 32, "layers": 1
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model whose template does not open the think."""
+    """A model whose template does not open `<think>`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -49,11 +49,11 @@ def test_a_code_that_was_billable_in_any_release_has_no_fault() -> None:
 
 
 @pytest.mark.parametrize(("code", "fault"), [("M51", "not_billable"), ("Z9999", "unknown_code"), ("pneumonia", "not_a_code")])
-def test_any_other_answer_says_what_is_wrong_with_it(code: str, fault: str) -> None:
+def test_any_other_answer_has_its_fault(code: str, fault: str) -> None:
     assert fault in shown(code)["faults"]
 
 
-def test_a_shortened_note_is_said_by_section() -> None:
+def test_a_shortened_note_is_reported_by_section() -> None:
     assert shown("M5116", Shortened("note", {"Social History": 12}))["shortened"] == {"Social History": 12}
 
 
@@ -65,11 +65,11 @@ def test_a_summary_without_an_admission_note_is_not_asked_about(tiny: Path) -> N
 
 
 @pytest.mark.parametrize("wanted", [None, True, False])
-def test_the_think_is_opened_where_that_is_wanted(tiny: Path, wanted: bool | None) -> None:
+def test_the_think_is_opened_if_requested(tiny: Path, wanted: bool | None) -> None:
     assert opens_think(load_tokenizer(tiny, Asked(), wanted), prompt.DEEPICD) is (wanted is True)
 
 
-def test_a_budget_below_the_prompts_own_length_is_the_options_fault(tiny: Path) -> None:
+def test_a_budget_below_the_prompts_own_length_names_the_option(tiny: Path) -> None:
     asked = Asked(Prompt("word " * 50 + "{note}"), max_prompt_tokens=20)
     with pytest.raises(UserError, match=r"^--max-prompt-tokens: 20 tokens are less than the prompt's own \d+"):
         predict_notes(tiny, ["a note"], asked, opened_think=None, engine={}, with_traces=False)

@@ -67,7 +67,7 @@ def test_a_file_that_is_missing_cut_or_of_other_columns_is_one_line(tmp_path: Pa
     write(path, RECORDS)
     table = parquet.read_table(path)
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(UserError, match="no readable parquet file"):
+    with pytest.raises(UserError, match="not a readable Parquet file"):
         read(path)
     parquet.write_table(table.drop(["gold", "terms"]), path)
     with pytest.raises(UserError, match="lacks column gold, terms"):

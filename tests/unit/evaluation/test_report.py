@@ -280,7 +280,7 @@ def test_shortened_notes_are_counted_by_split_and_section(page: str) -> None:
     assert "3 were dropped" in notes
 
 
-def test_a_run_of_before_notes_were_shortened_has_a_report_all_the_same(report: Report) -> None:
+def test_a_run_of_an_earlier_version_without_prompt_counts_has_a_report(report: Report) -> None:
     page = html(replace(report, prompts=None))
     assert "Not recorded." in page[page.index('id="notes"') : page.index('id="stages"')]
 
@@ -333,7 +333,7 @@ def test_a_broken_file_is_named(report: Report, tmp_path: Path, name: str, chang
         load(tmp_path)
 
 
-def test_a_reasoning_term_that_was_off_is_said_to_be(report: Report) -> None:
+def test_a_reasoning_term_that_was_off_is_reported(report: Report) -> None:
     assert "The term reasoning was off" not in html(report)
     off = html(replace(report, reasoning_off={"patients": 1200, "english": 3}))
     assert "The term reasoning was off, with weight 0: of 1,200 patients in the training set, 3 have a note in English." in off

@@ -7,7 +7,7 @@ from deepicd import icd10
 
 
 @pytest.mark.parametrize("year", [None, 2016, 2026])
-def test_billable_codes_are_those_billable_then_sorted(year: int | None) -> None:
+def test_billable_codes_are_those_of_the_year_sorted(year: int | None) -> None:
     codes = icd10.billable_codes(year)
     assert list(codes) == sorted(codes)
     assert ("K859" in codes, "K8590" in codes, "K85" in codes) == (year != 2026, year != 2016, False)

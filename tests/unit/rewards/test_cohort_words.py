@@ -43,7 +43,7 @@ def test_a_word_weighs_less_the_more_patients_have_it() -> None:
     assert weight(cohort, "cough") == 0.25 < weight(cohort, "gout") < weight(cohort, "lumbar") < weight(cohort, "rusty") == 1
 
 
-def test_the_cohorts_counts_take_the_place_of_the_shipped_list_from_100_patients_on() -> None:
+def test_the_cohorts_counts_replace_the_shipped_list_from_100_patients_on() -> None:
     assert weight(CohortWords(100, 100, {"gout": 80}), "cough") == 1
     assert weight(CohortWords(99, 99, {"gout": 80}), "cough") == 0.25
 

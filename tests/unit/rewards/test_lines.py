@@ -48,22 +48,22 @@ def test_a_truncated_completion_is_marked_by_its_line() -> None:
 @pytest.mark.parametrize(
     ("bad", "says"),
     [
-        (b'{"id": "canary", ', "line 2: is no JSON"),
-        (b'"\xff canary"', "line 2: is no JSON"),
-        (b"[" * 100_000, "line 2: is no JSON"),
-        (b'["canary"]', "line 2: is no JSON object"),
+        (b'{"id": "canary", ', "line 2: is not JSON"),
+        (b'"\xff canary"', "line 2: is not JSON"),
+        (b"[" * 100_000, "line 2: is not JSON"),
+        (b'["canary"]', "line 2: is not a JSON object"),
         (b'{"id": "canary", "gold": "M5116"}', "line 2: completion: is missing"),
         (b'{"completion": "canary", "gold": "M5116"}', "line 2: id: is missing"),
         (line(id=None), "line 2: id: is a null"),
         (line(id=["canary"]), "line 2: id: is a list"),
         (line(completion={"text": CANARY}), "line 2: completion: is a object"),
         (line(gold=5116), "line 2: gold: is a number"),
-        (line(gold=CANARY), "line 2: gold: is no code"),
+        (line(gold=CANARY), "line 2: gold: is not a code"),
         (line(note=[CANARY]), "line 2: note: is a list"),
         (line(truncated=CANARY), "line 2: truncated: is a string"),
         (line(local_gold=CANARY), "line 2: local_gold: is a string"),
         (line(gold="M51"), "line 2: gold: is a header in every release"),
-        (line(gold=CANARY, local_gold=True), "line 2: gold: is no code in form"),
+        (line(gold=CANARY, local_gold=True), "line 2: gold: does not have the form of a code"),
     ],
 )
 def test_a_bad_line_is_named_by_number_and_field_and_not_quoted(bad: bytes, says: str) -> None:

@@ -65,7 +65,7 @@ def reward(function: str, **fields: object) -> RewardSpec:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_term_of_ones_own_adds_to_any_preset(preset: PresetName) -> None:
+def test_a_users_term_adds_to_any_preset(preset: PresetName) -> None:
     plain = make_scorer(RewardSpec(preset=preset), opened_think=True)(SAMPLES)
     own = make_scorer(reward("same_note", preset=preset, weights={"mine": 3}), opened_think=True)(SAMPLES)
     assert [tuple(score.terms) for score in own] == [(*PRESETS[preset].weights, "mine")] * 2
@@ -73,7 +73,7 @@ def test_a_term_of_ones_own_adds_to_any_preset(preset: PresetName) -> None:
     assert math.isnan(own[0].terms["mine"])  # missing: there is no note
 
 
-def test_a_term_of_ones_own_weighs_1_by_default() -> None:
+def test_a_users_term_weighs_1_by_default() -> None:
     scorer = make_scorer(reward("brief", preset="deepicd-r1"), opened_think=True)
     assert scorer([Sample("four", "M5116")])[0].value == -1 + 0.25
 
@@ -82,15 +82,15 @@ def test_a_term_of_ones_own_weighs_1_by_default() -> None:
     ("function", "says"),
     [
         ("one_short", "reward.terms.mine: gave 1 values for 2 completions: give one each"),
-        ("words", "reward.terms.mine: gave a value that is no finite number"),
-        ("endless", "reward.terms.mine: gave a value that is no finite number"),
-        ("too_large", "reward.terms.mine: gave a value that is no finite number"),
-        ("rows", "reward.terms.mine: gave a value that is no finite number"),
-        ("nothing_returned", "reward.terms.mine: gave one NoneType, no list"),
-        ("one_number", "reward.terms.mine: gave one float, no list"),
+        ("words", "reward.terms.mine: gave a value that is not a finite number"),
+        ("endless", "reward.terms.mine: gave a value that is not a finite number"),
+        ("too_large", "reward.terms.mine: gave a value that is not a finite number"),
+        ("rows", "reward.terms.mine: gave a value that is not a finite number"),
+        ("nothing_returned", "reward.terms.mine: returned a NoneType, not a list"),
+        ("one_number", "reward.terms.mine: returned a float, not a list"),
     ],
 )
-def test_what_is_no_list_of_numbers_ends_the_scoring(function: str, says: str) -> None:
+def test_anything_but_a_list_of_numbers_stops_the_scoring(function: str, says: str) -> None:
     with pytest.raises(UserError) as error:
         make_scorer(reward(function), opened_think=True)(SAMPLES)
     assert says in str(error.value)

@@ -31,13 +31,13 @@ def test_weights_are_those_of_the_spec() -> None:
     assert make_scorer(only, opened_think=True)([Sample(completion("M51"), "M5116")])[0].value == 1.0
 
 
-def test_the_prompts_opened_think_is_heeded() -> None:
+def test_the_prompts_opened_think_is_used() -> None:
     score = make_scorer(RewardSpec(), opened_think=False)([Sample(completion("M5116"), "M5116", NOTE)])[0]
     assert score.terms["format"] < 1
     assert score.terms["reasoning"] == 0
 
 
-def test_truncation_is_heeded() -> None:
+def test_truncation_is_used() -> None:
     sample = Sample(completion("M5116"), "M5116", NOTE, truncated=True)
     assert make_scorer(RewardSpec(), opened_think=True)([sample])[0].terms["format"] < 1
 

@@ -1,4 +1,4 @@
-"""What the term pays honest traces, and what it pays the ways to win it without reasoning."""
+"""The term's values for honest traces and for ways to earn it without reasoning."""
 
 import random
 import re
@@ -149,7 +149,7 @@ def test_where_the_note_is_not_in_english_the_term_is_0_for_every_trace() -> Non
     assert value(CASES[0].foreign, foreign) == value(CASES[0].honest[0], foreign) == 0
 
 
-def test_notes_in_english_are_told_from_others() -> None:
+def test_notes_in_english_are_recognised() -> None:
     english = [case.note for case in ALL]
     others = [case.foreign for case in (*CASES, *LATER_CASES)]
     assert in_english(english) == [True] * len(english)
@@ -220,7 +220,7 @@ def dotted(code: str) -> str:
 
 @settings(max_examples=150, deadline=None)
 @given(TRACES, TRACES)
-def test_every_part_is_in_the_unit_interval_and_the_same_again(trace: str, note: str) -> None:
+def test_every_part_is_in_the_unit_interval_and_reproducible(trace: str, note: str) -> None:
     first, again = (reasoning([Claim(trace, note, "M5116", BACK.title)])[0] for _ in range(2))
     assert first == again
     for part in ("grounded", "together", "own", "uncopied", "fresh", "prose", "value"):

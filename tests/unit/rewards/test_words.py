@@ -90,7 +90,7 @@ def test_known_words_keep_their_place_among_many() -> None:
     assert stems.tolist() == known.tolist()
 
 
-def test_keys_that_share_a_slot_are_told_apart() -> None:
+def test_keys_that_share_a_slot_are_distinguished() -> None:
     keys = np.arange(1, 20_000, dtype=np.uint64) << np.uint64(24)
     assert (words.Table(keys)(keys) == 1).all()
     assert not words.Table(keys)(keys + np.uint64(1)).any()

@@ -1,4 +1,4 @@
-"""Invented notes with honest traces, and the ways to be paid for a trace without reasoning."""
+"""Invented notes with honest traces, and ways to earn the term without reasoning."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from deepicd.errors import UserError
 
 
 @pytest.mark.parametrize("number", [2, 3, 60, 500])
-def test_so_many_different_billable_codes_are_chosen(number: int) -> None:
+def test_the_requested_number_of_distinct_billable_codes_is_chosen(number: int) -> None:
     codes = [disease.code for disease in choose(number, random.Random(0))]
     assert len(set(codes)) == len(codes) == number
     assert all(icd10.is_billable(code) for code in codes)
@@ -50,7 +50,7 @@ def test_frequencies_have_a_long_tail() -> None:
     assert weights[0] / weights[59] > 20
 
 
-def test_conditions_of_one_sex_say_so() -> None:
+def test_conditions_of_one_sex_have_that_sex() -> None:
     diseases = choose(3000, random.Random(0))
     assert all(disease.sex == "F" for disease in diseases if disease.chapter == 15)
     assert any(disease.sex is None for disease in diseases)

@@ -24,7 +24,7 @@ def test_complaint_present_illness_history_and_exam_are_found_whatever_their_hea
         assert wanted <= set(sections.extract(text))
 
 
-def test_the_answer_stands_in_the_later_sections_only() -> None:
+def test_only_the_later_sections_contain_the_answer() -> None:
     for case, text in summaries(300):
         assert f"PRIMARY:\n{case.disease.description}" in text
         note = sections.render(sections.extract(text))

@@ -76,7 +76,7 @@ def test_there_are_as_many_admissions_as_asked_for(folder: Path) -> None:
     assert len({row["hadm_id"] for row in admissions}) == len(admissions) == 1500
 
 
-def test_ids_have_eight_digits_and_some_patients_come_back(folder: Path) -> None:
+def test_ids_have_eight_digits_and_some_patients_return(folder: Path) -> None:
     admissions, patients = rows(folder, "hosp/admissions"), rows(folder, "hosp/patients")
     assert all(len(row["hadm_id"]) == len(row["subject_id"]) == 8 for row in admissions)
     assert {row["subject_id"] for row in admissions} == {row["subject_id"] for row in patients}
@@ -92,7 +92,7 @@ def test_codes_are_padded_and_rows_unsorted_as_in_the_real_table(folder: Path) -
     assert any(number != "1" for number in first.values())
 
 
-def test_the_extraction_meets_reasons_to_drop_admissions(folder: Path) -> None:
+def test_the_extraction_finds_reasons_to_drop_admissions(folder: Path) -> None:
     dropped = cohort.read(folder / "cohort").dropped
     assert {name for name, count in dropped.items() if count} >= {
         "no_icd10_diagnosis",
@@ -121,7 +121,7 @@ def test_traces_are_one_json_object_a_line(folder: Path) -> None:
         assert set(json.loads(line)) == {"id", "trace"}
 
 
-def test_conditions_of_one_sex_befall_only_patients_of_it(tmp_path: Path) -> None:
+def test_only_patients_of_a_sex_get_its_conditions(tmp_path: Path) -> None:
     write_tables(SyntheticSource(admissions=400, codes=400, seed=1), tmp_path / "tables")
     sexes = {row["subject_id"]: row["gender"] for row in rows(tmp_path, "hosp/patients")}
     pregnancies = [row for row in rows(tmp_path, "hosp/diagnoses_icd") if row["icd_code"].startswith("O")]
@@ -130,6 +130,6 @@ def test_conditions_of_one_sex_befall_only_patients_of_it(tmp_path: Path) -> Non
     assert {sexes[row["subject_id"]] for row in principal} == {"F"}
 
 
-def test_a_single_admission_can_be_made(tmp_path: Path) -> None:
+def test_a_single_admission_can_be_written(tmp_path: Path) -> None:
     write_tables(SyntheticSource(admissions=1, codes=2, seed=1), tmp_path / "tables")
     assert len(rows(tmp_path, "hosp/admissions")) == 1
