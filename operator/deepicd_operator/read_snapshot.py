@@ -57,6 +57,7 @@ async def read_snapshot(
         deleting="deletionTimestamp" in metadata,
         content={name: raw[name] for name in ("apiVersion", "kind")} | {"metadata": {"name": key.name}, "spec": raw["spec"]},
         status=status,
+        version=metadata.get("resourceVersion"),
         jobs=cache.jobs(key, uid),
         pods=cache.pods(key, uid),
         orphans=cache.orphans(key, uid),

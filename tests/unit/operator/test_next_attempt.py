@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from deepicd_operator.reasons import Reason
+from deepicd_operator.reconcile import reconcile
 from deepicd_operator.snapshot import Refusal
 from tests.by_path import changed
 from tests.unit.operator.builders import NAME, JobMade, PodMade, Story, at, checkpoint, report
@@ -216,6 +218,12 @@ def test_a_run_that_waits_to_be_deleted_goes_on_when_it_is_changed_in_time() -> 
     story.now(100)
     story.now(4000, JobMade(2), PodMade(2).running(at(105)), progress=report(at(4000)))
     assert story.deleted == []
+
+
+def test_a_run_that_is_changed_when_its_time_is_up_is_not_deleted_unseen() -> None:
+    story = out_of_memory(recovery__ttlAfterFinished="1h")
+    decision = reconcile(replace(story.snapshot(), version="41"), at(4000), story.settings)
+    assert [(each.kind, each.version) for each in decision.delete] == [("DeepICDRun", "41")]
 
 
 def test_a_change_replaces_an_attempt_that_waits() -> None:
