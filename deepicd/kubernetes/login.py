@@ -94,5 +94,6 @@ def _contents(configuration: Configuration) -> tuple[bytes, ...]:
             context.load_cert_chain(certificate, key)
         return tuple(Path(path).read_bytes() for path in (authority, certificate, key) if path)
     except OSError as error:
-        names = ", ".join(path for path in (authority, certificate, key) if path)
-        raise UserError(f"kubeconfig: {names}: {error.strerror or error}: give PEM files, and the certificate's own key") from None
+        found = ", ".join(path for path in (authority, certificate, key) if path)
+        found += f": {error.strerror or error}"
+        raise UserError(f"kubeconfig: {found}: give PEM files, and the certificate's own key") from None
