@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +24,13 @@ class Login:
     configuration: Configuration
     namespace: str
 
+    contents: tuple[bytes, ...] = ()
+    """Of the files that trust and credentials name: these may be rewritten in place."""
+
     @property
-    def credentials(self) -> tuple[str | None, ...]:
+    def credentials(self) -> tuple[object, ...]:
         """Values that differ after a log-in with new credentials: only then is a retry useful."""
-        chosen = self.configuration
-        return chosen.host, chosen.api_key.get("BearerToken"), chosen.cert_file, chosen.key_file
+        return self.configuration.host, self.configuration.api_key.get("BearerToken"), self.contents
 
 
 async def log_in() -> Login:
@@ -45,7 +48,8 @@ async def log_in() -> Login:
 def _by_service_account() -> Login:
     configuration = Configuration()
     load_incluster_config(configuration)
-    return Login(configuration, _NAMESPACE_FILE.read_text().strip() if _NAMESPACE_FILE.exists() else "default")
+    namespace = _NAMESPACE_FILE.read_text().strip() if _NAMESPACE_FILE.exists() else "default"
+    return Login(configuration, namespace, _contents(configuration))
 
 
 def _kubeconfig() -> str:
@@ -66,5 +70,30 @@ async def _by_kubeconfig(paths: str) -> Login:
         raise UserError(f"kubeconfig: {paths} is not a kubeconfig: {_REMEDY}") from None
     if user and "exec" in user and not configuration.api_key and not configuration.cert_file:
         # The loader logs why and continues without credentials.
-        raise UserError(f"kubeconfig: {user['exec']['command']} gives no credentials: run it by hand to see why")
-    return Login(configuration, str(context.get("namespace") or "default"))
+        plugin = user.value["exec"]
+        command = plugin.get("command") if isinstance(plugin, dict) else None
+        if command is None:
+            raise UserError(f"kubeconfig: exec has no command: {_REMEDY}")
+        raise UserError(f"kubeconfig: {command} gives no credentials: run it by hand to see why")
+    if token := configuration.api_key.get("BearerToken"):
+        # Files end in a line feed, which no header takes.
+        configuration.api_key["BearerToken"] = token.strip()
+    return Login(configuration, str(context.get("namespace") or "default"), _contents(configuration))
+
+
+def _contents(configuration: Configuration) -> tuple[bytes, ...]:
+    """The content of the files of trust and credentials, once they are known to be whole.
+
+    Raises:
+        UserError: one is missing or broken, or the key does not belong to the certificate.
+    """
+    authority, certificate, key = configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file
+    try:
+        context = ssl.create_default_context(cafile=authority)
+        if certificate:
+            context.load_cert_chain(certificate, key)
+        return tuple(Path(path).read_bytes() for path in (authority, certificate, key) if path)
+    except OSError as error:
+        found = ", ".join(path for path in (authority, certificate, key) if path)
+        found += f": {error.strerror or error}"
+        raise UserError(f"kubeconfig: {found}: give PEM files, and the key that belongs to the certificate") from None

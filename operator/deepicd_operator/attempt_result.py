@@ -62,7 +62,7 @@ def attempt_result(attempt: Attempt, snapshot: Snapshot, now: datetime) -> Attem
     """
     job, pod = snapshot.job(attempt.number), snapshot.pod(attempt.number)
     if job is None:
-        why = attempt.reason or (Reason.SUSPENDED if snapshot.spec_field("suspend") is True else None)
+        why = attempt.reason or _why_not_made(attempt, snapshot)
         if attempt.pod is not None or snapshot.complete:
             why = Reason.JOB_DELETED
         # One that has never been there is made, unless the attempt is to end.
@@ -79,6 +79,13 @@ def attempt_result(attempt: Attempt, snapshot: Snapshot, now: datetime) -> Attem
     if lost := _on_lost_node(attempt, snapshot, now):
         return AttemptResult(Reason.NODE_LOST, lost)
     return None
+
+
+def _why_not_made(attempt: Attempt, snapshot: Snapshot) -> Reason | None:
+    """Why the Job of an attempt is not to be made any more, or None: its other objects, and its record, are of one spec."""
+    if snapshot.spec_field("suspend") is True:
+        return Reason.SUSPENDED
+    return Reason.SPEC_CHANGED if attempt.is_outdated(snapshot.generation) else None
 
 
 def uploads(snapshot: Snapshot, number: int) -> bool:

@@ -47,5 +47,6 @@ def is_needed(snapshot: Snapshot, attempt: Attempt) -> bool:
 def _is_unseen(snapshot: Snapshot, attempt: Attempt) -> bool:
     """Whether the attempt may have run while no operator looked: its pod is gone, and it was not stopped before it ran."""
     job = snapshot.job(attempt.number)
+    made = job is not None or attempt.pod is not None or snapshot.complete
     refused = job is not None and job.invalid
-    return attempt.reason is None and not refused and snapshot.pod(attempt.number) is None
+    return attempt.reason is None and made and not refused and snapshot.pod(attempt.number) is None

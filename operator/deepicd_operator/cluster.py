@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
 
 from deepicd.kubernetes.client import Client
-from deepicd.kubernetes.errors import NotFoundError, RefusedError, RequestError
+from deepicd.kubernetes.errors import NotFoundError, RefusedError, RequestError, UnavailableError, UnknownKindError
 from deepicd.kubernetes.login import Login
 from deepicd.spec.resource_names import API_VERSION, KIND
 from deepicd_operator.desired import Deletion
-from deepicd_operator.kinds import KINDS
+from deepicd_operator.kinds import KINDS, USES
 from deepicd_operator.names import MANAGED_SELECTOR, MANAGER
 from deepicd_operator.prometheus import Metrics
 from deepicd_operator.snapshot import owner
@@ -30,6 +30,8 @@ TELLING_EVENTS = {
 
 _ANSWERED = {404, 409}
 """Codes by which the API server says that it took the request: it had checked who asks, and their rights, before."""
+_BUILT_IN = {use.kind.name for use in USES if use.kind.name != KIND and not use.optional}
+"""Kinds that every Kubernetes API server has: a 404 that names no object is of a proxy before it, and says nothing of one."""
 
 
 class Cluster:
@@ -142,6 +144,8 @@ class Cluster:
         except RequestError as error:
             # By the API server's own answer: a proxy before it has its 404s, too.
             code, accepted = str(error.code), error.answered and error.code in _ANSWERED
+            if isinstance(error, UnknownKindError) and kind in _BUILT_IN and verb != "create":
+                raise UnavailableError(f"{kind}: {error}: this is no answer of an API server", error.code) from None
             raise
         finally:
             self._metrics.requests.labels(verb, kind, code).inc()

@@ -44,6 +44,8 @@ log = structlog.get_logger()
 SETTLE = 0.2
 """Seconds that a change of a child waits for others: a pod is placed and started by several writes in a row."""
 FIRST_RETRY, LAST_RETRY = 0.5, 60.0
+EVENT_TRIES = 3
+"""How often a run waits for an event that the API server is not able to take."""
 REFUSAL_WAIT = timedelta(seconds=15)
 
 
@@ -284,6 +286,11 @@ class Controller:
                 await self._tell(told.addition, key, uid, now)
         except RefusedError as error:
             # A run must not stand still because nobody may be told about it.
+            log.warning("an event could not be written", error=shorten(str(error)))
+        except UnavailableError as error:
+            # Nor because of a limit that is on events alone; what else has failed fails again with the status.
+            if self._failures.get(key, 0) < EVENT_TRIES:
+                raise
             log.warning("an event could not be written", error=shorten(str(error)))
 
     async def _delete(self, key: Key, deletion: Deletion) -> None:

@@ -100,4 +100,5 @@ def _jobs(status: RunStatus, snapshot: Snapshot) -> Iterator[Deletion]:
 def _run(accepted: Accepted, status: RunStatus, snapshot: Snapshot, now: datetime) -> Iterator[Deletion]:
     ttl, ended = accepted.recovery.ttl_after_finished, status.completion_time
     if status.finished and ttl is not None and ended is not None and now >= ended + ttl:
-        yield Deletion(KIND, snapshot.name, snapshot.uid)
+        # In the version that was seen: a change at the last moment starts a failed run again.
+        yield Deletion(KIND, snapshot.name, snapshot.uid, snapshot.version)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import ssl
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, cast
 
 import kopf
@@ -77,11 +79,36 @@ def register(registry: kopf.OperatorRegistry, controller: Controller) -> None:
             raise kopf.PermanentError(str(error)) from None
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Connection(kopf.ConnectionInfo):
+    """kopf's own knows no kubeconfig's `tls-server-name`."""
+
+    tls_server_name: str | None = None
+    """Name that the API server's certificate is for, where it is not its address's."""
+
+    def as_ssl_context(self) -> ssl.SSLContext:
+        context = super().as_ssl_context()
+        if self.tls_server_name is not None:
+            wrap_bio, name = context.wrap_bio, self.tls_server_name
+
+            def named(
+                incoming: ssl.MemoryBIO,
+                outgoing: ssl.MemoryBIO,
+                server_side: bool = False,
+                server_hostname: str | bytes | None = None,
+                session: ssl.SSLSession | None = None,
+            ) -> ssl.SSLObject:
+                return wrap_bio(incoming, outgoing, server_side, name, session)
+
+            context.wrap_bio = named  # type: ignore[method-assign]
+        return context
+
+
 def connection(login: Login) -> kopf.ConnectionInfo:
     """What the client logs in with, for kopf."""
     chosen = login.configuration
     scheme, _, token = chosen.api_key.get("BearerToken", "").partition(" ")
-    return kopf.ConnectionInfo(
+    return _Connection(
         server=chosen.host,
         ca_path=chosen.ssl_ca_cert,
         insecure=not chosen.verify_ssl,
@@ -91,6 +118,7 @@ def connection(login: Login) -> kopf.ConnectionInfo:
         private_key_path=chosen.key_file,
         default_namespace=login.namespace,
         proxy_url=chosen.proxy,
+        tls_server_name=chosen.tls_server_name,
         trust_env=True,
     )
 

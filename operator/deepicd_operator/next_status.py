@@ -110,6 +110,8 @@ def _ended(
         return status.model_copy(update={"state": state, "reason": str(over), "completion_time": now, "retry_at": None})
     if reason.rule is Rule.WAIT:
         return status
+    if reason is Reason.SPEC_CHANGED and attempt.reason is None:
+        return status  # its Job was never made: whoever corrects a refused spec, however often, need not wait
     return status.model_copy(update={"retry_at": now + backoff(status, accepted.recovery)})
 
 

@@ -57,6 +57,7 @@ async def read_snapshot(
         deleting="deletionTimestamp" in metadata,
         content={name: raw[name] for name in ("apiVersion", "kind")} | {"metadata": {"name": key.name}, "spec": raw["spec"]},
         status=status,
+        version=metadata.get("resourceVersion"),
         jobs=cache.jobs(key, uid),
         pods=cache.pods(key, uid),
         orphans=cache.orphans(key, uid),
@@ -78,7 +79,8 @@ async def read_snapshot(
 async def _confirm_job(key: Key, snapshot: Snapshot, attempt: Attempt, cache: Cache, cluster: Cluster) -> Snapshot:
     """A Job that was there and is not in the cache is looked for: its absence ends the attempt."""
     was_there = snapshot.complete or attempt.pod is not None
-    if snapshot.job(attempt.number) is not None or not (was_there or attempt.reason or snapshot.spec_field("suspend")):
+    ends = attempt.reason or snapshot.spec_field("suspend") or attempt.is_outdated(snapshot.generation)
+    if snapshot.job(attempt.number) is not None or not (was_there or ends):
         return snapshot
     compute = snapshot.spec_field("compute")
     nodes = compute.get("nodes") if isinstance(compute, dict) else None

@@ -135,6 +135,8 @@ class Snapshot:
     content: Raw
     """apiVersion, kind, metadata.name and spec, as the user wrote them."""
     status: RunStatus
+    version: str | None = None
+    """The run's, as it was read."""
     jobs: tuple[JobView, ...] = ()
     pods: tuple[PodView, ...] = ()
     orphans: tuple[PodView, ...] = ()

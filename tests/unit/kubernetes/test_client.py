@@ -14,6 +14,8 @@ from deepicd.errors import UserError
 from deepicd.kubernetes.client import Client
 from deepicd.kubernetes.errors import NotFoundError, UnauthorizedError, UnavailableError
 from deepicd.kubernetes.kinds import CONFIG_MAP, POD, RUN
+from deepicd.kubernetes.login import log_in
+from tests.cluster.certificates import Authority
 from tests.unit.kubernetes.api_server import Request, Server, kubeconfig, refusal, serving
 
 CONTENT = {"kind": "ConfigMap", "metadata": {"name": "a", "namespace": "n"}}
@@ -211,3 +213,52 @@ def test_a_plugin_that_gives_nothing_is_an_error_of_the_users(server: Server, tm
     with pytest.raises(UserError, match=r"^kubeconfig: /bin/false gives no credentials"):
         ask(get)
     assert server.requests == []
+
+
+def test_a_token_file_may_end_in_a_line_feed(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("from-a-file\n")
+    kubeconfig(tmp_path, server.address, {"tokenFile": str(tmp_path / "token")})
+    assert ask(get) == CONTENT
+    assert only(server).token == "from-a-file"
+
+
+def test_a_plugin_without_a_command_is_an_error_of_the_users(server: Server, tmp_path: Path) -> None:
+    kubeconfig(tmp_path, server.address, {"exec": {"apiVersion": "client.authentication.k8s.io/v1"}})
+    with pytest.raises(UserError, match=r"^kubeconfig: exec has no command: set KUBECONFIG"):
+        ask(get)
+
+
+@pytest.mark.parametrize(("trust", "user"), [("ca", {"token": "t"}), ("", {"client-certificate-data": "QQ=="})])
+def test_broken_trust_or_credentials_are_an_error_of_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trust: str, user: dict[str, Any]
+) -> None:
+    path = kubeconfig(tmp_path, "https://127.0.0.1:1", user)
+    if trust:
+        content = json.loads(path.read_text())
+        (tmp_path / trust).write_text("no certificate")
+        content["clusters"][0]["cluster"]["certificate-authority"] = trust
+        path.write_text(json.dumps(content))
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    with pytest.raises(UserError, match=r"^kubeconfig: /.*: give PEM files"):
+        ask(get)
+
+
+def test_a_certificate_that_is_renewed_in_its_place_is_another_credential(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = {"client-certificate": "a.crt", "client-key": "a.key"}
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path, "https://127.0.0.1:1", user)))
+
+    def credentials() -> tuple[object, ...]:
+        return asyncio.run(log_in()).credentials
+
+    authority = Authority(tmp_path)
+    authority.client("a")
+    before = credentials()
+    assert credentials() == before
+    key = (tmp_path / "a.key").read_text()
+    authority.client("a")
+    assert credentials() != before
+    (tmp_path / "a.key").write_text(key)
+    with pytest.raises(UserError, match="the certificate's own key"):  # not all of it is written yet
+        credentials()

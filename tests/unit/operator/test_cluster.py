@@ -5,14 +5,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from deepicd.kubernetes.errors import RequestError
+from deepicd.kubernetes.errors import RequestError, UnavailableError
 from deepicd.kubernetes.login import log_in
 from deepicd_operator.cluster import Cluster
+from deepicd_operator.desired import Deletion
 from deepicd_operator.prometheus import Metrics
 from tests.unit.kubernetes.api_server import Request, Server, kubeconfig, refusal, serving
 
@@ -67,6 +69,27 @@ def test_a_refusal_is_no_contact(answer: str) -> None:
 @pytest.mark.usefixtures("server")
 def test_a_404_of_something_before_the_api_server_is_no_contact() -> None:
     assert asyncio.run(contact(FOREIGN)) == (0, 0)
+
+
+ASKED: dict[str, Callable[[Cluster], Awaitable[Any]]] = {
+    "get": lambda cluster: cluster.get("Job", "n", FOREIGN),
+    "delete": lambda cluster: cluster.delete("n", Deletion("Job", FOREIGN, "uid")),
+    "node": lambda cluster: cluster.node_is_lost(FOREIGN),
+}
+
+
+@pytest.mark.usefixtures("server")
+@pytest.mark.parametrize("what", ASKED)
+def test_a_404_of_something_before_the_api_server_does_not_say_that_an_object_is_gone(what: str) -> None:
+    async def ask() -> None:
+        cluster = Cluster(await log_in(), Metrics())
+        try:
+            await ASKED[what](cluster)
+        finally:
+            await cluster.close()
+
+    with pytest.raises(UnavailableError, match="no answer of an API server"):
+        asyncio.run(ask())
 
 
 _WITHOUT_GENERATED_CLASSES = """

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from deepicd.kubernetes.errors import AlreadyExistsError, NotFoundError
+from deepicd.kubernetes.errors import AlreadyExistsError, NotFoundError, UnavailableError
 from deepicd.spec.resource_names import API_VERSION, ATTEMPT_LABEL, KIND, RUN_LABEL
 from deepicd_operator.cache import Key
-from deepicd_operator.controller import SETTLE, Controller
+from deepicd_operator.controller import EVENT_TRIES, SETTLE, Controller
 from deepicd_operator.prometheus import Metrics
 from deepicd_operator.status import Attempt, RunStatus, write_status
 from deepicd_operator.workqueue import WorkQueue
@@ -54,6 +54,30 @@ def test_a_name_that_becomes_free_while_it_is_looked_at_is_tried_again_at_once()
             working.cancel()
 
     assert asyncio.run(reconcile_twice()) == Key("research", NAME)
+
+
+class _WithoutEvents(_Vanishing):
+    """An API server that takes no events, by a rate limit on these alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.run["spec"]["suspend"] = True
+        self.events = 0
+
+    async def create(self, content: dict[str, Any]) -> dict[str, Any]:
+        self.events += 1
+        raise UnavailableError("limit reached on type Namespace", 429)
+
+
+def test_a_run_waits_for_its_events_but_not_for_ever() -> None:
+    server: Any = _WithoutEvents()
+    controller, key = Controller(server, SETTINGS, Metrics()), Key("research", NAME)
+    controller.notice(server.run)
+    for _ in range(EVENT_TRIES):
+        asyncio.run(controller._reconcile_safely(key))
+        assert "status" not in server.run
+    asyncio.run(controller._reconcile_safely(key))
+    assert (server.run["status"]["state"], server.events) == ("Suspended", EVENT_TRIES + 1)
 
 
 class _HasEverything(_Vanishing):

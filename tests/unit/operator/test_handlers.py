@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ssl
+
 from kubernetes.aio.client import Configuration
 
 from deepicd.kubernetes.kinds import RUN
@@ -23,6 +25,14 @@ def test_kopf_logs_in_by_certificate_where_there_is_no_token() -> None:
     found = connection(Login(configuration, "research"))
     assert (found.certificate_path, found.private_key_path, found.insecure) == ("/a.crt", "/a.key", True)
     assert found.as_http_headers() == {}
+
+
+def test_kopf_asks_for_the_name_that_the_kubeconfig_gives_the_server() -> None:
+    configuration = Configuration(host="https://10.0.0.1:6443")
+    configuration.tls_server_name = "kube.example"
+    context = connection(Login(configuration, "research")).as_ssl_context()
+    wrapped = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="10.0.0.1")
+    assert wrapped.server_hostname == "kube.example"
 
 
 def test_only_what_the_operator_made_is_watched_but_for_the_runs() -> None:

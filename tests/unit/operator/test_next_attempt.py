@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from deepicd_operator.reasons import Reason
+from deepicd_operator.reconcile import reconcile
+from deepicd_operator.snapshot import Refusal
 from tests.by_path import changed
 from tests.unit.operator.builders import NAME, JobMade, PodMade, Story, at, checkpoint, report
 
@@ -217,6 +220,12 @@ def test_a_run_that_waits_to_be_deleted_goes_on_when_it_is_changed_in_time() -> 
     assert story.deleted == []
 
 
+def test_a_run_that_is_changed_when_its_time_is_up_is_not_deleted_unseen() -> None:
+    story = out_of_memory(recovery__ttlAfterFinished="1h")
+    decision = reconcile(replace(story.snapshot(), version="41"), at(4000), story.settings)
+    assert [(each.kind, each.version) for each in decision.delete] == [("DeepICDRun", "41")]
+
+
 def test_a_change_replaces_an_attempt_that_waits() -> None:
     story = Story()
     story.now(0)
@@ -245,3 +254,43 @@ def test_a_limit_that_the_trainer_obeys_is_one_for_the_next_attempt() -> None:
     change(story, recovery__stallAfter="1h")
     story.now(60, JobMade().failed(), PodMade().ended(75, message=FAILURE % "Stalled"))
     assert (story.status.state, story.status.attempt) == ("Pending", 2)
+
+
+def test_an_attempt_whose_job_was_never_made_ends_with_a_change_and_the_next_one_is_of_the_new_spec_alone() -> None:
+    story = Story(compute__scratch__storageClass="slow")
+    story.now(0)
+    story.now(1, refusal=Refusal(Reason.INVALID_SPEC, "spec.compute.podTemplatePatch.spec.x: unknown field", at(15)))
+    change(story, compute__scratch__storageClass="fast")
+    story.now(2)
+    first, second = story.status.attempts
+    assert (first.reason, first.counted, first.volume) == ("SpecChanged", False, None)
+    assert (second.generation, second.volume) == (2, f"{NAME}-a2")
+    assert (story.made[-1], story.deleted) == (f"Job/{NAME}-a2", [f"PersistentVolumeClaim/{NAME}-a1"])
+    story.now(3, JobMade(2), PodMade(2).running(at(3)))
+    assert (story.status.state, story.deleted) == ("Running", [])
+
+
+def test_whoever_corrects_a_refused_spec_often_need_not_wait() -> None:
+    story = Story()
+    story.now(0)
+    for correction in range(8):
+        change(story, compute__memory=f"{64 + correction}Gi")
+        story.now(correction + 1)
+        assert story.made[-1] == f"Job/{NAME}-a{correction + 2}"
+
+
+def test_a_change_that_the_pod_does_not_show_leaves_an_attempt_whose_job_is_not_made_yet() -> None:
+    story = Story()
+    story.now(0)
+    change(story, recovery__maxAttempts=9)
+    story.now(1)
+    assert (story.status.attempt, story.made[-1]) == (1, f"Job/{NAME}-a1")
+
+
+def test_an_attempt_that_is_suspended_before_its_job_was_made_leaves_no_claim() -> None:
+    story = Story(compute__scratch__storageClass="slow")
+    story.now(0)
+    change(story, suspend=True)
+    story.now(1)
+    assert story.status.attempts[0].reason == "Suspended"
+    assert story.deleted == [f"PersistentVolumeClaim/{NAME}-a1"]
