@@ -4,7 +4,7 @@ from typing import Any
 
 from deepicd.spec.progress import read_progress, write
 from deepicd.spec.resource_names import API_VERSION, KIND
-from deepicd_operator.cache import Cache, Key, awaits_start
+from deepicd_operator.cache import Cache, Key, is_new_run
 from tests.unit.operator.builders import NAME, UID, JobMade, PodMade, RayJobMade, at, report, spec
 
 KEY = Key("research", NAME)
@@ -189,7 +189,7 @@ def test_a_report_is_read_only_from_the_runs_own_config_map() -> None:
 
 
 def test_a_run_awaits_its_start_until_the_operator_has_written_its_status() -> None:
-    assert awaits_start(run())
-    assert awaits_start({**run(), "status": {"observedGeneration": -1, "state": "Pending"}})  # the default of the CRD
-    assert not awaits_start({**run(), "status": {"observedGeneration": 1, "state": "Pending"}})
-    assert not awaits_start(job())
+    assert is_new_run(run())
+    assert is_new_run({**run(), "status": {"observedGeneration": -1, "state": "Pending"}})  # the default of the CRD
+    assert not is_new_run({**run(), "status": {"observedGeneration": 1, "state": "Pending"}})
+    assert not is_new_run(job())

@@ -112,7 +112,7 @@ class World:
                 self.version += 1
                 self.history.append(kept)
             elif isinstance(step, dict):
-                self._make(step)
+                self._create_objects(step)
             elif step.kind == "Job":
                 number = int(step.name.rpartition("-a")[2])
                 if number in self.jobs and self.jobs[number].view().uid == step.uid:
@@ -120,7 +120,7 @@ class World:
                     self.pods.pop(number, None)
         return True
 
-    def _make(self, content: dict[str, Any]) -> None:
+    def _create_objects(self, content: dict[str, Any]) -> None:
         number = int(content["metadata"]["labels"].get("deepicd.io/attempt", 0))
         if content["kind"] == "Job" and number not in self.jobs:
             self.made.append(number)
