@@ -53,7 +53,8 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
 def site_links(markdown: str, place: str) -> str:
     """Return the text of the page at `place`, with links to pages of the site.
 
-    The repository's links work on a code host, which has no generated pages: they point to `docs/reasons.md` and the chart's README.
+    The repository's links work on a code host, which has no generated pages: they point to `docs/reasons.md` and the
+    chart's README.
     """
     folder = posixpath.dirname(place)
     generated = {"../charts/deepicd/README.md": CHART, "reasons.md": REASONS}

@@ -18,9 +18,7 @@ def commands_page() -> str:
     """Return the page: every command with its arguments and options."""
     programs = (("deepicd", cli), ("deepicd-operator", operator_cli))
     parts = "".join(_command(path, each) for name, app in programs for path, each in commands(app, name))
-    return (
-        f"# Commands\nThe same text as `--help`. Exit codes are explained in [a run, in depth](../run.md#what-can-go-wrong).\n{parts}"
-    )
+    return f"# Commands\nThe text of `--help`. Exit codes: see [a run, in depth](../run.md#what-can-go-wrong).\n{parts}"
 
 
 def commands(app: typer.Typer, name: str) -> Iterator[tuple[str, Any]]:

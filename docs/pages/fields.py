@@ -20,7 +20,7 @@ def spec_page() -> str:
     parts = "".join(_section(model, path) for path, model in sections(DeepICDRun))
     return (
         "# run.yaml\nEvery field. `deepicd schema` prints the same as a JSON Schema. "
-        f"The column "may change" marks fields that can change after the run has started.\n{parts}"
+        f"The column `may change` marks fields that can change after the run has started.\n{parts}"
     )
 
 

@@ -111,6 +111,6 @@ def reasons_index() -> str:
     """Return a table of all reasons, in the order in which a run meets them."""
     rows = "".join(f"| [{reason}]({reason}.md) | {cell(reason.explanation.meaning)} | {reason.rule} |\n" for reason in Reason)
     return (
-        "# Reasons\nEach condition, event and ended attempt has one of these words as its reason. Its message has what was found "
-        f"and the remedy.\n\n| reason | meaning | the operator does |\n|---|---|---|\n{rows}"
+        "# Reasons\nEach condition, event and ended attempt has one of these words as its reason. Its message has what was "
+        f"found and the remedy.\n\n| reason | meaning | the operator does |\n|---|---|---|\n{rows}"
     )

@@ -37,7 +37,7 @@ class Accepted:
 
     @property
     def can_create(self) -> bool:
-        """Whether objects can be built from the spec. A running attempt gets its objects even if the policy now refuses the run."""
+        """Whether objects can be built from the spec. A running attempt gets them even if the policy now refuses it."""
         return self.run is not None and self.reason is not Reason.CANNOT_PLAN
 
     @property
@@ -70,7 +70,7 @@ def accept(snapshot: Snapshot, settings: Settings) -> Accepted:
 
 
 def failed_on(snapshot: Snapshot, error: Exception) -> Accepted:
-    """Return the result for a run on which the operator itself failed: it creates nothing, but still follows existing objects."""
+    """Return the result for a run on which the operator failed: it creates nothing, but still follows existing objects."""
     run = None
     with suppress(Exception):  # the same error, if it is the spec that cannot be read
         run = parse(snapshot.content, snapshot.name)

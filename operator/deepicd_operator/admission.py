@@ -39,7 +39,7 @@ _KINDS = (
 
 
 def policy_spec() -> dict[str, Any]:
-    """Return the policy's spec without the variables `allowedSecrets` and `allowedServiceAccounts`, which the chart prepends."""
+    """Return the policy's spec. The chart prepends the variables `allowedSecrets` and `allowedServiceAccounts`."""
     rule = {"apiGroups": [GROUP], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": [PLURAL]}
     return {
         "failurePolicy": "Fail",

@@ -175,7 +175,7 @@ def _outlived(
 
 
 def _is_uploaded_since(upload: Upload | None, pod: PodView) -> bool:
-    """Whether the uploader exited with 0 after the trainer ended. An earlier exit may be due to a signal to the uploader only."""
+    """Whether the uploader exited with 0 after the trainer ended. An earlier exit may be due to a signal sent only to it."""
     times: list[datetime | None] = [upload.time] if upload is not None and upload.complete else []
     if pod.sync.exit_code == 0:
         times.append(pod.sync.ended_at)

@@ -83,7 +83,8 @@ def run(
     ] = None,
     allowed_secret: Annotated[list[str] | None, typer.Option(help="Secret that every run may use; can be repeated.")] = None,
     admission_policy: Annotated[
-        bool, typer.Option(help="Rely on the chart's ValidatingAdmissionPolicy for Secrets and ServiceAccounts that fields name.")
+        bool,
+        typer.Option(help="Rely on the chart's ValidatingAdmissionPolicy for Secrets and ServiceAccounts in fields."),
     ] = False,
     port: Annotated[int, typer.Option(help="Port of /healthz, /readyz and /metrics; 0 for none.")] = 8080,
     workers: Annotated[int, typer.Option(min=1, help="Number of runs reconciled at the same time.")] = 16,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from deepicd_operator.accepted import Accepted
-from deepicd_operator.pod_state import pod_state, healthy_from
+from deepicd_operator.pod_state import healthy_from, pod_state
 from deepicd_operator.snapshot import Snapshot
 from deepicd_operator.status import RunStatus
 from deepicd_operator.steps import steps

@@ -45,7 +45,9 @@ def _history(accepted: Accepted, snapshot: Snapshot, now: datetime) -> RunStatus
     """Return the status with its attempts brought up to date."""
     status, attempt = snapshot.status, snapshot.status.current
     if status.finished:
-        return _with_next_attempt(_reopened(with_reports(status, snapshot, now), accepted, snapshot, now), accepted, snapshot, now)
+        return _with_next_attempt(
+            _reopened(with_reports(status, snapshot, now), accepted, snapshot, now), accepted, snapshot, now
+        )
     if attempt is None or attempt.end is not None:
         return _with_next_attempt(status, accepted, snapshot, now)
     if accepted.run is not None and attempt.generation != snapshot.generation and attempt.spec == digest(accepted.run.spec):
@@ -138,7 +140,7 @@ def _reopened(status: RunStatus, accepted: Accepted, snapshot: Snapshot, now: da
 
 
 def backoff(status: RunStatus, recovery: RecoverySpec) -> timedelta:
-    """Return the wait before the next attempt: doubled with each counted attempt; after disruptions only if many came in a row."""
+    """Return the wait before the next attempt: doubled with each counted one; after disruptions only if many came in a row."""
     in_a_row = 0
     for attempt in reversed(status.attempts):
         if attempt.reason is None or Reason(attempt.reason).rule is not Rule.RETRY_FREE:

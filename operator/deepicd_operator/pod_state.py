@@ -12,7 +12,7 @@ from deepicd_operator.snapshot import JobView, PodView, Snapshot
 from deepicd_operator.status import Attempt
 
 SLOW_START = timedelta(seconds=10)
-"""If a pod has not been created or started by then, read its warning events: only they show problems with quotas and volumes."""
+"""If a pod has not been created or started by then, its warning events are read: only they show quota and volume problems."""
 SLOW_UPLOAD = timedelta(seconds=10)
 """An upload that continues for this long after the trainer's end is shown in the status."""
 MANY_RESTARTS = 2

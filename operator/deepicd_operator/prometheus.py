@@ -66,7 +66,7 @@ class Metrics:
             "deepicd_run_steps_since_checkpoint", "Steps of the running stage since its last durable checkpoint.",
             ["namespace", "run"], **own,
         )  # fmt: skip
-        self.missed = Counter("deepicd_watch_missed", "Changes that a full list found and the watches had missed.", ["kind"], **own)
+        self.missed = Counter("deepicd_watch_missed", "Changes that a full list found and the watches missed.", ["kind"], **own)
         self.last_contact = Gauge(
             "deepicd_api_last_success_timestamp_seconds", "When the API server last accepted a request.", **own
         )

@@ -247,12 +247,16 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "raise compute.memory, or lower microBatchSizePerGpu",
     ),
     Reason.TERMINATED: Explanation(_RETRY, "the trainer was asked to stop", "see the pod's events for the cause"),
-    Reason.POD_DELETED: Explanation(_RETRY, "the pod was deleted, but not by the operator", "set spec.suspend to true to stop a run"),
-    Reason.JOB_DELETED: Explanation(_RETRY, "the attempt's Job was deleted, but not by the operator", "set spec.suspend to true to stop a run"),
+    Reason.POD_DELETED: Explanation(_RETRY, "the pod was deleted from outside", "set spec.suspend to true to stop a run"),
+    Reason.JOB_DELETED: Explanation(
+        _RETRY, "the attempt's Job was deleted from outside", "set spec.suspend to true to stop a run"
+    ),
     Reason.EVICTED: Explanation(
         _FREE, "the pod was evicted from its node", "raise compute.memory or compute.scratch.size if the node ran short"
     ),
-    Reason.SPEC_CHANGED: Explanation(_FREE, "the spec has changed since the attempt began", "the next attempt uses the new spec"),
+    Reason.SPEC_CHANGED: Explanation(
+        _FREE, "the spec has changed since the attempt began", "the next attempt uses the new spec"
+    ),
     Reason.PREEMPTED: Explanation(
         _FREE, "a pod of higher priority preempted this one", "give the run a higher compute.priorityClass"
     ),

@@ -36,7 +36,9 @@ def summarized(status: RunStatus, accepted: Accepted, snapshot: Snapshot, now: d
     before, generation = snapshot.status, snapshot.generation
     over = before.finished and status.finished
     standing = _standing(status, accepted, snapshot, now)
-    status = status.model_copy(update={"state": standing.state, "reason": str(standing.reason), "observed_generation": generation})
+    status = status.model_copy(
+        update={"state": standing.state, "reason": str(standing.reason), "observed_generation": generation}
+    )
     conditions = standing.conditions | _durable(status, accepted, snapshot, now)
     if not status.finished:
         conditions[ConditionType.FAILED] = None
@@ -65,7 +67,9 @@ def _standing(status: RunStatus, accepted: Accepted, snapshot: Snapshot, now: da
 def _at_work(status: RunStatus, attempt: Attempt, accepted: Accepted, snapshot: Snapshot, now: datetime) -> Standing:
     before = snapshot.status
     if attempt.number != before.attempt:
-        created: Conditions = {kind: finding(False, Reason.CREATED) for kind in (ConditionType.SCHEDULED, ConditionType.RUNNING)}
+        created: Conditions = {
+            kind: finding(False, Reason.CREATED) for kind in (ConditionType.SCHEDULED, ConditionType.RUNNING)
+        }
         return Standing("Pending", Reason.CREATED, _of_the_end(status, before) | created)
     if attempt.reason is not None and snapshot.job(attempt.number) is not None:
         runs = attempt.running is not None

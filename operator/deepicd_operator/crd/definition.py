@@ -44,7 +44,7 @@ def crd() -> dict[str, Any]:
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
             "spec": structural(RunSpec),
-            # So that tools which wait for observedGeneration (kstatus) do not consider a run done before the operator has seen it.
+            # Tools that wait for observedGeneration (kstatus) must not consider a run done before the operator has seen it.
             "status": structural(RunStatus) | {"default": {"observedGeneration": -1}},
         },
         "x-kubernetes-validations": run_rules(),

@@ -13,7 +13,7 @@ DASHBOARD_PORT = 8265
 
 
 def network_policy(request: AttemptRequest) -> dict[str, Any]:
-    """Return the NetworkPolicy. Egress is limited by port, since host names are not possible. Only KubeRay may connect from outside."""
+    """Return the NetworkPolicy. Egress is limited by port, not by host name. From outside, only KubeRay may connect."""
     selector = {"matchLabels": {RUN_LABEL: request.name}}
     egress: list[dict[str, Any]] = [
         {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]},
@@ -23,8 +23,8 @@ def network_policy(request: AttemptRequest) -> dict[str, Any]:
     if request.spec.compute.nodes > 1:
         egress.append({"to": [{"podSelector": selector}]})
         ingress.append({"from": [{"podSelector": selector}]})
-        # KubeRay submits the command to the head's dashboard and polls it. The dashboard has no authentication, so nothing else may
-        # connect. The namespace is part of the rule, since anyone can give a pod the label.
+        # KubeRay submits the command to the head's dashboard and polls it. The dashboard has no authentication, so nothing
+        # else may connect. The namespace is part of the rule, since anyone can give a pod the label.
         kuberay = {
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": request.settings.kuberay_namespace}},
             "podSelector": {"matchLabels": {"app.kubernetes.io/component": "kuberay-operator"}},

@@ -96,8 +96,8 @@ def _node(request: AttemptRequest) -> dict[str, Any]:
 def _worker(request: AttemptRequest) -> dict[str, Any]:
     """Return the template of a worker, which shares its process namespace.
 
-    KubeRay adds a container that waits for the head. It is a shell, which ignores SIGTERM as the first process of its namespace.
-    A pod deleted during that wait would hold its GPUs for the whole grace period.
+    KubeRay adds a container that waits for the head. It is a shell, which ignores SIGTERM as the first process of its
+    namespace. A pod deleted during that wait would hold its GPUs for the whole grace period.
     """
     template = _node(request)
     template["spec"].setdefault("shareProcessNamespace", True)

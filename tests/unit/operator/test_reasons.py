@@ -6,7 +6,7 @@ from deepicd_operator.reasons import EXPLANATIONS, MAX_FOUND, Reason, Rule
 
 
 @pytest.mark.parametrize("reason", list(Reason))
-def test_every_reason_is_explained_and_one_that_is_bad_has_a_remedy(reason: Reason) -> None:
+def test_every_reason_has_an_explanation_and_every_problem_a_remedy(reason: Reason) -> None:
     explanation = EXPLANATIONS[reason]
     assert explanation.meaning
     assert explanation.rule is Rule.CONTINUE or explanation.remedy
