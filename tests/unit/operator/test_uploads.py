@@ -233,7 +233,7 @@ def test_without_a_store_the_claim_is_the_result_and_stays() -> None:
 def test_results_that_are_lost_with_the_nodes_disk_are_reported_as_lost() -> None:
     story = Story().running()
     story.now(60, JobMade().complete(), succeeded(75))
-    assert "compute.scratch.storageClass would be kept" in (story.status.attempts[0].message or "")
+    assert "with compute.scratch.storageClass the volume would be kept" in (story.status.attempts[0].message or "")
 
 
 @pytest.mark.parametrize("why", ["deadline", "suspend"])
