@@ -136,7 +136,7 @@ def test_a_change_while_an_attempt_runs_applies_to_the_next_and_is_reported_once
     change(story, stages__grpo__microBatchSizePerGpu=1)
     story.now(10, *objects, progress=report(at(10)))
     assert (story.deleted, story.made, story.status.state) == ([], [], "Running")
-    assert "the spec has changed since the attempt began: the next attempt has the change" in story.message("Running")
+    assert "the spec has changed since the attempt began: the next attempt uses the new spec" in story.message("Running")
     story.now(20, *objects, progress=report(at(20), step=4))
     assert story.events.count("SpecChanged") == 1
     assert story.condition("Running") == ("True", "Running")
