@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 LOCK := requirements/cpu.txt
-# Into a folder of its own, which no process of the training stack sees.
+# Installs into a separate folder, which the training stack does not see.
 APART = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --target
 SOURCES := deepicd operator charts docs tests benchmarks
 
@@ -11,7 +11,7 @@ SOURCES := deepicd operator charts docs tests benchmarks
 
 setup: .venv/complete
 
-# uv comes from a lock of its own, through pip; it then installs the rest several times as fast.
+# pip installs uv from its own lock; uv then installs the rest several times as fast.
 .venv/complete: $(LOCK) requirements/uv.txt requirements/reference.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11: run 'make PYTHON=python3.12 $(MAKECMDGOALS)'" >&2; exit 64; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -24,32 +24,31 @@ setup: .venv/complete
 quickstart: setup
 	$(BIN)/deepicd run manifests/samples/quickstart.yaml
 
-# The operator's tests run on a real API server where `make cluster-tools` or KUBEBUILDER_ASSETS gives one, and are skipped
-# elsewhere: building one takes 20 minutes, which nobody should wait for who has not asked for it. Two processes share the
-# tests, which wait for servers most of the time; those that train come by themselves and share by the file, since the start
-# of training keeps one core busy and then the other.
+# The operator's tests need a real API server, from `make cluster-tools` or KUBEBUILDER_ASSETS. Without one they are skipped,
+# because building it takes 20 minutes. Two processes share these tests, which mostly wait for servers. The tests that train
+# run separately and are distributed by file, since training starts on one core and then uses the other.
 test: setup
 	$(PYTEST) --numprocesses 2 --dist worksteal tests/unit tests/storage tests/cluster
 	$(PYTEST) --numprocesses 2 --dist loadfile tests/training
 
-# Real pods in a kind cluster of its own, from nothing, and gone again; KEEP=1 keeps it, CLUSTER=NAME goes on
-# in a kept one. Needs docker, kind, kubectl and helm.
+# Real pods in a new kind cluster, which is deleted at the end; KEEP=1 keeps it, CLUSTER=NAME reuses a kept one.
+# Needs docker, kind, kubectl and helm.
 test-kind: setup
 	$(PYTEST) tests/kind
 
-# What is slow by nature, of which `make test` has a sample or nothing; then runs on two nodes, with KubeRay in a kind cluster.
-# Needs what test-kind needs, and Go, which builds KubeRay once into the user's cache; KUBERAY_VERSION names another version.
+# Slow tests, of which `make test` runs a sample or none; then runs on two nodes, with KubeRay in a kind cluster.
+# Needs Go in addition to the tools of test-kind: it builds KubeRay once into the user's cache. KUBERAY_VERSION names another version.
 test-long: setup
 	$(PYTEST) -m long --numprocesses 2 --dist worksteal tests/unit tests/storage tests/cluster
 	$(PYTEST) -m long --numprocesses 2 --dist worksteal tests/training
 	$(PYTEST) -m long tests/kuberay
 
-# Built once, into the user's cache: about 20 minutes on two cores.
+# Builds the control plane once into the user's cache: about 20 minutes on two cores.
 cluster-tools:
 	bash tests/cluster/tools/cluster-tools.sh build
 
-# docker build; BASE_IMAGE names another base (by digest, for a build that can be repeated), TRAINER=cpu the flavour for trials,
-# which stands on the same Python image as the operator.
+# docker build. BASE_IMAGE names another base (by digest for a reproducible build). TRAINER=cpu builds the trainer for trials
+# without a GPU, on the operator's base image.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 TRAINER ?= gpu
 BUILD := docker build $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) --build-arg VERSION=$(VERSION)
@@ -64,9 +63,9 @@ operator-image:
 trainer-image:
 	$(BUILD) $(trainer_arguments_$(TRAINER)) -f images/trainer/Dockerfile -t deepicd/trainer:$(VERSION) .
 
-# For those without helm; `make test` compares it with the chart.
+# For installations without helm; `make test` compares it with the chart.
 manifests/install.yaml: $(shell find charts/deepicd -type f)
-	printf '# For Kubernetes 1.30 or newer. On 1.29 leave out the two objects of admissionregistration.k8s.io, and put\n# --no-admission-policy in the place of --admission-policy: runs may then name no Secrets but those of --allowed-secret=NAME.\n' > $@
+	printf '# For Kubernetes 1.30 or newer. On 1.29 remove the two objects of admissionregistration.k8s.io, and replace\n# --admission-policy with --no-admission-policy: runs may then name only the Secrets in --allowed-secret=NAME.\n' > $@
 	printf 'apiVersion: v1\nkind: Namespace\nmetadata: {name: deepicd-system}\n' >> $@
 	helm template deepicd charts/deepicd --namespace deepicd-system --no-hooks \
 		--api-versions admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy >> $@
@@ -83,8 +82,8 @@ lint: setup
 	$(BIN)/deepicd-operator admission | diff --unified=1 charts/deepicd/files/admission.yaml -
 	$(BIN)/python charts/readme.py | diff --unified=1 charts/deepicd/README.md -
 
-# What is generated, for `make lint` to compare: the CRD from deepicd.spec, the chart's rules and its admission policy from the
-# operator's, its README from its values.
+# Also generates the files that `make lint` compares: the CRD from deepicd.spec, the chart's RBAC rules and admission policy
+# from the operator, and the chart's README from its values.
 format: setup
 	$(BIN)/deepicd-operator crd > charts/deepicd/files/crd.yaml
 	$(BIN)/deepicd-operator permissions > charts/deepicd/files/permissions.yaml
@@ -93,13 +92,13 @@ format: setup
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-# Needs no network; a broken link is an error. Without --quiet: it would hide the warnings that strictness counts.
+# Needs no network; a broken link is an error. No --quiet: it would hide the warnings that strict mode counts as errors.
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 CYCLONEDX := PYTHONPATH=.venv/sbom $(BIN)/python -m cyclonedx_py requirements --output-reproducible
 
-# What each image is made of, from the locks.
+# The packages of each image, from the locks.
 sbom: setup
 	mkdir -p dist
 	$(APART) .venv/sbom -r requirements/sbom.txt
@@ -109,9 +108,9 @@ sbom: setup
 HASHED := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 COMPILE := $(BIN)/uv pip compile pyproject.toml $(HASHED) --override requirements/overrides.txt
 COMPILE_APART := $(BIN)/uv pip compile $(HASHED) --constraint $(LOCK)
-# NVIDIA packages that torch loads on no machine without a GPU.
+# NVIDIA packages that torch does not load on a machine without a GPU.
 UNUSED_ON_CPU := $(foreach name,nvidia-cusolver triton nvidia-nvtx cuda-bindings cuda-pathfinder,--no-emit-package $(name))
-# What `deepicd run` needs and the operator's image leaves out; a test imports the operator without.
+# Packages that `deepicd run` needs but the operator does not; a test imports the operator without them.
 UNUSED_BY_OPERATOR := $(foreach name,contourpy cycler duckdb fonttools jinja2 kiwisolver markupsafe matplotlib numpy packaging \
 	pillow psutil pyarrow pyparsing,--no-emit-package $(name))
 
@@ -124,7 +123,7 @@ lock: setup
 	$(COMPILE_APART) --group sbom --output-file requirements/sbom.txt
 	$(foreach name,hatchling uv,grep -o '^$(name)==[^ ]*' $(LOCK) | $(BIN)/uv pip compile - --constraint $(LOCK) $(HASHED) --output-file requirements/$(name).txt;)
 
-# Minutes; the second one needs the machine for itself for about half an hour.
+# `bench` takes minutes. `bench-training` takes about half an hour and needs an otherwise idle machine.
 bench: setup
 	$(BIN)/python benchmarks/reward_speed.py
 	$(BIN)/python benchmarks/data_mimic.py --admissions 100000

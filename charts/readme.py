@@ -1,4 +1,4 @@
-"""Prints the chart's README: readme.in.md, and a table made from values.yaml and its comments."""
+"""Prints the chart's README: readme.in.md and a table of values.yaml with its comments."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CHART = Path(__file__).parent / "deepicd"
 
 
 def rows() -> Iterator[str]:
-    """A row for each value at the top, with the comment above it.
+    """Yield a table row for each top-level value, with the comment above it.
 
     Raises:
         SystemExit: a value has no comment.
@@ -26,7 +26,7 @@ def rows() -> Iterator[str]:
         elif line and not line[0].isspace():
             name = line.partition(":")[0]
             if not comment:
-                raise SystemExit(f"values.yaml: {name}: has no comment: say what it means")
+                raise SystemExit(f"values.yaml: {name}: has no comment: explain the value in one")
             default = yaml.safe_dump(defaults[name], default_flow_style=True, sort_keys=False, width=10_000)
             yield f"| `{name}` | `{default.removesuffix('...' + chr(10)).strip()}` | {' '.join(comment)} |\n"
             comment = []

@@ -1,6 +1,6 @@
-"""An mkdocs hook: the generated pages, and where they and the decisions stand in the navigation.
+"""An mkdocs hook: adds the generated pages, and puts them and the decisions into the navigation.
 
-A page is a pure function of the code that it documents; nothing generated is kept in the repository.
+A page is a pure function of the code that it documents. Generated pages are not kept in the repository.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ CHART_FILE = Path(__file__).parents[1] / "charts" / "deepicd" / "README.md"
 
 
 def pages() -> dict[str, str]:
-    """Text of each generated page, by its place below `docs`."""
+    """Return the text of each generated page, by its path below `docs`."""
     written = notes()
     found = {"reference/run-yaml.md": spec_page(), "reference/commands.md": commands_page(), REASONS: reasons_index()}
     return found | {f"reference/reasons/{reason}.md": reason_page(reason, written.get(reason, "")) for reason in Reason}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages to those that lie in `docs`."""
+    """Add the generated pages to those in `docs`."""
     for place, text in pages().items():
         files.append(File.generated(config, place, content=text))
     files.append(File.generated(config, CHART, abs_src_path=str(CHART_FILE)))
@@ -43,7 +43,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Point the links at the generated pages, and give each bold lead of a terse file a paragraph of its own."""
+    """Point links to the generated pages, and start a new paragraph at each bold lead of a terse file."""
     place = page.file.src_uri
     markdown = site_links(markdown, place)
     terse = place == CHART or place.startswith("adr/")
@@ -51,9 +51,10 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
 
 
 def site_links(markdown: str, place: str) -> str:
-    """The text of the page at `place` with links to pages of the site.
+    """Return the text of the page at `place`, with links to pages of the site.
 
-    The repository's links work on a code host, where no page is generated: they name `docs/reasons.md` and the chart's README.
+    The repository's links work on a code host, which has no generated pages: they point to `docs/reasons.md` and the
+    chart's README.
     """
     folder = posixpath.dirname(place)
     generated = {"../charts/deepicd/README.md": CHART, "reasons.md": REASONS}

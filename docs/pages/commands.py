@@ -1,4 +1,4 @@
-"""The page about the commands, from what `--help` shows."""
+"""The page about the commands, from their help texts."""
 
 from __future__ import annotations
 
@@ -15,16 +15,14 @@ _EXAMPLE = "Example: "
 
 
 def commands_page() -> str:
-    """Every command with its arguments and options."""
+    """Return the page: every command with its arguments and options."""
     programs = (("deepicd", cli), ("deepicd-operator", operator_cli))
     parts = "".join(_command(path, each) for name, app in programs for path, each in commands(app, name))
-    return (
-        f"# Commands\nWhat `--help` says. Exit codes are explained in [a run, in depth](../run.md#what-can-go-wrong).\n{parts}"
-    )
+    return f"# Commands\nThe text of `--help`. Exit codes: see [a run, in depth](../run.md#what-can-go-wrong).\n{parts}"
 
 
 def commands(app: typer.Typer, name: str) -> Iterator[tuple[str, Any]]:
-    """The commands of a program with their full names, those of groups among them."""
+    """Yield the commands of a program with their full names, including those in groups."""
 
     def below(path: str, command: Any) -> Iterator[tuple[str, Any]]:
         yield path, command

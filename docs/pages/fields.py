@@ -16,16 +16,16 @@ from docs.pages.markdown import cell
 
 
 def spec_page() -> str:
-    """run.yaml, a table for each section."""
+    """Return the page: a table for each section of run.yaml."""
     parts = "".join(_section(model, path) for path, model in sections(DeepICDRun))
     return (
-        "# run.yaml\nEvery field. `deepicd schema` prints the same as JSON Schema. "
-        f"A field that may change once the run has begun says so.\n{parts}"
+        "# run.yaml\nEvery field. `deepicd schema` prints the same as a JSON Schema. "
+        f"The column `may change` marks fields that can change after the run has started.\n{parts}"
     )
 
 
 def sections(model: type[SpecModel], path: str = "") -> Iterator[tuple[str, type[SpecModel]]]:
-    """A model and all models in its fields, with their paths."""
+    """Yield a model and all models nested in it, with their paths."""
     yield path, model
     for name, field in model.model_fields.items():
         listed = "[]" if "tuple" in str(field.annotation) else ""
@@ -56,7 +56,7 @@ def _section(model: type[SpecModel], path: str) -> str:
 
 
 def may_change(place: str) -> bool:
-    """Whether the field, as `spec.suspend`, and all that is in it, may change once a run has begun."""
+    """Whether the field at a path such as `spec.suspend`, with everything in it, may change after the run has started."""
     place = place.replace("[]", "")
 
     def fixes(field: FixedField) -> bool:
@@ -88,7 +88,7 @@ _BOUNDS = {
 
 
 def _kind(schema: dict[str, Any]) -> tuple[str, str]:
-    """Type and bounds of a field, as people read them."""
+    """Return type and bounds of a field, for people."""
     schema = next((each for each in schema.get("anyOf", ()) if each.get("type") != "null"), schema)
     if choices := schema.get("enum") or ([schema["const"]] if "const" in schema else []):
         return ", ".join(f"`{choice}`" for choice in choices), ""

@@ -1,15 +1,15 @@
-"""Text on its way into a page."""
+"""Text for a Markdown page."""
 
 from __future__ import annotations
 
 
 def cell(text: str) -> str:
-    """Text for a cell of a table: one line, and no bars or tags of its own."""
+    """Return text for a table cell: one line, with bars and tags escaped."""
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def sentence(text: str) -> str:
-    """With a capital letter, where it begins with a word and not with a name, and a full stop."""
+    """Return the text with a full stop, and capitalised if it starts with a plain word."""
     if not text:
         return ""
     word = text.partition(" ")[0]

@@ -1,4 +1,4 @@
-"""A page for every reason: what it means, where it is seen, what the operator does, what is to be done."""
+"""A page for every reason: its meaning, where it appears, what the operator does, and the remedy."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ CONDITIONS: dict[ConditionType, tuple[Reason, ...]] = {
         Reason.CANNOT_PLAN,
     ),
 }
-"""Where `summary` puts a reason. Ended attempts have theirs in `status.attempts`."""
+"""The conditions in which `summary` uses a reason. Ended attempts have theirs in `status.attempts`."""
 _WHILE_TRAINING = (Reason.NO_REPORT, Reason.UPLOADER_FAILING)
-"""Reasons to act on while the attempt trains on."""
+"""Problems during which the attempt continues to train."""
 ACTS = {
-    Rule.GO_ON: "goes on.",
-    Rule.WAIT: "waits. The attempt stays, and goes on once the cause is gone.",
-    Rule.RETRY: "begins another attempt after a back-off, from the last verified checkpoint. The old one counts towards "
+    Rule.CONTINUE: "continues: nothing is wrong.",
+    Rule.WAIT: "waits. The attempt continues once the cause is gone.",
+    Rule.RETRY: "starts another attempt after a back-off, from the last verified checkpoint. The old one counts towards "
     "`recovery.maxAttempts`.",
-    Rule.RETRY_FREE: "begins another attempt, from the last verified checkpoint. The old one does not count towards "
+    Rule.RETRY_FREE: "starts another attempt, from the last verified checkpoint. The old one does not count towards "
     "`recovery.maxAttempts`.",
     Rule.STOP: "ends the run: its state is `Failed`, until a change of the spec starts the next attempt.",
 }
@@ -70,17 +70,17 @@ deepicd artifacts get RUN --what logs --dir logs   # the training stack's own
 
 
 def places(reason: Reason) -> list[str]:
-    """Where the status shows a reason."""
+    """Return where the status shows a reason."""
     found = [f"condition `{kind}`" for kind, reasons in CONDITIONS.items() if reason in reasons]
     if (reason.rule in _ENDED and reason is not Reason.ATTEMPTS_EXHAUSTED) or reason in (Reason.COMPLETED, Reason.SUSPENDED):
         found.append("`status.attempts`")
     if reason is Reason.BACK_OFF:
         found.append("`status.reason`")
-    return [*found, "an event"] if reason.rule is not Rule.GO_ON else found
+    return [*found, "an event"] if reason.rule is not Rule.CONTINUE else found
 
 
 def notes() -> dict[str, str]:
-    """What was written by hand about reasons, by name; links are relative to the page of a reason."""
+    """Return the hand-written notes about reasons, by name. Links are relative to the page of a reason."""
     names = {reason.lower(): reason for reason in Reason}
     _, *parts = re.split(r"^## (\w+)\n", NOTES.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return {
@@ -94,11 +94,11 @@ def notes() -> dict[str, str]:
 
 
 def reason_page(reason: Reason, note: str) -> str:
-    """One reason."""
+    """Return the page of one reason."""
     explanation = reason.explanation
     facts = {
-        "Seen in": ", ".join(places(reason)),
-        "The operator": "lets the attempt train on." if reason in _WHILE_TRAINING else ACTS[reason.rule],
+        "Appears in": ", ".join(places(reason)),
+        "The operator": "lets the attempt continue." if reason in _WHILE_TRAINING else ACTS[reason.rule],
         "Remedy:": sentence(explanation.remedy),
     }
     written = "".join(f"- **{name}** {text}\n" for name, text in facts.items() if text)
@@ -108,9 +108,9 @@ def reason_page(reason: Reason, note: str) -> str:
 
 
 def reasons_index() -> str:
-    """All reasons as a table, in the order in which a run meets them."""
+    """Return a table of all reasons, in the order in which a run meets them."""
     rows = "".join(f"| [{reason}]({reason}.md) | {cell(reason.explanation.meaning)} | {reason.rule} |\n" for reason in Reason)
     return (
-        "# Reasons\nA condition, an event or an ended attempt has one of these words as its reason, and in its message what "
-        f"was found, and the remedy.\n\n| reason | means | what follows |\n|---|---|---|\n{rows}"
+        "# Reasons\nEach condition, event and ended attempt has one of these words as its reason. Its message has what was "
+        f"found and the remedy.\n\n| reason | meaning | the operator does |\n|---|---|---|\n{rows}"
     )

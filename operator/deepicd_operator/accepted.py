@@ -1,4 +1,4 @@
-"""Whether a run's spec is accepted: by the schema, and by what whoever installed the operator allows."""
+"""Whether a run's spec is accepted: by the schema, and by the operator's settings."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from deepicd_operator.snapshot import Snapshot
 
 @dataclass(frozen=True)
 class Accepted:
-    """The run that the spec describes, and whether an attempt may begin from it."""
+    """The run that the spec describes, and whether an attempt may start from it."""
 
     run: DeepICDRun | None
-    """None where the spec breaks the schema."""
+    """None if the spec breaks the schema."""
     reason: Reason = Reason.VALID
     found: str = ""
 
@@ -31,28 +31,28 @@ class Accepted:
         return self.reason is Reason.VALID
 
     @property
-    def may_begin(self) -> bool:
-        """Whether an attempt may begin: what the API server has refused is offered again in time."""
-        return self.can_make and self.reason is not Reason.NOT_ALLOWED
+    def may_start(self) -> bool:
+        """Whether an attempt may start. Objects that the API server refused are retried later."""
+        return self.can_create and self.reason is not Reason.NOT_ALLOWED
 
     @property
-    def can_make(self) -> bool:
-        """Whether objects can be made from the spec: for an attempt at work also where the policy refuses it by now."""
+    def can_create(self) -> bool:
+        """Whether objects can be built from the spec. A running attempt gets them even if the policy now refuses it."""
         return self.run is not None and self.reason is not Reason.CANNOT_PLAN
 
     @property
     def suspended(self) -> bool:
-        """Whether the run shall not be at work."""
+        """Whether the user suspended the run."""
         return self.run is not None and self.run.spec.suspend
 
     @property
     def recovery(self) -> RecoverySpec:
-        """When an attempt is given up; the defaults where the spec cannot be read."""
+        """The rules for giving up an attempt; the defaults if the spec cannot be read."""
         return self.run.spec.recovery if self.run is not None else RecoverySpec()
 
 
 def accept(snapshot: Snapshot, settings: Settings) -> Accepted:
-    """The run, or why it is not accepted.
+    """Return the run, or why it is not accepted.
 
     Raises:
         CannotPlanError: the pod that the policy judges cannot be built.
@@ -70,8 +70,8 @@ def accept(snapshot: Snapshot, settings: Settings) -> Accepted:
 
 
 def failed_on(snapshot: Snapshot, error: Exception) -> Accepted:
-    """The run where the operator itself failed on it: nothing is made, and what is there is followed by its spec."""
+    """Return the result for a run on which the operator failed: it creates nothing, but still follows existing objects."""
     run = None
-    with suppress(Exception):  # the same one, where it is the spec that cannot be read
+    with suppress(Exception):  # the same error, if it is the spec that cannot be read
         run = parse(snapshot.content, snapshot.name)
     return Accepted(run, Reason.CANNOT_PLAN, describe(error))

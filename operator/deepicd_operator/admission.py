@@ -1,6 +1,6 @@
-"""The ValidatingAdmissionPolicy: whoever writes a run may use the Secrets and ServiceAccounts that it names.
+"""The ValidatingAdmissionPolicy: the author of a run must have rights to the Secrets and ServiceAccounts that it names.
 
-The operator acts for all users, and cannot know who wrote a run; the API server does, while it takes the run in.
+The operator acts for all users and cannot know who wrote a run. The API server knows it during admission.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from deepicd.spec.resource_names import GROUP, PLURAL
 from deepicd_operator.references import SECRETS, SERVICE_ACCOUNTS
 
 MAX_NAMES = 8
-"""Names that one write may add, for a user who has rights by name. CEL's budget has room for 28 checks of rights."""
+"""Names that one write may add, for a user who has rights by name. CEL's cost budget allows 28 authorization checks."""
 
 
 @dataclass(frozen=True)
 class _Checked:
-    """Names of one kind: the fields that have them, and the right that whoever writes them needs."""
+    """Names of one kind: the fields that hold them, and the right that their author needs."""
 
     kind: str
     resource: str
@@ -26,10 +26,10 @@ class _Checked:
     paths: tuple[str, ...]
     slots: int
     allowed: str
-    """The chart's list, a variable of the policy that the chart adds, and the value's name."""
+    """Name of the chart's list: both the value and the policy variable that the chart adds."""
 
 
-# Who may impersonate a ServiceAccount has all of its rights already; so has a pod that uses it.
+# A user who may impersonate a ServiceAccount already has all of its rights, which are those of a pod that uses it.
 _KINDS = (
     _Checked("Secret", "secrets", "get", SECRETS, MAX_NAMES, "allowedSecrets"),
     _Checked(
@@ -39,7 +39,7 @@ _KINDS = (
 
 
 def policy_spec() -> dict[str, Any]:
-    """The policy's spec, without the variables `allowedSecrets` and `allowedServiceAccounts`, which the chart puts first."""
+    """Return the policy's spec. The chart prepends the variables `allowedSecrets` and `allowedServiceAccounts`."""
     rule = {"apiGroups": [GROUP], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": [PLURAL]}
     return {
         "failurePolicy": "Fail",
@@ -64,7 +64,7 @@ def _variables(kind: _Checked) -> Iterator[dict[str, str]]:
     for number in range(kind.slots):
         left = f"variables.{_rest(kind, number)}"
         yield variable(_rest(kind, number + 1), f"{left}.filter(name, name != {left}[0])")
-    # One check for most users; the others are asked for name by name.
+    # One check is enough for most users; for the others each name is checked.
     yield variable(f"{kind.resource}All", f"size(variables.{_rest(kind, 0)}) > 0 && {_may(kind, None)}")
 
 
@@ -79,8 +79,8 @@ def _validations(kind: _Checked) -> Iterator[dict[str, str]]:
     yield {
         "expression": f"size(variables.{_rest(kind, kind.slots)}) == 0 || variables.{kind.resource}All",
         "reason": "Forbidden",
-        "message": f"spec: names more than {kind.slots} {kind.kind}s at once: "
-        f"have the right to {kind.verb} all of the namespace, or name fewer",
+        "message": f"spec: names more than {kind.slots} {kind.kind}s: "
+        f"name fewer, or get the right to {kind.verb} all {kind.kind}s of the namespace",
     }
 
 
@@ -91,7 +91,7 @@ def _message(kind: _Checked, name: str) -> str:
         place = f"{name} in variables.{_field(kind, number)} ? '{fields[number]}' : {place}"
     return (
         f"({place}) + ': {kind.kind} ' + {name} + ': ' + request.userInfo.username + "
-        f"' may not {kind.verb} it: have a Role with that right, or have the name added to runs.{kind.allowed} "
+        f"' may not {kind.verb} it: get a Role with that right, or have the name added to runs.{kind.allowed} "
         "of the operator chart'"
     )
 
@@ -103,7 +103,7 @@ def _may(kind: _Checked, name: str | None) -> str:
 
 
 def _names(root: str, path: str) -> str:
-    """CEL for the list of names at a path: a field may be left out or null at every level."""
+    """Return CEL for the list of names at a path. A field may be missing or null at every level."""
     head, is_list, rest = path.partition("[]")
     place, guards = root, []
     for part in head.split("."):

@@ -1,4 +1,4 @@
-"""How an attempt ended, judged from what its Job, its pod and its reports leave behind."""
+"""How an attempt ended, judged from its Job, its pod and its reports."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DISRUPTIONS = {
     "DeletionByTaintManager": Reason.NODE_LOST,
     "DeletionByPodGC": Reason.NODE_LOST,
 }
-"""By the reason of the condition DisruptionTarget; any other is an eviction, unless the pod's own reason says more."""
+"""By the reason of the condition DisruptionTarget. Any other is an eviction, unless the pod's own reason is more specific."""
 _BY_KUBELET = {
     "Preempting": Reason.PREEMPTED,
     "NodeLost": Reason.NODE_LOST,
@@ -30,7 +30,7 @@ _BY_KUBELET = {
     "Shutdown": Reason.NODE_LOST,
     "Terminated": Reason.NODE_LOST,
 }
-"""By the reason of a pod that its kubelet gave up; any other (Evicted, OutOfcpu, NodeAffinity, …) is an eviction."""
+"""By the reason of a pod that its kubelet rejected or ended. Any other (Evicted, OutOfcpu, NodeAffinity, …) is an eviction."""
 _FAILURES = {
     FailureCode.BAD_INPUT: Reason.BAD_INPUT,
     FailureCode.REWARD_CODE: Reason.REWARD_CODE_FAILED,
@@ -56,21 +56,21 @@ class AttemptResult:
 
 
 def attempt_result(attempt: Attempt, snapshot: Snapshot, now: datetime) -> AttemptResult | None:
-    """How the attempt ended, or None while it goes on.
+    """Return how the attempt ended, or None while it continues.
 
-    A Job that is missing was looked for on the API server itself, not only in the cache.
+    If the Job is missing, the caller has looked for it on the API server, not only in the cache.
     """
     job, pod = snapshot.job(attempt.number), snapshot.pod(attempt.number)
     if job is None:
         why = attempt.reason or _why_not_made(attempt, snapshot)
         if attempt.pod is not None or snapshot.complete:
             why = Reason.JOB_DELETED
-        # One that has never been there is made, unless the attempt is to end.
+        # A Job that never existed will be created, unless the attempt is to end.
         return AttemptResult(Reason(why)) if why is not None else None
     if job.succeeded:
         return _completion(attempt, snapshot)
     if job.failed and pod is not None and not pod.head and pod.trainer.exit_code == 0:
-        # Another container failed, or the pod was taken, after the trainer had succeeded.
+        # Another container failed, or the pod was disrupted, after the trainer had succeeded.
         completed = _completion(attempt, snapshot)
         if completed.reason is Reason.COMPLETED or _disruption(job, pod, attempt.disruption) is None:
             return completed
@@ -89,7 +89,7 @@ def _why_not_made(attempt: Attempt, snapshot: Snapshot) -> Reason | None:
 
 
 def uploads(snapshot: Snapshot, number: int) -> bool:
-    """Whether an uploader of its own, beside the trainer, stores the attempt's results."""
+    """Whether a separate uploader container stores the attempt's results."""
     pod, job = snapshot.pod(number), snapshot.job(number)
     if pod is not None:
         return pod.uploads
@@ -97,23 +97,23 @@ def uploads(snapshot: Snapshot, number: int) -> bool:
 
 
 def is_uploaded(snapshot: Snapshot, number: int) -> bool:
-    """Whether everything that the attempt made is known to be durable."""
+    """Whether all results of the attempt are known to be durable."""
     pod, job = snapshot.pod(number), snapshot.job(number)
     if not uploads(snapshot, number):
         return job is not None and job.succeeded
     if pod is not None and (pod.ended or pod.sync.ended) and pod.sync.exit_code == 0:
         return True
-    return _says_complete(snapshot.upload, pod)
+    return _reports_complete(snapshot.upload, pod)
 
 
-def _says_complete(upload: Upload | None, pod: PodView | None) -> bool:
-    """Whether the uploader's last launch says that everything is stored: an earlier one knew less."""
+def _reports_complete(upload: Upload | None, pod: PodView | None) -> bool:
+    """Whether the uploader's last launch reports that everything is stored. A report of an earlier launch is out of date."""
     began = pod.sync.started if pod is not None else None
     return upload is not None and upload.complete and (began is None or upload.time >= began)
 
 
 def _completion(attempt: Attempt, snapshot: Snapshot) -> AttemptResult:
-    """The trainer has ended with 0; without an uploader that has, too, its results are gone with the pod."""
+    """The result after the trainer exited with 0. Unless the uploader has, too, results were lost with the pod."""
     if not uploads(snapshot, attempt.number) or is_uploaded(snapshot, attempt.number):
         return AttemptResult(Reason.COMPLETED, exit_code=0)
     return _failed_upload(snapshot.pod(attempt.number))
@@ -121,7 +121,7 @@ def _completion(attempt: Attempt, snapshot: Snapshot) -> AttemptResult:
 
 def _failed_upload(pod: PodView | None) -> AttemptResult:
     if pod is None:
-        return AttemptResult(Reason.UPLOAD_FAILED, "its pod is gone, and nobody saw it finish")
+        return AttemptResult(Reason.UPLOAD_FAILED, "its pod is gone, and its end was not observed")
     code, reported = pod.sync.exit_code, read_failure(pod.sync.termination_log)
     if code == ExitCode.TRY_LATER:
         found = reported.message if reported else "the results were not all stored"
@@ -136,12 +136,12 @@ def _failed_upload(pod: PodView | None) -> AttemptResult:
 
 
 def doomed(attempt: Attempt, snapshot: Snapshot, grace: timedelta, now: datetime) -> AttemptResult | None:
-    """Why an attempt that Kubernetes would keep for ever must be stopped, or None."""
+    """Return why an attempt that Kubernetes would keep forever must be stopped, or None."""
     job, pod = snapshot.job(attempt.number), snapshot.pod(attempt.number)
     if job is not None and job.suspended and attempt.running is not None:
         return AttemptResult(Reason.PREEMPTED, "Kueue took the attempt's resources back")
     if job is not None and head_is_lost(attempt, snapshot):
-        # One that KubeRay made in its place knows nothing of the command.
+        # A head that KubeRay created as a replacement does not run the command.
         lost = pod if pod is not None and pod.name == attempt.pod else None
         job = replace(job, message=f"the Ray cluster's head {attempt.pod} is gone")
         return _failure(job, lost, snapshot.progress, attempt.disruption)
@@ -149,7 +149,7 @@ def doomed(attempt: Attempt, snapshot: Snapshot, grace: timedelta, now: datetime
 
 
 def _cannot_work(pod: PodView) -> AttemptResult | None:
-    """Why a container of the pod will never work, or None."""
+    """Return why a container of the pod can never work, or None."""
     for container in (pod.trainer, pod.sync):
         if container.waiting == "InvalidImageName":
             return AttemptResult(Reason.IMAGE_NAME_INVALID, container.message)
@@ -163,10 +163,10 @@ def _cannot_work(pod: PodView) -> AttemptResult | None:
 def _outlived(
     attempt: Attempt, snapshot: Snapshot, pod: PodView, job: JobView | None, grace: timedelta, now: datetime
 ) -> AttemptResult | None:
-    """How a trainer ended whose pod is kept by sidecars that something injected (a service mesh's, Vault's).
+    """Return how a trainer ended whose pod is kept alive by injected sidecars (of a service mesh, of Vault).
 
-    The kubelet ends the uploader only after all other containers. Where the trainer has failed, deleting the Job ends it;
-    where it has succeeded, the uploader ends by itself, and is started again for as long as the pod is there.
+    The kubelet ends the uploader only after all other containers. If the trainer failed, deleting the Job ends the uploader.
+    If it succeeded, the uploader exits once it is done, and is restarted for as long as the pod exists.
     """
     if job is None or job.finished or pod.head or pod.ended or not pod.trainer.ended or not pod.others:
         return None
@@ -176,13 +176,13 @@ def _outlived(
         return AttemptResult(Reason.COMPLETED, exit_code=0)
     if now < (pod.trainer.ended_at or attempt.start) + grace:
         return None
-    # One that waits to be started again had nothing left to do, though its trainer took longer to end.
+    # An uploader that exited with 0 and waits for its restart had nothing left to do, even if the trainer ended later.
     done = pod.sync.exit_code == 0 and pod.sync.running_since is None
     return AttemptResult(Reason.COMPLETED, exit_code=0) if done else _failed_upload(pod)
 
 
 def _is_uploaded_since(upload: Upload | None, pod: PodView) -> bool:
-    """Whether the uploader has ended with 0 since the trainer's end. Before that, somebody may have asked it alone to end."""
+    """Whether the uploader exited with 0 after the trainer ended. An earlier exit may be due to a signal sent only to it."""
     times: list[datetime | None] = [upload.time] if upload is not None and upload.complete else []
     if pod.sync.exit_code == 0:
         times.append(pod.sync.ended_at)
@@ -190,9 +190,9 @@ def _is_uploaded_since(upload: Upload | None, pod: PodView) -> bool:
 
 
 def head_is_lost(attempt: Attempt, snapshot: Snapshot) -> bool:
-    """Whether the command's pod is no more while its RayJob goes on.
+    """Whether the pod that ran the command is gone while its RayJob continues.
 
-    KubeRay makes another head and asks it for a command that went with the first; it takes minutes to see that in vain.
+    KubeRay creates another head and asks it about a command that was lost with the first. It takes minutes to give up.
     """
     job, pod = snapshot.job(attempt.number), snapshot.pod(attempt.number)
     if job is None or job.kind != "RayJob" or job.finished or job.deleting or job.suspended or attempt.running is None:
@@ -223,13 +223,13 @@ def _failure(job: JobView, pod: PodView | None, progress: Progress | None, seen:
 
 
 def _reported(pod: PodView | None, progress: Progress | None) -> Failure | None:
-    # The termination log is the container's last word; the ConfigMap may miss it where the network is gone.
+    # The termination log is the container's last report; it may be missing in the ConfigMap if the network failed.
     written = read_failure(pod.trainer.termination_log) if pod is not None and pod.trainer.termination_log else None
     return written or (progress.failure if progress is not None else None)
 
 
 def _exit_code(job: JobView, pod: PodView | None) -> int | None:
-    # The container of a Ray cluster's head is Ray's: KubeRay knows how the command in it ended.
+    # The main process of a Ray cluster's head is Ray: the command's exit code is known only to KubeRay.
     if pod is not None and pod.trainer.exit_code is not None and not pod.head:
         return pod.trainer.exit_code
     match = _EXIT_CODE.search(job.message)
@@ -245,7 +245,7 @@ def _disruption(job: JobView, pod: PodView | None, seen: str | None) -> Reason |
 
 
 def _on_lost_node(attempt: Attempt, snapshot: Snapshot, now: datetime) -> str:
-    """Name of the node that a pod of the attempt is lost with; empty where none is.
+    """Return the name of the lost node of one of the attempt's pods; empty if no node is lost.
 
     A dead kubelet never reports a pod's end, so neither the pod nor its Job would ever finish.
     """

@@ -1,4 +1,4 @@
-"""What the watches have said so far, kept small: a run as the bytes of its JSON, everything else as a view."""
+"""The objects seen so far, kept small: a run as the bytes of its JSON, everything else as a view."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Versioned:
     owner: str | None
     value: Any
     taken: int
-    """How many objects had been taken in with it."""
+    """The cache's count of stored objects after this one."""
 
 
 @dataclass(slots=True)
@@ -48,16 +48,16 @@ class Cache:
 
     @property
     def taken(self) -> int:
-        """How many objects have been taken in: what a list that is asked for now is newer than."""
+        """Count of objects stored so far. A list requested now is newer than all of them."""
         return self._taken
 
     def put(self, raw: Raw, listed_after: int = 0) -> tuple[Key | None, bool]:
-        """Take an object in; the run it concerns, and whether it is news. An older version than the known one is left out.
+        """Store an object. Returns the run it concerns, and whether it is news. An older version than the known one is ignored.
 
-        `listed_after`: it is of a list that was asked for when so many had been taken in. Such a list is newer than each of
-        these, also where its version is lower: the API server's store may have been restored from a backup.
+        `listed_after`: value of `taken` when the list with this object was requested. The list is newer than all objects
+        stored until then, even if its versions are lower: the API server's store may have been restored from a backup.
 
-        A report that says again what is known is kept, for its time, but no news: nothing follows from it.
+        A report that differs from the known one only in its time is stored, but is not news: it has no consequences.
         """
         key = key_of(raw)
         if key is None:
@@ -73,10 +73,10 @@ class Cache:
             return key, True
         value = _view(raw)
         family.children[_place(raw)] = _Versioned(version, owner(raw), value, self._taken)
-        return key, known is None or raw["kind"] != "ConfigMap" or not _says_the_same(known.value, value)
+        return key, known is None or raw["kind"] != "ConfigMap" or not _differ_only_in_time(known.value, value)
 
     def drop(self, raw: Raw) -> Key | None:
-        """Forget an object that was deleted; the run it concerns, or None where a newer one has its name already."""
+        """Forget a deleted object. Returns the run it concerned, or None if a newer object already has its name."""
         key = key_of(raw)
         if key is None or (family := self._families.get(key)) is None:
             return key
@@ -91,7 +91,7 @@ class Cache:
         return key
 
     def forget(self, key: Key) -> None:
-        """The run is gone; what is left of its children stays until their own deletion is seen."""
+        """Forget a run. Its remaining children stay until their own deletion is seen."""
         if (family := self._families.get(key)) is not None:
             family.run = None
             self._tidy(key, family)
@@ -101,7 +101,7 @@ class Cache:
             del self._families[key]
 
     def drop_child(self, key: Key, kind: str, name: str) -> None:
-        """Forget one child, found to be gone."""
+        """Forget a child that is known to be gone."""
         if (family := self._families.get(key)) is not None:
             family.children.pop((kind, name), None)
 
@@ -115,7 +115,7 @@ class Cache:
         return [key for key, family in self._families.items() if family.run is not None]
 
     def jobs(self, key: Key, uid: str) -> tuple[JobView, ...]:
-        """Jobs and RayJobs that belong to the run of that identity."""
+        """Jobs and RayJobs that belong to the run of that uid."""
         return tuple(each.value for kind, each in self._children(key) if kind in JOB_KINDS and each.owner == uid)
 
     def pods(self, key: Key, uid: str) -> tuple[PodView, ...]:
@@ -132,7 +132,7 @@ class Cache:
         return (each.value for kind, each in self._children(key) if kind == "Pod")
 
     def reports(self, key: Key, name: str, uid: str) -> Mapping[str, str] | None:
-        """Texts of the reports in a ConfigMap, by key; None where it is not there."""
+        """Texts of the reports in a ConfigMap, by key; None if the ConfigMap is missing."""
         family = self._families.get(key)
         found = family.children.get(("ConfigMap", name)) if family else None
         return found.value if found is not None and found.owner == uid else None
@@ -142,7 +142,7 @@ class Cache:
         return [] if family is None else [(kind, each) for (kind, _), each in family.children.items()]
 
     def keep_only(self, kind: str, present: Iterable[Raw], listed_after: int, namespaces: Iterable[str] = ()) -> list[Key]:
-        """Forget objects of a kind that a full list does not have, but for those that were taken in since it was asked for.
+        """Forget objects of a kind that are missing from a full list, except those stored after the list was requested.
 
         Returns the runs concerned.
         """
@@ -163,14 +163,14 @@ class Cache:
 
 
 def key_of(raw: Raw) -> Key | None:
-    """The run that an object is, or belongs to by its label."""
+    """Return the run that an object is, or that its label names."""
     metadata = raw["metadata"]
     name = metadata["name"] if raw["kind"] == KIND else (metadata.get("labels") or {}).get(RUN_LABEL)
     return Key(metadata["namespace"], name) if name else None
 
 
 def version_of(raw: Raw) -> int:
-    """The object's version; Kubernetes numbers them upwards."""
+    """Return the object's version; Kubernetes counts versions upwards."""
     text = raw["metadata"].get("resourceVersion", "0")
     return int(text) if text.isdecimal() else 0
 
@@ -188,7 +188,7 @@ def _view(raw: Raw) -> Any:
 
 
 def is_urgent(raw: Raw) -> bool:
-    """Whether something new must follow from this object soon."""
+    """Whether the operator should react to this object without delay."""
     if raw["kind"] == KIND:
         return True
     if raw["kind"] in JOB_KINDS:
@@ -199,21 +199,21 @@ def is_urgent(raw: Raw) -> bool:
     return False
 
 
-def awaits_start(raw: Raw) -> bool:
-    """Whether this is a run that nothing has been done for yet."""
+def is_new_run(raw: Raw) -> bool:
+    """Whether this is a run that the operator has not processed yet."""
     seen: int = (raw.get("status") or {}).get("observedGeneration", -1)
     return raw["kind"] == KIND and seen < 0
 
 
 def reports(config_map: Raw) -> dict[str, str]:
-    """What an attempt has written into its ConfigMap."""
+    """Return the reports that an attempt has written into its ConfigMap."""
     return {
         key: text for key, text in (config_map.get("data") or {}).items() if key in (PROGRESS_KEY, CHECKPOINT_KEY, UPLOAD_KEY)
     }
 
 
-def _says_the_same(old: Mapping[str, str], new: Mapping[str, str]) -> bool:
-    """Whether two reports differ in nothing but the time of the trainer's."""
+def _differ_only_in_time(old: Mapping[str, str], new: Mapping[str, str]) -> bool:
+    """Whether two sets of reports differ in nothing but the time of the trainer's report."""
     before, after = read_progress(old.get(PROGRESS_KEY, "")), read_progress(new.get(PROGRESS_KEY, ""))
     if before is None or after is None or any(old.get(key) != new.get(key) for key in (CHECKPOINT_KEY, UPLOAD_KEY)):
         return False

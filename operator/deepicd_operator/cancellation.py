@@ -1,4 +1,4 @@
-"""How tasks are ended."""
+"""Cancelling asyncio tasks."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 
 async def cancel_all(*tasks: asyncio.Task[Any]) -> None:
-    """End them all, and wait for it.
+    """Cancel all tasks and waits until they have ended.
 
-    A task may miss that it was cancelled where an answer or a time-out comes at that moment: it is told again.
+    A task can miss its cancellation if a response or timeout arrives at that moment, so it is cancelled repeatedly.
     """
     waiting = {task for task in tasks if not task.done()}
     while waiting:

@@ -1,4 +1,4 @@
-"""What the operator asks of the API server: each request is counted, and has a time limit."""
+"""The operator's requests to the API server: each is counted and has a time limit."""
 
 from __future__ import annotations
 
@@ -21,21 +21,20 @@ T = TypeVar("T")
 ALL_NAMESPACES = "*"
 REQUEST_SECONDS = 15.0
 
-TELLING_EVENTS = {
+INFORMATIVE_EVENTS = {
     "FailedCreate", "FailedMount", "FailedAttachVolume", "FailedMapVolume", "FailedCreatePodSandBox",
     "NetworkNotReady", "ProvisioningFailed",
 }  # fmt: skip
-"""Reasons of events that say what shows in no status."""
-
+"""Reasons of events with information that is not in any status."""
 
 _ANSWERED = {404, 409}
-"""Codes by which the API server says that it took the request: it had checked who asks, and their rights, before."""
+"""Codes that the API server sends only after it has authenticated and authorized the request."""
 _BUILT_IN = {use.kind.name for use in USES if use.kind.name != KIND and not use.optional}
-"""Kinds that every Kubernetes API server has: a 404 that names no object is of a proxy before it, and says nothing of one."""
+"""Kinds that every Kubernetes API server has: a 404 that names no object comes from a proxy in front of it."""
 
 
 class Cluster:
-    """The API server as the operator uses it. Every method raises `RequestError`."""
+    """The API server, as the operator uses it. Every method raises `RequestError`."""
 
     def __init__(self, login: Login, metrics: Metrics) -> None:
         self.server = login.configuration.host
@@ -50,13 +49,13 @@ class Cluster:
         await self._client.close()
 
     async def list(self, kind: str, namespace: str = ALL_NAMESPACES, labels: Mapping[str, str] | None = None) -> list[Raw]:
-        """All objects of a watched kind that the operator manages, or those of them that have the labels."""
+        """Return the managed objects of a watched kind, all or those with the labels."""
         chosen = None if kind == KIND else {**_equal(MANAGED_SELECTOR), **(labels or {})}
         within = None if namespace == ALL_NAMESPACES else namespace
         return await self._counted("list", kind, self._client.list(KINDS[kind], within, chosen))
 
     async def get(self, kind: str, namespace: str, name: str) -> Raw:
-        """One object.
+        """Return one object.
 
         Raises:
             NotFoundError: it does not exist.
@@ -64,7 +63,7 @@ class Cluster:
         return await self._counted("get", kind, self._client.get(KINDS[kind], namespace, name))
 
     async def node_is_lost(self, name: str) -> bool:
-        """Whether a node is gone or does not answer; False where that may not be asked."""
+        """Whether a node is gone or not ready; False if the operator may not read nodes."""
         try:
             node = await self._counted("get", "Node", self._client.get(KINDS["Node"], None, name))
         except NotFoundError:
@@ -75,16 +74,16 @@ class Cluster:
         return any(each["type"] == "Ready" and each["status"] != "True" for each in conditions)
 
     async def create(self, content: Raw) -> Raw:
-        """Make an object.
+        """Create an object.
 
         Raises:
-            AlreadyExistsError: one of that name exists.
-            RefusedFieldsError: it has fields that its kind does not have, or values that they cannot have.
+            AlreadyExistsError: an object of that name exists.
+            RefusedFieldsError: it has unknown fields or invalid values.
         """
         return await self._counted("create", content["kind"], self._client.create(KINDS[content["kind"]], content))
 
     async def write_status(self, run: Mapping[str, Any], status: Mapping[str, Any]) -> Raw:
-        """Write the status of the run as it was read.
+        """Write the status of a run, provided that the run has not changed since it was read.
 
         Raises:
             ChangedMeanwhileError: the run has changed since.
@@ -95,14 +94,13 @@ class Cluster:
         content = {
             "apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": run["spec"], "status": dict(status),
         }  # fmt: skip
-
         return await self._counted("update", f"{KIND}/status", self._client.replace_status(KINDS[KIND], content))
 
     async def delete(self, namespace: str, deletion: Deletion) -> None:
-        """Delete an object; one that is gone already, or belongs to another run than `deletion.owner`, is fine.
+        """Delete an object. Does nothing if it is gone, or belongs to another run than `deletion.owner`.
 
         Raises:
-            ChangedMeanwhileError: it is another one of that name, or has changed since the version to delete.
+            ChangedMeanwhileError: another object has its name, or it has changed since the version to delete.
         """
         try:
             uid = deletion.uid or await self._uid_of(namespace, deletion)
@@ -115,24 +113,23 @@ class Cluster:
             "preconditions": expected,
             "propagationPolicy": "Foreground" if deletion.foreground else "Background",
         }
-
-        asked = self._client.delete(KINDS[deletion.kind], namespace, deletion.name, options)
+        request = self._client.delete(KINDS[deletion.kind], namespace, deletion.name, options)
         try:
-            await self._counted("delete", deletion.kind, asked)
+            await self._counted("delete", deletion.kind, request)
         except NotFoundError:
             return
 
     async def _uid_of(self, namespace: str, deletion: Deletion) -> str:
         found = await self.get(deletion.kind, namespace, deletion.name)
         if owner(found) != deletion.owner:
-            raise NotFoundError(f"{deletion.kind} {deletion.name} is another run's")
+            raise NotFoundError(f"{deletion.kind} {deletion.name} belongs to another run")
         return str(found["metadata"]["uid"])
 
     async def warnings(self, namespace: str, uid: str) -> str:
-        """Newest event that says why an object is not made or not started; empty where there is none."""
+        """Return the newest event that explains why an object is not created or started; empty by default."""
         fields = {"involvedObject.uid": uid, "type": "Warning"}
         found = await self._counted("list", "Event", self._client.list(KINDS["Event"], namespace, fields=fields))
-        events = [each for each in found if each.get("reason") in TELLING_EVENTS]
+        events = [each for each in found if each.get("reason") in INFORMATIVE_EVENTS]
         newest = max(events, key=_event_time, default=None)
         return "" if newest is None else str(newest.get("message") or newest.get("reason") or "")
 
@@ -142,7 +139,7 @@ class Cluster:
             answer = await request
             code, accepted = "200", True
         except RequestError as error:
-            # By the API server's own answer: a proxy before it has its 404s, too.
+            # Only if the API server itself answered: a proxy in front of it also sends 404.
             code, accepted = str(error.code), error.answered and error.code in _ANSWERED
             if isinstance(error, UnknownKindError) and kind in _BUILT_IN and verb != "create":
                 raise UnavailableError(f"{kind}: {error}: this is no answer of an API server", error.code) from None

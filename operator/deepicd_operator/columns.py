@@ -6,7 +6,7 @@ from deepicd_operator.status import Columns, RunStatus
 
 
 def columns(status: RunStatus) -> Columns:
-    """The columns of a status."""
+    """Return the columns of a status."""
     checkpoint, metrics = status.last_verified_checkpoint, status.metrics
     eta = status.eta_seconds if status.state == "Running" else None
     return Columns(
@@ -34,7 +34,7 @@ def _number(value: float | None, digits: int) -> str:
 
 
 def _span(seconds: int | None) -> str:
-    """`9h`, `12m`, `40s`: the largest unit, as `kubectl` shows ages."""
+    """Format seconds in the largest unit, as `kubectl` shows ages: `9h`, `12m`, `40s`."""
     if seconds is None:
         return ""
     for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):

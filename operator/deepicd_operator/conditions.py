@@ -1,4 +1,4 @@
-"""Conditions of a run: a list with one entry per type; a transition is a change of status or reason."""
+"""Conditions of a run: a list with one entry per type. A transition is a change of status or reason."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_MESSAGE = 1024
 
 
 class ConditionType(StrEnum):
-    """What is known about a run. The last two are for tools that follow kstatus (Flux, Argo CD, `kubectl wait`)."""
+    """Types of conditions. The last two are for tools that follow kstatus (Flux, Argo CD, `kubectl wait`)."""
 
     ACCEPTED = "Accepted"
     SCHEDULED = "Scheduled"
@@ -45,25 +45,25 @@ class Condition(StatusModel):
     """One condition, in Kubernetes' form."""
 
     type: str = Field(max_length=64)
-    """What it is about."""
+    """Type of the condition."""
     status: Literal["True", "False", "Unknown"]
     """Whether it holds."""
     reason: str = Field(max_length=64)
-    """One word, documented."""
+    """Reason in one word; the documentation explains each."""
     message: str = Field(default="", max_length=MAX_MESSAGE)
     """What was found, and the remedy."""
     last_transition_time: AwareDatetime
     """When `status` last changed."""
     observed_generation: int | None = None
-    """Generation of the spec that it was found for."""
+    """Generation of the spec that it refers to."""
 
 
 Conditions = tuple[Condition, ...]
 
 
 @dataclass(frozen=True)
-class Said:
-    """What one condition is to say."""
+class Finding:
+    """New status, reason and message of one condition."""
 
     status: bool | None
     """None: unknown."""
@@ -71,24 +71,24 @@ class Said:
     message: str
 
 
-def say(status: bool | None, reason: Reason, found: str = "") -> Said:
-    """A condition whose message is the reason's, with what was found."""
-    return Said(status, reason, reason.says(found))
+def finding(status: bool | None, reason: Reason, found: str = "") -> Finding:
+    """Return a finding with the reason's standard message, including what was found."""
+    return Finding(status, reason, reason.message(found))
 
 
-def merged(before: Conditions, said: Mapping[ConditionType, Said | None], now: datetime, generation: int) -> Conditions:
-    """The conditions with some set (None: taken away); a transition's time moves only when the status changes."""
+def merged(before: Conditions, findings: Mapping[ConditionType, Finding | None], now: datetime, generation: int) -> Conditions:
+    """Return the conditions with some set (None: removed). The transition time changes only with the status."""
     kept = {each.type: each for each in before}
-    for kind, what in said.items():
+    for kind, found in findings.items():
         old = kept.pop(kind, None)
-        if what is None:
+        if found is None:
             continue
-        value: Literal["True", "False", "Unknown"] = "Unknown" if what.status is None else "True" if what.status else "False"
+        value: Literal["True", "False", "Unknown"] = "Unknown" if found.status is None else "True" if found.status else "False"
         kept[kind] = Condition(
             type=kind,
             status=value,
-            reason=what.reason,
-            message=what.message[:MAX_MESSAGE],
+            reason=found.reason,
+            message=found.message[:MAX_MESSAGE],
             last_transition_time=old.last_transition_time if old is not None and old.status == value else now,
             observed_generation=generation,
         )

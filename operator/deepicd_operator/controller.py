@@ -1,4 +1,4 @@
-"""Keeps runs as they should be: takes in what the watches say, reconciles what is due, carries out the decisions."""
+"""The controller: stores what the watches report, reconciles runs that are due, and executes the decisions."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from deepicd.kubernetes.errors import (
     UnknownKindError,
 )
 from deepicd.spec.resource_names import KIND
-from deepicd_operator.cache import Cache, Key, awaits_start, is_urgent
+from deepicd_operator.cache import Cache, Key, is_new_run, is_urgent
 from deepicd_operator.cluster import ALL_NAMESPACES, Cluster
 from deepicd_operator.desired import Deletion
 from deepicd_operator.events import RunEvent, events_between
 from deepicd_operator.faults import with_fault
-from deepicd_operator.kinds import MADE_KINDS, WATCHED, Use
+from deepicd_operator.kinds import CREATED_KINDS, WATCHED, Use
 from deepicd_operator.prometheus import Metrics, RunFigures
 from deepicd_operator.read_snapshot import UnreadableStatusError, read_snapshot
 from deepicd_operator.reasons import Reason, shorten
@@ -42,7 +42,7 @@ from deepicd_operator.workqueue import WorkQueue
 log = structlog.get_logger()
 
 SETTLE = 0.2
-"""Seconds that a change of a child waits for others: a pod is placed and started by several writes in a row."""
+"""Seconds to wait for further changes of a child: scheduling and starting a pod takes several writes."""
 FIRST_RETRY, LAST_RETRY = 0.5, 60.0
 EVENT_TRIES = 3
 """How often a run waits for an event that the API server is not able to take."""
@@ -56,12 +56,12 @@ class _Refused:
 
 
 def utc_now() -> datetime:
-    """The time in whole seconds, as Kubernetes keeps times."""
+    """Return the time in whole seconds, the resolution of Kubernetes' times."""
     return datetime.now(UTC).replace(microsecond=0)
 
 
 class Controller:
-    """One operator. Two at once do no harm: names are fixed, and a status is written only as it was read."""
+    """One operator. Safe with several replicas: names are fixed, and a status is written only if the run has not changed."""
 
     def __init__(
         self,
@@ -85,27 +85,27 @@ class Controller:
         self.listed = False
         """Whether everything has been listed once."""
 
-    # What the watches say.
+    # Input from watches and lists.
 
     def notice(self, raw: Mapping[str, Any], *, gone: bool = False) -> None:
-        """Take in an object that was made, changed or deleted."""
+        """Store an object that was created, changed or deleted, and queue its run."""
         if gone:
             key, news = self._cache.drop(raw), True
             if key is not None and raw["kind"] == KIND:
                 self._forget(key)
             elif key is not None:
-                # Its name may be what the run was waiting for.
+                # The run may have been waiting for its name.
                 self._refused.pop(key, None)
         else:
             key, news = self._cache.put(raw)
         if key is not None and news:
-            self.queue.add(key, 0.0 if gone or is_urgent(raw) else SETTLE, first=not gone and awaits_start(raw))
+            self.queue.add(key, 0.0 if gone or is_urgent(raw) else SETTLE, first=not gone and is_new_run(raw))
 
     async def resync(self) -> None:
-        """List everything and compare: a watch that lost events, or went silent, is made good here.
+        """List everything and compare: repairs what a watch missed.
 
         Raises:
-            RefusedError: nothing may be listed; one namespace of several, which may be gone, does not keep the others waiting.
+            RefusedError: listing is refused in every namespace. A namespace may be gone, which must not affect the others.
         """
         places = self._namespaces or (ALL_NAMESPACES,)
         refused = [error for namespace in places if (error := await self._resync_namespace(namespace)) is not None]
@@ -147,13 +147,13 @@ class Controller:
 
     @property
     def absent_kinds(self) -> frozenset[str]:
-        """What the API server does not have of what is watched."""
+        """Watched kinds that the API server does not have."""
         return frozenset(self._absent_kinds)
 
-    # Work.
+    # Reconciling.
 
     async def work(self) -> None:
-        """Reconcile runs as they become due, for ever. Several of these may run at once."""
+        """Reconcile runs as they become due, forever. Several of these may run concurrently."""
         while True:
             key = await self.queue.get()
             try:
@@ -170,21 +170,21 @@ class Controller:
             await self._reconcile(key)
             self._failures.pop(key, None)
         except (AlreadyExistsError, ChangedMeanwhileError):
-            await self._read_again(key)
+            await self._refresh(key)
             self.queue.add(key, self._wait(key, 0.05))
         except NotFoundError:
-            await self._read_again(key)
+            await self._refresh(key)
         except UnavailableError as error:
             self._metrics.errors.labels("unreachable").inc()
             wait = self._wait(key, max(FIRST_RETRY, error.retry_after or 0))
-            log.warning("the API server is not able to answer", error=str(error), again_in=round(wait, 1))
+            log.warning("the API server cannot answer", error=str(error), retry_in=round(wait, 1))
             self.queue.add(key, wait)
         except (RefusedError, UnreadableStatusError) as error:
             self._metrics.errors.labels("refused").inc()
-            log.warning("cannot go on with this run", error=shorten(str(error)))
+            log.warning("cannot reconcile this run", error=shorten(str(error)))
             self.queue.add(key, self._wait(key, 5.0))
         except Exception as error:
-            # A fault of ours in one run must not end the others.
+            # A bug that one run triggers must not stop the others.
             self._note_fault(error)
             await self._show_fault(key, error)
             self.queue.add(key, self._wait(key, 5.0))
@@ -197,7 +197,7 @@ class Controller:
         log.error("fault in the operator", error=f"{type(error).__name__}: {error}", exc_info=error)
 
     async def _show_fault(self, key: Key, error: Exception) -> None:
-        """Have the run itself say that nothing can be decided about it."""
+        """Show in the run's status that the operator failed on it."""
         raw = self._cache.run(key)
         if raw is None or (status := read_status(raw.get("status"))) is None:
             return
@@ -206,19 +206,19 @@ class Controller:
         if shown == status:
             return
         try:
-            for told in events_between(status, shown):
-                await self._tell(told, key, raw["metadata"]["uid"], now)
+            for each in events_between(status, shown):
+                await self._write_event(each, key, raw["metadata"]["uid"], now)
             self._cache.put(await self._cluster.write_status(raw, write_status(shown)))
         except RequestError as refused:
-            # The run is reconciled again in any case.
-            log.warning("the fault could not be shown", error=shorten(str(refused)))
+            # The run is queued again in any case.
+            log.warning("cannot show the fault in the status", error=shorten(str(refused)))
 
     def _wait(self, key: Key, first: float) -> float:
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         return float(min(first * 2 ** min(failures, 12), max(LAST_RETRY, first)))
 
-    async def _read_again(self, key: Key) -> None:
+    async def _refresh(self, key: Key) -> None:
         try:
             self._cache.put(await self._cluster.get(KIND, key.namespace, key.name))
         except NotFoundError:
@@ -233,30 +233,30 @@ class Controller:
             self._forget(key)
             return
         refusal = self._refusal(key, raw)
-        snapshot, again = await read_snapshot(key, raw, self._cache, self._cluster, refusal, now)
+        snapshot, look_again = await read_snapshot(key, raw, self._cache, self._cluster, refusal, now)
         decision = reconcile(snapshot, now, self._settings)
         if decision.fault is not None:
             self._note_fault(decision.fault)
         structlog.contextvars.bind_contextvars(attempt=(decision.status or snapshot.status).attempt)
-        await self._carry_out(key, raw, snapshot, decision, now)
-        for when in (decision.look_again, again):
+        await self._apply(key, raw, snapshot, decision, now)
+        for when in (decision.look_again, look_again):
             if when is not None:
                 self.queue.add(key, max(0.0, (when - now).total_seconds()))
 
-    async def _carry_out(self, key: Key, raw: dict[str, Any], snapshot: Snapshot, decision: Decision, now: datetime) -> None:
-        for told in decision.events:
-            log.info(told.message, reason=str(told.reason))
-        await self._all(self._tell(told, key, snapshot.uid, now) for told in decision.events)
+    async def _apply(self, key: Key, raw: dict[str, Any], snapshot: Snapshot, decision: Decision, now: datetime) -> None:
+        for each in decision.events:
+            log.info(each.message, reason=str(each.reason))
+        await self._all(self._write_event(each, key, snapshot.uid, now) for each in decision.events)
         if decision.status is not None:
-            # From here on this operator is the one that decided: another one's write of the same version fails.
+            # Once this write succeeds, the decision of any other operator on the same version fails.
             self._cache.put(await self._cluster.write_status(raw, write_status(decision.status)))
         shown = decision.status or snapshot.status
         self._shown[key] = RunFigures.of(key.namespace, key.name, shown)
         await self._all(self._delete(key, deletion) for deletion in decision.delete)
         if decision.create:
-            await self._make(key, snapshot, decision, now)
+            await self._create_objects(key, snapshot, decision, now)
 
-    async def _make(self, key: Key, snapshot: Snapshot, decision: Decision, now: datetime) -> None:
+    async def _create_objects(self, key: Key, snapshot: Snapshot, decision: Decision, now: datetime) -> None:
         try:
             spec = snapshot.content["spec"]
             news = [await self._all(self._create(content, spec) for content in group) for group in decision.create]
@@ -268,7 +268,7 @@ class Controller:
         else:
             self._refused.pop(key, None)
             if any(map(any, news)):
-                # What follows from these is not heard of: they are in the cache already.
+                # They are in the cache already, so their watch events will not queue the run.
                 self.queue.add(key, SETTLE)
 
     async def _all(self, requests: Any) -> list[Any]:
@@ -278,26 +278,26 @@ class Controller:
                 raise result
         return results
 
-    async def _tell(self, told: RunEvent, key: Key, uid: str, now: datetime) -> None:
+    async def _write_event(self, run_event: RunEvent, key: Key, uid: str, now: datetime) -> None:
         try:
-            await self._cluster.create(event(told, key.name, key.namespace, uid, now))
+            await self._cluster.create(event(run_event, key.name, key.namespace, uid, now))
         except AlreadyExistsError:
-            if told.addition is not None:
-                await self._tell(told.addition, key, uid, now)
+            if run_event.addition is not None:
+                await self._write_event(run_event.addition, key, uid, now)
         except RefusedError as error:
-            # A run must not stand still because nobody may be told about it.
-            log.warning("an event could not be written", error=shorten(str(error)))
+            # A run must not stop because the operator may not write events.
+            log.warning("cannot write an event", error=shorten(str(error)))
         except UnavailableError as error:
-            # Nor because of a limit that is on events alone; what else has failed fails again with the status.
+            # Nor because of a rate limit on events; any other failure shows again with the status.
             if self._failures.get(key, 0) < EVENT_TRIES:
                 raise
-            log.warning("an event could not be written", error=shorten(str(error)))
+            log.warning("cannot write an event", error=shorten(str(error)))
 
     async def _delete(self, key: Key, deletion: Deletion) -> None:
         try:
             await self._cluster.delete(key.namespace, deletion)
         except ChangedMeanwhileError:
-            # The view of it was late: decide again on what it is now.
+            # The cached view was out of date: read the object and decide again.
             try:
                 self._cache.put(await self._cluster.get(deletion.kind, key.namespace, deletion.name))
             except NotFoundError:
@@ -305,13 +305,13 @@ class Controller:
             raise
 
     async def _create(self, content: dict[str, Any], spec: Mapping[str, Any]) -> bool:
-        """Make an object that may be there; whether it is news that it is."""
+        """Create an object unless it exists. Returns whether it is news."""
         kind, metadata, is_new = content["kind"], content["metadata"], True
         try:
             made = await self._cluster.create(content)
         except AlreadyExistsError:
             is_new = False
-            made = await self._of_that_name(kind, metadata)
+            made = await self._existing(kind, metadata)
             if controller(made) != controller(content):
                 found = f"{kind} {metadata['name']}"
                 if (other := controller(made)) is not None and other[0] == KIND:
@@ -322,13 +322,13 @@ class Controller:
             raise UnavailableError(found, retry_after=LAST_RETRY) from None
         except (NotFoundError, RefusedError) as error:
             raise refused_object(content, error, spec) from None
-        return (kind in MADE_KINDS and self._cache.put(made)[1]) or is_new
+        return (kind in CREATED_KINDS and self._cache.put(made)[1]) or is_new
 
-    async def _of_that_name(self, kind: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    async def _existing(self, kind: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
         try:
             return await self._cluster.get(kind, metadata["namespace"], metadata["name"])
         except NotFoundError as error:
-            # It went meanwhile: its name is free, and the run is to be looked at again at once.
+            # It has just been deleted: its name is free, so reconcile the run again immediately.
             raise ChangedMeanwhileError(str(error)) from None
 
     def _refusal(self, key: Key, raw: Mapping[str, Any]) -> Refusal | None:

@@ -1,4 +1,4 @@
-"""Which objects a run is to have by its status, compared with those it has."""
+"""The objects that a run should have according to its status, compared with those it has."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from deepicd_operator.status import RunStatus
 
 @dataclass(frozen=True)
 class Deletion:
-    """An object to delete, if it is still that one."""
+    """An object to delete, provided that it is still the same object."""
 
     kind: str
     name: str
     uid: str = ""
     version: str | None = None
-    """Only in this version: one that has changed since is to be looked at again."""
+    """Delete only this version: if the object has changed, decide again."""
     foreground: bool = False
     """Keep the object until its pods are gone."""
     owner: str = ""
-    """In place of `uid`: only if it belongs to the run of this uid."""
+    """Instead of `uid`: delete only if it belongs to the run of this uid."""
 
 
 def desired(accepted: Accepted, status: RunStatus, snapshot: Snapshot, settings: Settings, now: datetime) -> Groups:
-    """Objects to make, group by group. One that exists is left as it is.
+    """Return the objects to create, in groups. Existing objects are not changed.
 
     Raises:
         CannotPlanError: one cannot be built from the spec.
@@ -47,29 +47,29 @@ def desired(accepted: Accepted, status: RunStatus, snapshot: Snapshot, settings:
         return ()
     request = AttemptRequest(accepted.run, snapshot.namespace, snapshot.uid, attempt.number, settings)
     if attempt.number != snapshot.status.attempt or snapshot.job(attempt.number) is None:
-        return starting_objects(request) if accepted.may_begin and attempt.reason is None else ()
-    if makes_rest(accepted, snapshot, now):
-        # Under load the pods of all runs are started before any run has these.
+        return starting_objects(request) if accepted.may_start and attempt.reason is None else ()
+    if needs_further_objects(accepted, snapshot, now):
+        # Under load, the pods of all runs are started before any run gets these.
         return further_objects(request)
-    unheard = any(each.reason == Reason.NO_REPORT for each in status.conditions)
-    return supporting_objects(request) if unheard and attempt.reason is None else ()
+    is_silent = any(each.reason == Reason.NO_REPORT for each in status.conditions)
+    return supporting_objects(request) if is_silent and attempt.reason is None else ()
 
 
-def makes_rest(accepted: Accepted, snapshot: Snapshot, now: datetime) -> bool:
-    """Whether the newest attempt is to have the objects now that its pod needs later: its end is not noted before."""
+def needs_further_objects(accepted: Accepted, snapshot: Snapshot, now: datetime) -> bool:
+    """Whether to create the objects now that the newest attempt's pod needs later. Its end is recorded only after that."""
     attempt = snapshot.status.current
     at_work = attempt is not None and attempt.end is None and attempt.reason is None
-    return at_work and snapshot.lacks_rest and accepted.can_make and not snapshot.is_refused(now)
+    return at_work and snapshot.lacks_objects and accepted.can_create and not snapshot.is_refused(now)
 
 
 def superfluous(accepted: Accepted, status: RunStatus, snapshot: Snapshot, now: datetime) -> tuple[Deletion, ...]:
-    """Objects to delete."""
+    """Return the objects to delete."""
     orphans = (Deletion("Pod", pod.name, pod.uid) for pod in snapshot.orphans if not pod.deleting and not pod.ended)
     return *_claims(status, snapshot), *orphans, *_jobs(status, snapshot), *_run(accepted, status, snapshot, now)
 
 
 def _claims(status: RunStatus, snapshot: Snapshot) -> Iterator[Deletion]:
-    """Claims of attempts that had one, and by the status have none any more."""
+    """Claims that the status no longer lists for their attempts."""
     released = {attempt.number for attempt in status.attempts if attempt.volume is None}
     for attempt in snapshot.status.attempts:
         if attempt.volume is not None and attempt.number in released:
@@ -77,14 +77,14 @@ def _claims(status: RunStatus, snapshot: Snapshot) -> Iterator[Deletion]:
 
 
 def _jobs(status: RunStatus, snapshot: Snapshot) -> Iterator[Deletion]:
-    """The Job of an attempt that is being stopped, and those of attempts that are over.
+    """The Job of an attempt that is being stopped, and the Jobs of ended attempts.
 
-    One of these may have been made by an operator that lost a race.
+    The latter may come from an operator that lost a race.
     """
     attempt = status.current
     at_work = attempt.number if attempt is not None and attempt.end is None else None
     if at_work != snapshot.status.attempt:
-        at_work = None  # it begins now: what has its number already is none of its
+        at_work = None  # it starts now: an existing Job with its number does not belong to it
     for job in snapshot.jobs:
         if job.deleting:
             continue
@@ -92,8 +92,8 @@ def _jobs(status: RunStatus, snapshot: Snapshot) -> Iterator[Deletion]:
             if attempt.reason is not None:
                 yield Deletion(job.kind, job.name, job.uid, job.version, foreground=True)
         elif not job.finished or job.kind == "RayJob":
-            # In the version that was seen: one that has ended meanwhile keeps its pod, and the pod its log.
-            # The pods of an ended RayJob are gone; with it goes the volume that they shared.
+            # Only in the version that was seen: a Job that has ended since then keeps its pod, and the pod its log.
+            # The pods of an ended RayJob are gone; deleting it releases the volume that they shared.
             yield Deletion(job.kind, job.name, job.uid, job.version)
 
 

@@ -1,7 +1,7 @@
-"""What a user is told: the difference between two statuses, and that an attempt begins.
+"""Events for the user: the difference between two statuses, and the start of an attempt.
 
-That an attempt has all its objects is in no status: `begins` says it, so that its begin is told once, with its trainer's
-start where that has come first.
+No status records that an attempt has all its objects. The caller passes it as `starts`, so that one event reports the start of
+the attempt, together with the start of its trainer if that came first.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from deepicd_operator.reasons import Reason, Rule
 from deepicd_operator.status import RunStatus
 
 ATTEMPT_STARTED = "AttemptStarted"
-"""Reason of the event that an attempt begins with."""
+"""Reason of the event for the start of an attempt."""
 _FOR_TOOLS = {ConditionType.RECONCILING, ConditionType.STALLED}
 _PER_SPEC = {ConditionType.ACCEPTED}
 """Conditions that are about the spec; the others are about an attempt."""
@@ -22,33 +22,33 @@ _PER_SPEC = {ConditionType.ACCEPTED}
 
 @dataclass(frozen=True)
 class RunEvent:
-    """Something to tell the user once. Its identity decides the event's name, so it cannot be told twice."""
+    """An event that is written once. Its identity determines the name of the Event object, so a second write has no effect."""
 
     reason: str
     message: str
     warning: bool
     identity: str
     addition: RunEvent | None = None
-    """Part of the message, to be told by itself where this event was told before without it."""
+    """Follow-up event, to be written if this event was already written without it."""
 
 
-def events_between(old: RunStatus, new: RunStatus, *, begins: bool = False) -> tuple[RunEvent, ...]:
-    """The events, in order. `begins`: the newest attempt gets the last of its objects."""
-    told = [*([_start(old)] if begins else ()), *_retries(old, new), *_changes(old, new)]
+def events_between(old: RunStatus, new: RunStatus, *, starts: bool = False) -> tuple[RunEvent, ...]:
+    """Return the events, in order. `starts`: the newest attempt gets the last of its objects now."""
+    events = [*([_start(old)] if starts else ()), *_retries(old, new), *_changes(old, new)]
     for condition in _changed(old, new):
-        if (said := _transition(condition, new)) is None or any(event.reason == said.reason for event in told):
-            continue  # one cause is told once, though it shows in several conditions
-        if said.reason == Reason.RUNNING and told and told[-1].reason == ATTEMPT_STARTED:
-            told[-1] = replace(told[-1], message=f"{told[-1].message}; {said.message}", addition=said)
+        if (event := _transition(condition, new)) is None or any(each.reason == event.reason for each in events):
+            continue  # one event for each cause, even if several conditions show it
+        if event.reason == Reason.RUNNING and events and events[-1].reason == ATTEMPT_STARTED:
+            events[-1] = replace(events[-1], message=f"{events[-1].message}; {event.message}", addition=event)
         else:
-            told.append(said)
-    return tuple(told)
+            events.append(event)
+    return tuple(events)
 
 
 def _start(old: RunStatus) -> RunEvent:
     checkpoint = old.last_verified_checkpoint
-    since = f"from {checkpoint.stage} step {checkpoint.step}" if checkpoint else "from the beginning"
-    return RunEvent(ATTEMPT_STARTED, f"attempt {old.attempt} begins {since}", False, f"attempt/{old.attempt}/start")
+    how = f"resumes from {checkpoint.stage} step {checkpoint.step}" if checkpoint else "starts from scratch"
+    return RunEvent(ATTEMPT_STARTED, f"attempt {old.attempt} {how}", False, f"attempt/{old.attempt}/start")
 
 
 def _retries(old: RunStatus, new: RunStatus) -> Iterable[RunEvent]:
@@ -65,10 +65,10 @@ def _retries(old: RunStatus, new: RunStatus) -> Iterable[RunEvent]:
 
 
 def _changes(old: RunStatus, new: RunStatus) -> Iterable[RunEvent]:
-    """A new spec, where a trainer runs by an older one, and where it starts a failed run again."""
+    """A change of the spec, if a trainer runs with an older one or if the change restarts a failed run."""
     attempt, is_news = new.current, old.observed_generation < new.observed_generation
     runs = attempt is not None and attempt.running is not None and attempt.end is None and attempt.reason is None
-    message = Reason.SPEC_CHANGED.says()
+    message = Reason.SPEC_CHANGED.message()
     if old.finished and not new.finished:
         message = f"the spec has changed: attempt {old.attempt + 1} follows, and attempts are counted from there"
     elif attempt is None or not (is_news and runs and attempt.is_outdated(new.observed_generation)):
@@ -77,19 +77,19 @@ def _changes(old: RunStatus, new: RunStatus) -> Iterable[RunEvent]:
 
 
 def _changed(old: RunStatus, new: RunStatus) -> Iterable[Condition]:
-    """Conditions with another status or reason, those that say most first."""
+    """Conditions with a new status or reason, the most informative first."""
     before = {each.type: (each.status, each.reason) for each in old.conditions}
     changed = [each for each in new.conditions if before.get(each.type) != (each.status, each.reason)]
     runs = any(each.reason == Reason.RUNNING for each in changed)
-    # That it runs says where, too.
+    # The event for Running also names the node.
     silent = {*_FOR_TOOLS, *([ConditionType.SCHEDULED] if runs else ())}
     return (each for each in reversed(changed) if each.type not in silent)
 
 
 def _transition(condition: Condition, new: RunStatus) -> RunEvent | None:
-    """What a condition says that has changed; None where nothing is told of it."""
+    """Return the event for a changed condition, or None if it has none."""
     kind, reason = ConditionType(condition.type), Reason(condition.reason)
-    good = reason.rule is Rule.GO_ON
+    good = reason.rule is Rule.CONTINUE
     if good and (condition.status == "False" or kind in _PER_SPEC):
         return None
     of = f"spec/{new.observed_generation}" if kind in _PER_SPEC else f"attempt/{new.attempt}"

@@ -1,4 +1,4 @@
-"""kopf's part: it watches, reconnects and logs in; each event goes to the controller."""
+"""kopf's part: watching, reconnecting and logging in. Each event goes to the controller."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SERVER_TIMEOUT, _CLIENT_TIMEOUT, _CONNECT_TIMEOUT = 270, 300, 15
 
 
 class _NoDiffs(kopf.DiffBaseStorage):
-    """kopf works out what has changed for handlers of another sort than ours; that cost a quarter of the operator's CPU."""
+    """Disables kopf's diffs, which our handlers do not use and which took a quarter of the operator's CPU time."""
 
     def build(self, **_: Any) -> Any:
         return {}
@@ -34,23 +34,23 @@ class _NoDiffs(kopf.DiffBaseStorage):
         return None
 
 
-class _Patience:
-    """Seconds between retries, without end: at the last one kopf would give up, and with it everything that is served."""
+class _RetryDelays:
+    """Seconds between retries, endless: kopf would stop the whole operator after the last one."""
 
     def __iter__(self) -> Iterator[float]:
         return itertools.chain((1, 1, 2, 3, 5, 8, 13, 21), itertools.repeat(30))
 
 
 def settings() -> kopf.OperatorSettings:
-    """Watches that end by themselves, notice silence, and ask for nothing but the operator's own objects."""
+    """Return settings for watches that are renewed regularly, time out when silent, and cover only the operator's objects."""
     chosen = kopf.OperatorSettings()
     chosen.posting.enabled = False
     chosen.peering.standalone = True
     chosen.scanning.disabled = True
-    # kopf keeps a task for each object that long, and waits for them all when it ends.
+    # kopf keeps a task for each object for that long, and waits for all of them when it ends.
     chosen.queueing.idle_timeout = 0.5
     chosen.persistence.diffbase_storage = _NoDiffs()
-    chosen.networking.error_backoffs = _Patience()
+    chosen.networking.error_backoffs = _RetryDelays()
     chosen.watching.server_timeout = _SERVER_TIMEOUT
     chosen.watching.client_timeout = _CLIENT_TIMEOUT
     chosen.watching.connect_timeout = _CONNECT_TIMEOUT
@@ -61,7 +61,7 @@ def settings() -> kopf.OperatorSettings:
 
 
 def register(registry: kopf.OperatorRegistry, controller: Controller) -> None:
-    """Have everything that is watched told to the controller."""
+    """Pass all watch events to the controller."""
 
     async def notice(event: Any, resource: Any, **_: Any) -> None:
         raw = {"kind": resource.kind, **event["object"]}
@@ -105,7 +105,7 @@ class _Connection(kopf.ConnectionInfo):
 
 
 def connection(login: Login) -> kopf.ConnectionInfo:
-    """What the client logs in with, for kopf."""
+    """Return the client's credentials in kopf's form."""
     chosen = login.configuration
     scheme, _, token = chosen.api_key.get("BearerToken", "").partition(" ")
     return _Connection(
@@ -127,11 +127,11 @@ def _place(use: Use) -> tuple[str, str, str]:
     return use.kind.group, use.kind.version, use.kind.plural
 
 
-async def watch(controller: Controller, namespaces: tuple[str, ...], begun: asyncio.Event, stop: asyncio.Event) -> None:
-    """Watch until told to stop; `begun` is set when kopf has taken over.
+async def watch(controller: Controller, namespaces: tuple[str, ...], started: asyncio.Event, stop: asyncio.Event) -> None:
+    """Watch until `stop` is set; `started` is set when kopf has started.
 
     Raises:
-        Exception: kopf met an answer that it does not know, and gave up.
+        Exception: kopf received an unexpected response and gave up.
     """
     registry = kopf.OperatorRegistry()
     register(registry, controller)
@@ -140,8 +140,8 @@ async def watch(controller: Controller, namespaces: tuple[str, ...], begun: asyn
         settings=settings(),
         clusterwide=not namespaces,
         namespaces=namespaces,
-        ready_flag=begun,
+        ready_flag=started,
         stop_flag=stop,
-        # Peers are not used; kopf's own guess needs a user with a name, which a container's need not have.
+        # Peering is off. kopf's default identity needs a user name, which the user of a container may not have.
         identity=cast("Any", MANAGER),
     )

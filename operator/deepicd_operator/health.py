@@ -12,13 +12,13 @@ from deepicd_operator.controller import Controller
 from deepicd_operator.prometheus import Metrics
 
 STUCK_SECONDS = 600.0
-"""A run that was due for so long means that no worker works."""
+"""If a run has been due for this long, the workers are stuck."""
 SILENT_SECONDS = 300.0
-"""Longest time without a request that the API server accepted in which the operator still calls itself ready."""
+"""The operator reports ready if the API server accepted a request within this time."""
 
 
 async def serve(port: int, controller: Controller, cluster: Cluster, metrics: Metrics) -> web.AppRunner:
-    """Serve on a port of all addresses, until the runner is cleaned up.
+    """Serve a port on all addresses, until the runner is cleaned up.
 
     Raises:
         UserError: the port is taken.

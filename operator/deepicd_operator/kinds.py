@@ -1,6 +1,6 @@
-"""Every kind of object that the operator uses: where it is, what is watched, and the rights that are needed for it.
+"""Every kind of object that the operator uses: its API, whether it is watched, and the rights that the operator needs.
 
-Its requests, its watches, its cache and the chart's Roles all follow from this table.
+The operator's requests, watches and cache and the chart's Roles follow from this table.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ class Use:
 
     kind: Kind
     verbs: tuple[str, ...]
-    """Rights, in each namespace that is served; for a kind of the cluster in the cluster."""
+    """Rights in each namespace that is served, or in the cluster for a cluster-scoped kind."""
     status_verbs: tuple[str, ...] = ()
     """Rights on its status."""
     optional: bool = False
-    """It may be missing from the API server, and come later."""
+    """The CRD may be missing, or be installed later."""
 
     @property
     def watched(self) -> bool:
-        """Whether all objects are listed and watched; but for the runs themselves, all that the operator has made."""
+        """Whether objects are listed and watched: all runs, and of other kinds those that the operator created."""
         return "watch" in self.verbs
 
 
@@ -38,20 +38,20 @@ USES = (
     Use(Kind("PersistentVolumeClaim", "persistentvolumeclaims"), (*_READ, "create", "delete")),
     # `delete` for pods whose Job was deleted without them.
     Use(POD, ("list", "watch", "delete")),
-    # `patch` only so that it may be given to a run's own Role.
+    # `patch` only because the operator grants it in a run's Role.
     Use(CONFIG_MAP, (*_WATCH, "create", "patch")),
     Use(Kind("ServiceAccount", "serviceaccounts"), (*_READ, "create")),
     Use(Kind("Role", "roles", _RBAC), (*_READ, "create")),
     Use(Kind("RoleBinding", "rolebindings", _RBAC), (*_READ, "create")),
     Use(Kind("NetworkPolicy", "networkpolicies", "networking.k8s.io"), (*_READ, "create")),
     Use(Kind("Event", "events"), ("list", "create")),
-    # Optional: to know a lost node at once instead of after the pod's grace period.
+    # Optional: to notice a lost node at once instead of after the pod's grace period.
     Use(Kind("Node", "nodes", namespaced=False), _READ),
 )
 KINDS = {use.kind.name: use.kind for use in USES}
 WATCHED = tuple(use for use in USES if use.watched)
 JOB, RAY_JOB = "Job", "RayJob"
 JOB_KINDS = (JOB, RAY_JOB)
-"""Kinds of which an attempt has one."""
-MADE_KINDS = tuple(use.kind.name for use in WATCHED if use.kind.name not in (KIND, POD.name))
-"""Kinds whose being there is decided by: known as soon as they are made."""
+"""An attempt has one object of one of these kinds."""
+CREATED_KINDS = tuple(use.kind.name for use in WATCHED if use.kind.name not in (KIND, POD.name))
+"""Watched kinds that the operator creates: stored in the cache as soon as they are created."""

@@ -1,4 +1,4 @@
-"""Log lines: JSON, one a line, with run, namespace and attempt where they are known."""
+"""The log: one JSON object per line, with run, namespace and attempt if known."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 
 def configure(level: str) -> None:
-    """Write JSON lines to standard error; libraries only from warnings on, their errors without tracebacks, except at debug.
+    """Log JSON lines to standard error; of libraries only warnings and errors, with tracebacks only at level debug.
 
     Args:
         level: debug, info, warning or error.
@@ -40,7 +40,7 @@ def configure(level: str) -> None:
 
 
 def _name_error(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
-    """What a library meets, such as an answer that it does not know, is no fault of ours: its name is enough."""
+    """Log a library's exception, such as an unexpected response, by type and message: it is not a bug of the operator."""
     found = line.pop("exc_info", None)
     error = found[1] if isinstance(found, tuple) else sys.exc_info()[1] if found else None
     return line if error is None else {**line, "error": f"{type(error).__name__}: {error}"}

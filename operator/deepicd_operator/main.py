@@ -13,7 +13,7 @@ from deepicd_operator.settings import DEFAULT_IMAGE, DEFAULT_PORTS, PatchLevel, 
 
 cli = typer.Typer(
     name="deepicd-operator",
-    help="Carries out DeepICDRuns on Kubernetes.",
+    help="Run DeepICDRuns on Kubernetes.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -60,14 +60,14 @@ def admission() -> None:
 @cli.command()
 def run(
     namespace: Annotated[
-        list[str] | None, typer.Option("--namespace", "-n", help="Serve this namespace; again for more.", show_default="all")
+        list[str] | None, typer.Option("--namespace", "-n", help="Serve this namespace; can be repeated.", show_default="all")
     ] = None,
     image: Annotated[str, typer.Option(help="Trainer image of runs that name none.", envvar="DEEPICD_IMAGE")] = DEFAULT_IMAGE,
-    network_policy: Annotated[bool, typer.Option(help="Make a NetworkPolicy for each run.")] = True,
+    network_policy: Annotated[bool, typer.Option(help="Create a NetworkPolicy for each run.")] = True,
     api_server_port: Annotated[
         list[int] | None,
         typer.Option(
-            help="Port that pods reach the API server on; again for more.", show_default="443, 6443", min=1, max=65535
+            help="Port that pods reach the API server on; can be repeated.", show_default="443, 6443", min=1, max=65535
         ),
     ] = None,
     kuberay_namespace: Annotated[str, typer.Option(help="Namespace of KubeRay's operator.")] = Settings.kuberay_namespace,
@@ -76,21 +76,22 @@ def run(
     ] = Settings.pod_template_patch,
     privileged: Annotated[bool, typer.Option(help="Let runs ask for root, privileges and the node's namespaces.")] = False,
     allowed_image: Annotated[
-        list[str] | None, typer.Option(help="Prefix of images that runs may use; again for more.", show_default="any image")
+        list[str] | None, typer.Option(help="Prefix of images that runs may use; can be repeated.", show_default="any image")
     ] = None,
     allowed_service_account: Annotated[
-        list[str] | None, typer.Option(help="Existing ServiceAccount that every run may use; again for more.")
+        list[str] | None, typer.Option(help="Existing ServiceAccount that every run may use; can be repeated.")
     ] = None,
-    allowed_secret: Annotated[list[str] | None, typer.Option(help="Secret that every run may use; again for more.")] = None,
+    allowed_secret: Annotated[list[str] | None, typer.Option(help="Secret that every run may use; can be repeated.")] = None,
     admission_policy: Annotated[
-        bool, typer.Option(help="Trust the chart's ValidatingAdmissionPolicy for Secrets and ServiceAccounts that fields name.")
+        bool,
+        typer.Option(help="Rely on the chart's ValidatingAdmissionPolicy for Secrets and ServiceAccounts in fields."),
     ] = False,
-    port: Annotated[int, typer.Option(help="Port of /healthz, /readyz and /metrics; 0 serves none.")] = 8080,
-    workers: Annotated[int, typer.Option(min=1, help="Runs reconciled at once.")] = 16,
+    port: Annotated[int, typer.Option(help="Port of /healthz, /readyz and /metrics; 0 for none.")] = 8080,
+    workers: Annotated[int, typer.Option(min=1, help="Number of runs reconciled at the same time.")] = 16,
     resync: Annotated[float, typer.Option(min=1, help="Seconds between full lists.")] = 120.0,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
-    """Serve until SIGTERM, with the kubeconfig, or the ServiceAccount in a cluster.
+    """Run the operator until SIGTERM, with the kubeconfig or, in a cluster, the ServiceAccount.
 
     Example: `deepicd-operator run --namespace research`
     """
@@ -114,7 +115,7 @@ def run(
 
 
 def app() -> NoReturn:
-    """Run the command line; an error of ours is one line on stderr and its own exit code."""
+    """Run the command line. A DeepICDError is printed as one line on stderr and sets the exit code."""
     try:
         cli()
     except DeepICDError as error:

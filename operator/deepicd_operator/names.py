@@ -1,4 +1,4 @@
-"""Names and labels of everything the operator makes. Names are fixed by run and attempt, so nothing can exist twice."""
+"""Names and labels of the operator's objects. Names follow from run and attempt, so no object can exist twice."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ MANAGED_SELECTOR = f"app.kubernetes.io/managed-by={MANAGER}"
 
 
 def attempt_name(run: str, attempt: int) -> str:
-    """Name of an attempt's Job (or RayJob), Role and RoleBinding: at most 59 characters for a run's 52 and 99,999 attempts."""
+    """Return the name of an attempt's Job (or RayJob), Role and RoleBinding: at most 59 characters, up to 99,999 attempts."""
     return f"{run}-a{attempt}"
 
 
 def own_service_account(run: str) -> str:
-    """Name of the ServiceAccount that the operator creates for a run."""
+    """Return the name of the ServiceAccount that the operator creates for a run."""
     return f"{run}-trainer"
 
 
 def labels(run: str, attempt: int | None = None, component: str = "trainer") -> dict[str, str]:
-    """The labels of an object, by Kubernetes' recommended scheme and our own."""
+    """Return an object's labels: Kubernetes' recommended ones and our own."""
     chosen = {
         "app.kubernetes.io/name": "deepicd",
         "app.kubernetes.io/instance": run,

@@ -1,4 +1,4 @@
-"""When a run is looked at again though nothing has changed: times in its status, and in what pod and reports say."""
+"""When to reconcile a run again without any change: times that follow from its status, its pod and its reports."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from deepicd_operator.accepted import Accepted
-from deepicd_operator.pod_state import pod_state, runs_well_from
+from deepicd_operator.pod_state import healthy_from, pod_state
 from deepicd_operator.snapshot import Snapshot
 from deepicd_operator.status import RunStatus
 from deepicd_operator.steps import steps
 
 
 def next_look(accepted: Accepted, status: RunStatus, snapshot: Snapshot, now: datetime) -> datetime | None:
-    """The first of those times that is still to come; None where there is none."""
+    """Return the first of these times that is in the future, or None."""
     return min((when for when in _times(accepted, status, snapshot, now) if when is not None and when > now), default=None)
 
 
@@ -33,6 +33,6 @@ def _times(accepted: Accepted, status: RunStatus, snapshot: Snapshot, now: datet
     if (made := steps(status, snapshot, recovery, now)) is not None:
         yield made.look_again
     if (pod := snapshot.pod(attempt.number)) is not None:
-        yield runs_well_from(pod)
-        if pod.trainer.ended:  # what keeps its pod is ended then
+        yield healthy_from(pod)
+        if pod.trainer.ended:  # containers that keep the pod are stopped at that time
             yield (pod.trainer.ended_at or attempt.start) + recovery.grace_period

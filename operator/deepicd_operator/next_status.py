@@ -1,7 +1,7 @@
-"""What the run's status is now: which attempts there have been, and how they and the run have ended.
+"""Computes the run's next status: its attempts, and how they and the run ended.
 
-The status holds all that is remembered. Every change follows from facts that do not become untrue again (an ended Job, a
-written end of an attempt), so that a stale snapshot repeats a decision and never makes a second one.
+The status is the only memory. Every change follows from facts that stay true (an ended Job, a recorded end of an attempt), so
+that a stale snapshot repeats a decision and never leads to a second one.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from deepicd.spec.recovery import RecoverySpec
 from deepicd_operator.accepted import Accepted
 from deepicd_operator.attempt_result import AttemptResult, attempt_result
-from deepicd_operator.claims import is_needed, what_is_left, without_needless_claims
-from deepicd_operator.desired import makes_rest
+from deepicd_operator.claims import is_needed, leftovers, without_needless_claims
+from deepicd_operator.desired import needs_further_objects
 from deepicd_operator.pod_state import pod_state
 from deepicd_operator.reasons import Reason, Rule
 from deepicd_operator.reports import with_pod, with_reports
@@ -24,50 +24,52 @@ from deepicd_operator.summary import summarized
 
 MAX_BACKOFF = timedelta(minutes=10)
 FREE_RETRIES = 3
-"""Disruptions in a row after which the operator begins to wait between attempts."""
+"""Disruptions in a row after which the operator starts to wait between attempts."""
 
 
 def next_status(accepted: Accepted, snapshot: Snapshot, now: datetime) -> RunStatus:
-    """The status as it is to be written."""
-    if makes_rest(accepted, snapshot, now) and not _runs(snapshot, now):
-        # What comes of it will tell: a status in between would be one more write for every run.
+    """Return the status to write."""
+    if needs_further_objects(accepted, snapshot, now) and not _runs(snapshot, now):
+        # The next reconcile writes the status: an intermediate one would be an additional write for every run.
         return snapshot.status
     return summarized(_history(accepted, snapshot, now), accepted, snapshot, now)
 
 
 def _runs(snapshot: Snapshot, now: datetime) -> bool:
-    """Whether the trainer of the attempt at work runs."""
+    """Whether the trainer of the current attempt runs."""
     attempt, job = snapshot.status.current, snapshot.job(snapshot.status.attempt)
     return attempt is not None and job is not None and not job.finished and pod_state(attempt, snapshot, now).running
 
 
 def _history(accepted: Accepted, snapshot: Snapshot, now: datetime) -> RunStatus:
-    """The status with what has become of its attempts."""
+    """Return the status with its attempts brought up to date."""
     status, attempt = snapshot.status, snapshot.status.current
     if status.finished:
-        return _begun(_reopened(with_reports(status, snapshot, now), accepted, snapshot, now), accepted, snapshot, now)
+        return _with_next_attempt(
+            _reopened(with_reports(status, snapshot, now), accepted, snapshot, now), accepted, snapshot, now
+        )
     if attempt is None or attempt.end is not None:
-        return _begun(status, accepted, snapshot, now)
+        return _with_next_attempt(status, accepted, snapshot, now)
     if accepted.run is not None and attempt.generation != snapshot.generation and attempt.spec == digest(accepted.run.spec):
         attempt = attempt.model_copy(update={"generation": snapshot.generation})
     status = with_reports(with_pod(status.with_attempt(attempt), attempt, snapshot, now), snapshot, now)
-    if makes_rest(accepted, snapshot, now):
+    if needs_further_objects(accepted, snapshot, now):
         return status
     attempt = status.attempts[-1]
     if (result := attempt_result(attempt, snapshot, now)) is not None:
-        status = _reopened(_ended(status, attempt, result, accepted, snapshot, now), accepted, snapshot, now)
-        return _begun(status, accepted, snapshot, now)
-    goes_on = attempt.reason is None and snapshot.job(attempt.number) is not None
-    if goes_on and (stop := why_stop(status, attempt, accepted, snapshot, now)) is not None:
-        message = stop.reason.says(stop.found)
+        status = _reopened(_with_end(status, attempt, result, accepted, snapshot, now), accepted, snapshot, now)
+        return _with_next_attempt(status, accepted, snapshot, now)
+    continues = attempt.reason is None and snapshot.job(attempt.number) is not None
+    if continues and (stop := why_stop(status, attempt, accepted, snapshot, now)) is not None:
+        message = stop.reason.message(stop.found)
         return status.with_attempt(attempt, reason=stop.reason, message=message, exit_code=stop.exit_code)
     return status
 
 
-def _begun(status: RunStatus, accepted: Accepted, snapshot: Snapshot, now: datetime) -> RunStatus:
-    """The status with the next attempt, where it is due and allowed."""
+def _with_next_attempt(status: RunStatus, accepted: Accepted, snapshot: Snapshot, now: datetime) -> RunStatus:
+    """Return the status with the next attempt, if it is due and allowed."""
     waits = status.retry_at is not None and now < status.retry_at
-    if status.finished or accepted.run is None or not accepted.may_begin or accepted.suspended or waits:
+    if status.finished or accepted.run is None or not accepted.may_start or accepted.suspended or waits:
         return status
     number, checkpoint, compute = status.attempt + 1, status.last_verified_checkpoint, accepted.run.spec.compute
     return status.with_new_attempt(
@@ -83,14 +85,14 @@ def _begun(status: RunStatus, accepted: Accepted, snapshot: Snapshot, now: datet
     )
 
 
-def _ended(
+def _with_end(
     status: RunStatus, attempt: Attempt, result: AttemptResult, accepted: Accepted, snapshot: Snapshot, now: datetime
 ) -> RunStatus:
-    """The status with the attempt's end, and with the run's where it ends with it."""
-    reason, left, needed = result.reason, what_is_left(snapshot, attempt, result.reason), is_needed(snapshot, attempt)
-    message, codes = reason.says("; ".join(filter(None, (result.found, left)))), (result.exit_code, attempt.exit_code)
+    """Return the status with the attempt's end, and with the run's end if this was the last attempt."""
+    reason, left, needed = result.reason, leftovers(snapshot, attempt, result.reason), is_needed(snapshot, attempt)
+    message, codes = reason.message("; ".join(filter(None, (result.found, left)))), (result.exit_code, attempt.exit_code)
     if attempt.reason is not None and reason is not Reason.COMPLETED:
-        # It was stopped on purpose: the purpose counts, not the signal. What is complete is complete.
+        # The operator stopped it: that reason counts, not the signal. An attempt that completed anyway is complete.
         reason, message = Reason(attempt.reason), "; ".join(filter(None, (attempt.message, left)))
         codes = codes[::-1]
     ended = attempt.model_copy(
@@ -116,7 +118,7 @@ def _ended(
 
 
 def _run_end(status: RunStatus, reason: Reason, recovery: RecoverySpec, now: datetime) -> Reason | None:
-    """What the run ends with when its last attempt has ended with a reason; None where another attempt follows."""
+    """Return the run's final reason after an attempt that ended with `reason`; None if another attempt follows."""
     if reason is Reason.COMPLETED or reason.rule is Rule.STOP:
         return reason
     if reason.rule is Rule.RETRY and status.counted_attempts >= recovery.max_attempts:
@@ -125,9 +127,9 @@ def _run_end(status: RunStatus, reason: Reason, recovery: RecoverySpec, now: dat
 
 
 def _reopened(status: RunStatus, accepted: Accepted, snapshot: Snapshot, now: datetime) -> RunStatus:
-    """A failed run is not over where its spec is newer than its last attempt: what made that fail may have been changed.
+    """Reopen a failed run if its spec is newer than its last attempt: the change may have removed the cause.
 
-    Attempts are counted from there. One that is suspended, or late all the same, stays failed.
+    Earlier attempts no longer count. A run that is suspended or past its deadline stays failed.
     """
     attempt = status.current
     if status.state != "Failed" or attempt is None or accepted.suspended or is_late(status, accepted.recovery, now):
@@ -140,7 +142,7 @@ def _reopened(status: RunStatus, accepted: Accepted, snapshot: Snapshot, now: da
 
 
 def backoff(status: RunStatus, recovery: RecoverySpec) -> timedelta:
-    """Wait before the next attempt: doubled with each one that counts; after disruptions only when many came in a row."""
+    """Return the wait before the next attempt: doubled with each counted one; after disruptions only if many came in a row."""
     in_a_row = 0
     for attempt in reversed(status.attempts):
         if attempt.reason is None or Reason(attempt.reason).rule is not Rule.RETRY_FREE:

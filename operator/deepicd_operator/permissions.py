@@ -1,4 +1,4 @@
-"""Every request that the operator makes, as RBAC rules: the chart's Role is made from them, and a test compares."""
+"""RBAC rules for every request of the operator. The chart's Roles are generated from them, and a test compares."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _rules(use: Use) -> tuple[Rule, ...]:
 
 
 NAMESPACED = tuple(rule for use in USES if use.kind.namespaced for rule in _rules(use))
-"""In each namespace that is served."""
+"""Rules for each namespace that is served."""
 
 CLUSTER = tuple(rule for use in USES if not use.kind.namespaced for rule in _rules(use))
-"""Optional."""
+"""Rules for cluster-scoped objects; optional."""

@@ -1,4 +1,4 @@
-"""Where an attempt that goes on stands: is its pod placed, does its trainer run, and if not, why."""
+"""The state of the current attempt's pod: whether it is scheduled, whether its trainer runs, and if not, why."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from deepicd_operator.snapshot import JobView, PodView, Snapshot
 from deepicd_operator.status import Attempt
 
 SLOW_START = timedelta(seconds=10)
-"""When a pod is not made or not started by then, its warnings are read: quotas and volumes show nowhere else."""
+"""If a pod has not been created or started by then, its warning events are read: only they show quota and volume problems."""
 SLOW_UPLOAD = timedelta(seconds=10)
-"""An upload that goes on for so long after its trainer's end is shown."""
+"""An upload that continues for this long after the trainer's end is shown in the status."""
 MANY_RESTARTS = 2
-"""An uploader that was started again so often is said to be failing."""
-RUNS_WELL = timedelta(minutes=1)
-"""How long it runs until it is not."""
+"""An uploader with this many restarts is reported as failing."""
+HEALTHY_AFTER = timedelta(minutes=1)
+"""It no longer counts as failing after running for this long."""
 _CLAIM = re.compile(
     r'(persistentvolumeclaim|storageclass[a-z.0-9]*) "[^"]*" not found|unbound immediate PersistentVolumeClaims'
 )
-"""What the scheduler says where a claim or its StorageClass does not exist."""
+"""Scheduler messages for a missing claim or StorageClass."""
 _IMAGE = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable"}
 _CONFIG = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 
 
 @dataclass(frozen=True)
 class PodState:
-    """Two conditions: placed, and running."""
+    """The values of the conditions Scheduled and Running."""
 
     scheduled: bool
     running: bool
     reason: Reason
-    """Why it is not running, or that it is."""
+    """Why it is not running, or RUNNING."""
     found: str = ""
     look_again: datetime | None = None
-    """When this will be something else, though nothing changes."""
+    """When this state changes without any change of an object."""
 
 
 def pod_state(attempt: Attempt, snapshot: Snapshot, now: datetime) -> PodState:
-    """Where the attempt stands."""
+    """Return the state of the attempt's pod."""
     job, pod = snapshot.job(attempt.number), snapshot.pod(attempt.number)
     if attempt.running is None:
         pod = snapshot.slowest_pod(attempt.number)
@@ -96,14 +96,14 @@ def _starting(pod: PodView, trouble: str) -> PodState:
 
 
 def failing_uploader(pod: PodView, now: datetime) -> str:
-    """How the uploader keeps ending while training goes on; empty where it does not, or has run for a while since."""
+    """Return how the uploader keeps failing during training; empty if it does not, or has run well for a while."""
     if pod.trainer.ended or pod.sync.restarts < MANY_RESTARTS or pod.sync.exit_code in (None, 0):
         return ""
-    well = runs_well_from(pod)
-    return "" if well is not None and now >= well else f"exit code {pod.sync.exit_code}, {pod.sync.ended_as}"
+    healthy = healthy_from(pod)
+    return "" if healthy is not None and now >= healthy else f"exit code {pod.sync.exit_code}, {pod.sync.ended_as}"
 
 
-def runs_well_from(pod: PodView) -> datetime | None:
-    """When an uploader that was started again counts as well; None where it does not run, or never failed."""
+def healthy_from(pod: PodView) -> datetime | None:
+    """Return when a restarted uploader counts as healthy again; None if it does not run or was never restarted."""
     began = pod.sync.running_since
-    return began + RUNS_WELL if began is not None and pod.sync.restarts else None
+    return began + HEALTHY_AFTER if began is not None and pod.sync.restarts else None

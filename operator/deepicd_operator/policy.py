@@ -1,6 +1,6 @@
-"""What runs may ask for, by the choices of whoever installed the operator. Pure.
+"""What runs may ask for, according to the operator's settings. Pure.
 
-The finished pod template is judged, so that it does not matter which field, or which part of a patch, a request came by.
+The rules apply to the finished pod template, so it does not matter which field or part of a patch a request came from.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ SCHEDULING = frozenset({
     "affinity", "nodeSelector", "preemptionPolicy", "priorityClassName", "runtimeClassName", "schedulerName",
     "schedulingGates", "tolerations", "topologySpreadConstraints",
 })  # fmt: skip
-"""Fields of a pod's spec that say where and when it runs. Not `nodeName`, which passes the scheduler by."""
+"""Fields of a pod's spec that decide where and when it runs. Not `nodeName`, which bypasses the scheduler."""
 _PATCH = "compute.podTemplatePatch"
-# Keys below are a driver's own, and no field of Kubernetes.
+# Fields with keys of a volume driver's own, which are not Kubernetes fields.
 _FREE_FORM = frozenset({"volumeAttributes", "options"})
 Raw = Mapping[str, Any]
 
 
 def verdict(run: DeepICDRun, settings: Settings) -> tuple[str, ...]:
-    """Why a run is refused, as `violations` has it; nothing where it may run."""
+    """Return why a run is refused, in the form of `violations`; empty if it may run."""
     return _verdict(run.model_dump_json(by_alias=True), settings)
 
 
 @lru_cache(maxsize=1024)
 def _verdict(content: str, settings: Settings) -> tuple[str, ...]:
-    # Each run is reconciled about ten times for an attempt, and a template takes a millisecond.
+    # A run is reconciled about ten times per attempt, and building a template takes a millisecond.
     run = DeepICDRun.model_validate_json(content)
-    # Neither namespace nor identity nor the attempt's number has a part in it.
+    # The namespace, the uid and the attempt's number make no difference.
     return violations(planned_pod(AttemptRequest(run, "", "", 1, settings)), run.spec, settings)
 
 
 def violations(template: Raw, spec: RunSpec, settings: Settings) -> tuple[str, ...]:
-    """Each thing that a run may not ask for: `<field>: <what was found>: <what is allowed, by which of the chart's values>`."""
+    """Return each violation as `<field>: <what was found>: <what is allowed, and the chart value that decides>`."""
     found = [*_patch(spec, settings)]
     if not settings.privileged:
         found += [f"{_PATCH}.{each}: no privileges are allowed (runs.privileged)" for each in privileges(template)]
@@ -51,7 +51,7 @@ def violations(template: Raw, spec: RunSpec, settings: Settings) -> tuple[str, .
 
 
 def is_image_allowed(image: str, prefixes: tuple[str, ...]) -> bool:
-    """Whether an image's name begins with one of the prefixes, which ends where a part of the name ends."""
+    """Whether an image's name starts with one of the prefixes, and the prefix ends at the end of a part of the name."""
     return any(_has_prefix(image, prefix) for prefix in prefixes)
 
 
@@ -61,7 +61,7 @@ def _has_prefix(image: str, prefix: str) -> bool:
     rest = image[len(prefix) :]
     if not rest or rest.startswith("/") or prefix.endswith("/"):
         return True
-    # What follows a colon may also be the port of another registry.
+    # A colon may also introduce the port of another registry.
     return rest[0] in ":@" and "/" not in rest
 
 
@@ -89,12 +89,12 @@ def _images(template: Raw, spec: RunSpec, settings: Settings) -> Iterator[str]:
         for volume in items(pod, "volumes")
         if "image" in volume
     ]
-    told: set[str] = set()
+    seen: set[str] = set()
     for place, image in used:
         name = str(image)
-        if name in told or name == settings.image or is_image_allowed(name, settings.allowed_images):
+        if name in seen or name == settings.image or is_image_allowed(name, settings.allowed_images):
             continue
-        told.add(name)
+        seen.add(name)
         field = "compute.image" if name == spec.compute.image else place
         yield f"{field}: {name}: allowed are {_listed(settings.allowed_images)} (runs.allowedImages)"
 
@@ -103,7 +103,7 @@ def _service_accounts(template: Raw, spec: RunSpec, settings: Settings) -> Itera
     pod = part(template, "spec")
     run = part(part(template, "metadata"), "labels").get(RUN_LABEL)
     allowed = {own_service_account(str(run)), *settings.allowed_service_accounts, *_checked(spec, SERVICE_ACCOUNTS, settings)}
-    # Kubernetes takes the old field where the new one is empty, and `default` where both are.
+    # Kubernetes uses the old field if the new one is empty, and `default` if both are.
     used = {pod.get("serviceAccountName") or pod.get("serviceAccount") or "default", pod.get("serviceAccount")} - {None, ""}
     for name in sorted(str(each) for each in used):
         if name not in allowed:
@@ -114,17 +114,17 @@ def _service_accounts(template: Raw, spec: RunSpec, settings: Settings) -> Itera
 def _secrets(template: Raw, spec: RunSpec, settings: Settings) -> Iterator[str]:
     checked = _checked(spec, SECRETS, settings)
     fields = _named(spec, SECRETS)
-    told: set[str] = set()
+    seen: set[str] = set()
     for place, name in secret_references(part(template, "spec")):
-        if name in told or name in settings.allowed_secrets or name in checked:
+        if name in seen or name in settings.allowed_secrets or name in checked:
             continue
-        told.add(name)
+        seen.add(name)
         field = fields.get(name, f"{_PATCH}.{place}")
         yield f"{field}: Secret {name}: {_rule(settings, field, 'Secrets')}"
 
 
 def secret_references(spec: Raw) -> Iterator[tuple[str, str]]:
-    """Every Secret that a pod's spec names, with its field: by the field's name, so that a volume of a new type is seen too."""
+    """Yield every Secret in a pod's spec, with its field. Fields are recognised by name, which covers new volume types too."""
     for volume in items(spec, "volumes"):
         yield from _references(f"spec.volumes[{volume.get('name')}]", volume)
     for place, container in containers(spec):
@@ -152,12 +152,12 @@ def _references(place: str, content: Any) -> Iterator[tuple[str, str]]:
 
 
 def _checked(spec: RunSpec, paths: tuple[str, ...], settings: Settings) -> frozenset[str]:
-    """Names that the API server has asked about: in a patch, too, since whoever wrote the run may use them."""
+    """Names that the API server has checked. A patch may use them too, since the author has rights to them."""
     return frozenset(_named(spec, paths) if settings.admission_policy else ())
 
 
 def _named(spec: RunSpec, paths: tuple[str, ...]) -> dict[str, str]:
-    """Names in the spec's own fields, each with its field."""
+    """Return the names in the spec's own fields, each with its field."""
     content = spec.model_dump(mode="json", by_alias=True, include={"compute", "storage"})
     return {name: path for path in paths for name in names_at(path, content)}
 

@@ -1,7 +1,7 @@
-"""What a pod asks of its node beyond a plain container: Pod Security's baseline, and no root.
+"""Privileges that a pod asks for: everything beyond Pod Security's baseline, and root.
 
-Judged on the finished pod template, which may hold anything that a patch put there: a value of the wrong type counts as
-asked for, and the API server refuses it in any case.
+Checked on the finished pod template, which may contain anything from a patch. A value of the wrong type counts as a request;
+the API server refuses it in any case.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ CAPABILITIES = frozenset({
     "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "SETFCAP", "SETGID",
     "SETPCAP", "SETUID", "SYS_CHROOT",
 })  # fmt: skip
-"""Those that Pod Security's baseline lets a container add."""
+"""Capabilities that Pod Security's baseline lets a container add."""
 SYSCTLS = frozenset({
     "kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.ip_local_reserved_ports",
     "net.ipv4.ip_unprivileged_port_start", "net.ipv4.ping_group_range", "net.ipv4.tcp_fin_timeout",
     "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes", "net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_rmem",
     "net.ipv4.tcp_syncookies", "net.ipv4.tcp_wmem",
 })  # fmt: skip
-"""Those that concern the pod alone."""
+"""Sysctls that affect only the pod."""
 SELINUX_TYPES = frozenset({"", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"})
 CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
 _APPARMOR = "container.apparmor.security.beta.kubernetes.io/"
@@ -29,7 +29,7 @@ Raw = Mapping[str, Any]
 
 
 def privileges(template: Raw) -> Iterator[str]:
-    """Each privilege that the pod template asks for, as `<field of the template>: <what was found>`."""
+    """Yield each privilege that the pod template asks for, as `<field of the template>: <what was found>`."""
     spec = part(template, "spec")
     for name in ("hostPID", "hostIPC", "hostNetwork"):
         if spec.get(name) not in (None, False):
@@ -51,20 +51,20 @@ def privileges(template: Raw) -> Iterator[str]:
 
 
 def containers(spec: Raw) -> Iterator[tuple[str, Raw]]:
-    """Every container of a pod's spec, with its field."""
+    """Yield every container of a pod's spec, with its field."""
     for kind in CONTAINERS:
         for container in items(spec, kind):
             yield f"spec.{kind}[{container.get('name')}]", container
 
 
 def part(content: Raw, name: str) -> Raw:
-    """A map in a map; an empty one where there is none."""
+    """Return a nested mapping; empty if it is missing or no mapping."""
     found = content.get(name)
     return found if isinstance(found, Mapping) else {}
 
 
 def items(content: Raw, name: str) -> Iterator[Raw]:
-    """The maps of a list in a map."""
+    """Yield the mappings in a nested list."""
     found = content.get(name)
     for item in found if isinstance(found, list | tuple) else ():
         if isinstance(item, Mapping):
@@ -72,7 +72,7 @@ def items(content: Raw, name: str) -> Iterator[Raw]:
 
 
 def _is_among(names: frozenset[str], value: Any) -> bool:
-    # A set cannot be asked for a list or a map.
+    # Lists and mappings are not hashable.
     return isinstance(value, str) and value in names
 
 
@@ -82,7 +82,7 @@ def _contexts(spec: Raw) -> Iterator[tuple[str, Raw]]:
 
 
 def _context(place: str, context: Raw) -> Iterator[str]:
-    """What a container's securityContext and the pod's have in common."""
+    """Checks the fields that the securityContexts of a container and of the pod share."""
     if context.get("runAsUser") == 0:
         yield f"{place}.runAsUser: 0"
     if part(context, "windowsOptions").get("hostProcess") not in (None, False):
@@ -103,7 +103,7 @@ def _container(place: str, container: Raw, pod: Raw) -> Iterator[str]:
     where = f"{place}.securityContext"
     if context.get("privileged") not in (None, False):
         yield f"{where}.privileged: {context['privileged']}"
-    # Left out, it is allowed: a set-uid program in the image would do.
+    # The default allows it, and a set-uid program in the image would use it.
     if context.get("allowPrivilegeEscalation") is not False:
         yield f"{where}.allowPrivilegeEscalation: is not false"
     non_root = context.get("runAsNonRoot")
@@ -120,7 +120,7 @@ def _container(place: str, container: Raw, pod: Raw) -> Iterator[str]:
             yield f"{place}.ports: hostPort {port['hostPort']}"
     for name, handler in _handlers(container):
         for how in ("httpGet", "tcpSocket"):
-            # The node's kubelet would connect to it.
+            # The node's kubelet would connect to this host.
             if host := part(handler, how).get("host"):
                 yield f"{place}.{name}.{how}.host: {host}"
 

@@ -1,4 +1,4 @@
-"""The operator's process: first a full list, then watches, workers, probes and a full list now and then."""
+"""The operator's process: first a full list, then watches, workers, probes and periodic full lists."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ START_RETRY = 2.0
 
 @dataclass
 class Process:
-    """Everything that is started, and ended together."""
+    """The parts of the operator, started and stopped together."""
 
     settings: Settings
     namespaces: tuple[str, ...]
@@ -35,7 +35,7 @@ class Process:
     resync_seconds: float
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT.
+        """Run until SIGTERM or SIGINT.
 
         Raises:
             UserError: there are no credentials, or the port is taken.
@@ -57,20 +57,20 @@ class Process:
             await cluster.close()
 
     async def _serve(self, controller: Controller, runner: web.AppRunner | None, metrics: Metrics, stop: asyncio.Event) -> None:
-        """Serve until told to stop, or until the watches must begin anew: an answer that kopf does not know ends them all,
-        and none of them is for a kind that came later.
+        """Serve until `stop` is set, or until the watches must be restarted: an unexpected response ends all of kopf's watches,
+        and a CRD installed later has no watch yet.
         """
-        begun, stop_watching = asyncio.Event(), asyncio.Event()
+        started, stop_watching = asyncio.Event(), asyncio.Event()
         tasks = [asyncio.create_task(controller.work()) for _ in range(self.workers)]
-        tasks.append(asyncio.create_task(_take_signals_back(begun, stop)))
+        tasks.append(asyncio.create_task(_restore_signal_handlers(started, stop)))
         resyncing = asyncio.create_task(self._resync(controller))
         stopping = asyncio.create_task(stop.wait())
-        watching = asyncio.create_task(handlers.watch(controller, self.namespaces, begun, stop_watching))
+        watching = asyncio.create_task(handlers.watch(controller, self.namespaces, started, stop_watching))
         try:
             await asyncio.wait({watching, stopping, resyncing}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            renewed = resyncing.done()
-            # kopf takes every task that is younger than it for its own, and waits 5 s for each: it ends last.
+            kinds_changed = resyncing.done()
+            # kopf waits 5 s for every task created after its own, so it must end last.
             await cancel_all(*tasks, stopping, resyncing)
             if runner is not None and stop.is_set():
                 await runner.cleanup()
@@ -79,38 +79,38 @@ class Process:
             await watching
         except Exception as error:
             metrics.errors.labels("watches").inc()
-            log.warning("the watches broke off; they begin anew", error=shorten(f"{type(error).__name__}: {error}"))
+            log.warning("the watches failed, restarting them", error=shorten(f"{type(error).__name__}: {error}"))
             await _pause(stop)
         else:
-            if not renewed:
+            if not kinds_changed:
                 stop.set()
 
     async def _first_list(self, controller: Controller, stop: asyncio.Event) -> None:
-        """Nothing is decided before everything is known once."""
+        """List everything before the first decision, however long that takes."""
         while not stop.is_set() and (problem := await self._list(controller)) is not None:
             log.warning("cannot serve yet", problem=problem)
             await _pause(stop)
 
     async def _list(self, controller: Controller) -> str | None:
-        """List everything; why that was not possible, or None."""
+        """List everything. Returns why that failed, or None."""
         try:
             await controller.resync()
         except NotFoundError:
             return "the API server does not know DeepICDRun yet: apply the output of 'deepicd-operator crd'"
         except RefusedError as error:
-            return f"the operator may not list what it serves: give it its Role ({error})"
+            return f"the operator may not list runs and their objects: give it its Role ({error})"
         except UnavailableError as error:
-            return f"the API server is not able to answer ({error})"
+            return f"the API server cannot answer ({error})"
         return None
 
     async def _resync(self, controller: Controller) -> None:
-        """A full list now and then; ends when the API server has a kind more or less than at the start, such as KubeRay's."""
+        """List everything periodically. Ends when a watched kind, such as KubeRay's, has been added or removed."""
         absent = controller.absent_kinds
         while controller.absent_kinds == absent:
             await asyncio.sleep(self.resync_seconds)
             if (problem := await self._list(controller)) is not None:
                 log.warning("a full list failed", problem=problem)
-        log.info("other kinds are there: the watches begin anew", absent=sorted(controller.absent_kinds))
+        log.info("the watched kinds have changed, restarting the watches", absent=sorted(controller.absent_kinds))
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:
@@ -118,9 +118,9 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
 
-async def _take_signals_back(begun: asyncio.Event, stop: asyncio.Event) -> None:
-    """kopf puts handlers of its own in their place, which end it before everything else."""
-    await begun.wait()
+async def _restore_signal_handlers(started: asyncio.Event, stop: asyncio.Event) -> None:
+    """Replace the signal handlers of kopf, which would stop kopf before the other tasks."""
+    await started.wait()
     _stop_on_signals(stop)
 
 

@@ -1,4 +1,4 @@
-"""What Prometheus scrapes."""
+"""The operator's Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PROBLEMS = (ConditionType.FAILED, ConditionType.STEPS_STALLED, ConditionType.RE
 
 
 class RunFigures(NamedTuple):
-    """What is shown of a run."""
+    """The figures of one run."""
 
     namespace: str
     name: str
@@ -25,13 +25,13 @@ class RunFigures(NamedTuple):
     stage: str
     gpu_hours: float
     problems: tuple[tuple[str, str], ...]
-    """Type and reason of conditions that somebody should look at."""
+    """Type and reason of conditions that need attention."""
     steps_since_checkpoint: int | None
-    """None where the run is not running, or keeps no checkpoints."""
+    """None if the run is not running, or its stage saves no checkpoints."""
 
     @classmethod
     def of(cls, namespace: str, name: str, status: RunStatus) -> Self:
-        """From the run's status."""
+        """Return the figures of a run's status."""
         problems = tuple((each.type, each.reason) for each in status.conditions if each.type in _PROBLEMS and _shows(each))
         since = None
         if status.state == "Running" and status.stage in ("sft", "grpo") and status.step is not None:
@@ -45,28 +45,28 @@ def _shows(condition: Condition) -> bool:
 
 
 class Metrics:
-    """The operator's metrics, in a registry of their own."""
+    """The operator's metrics, in a separate registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         own: dict[str, Any] = {"registry": self.registry}
         self.requests = Counter("deepicd_api_requests", "Requests to the API server.", ["verb", "resource", "code"], **own)
         self.reconciles = Histogram("deepicd_reconcile_seconds", "Time of a reconcile, requests included.", **own)
-        self.errors = Counter("deepicd_reconcile_errors", "Reconciles that failed and are repeated.", ["kind"], **own)
-        self.errors.labels("bug")  # there from the beginning, so that an alert sees the first one
+        self.errors = Counter("deepicd_reconcile_errors", "Reconciles that failed and are retried.", ["kind"], **own)
+        self.errors.labels("bug")  # initialised to 0, so that an alert sees the first one
         self.queue_age = Gauge("deepicd_queue_age_seconds", "How long the run that waits longest has been due.", **own)
-        self.queue_depth = Gauge("deepicd_queue_depth", "Runs that are due or at work.", **own)
+        self.queue_depth = Gauge("deepicd_queue_depth", "Runs that are due or being reconciled.", **own)
         self.runs = Gauge("deepicd_runs", "Runs by state and stage.", ["state", "stage"], **own)
         self.gpu_hours = Gauge("deepicd_gpu_hours", "GPU-hours of all runs that exist.", ["namespace"], **own)
         self.problems = Gauge(
-            "deepicd_run_problem", "1 while a run has failed, makes no steps, is not heard of, or has a collapsed reward.",
+            "deepicd_run_problem", "1 while a run has failed, makes no steps, sends no reports, or has a collapsed reward.",
             ["namespace", "run", "type", "reason"], **own,
         )  # fmt: skip
         self.steps_since_checkpoint = Gauge(
             "deepicd_run_steps_since_checkpoint", "Steps of the running stage since its last durable checkpoint.",
             ["namespace", "run"], **own,
         )  # fmt: skip
-        self.missed = Counter("deepicd_watch_missed", "Changes that a full list found and no watch had told.", ["kind"], **own)
+        self.missed = Counter("deepicd_watch_missed", "Changes that a full list found and the watches missed.", ["kind"], **own)
         self.last_contact = Gauge(
             "deepicd_api_last_success_timestamp_seconds", "When the API server last accepted a request.", **own
         )
@@ -90,5 +90,5 @@ class Metrics:
             self.gpu_hours.labels(namespace).set(spent)
 
     def text(self) -> bytes:
-        """All metrics in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)

@@ -1,4 +1,4 @@
-"""From the cache to what a reconcile sees; asks the API server only where a wrong "it is not there" would matter."""
+"""Builds a snapshot from the cache. Asks the API server only if a stale cache could lead to a wrong decision."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ LOOK_AT_NODE = timedelta(seconds=10)
 
 
 class UnreadableStatusError(Exception):
-    """The status is not one of ours: nothing may be decided by it."""
+    """The status cannot be read, so nothing may be decided from it."""
 
 
 async def read_snapshot(
     key: Key, raw: dict[str, Any], cache: Cache, cluster: Cluster, refusal: Refusal | None, now: datetime
 ) -> tuple[Snapshot, datetime | None]:
-    """What is known of a run, and when to look again for what no watch tells.
+    """Return the snapshot of a run, and when to read again what is not watched.
 
     Raises:
-        UnreadableStatusError: see there.
+        UnreadableStatusError: this version of the operator cannot read the run's status.
     """
     metadata = raw["metadata"]
     uid, status = metadata["uid"], read_status(raw.get("status"))
@@ -77,7 +77,7 @@ async def read_snapshot(
 
 
 async def _confirm_job(key: Key, snapshot: Snapshot, attempt: Attempt, cache: Cache, cluster: Cluster) -> Snapshot:
-    """A Job that was there and is not in the cache is looked for: its absence ends the attempt."""
+    """Look for a Job that existed and is not in the cache: its absence ends the attempt."""
     was_there = snapshot.complete or attempt.pod is not None
     ends = attempt.reason or snapshot.spec_field("suspend") or attempt.is_outdated(snapshot.generation)
     if snapshot.job(attempt.number) is not None or not (was_there or ends):
@@ -93,9 +93,9 @@ async def _confirm_job(key: Key, snapshot: Snapshot, attempt: Attempt, cache: Ca
 
 
 async def _confirm_end(key: Key, snapshot: Snapshot, attempt: Attempt, cache: Cache, cluster: Cluster) -> Snapshot:
-    """Each kind has a watch of its own: what one tells of an end is asked of the other kind, where that has told nothing yet.
+    """Read the Job or the pods if the watch of the other kind reported an end first.
 
-    Only the pods of a finished Job say why it ended; and a Ray cluster's head is lost only if its RayJob has not finished.
+    Only the pods of a finished Job show why it ended, and a Ray cluster's head is lost only if its RayJob has not finished.
     """
     if head_is_lost(attempt, snapshot):
         name = attempt_name(key.name, attempt.number)
@@ -124,9 +124,9 @@ async def _read_pods(key: Key, snapshot: Snapshot, attempt: Attempt, cache: Cach
 async def _read_report(
     key: Key, snapshot: Snapshot, attempt: Attempt, cache: Cache, cluster: Cluster, now: datetime
 ) -> Snapshot:
-    """The newest reports. Where an attempt has failed, its last ones are read afresh: their watch may be slower than the Job's.
+    """Add the newest reports. If the attempt failed, read them from the API server: their watch may be behind that of the Job.
 
-    The last ones of a run that has succeeded decide nothing: they are taken in whenever they are heard of.
+    The last reports of a completed attempt decide nothing, so they may arrive later.
     """
     name, job = progress_name(key.name, attempt.number), snapshot.job(attempt.number)
     found = cache.reports(key, name, snapshot.uid)

@@ -1,4 +1,4 @@
-"""Every reason that a condition, an event or an attempt can have: what it means, what to do, and what the operator does."""
+"""Every reason of a condition, an event or an attempt: its meaning, the remedy, and what the operator does."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from enum import StrEnum
 class Rule(StrEnum):
     """What the operator does about a reason."""
 
-    GO_ON = "go on"
+    CONTINUE = "continue"
     """Nothing is wrong."""
     WAIT = "wait"
-    """The attempt stays; it goes on once the cause is gone."""
+    """The attempt waits, and continues once the cause is gone."""
     RETRY = "retry"
-    """A new attempt follows, from the last verified checkpoint, after a back-off; the old one counts."""
+    """After a back-off, a new attempt resumes from the last verified checkpoint; the old one counts."""
     RETRY_FREE = "retry, not counted"
-    """A new attempt follows at once; the cluster took the old one, which does not count."""
+    """A new attempt resumes from the last verified checkpoint. The old one, which the cluster disrupted, does not count."""
     STOP = "stop"
     """The run has failed."""
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What is documented about a reason."""
+    """The documentation of a reason."""
 
     rule: Rule
     meaning: str
@@ -31,7 +31,7 @@ class Explanation:
 
 
 class Reason(StrEnum):
-    """One word that tools can rely on. `reason.explanation` holds what people read."""
+    """One word that tools can rely on. `reason.explanation` is for people."""
 
     # The spec.
     VALID = "Valid"
@@ -100,8 +100,8 @@ class Reason(StrEnum):
         """What the operator does."""
         return EXPLANATIONS[self].rule
 
-    def says(self, found: str = "") -> str:
-        """The message of a condition: meaning, what was found, remedy."""
+    def message(self, found: str = "") -> str:
+        """Return the message of a condition: meaning, what was found, remedy."""
         explanation = EXPLANATIONS[self]
         parts = [explanation.meaning + (f" ({shorten(found)})" if found else ""), explanation.remedy]
         return ": ".join(part for part in parts if part)
@@ -111,17 +111,17 @@ MAX_FOUND = 600
 
 
 def shorten(text: str) -> str:
-    """One line of at most `MAX_FOUND` characters."""
+    """Return the text as one line of at most `MAX_FOUND` characters."""
     line = " ".join(text.split())
     return line if len(line) <= MAX_FOUND else line[: MAX_FOUND - 1] + "…"
 
 
 _CHANGE = "a change of the spec starts the next attempt"
 _OTHERWISE = "what defines the result cannot change: give the corrected run another name"
-_GO_ON, _WAIT, _RETRY, _FREE, _STOP = Rule.GO_ON, Rule.WAIT, Rule.RETRY, Rule.RETRY_FREE, Rule.STOP
+_CONTINUE, _WAIT, _RETRY, _FREE, _STOP = Rule.CONTINUE, Rule.WAIT, Rule.RETRY, Rule.RETRY_FREE, Rule.STOP
 
 EXPLANATIONS: dict[Reason, Explanation] = {
-    Reason.VALID: Explanation(_GO_ON, "the spec is valid"),
+    Reason.VALID: Explanation(_CONTINUE, "the spec is valid"),
     Reason.INVALID_SPEC: Explanation(_WAIT, "the spec breaks the schema", "fix the named field and apply the run again"),
     Reason.UNKNOWN_FIELD: Explanation(
         _WAIT, "the spec has a field that this operator does not know", "upgrade the operator, or remove the field"
@@ -136,7 +136,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "the operator failed on this run",
         "change the named field; if the spec is right, report the message as a bug of the operator",
     ),
-    Reason.CREATED: Explanation(_GO_ON, "the attempt's Job is created; its pod has no node yet"),
+    Reason.CREATED: Explanation(_CONTINUE, "the attempt's Job is created; its pod has no node yet"),
     Reason.QUEUED: Explanation(
         _WAIT, "Kueue has not admitted the attempt yet", "see the Workload's conditions, or choose another compute.queue"
     ),
@@ -147,18 +147,18 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         _WAIT, "the namespace's quota refuses the pod", "free or raise the ResourceQuota, or lower the requests in compute"
     ),
     Reason.POD_REFUSED: Explanation(
-        _WAIT, "the API server refuses the pod", "change what the message names, mostly in compute.podTemplatePatch"
+        _WAIT, "the API server refuses the pod", "change what the message names, usually in compute.podTemplatePatch"
     ),
     Reason.NAME_TAKEN: Explanation(
         _WAIT,
-        "an object that does not belong to the run has the name it needs",
+        "an object that does not belong to the run already has a name that the run needs",
         "wait if it is being deleted; otherwise delete it, or give the run another name",
     ),
     Reason.API_REFUSED: Explanation(
         _WAIT, "the API server refuses an object of the run", "fix what the message names (spec.compute, the operator's RBAC)"
     ),
-    Reason.SCHEDULED: Explanation(_GO_ON, "the pod has a node"),
-    Reason.STARTING: Explanation(_GO_ON, "the containers are being started"),
+    Reason.SCHEDULED: Explanation(_CONTINUE, "the pod has a node"),
+    Reason.STARTING: Explanation(_CONTINUE, "the containers are being started"),
     Reason.IMAGE_PULL_FAILED: Explanation(
         _WAIT, "the image cannot be pulled", "correct compute.image or compute.imagePullSecrets, or push the image"
     ),
@@ -171,35 +171,35 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "create the Secret, ConfigMap, claim or StorageClass that storage.s3.credentials.secretName, compute.dataVolumes, "
         "compute.modelCache or compute.scratch.storageClass names",
     ),
-    Reason.BACK_OFF: Explanation(_GO_ON, "the next attempt begins after a wait"),
-    Reason.RUNNING: Explanation(_GO_ON, "the trainer runs"),
-    Reason.UPLOADING: Explanation(_GO_ON, "the trainer has ended; the uploader stores the rest"),
-    Reason.IN_PROGRESS: Explanation(_GO_ON, "the run is neither suspended nor finished"),
+    Reason.BACK_OFF: Explanation(_CONTINUE, "the next attempt starts after a wait"),
+    Reason.RUNNING: Explanation(_CONTINUE, "the trainer runs"),
+    Reason.UPLOADING: Explanation(_CONTINUE, "the trainer has ended; the uploader stores the rest"),
+    Reason.IN_PROGRESS: Explanation(_CONTINUE, "the run is neither suspended nor finished"),
     Reason.NO_REPORT: Explanation(
         _WAIT,
         "the trainer runs, but its reports do not arrive, so stalls cannot be detected",
         "see the trainer's log; let its pods reach the API server (the chart's apiServer.ports, other NetworkPolicies) "
         "and keep the attempt's ServiceAccount, Role and RoleBinding",
     ),
-    Reason.PREPARING: Explanation(_GO_ON, "the stage `prepare` makes no steps, so stalls cannot be detected"),
-    Reason.STEPPING: Explanation(_GO_ON, "the stage makes steps"),
+    Reason.PREPARING: Explanation(_CONTINUE, "the stage `prepare` makes no steps, so stalls cannot be detected"),
+    Reason.STEPPING: Explanation(_CONTINUE, "the stage makes steps"),
     Reason.UPLOADED: Explanation(
-        _GO_ON, "a checkpoint is in the store: every file has its size there, and S3 has compared the CRC-32 of every part"
+        _CONTINUE, "a checkpoint is in the store: every file has its full size, and S3 has verified the CRC-32 of every part"
     ),
     Reason.UPLOADER_FAILING: Explanation(
         _WAIT,
-        "the uploader keeps ending, so nothing new is stored",
+        "the uploader keeps failing, so nothing new is stored",
         "see the log of the container sync; raise compute.uploader.memoryLimit if it ran out of memory",
     ),
-    Reason.NO_CHECKPOINT: Explanation(_GO_ON, "no checkpoint is durable yet: a lost attempt would start from scratch"),
+    Reason.NO_CHECKPOINT: Explanation(_CONTINUE, "no checkpoint is durable yet: a lost attempt would start from scratch"),
     Reason.NO_STORAGE: Explanation(
-        _GO_ON,
+        _CONTINUE,
         "spec.storage is not given: results are only on the attempt's volume, and a lost attempt starts from scratch",
         "give spec.storage",
     ),
-    Reason.STABLE: Explanation(_GO_ON, "no collapse of the reward was seen"),
-    Reason.STOPPING: Explanation(_GO_ON, "the pod saves a checkpoint, uploads it and ends"),
-    Reason.COMPLETED: Explanation(_GO_ON, "all stages are finished"),
+    Reason.STABLE: Explanation(_CONTINUE, "no collapse of the reward has been detected"),
+    Reason.STOPPING: Explanation(_CONTINUE, "the pod saves a checkpoint, uploads it and stops"),
+    Reason.COMPLETED: Explanation(_CONTINUE, "all stages are finished"),
     Reason.SUSPENDED: Explanation(_WAIT, "the run is suspended", "set spec.suspend to false to resume"),
     Reason.BAD_INPUT: Explanation(
         _STOP, "spec, data or model must be changed", f"fix what the message names; {_CHANGE}; {_OTHERWISE}"
@@ -207,7 +207,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.REWARD_CODE_FAILED: Explanation(_STOP, "the reward's code raised an error", f"fix the reward; {_OTHERWISE}"),
     Reason.REWARD_COLLAPSED: Explanation(
         _STOP,
-        "the reward collapsed by the rule of recovery.rewardCollapse",
+        "the reward collapsed, as defined by recovery.rewardCollapse",
         f"raise recovery.rewardCollapse.drop: {_CHANGE}; or lower stages.grpo.learningRate or raise klLossCoefficient; "
         f"{_OTHERWISE}",
     ),
@@ -246,15 +246,19 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "the container used more than its memory limit",
         "raise compute.memory, or lower microBatchSizePerGpu",
     ),
-    Reason.TERMINATED: Explanation(_RETRY, "the trainer was asked to end", "see the pod's events for the cause"),
-    Reason.POD_DELETED: Explanation(_RETRY, "somebody deleted the pod", "set spec.suspend to true to stop a run"),
-    Reason.JOB_DELETED: Explanation(_RETRY, "somebody deleted the attempt's Job", "set spec.suspend to true to stop a run"),
+    Reason.TERMINATED: Explanation(_RETRY, "the trainer was asked to stop", "see the pod's events for the cause"),
+    Reason.POD_DELETED: Explanation(_RETRY, "the pod was deleted from outside", "set spec.suspend to true to stop a run"),
+    Reason.JOB_DELETED: Explanation(
+        _RETRY, "the attempt's Job was deleted from outside", "set spec.suspend to true to stop a run"
+    ),
     Reason.EVICTED: Explanation(
         _FREE, "the pod was evicted from its node", "raise compute.memory or compute.scratch.size if the node ran short"
     ),
-    Reason.SPEC_CHANGED: Explanation(_FREE, "the spec has changed since the attempt began", "the next attempt has the change"),
-    Reason.PREEMPTED: Explanation(
-        _FREE, "the pod gave way to one of higher priority", "give the run a higher compute.priorityClass"
+    Reason.SPEC_CHANGED: Explanation(
+        _FREE, "the spec has changed since the attempt began", "the next attempt uses the new spec"
     ),
-    Reason.NODE_LOST: Explanation(_FREE, "the pod's node is gone or does not answer", "none: the run continues elsewhere"),
+    Reason.PREEMPTED: Explanation(
+        _FREE, "a pod of higher priority preempted this one", "give the run a higher compute.priorityClass"
+    ),
+    Reason.NODE_LOST: Explanation(_FREE, "the pod's node is gone or does not respond", "none: the run continues elsewhere"),
 }

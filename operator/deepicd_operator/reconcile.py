@@ -1,6 +1,6 @@
-"""The line that every decision of the operator goes along: snapshot, status, objects, events, next look. Pure.
+"""Every decision of the operator: from a snapshot to the status, the objects, the events and the next look. Pure.
 
-It keeps nothing between calls: the run's status holds all that is remembered.
+Nothing is kept between calls: the run's status is the only memory.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from deepicd_operator.accepted import accept, failed_on
-from deepicd_operator.desired import Deletion, desired, makes_rest, superfluous
+from deepicd_operator.desired import Deletion, desired, needs_further_objects, superfluous
 from deepicd_operator.events import RunEvent, events_between
 from deepicd_operator.next_look import next_look
 from deepicd_operator.next_status import next_status
@@ -21,24 +21,24 @@ from deepicd_operator.status import RunStatus
 
 @dataclass(frozen=True)
 class Decision:
-    """What is to be done about a run now, in the order: events, status, deletions, objects."""
+    """What to do about a run now, in this order: events, status, deletions, creations."""
 
     status: RunStatus | None = None
-    """The status to write; None where it stays."""
+    """The status to write; None if it has not changed."""
     events: tuple[RunEvent, ...] = ()
     delete: tuple[Deletion, ...] = ()
     create: Groups = ()
-    """Objects to make, group by group."""
+    """Objects to create, in groups."""
     look_again: datetime | None = None
-    """When to look again though nothing has changed."""
+    """When to reconcile again without any change."""
     fault: Exception | None = None
-    """An error of the operator's own: nothing is made."""
+    """An error in the operator itself: nothing is created."""
 
 
 def reconcile(snapshot: Snapshot, now: datetime, settings: Settings) -> Decision:
-    """What is to be done about a run now.
+    """Return what to do about a run now.
 
-    Where an error of ours keeps an object from being planned, the attempt at work is followed to its end all the same.
+    If a bug prevents an object from being built, the current attempt is still followed to its end.
     """
     if snapshot.deleting:
         return Decision()
@@ -53,7 +53,7 @@ def reconcile(snapshot: Snapshot, now: datetime, settings: Settings) -> Decision
         status = next_status(accepted, snapshot, now)
     return Decision(
         status=status if status != snapshot.status else None,
-        events=events_between(snapshot.status, status, begins=makes_rest(accepted, snapshot, now)),
+        events=events_between(snapshot.status, status, starts=needs_further_objects(accepted, snapshot, now)),
         delete=superfluous(accepted, status, snapshot, now),
         create=create,
         look_again=next_look(accepted, status, snapshot, now),

@@ -1,6 +1,6 @@
-"""The fields of a run that name a Secret or a ServiceAccount: written once, for the operator and for the API server.
+"""The fields of a run that name a Secret or a ServiceAccount, for the operator and for the API server's policy.
 
-A path goes from `spec`; `[]` stands for each item of a list.
+A path starts below `spec`; `[]` stands for each item of a list.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SERVICE_ACCOUNTS = ("compute.serviceAccount.name",)
 
 
 def names_at(path: str, content: Any) -> Iterator[str]:
-    """The names at a path of a spec, as JSON has it."""
+    """Yield the names at a path of a spec in its JSON form."""
     if content is None:
         return
     head, _, rest = path.partition(".")

@@ -1,4 +1,4 @@
-"""What a run says about an object that the API server refuses to make."""
+"""How a run's status explains an object that the API server refuses to create."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _COMPUTE = {
     "spec.runtimeClassName": "runtimeClass",
     "spec.tolerations": "tolerations",
 }
-"""Fields of the pod that fields of `spec.compute` are written into as they are."""
+"""Fields of the pod that are copied unchanged from fields of `spec.compute`."""
 
 
 class RefusedObjectError(Exception):
-    """An object that the run needs cannot be made, until something changes."""
+    """An object that the run needs cannot be created until something changes."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
@@ -34,7 +34,7 @@ class RefusedObjectError(Exception):
 
 
 def refused_object(content: Mapping[str, Any], error: RequestError, spec: Mapping[str, Any]) -> RefusedObjectError:
-    """A refusal as the run of that spec says it: by the run's own fields, where they are at fault."""
+    """Return the refusal in terms of the run's own fields, if they are the cause."""
     kind, name = content["kind"], content["metadata"]["name"]
     if isinstance(error, UnknownKindError) and kind == RAY_JOB:
         return RefusedObjectError(Reason.API_REFUSED, f"{RAY_JOB}: KubeRay is not installed")
@@ -48,7 +48,7 @@ def refused_object(content: Mapping[str, Any], error: RequestError, spec: Mappin
 
 
 def in_spec(path: str, spec: Mapping[str, Any]) -> str | None:
-    """The run's field that a field of its Job or RayJob comes from; None where it is the operator's own.
+    """Return the run's field that a field of its Job or RayJob comes from; None if the operator set it.
 
     Example: `spec.template.spec.affinity.nodeAfinity` is `spec.compute.affinity.nodeAfinity`.
     """

@@ -1,4 +1,4 @@
-"""What pod and reports say of an attempt, taken over into the status."""
+"""Copies what an attempt's pod and reports show into the status."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from deepicd_operator.snapshot import Snapshot
 from deepicd_operator.status import Attempt, RunStatus, VerifiedCheckpoint
 
 MAX_CLOCK_SKEW = timedelta(minutes=10)
-"""Reports from further in the future are not believed."""
+"""Reports from further in the future are ignored."""
 HEARTBEAT_NOTED = timedelta(minutes=10)
-"""A report that only says again what is known is written into the status after this time."""
+"""A report with nothing new is recorded in the status only after this time."""
 
 
 def with_pod(status: RunStatus, attempt: Attempt, snapshot: Snapshot, now: datetime) -> RunStatus:
-    """The status with what the pod of the attempt at work says."""
+    """Return the status with the data of the current attempt's pod."""
     pod, job = snapshot.pod(attempt.number), snapshot.job(attempt.number)
     if pod is None or not pod.scheduled or (job is not None and job.kind == "RayJob" and not pod.head):
         return status
@@ -30,7 +30,7 @@ def with_pod(status: RunStatus, attempt: Attempt, snapshot: Snapshot, now: datet
 
 
 def with_reports(status: RunStatus, snapshot: Snapshot, now: datetime) -> RunStatus:
-    """The status with what the newest attempt's newest reports say; its last ones may be heard of after its end."""
+    """Return the status with the newest reports of the newest attempt. Its last reports may arrive after its end."""
     attempt, report = status.current, snapshot.progress
     if attempt is None:
         return status
@@ -41,7 +41,7 @@ def with_reports(status: RunStatus, snapshot: Snapshot, now: datetime) -> RunSta
             status = status.model_copy(update={"last_verified_checkpoint": stored})
     if report is None or not believed(report, now):
         return status
-    # One from the future says only that the node's clock was set meanwhile.
+    # A recorded time in the future only means that the node's clock has been corrected since.
     is_old = attempt.reported is not None and report.time < attempt.reported <= now
     return status if is_old or _is_heartbeat(status, attempt, report) else _with_progress(status, attempt, report, now)
 
@@ -55,25 +55,25 @@ def _with_progress(status: RunStatus, attempt: Attempt, report: Progress, now: d
     moved = attempt.progressed is None or (report.stage, report.step) != (status.stage, status.step)
     progressed = now if moved and report.stage is not None else attempt.progressed
     resumed_from = report.resumed_from or attempt.resumed_from
-    said = _said(report) | ({"eta_seconds": None} if attempt.end is not None else {})
-    said |= {"stage": report.stage or status.stage, "metrics": report.metrics or status.metrics}
-    return status.model_copy(update=said).with_attempt(
+    fields = _fields(report) | ({"eta_seconds": None} if attempt.end is not None else {})
+    fields |= {"stage": report.stage or status.stage, "metrics": report.metrics or status.metrics}
+    return status.model_copy(update=fields).with_attempt(
         attempt, reported=report.time, resumed_from=resumed_from, progressed=progressed
     )
 
 
 def _is_heartbeat(status: RunStatus, attempt: Attempt, report: Progress) -> bool:
-    """Whether a report says nothing new but that the trainer lives: written down seldom, to spare the API server."""
+    """Whether a report shows only that the trainer is alive: rarely recorded, to spare the API server."""
     if attempt.reported is None or report.time - attempt.reported >= HEARTBEAT_NOTED:
         return False
     resumed = report.resumed_from in (None, attempt.resumed_from)
     metrics = report.metrics in (None, status.metrics)
-    said = _said(report)
-    return all(getattr(status, field) == value for field, value in said.items()) and resumed and metrics and not report.failure
+    same = all(getattr(status, field) == value for field, value in _fields(report).items())
+    return same and resumed and metrics and not report.failure
 
 
-def _said(report: Progress) -> dict[str, Any]:
-    """The fields of the status that a report alone decides."""
+def _fields(report: Progress) -> dict[str, Any]:
+    """Return the fields of the status that depend only on the report."""
     eta = None if report.eta_seconds is None else round(report.eta_seconds)
     numbers = {"reward": _rounded(report.reward), "kl": _rounded(report.kl)}
     return {"stage": report.stage, "step": report.step, "steps": report.steps, "eta_seconds": eta, **numbers}

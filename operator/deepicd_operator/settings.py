@@ -1,4 +1,4 @@
-"""What the operator is started with, beside the cluster's own state."""
+"""The operator's settings, from its command line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 DEFAULT_IMAGE = "deepicd/trainer:0.1.0"
 DEFAULT_PORTS = (443, 6443)
-"""Ports of the API server where nobody says otherwise: the Service's, and kubeadm's."""
+"""Default ports of the API server: the Service's and kubeadm's."""
 
 
 class PatchLevel(StrEnum):
@@ -21,19 +21,19 @@ class PatchLevel(StrEnum):
     METADATA = "metadata"
     """Labels and annotations."""
     SCHEDULING = "scheduling"
-    """Also where and when the pod is placed."""
+    """Also fields that decide where and when the pod runs."""
     ANY = "any"
     """Everything, within the other rules."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Choices of whoever installs the operator."""
+    """Settings chosen by the administrator who installs the operator."""
 
     image: str = DEFAULT_IMAGE
     """Trainer image of runs that name none."""
     network_policy: bool = True
-    """Make a NetworkPolicy for each run."""
+    """Create a NetworkPolicy for each run."""
     api_server_ports: tuple[int, ...] = DEFAULT_PORTS
     """Ports that pods may reach the API server on, by NetworkPolicy."""
     kuberay_namespace: str = "kuberay-system"
@@ -43,16 +43,16 @@ class Settings:
     privileged: bool = False
     """Let runs ask for root, privileges and the node's namespaces and folders; the namespace's Pod Security decides."""
     allowed_images: tuple[str, ...] = ()
-    """Prefixes of the images that runs may use, beside `image`; any image where there is none."""
+    """Prefixes of the images that runs may use in addition to `image`; empty: any image."""
     allowed_service_accounts: tuple[str, ...] = ()
     """Existing ServiceAccounts that every run may use."""
     allowed_secrets: tuple[str, ...] = ()
     """Secrets that every run may use."""
     admission_policy: bool = False
-    """Whether the API server has checked that whoever wrote the run may use what its fields name (`admission.py`)."""
+    """Whether the API server checks that a run's author has rights to what its fields name (`admission.py`)."""
 
     def with_port_of(self, server: str) -> Self:
-        """Pods may also use the port that the operator reaches the API server on; not that of a tunnel on its own machine."""
+        """Return the settings with the port of `server` added to `api_server_ports`, unless it is a tunnel on loopback."""
         address = urlsplit(server)
         port = address.port or {"https": 443, "http": 80}.get(address.scheme)
         if port is None or port in self.api_server_ports or _is_loopback(address.hostname or ""):

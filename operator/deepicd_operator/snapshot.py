@@ -1,4 +1,4 @@
-"""What is known of a run's objects: small views of what the API server sent, and nothing else of it."""
+"""What is known about a run: small views of its objects."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from deepicd_operator.status import RunStatus
 
 Raw = Mapping[str, Any]
 _UNKNOWN = "ContainerStatusUnknown"
-"""The kubelet's reason for a container that was not there when its pod ended; its exit code, 137, is made up."""
+"""The kubelet's reason for a container that was missing when its pod ended. Its exit code, 137, is not real."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,9 @@ class JobView:
     message: str
     """Why it failed."""
     invalid: bool = False
-    """Whether KubeRay will not take it as it is."""
+    """Whether KubeRay rejects it as invalid."""
     cluster: str = ""
-    """Name of the RayCluster that KubeRay makes for a RayJob."""
+    """Name of the RayCluster that KubeRay creates for a RayJob."""
 
     @property
     def finished(self) -> bool:
@@ -53,24 +53,24 @@ class JobView:
 
 @dataclass(frozen=True, slots=True)
 class ContainerView:
-    """A container's present state, and how its last launch ended where it was restarted."""
+    """A container's current state and, if it was restarted, how its last launch ended."""
 
     running_since: datetime | None = None
     waiting: str = ""
     """Reason why it waits."""
     message: str = ""
-    """What Kubernetes says to that."""
+    """Kubernetes' message about it."""
     exit_code: int | None = None
     ended_as: str = ""
     """Reason of its end, such as OOMKilled."""
     termination_log: str = ""
     started: datetime | None = None
     ended: bool = False
-    """Whether it has ended and is not started again."""
+    """Whether it has ended and is not being restarted."""
     ended_at: datetime | None = None
-    """When it ended, whether or not it was started again."""
+    """When it last ended, whether or not it was restarted."""
     restarts: int = 0
-    """How often it was started again."""
+    """Number of restarts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +80,11 @@ class PodView:
     name: str
     uid: str
     owner: str
-    """uid of its Job, or of its RayCluster; empty where it has no owner."""
+    """uid of its Job or RayCluster; empty if it has no owner."""
     run: str
-    """uid of its run, by its label; empty for pods of older operators."""
+    """uid of its run, from its label; empty for pods of older operators."""
     cluster: str
-    """Name of its RayCluster, by its label."""
+    """Name of its RayCluster, from its label."""
     attempt: int
     created: str
     node: str
@@ -106,7 +106,7 @@ class PodView:
     uploads: bool
     """Whether it has the container `sync`."""
     others: tuple[str, ...]
-    """Containers beside the trainer's that have not ended and keep the pod: sidecars that something injected."""
+    """Names of other main containers that have not ended: injected sidecars, which keep the pod running."""
 
     @property
     def ended(self) -> bool:
@@ -116,7 +116,7 @@ class PodView:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An object of the run that the API server would not take, and until when it is not offered again."""
+    """An object of the run that the API server refused, and when to try again."""
 
     reason: Reason
     message: str
@@ -125,7 +125,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything a reconcile depends on, beside the clock."""
+    """Everything a reconcile depends on except the clock and the settings."""
 
     name: str
     namespace: str
@@ -144,47 +144,47 @@ class Snapshot:
     progress: Progress | None = None
     """Newest report of the newest attempt's trainer."""
     checkpoint: Checkpoint | None = None
-    """Newest checkpoint that its uploader has stored."""
+    """Newest checkpoint that the attempt's uploader has stored."""
     upload: Upload | None = None
-    """What its uploader said when it ended."""
+    """Report of the attempt's uploader when it ended."""
     trouble: str = ""
-    """Newest warning about a pod that is not made or does not start."""
+    """Newest warning about a pod that is not created or does not start."""
     lost_nodes: frozenset[str] = frozenset()
-    """Nodes that are gone or do not answer."""
+    """Nodes that are gone or not ready."""
     refusal: Refusal | None = None
     complete: bool = False
-    """Whether the last object of the newest attempt is there, and with it all of them."""
+    """Whether all objects of the newest attempt exist: the last one to be created does."""
 
     def spec_field(self, field: str) -> Any:
-        """A field of the spec; None where it is not given, or where a looser definition let the spec be something else."""
+        """Return a field of the spec; None if it is missing, or if a looser CRD allowed a spec that is no mapping."""
         spec = self.content["spec"]
         return spec.get(field) if isinstance(spec, Mapping) else None
 
     def is_refused(self, now: datetime) -> bool:
-        """Whether the API server would not take an object of the run, and it is too early to offer it again."""
+        """Whether the API server refused an object of the run, and it is too early to try again."""
         return self.refusal is not None and now < self.refusal.until
 
     @property
-    def lacks_rest(self) -> bool:
-        """Whether the newest attempt has its Job, but not all its objects yet."""
+    def lacks_objects(self) -> bool:
+        """Whether the newest attempt has its Job, but not all other objects."""
         job = self.job(self.status.attempt)
         return job is not None and not job.deleting and not self.complete
 
     def disruption(self, attempt: int) -> str:
-        """Why the cluster took one of the attempt's pods; empty where it took none."""
+        """Return why the cluster disrupted one of the attempt's pods; empty if it did not."""
         return next((pod.disruption for pod in self.pods if pod.attempt == attempt and pod.disruption), "")
 
     def job(self, attempt: int) -> JobView | None:
-        """The Job of an attempt."""
+        """Return the Job of an attempt, or None."""
         return next((job for job in self.jobs if job.attempt == attempt), None)
 
     def pod(self, attempt: int) -> PodView | None:
-        """The attempt's pod; of several, the head of the Ray cluster, else the newest."""
+        """Return the attempt's pod. If there are several: the head of the Ray cluster, otherwise the newest."""
         pods = [pod for pod in self.pods if pod.attempt == attempt]
         return max(pods, key=lambda pod: (pod.head, pod.created, pod.uid), default=None)
 
     def slowest_pod(self, attempt: int) -> PodView | None:
-        """The pod that the attempt's start waits for: of a Ray cluster's the one that is least far."""
+        """Return the pod that the attempt's start waits for: in a Ray cluster the one furthest behind."""
         pod = self.pod(attempt)
         if pod is None or not pod.head:
             return pod
@@ -198,12 +198,12 @@ def _progress_of_start(pod: PodView) -> tuple[bool, bool, float]:
 
 
 def moment(text: Any) -> datetime | None:
-    """A time as Kubernetes writes it."""
+    """Parse a time in Kubernetes' format; None if there is none."""
     return datetime.fromisoformat(text) if isinstance(text, str) and text else None
 
 
 def controller(raw: Raw) -> tuple[str, str] | None:
-    """Kind and identity of what an object belongs to."""
+    """Return kind and uid of an object's controller."""
     for reference in raw["metadata"].get("ownerReferences") or ():
         if reference.get("controller"):
             return reference["kind"], reference["uid"]
@@ -211,19 +211,19 @@ def controller(raw: Raw) -> tuple[str, str] | None:
 
 
 def owner(raw: Raw) -> str | None:
-    """Identity of the run that an object belongs to."""
+    """Return the uid of the run that an object belongs to."""
     found = controller(raw)
     return found[1] if found is not None and found[0] == KIND else None
 
 
 def attempt_of(raw: Raw) -> int:
-    """Number of the attempt in the object's labels; 0 where there is none."""
+    """Return the attempt number in the object's labels; 0 if there is none."""
     text = (raw["metadata"].get("labels") or {}).get(ATTEMPT_LABEL, "")
     return int(text) if text.isdecimal() and len(text) < 10 else 0
 
 
 def job_view(raw: Raw) -> JobView:
-    """A Job or RayJob as it matters here."""
+    """Return the view of a Job or RayJob."""
     metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
     conditions = {each["type"]: each for each in status.get("conditions") or () if each.get("status") == "True"}
     succeeded, failed = "Complete" in conditions, "Failed" in conditions
@@ -232,7 +232,7 @@ def job_view(raw: Raw) -> JobView:
     if raw["kind"] == "RayJob":
         succeeded = deployment == "Complete" and status.get("jobStatus") == "SUCCEEDED"
         failed = not succeeded and deployment in ("Complete", "Failed", "ValidationFailed")
-        # Ray adds the last lines of what the command printed.
+        # Ray appends the last lines of the command's output.
         message = status.get("message", "").split(", last available logs")[0]
     return JobView(
         kind=raw["kind"],
@@ -251,7 +251,7 @@ def job_view(raw: Raw) -> JobView:
 
 
 def pod_view(raw: Raw) -> PodView:
-    """A pod as it matters here."""
+    """Return the view of a pod."""
     metadata, status = raw["metadata"], raw.get("status") or {}
     conditions = {each["type"]: each for each in status.get("conditions") or ()}
     placed = conditions.get("PodScheduled") or {}
@@ -297,7 +297,7 @@ def _container(statuses: Iterable[Raw], name: str) -> ContainerView:
     last = (found.get("lastState") or {}).get("terminated")
     ended = state.get("terminated") or last or {}
     if ended.get("reason") == _UNKNOWN and last:
-        # It was waiting to be started again when the pod ended: what is known is its last launch.
+        # It was waiting for a restart when the pod ended: only its last launch is known.
         ended = last
     return ContainerView(
         running_since=moment(running.get("startedAt")),

@@ -1,4 +1,4 @@
-"""The status of a run: what a user reads, and all that the operator needs to know after a restart."""
+"""The status of a run: what users read, and all that the operator needs after a restart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deepicd_operator.conditions import Conditions, StatusModel
 
 State = Literal["Pending", "Running", "Suspended", "Succeeded", "Failed"]
 MAX_ATTEMPTS = 20
-"""Attempts that are listed; older ones are summed up in `earlier`."""
+"""Number of attempts listed; older ones are summed up in `earlier`."""
 
 
 class Attempt(StatusModel):
@@ -21,17 +21,17 @@ class Attempt(StatusModel):
     number: int = Field(ge=1)
     """Number of the attempt, from 1."""
     start: AwareDatetime
-    """When it was begun."""
+    """When it started."""
     pod: str | None = Field(default=None, max_length=253)
-    """Name of its pod, once that was seen."""
+    """Name of its pod, once known."""
     node: str | None = Field(default=None, max_length=253)
-    """Node that the pod was placed on."""
+    """Node that the pod was scheduled to."""
     disruption: str | None = Field(default=None, max_length=256)
-    """Why the cluster takes the pod, once that was seen: the pod may be gone when its Job ends."""
+    """Why the cluster disrupts the pod, if it does; recorded because the pod may be gone when its Job ends."""
     running: AwareDatetime | None = None
-    """When its trainer began to run: GPU-hours are counted from here."""
+    """When its trainer started: GPU-hours are counted from then."""
     progressed: AwareDatetime | None = None
-    """When it last made a step, or began a stage."""
+    """When it last made a step or started a stage."""
     reported: AwareDatetime | None = None
     """When it last reported."""
     end: AwareDatetime | None = None
@@ -41,60 +41,60 @@ class Attempt(StatusModel):
     message: str | None = Field(default=None, max_length=1024)
     """What was found, and the remedy."""
     exit_code: int | None = None
-    """Exit code of the trainer, or of the uploader where that alone failed."""
+    """Exit code of the trainer, or of the uploader if only that failed."""
     counted: bool = True
-    """Whether it counts towards `recovery.maxAttempts`: none does from before a change that started a failed run again."""
+    """Whether it counts towards `recovery.maxAttempts`. Attempts before a change that restarted a failed run do not."""
     gpus: int = Field(default=0, ge=0)
-    """GPUs it holds, on all nodes."""
+    """GPUs that it uses, on all nodes."""
     resumed_from: str | None = Field(default=None, max_length=2048)
-    """Checkpoint that it went on from, by its trainer; before that has said so, the last verified one."""
+    """Checkpoint that it resumed from, as its trainer reported; until then, the last verified one."""
     volume: str | None = Field(default=None, max_length=253)
-    """PersistentVolumeClaim with the run's folder: while it runs, and after that where not all of it was stored."""
+    """PersistentVolumeClaim with the run's folder: while it runs, and afterwards if not everything was stored."""
     spec: str | None = Field(default=None, max_length=64)
-    """SHA-256 of what its pod was made from: the spec without what the operator alone obeys."""
+    """SHA-256 of the spec that its pod was created from, without the fields that only the operator uses."""
     generation: int | None = None
-    """Newest generation of the spec that says the same of its pod."""
+    """Newest generation of the spec with the same pod."""
 
     def is_outdated(self, generation: int) -> bool:
-        """Whether its pod would be another one by the spec of that generation."""
+        """Whether the spec of that generation describes a different pod."""
         return self.generation is not None and self.generation < generation
 
     def seconds(self, until: datetime) -> float:
-        """Time from its begin to its end, or until a time where it has not ended."""
+        """Return the seconds from its start to its end, or to `until` if it has not ended."""
         return max(0.0, ((self.end or until) - self.start).total_seconds())
 
     def gpu_hours(self, until: datetime) -> float:
-        """GPUs times hours since its trainer began to run."""
+        """Return GPUs times hours since its trainer started."""
         if self.running is None:
             return 0.0
         return self.gpus * max(0.0, ((self.end or until) - self.running).total_seconds()) / 3600
 
 
 class Earlier(StatusModel):
-    """Attempts that are no longer listed, summed up."""
+    """Totals of the attempts that are no longer listed."""
 
     attempts: int = 0
-    """How many."""
+    """Number of attempts."""
     counted: int = 0
-    """How many of them count."""
+    """Number of those that count."""
     seconds: float = 0
-    """Time they took."""
+    """Seconds they took."""
     gpu_hours: float = 0
-    """GPU-hours they took."""
+    """GPU-hours they used."""
 
 
 class VerifiedCheckpoint(Checkpoint):
-    """The newest checkpoint in the store that was verified, whichever attempt made it."""
+    """The newest verified checkpoint in the store, of any attempt."""
 
     attempt: int = Field(ge=1)
-    """Attempt that made it."""
+    """Attempt that saved it."""
 
 
 class Columns(StatusModel):
-    """What `kubectl get` shows."""
+    """Texts for the columns of `kubectl get`."""
 
     step: str = Field(default="", max_length=64)
-    """Steps made and to make."""
+    """Steps done and total steps."""
     reward: str = Field(default="", max_length=32)
     """Mean reward of the last step."""
     kl: str = Field(default="", max_length=32)
@@ -110,20 +110,20 @@ class Columns(StatusModel):
 
 
 class RunStatus(StatusModel):
-    """What is known about the run."""
+    """Status of the run."""
 
     observed_generation: int = 0
-    """Generation of the spec that this was written for."""
+    """Generation of the spec that this status refers to."""
     state: State = "Pending"
     """The conditions in one word."""
     reason: str = Field(default="", max_length=64)
-    """Why it is in that state."""
+    """Why the run is in that state."""
     stage: StageName | None = None
-    """Stage at work, or the last one."""
+    """Current stage, or the last one."""
     step: int | None = None
-    """Steps that the stage has made."""
+    """Steps that the stage has done."""
     steps: int | None = None
-    """Steps that the stage will have made."""
+    """Total steps of the stage."""
     reward: float | None = None
     """Mean reward of the last step."""
     kl: float | None = None
@@ -139,21 +139,21 @@ class RunStatus(StatusModel):
     earlier: Earlier = Earlier()
     """Attempts before those."""
     retry_at: AwareDatetime | None = None
-    """When the next attempt begins."""
+    """When the next attempt starts."""
     last_verified_checkpoint: VerifiedCheckpoint | None = None
-    """The checkpoint that the next attempt goes on from."""
+    """The checkpoint that the next attempt resumes from."""
     gpu_hours: float = 0
-    """GPUs times hours, over all attempts, up to the last report."""
+    """GPU-hours of all attempts, up to the last report."""
     cost: float | None = None
     """`gpuHours` times `compute.pricePerGpuHour`."""
     start_time: AwareDatetime | None = None
-    """When the first attempt began."""
+    """When the first attempt started."""
     completion_time: AwareDatetime | None = None
     """When the run succeeded or failed."""
     conditions: Conditions = Field(default=(), max_length=16)
-    """What is known, with reasons."""
+    """Conditions of the run, with reasons."""
     columns: Columns = Columns()
-    """What `kubectl get` shows."""
+    """Texts for the columns of `kubectl get`."""
 
     @property
     def current(self) -> Attempt | None:
@@ -171,32 +171,32 @@ class RunStatus(StatusModel):
         return self.earlier.counted + sum(attempt.counted for attempt in self.attempts if attempt.end is not None)
 
     def with_attempt(self, attempt: Attempt, **fields: Any) -> RunStatus:
-        """The status with fields of a listed attempt changed."""
+        """Return the status with changed fields of a listed attempt."""
         changed = attempt.model_copy(update=fields)
         attempts = tuple(changed if each.number == attempt.number else each for each in self.attempts)
         return self.model_copy(update={"attempts": attempts})
 
     def with_new_attempt(self, attempt: Attempt) -> RunStatus:
-        """The status with an attempt that begins; the oldest listed ones are summed up."""
-        attempts, earlier, begins = (*self.attempts, attempt), self.earlier, attempt.start
+        """Return the status with a new attempt. Attempts beyond `MAX_ATTEMPTS` are summed up, oldest first."""
+        attempts, earlier, start = (*self.attempts, attempt), self.earlier, attempt.start
         while len(attempts) > MAX_ATTEMPTS:
             old, attempts = attempts[0], attempts[1:]
             earlier = Earlier(
                 attempts=earlier.attempts + 1,
                 counted=earlier.counted + old.counted,
-                seconds=earlier.seconds + old.seconds(begins),
-                gpu_hours=earlier.gpu_hours + old.gpu_hours(begins),
+                seconds=earlier.seconds + old.seconds(start),
+                gpu_hours=earlier.gpu_hours + old.gpu_hours(start),
             )
         fields = {"attempt": attempt.number, "attempts": attempts, "earlier": earlier, "retry_at": None}
-        return self.model_copy(update={**fields, "start_time": self.start_time or begins})
+        return self.model_copy(update={**fields, "start_time": self.start_time or start})
 
     def seconds(self, until: datetime) -> float:
-        """Time that the attempts took together, in seconds."""
+        """Return the total time of all attempts, in seconds."""
         return self.earlier.seconds + sum(attempt.seconds(until) for attempt in self.attempts)
 
 
 def read_status(raw: Any) -> RunStatus | None:
-    """The status in an object; None where it cannot be read: to take it for empty would begin the run anew."""
+    """Parse an object's status. None if it cannot be read: treating it as empty would start the run from scratch."""
     try:
         return RunStatus.model_validate(raw or {})
     except ValidationError:
@@ -204,5 +204,5 @@ def read_status(raw: Any) -> RunStatus | None:
 
 
 def write_status(status: RunStatus) -> dict[str, Any]:
-    """The status as the API server keeps it."""
+    """Return the status in the API server's form."""
     return status.model_dump(mode="json", by_alias=True, exclude_none=True)

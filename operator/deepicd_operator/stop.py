@@ -1,4 +1,4 @@
-"""Why an attempt that goes on must be stopped. Deleting its Job gives the pod its grace period for a last checkpoint."""
+"""Why a running attempt must be stopped. Deleting its Job gives the pod its grace period for a last checkpoint."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from deepicd_operator.snapshot import Snapshot
 from deepicd_operator.status import Attempt, RunStatus
 from deepicd_operator.steps import steps
 
-_OBEYED_AT_ONCE: Any = {"suspend": True, "recovery": {"max_attempts", "backoff", "deadline", "ttl_after_finished"}}
-"""Fields that the operator alone obeys, at once."""
+_OPERATOR_FIELDS: Any = {"suspend": True, "recovery": {"max_attempts", "backoff", "deadline", "ttl_after_finished"}}
+"""Fields that only the operator uses; changes take effect immediately."""
 
 
 def why_stop(
     status: RunStatus, attempt: Attempt, accepted: Accepted, snapshot: Snapshot, now: datetime
 ) -> AttemptResult | None:
-    """What the attempt at work will have ended with, or None where it may go on."""
+    """Return the reason that the current attempt must end with, or None if it may continue."""
     recovery, pod = accepted.recovery, snapshot.pod(attempt.number)
     if (hopeless := doomed(attempt, snapshot, recovery.grace_period, now)) is not None:
         return hopeless
     succeeded = pod is not None and not pod.head and pod.trainer.ended and pod.trainer.exit_code == 0
     if pod is not None and succeeded and now < (pod.trainer.ended_at or attempt.start) + recovery.grace_period:
-        return None  # nothing is left to stop but the uploader: its kubelet ends it in time, unless the node is lost
+        return None  # only the uploader still runs, and its kubelet stops it in time unless the node is lost
     if accepted.suspended:
         return AttemptResult(Reason.SUSPENDED)
-    if accepted.can_make and attempt.running is None and attempt.is_outdated(snapshot.generation):
+    if accepted.can_create and attempt.running is None and attempt.is_outdated(snapshot.generation):
         return AttemptResult(Reason.SPEC_CHANGED)
     if is_late(status, recovery, now):
         return AttemptResult(Reason.DEADLINE_EXCEEDED)
@@ -45,5 +45,5 @@ def is_late(status: RunStatus, recovery: RecoverySpec, now: datetime) -> bool:
 
 
 def digest(spec: RunSpec) -> str:
-    """What a pod is made from, in 64 characters; a field that a newer operator knows changes nothing where it is not given."""
-    return hashlib.sha256(spec.model_dump_json(exclude_defaults=True, exclude=_OBEYED_AT_ONCE).encode()).hexdigest()
+    """Return a digest of the spec that a pod is created from, 64 characters. Fields at their defaults do not change it."""
+    return hashlib.sha256(spec.model_dump_json(exclude_defaults=True, exclude=_OPERATOR_FIELDS).encode()).hexdigest()

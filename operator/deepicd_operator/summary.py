@@ -1,7 +1,7 @@
-"""What follows from a run's attempts for the rest of its status: state, conditions, sums and columns.
+"""Derives the rest of the status from a run's attempts: state, conditions, totals and columns.
 
-Two things are not in the status and are taken from the snapshot: how the pod of the attempt at work stands, and whether its
-uploader keeps failing.
+Two facts are not in the status and come from the snapshot: the state of the current attempt's pod, and whether its uploader
+keeps failing.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from datetime import datetime
 
 from deepicd_operator.accepted import Accepted
 from deepicd_operator.columns import columns
-from deepicd_operator.conditions import ConditionType, Said, merged, say
+from deepicd_operator.conditions import ConditionType, Finding, finding, merged
 from deepicd_operator.pod_state import failing_uploader, pod_state
 from deepicd_operator.reasons import Reason
 from deepicd_operator.snapshot import Snapshot
 from deepicd_operator.status import Attempt, RunStatus, State
 from deepicd_operator.steps import steps
 
-Conditions = dict[ConditionType, Said | None]
-"""Conditions to set, and (None) to take away; the others stay as they are."""
+Conditions = dict[ConditionType, Finding | None]
+"""Conditions to set or (None) to remove; the others stay."""
 
 
 @dataclass(frozen=True)
-class Stands:
-    """How a run stands: the conditions in one word, why, and the conditions that say so."""
+class Standing:
+    """A run's state in one word, its reason, and the conditions that show it."""
 
     state: State
     reason: Reason
@@ -32,86 +32,90 @@ class Stands:
 
 
 def summarized(status: RunStatus, accepted: Accepted, snapshot: Snapshot, now: datetime) -> RunStatus:
-    """The status, whole."""
+    """Return the complete status."""
     before, generation = snapshot.status, snapshot.generation
     over = before.finished and status.finished
-    stands = _stands(status, accepted, snapshot, now)
-    status = status.model_copy(update={"state": stands.state, "reason": str(stands.reason), "observed_generation": generation})
-    said = stands.conditions | _durable(status, accepted, snapshot, now)
+    standing = _standing(status, accepted, snapshot, now)
+    status = status.model_copy(
+        update={"state": standing.state, "reason": str(standing.reason), "observed_generation": generation}
+    )
+    conditions = standing.conditions | _durable(status, accepted, snapshot, now)
     if not status.finished:
-        said[ConditionType.FAILED] = None
+        conditions[ConditionType.FAILED] = None
     if not over:
-        said[ConditionType.ACCEPTED] = say(accepted.is_valid, accepted.reason, accepted.found)
+        conditions[ConditionType.ACCEPTED] = finding(accepted.is_valid, accepted.reason, accepted.found)
         status = _with_costs(status, accepted)
-    said |= _for_tools(status, accepted)
-    status = status.model_copy(update={"conditions": merged(status.conditions, said, now, generation)})
+    conditions |= _for_tools(status, accepted)
+    status = status.model_copy(update={"conditions": merged(status.conditions, conditions, now, generation)})
     return status.model_copy(update={"columns": columns(status)})
 
 
-def _stands(status: RunStatus, accepted: Accepted, snapshot: Snapshot, now: datetime) -> Stands:
+def _standing(status: RunStatus, accepted: Accepted, snapshot: Snapshot, now: datetime) -> Standing:
     attempt, before = status.current, snapshot.status
     if before.finished and status.finished:
-        return Stands(status.state, Reason(status.reason))
+        return Standing(status.state, Reason(status.reason))
     if attempt is not None and attempt.end is None:
         return _at_work(status, attempt, accepted, snapshot, now)
-    said = _of_the_end(status, before)
+    conditions = _of_the_end(status, before)
     if status.finished:
-        return _finished(status, said)
+        return _finished(status, conditions)
     if accepted.suspended:
-        return Stands("Suspended", Reason.SUSPENDED, said | _not_running(Reason.SUSPENDED, Reason.SUSPENDED.says()))
-    return Stands("Pending", Reason.BACK_OFF if accepted.may_begin else accepted.reason, said)
+        return Standing("Suspended", Reason.SUSPENDED, conditions | _not_running(Reason.SUSPENDED, Reason.SUSPENDED.message()))
+    return Standing("Pending", Reason.BACK_OFF if accepted.may_start else accepted.reason, conditions)
 
 
-def _at_work(status: RunStatus, attempt: Attempt, accepted: Accepted, snapshot: Snapshot, now: datetime) -> Stands:
+def _at_work(status: RunStatus, attempt: Attempt, accepted: Accepted, snapshot: Snapshot, now: datetime) -> Standing:
     before = snapshot.status
     if attempt.number != before.attempt:
-        created: Conditions = {kind: say(False, Reason.CREATED) for kind in (ConditionType.SCHEDULED, ConditionType.RUNNING)}
-        return Stands("Pending", Reason.CREATED, _of_the_end(status, before) | created)
+        created: Conditions = {
+            kind: finding(False, Reason.CREATED) for kind in (ConditionType.SCHEDULED, ConditionType.RUNNING)
+        }
+        return Standing("Pending", Reason.CREATED, _of_the_end(status, before) | created)
     if attempt.reason is not None and snapshot.job(attempt.number) is not None:
         runs = attempt.running is not None
-        said: Conditions = {ConditionType.RUNNING: say(runs, Reason.STOPPING, attempt.reason)}
+        conditions: Conditions = {ConditionType.RUNNING: finding(runs, Reason.STOPPING, attempt.reason)}
         if attempt.reason == Reason.STALLED:
-            said[ConditionType.STEPS_STALLED] = Said(True, Reason.STALLED, attempt.message or "")
-        return Stands("Running" if runs else "Pending", Reason.STOPPING, said)
+            conditions[ConditionType.STEPS_STALLED] = Finding(True, Reason.STALLED, attempt.message or "")
+        return Standing("Running" if runs else "Pending", Reason.STOPPING, conditions)
     pod = pod_state(attempt, snapshot, now)
-    placed = say(True, Reason.SCHEDULED) if pod.scheduled else say(False, pod.reason, pod.found)
+    placed = finding(True, Reason.SCHEDULED) if pod.scheduled else finding(False, pod.reason, pod.found)
     changed = pod.running and attempt.is_outdated(snapshot.generation)
-    found = f"{pod.found}; {Reason.SPEC_CHANGED.says()}" if changed else pod.found
-    said = {ConditionType.SCHEDULED: placed, ConditionType.RUNNING: say(pod.running, pod.reason, found)}
+    found = f"{pod.found}; {Reason.SPEC_CHANGED.message()}" if changed else pod.found
+    conditions = {ConditionType.SCHEDULED: placed, ConditionType.RUNNING: finding(pod.running, pod.reason, found)}
     if pod.running:
-        said[ConditionType.REWARD_COLLAPSED] = say(False, Reason.STABLE)
+        conditions[ConditionType.REWARD_COLLAPSED] = finding(False, Reason.STABLE)
     if (made := steps(status, snapshot, accepted.recovery, now)) is not None:
-        said[ConditionType.STEPS_STALLED] = say(made.stalled, made.reason, made.found)
-    return Stands("Running" if pod.running else "Pending", pod.reason, said)
+        conditions[ConditionType.STEPS_STALLED] = finding(made.stalled, made.reason, made.found)
+    return Standing("Running" if pod.running else "Pending", pod.reason, conditions)
 
 
 def _of_the_end(status: RunStatus, before: RunStatus) -> Conditions:
-    """What the attempt leaves behind that was at work and has ended; nothing where there is none."""
+    """Return the conditions of the attempt that has just ended; empty if none has."""
     ended = next((each for each in status.attempts if each.number == before.attempt and each.end is not None), None)
     if ended is None or before.current is None or before.current.end is not None:
         return {}
     reason, message = Reason(ended.reason or Reason.CRASHED), ended.message or ""
-    said = _not_running(reason, message)
-    said[ConditionType.STEPS_STALLED] = Said(True, reason, message) if reason is Reason.STALLED else None
+    conditions = _not_running(reason, message)
+    conditions[ConditionType.STEPS_STALLED] = Finding(True, reason, message) if reason is Reason.STALLED else None
     if reason is Reason.REWARD_COLLAPSED:
-        said[ConditionType.REWARD_COLLAPSED] = Said(True, reason, message)
-    return said
+        conditions[ConditionType.REWARD_COLLAPSED] = Finding(True, reason, message)
+    return conditions
 
 
-def _finished(status: RunStatus, said: Conditions) -> Stands:
-    """The run is over: that stays. What was found is said once."""
+def _finished(status: RunStatus, conditions: Conditions) -> Standing:
+    """Return the final standing of the run. Only its last condition has the message."""
     reason, attempt = Reason(status.reason), status.attempts[-1]
     message = attempt.message or ""
     if attempt.reason != reason:
         last = "the last one" if reason is Reason.ATTEMPTS_EXHAUSTED else "the last attempt"
-        message = reason.says(f"{last}, {attempt.reason}: {message}")
+        message = reason.message(f"{last}, {attempt.reason}: {message}")
     kind = ConditionType.SUCCEEDED if status.state == "Succeeded" else ConditionType.FAILED
-    return Stands(status.state, reason, said | _not_running(reason, "") | {kind: Said(True, reason, message)})
+    return Standing(status.state, reason, conditions | _not_running(reason, "") | {kind: Finding(True, reason, message)})
 
 
 def _not_running(reason: Reason, message: str) -> Conditions:
-    """Neither placed nor running; the message is given once."""
-    return {ConditionType.SCHEDULED: Said(False, reason, ""), ConditionType.RUNNING: Said(False, reason, message)}
+    """Return the conditions of an attempt that is neither scheduled nor running; only one has the message."""
+    return {ConditionType.SCHEDULED: Finding(False, reason, ""), ConditionType.RUNNING: Finding(False, reason, message)}
 
 
 def _durable(status: RunStatus, accepted: Accepted, snapshot: Snapshot, now: datetime) -> Conditions:
@@ -121,31 +125,31 @@ def _durable(status: RunStatus, accepted: Accepted, snapshot: Snapshot, now: dat
     attempt = status.current
     pod = snapshot.pod(attempt.number) if attempt is not None and attempt.end is None else None
     if pod is not None and (failing := failing_uploader(pod, now)):
-        said = say(False, Reason.UPLOADER_FAILING, failing)
+        conditions = finding(False, Reason.UPLOADER_FAILING, failing)
     elif checkpoint is not None:
-        said = say(True, Reason.UPLOADED, f"{checkpoint.stage} step {checkpoint.step}: {checkpoint.uri}")
+        conditions = finding(True, Reason.UPLOADED, f"{checkpoint.stage} step {checkpoint.step}: {checkpoint.uri}")
     else:
-        said = say(False, Reason.NO_STORAGE if accepted.run.spec.storage is None else Reason.NO_CHECKPOINT)
-    return {ConditionType.CHECKPOINT_DURABLE: said}
+        conditions = finding(False, Reason.NO_STORAGE if accepted.run.spec.storage is None else Reason.NO_CHECKPOINT)
+    return {ConditionType.CHECKPOINT_DURABLE: conditions}
 
 
 def _for_tools(status: RunStatus, accepted: Accepted) -> Conditions:
-    """The two conditions that kstatus knows; the others, and what people read, are elsewhere."""
+    """Return the two conditions for kstatus. Messages for people are in the other conditions."""
     attempt, reason = status.current, Reason(status.reason)
     at_work = attempt is not None and attempt.end is None
     cannot_begin = not (status.finished or accepted.is_valid or at_work)
     failed = status.state == "Failed" or cannot_begin
-    going = not (failed or status.finished or status.state == "Suspended")
+    in_progress = not (failed or status.finished or status.state == "Suspended")
     reason = accepted.reason if cannot_begin else reason
     why = f"see {ConditionType.FAILED if status.finished else ConditionType.ACCEPTED}"
     return {
-        ConditionType.RECONCILING: say(going, Reason.IN_PROGRESS if going else reason),
-        ConditionType.STALLED: Said(True, reason, why) if failed else say(False, Reason.IN_PROGRESS),
+        ConditionType.RECONCILING: finding(in_progress, Reason.IN_PROGRESS if in_progress else reason),
+        ConditionType.STALLED: Finding(True, reason, why) if failed else finding(False, Reason.IN_PROGRESS),
     }
 
 
 def _with_costs(status: RunStatus, accepted: Accepted) -> RunStatus:
-    """GPU-hours up to the last report: a number that moved with the clock would be written for ever."""
+    """Return the status with GPU-hours up to the last report: a number that follows the clock would be written forever."""
     if accepted.run is None:
         return status
     hours, price = status.earlier.gpu_hours, accepted.run.spec.compute.price_per_gpu_hour

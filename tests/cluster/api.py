@@ -1,4 +1,4 @@
-"""What tests do with a cluster: objects are plain dictionaries, as the API server sends them."""
+"""A client for tests. Objects are dictionaries, as the API server sends them."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ _FURTHER = (
 )
 KINDS = {**OF_OPERATOR, **{kind.name: kind for kind in _FURTHER}}
 UnansweredError = urllib3.exceptions.HTTPError
-"""What a request raises that has no answer."""
+"""Exceptions of a request without an answer."""
 
 
 class ApiError(Exception):
-    """The API server refused: HTTP's code, its own message, and the answer's headers."""
+    """The API server refused: status code, message and headers."""
 
     def __init__(self, code: int, message: str, headers: Mapping[str, str]) -> None:
         super().__init__(message)
@@ -53,7 +53,7 @@ class ApiError(Exception):
 
 
 class Api:
-    """Requests as one user of one API server (or of a proxy before it), from any number of threads.
+    """Requests of one user to one API server (or a proxy in front of it). Thread-safe.
 
     It shares no code with the client that it helps to test. Every method raises `ApiError` where the API server refuses.
     """
@@ -75,16 +75,16 @@ class Api:
         self._pool.clear()
 
     def create(self, content: Mapping[str, Any]) -> Raw:
-        """Make an object; its namespace is in its metadata."""
+        """Create an object; its namespace is in its metadata."""
         return self._json("POST", self._path(content["kind"], content["metadata"].get("namespace")), content)
 
     def try_out(self, content: Mapping[str, Any]) -> Raw:
-        """What an object would become, without making it; unknown fields are refused, as `kubectl` has it."""
+        """Return an object as it would be created (dry run). Unknown fields are refused, as with `kubectl`."""
         path = self._path(content["kind"], content["metadata"].get("namespace"))
         return self._json("POST", path, content, dryRun="All", fieldValidation="Strict")
 
     def apply(self, content: Mapping[str, Any]) -> Raw:
-        """Make or change an object, server-side."""
+        """Create or change an object by server-side apply."""
         metadata = content["metadata"]
         path = self._path(content["kind"], metadata.get("namespace"), metadata["name"])
         return self._json("PATCH", path, content, "apply-patch+yaml", force="true")
@@ -94,7 +94,7 @@ class Api:
         return self._json("GET", self._path(kind, namespace, name))
 
     def find(self, kind: str, name: str, namespace: str | None = None) -> Raw | None:
-        """One object, or None where there is none."""
+        """One object, or None."""
         try:
             return self.get(kind, name, namespace)
         except ApiError as error:
@@ -103,7 +103,7 @@ class Api:
             raise
 
     def list(self, kind: str, namespace: str | None = None, **labels: str) -> Raws:
-        """All objects of a kind with these labels (`_` stands for `-`); without a namespace those of all."""
+        """All objects of a kind with these labels (`_` stands for `-`), in one or all namespaces."""
         return self._list(
             kind, namespace, labelSelector=",".join(f"{name.replace('_', '-')}={labels[name]}" for name in labels)
         )
@@ -116,7 +116,7 @@ class Api:
     def delete(
         self, kind: str, name: str, namespace: str | None = None, grace: int | None = None, *, orphan: bool = False
     ) -> None:
-        """Delete an object and what it owns (`orphan`: but not that); that it is gone already is fine."""
+        """Delete an object and its children (`orphan`: without the children), if it exists."""
         options = {"propagationPolicy": "Orphan" if orphan else "Background"}
         try:
             self._json("DELETE", self._path(kind, namespace, name), {**options, **_given(gracePeriodSeconds=grace)})
@@ -131,11 +131,11 @@ class Api:
         self.post(path, {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata})
 
     def post(self, path: str, content: Mapping[str, Any]) -> None:
-        """Write what no kind above stands for."""
+        """Send a request for a kind that is not listed above."""
         self._json("POST", path, content)
 
     def watch(self, kind: str, namespace: str) -> Iterator[tuple[str, Raw]]:
-        """Each change of an object, and the object; without end."""
+        """Yield each change of an object with the object, endlessly."""
         answer = self._ask("GET", f"{self._path(kind, namespace)}?watch=true", preload_content=False, timeout=None)
         for line in answer:
             change = json.loads(line)
@@ -176,7 +176,7 @@ class Api:
 
 
 def wait_for(condition: Callable[[], T | None], seconds: float = 30, what: str | Callable[[], object] = "") -> T:
-    """What a condition gives, once that is something; it fails with `what` is missing or there instead.
+    """Return the condition's result once it is truthy; fails with `what` is missing or there instead.
 
     A 404 counts as nothing, since what is waited for may not be there yet, and so does a request to come again later.
     """
@@ -193,12 +193,12 @@ def wait_for(condition: Callable[[], T | None], seconds: float = 30, what: str |
             return found
         if time.monotonic() > deadline:
             raise AssertionError(f"after {seconds:g} s: {what() if callable(what) else what}")
-        # A look at a hundred objects takes the server's time from what is waited for.
+        # Listing a hundred objects costs the server time that the awaited work needs.
         time.sleep(min(0.5, max(0.05, 3 * (time.monotonic() - began))))
 
 
 def refusal(error: ApiError) -> str:
-    """Why the API server refused."""
+    """Return why the API server refused."""
     return f"{error.code}: {error.message}"
 
 

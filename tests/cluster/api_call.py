@@ -1,4 +1,4 @@
-"""A request to the API server, in the words of its permissions."""
+"""A request to the API server, in terms of RBAC."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Call:
     """One request; `status` is 0 until it is answered."""
 
     verb: str
-    """get, list, watch, create, update, patch, delete, deletecollection; for what is no resource, the HTTP method."""
+    """get, list, watch, create, update, patch, delete, deletecollection; the HTTP method for a non-resource path."""
     path: str
     group: str = ""
     resource: str = ""
@@ -42,7 +42,7 @@ class Call:
 
 
 def read_call(method: str, target: str, user: str = "") -> Call:
-    """The call that an HTTP request is."""
+    """Return the call that an HTTP request makes."""
     path, query = urlsplit(target).path, parse_qs(urlsplit(target).query)
     found = _PATH.match(path)
     if found is None:

@@ -16,7 +16,7 @@ class BinariesMissingError(Exception):
 
 
 def find_binaries() -> dict[str, Path]:
-    """Paths of the needed binaries: from KUBEBUILDER_ASSETS (and the PATH), else as `make cluster-tools` built them.
+    """Return the paths of the binaries: from KUBEBUILDER_ASSETS (and the PATH), otherwise as built by `make cluster-tools`.
 
     Raises:
         BinariesMissingError: they are in neither.

@@ -1,4 +1,4 @@
-"""Objects that tests begin with."""
+"""Objects for tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RESTRICTED = {
 
 
 def container(name: str, **fields: Any) -> Raw:
-    """A container that the restricted Pod Security Standard lets pass."""
+    """A container that the restricted Pod Security Standard admits."""
     return {"name": name, "image": "example.invalid/image:1", "securityContext": RESTRICTED, **fields}
 
 
@@ -28,13 +28,13 @@ def gpu_pod_spec(gpus: int = 0, *, sidecar: bool = False, **fields: Any) -> Raw:
 
 
 def pod(namespace: str, name: str = "pod", annotations: Mapping[str, str] | None = None, **spec: Any) -> Raw:
-    """A pod of its own."""
+    """A pod without an owner."""
     metadata = {"name": name, "namespace": namespace, "annotations": dict(annotations or {})}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": gpu_pod_spec(**spec)}
 
 
 def job(namespace: str, name: str = "job", annotations: Mapping[str, str] | None = None, **spec: Any) -> Raw:
-    """A Job of one pod that is not tried again."""
+    """A Job of one pod that is not retried."""
     template = {"metadata": {"annotations": dict(annotations or {})}, "spec": gpu_pod_spec(**spec)}
     return {
         "apiVersion": "batch/v1",

@@ -1,4 +1,4 @@
-"""Certificates of a control plane: who it is, and who its clients are."""
+"""Certificates of a control plane and its clients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LIFE = datetime.timedelta(days=2)
 
 
 class Authority:
-    """A certificate authority that lives in a folder: `ca.crt`, and `NAME.crt`, `NAME.key` for each certificate it gave."""
+    """A certificate authority in a folder: `ca.crt`, and `NAME.crt`, `NAME.key` for each certificate it issued."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -41,7 +41,7 @@ class Authority:
         return self._give(name, subject, x509.SubjectAlternativeName(names), ExtendedKeyUsageOID.SERVER_AUTH)
 
     def client(self, user: str, *groups: str) -> tuple[Path, Path]:
-        """Certificate and key by which the API server knows a user and their groups."""
+        """Certificate and key that identify a user and their groups to the API server."""
         subject = x509.Name(
             [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
             + [x509.NameAttribute(NameOID.COMMON_NAME, user)]

@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     try:
         find_binaries()
     except BinariesMissingError as error:
-        # By a mark: pytest tells it once for each file, not once for each test.
+        # By a mark: pytest then reports it once for each file instead of for each test.
         for item in chosen:
             if "binaries" in getattr(item, "fixturenames", ()):
                 item.add_marker(pytest.mark.skip(reason=f"no tests on a real Kubernetes: {error}"))
@@ -43,7 +43,7 @@ def binaries() -> dict[str, Path]:
 def cluster(
     binaries: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[ControlPlane]:
-    """The Kubernetes of all tests. Its data go with it; where a test failed its logs stay."""
+    """The control plane for all tests. Its data are deleted; its logs stay if a test failed."""
     folder = tmp_path_factory.mktemp("cluster")
     plane = ControlPlane(folder, binaries)
     request.config.stash[_PLANE] = plane
@@ -74,7 +74,7 @@ def api(cluster: ControlPlane) -> Api:
 
 @pytest.fixture
 def namespace(api: Api) -> Iterator[str]:
-    """A namespace of the test's own, under the restricted Pod Security Standard."""
+    """A namespace for the test, with the restricted Pod Security Standard."""
     name = f"test-{time.time_ns():x}"
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
@@ -85,7 +85,7 @@ def namespace(api: Api) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def run_definition(cluster: ControlPlane) -> Raw:
-    """The definition of DeepICDRun, known to the API server."""
+    """The CRD, installed."""
     made = cluster.api.apply(crd())
     name = made["metadata"]["name"]
     wait_for(lambda: is_true(cluster.api.get("CustomResourceDefinition", name), "Established"), 30, "it is not established")
@@ -95,7 +95,7 @@ def run_definition(cluster: ControlPlane) -> Raw:
 
 @pytest.fixture
 def make_node(api: Api, namespace: str) -> Iterator[Callable[..., Raw]]:
-    """Makes nodes of the test's own, `make_node("a", gpus=4)`: their names and their label `pool` begin with its namespace."""
+    """Creates nodes for the test, `make_node("a", gpus=4)`: their names and their label `pool` start with its namespace."""
     made: list[str] = []
 
     def make(name: str = "node", gpus: int = 4) -> Raw:
@@ -111,7 +111,7 @@ def make_node(api: Api, namespace: str) -> Iterator[Callable[..., Raw]]:
 
 @pytest.fixture
 def volume(api: Api, namespace: str) -> Iterator[str]:
-    """A volume that all pods of a run may write; the name of its class."""
+    """A volume that all pods of a run may write to; the name of its class."""
     name = f"{namespace}-shared"
     api.create({
         "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
@@ -126,7 +126,7 @@ def volume(api: Api, namespace: str) -> Iterator[str]:
 
 @pytest.fixture
 def proxy(cluster: ControlPlane) -> Iterator[FaultProxy]:
-    """A proxy of the test's own before the API server."""
+    """A proxy for the test in front of the API server."""
     made = FaultProxy(cluster)
     yield made
     made.close()

@@ -1,4 +1,4 @@
-"""A real Kubernetes on loopback: etcd, API server, controller manager, scheduler, and kwok in place of kubelets."""
+"""A real Kubernetes control plane on loopback: etcd, API server, controller manager, scheduler; kwok instead of kubelets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STAGES = Path(__file__).with_name("stages.yaml")
 
 
 class ControlPlane:
-    """Started with TLS, RBAC and the admission that is usual (Pod Security, quotas, limit ranges).
+    """A control plane with TLS, RBAC and the usual admission plug-ins (Pod Security, quotas, limit ranges).
 
     A node that stops reporting is lost after about 7 s, and its pods are evicted 3 s later.
     """
@@ -46,7 +46,7 @@ class ControlPlane:
         self.api = Api(self.kubeconfig)
 
     def start(self) -> None:
-        """Start everything, with nodes of 4 and 8 GPUs, and one of none."""
+        """Start everything, with nodes of 4, 8 and no GPUs."""
         for name, ready in (
             ("etcd", lambda: self._answers("etcd", "/health", None)),
             ("kube-apiserver", lambda: self._answers("api", "/readyz", self._trust)),
@@ -55,7 +55,7 @@ class ControlPlane:
             self.daemons[name].wait_until_ready(ready, START_SECONDS)
         for name in ("kube-controller-manager", "kube-scheduler", "kwok"):
             self.daemons[name].start()
-        # Their own certificates are made by themselves.
+        # They create their own certificates.
         unchecked = ssl._create_unverified_context()
         for name, port, context in (
             ("kube-controller-manager", "manager", unchecked),
@@ -66,19 +66,19 @@ class ControlPlane:
         add_nodes(self.api, fake_node("gpu-4-a", 4), fake_node("gpu-4-b", 4), fake_node("gpu-8", 8), fake_node("cpu", 0))
 
     def stop(self) -> None:
-        """End everything at once: nothing of it is kept."""
+        """Kill everything; nothing is kept."""
         self.api.close()
         for daemon in reversed(self.daemons.values()):
             daemon.kill()
 
     def restart_api_server(self) -> None:
-        """End the API server as a crash would, and wait until it answers again."""
+        """Crash the API server, and wait until it answers again."""
         with self.api_server_down():
             pass
 
     @contextmanager
     def api_server_down(self) -> Iterator[None]:
-        """Without API server; after that it is there again."""
+        """Run the body without the API server, which is restarted afterwards."""
         server = self.daemons["kube-apiserver"]
         server.kill()
         try:
@@ -93,11 +93,11 @@ class ControlPlane:
 
     @property
     def memory(self) -> int:
-        """Bytes that all processes use."""
+        """Memory of all processes, in bytes."""
         return sum(daemon.memory for daemon in self.daemons.values())
 
     def logs(self) -> str:
-        """Where each process's log is, and what it said last."""
+        """Path and end of each process's log."""
         return "\n\n".join(f"--- {daemon.log}\n{daemon.tail(500)}" for daemon in self.daemons.values())
 
     def _answers(self, port: str, path: str, context: ssl.SSLContext | None) -> bool:
@@ -164,7 +164,7 @@ class ControlPlane:
 
 
 def started(folder: Path, binaries: Mapping[str, Path]) -> tuple[ControlPlane, float]:
-    """A control plane that answers, and the seconds that it took."""
+    """Start a control plane. Return it, once it answers, and the seconds it took."""
     begin = time.monotonic()
     plane = ControlPlane(folder, binaries)
     try:

@@ -1,4 +1,4 @@
-"""A process that a test starts and that ends with it, however the test ends."""
+"""A process that a test starts and that ends with the test in any case."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from pathlib import Path
 import psutil
 
 _PR_SET_PDEATHSIG = 1
-# Below the range that outgoing connections take theirs from, so that none takes one of these in between.
+# Below the range of ports for outgoing connections, so that none of them takes such a port in between.
 _FIRST_PORT, _LAST_PORT = 20000, 32000
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports on loopback that nobody listens on."""
+    """Free ports on loopback."""
     found: list[int] = []
-    # A port is free until its daemon takes it: processes that share the tests choose from ranges of their own.
+    # A port is free until its daemon takes it, so each test process chooses from a separate range.
     room = (_LAST_PORT - _FIRST_PORT) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     first = _FIRST_PORT + room * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     candidate = first + (time.time_ns() // 1000) % room
@@ -71,7 +71,7 @@ class Daemon:
             )  # fmt: skip
 
     def wait_until_ready(self, ready: Callable[[], bool], seconds: float) -> None:
-        """Wait until it says that it is ready; its death ends the wait."""
+        """Wait until it reports ready; its death ends the wait."""
         deadline = time.monotonic() + seconds
         while not ready():
             assert self.running, f"{self.name} ended at its start: {self.tail()}"
@@ -91,11 +91,11 @@ class Daemon:
 
     @property
     def memory(self) -> int:
-        """Bytes in memory, the program itself among them."""
+        """Resident memory in bytes, including the program itself."""
         return int(psutil.Process(self.pid).memory_info().rss)
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it."""
         self.stop(signal.SIGKILL)
 
     def stop(self, number: int = signal.SIGTERM, seconds: float = 30) -> int | None:

@@ -1,4 +1,4 @@
-"""A proxy in front of the API server: it records what is asked, and fails what a test chooses.
+"""A proxy in front of the API server: it records requests, and fails those that a test chooses.
 
 Whoever presents a certificate of the control plane's authority is that user at the API server as well (by impersonation);
 a bearer token is passed on.
@@ -32,19 +32,19 @@ _REASONS = {
 
 @dataclass
 class Fault:
-    """What happens to the calls that it is for: of them the first `skip` pass, the next `times` do not."""
+    """A fault for matching calls: the first `skip` pass, the next `times` fail."""
 
     when: Callable[[Call], bool]
     status: int | None = None
     """Answer this instead of asking the API server."""
     retry_after: int | None = None
-    """Seconds, told with `status`."""
+    """Seconds, sent as Retry-After with `status`."""
     delay: float = 0
-    """Seconds before anything else happens."""
+    """Delay in seconds before anything else."""
     lose: str | None = None
-    """`request`: the connection breaks before the API server hears of it; `answer`: after it did what was asked."""
+    """`request`: the connection breaks before the API server gets the call; `answer`: after it has executed it."""
     then: Callable[[], None] | None = None
-    """Called when the API server has answered, before the client hears of it."""
+    """Called when the API server has answered, before the client gets the answer."""
     skip: int = 0
     times: int = 1
 
@@ -65,12 +65,12 @@ class _Watch:
 
 
 class FaultProxy:
-    """Listens on loopback, in a thread of its own; `server` is its address. All methods may be called from any thread."""
+    """The proxy, on loopback, in a separate thread; `server` is its address. All methods are thread-safe."""
 
     def __init__(self, plane: ControlPlane) -> None:
         self.calls: list[Call] = []
         self.alter_watch: Callable[[Call, dict[str, Any]], list[dict[str, Any]]] | None = None
-        """What becomes of an event of a watch: nothing, itself, twice itself, another."""
+        """Maps an event of a watch to the events that the client gets: none, the same, two, another."""
         self._faults: list[Fault] = []
         self._watches: list[_Watch] = []
         self._silent: Callable[[Call], bool] | None = None
@@ -81,18 +81,18 @@ class FaultProxy:
         self.server = self._within(self._start())
 
     def fail(self, fault: Fault) -> Fault:
-        """Have calls fail; the first fault that is for a call decides."""
+        """Make calls fail; the first matching fault decides."""
         self._faults.append(fault)
         return fault
 
     def clear(self) -> None:
-        """No faults any more; what was recorded stays. Watches that are silent stay so."""
+        """Remove all faults. Records stay, and silent watches stay silent."""
         self._faults.clear()
         self.alter_watch = None
         self._silent = None
 
     def cut_watches(self, resource: str | None = None) -> int:
-        """Break the connections of the open watches (of one resource); how many."""
+        """Break the connections of the open watches (of one resource). Return their number."""
 
         async def cut() -> int:
             chosen = [watch for watch in self._watches if resource in (None, watch.call.resource)]
@@ -104,7 +104,7 @@ class FaultProxy:
         return cut_ones
 
     def silence_watches(self, resource: str | None = None, *, new_ones: bool = False) -> int:
-        """The open watches stay open and say nothing more, as after a lost NAT entry; with `new_ones` those to come, too."""
+        """Silence the open watches, as after a lost NAT entry; with `new_ones` also future ones."""
 
         def chosen(call: Call) -> bool:
             return resource in (None, call.resource)
@@ -116,15 +116,15 @@ class FaultProxy:
         return len(found)
 
     def watches(self, resource: str) -> int:
-        """How many watches of a resource are open."""
+        """Return the number of open watches of a resource."""
         return sum(watch.call.resource == resource for watch in list(self._watches))
 
     def writes(self, user: str | None = None) -> list[Call]:
-        """The calls so far that changed something, or would have."""
+        """Return the write calls so far, failed ones included."""
         return [call for call in list(self.calls) if call.is_write and user in (None, call.user)]
 
     def close(self) -> None:
-        """Break all connections and listen no more."""
+        """Break all connections and stop listening."""
         self._within(self._stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -243,7 +243,7 @@ def _presented(request: web.BaseRequest) -> tuple[str, list[str]]:
 
 
 async def _parts(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """The lines of a watch in JSON, an event each; one in protobuf, which has no lines, as it comes."""
+    """Yield the lines of a watch in JSON, one event each, or the chunks of one in protobuf, which has no lines."""
     if answer.content_type != "application/json":
         async for chunk in answer.content.iter_any():
             yield chunk

@@ -1,4 +1,4 @@
-"""Specs drawn from the definition itself: samples with values changed anywhere, at and beyond their bounds."""
+"""Specs generated from the CRD: samples with values changed anywhere, at and beyond their bounds."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _values(schema: Raw) -> tuple[Any, ...]:
 
 
 def _put(content: Raw, path: Path, value: Any) -> None:
-    """Set a value; where an earlier change left no room for it, nothing happens."""
+    """Set a value, unless an earlier change removed its parent."""
     place: Any = content
     for part, following in zip(path, (*path[1:], None), strict=True):
         fits = isinstance(place, list) if isinstance(part, int) else isinstance(place, dict)

@@ -13,7 +13,7 @@ CHART = Path(__file__).parents[2] / "charts" / "deepicd"
 
 
 class Helm:
-    """One helm, with folders and a kubeconfig of its own."""
+    """helm with separate folders and a kubeconfig."""
 
     def __init__(self, program: Path, folder: Path, kubeconfig: Path | None = None) -> None:
         self._program = program
@@ -21,18 +21,18 @@ class Helm:
         self._environment = {**os.environ, **places, "KUBECONFIG": str(kubeconfig or folder / "none")}
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run helm, whatever comes of it."""
+        """Run helm; it may fail."""
         command = [str(self._program), *arguments]
         return subprocess.run(command, env=self._environment, capture_output=True, text=True, timeout=180, check=False)
 
     def must(self, *arguments: str) -> str:
-        """What helm prints; it has to succeed."""
+        """Run helm, which must succeed, and return its output."""
         done = self.run(*arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     def objects(self, *values: str, namespace: str = "deepicd-system", admission: bool = True) -> list[dict[str, Any]]:
-        """What the chart makes with these `--set` values, with or without ValidatingAdmissionPolicies in the cluster; not the
+        """The chart's objects with these `--set` values, with or without ValidatingAdmissionPolicies in the cluster; not the
         objects of its test.
         """
         chosen = [each for value in values for each in ("--set-json" if "=[" in value or "={" in value else "--set", value)]

@@ -1,4 +1,4 @@
-"""Fake nodes: kwok keeps those alive that carry its label."""
+"""Fake nodes: kwok keeps those alive that have its label."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ ALIVE = "simulated/alive"
 
 
 def fake_node(name: str, gpus: int, labels: dict[str, str] | None = None) -> Raw:
-    """A node with GPUs, 128 cores and 2 TiB; no GPU resource where `gpus` is 0."""
+    """A node with GPUs, 128 cores and 2 TiB; no GPU resource if `gpus` is 0."""
     resources = {"cpu": "128", "memory": "2Ti", "pods": "2000", "ephemeral-storage": "100Ti"}
     if gpus:
         resources["nvidia.com/gpu"] = str(gpus)
@@ -21,13 +21,13 @@ def fake_node(name: str, gpus: int, labels: dict[str, str] | None = None) -> Raw
 
 
 def is_ready(node: Raw) -> bool:
-    """Whether pods may be placed on it."""
+    """Whether pods can be scheduled to it."""
     conditions = {each["type"]: each["status"] for each in (node.get("status") or {}).get("conditions") or ()}
     return conditions.get("Ready") == "True" and not node["spec"].get("taints")
 
 
 def add_nodes(api: Api, *nodes: Raw) -> None:
-    """Make nodes and wait until pods may be placed on them."""
+    """Create nodes and wait until pods can be scheduled to them."""
     for node in nodes:
         api.create(node)
     for node in nodes:
@@ -36,17 +36,17 @@ def add_nodes(api: Api, *nodes: Raw) -> None:
 
 
 def kill_node(api: Api, name: str) -> None:
-    """As if its power went: it reports no more, and its pods stay as they are."""
+    """Stop its reports, as after a power failure; its pods stay as they are."""
     api.patch("Node", name, None, {"metadata": {"labels": {ALIVE: None}}})
 
 
 def revive_node(api: Api, name: str) -> None:
-    """It reports again."""
+    """Resume its reports."""
     api.patch("Node", name, None, {"metadata": {"labels": {ALIVE: "yes"}}})
 
 
 def remove_node(api: Api, name: str) -> None:
-    """Take a node out of the cluster, with its pods."""
+    """Remove a node from the cluster, with its pods."""
     for pod in api.list("Pod"):
         if pod["spec"].get("nodeName") == name:
             api.delete("Pod", pod["metadata"]["name"], pod["metadata"]["namespace"], grace=0)

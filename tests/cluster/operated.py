@@ -17,7 +17,7 @@ CHILDREN = ("Job", "Pod", "ConfigMap", "ServiceAccount", "Role", "RoleBinding", 
 
 
 def grant(api: Api, namespace: str) -> None:
-    """What the operator says that it needs, and nothing else."""
+    """The rights that `deepicd-operator permissions` prints, and no others."""
     metadata = {"name": USER, "namespace": namespace}
     subject = {"apiGroup": RBAC, "kind": "User", "name": USER}
     reference = {"apiGroup": RBAC, "kind": "Role", "name": USER}
@@ -33,7 +33,7 @@ def grant(api: Api, namespace: str) -> None:
 
 
 def quickstart(namespace: str, annotations: dict[str, str] | None = None, **changes: Any) -> Raw:
-    """A run of one GPU and quick retries, whose pods carry the annotations."""
+    """A run of one GPU with quick retries, whose pods have the annotations."""
     patch = {"metadata": {"annotations": annotations or {}}}
     return sample("quickstart", namespace, compute__podTemplatePatch=patch, recovery__backoff="1s", **changes)
 

@@ -1,4 +1,4 @@
-"""`deepicd-operator run` as a process of its own."""
+"""`deepicd-operator run` as a separate process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.cluster.daemon import Daemon, free_ports
 
 START_SECONDS = 60
 _ENTRY = "from deepicd_operator.main import app; app()"
-# The times that a test of an error would merely wait out, shortened; a name that is not there any more is an error.
+# Shorter times for tests of errors that would only wait for them. A name that no longer exists is an error.
 _HASTE = """
 from datetime import timedelta
 from deepicd_operator import cluster, controller, health, pod_state, process, read_snapshot, steps
@@ -42,17 +42,17 @@ class OperatorProcess(Daemon):
         environment: Mapping[str, str] | None = None,
         hasty: bool = False,
     ) -> None:
-        """`hasty`: it gives up waiting sooner than a real one."""
+        """`hasty`: it waits less than a real one."""
         (self.port,) = free_ports(1)
         command = [sys.executable, "-c", _HASTE + _ENTRY if hasty else _ENTRY, "run", f"--port={self.port}", *arguments]
         super().__init__(name, command, folder, {"KUBECONFIG": str(kubeconfig), **(environment or {})})
 
     def wait_until_serving(self) -> None:
-        """Wait until its readiness probe is content."""
+        """Wait until its readiness probe succeeds."""
         self.wait_until_ready(lambda: self.get("/readyz")[0] == 200, START_SECONDS)
 
     def get(self, path: str) -> tuple[int, str]:
-        """Status and text of `/healthz`, `/readyz` or `/metrics`; 0 where nobody listens."""
+        """Status and text of `/healthz`, `/readyz` or `/metrics`; 0 if nothing listens."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
             connection.request("GET", path)

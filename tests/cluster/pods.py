@@ -10,7 +10,7 @@ from tests.cluster.api import Api, Raw
 STARTS, RUNS_FOR, EXIT_CODE, TAKES_TO_STOP = (
     f"simulated/{name}" for name in ("starts", "runs-for", "exit-code", "takes-to-stop")
 )
-"""Annotations that `stages.yaml` obeys."""
+"""Annotations for `stages.yaml`."""
 
 
 def end_pod(
@@ -38,7 +38,7 @@ def end_pod(
 
 
 def end_trainer(api: Api, pod: Raw, exit_code: int, sync: dict[str, Any] | None = None) -> Raw:
-    """The trainer ends and the other containers run on; `sync` is the uploader's status where it does not."""
+    """The trainer ends and the other containers keep running; `sync` is the uploader's status if it does not."""
     now = _now()
     ended = {"exitCode": exit_code, "reason": "Completed" if exit_code == 0 else "Error"}
     states = [
@@ -52,7 +52,7 @@ def end_trainer(api: Api, pod: Raw, exit_code: int, sync: dict[str, Any] | None 
 
 
 def keep_waiting(api: Api, pod: Raw, reason: str, message: str = "", container: str | None = None) -> Raw:
-    """A container (all of them where none is named) waits, for example for its image.
+    """A container (all of them if none is named) waits, for example for its image.
 
     The pod needs the annotation `simulated/starts: "no"`.
     """
@@ -71,7 +71,7 @@ def keep_waiting(api: Api, pod: Raw, reason: str, message: str = "", container: 
 
 
 def fail_pod(api: Api, pod: Raw, reason: str, message: str) -> Raw:
-    """The kubelet gives the pod up, as it does under memory pressure (`Evicted`)."""
+    """The kubelet ends the pod, as it does under memory pressure (`Evicted`)."""
     return _set_status(api, pod, {"phase": "Failed", "reason": reason, "message": message})
 
 

@@ -1,4 +1,4 @@
-"""KubeRay's RayJobs, of any content, where KubeRay itself is not."""
+"""A RayJob CRD with any content, for tests without KubeRay."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.cluster.builders import is_true
 
 @contextmanager
 def rayjobs_known(api: Api) -> Iterator[None]:
-    """The API server knows them for so long."""
+    """Install the CRD while the body runs."""
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     version = {
         "name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}, "subresources": {"status": {}},

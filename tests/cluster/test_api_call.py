@@ -23,13 +23,13 @@ from tests.cluster.api_call import read_call
         ("POST", "/api/v1/namespaces/a/pods/p/eviction", ("", "pods/eviction", "create"), "a", "p"),
     ],
 )  # fmt: skip
-def test_a_request_is_read_as_its_permission(
+def test_a_request_is_parsed_into_its_permission(
     method: str, target: str, permission: tuple[str, str, str], namespace: str, name: str
 ) -> None:
     call = read_call(method, target)
     assert (call.permission, call.namespace, call.name) == (permission, namespace, name)
 
 
-def test_what_is_no_resource_is_its_method_and_path() -> None:
+def test_a_non_resource_request_is_its_method_and_path() -> None:
     call = read_call("GET", "/apis/batch/v1")
     assert (call.verb, call.path, call.resource, call.is_write) == ("GET", "/apis/batch/v1", "", False)

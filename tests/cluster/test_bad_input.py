@@ -1,4 +1,4 @@
-"""What users and platforms do to a run: each mistake is named with its remedy, and the operator goes on with the others."""
+"""Mistakes of users and platforms: each is reported with its remedy, and the operator continues with other runs."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_corrected_compute_replaces_an_attempt_that_waits(api: Api, namespace:
     wait_for_state(api, namespace, "Succeeded")
 
 
-def test_a_spec_that_is_changed_in_mid_run_is_refused_and_the_run_goes_on(
+def test_a_spec_that_is_changed_mid_run_is_refused_and_the_run_continues(
     api: Api, namespace: str, operator: OperatorProcess
 ) -> None:
     api.create(quickstart(namespace))
@@ -103,10 +103,10 @@ PASSED_ON: dict[str, tuple[Raw, str]] = {
     "command": (container("initContainers", "sync", command=["x"]) | STORE, "spec.initContainers.sync.command: "),
     "deep": (patched(spec=nested(900)), "podTemplatePatch.spec: "),
 }
-"""What the API server takes though no pod can be made of it: fields of the spec, and the field that is at fault."""
+"""Specs that the API server accepts although they make no valid pod: fields of the spec, and the field at fault."""
 
 
-def test_what_no_pod_can_be_made_of_is_named_by_its_field(api: Api, namespace: str, operator: OperatorProcess) -> None:
+def test_a_spec_that_makes_no_valid_pod_is_reported_by_its_field(api: Api, namespace: str, operator: OperatorProcess) -> None:
     for name, (changes, _) in PASSED_ON.items():
         content = sample("quickstart", namespace, **changes)
         api.create(content | {"metadata": {"name": name, "namespace": namespace}})
@@ -139,7 +139,7 @@ MISSPELT: dict[str, tuple[str, Raw, str]] = {
         f"spec.compute.affinity.nodeAffinity.{_REQUIRED}.nodeSelectorTerms: Required value",
     ),
 }
-"""What the API server finds only when it is to make the Job: a field of `compute`, its value, and what is said of it."""
+"""Mistakes that show only when the Job is created: a field of `compute`, its value, and the message."""
 
 
 def test_a_typo_within_the_pod_is_named_by_the_runs_own_field_and_can_be_corrected(
@@ -160,7 +160,7 @@ def test_a_typo_within_the_pod_is_named_by_the_runs_own_field_and_can_be_correct
         assert found in accepted()["message"]
     assert api.list("Job", namespace) == []
     api.patch("DeepICDRun", "affinity", namespace, {"spec": {"compute": {"affinity": None}}})
-    wait_for(lambda: api.get("DeepICDRun", "affinity", namespace)["status"]["state"] == "Succeeded", 120, "it does not go on")
+    wait_for(lambda: api.get("DeepICDRun", "affinity", namespace)["status"]["state"] == "Succeeded", 120, "it does not finish")
     assert (condition(api.get("DeepICDRun", "affinity", namespace), "Accepted") or {})["status"] == "True"
 
 
@@ -186,7 +186,7 @@ def test_a_quota_on_limits_refuses_no_uploader_and_takes_a_trainer_with_limits(
 
 @pytest.fixture
 def newer_definition(api: Api) -> Iterator[None]:
-    """A definition with a field that this operator does not know."""
+    """A CRD with a field that this operator does not know."""
     newer: dict[str, Any] = crd()
     spec = newer["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
     spec["properties"]["futureField"] = {"type": "string"}
@@ -196,7 +196,7 @@ def newer_definition(api: Api) -> Iterator[None]:
 
 
 def taken(api: Api, content: Raw) -> Raw:
-    """What the API server would keep of the spec; nothing where it refuses it."""
+    """The spec as the API server would store it; None if it refuses it."""
     try:
         return dict(api.try_out(content)["spec"])
     except ApiError:
@@ -204,9 +204,7 @@ def taken(api: Api, content: Raw) -> Raw:
 
 
 @pytest.mark.usefixtures("newer_definition")
-def test_a_field_of_a_newer_definition_is_named_and_nothing_is_started(
-    api: Api, namespace: str, operator: OperatorProcess
-) -> None:
+def test_a_field_of_a_newer_crd_is_named_and_nothing_is_started(api: Api, namespace: str, operator: OperatorProcess) -> None:
     content = quickstart(namespace, {RUNS_FOR: "0s"})
     content["spec"]["futureField"] = "x"
 
@@ -219,7 +217,7 @@ def test_a_field_of_a_newer_definition_is_named_and_nothing_is_started(
     wait_for_state(api, namespace, "Succeeded")
 
 
-def test_a_namespace_that_is_deleted_in_mid_run_leaves_the_others_alone(
+def test_a_namespace_that_is_deleted_mid_run_does_not_affect_the_others(
     cluster: ControlPlane, api: Api, namespace: str, tmp_path: Path
 ) -> None:
     doomed = f"{namespace}-doomed"

@@ -135,7 +135,7 @@ def test_several_replicas_are_spread_and_one_of_them_stays(helm: Helm) -> None:
     assert of_kind(helm.objects(), "PodDisruptionBudget") == []
 
 
-def test_the_manifest_for_those_without_helm_is_the_chart_with_its_defaults(helm: Helm) -> None:
+def test_the_manifest_for_installations_without_helm_is_the_chart_with_its_defaults(helm: Helm) -> None:
     # The first document is the namespace.
     _, *objects = [each for each in yaml.safe_load_all(INSTALL.read_text()) if each]
     assert objects == helm.objects()
@@ -148,9 +148,7 @@ def test_the_run_of_helm_test_is_one(api: Api, namespace: str, run_definition: R
     assert api.try_out({**content, "metadata": {"name": "deepicd-test", "namespace": namespace}})["spec"]
 
 
-def test_the_definition_and_the_runs_survive_upgrade_rollback_and_uninstall(
-    helm_at_cluster: Helm, api: Api, namespace: str
-) -> None:
+def test_the_crd_and_the_runs_survive_upgrade_rollback_and_uninstall(helm_at_cluster: Helm, api: Api, namespace: str) -> None:
     # The namespace enforces the restricted Pod Security Standard: without a pod that it takes, --wait would fail.
     common = ("deepicd", str(CHART), "--namespace", namespace, "--wait", "--timeout", "60s", "--take-ownership")
     helm_at_cluster.must("install", *common, "--set-json", f'namespaces=["{namespace}"]')

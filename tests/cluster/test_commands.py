@@ -46,7 +46,7 @@ def deepicd(cluster: ControlPlane, namespace: str) -> Deepicd:
 
 @pytest.fixture
 def as_pod(cluster: ControlPlane, namespace: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """With the rights of the first attempt's pod; its environment."""
+    """The environment of a process with the rights of the first attempt's pod."""
     account = f"system:serviceaccount:{namespace}:quickstart-trainer"
     monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig_of(account)))
     return {"DEEPICD_PROGRESS": "quickstart-a1-progress", "DEEPICD_NAMESPACE": namespace}
@@ -122,7 +122,7 @@ def test_a_wait_that_takes_too_long_is_no_failure_of_the_run(namespace: str, api
     assert "has not ended within --timeout" in waited.stderr
 
 
-def test_a_cancelled_run_stops_and_goes_on_when_it_is_resumed(
+def test_a_cancelled_run_stops_and_continues_when_it_is_resumed(
     api: Api, namespace: str, operator: OperatorProcess, deepicd: Deepicd
 ) -> None:
     api.create(quickstart(namespace))
@@ -144,7 +144,7 @@ def test_a_run_is_deleted_on_request_only(api: Api, namespace: str, deepicd: Dee
     assert missing.stderr.startswith("error: run quickstart in namespace ")
 
 
-def test_what_may_not_be_done_says_which_right_is_missing(cluster: ControlPlane, namespace: str) -> None:
+def test_a_forbidden_command_reports_which_right_is_missing(cluster: ControlPlane, namespace: str) -> None:
     environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig_of("nobody"))}
     command = [sys.executable, "-c", "from deepicd.cli.main import app; app()", "status", "-n", namespace]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
@@ -153,12 +153,12 @@ def test_what_may_not_be_done_says_which_right_is_missing(cluster: ControlPlane,
     assert len(done.stderr.splitlines()) == 1
 
 
-# Patience of a second, and then the command.
+# Set a timeout of a second, then run the command.
 HASTY = "import deepicd.kubernetes.api as api; api.REQUEST_SECONDS = 1.0; from deepicd.cli.main import app; app()"
 
 
 def read_until(terminal: int, pattern: str) -> str:
-    """What a terminal shows until it shows that."""
+    """Return what a terminal shows until the text appears."""
     text = ""
     while not re.search(pattern, text, re.DOTALL):
         text += os.read(terminal, 4096).decode()

@@ -76,7 +76,7 @@ def test_a_pod_can_be_kept_from_starting(api: Api, namespace: str) -> None:
     assert kept["status"]["containerStatuses"][0]["state"]["waiting"] == {"reason": "ErrImagePull", "message": "no such image"}
 
 
-def test_a_deleted_pod_reports_a_terminal_phase_before_it_goes(api: Api, namespace: str) -> None:
+def test_a_deleted_pod_reports_a_terminal_phase_before_it_is_gone(api: Api, namespace: str) -> None:
     api.create(job(namespace))
     found = pod_of_job(api, "job", namespace)
     api.delete("Pod", found["metadata"]["name"], namespace)
@@ -85,7 +85,7 @@ def test_a_deleted_pod_reports_a_terminal_phase_before_it_goes(api: Api, namespa
     wait_for(lambda: not api.pods_of("job", namespace), 30, "the pod is still there")
 
 
-def test_a_pod_takes_the_time_to_stop_that_it_is_told(api: Api, namespace: str) -> None:
+def test_a_pod_takes_the_configured_time_to_stop(api: Api, namespace: str) -> None:
     api.create(pod(namespace, annotations={TAKES_TO_STOP: "600s"}))
     running(api, "pod", namespace)
     api.delete("Pod", "pod", namespace)
@@ -140,7 +140,7 @@ def test_a_limit_range_fills_in_requests(api: Api, namespace: str) -> None:
         made = api.create(pod(namespace, f"pod-{len(api.list('Pod', namespace))}"))
         return made["spec"]["containers"][0]["resources"].get("requests")
 
-    # The admission learns of the range by a watch of its own.
+    # The admission plug-in learns of the range through its own watch.
     assert wait_for(requested) == {"memory": "123Mi"}
 
 
@@ -172,7 +172,7 @@ def test_a_killed_node_loses_its_pods_and_can_come_back(api: Api, namespace: str
     wait_for(lambda: api.find("Pod", "pod", namespace) is None, 30, "the pod is still there")
 
 
-def test_what_a_deleted_object_owns_goes_with_it(api: Api, namespace: str) -> None:
+def test_children_are_deleted_with_their_owner(api: Api, namespace: str) -> None:
     def config_map(name: str, *owners: Raw) -> Raw:
         named = [{name: each["metadata"][name] for name in ("name", "uid")} for each in owners]
         references = [{"apiVersion": "v1", "kind": "ConfigMap", **each} for each in named]
@@ -224,14 +224,14 @@ def test_nothing_outlives_a_killed_test_run(cluster: ControlPlane, tmp_path: Pat
     wait_for(lambda: not sleeper.is_running() or sleeper.status() == psutil.STATUS_ZOMBIE, 10, "it is still there")
 
 
-def test_missing_binaries_are_told_in_one_line_with_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_binaries_are_reported_in_one_line_with_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(BinariesMissingError, match=rf"^no Kubernetes binaries in {tmp_path}.*: .*run 'make cluster-tools'$"):
         find_binaries()
 
 
-def test_an_incomplete_kubebuilder_assets_is_told_by_what_it_lacks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_incomplete_kubebuilder_assets_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in binaries_module.NEEDED:
         (tmp_path / name).touch(mode=0o755)
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))

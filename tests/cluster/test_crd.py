@@ -37,7 +37,7 @@ def validated(content: Raw) -> DeepICDRun:
 
 
 def broken_rules(content: Raw) -> list[str]:
-    """Messages of the rules that are broken; none where anything else is wrong too, which the API server says first."""
+    """Messages of the broken rules; none if something else is wrong too, which the API server reports first."""
     try:
         DeepICDRun.model_validate(without_namespace(content))
     except ValidationError as error:
@@ -137,7 +137,7 @@ def test_what_validate_refuses_is_refused_with_the_field(
     assert message in refusal(refused.value)
 
 
-# A null where a value is due is not drawn: `deepicd validate` refuses it, the API server takes the default instead.
+# A null for a required value is not generated: `deepicd validate` refuses it, the API server takes the default instead.
 @given(contents())
 @settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_validate_and_the_api_server_agree_on_generated_specs(cluster: ControlPlane, content: Raw) -> None:
@@ -164,7 +164,7 @@ def test_a_run_with_every_default_and_null_written_out_is_accepted(api: Api, nam
 
 
 def started(api: Api, namespace: str) -> Raw:
-    """A run of which an attempt has begun."""
+    """A run whose first attempt has started."""
     made = api.create(sample("quickstart", namespace))
     return api.patch("DeepICDRun", "quickstart", namespace, {"status": {"attempt": 1}}, status=True) | {"spec": made["spec"]}
 
@@ -226,12 +226,12 @@ def test_everything_may_change_before_the_first_attempt(api: Api, namespace: str
     assert api.patch("DeepICDRun", "quickstart", namespace, {"spec": {"seed": 1}})["spec"]["seed"] == 1
 
 
-def test_a_user_who_writes_the_status_with_the_spec_has_no_say_in_it(api: Api, namespace: str) -> None:
+def test_a_status_that_a_user_writes_with_the_spec_is_ignored(api: Api, namespace: str) -> None:
     made = api.create(sample("quickstart", namespace) | {"status": {"state": "Succeeded"}})
     assert (made["status"]["observedGeneration"], made["status"]["state"]) == (-1, "Pending")
 
 
-def test_a_run_that_the_operator_has_not_seen_is_not_done_for_who_waits_by_its_generation(api: Api, namespace: str) -> None:
+def test_a_run_that_the_operator_has_not_seen_is_not_done_by_observedgeneration(api: Api, namespace: str) -> None:
     api.create(sample("quickstart", namespace))
     assert kstatus(api.get("DeepICDRun", "quickstart", namespace)) == "InProgress"
 

@@ -28,7 +28,7 @@ def creates(call: Call) -> bool:
 def watching(
     cluster: ControlPlane, proxy: FaultProxy, namespace: str, accept: str = "application/json"
 ) -> Iterator[queue.Queue[str]]:
-    """What a watch of the namespace's ConfigMaps of the label `test` hears, and `broken` once it is broken."""
+    """The events of a watch of the namespace's ConfigMaps with the label `test`, and `broken` once it is broken."""
     heard: queue.Queue[str] = queue.Queue()
     context = ssl.create_default_context(cafile=str(cluster.authority.certificate))
     context.load_cert_chain(*cluster.authority.client("watcher", "system:masters"))
@@ -106,7 +106,7 @@ def test_calls_are_answered_with_an_error_of_choice(proxied: Api, proxy: FaultPr
     assert proxied.create(config_map(namespace))
 
 
-def test_an_error_says_when_to_come_again(proxied: Api, proxy: FaultProxy, namespace: str) -> None:
+def test_an_error_can_have_retry_after(proxied: Api, proxy: FaultProxy, namespace: str) -> None:
     proxy.fail(Fault(creates, status=429, retry_after=7))
     with pytest.raises(ApiError) as refused:
         proxied.create(config_map(namespace))
@@ -170,7 +170,7 @@ def test_an_open_watch_is_cut(cluster: ControlPlane, api: Api, proxy: FaultProxy
     assert proxy.watches("configmaps") == 0
 
 
-def test_a_silent_watch_stays_open_and_a_new_one_speaks(
+def test_a_silent_watch_stays_open_and_a_new_one_works(
     cluster: ControlPlane, api: Api, proxy: FaultProxy, namespace: str
 ) -> None:
     with watching(cluster, proxy, namespace) as silent:
@@ -182,7 +182,7 @@ def test_a_silent_watch_stays_open_and_a_new_one_speaks(
         assert silent.get(timeout=10) == "broken"
 
 
-def test_a_watch_in_protobuf_which_has_no_lines_is_heard_at_once(
+def test_a_watch_in_protobuf_is_forwarded_immediately(
     cluster: ControlPlane, api: Api, proxy: FaultProxy, namespace: str
 ) -> None:
     with watching(cluster, proxy, namespace, "application/vnd.kubernetes.protobuf;stream=watch") as heard:

@@ -1,4 +1,4 @@
-"""Specs by the hundred, valid and broken, given to a running operator by an API server that lets everything pass."""
+"""Hundreds of specs, valid and broken, that reach a running operator because the CRD allows anything."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FIELD = re.compile(r"\b(spec|metadata)(\.\w+|\[\d+\])*")
 
 @pytest.fixture
 def loose_definition(api: Api, run_definition: Raw) -> Iterator[None]:
-    """What an older or a foreign definition might let through: any spec at all, even one that is no object."""
+    """A CRD that allows any spec, even one that is no object, as an older or foreign one might."""
     loose: dict[str, Any] = crd()
     schema = loose["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     schema["properties"]["spec"] = {"x-kubernetes-preserve-unknown-fields": True}
@@ -98,7 +98,7 @@ def test_every_generated_spec_gets_a_verdict_that_names_the_field(
 
 
 @pytest.mark.usefixtures("loose_definition")
-def test_a_spec_that_becomes_a_text_in_mid_run_does_not_disturb_the_attempt(
+def test_a_spec_that_becomes_a_string_mid_run_does_not_affect_the_attempt(
     api: Api, namespace: str, operator: OperatorProcess
 ) -> None:
     api.create(quickstart(namespace))

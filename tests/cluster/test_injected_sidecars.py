@@ -1,4 +1,4 @@
-"""A container that an admission policy puts beside the trainer, as a service mesh does, and that never ends by itself."""
+"""A sidecar injected by an admission policy, as by a service mesh, that never exits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Object{spec: Object.spec{containers: [Object.spec.containers{
 
 @pytest.fixture(autouse=True)
 def mesh(api: Api, namespace: str) -> Iterator[None]:
-    """Every pod of the namespace gets the container, which the restricted standard would not admit."""
+    """Add the container to every pod of the namespace; the restricted standard would not admit it."""
     api.patch("Namespace", namespace, None, {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "baseline"}}})
     group = {"apiVersion": "admissionregistration.k8s.io/v1"}
     pods = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
@@ -60,10 +60,10 @@ def test_the_trainers_end_is_the_attempts_end(api: Api, namespace: str, operator
     end_trainer(api, pod, 70)
     attempt = ended(api, namespace)
     assert (attempt["reason"], attempt["exitCode"], attempt["counted"]) == ("Crashed", 70, True)
-    wait_for(lambda: api.find("Pod", pod["metadata"]["name"], namespace) is None, 30, "its pod goes on")
+    wait_for(lambda: api.find("Pod", pod["metadata"]["name"], namespace) is None, 30, "its pod is still there")
     second = running_pod(api, namespace, 2)
     stored = {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"exitCode": 0}}}
     end_trainer(api, second, 0, stored)
     done = wait_for_state(api, namespace, "Succeeded")
     assert [each["reason"] for each in done["status"]["attempts"]] == ["Crashed", "Completed"]
-    wait_for(lambda: not api.list("Pod", namespace), 30, "its pod goes on")
+    wait_for(lambda: not api.list("Pod", namespace), 30, "its pod is still there")

@@ -1,4 +1,4 @@
-"""A run on several nodes and a real KubeRay: its definitions take what the operator makes, its operator makes pods from it.
+"""A run on several nodes and a real KubeRay: its CRDs accept the RayJob, and its operator creates pods from it.
 
 The pods are kwok's, so that no Ray answers in them; `make test-long` trains in real ones.
 """
@@ -31,7 +31,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def definitions(cluster: ControlPlane) -> Iterator[None]:
-    """KubeRay's own."""
+    """KubeRay's CRDs."""
     assert KUBERAY is not None
     names = []
     for path in sorted((KUBERAY / "config" / "crd" / "bases").glob("*.yaml")):
@@ -89,7 +89,7 @@ def test_a_restricted_namespace_admits_kuberays_pods_and_a_deleted_run_leaves_no
     assert run_of(api, namespace)["status"]["attempts"][0]["pod"] == head["metadata"]["name"]
     assert {each["kind"] for each in made_by_kuberay(api, namespace)} == set(MADE_BY_KUBERAY)
     api.delete("DeepICDRun", "quickstart", namespace)
-    # KubeRay's finalizer is on its job: nobody else takes it off.
+    # The RayJob has KubeRay's finalizer, which only KubeRay removes.
     wait_for(lambda: not made_by_kuberay(api, namespace) and not leftovers(api, namespace), 60, kuberay.tail)
     assert leftovers(api, namespace) == []
 
@@ -104,6 +104,6 @@ def test_a_lost_head_ends_the_attempt_before_kuberay_sees_it_and_another_attempt
     assert ended(api, namespace, seconds=120)["reason"] == "PodDeleted"
     wait_for(lambda: api.find("RayJob", "quickstart-a2", namespace), 60, kuberay.tail)
     wait_for(lambda: api.find("RayJob", "quickstart-a1", namespace) is None, 60, kuberay.tail)
-    # While KubeRay is there to take its finalizer off.
+    # While KubeRay still runs, to remove its finalizer.
     api.delete("DeepICDRun", "quickstart", namespace)
     wait_for(lambda: not made_by_kuberay(api, namespace), 60, kuberay.tail)

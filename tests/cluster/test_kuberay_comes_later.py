@@ -1,4 +1,4 @@
-"""KubeRay is installed while the operator runs already."""
+"""KubeRay is installed while the operator is running."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("run_definition")
 
 @pytest.fixture
 def kuberay_later(cluster: ControlPlane, api: Api, namespace: str, operator: OperatorProcess) -> Iterator[None]:
-    """RayJobs, known to the API server after the operator has begun to serve and has a run to look after."""
+    """The RayJob CRD, installed after the operator has started and has a run."""
     content = quickstart(namespace)
     content["metadata"]["name"] = "at-work"
     api.create(content)

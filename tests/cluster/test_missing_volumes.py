@@ -1,4 +1,4 @@
-"""A claim or a StorageClass that does not exist is named as such, and waited for."""
+"""A missing claim or StorageClass is reported as such, and waited for."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MISSING: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("missing", MISSING)
-def test_what_is_missing_is_the_reason(api: Api, namespace: str, operator: OperatorProcess, missing: str) -> None:
+def test_a_missing_volume_is_the_reason(api: Api, namespace: str, operator: OperatorProcess, missing: str) -> None:
     changes, says = MISSING[missing]
     api.create(quickstart(namespace, **changes))
     wait_for(lambda: reason_of(api, namespace, "Running") == "VolumeMissing", 30, lambda: run_of(api, namespace)["status"])

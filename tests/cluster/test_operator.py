@@ -108,50 +108,50 @@ def test_an_eviction_is_retried_and_not_counted(api: Api, namespace: str, operat
     assert (first["reason"], first["counted"]) == ("Evicted", False)
 
 
-def test_an_image_that_cannot_be_pulled_is_told_and_waited_for(api: Api, namespace: str, operator: OperatorProcess) -> None:
+def test_an_image_that_cannot_be_pulled_is_reported_and_waited_for(api: Api, namespace: str, operator: OperatorProcess) -> None:
     api.create(quickstart(namespace, {STARTS: "no"}))
     keep_waiting(api, pod_of(api, namespace), "ImagePullBackOff", "pull of example.invalid/x failed", "trainer")
 
-    def told() -> Raw | None:
+    def reported() -> Raw | None:
         found = condition(run_of(api, namespace), "Running")
         return found if found and found["reason"] == "ImagePullFailed" else None
 
-    told_as = wait_for(told, 30, lambda: run_of(api, namespace)["status"])
-    assert "example.invalid/x" in told_as["message"]
-    assert "compute.image" in told_as["message"]
+    condition_found = wait_for(reported, 30, lambda: run_of(api, namespace)["status"])
+    assert "example.invalid/x" in condition_found["message"]
+    assert "compute.image" in condition_found["message"]
 
 
-def test_a_run_that_fits_nowhere_waits_and_says_so(
+def test_a_run_that_fits_on_no_node_waits_and_reports_it(
     api: Api, namespace: str, operator: OperatorProcess, make_node: Callable[..., Raw]
 ) -> None:
     api.create(quickstart(namespace, {RUNS_FOR: "0s"}, compute__nodeSelector={"pool": namespace}))
 
-    def told() -> Raw | None:
+    def reported() -> Raw | None:
         found = condition(run_of(api, namespace), "Scheduled")
         return found if found and found["reason"] == "Unschedulable" else None
 
-    assert "compute.gpus" in wait_for(told, 30, lambda: run_of(api, namespace).get("status"))["message"]
+    assert "compute.gpus" in wait_for(reported, 30, lambda: run_of(api, namespace).get("status"))["message"]
     make_node(gpus=4)
     wait_for_state(api, namespace, "Succeeded")
 
 
-def test_a_quota_is_told_and_waited_for(api: Api, namespace: str, operator: OperatorProcess) -> None:
+def test_a_quota_is_reported_and_waited_for(api: Api, namespace: str, operator: OperatorProcess) -> None:
     quota: Raw = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "gpus", "namespace": namespace},
                   "spec": {"hard": {"requests.nvidia.com/gpu": "0"}}}  # fmt: skip
     api.create(quota)
     wait_for(lambda: api.get("ResourceQuota", "gpus", namespace).get("status", {}).get("hard"))
     api.create(quickstart(namespace, {RUNS_FOR: "0s"}))
 
-    def told() -> Raw | None:
+    def reported() -> Raw | None:
         found = condition(run_of(api, namespace), "Scheduled")
         return found if found and found["reason"] == "QuotaExceeded" else None
 
-    assert "ResourceQuota" in wait_for(told, 60, lambda: run_of(api, namespace).get("status"))["message"]
+    assert "ResourceQuota" in wait_for(reported, 60, lambda: run_of(api, namespace).get("status"))["message"]
     api.delete("ResourceQuota", "gpus", namespace)
     wait_for_state(api, namespace, "Succeeded", 120)
 
 
-def test_suspend_stops_the_pod_and_false_goes_on(api: Api, namespace: str, operator: OperatorProcess) -> None:
+def test_suspend_stops_the_pod_and_false_resumes_the_run(api: Api, namespace: str, operator: OperatorProcess) -> None:
     api.create(quickstart(namespace))
     running_pod(api, namespace)
     api.patch("DeepICDRun", "quickstart", namespace, {"spec": {"suspend": True}})
@@ -163,15 +163,15 @@ def test_suspend_stops_the_pod_and_false_goes_on(api: Api, namespace: str, opera
     assert [each["counted"] for each in done["status"]["attempts"]] == [False, False]
 
 
-def test_every_transition_is_told_once(api: Api, namespace: str, operator: OperatorProcess) -> None:
+def test_every_transition_has_one_event(api: Api, namespace: str, operator: OperatorProcess) -> None:
     api.create(quickstart(namespace, {RUNS_FOR: "1s"}))
     done = wait_for_state(api, namespace, "Succeeded")
-    told = [each["reason"] for each in api.events(done)]
-    assert sorted(told) == sorted(set(told))
-    assert {"AttemptStarted", "Completed"} <= set(told)
+    reasons = [each["reason"] for each in api.events(done)]
+    assert sorted(reasons) == sorted(set(reasons))
+    assert {"AttemptStarted", "Completed"} <= set(reasons)
 
 
-def test_the_operator_asks_for_nothing_that_its_rules_lack(
+def test_the_operator_makes_no_request_that_its_rules_lack(
     api: Api, namespace: str, operator: OperatorProcess, proxy: FaultProxy
 ) -> None:
     api.create(quickstart(namespace, {RUNS_FOR: "1s"}))

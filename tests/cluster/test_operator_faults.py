@@ -1,4 +1,4 @@
-"""The operator killed and cut off, its writes lost: the end of a run stays the same."""
+"""The operator is killed or cut off, or its writes are lost: a run ends in the same way."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ pytestmark = pytest.mark.usefixtures("run_definition")
 
 
 FEWEST, MOST = 11, 13
-"""Writes of the operator in the life of a run without a fault: what comes at once is told at once."""
+"""The operator's writes for a run without faults. Changes at the same time are written together."""
 KILLED_AFTER = (1, 6, MOST + 1)
-"""The writes that `make test` kills the operator after."""
+"""The writes after which `make test` kills the operator."""
 
 
 def is_own_write(call: Call) -> bool:
@@ -64,7 +64,7 @@ def test_errors_of_the_api_server_are_waited_out(
 @pytest.mark.parametrize(
     "writes", [pytest.param(each, marks=[] if each in KILLED_AFTER else pytest.mark.long) for each in range(1, MOST + 2)]
 )
-def test_an_operator_killed_after_a_write_goes_on_where_it_was(
+def test_an_operator_killed_after_a_write_continues_where_it_was(
     api: Api, namespace: str, operator: OperatorProcess, proxy: FaultProxy, writes: int
 ) -> None:
     fault = proxy.fail(Fault(is_own_write, then=operator.kill, lose="answer", skip=writes - 1))
@@ -76,30 +76,30 @@ def test_an_operator_killed_after_a_write_goes_on_where_it_was(
     if writes <= FEWEST:
         assert fault.times == 0
     if writes > MOST:
-        # The one after the last never comes: no write is left untried.
+        # A write after the last one never comes, so every write has been tried.
         assert fault.times == 1
     assert [each["reason"] for each in done["status"]["attempts"]] == ["Completed"]
     assert len(leftovers(api, namespace)) == len(CHILDREN)
-    told = [each["reason"] for each in api.events(done)]
-    assert sorted(told) == sorted(set(told))
+    reasons = [each["reason"] for each in api.events(done)]
+    assert sorted(reasons) == sorted(set(reasons))
 
 
-def test_a_pod_that_runs_after_its_attempts_begin_was_told_is_told_of_though_the_rest_was_not_made(
+def test_a_pod_that_runs_after_the_start_event_gets_its_own_event_despite_missing_objects(
     api: Api, namespace: str, operator: OperatorProcess, proxy: FaultProxy, make_node: Callable[..., Raw]
 ) -> None:
     proxy.fail(Fault(lambda call: call.permission[1:] == ("roles", "create"), status=500, times=4))
     api.create(quickstart(namespace, compute__nodeSelector={"pool": namespace}))
 
-    def told() -> list[str]:
+    def reasons() -> list[str]:
         return sorted(each["reason"] for each in api.events(run_of(api, namespace)))
 
-    wait_for(lambda: told() == ["AttemptStarted"], 30, told)
+    wait_for(lambda: reasons() == ["AttemptStarted"], 30, reasons)
     make_node()
-    wait_for(lambda: told() == ["AttemptStarted", "Running"], 30, told)
+    wait_for(lambda: reasons() == ["AttemptStarted", "Running"], 30, reasons)
 
 
 @pytest.mark.parametrize("runs_at_once", [20, pytest.param(80, marks=pytest.mark.long)])
-def test_two_operators_at_once_make_one_job_for_each_run(
+def test_two_concurrent_operators_create_one_job_for_each_run(
     cluster: ControlPlane,
     api: Api,
     namespace: str,
@@ -133,7 +133,7 @@ def test_two_operators_at_once_make_one_job_for_each_run(
     assert {len(run["status"]["attempts"]) for run in api.list("DeepICDRun", namespace)} == {1}
 
 
-def test_an_operator_that_hears_late_of_an_ended_job_does_not_delete_it(
+def test_an_operator_with_a_late_watch_does_not_delete_an_ended_job(
     cluster: ControlPlane, api: Api, namespace: str, operator: OperatorProcess, proxy: FaultProxy, tmp_path: Path
 ) -> None:
     # `operator` is the one whose watch of Jobs goes silent; the other one ends the run.
@@ -149,16 +149,16 @@ def test_an_operator_that_hears_late_of_an_ended_job_does_not_delete_it(
         end_pod(api, pod)
         seen = len(proxy.calls)
         wait_for_state(api, namespace, "Succeeded")
-        # Its next full list shows that it has heard of the end by then.
+        # Its next full list shows that it knows of the end by then.
         wait_for(lambda: any(call.verb == "list" for call in proxy.calls[seen:]), 30, "the late operator does not list")
     finally:
         other.kill()
-    # It may try, in the version that it knows; it must not succeed.
+    # It may try with the version that it knows, but must not succeed.
     kept = api.get("Job", "quickstart-a1", namespace)["metadata"]
     assert (kept["uid"], kept.get("deletionTimestamp")) == (job["metadata"]["uid"], None)
 
 
-def test_an_api_server_that_is_restarted_in_mid_run_is_waited_for(
+def test_an_api_server_that_restarts_mid_run_is_waited_for(
     cluster: ControlPlane, api: Api, namespace: str, operator: OperatorProcess
 ) -> None:
     api.create(quickstart(namespace, {RUNS_FOR: "5s"}))
@@ -168,7 +168,7 @@ def test_an_api_server_that_is_restarted_in_mid_run_is_waited_for(
     assert len(done["status"]["attempts"]) == 1
 
 
-def test_a_killed_operator_goes_on_where_it_was(api: Api, namespace: str, operator: OperatorProcess) -> None:
+def test_a_killed_operator_continues_where_it_was(api: Api, namespace: str, operator: OperatorProcess) -> None:
     api.create(quickstart(namespace))
     pod = running_pod(api, namespace)
     operator.kill()

@@ -1,4 +1,4 @@
-"""When the operator calls itself ready: while the API server accepts its requests."""
+"""The operator reports ready while the API server accepts its requests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("run_definition")
 
 @pytest.fixture
 def serving(cluster: ControlPlane, api: Api, namespace: str, proxy: FaultProxy, tmp_path: Path) -> Iterator[OperatorProcess]:
-    """An operator for the test's namespace and another one, which lists everything each second."""
+    """An operator for the test's namespace and another one, with a full list each second."""
     arguments = (f"--namespace={namespace}", f"--namespace={namespace}-other", "--resync=1")
     grant(api, namespace)
     made = OperatorProcess(cluster.kubeconfig_of(USER, server=proxy.server), tmp_path, *arguments, hasty=True)
@@ -48,7 +48,7 @@ def test_an_operator_whose_requests_are_refused_is_not_ready_until_they_are_acce
     began = time.time()
     wait_for(lambda: serving.get("/readyz")[0] == 503, 60, lambda: serving.get("/readyz"))
     assert fault.times < 10**9
-    # An answer that was under way when the fault began may still have come.
+    # An answer already under way when the fault started may still have arrived.
     assert last_success(serving) < began + 1
     proxy.clear()
     wait_for(lambda: serving.get("/readyz")[0] == 200, 60, serving.tail)
@@ -56,7 +56,7 @@ def test_an_operator_whose_requests_are_refused_is_not_ready_until_they_are_acce
 
 
 def test_one_refused_namespace_of_two_leaves_the_operator_ready(serving: OperatorProcess) -> None:
-    # The operator has no rights in the other one from the beginning.
+    # The operator has never had rights in the other one.
     wait_for(lambda: "a namespace cannot be served" in serving.log.read_text(), 60, serving.tail)
     before = last_success(serving)
     wait_for(lambda: last_success(serving) > before, 60, serving.tail)

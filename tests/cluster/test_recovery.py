@@ -1,4 +1,4 @@
-"""Each way in which an attempt can end, provoked: its reason, the remedy, and what the operator does next."""
+"""Provokes each way in which an attempt can end: its reason, its remedy, and what the operator does next."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def now() -> str:
     return datetime.now(UTC).isoformat()
 
 
-def told(api: Api, namespace: str, reason: str) -> list[Raw]:
+def events_of(api: Api, namespace: str, reason: str) -> list[Raw]:
     return [each for each in api.events(run_of(api, namespace)) if each["reason"] == reason]
 
 
 def ends_with_failure(api: Api, namespace: str, code: FailureCode, exit_code: int) -> None:
-    """The trainer ends, and its termination log says why."""
+    """The trainer ends with a termination log that gives the cause."""
     failure = write(Failure(code=code, message="grpo: loss at step 7 is nan: lower learningRate"))
     end_pod(api, running_pod(api, namespace), exit_code, termination_log=failure)
 
@@ -55,7 +55,7 @@ def ends_with_failure(api: Api, namespace: str, code: FailureCode, exit_code: in
         (FailureCode.BAD_INPUT, "BadInput"),
     ],
 )
-def test_what_another_attempt_would_meet_again_ends_the_run(
+def test_a_failure_that_would_repeat_ends_the_run(
     api: Api, namespace: str, operator: OperatorProcess, code: FailureCode, reason: str
 ) -> None:
     api.create(quickstart(namespace))
@@ -66,7 +66,7 @@ def test_what_another_attempt_would_meet_again_ends_the_run(
     assert "loss at step 7 is nan" in attempt["message"]
     assert is_true(failed, "Failed")
     assert is_true(failed, "RewardCollapsed") == (reason == "RewardCollapsed")
-    assert len(told(api, namespace, reason)) == 1
+    assert len(events_of(api, namespace, reason)) == 1
 
 
 @pytest.mark.parametrize(
@@ -78,19 +78,19 @@ def test_what_another_attempt_would_meet_again_ends_the_run(
         (FailureCode.TERMINATED, 143, "Terminated"),
     ],
 )
-def test_what_may_pass_is_tried_again_and_counted(
+def test_a_transient_failure_is_retried_and_counted(
     api: Api, namespace: str, operator: OperatorProcess, code: FailureCode, exit_code: int, reason: str
 ) -> None:
     api.create(quickstart(namespace))
     ends_with_failure(api, namespace, code, exit_code)
     attempt = ended(api, namespace)
     assert (attempt["reason"], attempt["counted"]) == (reason, True)
-    assert len(told(api, namespace, reason)) == 1
+    assert len(events_of(api, namespace, reason)) == 1
     end_pod(api, running_pod(api, namespace, 2))
     wait_for_state(api, namespace, "Succeeded")
 
 
-def test_a_next_attempt_goes_on_from_the_last_verified_checkpoint(api: Api, namespace: str, operator: OperatorProcess) -> None:
+def test_the_next_attempt_resumes_from_the_verified_checkpoint(api: Api, namespace: str, operator: OperatorProcess) -> None:
     api.create(quickstart(namespace))
     running_pod(api, namespace)
     now = api.get("Job", "quickstart-a1", namespace)["status"]["startTime"]
@@ -100,17 +100,17 @@ def test_a_next_attempt_goes_on_from_the_last_verified_checkpoint(api: Api, name
     ended(api, namespace)
     running_pod(api, namespace, 2)
     assert attempts(api, namespace)[1]["resumedFrom"] == "s3://models/x/step-000010"
-    (_, second) = wait_for(lambda: (found := told(api, namespace, "AttemptStarted"))[1:] and found, 30, "it is not told")
-    assert second["message"].split(";")[0] == "attempt 2 begins from grpo step 10"
+    (_, second) = wait_for(lambda: (found := events_of(api, namespace, "AttemptStarted"))[1:] and found, 30, "no second event")
+    assert second["message"].split(";")[0] == "attempt 2 resumes from grpo step 10"
 
 
-def test_a_trainer_that_hangs_is_stopped_and_tried_again(api: Api, namespace: str, operator: OperatorProcess) -> None:
+def test_a_trainer_that_hangs_is_stopped_and_retried(api: Api, namespace: str, operator: OperatorProcess) -> None:
     api.create(quickstart(namespace, recovery__stallAfter="2s"))
     running_pod(api, namespace)
     suspected = False
 
     def look() -> Raw | None:
-        # It reports, but makes no steps. It would end itself at the limit; one that hangs too hard is ended by the operator.
+        # It reports, but makes no steps. Its own supervisor would end it at the limit; if that hangs too, the operator does.
         nonlocal suspected
         report(api, namespace, stage="grpo", step=3, steps=15, time=now())
         suspected = suspected or is_true(run_of(api, namespace), "StepsStalled")
@@ -121,7 +121,7 @@ def test_a_trainer_that_hangs_is_stopped_and_tried_again(api: Api, namespace: st
     running_pod(api, namespace, 2)
 
 
-def test_a_trainer_that_is_not_heard_of_goes_on_and_gets_back_what_it_reports_with(
+def test_a_silent_trainer_continues_and_gets_its_reporting_objects_back(
     api: Api, namespace: str, operator: OperatorProcess
 ) -> None:
     api.create(quickstart(namespace, recovery__stallAfter="2s"))
@@ -132,15 +132,15 @@ def test_a_trainer_that_is_not_heard_of_goes_on_and_gets_back_what_it_reports_wi
     wait_for(lambda: reason_of(api, namespace, "StepsStalled") == "NoReport", 60, lambda: run_of(api, namespace)["status"])
     for kind, name in (("Role", "quickstart-a1"), ("ServiceAccount", "quickstart-trainer")):
         wait_for(lambda kind=kind, name=name: api.find(kind, name, namespace), 30, f"{kind} is not made again")  # type: ignore[misc]
-    assert len(told(api, namespace, "NoReport")) == 1
-    # Longer than after the last step an attempt is stopped that is heard of.
+    assert len(events_of(api, namespace, "NoReport")) == 1
+    # Longer than the time after which an attempt that reports would be stopped.
     time.sleep(6)
     assert [each.get("end") for each in attempts(api, namespace)] == [None]
     report(api, namespace, stage="grpo", step=3, steps=15, time=now())
     wait_for(lambda: reason_of(api, namespace, "StepsStalled") == "Stepping", 30, lambda: run_of(api, namespace)["status"])
 
 
-def test_a_preempted_attempt_is_free_and_goes_on_when_there_is_room(
+def test_a_preempted_attempt_is_not_counted_and_resumes_when_there_is_room(
     api: Api, namespace: str, operator: OperatorProcess, make_node: Callable[..., Raw]
 ) -> None:
     make_node(gpus=1)
@@ -161,7 +161,7 @@ def test_a_preempted_attempt_is_free_and_goes_on_when_there_is_room(
         api.delete("PriorityClass", namespace)
 
 
-def test_a_kubelet_that_gives_the_pod_up_is_an_eviction(api: Api, namespace: str, operator: OperatorProcess) -> None:
+def test_a_pod_that_its_kubelet_ends_is_an_eviction(api: Api, namespace: str, operator: OperatorProcess) -> None:
     api.create(quickstart(namespace, recovery__maxAttempts=1))
     fail_pod(api, running_pod(api, namespace), "Evicted", "The node was low on resource: ephemeral-storage.")
     attempt = ended(api, namespace)
@@ -202,11 +202,11 @@ def test_the_deadline_ends_the_run_and_its_pod(api: Api, namespace: str, operato
     api.create(quickstart(namespace, recovery__deadline="3s"))
     wait_for_state(api, namespace, "Failed")
     assert ended(api, namespace)["reason"] == "DeadlineExceeded"
-    wait_for(lambda: not api.list("Pod", namespace), 30, "the pod goes on")
-    assert len(told(api, namespace, "DeadlineExceeded")) == 1
+    wait_for(lambda: not api.list("Pod", namespace), 30, "the pod is still there")
+    assert len(events_of(api, namespace, "DeadlineExceeded")) == 1
 
 
-def test_results_that_were_not_uploaded_are_tried_again(api: Api, namespace: str, operator: OperatorProcess) -> None:
+def test_missing_uploads_are_retried(api: Api, namespace: str, operator: OperatorProcess) -> None:
     api.create(quickstart(namespace, storage=STORE, recovery__maxAttempts=9))
     ends = [(75, "Error", "StoreUnreachable"), (137, "OOMKilled", "UploadFailed")]
     for number, (code, why, reason) in enumerate(ends, start=1):
@@ -217,7 +217,7 @@ def test_results_that_were_not_uploaded_are_tried_again(api: Api, namespace: str
     wait_for_state(api, namespace, "Succeeded")
 
 
-def test_what_was_not_uploaded_keeps_its_claim_until_it_is_not_needed(
+def test_the_claim_of_missing_uploads_is_kept_until_it_is_not_needed(
     api: Api, namespace: str, operator: OperatorProcess, volume: str
 ) -> None:
     scratch = {"size": "1Gi", "storageClass": volume}
@@ -232,7 +232,7 @@ def test_what_was_not_uploaded_keeps_its_claim_until_it_is_not_needed(
     assert api.find("PersistentVolumeClaim", "quickstart-a1", namespace) is not None
 
 
-def test_an_end_stays_whatever_becomes_of_the_job(api: Api, namespace: str, operator: OperatorProcess) -> None:
+def test_a_recorded_end_stays_whatever_happens_to_the_job(api: Api, namespace: str, operator: OperatorProcess) -> None:
     api.create(quickstart(namespace, {RUNS_FOR: "0s"}))
     done = wait_for_state(api, namespace, "Succeeded")
     api.delete("Job", "quickstart-a1", namespace)
@@ -259,7 +259,7 @@ def test_a_finished_run_is_deleted_after_its_time(api: Api, namespace: str, oper
     assert leftovers(api, namespace) == []
 
 
-def test_a_run_whose_gpu_ran_out_of_memory_goes_on_from_its_checkpoint_when_its_spec_is_changed(
+def test_a_run_whose_gpu_ran_out_of_memory_resumes_from_its_checkpoint_when_its_spec_is_changed(
     api: Api, namespace: str, operator: OperatorProcess
 ) -> None:
     api.create(quickstart(namespace, storage=STORE, recovery__maxAttempts=1))
@@ -276,7 +276,7 @@ def test_a_run_whose_gpu_ran_out_of_memory_goes_on_from_its_checkpoint_when_its_
     assert not is_true(changed, "Failed")
     second = attempts(api, namespace)[1]
     assert (second["resumedFrom"], second["generation"]) == ("s3://models/10", changed["metadata"]["generation"])
-    assert len(told(api, namespace, "SpecChanged")) == 1
+    assert len(events_of(api, namespace, "SpecChanged")) == 1
     pod = running_pod(api, namespace, 2)
     run_file = yaml.safe_load(pod["metadata"]["annotations"][RUN_ANNOTATION])
     assert run_file["spec"]["stages"]["grpo"]["microBatchSizePerGpu"] == 1

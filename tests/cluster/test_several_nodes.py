@@ -1,4 +1,4 @@
-"""A run on several nodes: what the operator makes, and what it does about what KubeRay says, which is not here itself."""
+"""A run on several nodes: the objects that the operator creates, and its reactions to a simulated KubeRay."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def rayjob_definition(cluster: ControlPlane) -> Iterator[None]:
 
 
 def on_two_nodes(api: Api, namespace: str, storage_class: str = "shared", **changes: Any) -> Raw:
-    """A run of two nodes; its RayJob."""
+    """Apply a run of two nodes and return its RayJob."""
     scratch = {"size": "1Gi", "storageClass": storage_class}
     api.create(quickstart(namespace, compute__nodes=2, compute__scratch=scratch, **changes))
     wait_for(lambda: api.find("RayJob", ATTEMPT, namespace), 30, lambda: run_of(api, namespace).get("status"))
@@ -42,7 +42,7 @@ def on_two_nodes(api: Api, namespace: str, storage_class: str = "shared", **chan
 
 
 def node_pod(job: Raw, namespace: str, kind: str) -> Raw:
-    """The pod that KubeRay would make for the head or a worker."""
+    """The pod that KubeRay would create for the head or a worker."""
     cluster = job["spec"]["rayClusterSpec"]
     template = (cluster["headGroupSpec"] if kind == "head" else cluster["workerGroupSpecs"][0])["template"]
     labels = {**template["metadata"]["labels"], RAY_NODE_LABEL: kind, RAY_CLUSTER_LABEL: RAY_CLUSTER}
@@ -51,7 +51,7 @@ def node_pod(job: Raw, namespace: str, kind: str) -> Raw:
 
 
 def running_pods(api: Api, namespace: str, volume: str) -> dict[str, Raw]:
-    """The pods of a run of two nodes that trains, by what they are."""
+    """The pods of a training run of two nodes, by their role."""
     job = on_two_nodes(api, namespace, volume)
     pods = {kind: api.create(node_pod(job, namespace, kind)) for kind in ("head", "worker")}
     wait_for_state(api, namespace, "Running")
@@ -66,7 +66,7 @@ def test_a_run_becomes_a_ray_job_with_a_claim_that_its_nodes_share(api: Api, nam
     assert (owner["kind"], owner["uid"]) == ("DeepICDRun", run_of(api, namespace)["metadata"]["uid"])
 
 
-def test_a_pod_of_another_namespace_is_no_kuberay_by_its_label(api: Api, namespace: str, operator: OperatorProcess) -> None:
+def test_a_pod_of_another_namespace_is_not_kuberay_by_its_label(api: Api, namespace: str, operator: OperatorProcess) -> None:
     on_two_nodes(api, namespace)
     own, kuberay = api.get("NetworkPolicy", "quickstart-trainer", namespace)["spec"]["ingress"]
     assert [list(peer) for peer in own["from"]] == [["podSelector"]]
@@ -83,7 +83,7 @@ def test_the_pods_of_all_nodes_satisfy_the_restricted_standard(
     assert api.try_out(pod)["metadata"]["name"] == f"{ATTEMPT}-{kind}"
 
 
-def test_the_claim_goes_when_the_attempt_has_ended(api: Api, namespace: str, operator: OperatorProcess) -> None:
+def test_the_claim_is_deleted_when_the_attempt_has_ended(api: Api, namespace: str, operator: OperatorProcess) -> None:
     on_two_nodes(api, namespace, storage={"s3": {"bucket": "models", "credentials": {"secretName": "s3-keys"}}})
     wait_for(lambda: api.find("PersistentVolumeClaim", ATTEMPT, namespace), 30, "there is no claim")
     api.patch("RayJob", ATTEMPT, namespace, {"status": {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"}},
@@ -99,9 +99,7 @@ def test_the_claim_goes_when_the_attempt_has_ended(api: Api, namespace: str, ope
     assert left() == []
 
 
-def test_what_the_user_must_mend_is_told_from_the_commands_exit_code(
-    api: Api, namespace: str, operator: OperatorProcess
-) -> None:
+def test_a_user_error_is_recognised_by_the_commands_exit_code(api: Api, namespace: str, operator: OperatorProcess) -> None:
     on_two_nodes(api, namespace)
     api.patch("RayJob", ATTEMPT, namespace, {"status": FAILED_BY_USER}, status=True)
     failed = wait_for_state(api, namespace, "Failed")
@@ -109,7 +107,7 @@ def test_what_the_user_must_mend_is_told_from_the_commands_exit_code(
     assert (attempt["reason"], attempt["exitCode"]) == ("BadInput", 64)
 
 
-def test_a_lost_head_is_followed_by_an_attempt_though_kuberay_says_nothing(
+def test_a_lost_head_is_followed_by_an_attempt_although_kuberay_reports_nothing(
     api: Api, namespace: str, operator: OperatorProcess, volume: str
 ) -> None:
     head = running_pods(api, namespace, volume)["head"]
@@ -119,7 +117,7 @@ def test_a_lost_head_is_followed_by_an_attempt_though_kuberay_says_nothing(
     assert api.find("RayJob", ATTEMPT, namespace) is None
 
 
-def test_a_head_that_ends_with_a_finished_ray_job_is_not_lost_though_only_the_pod_was_heard_of(
+def test_a_head_that_ends_with_a_finished_ray_job_is_not_lost_if_only_its_pod_was_seen(
     api: Api, namespace: str, operator: OperatorProcess, proxy: FaultProxy, volume: str
 ) -> None:
     head = running_pods(api, namespace, volume)["head"]

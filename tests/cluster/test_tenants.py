@@ -1,4 +1,4 @@
-"""What a user with no rights but to runs can get: the chart's admission policy, and the operator under the chart's flags."""
+"""What a user with rights only to runs can get: the chart's admission policy, and the operator with the chart's flags."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PRIVILEGED: Raw = {
 
 
 class Tenancy:
-    """The chart, installed for one namespace without an operator that runs, and users of that namespace."""
+    """The chart, installed for one namespace without a running operator, and users of that namespace."""
 
     def __init__(self, plane: ControlPlane, namespace: str, folder: Path) -> None:
         self.plane = plane
@@ -111,7 +111,7 @@ def shared(cluster: ControlPlane, run_definition: Raw, tmp_path_factory: pytest.
 
 @pytest.fixture
 def tenancy(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Tenancy]:
-    """A namespace of the test's own, without the chart at first."""
+    """A namespace for the test, at first without the chart."""
     made = Tenancy(cluster, namespace, tmp_path)
     yield made
     made.uninstall()
@@ -126,7 +126,7 @@ NAMING: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("field", NAMING)
-def test_a_secret_that_its_user_may_not_get_is_refused_by_field_and_name(shared: Tenancy, field: str) -> None:
+def test_a_secret_that_the_user_may_not_get_is_refused_by_field_and_name(shared: Tenancy, field: str) -> None:
     user = shared.user("stranger")
     message = refused(user, sample("quickstart", shared.namespace, **NAMING[field]))
     assert message.startswith("403")
@@ -136,7 +136,7 @@ def test_a_secret_that_its_user_may_not_get_is_refused_by_field_and_name(shared:
 
 @pytest.mark.parametrize("field", NAMING)
 @pytest.mark.parametrize("names", [(), ("payroll",)])
-def test_a_secret_that_its_user_may_get_by_name_or_as_all_is_taken(shared: Tenancy, field: str, names: tuple[str, ...]) -> None:
+def test_a_secret_that_the_user_may_get_is_accepted(shared: Tenancy, field: str, names: tuple[str, ...]) -> None:
     user = shared.user(f"reader{len(names)}", may("get", "secrets", *names))
     assert user.try_out(sample("quickstart", shared.namespace, **NAMING[field]))["spec"]
 
@@ -159,16 +159,16 @@ def test_a_service_account_needs_the_right_to_impersonate_it(shared: Tenancy) ->
     assert "ServiceAccount other" in refused(shared.user("keeper", may("impersonate", "serviceaccounts", "admin")), elsewhere)
 
 
-def test_names_on_the_charts_lists_are_everybodys(shared: Tenancy) -> None:
+def test_names_in_the_charts_lists_are_allowed_for_all_users(shared: Tenancy) -> None:
     store = {"s3": {"bucket": "models", "credentials": {"secretName": "listed"}}}
     content = sample("quickstart", shared.namespace, storage=store, compute__serviceAccount={"name": "listed"})
     assert shared.user("stranger").try_out(content)["spec"]
 
 
-def test_eight_secrets_may_be_had_by_name_and_more_with_the_right_to_all(shared: Tenancy) -> None:
+def test_eight_secrets_are_accepted_with_rights_by_name_and_more_with_the_right_to_all(shared: Tenancy) -> None:
     names = [f"secret-{number}" for number in range(9)]
     user = shared.user("collector", may("get", "secrets", *names))
-    # Each of them twice: what counts is the names.
+    # Each of them twice: only distinct names count.
     keys = [{"name": f"A{number}", "secret": {"name": name, "key": "k"}} for number, name in enumerate(names[:8] * 2)]
     assert user.try_out(sample("quickstart", shared.namespace, compute__env=keys))["spec"]
     content = sample("quickstart", shared.namespace, compute__env=keys, compute__imagePullSecrets=names[8:])
@@ -182,7 +182,7 @@ def test_fields_that_are_null_name_nothing(shared: Tenancy) -> None:
     assert shared.user("stranger").try_out(content)["spec"]
 
 
-def test_updates_are_checked_for_what_they_add_alone(shared: Tenancy, api: Api) -> None:
+def test_updates_are_checked_only_for_added_names(shared: Tenancy, api: Api) -> None:
     user, place = shared.user("stranger"), ("DeepICDRun", "quickstart", shared.namespace)
     api.create(sample("quickstart", shared.namespace, storage=STORE, compute__serviceAccount={"name": "admin"}))
     try:
@@ -199,7 +199,7 @@ def test_updates_are_checked_for_what_they_add_alone(shared: Tenancy, api: Api) 
     assert wait_for(lambda: api.find(*place) is None, 30, "it is not deleted")
 
 
-def test_a_privileged_patch_is_refused_by_the_operator_before_anything_is_there(tenancy: Tenancy, api: Api) -> None:
+def test_a_privileged_patch_is_refused_by_the_operator_before_anything_is_created(tenancy: Tenancy, api: Api) -> None:
     tenancy.install('runs.podTemplatePatch="any"')
     operator = tenancy.operator()
     try:
@@ -251,7 +251,7 @@ def test_the_charts_values_reach_the_operator(
 
 @pytest.fixture
 def endpoints(cluster: ControlPlane, api: Api) -> Iterator[Callable[[], int]]:
-    """The endpoints of the API server, which a cluster writes down itself where it is not on loopback; their port."""
+    """Create the endpoints of the API server, which a cluster not on loopback records itself. Return their port."""
     port = int(cluster.server.rpartition(":")[2])
     api.apply({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
@@ -264,9 +264,7 @@ def endpoints(cluster: ControlPlane, api: Api) -> Iterator[Callable[[], int]]:
     api.delete("EndpointSlice", "kubernetes", "default")
 
 
-def test_pods_may_reach_the_api_server_on_the_port_that_it_has(
-    tenancy: Tenancy, api: Api, endpoints: Callable[[], int]
-) -> None:
+def test_pods_may_reach_the_api_server_on_its_port(tenancy: Tenancy, api: Api, endpoints: Callable[[], int]) -> None:
     tenancy.install()
     operator = tenancy.operator()
     try:
@@ -278,9 +276,7 @@ def test_pods_may_reach_the_api_server_on_the_port_that_it_has(
         operator.kill()
 
 
-def test_ports_that_are_given_come_before_those_that_are_found(
-    tenancy: Tenancy, api: Api, endpoints: Callable[[], int]
-) -> None:
+def test_given_ports_take_precedence_over_those_found(tenancy: Tenancy, api: Api, endpoints: Callable[[], int]) -> None:
     tenancy.install("apiServer.ports=[16443]")
     assert ports(api.get("NetworkPolicy", "deepicd", tenancy.namespace)) == {53, 443, 16443}
 

@@ -1,4 +1,4 @@
-"""What the operator hears is late, wrong or breaks off, and its reads fail: the end of a run stays the same, in one process."""
+"""Watch events are late, wrong or missing, and reads fail: a run ends in the same way, without a restart of the operator."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STORE = {"s3": {"bucket": "models", "credentials": {"secretName": "s3-keys"}}}
 
 @pytest.fixture(autouse=True)
 def one_process(operator: OperatorProcess) -> Iterator[None]:
-    """The operator that ends the run is the one that was started, and has met no fault of its own."""
+    """Check that the operator was not restarted and met no bug of its own."""
     pid = operator.pid
     yield
     assert (operator.running, operator.pid) == (True, pid)
@@ -54,19 +54,19 @@ def tell_twice() -> Deceit:
 
 
 def tell_what_was_before() -> Deceit:
-    """After each event of an object, the one before it again, as from a server that lags behind."""
+    """After each event of an object, repeat the one before it, as a server that lags behind does."""
     before: dict[str, Raw] = {}
 
-    def tell(_: Call, event: Raw) -> list[Raw]:
+    def repeat(_: Call, event: Raw) -> list[Raw]:
         uid = event["object"]["metadata"].get("uid", "")
         old, before[uid] = before.get(uid), event
         return [event, old] if old is not None else [event]
 
-    return tell
+    return repeat
 
 
 def break_off(error: Raw, times: int) -> Deceit:
-    """So many watches end in an error instead of their first event."""
+    """End this many watches with an error instead of their first event."""
     left = itertools.chain(itertools.repeat(True, times), itertools.repeat(False))
     return lambda _, event: [{"type": "ERROR", "object": error}] if event["type"] != "BOOKMARK" and next(left) else [event]
 
@@ -76,7 +76,7 @@ def break_off(error: Raw, times: int) -> Deceit:
     [drop_every_other, tell_twice, tell_what_was_before, lambda: break_off(EXPIRED, 6), lambda: break_off(BROKEN, 2)],
     ids=["dropped", "twice", "late", "expired", "broken"],
 )
-def test_watches_that_deceive_change_nothing_about_the_end(
+def test_faulty_watches_change_nothing_about_the_end(
     api: Api, namespace: str, proxy: FaultProxy, deceit: Callable[[], Deceit]
 ) -> None:
     proxy.alter_watch = deceit()
@@ -84,7 +84,7 @@ def test_watches_that_deceive_change_nothing_about_the_end(
 
 
 @pytest.mark.parametrize("status", [401, 404, 503])
-def test_reads_that_fail_are_tried_again(api: Api, namespace: str, proxy: FaultProxy, status: int) -> None:
+def test_failed_reads_are_retried(api: Api, namespace: str, proxy: FaultProxy, status: int) -> None:
     def is_own_read(call: Call) -> bool:
         return call.user == USER and call.verb in ("get", "list", "watch") and bool(call.resource)
 
@@ -94,7 +94,7 @@ def test_reads_that_fail_are_tried_again(api: Api, namespace: str, proxy: FaultP
     wait_for(lambda: fault.times == 0, 60, lambda: fault)
 
 
-def test_a_write_that_is_never_answered_is_made_again(api: Api, namespace: str, proxy: FaultProxy) -> None:
+def test_a_write_without_an_answer_is_retried(api: Api, namespace: str, proxy: FaultProxy) -> None:
     # Longer than the operator waits for an answer.
     stuck = proxy.fail(Fault(lambda call: call.user == USER and call.is_write and call.resource == "jobs", delay=60))
     api.create(quickstart(namespace, {RUNS_FOR: "0s"}))
@@ -102,7 +102,7 @@ def test_a_write_that_is_never_answered_is_made_again(api: Api, namespace: str, 
     assert (stuck.times, len(done["status"]["attempts"])) == (0, 1)
 
 
-def test_an_api_server_that_is_away_while_an_attempt_ends_is_waited_for(
+def test_an_api_server_that_is_down_while_an_attempt_ends_is_waited_for(
     cluster: ControlPlane, api: Api, namespace: str, operator: OperatorProcess
 ) -> None:
     api.create(quickstart(namespace))
@@ -121,7 +121,7 @@ def failure(code: FailureCode) -> str:
 
 
 def running_unheard(api: Api, proxy: FaultProxy, kind: str, run: Raw) -> Raw:
-    """The pod of a run whose operator has seen it running, and from then on hears of no object of a kind."""
+    """Return the pod of a run whose operator has seen it running, and then gets no more events of a kind."""
     namespace = run["metadata"]["namespace"]
     api.create(run)
     pod = running_pod(api, namespace)
@@ -144,7 +144,7 @@ def last_words() -> dict[str, Any]:
         ("NotANumber", 64, {"termination_log": failure(FailureCode.NOT_A_NUMBER)}),
     ],
 )
-def test_why_an_attempt_ended_is_known_though_only_its_job_was_heard_of(
+def test_why_an_attempt_ended_is_known_if_only_its_job_was_seen(
     api: Api, namespace: str, proxy: FaultProxy, reason: str, exit_code: int, how: dict[str, Any]
 ) -> None:
     pod = running_unheard(api, proxy, "pods", quickstart(namespace, storage=STORE))
@@ -152,7 +152,7 @@ def test_why_an_attempt_ended_is_known_though_only_its_job_was_heard_of(
     assert ended(api, namespace)["reason"] == reason
 
 
-def test_the_last_checkpoint_of_a_failed_attempt_is_known_though_no_report_was_heard_of(
+def test_the_last_checkpoint_of_a_failed_attempt_is_known_if_no_report_was_seen(
     api: Api, namespace: str, proxy: FaultProxy
 ) -> None:
     pod = running_unheard(api, proxy, "configmaps", quickstart(namespace))
@@ -163,7 +163,7 @@ def test_the_last_checkpoint_of_a_failed_attempt_is_known_though_no_report_was_h
     assert attempts(api, namespace)[1]["resumedFrom"] == "s3://models/x"
 
 
-def test_last_reports_that_are_heard_of_after_a_success_are_taken_in(api: Api, namespace: str, proxy: FaultProxy) -> None:
+def test_last_reports_after_a_success_are_recorded(api: Api, namespace: str, proxy: FaultProxy) -> None:
     pod = running_unheard(api, proxy, "configmaps", quickstart(namespace))
     report(api, namespace, **last_words())
     end_pod(api, pod)
@@ -175,15 +175,13 @@ def test_last_reports_that_are_heard_of_after_a_success_are_taken_in(api: Api, n
     assert (late["state"], late["completionTime"]) == (done["state"], done["completionTime"])
 
 
-def test_a_pod_that_was_deleted_is_known_to_be_gone_though_only_its_job_was_heard_of(
-    api: Api, namespace: str, proxy: FaultProxy
-) -> None:
+def test_a_deleted_pod_is_known_to_be_gone_if_only_its_job_was_seen(api: Api, namespace: str, proxy: FaultProxy) -> None:
     pod = running_unheard(api, proxy, "pods", quickstart(namespace))
     api.delete("Pod", pod["metadata"]["name"], namespace, grace=0)
     assert ended(api, namespace)["reason"] == "PodDeleted"
 
 
-def test_watches_that_break_or_go_silent_are_made_good(
+def test_what_broken_or_silent_watches_missed_is_repaired(
     api: Api, namespace: str, operator: OperatorProcess, proxy: FaultProxy
 ) -> None:
     wait_for(lambda: proxy.watches("jobs") > 0 and proxy.watches("deepicdruns") > 0, 30, "nothing is watched")

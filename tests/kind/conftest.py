@@ -19,10 +19,10 @@ from tests.kind.runs import RESEARCH, STORE_KEYS, Run, Start, applied, readme_co
 
 VERSION = version("deepicd")
 FAILED = pytest.StashKey[bool]()
-"""Of a test that has failed, or whose set-up has."""
+"""Marks a test that failed, or whose set-up failed."""
 _CLUSTER = pytest.StashKey[KindCluster]()
 _SET_UPS = pytest.StashKey[list[BaseException]]()
-"""What failed set-ups of several tests have raised; each is reported with the first test that needs it."""
+"""Exceptions of shared set-ups that failed; each is reported with the first test that needs it."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -89,7 +89,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture
 def start(kind: KindCluster) -> Iterator[Start]:
-    """Applies a run; it is deleted, with all that was made for it, when the test is over."""
+    """Applies a run; it is deleted with all its objects after the test."""
     with ExitStack() as stack:
 
         def apply(content: dict[str, Any]) -> Run:
@@ -126,7 +126,7 @@ def pytest_runtest_makereport(
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> None:
-    """Start again what a failed test has left stopped, before the test's own runs are deleted."""
+    """Restart what a failed test has left stopped, before the test's runs are deleted."""
     if not item.stash.get(FAILED, False) or "kind" not in getattr(item, "funcargs", {}):
         return
     try:

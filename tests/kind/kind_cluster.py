@@ -1,4 +1,4 @@
-"""A kind cluster of the tests' own: made from nothing, with a store in it and the operator, and gone again afterwards."""
+"""A kind cluster for the tests, with a store and the operator; deleted afterwards."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SYSTEM = "deepicd-system"
 
 
 class KindCluster:
-    """kind, kubectl, helm and docker are on the PATH; KIND_NODE_IMAGE, KIND_CONFIG, BASE_IMAGE may name what they use."""
+    """The cluster. Needs kind, kubectl, helm and docker; KIND_NODE_IMAGE, KIND_CONFIG and BASE_IMAGE are optional."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
@@ -45,7 +45,7 @@ class KindCluster:
         self.kubeconfig = folder / "kubeconfig"
         places = {f"HELM_{each}_HOME": str(folder / "helm") for each in ("CACHE", "CONFIG", "DATA")}
         self.timings: dict[str, float] = {}
-        """Seconds that parts took, shown when the tests are over."""
+        """Seconds that parts took, shown after the tests."""
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         self.environment = {**os.environ, **places, "PATH": path, "KUBECONFIG": str(self.kubeconfig)}
 
@@ -57,7 +57,7 @@ class KindCluster:
         environment: Mapping[str, str] | None = None,
         folder: Path = ROOT,
     ) -> subprocess.CompletedProcess[str]:
-        """A command, which may fail."""
+        """Run a command, which may fail."""
         surroundings = {**self.environment, **(environment or {})}
         return subprocess.run(
             command, env=surroundings, cwd=folder, input=text, capture_output=True, text=True, timeout=seconds, check=False
@@ -71,20 +71,20 @@ class KindCluster:
         environment: Mapping[str, str] | None = None,
         folder: Path = ROOT,
     ) -> str:
-        """What a command prints; it has to succeed."""
+        """Run a command, which must succeed, and return its output."""
         done = self.run(*command, text=text, seconds=seconds, environment=environment, folder=folder)
         assert done.returncode == 0, f"{' '.join(command)}: {done.stdout[-2000:]}{done.stderr[-4000:]}"
         return done.stdout
 
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:
-        """Note how long the body takes."""
+        """Record how long the body takes."""
         began = time.monotonic()
         yield
         self.timings[what] = time.monotonic() - began
 
     def create(self) -> None:
-        """The cluster, with one node that offers 4 GPUs to the scheduler."""
+        """Create the cluster, with one node that offers 4 GPUs."""
         chosen = [("--image", os.environ.get("KIND_NODE_IMAGE")), ("--config", os.environ.get("KIND_CONFIG"))]
         options = [each for name, value in chosen if value for each in (name, value)]
         self.must(
@@ -93,11 +93,11 @@ class KindCluster:
         self.offer_gpus()
 
     def nodes(self) -> list[str]:
-        """Names of the nodes, which are docker's containers too."""
+        """Names of the nodes, which are also their docker containers' names."""
         return self.must("kind", "get", "nodes", "--name", self.name).split()
 
     def offer_gpus(self) -> None:
-        """What a device plugin tells of a node with 4 GPUs."""
+        """Report 4 GPUs on the node, as a device plugin would."""
         capacity = json.dumps([{"op": "add", "path": "/status/capacity/nvidia.com~1gpu", "value": str(GPUS)}])
         for node in self.nodes():
             self.kubectl("patch", "node", node, "--subresource=status", "--type=json", "-p", capacity)
@@ -120,7 +120,7 @@ class KindCluster:
 
     @contextmanager
     def store_away(self) -> Iterator[None]:
-        """The store stopped while the body runs, and back when it is over, however it ends."""
+        """Stop the store while the body runs; it is restarted in any case."""
         self.kubectl("scale", "deployment/seaweed", "-n", "store", "--replicas=0")
         try:
             self.kubectl("wait", "pod", "-l", "app=seaweed", "-n", "store", "--for=delete", "--timeout=120s")
@@ -133,22 +133,22 @@ class KindCluster:
         self.kubectl("rollout", "status", "deployment/seaweed", "-n", "store", "--timeout=120s")
 
     def repair(self) -> None:
-        """Node, store and operator running again, whatever a failed test has left stopped."""
+        """Restart node, store and operator if a failed test has left them stopped."""
         self._start_node()
         self._start_store()
         self.kubectl("rollout", "status", "deployment/deepicd", "-n", SYSTEM, "--timeout=180s")
 
     def take(self) -> None:
-        """A cluster that an earlier run of the tests kept, as it stands."""
+        """Use a cluster that an earlier run of the tests kept, unchanged."""
         self.must("kind", "export", "kubeconfig", "--name", self.name, "--kubeconfig", str(self.kubeconfig))
 
     def delete(self) -> None:
-        """All of it."""
+        """Delete the cluster."""
         self.must("kind", "delete", "cluster", "--name", self.name, "--kubeconfig", str(self.kubeconfig))
 
     @contextmanager
     def saving(self, image: str) -> Iterator[subprocess.Popen[bytes]]:
-        """docker at work on an image's archive, which it gives to whoever reads; gigabytes take it a minute before that."""
+        """Start docker on an image's archive. For gigabytes it takes a minute before the first byte."""
         command = ["docker", "save", image]
         with subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE) as process:
             try:
@@ -157,9 +157,9 @@ class KindCluster:
                 process.kill()
 
     def load(self, saving: subprocess.Popen[bytes]) -> None:
-        """Put an image of docker's into the cluster."""
+        """Load a docker image into the cluster."""
         (node,) = self.nodes()
-        # Not by `kind load`: it has the archive taken by the slower one of containerd's two ways.
+        # Not `kind load`: it imports the archive by the slower of containerd's two ways.
         command = ["docker", "exec", "-i", node, "ctr", "--namespace", "k8s.io", "images", "import", "--local", "-"]
         done = subprocess.run(
             command, env=self.environment, stdin=saving.stdout, capture_output=True, text=True, timeout=1200, check=False
@@ -167,11 +167,11 @@ class KindCluster:
         assert (saving.wait(), done.returncode) == (0, 0), done.stdout[-2000:] + done.stderr[-2000:]
 
     def kubectl(self, *arguments: str, text: str | None = None) -> str:
-        """kubectl has to succeed."""
+        """Run kubectl, which must succeed."""
         return self.must("kubectl", *arguments, text=text)
 
     def apply(self, *objects: dict[str, Any]) -> None:
-        """Make or change objects."""
+        """Create or change objects."""
         self.kubectl("apply", "-f", "-", text=yaml.safe_dump_all(objects))
 
     def get(self, kind: str, name: str, namespace: str) -> dict[str, Any]:
@@ -186,7 +186,7 @@ class KindCluster:
         return self.run("deepicd", *arguments, text=text, seconds=seconds, environment=environment)
 
     def shell(self, line: str, folder: Path, environment: Mapping[str, str] | None = None, seconds: float = 600) -> str:
-        """What a line of shell prints, typed by a user in a folder; it has to succeed."""
+        """Run a shell line in a folder, as a user would; it must succeed. Return its output."""
         return self.must("bash", "-c", line, seconds=seconds, environment=environment, folder=folder)
 
     def offer_volumes(self, storage_class: str, number: int) -> None:
@@ -219,7 +219,7 @@ class KindCluster:
         )
 
     def install_store(self) -> None:
-        """SeaweedFS as the S3 store, in a namespace of its own; what it keeps is gone with the cluster."""
+        """Install SeaweedFS as the S3 store, in a separate namespace. Its data are deleted with the cluster."""
         context = self.folder / "seaweed"
         context.mkdir()
         weed = Path(sys.executable).with_name("weed")
@@ -239,12 +239,12 @@ class KindCluster:
             "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "config", "mountPath": "/etc/seaweed"}],
             "readinessProbe": {"tcpSocket": {"port": STORE_PORT}},
         }  # fmt: skip
-        # On the node's own disk: the volumes of kind's storage class may lie in memory.
+        # On the node's disk: the volumes of kind's storage class may be in memory.
         volumes = [
             {"name": "data", "hostPath": {"path": "/var/seaweed", "type": "DirectoryOrCreate"}},
             {"name": "config", "configMap": {"name": "seaweed"}},
         ]
-        # Gone at once when it is stopped: what it has acknowledged lies in its files.
+        # It can be killed: acknowledged data are in its files.
         pod = {"containers": [container], "volumes": volumes, "terminationGracePeriodSeconds": 2}
         template = {"metadata": {"labels": labels}, "spec": pod}
         place = {"name": "seaweed", "namespace": "store"}
@@ -261,7 +261,7 @@ class KindCluster:
 
     @property
     def endpoint(self) -> str:
-        """The store's address, for pods and for this machine: the node's own."""
+        """The store's address on the node, for pods and for this machine."""
         found = self.kubectl("get", "nodes", "-o", "jsonpath={.items[0].status.addresses[?(@.type=='InternalIP')].address}")
         return f"http://{found}:{STORE_NODE_PORT}"
 
@@ -273,11 +273,11 @@ class KindCluster:
         )  # fmt: skip
 
     def stored(self, key: str) -> bytes:
-        """What the store holds under a key."""
+        """Return the stored object of a key."""
         return self.bucket().get_object(Bucket=BUCKET, Key=key)["Body"].read()
 
     def save(self, folder: Path, *namespaces: str) -> None:
-        """Objects and logs, for whoever looks for the reason of a failure."""
+        """Collect objects and logs for debugging a failure."""
         folder.mkdir(parents=True, exist_ok=True)
         kinds = "deepicdruns,jobs,pods,events,configmaps"
         for namespace in namespaces:
@@ -294,7 +294,7 @@ class KindCluster:
 
 
 def wait_for(look: Callable[[], Any], seconds: float, what: str) -> Any:
-    """What `look` returns once that is true; fails after so many seconds."""
+    """Return the result of `look` once it is truthy; fails after `seconds`."""
     until = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < until, f"not within {seconds:.0f} s: {what}"

@@ -1,4 +1,4 @@
-"""Runs of the kind cluster: small ones to apply, and what can be seen of one."""
+"""Runs in the kind cluster: small ones to apply, and their state."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from tests.kind.kind_cluster import ACCESS_KEY, BUCKET, ROOT, SECRET_KEY, KindCl
 
 RESEARCH = "research"
 STORE_KEYS = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
-# Two cores carry the control plane too: a trainer without a limit starves it.
+# The control plane shares the two cores: a trainer without a limit starves it.
 COMPUTE = {
     "gpus": 1, "cpu": 0.5, "cpuLimit": 1.7, "memory": "11Gi", "sharedMemory": "2Gi", "imagePullPolicy": "IfNotPresent",
     "scratch": {"size": "10Gi"},
 }  # fmt: skip
 TINY = {"vocabulary": 1000, "hiddenSize": 64, "intermediateSize": 128, "layers": 1, "heads": 2}
-"""A model whose steps of GRPO take few seconds here, and those of SFT half a one."""
+"""A model whose GRPO steps take a few seconds, and whose SFT steps take half a second."""
 SAVED_EVERY = 10
-"""Steps of SFT between two checkpoints of a run that goes on and on."""
+"""Steps of SFT between two checkpoints of an endless run."""
 STARTED = 240
-"""Seconds that a pod has to its first steps of SFT, and an attempt to its end."""
+"""Time limit in seconds for a pod's first SFT steps, and for an attempt's end."""
 ROLLED_OUT = 480
-"""Seconds that a pod has to its first steps of GRPO: the training stack starts twice."""
+"""Time limit in seconds for a pod's first GRPO steps: the training stack starts twice."""
 
 
 def readme_commands(heading: str) -> list[str]:
-    """What the first block of code below a heading of the README tells a user to type, line by line."""
+    """Return the lines of the first code block below a heading of the README."""
     below = (ROOT / "README.md").read_text().partition(f"\n{heading}\n")[2]
     lines = below[below.index("\n    ") :].lstrip("\n").splitlines()
     block = takewhile(lambda line: line.startswith("    "), lines)
@@ -68,7 +68,7 @@ def four_gpu_run(name: str, endpoint: str) -> dict[str, Any]:
 
 
 def long_run(name: str, endpoint: str) -> dict[str, Any]:
-    """One that stays in SFT, which is quickly there again, for longer than all tests look at it."""
+    """A run that stays in SFT, which restarts quickly, for longer than the tests take."""
     content = small_run(name, endpoint)
     content["spec"]["model"]["tiny"] = TINY
     content["spec"]["stages"]["sft"] |= {"epochs": 2000, "maxSteps": 30_000, "saveEverySteps": SAVED_EVERY}
@@ -87,19 +87,19 @@ class Run:
         return dict(self.kind.get("deepicdrun", self.name, RESEARCH).get("status") or {})
 
     def reason(self) -> str:
-        """The status' reason."""
+        """The reason in its status."""
         return str(self.status().get("reason"))
 
     def attempts(self) -> list[dict[str, Any]]:
-        """What the status says of the attempts, oldest first."""
+        """The attempts in its status, oldest first."""
         return list(self.status().get("attempts") or [])
 
     def attempt(self) -> int:
-        """Number of the attempt that it is in."""
+        """Number of its current attempt."""
         return int(self.attempts()[-1]["number"])
 
     def is_in(self, attempt: int) -> bool:
-        """Whether it is in this attempt, which is not over."""
+        """Whether this is its current attempt, which has not ended."""
         last = self.attempts()[-1]
         return last["number"] == attempt and not last.get("reason")
 
@@ -113,7 +113,7 @@ class Run:
         self.kind.kubectl("patch", "deepicdrun", self.name, "-n", RESEARCH, "--type=merge", "-p", change)
 
     def lines(self, attempt: int, event: str) -> list[dict[str, Any]]:
-        """The log lines of one event from an attempt's trainer; none while its pod cannot tell them."""
+        """The log lines of one event from an attempt's trainer; none while the pod has no log."""
         if not (pod := self.pod(attempt)):
             return []
         done = self.kind.run("kubectl", "logs", pod, "-n", RESEARCH, "-c", "trainer")
@@ -130,21 +130,21 @@ class Run:
         return int(checkpoint["step"]) if checkpoint.get("stage") == stage else 0
 
     def wait_for_verified(self, stage: str, step: int, seconds: float = STARTED) -> int:
-        """The last verified checkpoint's step, once it is at least so far."""
+        """Wait for a verified checkpoint of at least this step, and return its step."""
         what = f"{self.name}: no checkpoint of {stage} at step {step} or later"
         return int(wait_for(lambda: (made := self.verified(stage)) >= step and made, seconds, what))
 
     def wait_for_end(self, attempt: int, seconds: float = STARTED) -> dict[str, Any]:
-        """What the status says of an attempt that is over."""
+        """Wait for the end of an attempt, and return its entry in the status."""
 
         def over() -> dict[str, Any] | None:
             return next((each for each in self.attempts() if each["number"] == attempt and each.get("reason")), None)
 
-        found: dict[str, Any] = wait_for(over, seconds, f"{self.name}: attempt {attempt} goes on")
+        found: dict[str, Any] = wait_for(over, seconds, f"{self.name}: attempt {attempt} has not ended")
         return found
 
     def goes_on_from_its_last_checkpoint(self, attempt: int, stage: str, seconds: float = STARTED) -> int:
-        """The step that an attempt went on from: by its log, its first step, its status and the store's manifest."""
+        """The step that an attempt resumed from: checked against its log, its first step, its status and the manifest."""
         what = f"{self.name}: attempt {attempt} makes no step of {stage}"
         first = int(wait_for(lambda: self.steps(attempt, stage), seconds, what)[0])
         (restored,) = (line["what"] for line in self.lines(attempt, "restored") if line["stage"] == stage)
@@ -160,28 +160,28 @@ class Run:
         return ref.step
 
     def manifest(self, address: str | None = None) -> dict[str, Any]:
-        """What the store says of a checkpoint, the last verified one where none is named."""
+        """The manifest of a checkpoint in the store, by default of the last verified one."""
         place = address or self.status()["lastVerifiedCheckpoint"]["uri"]
         found: dict[str, Any] = json.loads(self.kind.stored(f"{place.removeprefix(f's3://{BUCKET}/')}/manifest.json"))
         return found
 
     def start_up(self, attempt: int) -> dict[str, float]:
-        """Seconds that each part took from `kubectl apply` to the first step of GRPO, where no SFT comes before it.
+        """Seconds of each part from `kubectl apply` to the first step of GRPO, for a run without SFT.
 
-        The attempt is still at work.
+        The attempt must still be running.
         """
         pod = self.kind.get("pod", self.pod(attempt), RESEARCH)
         conditions = {each["type"]: each["lastTransitionTime"] for each in pod["status"]["conditions"]}
         state = pod["status"]["containerStatuses"][0]["state"]
-        begun = {line["stage"]: line["timestamp"] for line in self.lines(attempt, "stage started")}
+        started = {line["stage"]: line["timestamp"] for line in self.lines(attempt, "stage started")}
         grpo = {line["step"]: line["timestamp"] for line in self.lines(attempt, "step") if line["stage"] == "grpo"}
         processes = self._processes(attempt, "ray::TaskRunner", "ray::vLLMHttpServer", "ray::AgentLoopWorker")
         moments = [
             ("", self.kind.get("deepicdrun", self.name, RESEARCH)["metadata"]["creationTimestamp"]),
             ("Job made, pod placed", conditions["PodScheduled"]),
             ("sidecar and trainer started", (state.get("running") or state["terminated"])["startedAt"]),
-            ("Python", begun["prepare"]),
-            ("tables, cohort, tiny model", begun["grpo"]),
+            ("Python", started["prepare"]),
+            ("tables, cohort, tiny model", started["grpo"]),
             ("libraries, Ray", processes["ray::TaskRunner"]),
             ("trainer and rank", processes["ray::vLLMHttpServer"]),
             ("vLLM", processes["ray::AgentLoopWorker"]),
@@ -194,7 +194,7 @@ class Run:
         }
 
     def _processes(self, attempt: int, *names: str) -> dict[str, str]:
-        """When the first process of each name was started in an attempt's trainer, which is still at work."""
+        """When the first process of each name started in a running attempt's trainer."""
         command = ("ps", "-e", "-o", "etimes=,args=", "--sort=start_time")
         listed = self.kind.kubectl("exec", self.pod(attempt), "-n", RESEARCH, "-c", "trainer", "--", *command)
         now = datetime.now(UTC)
@@ -203,19 +203,19 @@ class Run:
         return {name: (now - timedelta(seconds=age)).isoformat() for name, age in ages.items()}
 
     def objects(self) -> list[str]:
-        """What there is of it in its namespace."""
+        """Its objects in its namespace."""
         kinds = "jobs,pods,configmaps,serviceaccounts,roles,rolebindings,networkpolicies,deepicdruns"
         return self.kind.kubectl("get", kinds, "-n", RESEARCH, "-l", f"deepicd.io/run={self.name}", "-o", "name").split()
 
     def delete(self) -> None:
-        """Delete it, and wait until all that was made for it is gone."""
+        """Delete it, and wait until all its objects are gone."""
         self.kind.kubectl("delete", "deepicdrun", self.name, "-n", RESEARCH, "--ignore-not-found")
         wait_for(lambda: not self.objects(), 180, f"objects of {self.name}, which is deleted, are left")
 
 
 @contextmanager
 def applied(kind: KindCluster, *contents: dict[str, Any]) -> Iterator[dict[str, Run]]:
-    """Runs by their names, applied all at once; deleted, with all that was made for them, however the body ends."""
+    """Apply runs together and yield them by name. They are deleted with all their objects in any case."""
     runs = {content["metadata"]["name"]: Run(kind, content["metadata"]["name"]) for content in contents}
     with ExitStack() as stack:
         for run in runs.values():

@@ -1,4 +1,4 @@
-"""What its user has to mend: a run waits for it or fails, as documented, and says which field is to blame."""
+"""Mistakes that the user must fix: the run waits or fails, as documented, and names the field."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SECRETS = {
     "wrong-keys": {**STORE_KEYS, "AWS_SECRET_ACCESS_KEY": "wrong"},
 }
 LITTLE = {**COMPUTE, "cpu": 0.1, "memory": "2Gi", "sharedMemory": "64Mi"}
-"""So that all have room beside each other."""
+"""Small, so that all runs fit at the same time."""
 
 
 def with_secret(kind: KindCluster, secret: str) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def with_secret(kind: KindCluster, secret: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def bad(kind: KindCluster) -> Iterator[dict[str, Run]]:
-    """The runs of this module by their names, applied all at once: each takes its time to come to its end."""
+    """The runs of this module by name, applied together, because each takes a while to end."""
     for name, content in SECRETS.items():
         metadata = {"name": name, "namespace": RESEARCH}
         kind.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": content})
@@ -45,7 +45,7 @@ def bad(kind: KindCluster) -> Iterator[dict[str, Run]]:
 
 
 @pytest.mark.parametrize(("secret", "missing"), [("absent", "absent"), ("other-keys", "AWS_ACCESS_KEY_ID")])
-def test_a_secret_that_lacks_is_named_and_waited_for(kind: KindCluster, bad: dict[str, Run], secret: str, missing: str) -> None:
+def test_a_missing_secret_is_named_and_waited_for(kind: KindCluster, bad: dict[str, Run], secret: str, missing: str) -> None:
     run = bad[f"with-{secret}"]
     wait_for(lambda: run.reason() == "VolumeMissing", 120, "the run does not say which volume is missing")
     described = kind.kubectl("describe", "deepicdrun", run.name, "-n", RESEARCH)
@@ -57,7 +57,7 @@ def test_an_image_that_does_not_exist_is_waited_for(kind: KindCluster, bad: dict
     run = bad["no-image"]
     wait_for(lambda: run.reason() == "ImagePullFailed", 240, "the run does not say that its image cannot be pulled")
     described = kind.kubectl("describe", "deepicdrun", run.name, "-n", RESEARCH).splitlines()
-    # In one line: the spec, which is printed as well, has the image's name too.
+    # On the same line: the printed spec also has the image's name.
     assert [line for line in described if "deepicd/absent:0" in line and "compute.image" in line], described
 
 
@@ -68,7 +68,7 @@ def test_a_secret_key_that_the_store_refuses_ends_the_run(bad: dict[str, Run]) -
     assert "wrong" not in json.dumps(run.status()["attempts"]).replace("wrong-", "")
 
 
-def test_a_container_out_of_memory_is_told_and_retried(bad: dict[str, Run]) -> None:
+def test_a_container_out_of_memory_is_reported_and_retried(bad: dict[str, Run]) -> None:
     run = bad["too-little"]
     wait_for(lambda: run.status().get("state") == "Failed", 400, "the run does not fail")
     assert [each["reason"] for each in run.attempts()] == ["OutOfMemory", "OutOfMemory"]

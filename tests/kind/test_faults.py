@@ -1,4 +1,4 @@
-"""Faults of a real cluster in mid-run: each ends as documented, and what goes on goes on from the last verified checkpoint."""
+"""Faults of a real cluster during a run: each ends as documented, and a run resumes from the last verified checkpoint."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.kind.runs import (
 )
 
 OUTAGE = 120
-"""Seconds that the store is away for."""
+"""Seconds that the store is down."""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def endured() -> Iterator[list[Run]]:
 
 @pytest.fixture
 def enduring(kind: KindCluster, endured: list[Run], request: pytest.FixtureRequest) -> Iterator[Run]:
-    """A run that one fault after another befalls: each test finds it in whatever attempt the one before has left it in, and
+    """A run that goes through one fault after another: each test finds it in the attempt that the last test left it in, and
     has a new one where that test failed.
     """
     if not endured:
@@ -57,7 +57,7 @@ def training(run: Run) -> tuple[int, int]:
 
 
 @pytest.mark.timeout(1800)
-def test_a_killed_trainer_goes_on_and_a_deleted_run_leaves_only_what_is_stored(kind: KindCluster, start: Start) -> None:
+def test_a_killed_trainer_resumes_and_a_deleted_run_leaves_only_what_is_stored(kind: KindCluster, start: Start) -> None:
     content = small_run("killed", kind.endpoint)
     content["spec"]["model"]["tiny"] = TINY
     del content["spec"]["stages"]["sft"]
@@ -77,7 +77,7 @@ def test_a_killed_trainer_goes_on_and_a_deleted_run_leaves_only_what_is_stored(k
 
 
 @pytest.mark.timeout(900)
-def test_a_deleted_pod_is_followed_by_another_that_goes_on(kind: KindCluster, enduring: Run) -> None:
+def test_a_deleted_pod_is_followed_by_another_that_resumes(kind: KindCluster, enduring: Run) -> None:
     attempt, saved = training(enduring)
     kind.kubectl("delete", "pod", enduring.pod(attempt), "-n", RESEARCH, "--wait=false")
     assert enduring.wait_for_end(attempt)["reason"] == "PodDeleted"
@@ -85,18 +85,18 @@ def test_a_deleted_pod_is_followed_by_another_that_goes_on(kind: KindCluster, en
 
 
 @pytest.mark.timeout(900)
-def test_a_suspended_run_ends_with_a_durable_checkpoint_and_goes_on_from_it(enduring: Run) -> None:
+def test_a_suspended_run_stops_with_a_durable_checkpoint_and_resumes_from_it(enduring: Run) -> None:
     attempt, _ = training(enduring)
     enduring.patch(suspend=True)
     assert enduring.wait_for_end(attempt)["reason"] == "Suspended"
-    wait_for(lambda: not [each for each in enduring.objects() if each.startswith("pod")], STARTED, "the pod goes on")
+    wait_for(lambda: not [each for each in enduring.objects() if each.startswith("pod")], STARTED, "the pod is still there")
     saved = enduring.verified("sft")
     enduring.patch(suspend=False)
     assert enduring.goes_on_from_its_last_checkpoint(attempt + 1, "sft") == saved
 
 
 @pytest.mark.timeout(900)
-def test_a_store_that_is_away_for_two_minutes_delays_checkpoints_and_nothing_else(kind: KindCluster, enduring: Run) -> None:
+def test_a_store_that_is_down_for_two_minutes_delays_only_checkpoints(kind: KindCluster, enduring: Run) -> None:
     attempt, saved = training(enduring)
     with kind.store_away():
         away = time.monotonic()

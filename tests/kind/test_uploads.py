@@ -1,4 +1,4 @@
-"""Real uploaders that cannot do their work: the run does not succeed, and its claim keeps what the store has not."""
+"""Real uploaders that fail: the run does not succeed, and its claim keeps what is not in the store."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.kind.runs import COMPUTE, RESEARCH, STARTED, STORE_KEYS, TINY, Run, a
 pytestmark = pytest.mark.timeout(900)
 
 GRACE = 25
-"""Seconds that the pods have."""
+"""Time limit for the pods, in seconds."""
 KEPT = "kept"
 """StorageClass of their volumes."""
 NO_MEMORY, NO_STORE = "upload-no-memory", "upload-no-store"
 
 
 def sft_run(kind: KindCluster, name: str, steps: int, **compute: Any) -> dict[str, Any]:
-    """One that trains by SFT alone, whose scratch volume is a claim."""
+    """A run with SFT only, whose scratch volume is a claim."""
     scratch = {"size": "2Gi", "storageClass": KEPT}
     limits = {"cpu": 0.3, "cpuLimit": 1, "memory": "4Gi", "sharedMemory": "512Mi"}
     content = small_run(name, kind.endpoint, compute={**COMPUTE, **limits, "scratch": scratch, **compute})
@@ -37,7 +37,7 @@ def sft_run(kind: KindCluster, name: str, steps: int, **compute: Any) -> dict[st
 
 @pytest.fixture(scope="module")
 def ended(kind: KindCluster) -> Iterator[dict[str, Run]]:
-    """Two runs that have ended: one uploader never had enough memory, the other's store went away and stayed away."""
+    """Two ended runs: one uploader never had enough memory, the other's store went down for good."""
     kind.offer_volumes(KEPT, 2)
     contents = (
         sft_run(kind, NO_MEMORY, 10, uploader={"memory": "24Mi", "memoryLimit": "24Mi"}),
@@ -59,7 +59,7 @@ def ended(kind: KindCluster) -> Iterator[dict[str, Run]]:
         (NO_STORE, "StoreUnreachable", 75, "not stored"),
     ],
 )
-def test_the_run_fails_says_why_and_names_what_keeps_the_rest(
+def test_the_run_fails_with_the_reason_and_names_the_claim_with_the_results(
     ended: dict[str, Run], name: str, reason: str, code: int, says: str
 ) -> None:
     run = ended[name]

@@ -9,13 +9,13 @@ _SCRIPT = Path(__file__).with_name("kuberay.sh")
 
 
 def built() -> Path | None:
-    """The folder with `ray-operator` and `config`, or None where it has not been built."""
+    """The folder with `ray-operator` and `config`, or None if it has not been built."""
     found = _ask("where")
     return found if found.is_dir() else None
 
 
 def build() -> Path:
-    """That folder, built if it is not there."""
+    """That folder; built if it is missing."""
     return _ask("build")
 
 

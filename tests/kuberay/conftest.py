@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def kuberay(kind: KindCluster) -> KindCluster:
-    """The kind cluster with KubeRay in it, and volumes that many pods can write."""
+    """The kind cluster with KubeRay, and volumes that several pods can write to."""
     if kind.run("kubectl", "get", "namespace", NAMESPACE).returncode != 0:
         install(kind)
     kind.offer_volumes(SHARED, 12)  # one for each attempt of all tests

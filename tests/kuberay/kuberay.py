@@ -14,7 +14,7 @@ from tests.kuberay.built import build
 
 NAMESPACE = "kuberay-system"
 SHARED = "shared"
-"""StorageClass of the volumes that many pods can write."""
+"""StorageClass of the volumes that several pods can write to."""
 _IMAGE = "deepicd-test/kuberay"
 _KINDS = (
     "deepicdruns,rayjobs,rayclusters,pods,services,jobs,persistentvolumeclaims,"
@@ -25,7 +25,7 @@ NODE = {**COMPUTE, "cpu": 0.3, "cpuLimit": 1, "memory": "8Gi", "nodes": 2, "scra
 
 
 def install(kind: KindCluster) -> None:
-    """KubeRay as its manifests have it, but for the image's name."""
+    """Install KubeRay with its manifests, except for the image's name."""
     with kind.timed("KubeRay built, what the cache has left out"):
         built = build()
     image = f"{_IMAGE}:{built.name}"
@@ -59,7 +59,7 @@ def run_on_two_nodes(name: str, endpoint: str) -> dict[str, Any]:
 
 
 def pods(run: Run, attempt: int | None = None) -> dict[str, str]:
-    """Its pods, or those of one attempt, by what they are in the Ray cluster: head or worker."""
+    """Its pods, or those of one attempt, by their role in the Ray cluster: head or worker."""
     selector = f"{RUN_LABEL}={run.name}" + (f",{ATTEMPT_LABEL}={attempt}" if attempt else "")
     listed = run.kind.kubectl(
         "get", "pods", "-n", RESEARCH, "-l", selector,
@@ -69,6 +69,6 @@ def pods(run: Run, attempt: int | None = None) -> dict[str, str]:
 
 
 def left(run: Run) -> list[str]:
-    """Everything in the namespace that has the run's name in its own, KubeRay's objects included."""
+    """All objects in the namespace whose names contain the run's name, including KubeRay's."""
     found = run.kind.kubectl("get", _KINDS, "-n", RESEARCH, "-o", "name").split()
     return [each for each in found if run.name in each]

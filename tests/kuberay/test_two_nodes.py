@@ -1,4 +1,4 @@
-"""A run on two nodes under a real KubeRay: its RayJob becomes pods that train together, and what is lost is gone on with."""
+"""A run on two nodes with a real KubeRay: its RayJob becomes pods that train together, and lost attempts are resumed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from tests.kind.runs import RESEARCH, STORE_KEYS, Run, Start
 from tests.kuberay.kuberay import left, pods, run_on_two_nodes
 
 WHOLE = 1500
-"""Seconds that a small run has."""
+"""Time limit for a small run, in seconds."""
 ROLLED_OUT = 900
-"""Seconds that an attempt has to its first step of GRPO: on two cores two nodes start their engines one after the other."""
+"""Time limit for an attempt's first GRPO step, in seconds: on two cores two nodes start their engines in turn."""
 
 
 @pytest.mark.timeout(1800)
@@ -55,12 +55,12 @@ def test_a_run_that_is_suspended_while_its_nodes_start_frees_them_before_the_gra
     wait_for(waits_for_the_head, 60, "no worker waits for its head")
     run.patch(suspend=True)
     with kuberay.timed("suspended at its start until the pods are gone"):
-        wait_for(lambda: not pods(run), 60, "the pods go on")
+        wait_for(lambda: not pods(run), 60, "the pods are still there")
     assert run.wait_for_end(1)["reason"] == "Suspended"
 
 
 @pytest.mark.timeout(900)
-def test_a_head_that_is_deleted_is_followed_by_an_attempt_that_goes_on(kuberay: KindCluster, start: Start) -> None:
+def test_a_deleted_head_is_followed_by_an_attempt_that_resumes(kuberay: KindCluster, start: Start) -> None:
     content = run_on_two_nodes("head", kuberay.endpoint)
     content["spec"]["stages"]["sft"] |= {"epochs": 100, "maxSteps": 3000, "saveEverySteps": 10}
     run = start(content)
@@ -71,7 +71,7 @@ def test_a_head_that_is_deleted_is_followed_by_an_attempt_that_goes_on(kuberay: 
 
 
 def in_grpo(start: Start, kuberay: KindCluster, name: str) -> Run:
-    """A run that makes steps of GRPO, and saves a checkpoint only when it is asked for one."""
+    """A run that makes GRPO steps and saves a checkpoint only on request."""
     content = run_on_two_nodes(name, kuberay.endpoint)
     content["spec"]["stages"]["grpo"] |= {"epochs": 100, "maxSteps": 200, "saveEverySteps": 100}
     run = start(content)
@@ -84,14 +84,14 @@ def wait_for_steps(run: Run, attempt: int) -> None:
 
 
 @pytest.mark.timeout(2400)
-def test_a_worker_that_leaves_has_a_checkpoint_saved_and_one_that_vanishes_costs_what_came_after_it(
+def test_a_worker_that_is_drained_saves_a_checkpoint_and_one_that_vanishes_costs_the_steps_since(
     kuberay: KindCluster, start: Start
 ) -> None:
     run = in_grpo(start, kuberay, "worker")
     with kuberay.timed("worker deleted in GRPO until the next attempt's first step"):
         kuberay.kubectl("delete", "pod", pods(run)["worker"], "-n", RESEARCH, "--wait=false")
         assert run.wait_for_end(1)["reason"] == "Terminated"
-        # Among them the one that KubeRay made in its place.
+        # Including the replacement that KubeRay created.
         wait_for(lambda: not pods(run, 1), 60, "pods of the ended attempt hold what the next one needs")
         saved = run.goes_on_from_its_last_checkpoint(2, "grpo", ROLLED_OUT)
     assert saved >= 2
@@ -104,13 +104,13 @@ def test_a_worker_that_leaves_has_a_checkpoint_saved_and_one_that_vanishes_costs
 
 
 @pytest.mark.timeout(2400)
-def test_a_run_that_is_suspended_in_grpo_goes_on_and_a_deleted_one_leaves_nothing(kuberay: KindCluster, start: Start) -> None:
+def test_a_run_that_is_suspended_in_grpo_resumes_and_a_deleted_one_leaves_nothing(kuberay: KindCluster, start: Start) -> None:
     run = in_grpo(start, kuberay, "pause")
     made = run.steps(1, "grpo")[-1]
     run.patch(suspend=True)
     with kuberay.timed("suspended in GRPO until the pods are gone"):
         assert run.wait_for_end(1)["reason"] == "Suspended"
-        wait_for(lambda: not pods(run), 240, "the pods go on")
+        wait_for(lambda: not pods(run), 240, "the pods are still there")
     saved = run.verified("grpo")
     assert saved >= made
     run.patch(suspend=False)

@@ -41,7 +41,7 @@ seccompProfile: {type: RuntimeDefault}
 {{- if and .Values.runs.admissionPolicy (.Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy") }}true{{ end }}
 {{- end }}
 
-{{- /* A JSON list. A NetworkPolicy is about the port of the endpoint, which need not be the Service's. */ -}}
+{{- /* A JSON list. A NetworkPolicy applies to the endpoint's port, which may differ from the Service's. */ -}}
 {{- define "deepicd.apiServerPorts" -}}
 {{- $ports := .Values.apiServer.ports }}
 {{- if not $ports }}

@@ -1,4 +1,4 @@
-"""The API server's CEL rules, from the models: those across fields, of the keys of maps, and of what cannot change."""
+"""CEL rules for the API server, from the models: rules across fields, for keys of maps, and for fields that cannot change."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ Rules = list[dict[str, str]]
 
 
 def rules_of(model: type[Any]) -> Rules:
-    """The rules of a model, those that CEL can say."""
+    """Return the rules of a model that CEL can express."""
     rules = model.rules if issubclass(model, SpecModel) else ()
     return [rule.to_crd() for rule in rules if rule.cel]
 
 
 def key_rule(pattern: str) -> dict[str, str]:
-    """The rule of a map whose keys match a pattern: a structural schema has none for keys."""
+    """Return the rule for a map whose keys match a pattern, which a structural schema cannot express."""
     return {"rule": f"self.all(key, key.matches({literal(pattern)}))", "message": f"a key does not match {pattern}"}
 
 
 def run_rules() -> Rules:
-    """The rules of the whole object, with those of a change."""
+    """Return the rules of the whole object, including those for changes."""
     return [*rules_of(DeepICDRun), *map(_fixed, fixed_fields(RunSpec, "spec"))]
 
 
 def _fixed(field: FixedField) -> dict[str, str]:
-    """What an attempt was made from stays as it is."""
+    """Return the rule that keeps a field as it was when the first attempt started."""
     same = f"self.{field.path} == oldSelf.{field.path}"
     if field.optional:
         same = f"has(self.{field.path}) == has(oldSelf.{field.path}) && (!has(self.{field.path}) || {same})"

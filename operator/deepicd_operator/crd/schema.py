@@ -1,7 +1,7 @@
-"""Pydantic's JSON Schema, made structural: what a CustomResourceDefinition takes.
+"""Converts Pydantic's JSON Schema to the structural schema that a CustomResourceDefinition requires.
 
-Every level has a type, nothing is a reference, "X or null" is `nullable`, keys that OpenAPI v3.0 lacks are rewritten,
-and strings, lists and maps are bounded, so that the API server can bound the cost of the CEL rules.
+Every level has a type, nothing is a reference, "X or null" is `nullable`, and keys that OpenAPI v3.0 lacks are rewritten.
+Strings, lists and maps are bounded, so that the API server can bound the cost of the CEL rules.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FREE_OBJECT = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 
 def structural(model: type[BaseModel]) -> dict[str, Any]:
-    """The structural schema of a model, with its rules and those of the models in it."""
+    """Return the structural schema of a model, with its rules and those of nested models."""
     root = model.model_json_schema(by_alias=True)
     definitions = {model.__name__: root, **root.get("$defs", {})}
     return _object(model, definitions)
@@ -71,7 +71,7 @@ def _value(annotation: Any, written: dict[str, Any], definitions: dict[str, Any]
             raise TypeError(f"{annotation}: a structural schema has one type at each place")
         value = _value(annotation, choices[0], definitions)
         if choices := value.pop("enum", None):
-            # The API server refuses null where there is an enum, listed in it or not.
+            # The API server refuses null for an enum, even if the enum lists it.
             value["pattern"] = f"^({'|'.join(re.escape(choice) for choice in choices)})$"
             value["maxLength"] = max(len(choice) for choice in choices)
         return {**value, "nullable": True}

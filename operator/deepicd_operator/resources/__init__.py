@@ -1,4 +1,4 @@
-"""Pure builders: an attempt -> the objects that carry it out, in the order they are made."""
+"""Pure builders of an attempt's objects, in the order of their creation."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from deepicd_operator.resources.rbac import role, role_binding, service_account
 from deepicd_operator.resources.volumes import scratch_claim
 
 Groups = tuple[tuple[dict[str, Any], ...], ...]
-"""Objects that are made group by group, those of a group at once."""
+"""Objects in groups: the groups are created in order, the objects of a group concurrently."""
 
 
 class CannotPlanError(Exception):
-    """A builder failed on a valid spec: the field that it works from, and its error."""
+    """A builder failed on a valid spec. The message has the field that it uses, and the error."""
 
     def __init__(self, field: str, error: Exception) -> None:
         super().__init__(f"{field}: {type(error).__name__}: {error}")
 
 
 def starting_objects(request: AttemptRequest) -> Groups:
-    """What the pod must have before it is there, and then the Job, which makes the pod.
+    """Return what must exist before the pod, and then the Job, which creates the pod.
 
     Raises:
         CannotPlanError: a builder failed.
@@ -36,7 +36,7 @@ def starting_objects(request: AttemptRequest) -> Groups:
 
 
 def planned_pod(request: AttemptRequest) -> dict[str, Any]:
-    """The template of the attempt's pods.
+    """Return the template of the attempt's pods.
 
     Raises:
         CannotPlanError: the builder failed.
@@ -45,12 +45,12 @@ def planned_pod(request: AttemptRequest) -> dict[str, Any]:
 
 
 def further_objects(request: AttemptRequest) -> Groups:
-    """What the pod needs later, the right to report. The ConfigMap is the last: where it is, all are."""
+    """Return what the pod needs later, to report. The ConfigMap comes last: if it exists, all objects do."""
     return (role(request),), (role_binding(request),), (progress_config_map(request),)
 
 
 def supporting_objects(request: AttemptRequest) -> Groups:
-    """All but the Job, to be made again for an attempt that runs.
+    """Return all objects except the Job, to repair a running attempt.
 
     Raises:
         CannotPlanError: a builder failed.

@@ -1,4 +1,4 @@
-"""What an attempt's objects are made from."""
+"""The input of the builders of an attempt's objects."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from deepicd_operator.settings import Settings
 
 @dataclass(frozen=True)
 class AttemptRequest:
-    """One attempt of a run that is to be made."""
+    """One attempt of a run, to be created."""
 
     run: DeepICDRun
     namespace: str
     uid: str
-    """Identity of the run's object: children are tied to it, and the store's paths hold it."""
+    """uid of the run's object: children refer to it, and the store's paths contain it."""
     number: int
     settings: Settings
 
@@ -34,7 +34,7 @@ class AttemptRequest:
 
     @property
     def on_ray(self) -> bool:
-        """Whether the attempt has several nodes, and is a RayJob."""
+        """Whether the attempt has several nodes and is therefore a RayJob."""
         return self.spec.compute.nodes > 1
 
     @property
@@ -49,7 +49,7 @@ class AttemptRequest:
 
     @property
     def scratch_claim(self) -> str | None:
-        """Name of the attempt's claim for its scratch volume; None where that is the node's own disk."""
+        """Name of the attempt's claim for its scratch volume; None if that is on the node's disk."""
         return scratch_claim_name(self.run, self.number)
 
     @property
@@ -58,7 +58,7 @@ class AttemptRequest:
         return {**labels(self.name, self.number), RUN_UID_LABEL: self.uid}
 
     def metadata(self, name: str, *, of_attempt: bool = True) -> dict[str, Any]:
-        """Metadata of a child: deleted with the run, found by its labels."""
+        """Return a child's metadata: its owner is the run, which deletes it, and its labels identify it."""
         return {
             "name": name,
             "namespace": self.namespace,
@@ -70,5 +70,5 @@ class AttemptRequest:
 
 
 def scratch_claim_name(run: DeepICDRun, attempt: int) -> str | None:
-    """Name of the claim for an attempt's scratch volume; None where that is the node's own disk."""
+    """Return the name of the claim for an attempt's scratch volume; None if that is on the node's disk."""
     return None if run.spec.compute.scratch.storage_class is None else attempt_name(run.metadata.name, attempt)

@@ -9,6 +9,6 @@ from deepicd_operator.resources.attempt import AttemptRequest
 
 
 def progress_config_map(request: AttemptRequest) -> dict[str, Any]:
-    """An empty ConfigMap; see `deepicd.spec.progress` for what the attempt's pod writes into it."""
+    """Return an empty ConfigMap; see `deepicd.spec.progress` for what the attempt's pod writes into it."""
     name = progress_name(request.name, request.number)
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": request.metadata(name)}

@@ -1,4 +1,4 @@
-"""Events about a run. The name follows from what is told, so that telling it again changes nothing."""
+"""Events about a run. The name follows from the event's identity, so that writing it again has no effect."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from deepicd_operator.events import RunEvent
 from deepicd_operator.names import MANAGER, labels
 
 
-def event(told: RunEvent, name: str, namespace: str, uid: str, now: datetime) -> dict[str, Any]:
-    """The Event object."""
-    digest = sha256(f"{uid}/{told.identity}".encode()).hexdigest()[:16]
+def event(run_event: RunEvent, name: str, namespace: str, uid: str, now: datetime) -> dict[str, Any]:
+    """Return the Event object."""
+    digest = sha256(f"{uid}/{run_event.identity}".encode()).hexdigest()[:16]
     time = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"name": f"{name}.{digest}", "namespace": namespace, "labels": labels(name, component="operator")},
         "involvedObject": {"apiVersion": API_VERSION, "kind": KIND, "name": name, "namespace": namespace, "uid": uid},
-        "type": "Warning" if told.warning else "Normal",
-        "reason": str(told.reason),
-        "message": told.message[:1024],
+        "type": "Warning" if run_event.warning else "Normal",
+        "reason": str(run_event.reason),
+        "message": run_event.message[:1024],
         "count": 1,
         "firstTimestamp": time,
         "lastTimestamp": time,

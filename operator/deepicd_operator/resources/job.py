@@ -1,4 +1,4 @@
-"""The Job of an attempt: one pod, tried once. The operator tries again, under a new number."""
+"""The Job of an attempt: one pod, tried once. Retries are the operator's, with a new attempt number."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 
 
 def job(request: AttemptRequest) -> dict[str, Any]:
-    """The Job. Every failure ends it: a second pod in the same attempt would write where the first one may still write.
+    """Return the Job. Every failure ends it: a second pod in the same attempt could write to the same place as the first.
 
-    The rules differ in nothing but the message that the Job keeps when the pod is gone.
+    The rules differ only in the message that the Job keeps when the pod is gone.
     """
     metadata = request.metadata(request.attempt_name)
     if request.spec.compute.queue is not None:

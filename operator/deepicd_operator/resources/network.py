@@ -1,4 +1,4 @@
-"""What the run's pods may talk to: names, the API server, the store; and each other, on several nodes."""
+"""What the run's pods may connect to: DNS, the API server, the store, and on several nodes each other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DASHBOARD_PORT = 8265
 
 
 def network_policy(request: AttemptRequest) -> dict[str, Any]:
-    """Egress by port alone: a NetworkPolicy knows no host names. From outside the run KubeRay alone may connect."""
+    """Return the NetworkPolicy. Egress is limited by port, not by host name. From outside, only KubeRay may connect."""
     selector = {"matchLabels": {RUN_LABEL: request.name}}
     egress: list[dict[str, Any]] = [
         {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]},
@@ -23,8 +23,8 @@ def network_policy(request: AttemptRequest) -> dict[str, Any]:
     if request.spec.compute.nodes > 1:
         egress.append({"to": [{"podSelector": selector}]})
         ingress.append({"from": [{"podSelector": selector}]})
-        # KubeRay gives the head's dashboard its command, and asks how things stand. Nobody else may: it wants no password.
-        # Its namespace is named, since anyone can give a pod of their own the label.
+        # KubeRay submits the command to the head's dashboard and polls it. The dashboard has no authentication, so nothing
+        # else may connect. The namespace is part of the rule, since anyone can give a pod the label.
         kuberay = {
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": request.settings.kuberay_namespace}},
             "podSelector": {"matchLabels": {"app.kubernetes.io/component": "kuberay-operator"}},
@@ -39,7 +39,7 @@ def network_policy(request: AttemptRequest) -> dict[str, Any]:
 
 
 def _ports(request: AttemptRequest) -> set[int]:
-    # 443 also leads to the model hub and to AWS.
+    # 443 is also for the model hub and AWS.
     ports = {443, *request.settings.api_server_ports}
     storage = request.spec.storage
     if storage is not None and storage.s3 is not None and storage.s3.endpoint is not None:

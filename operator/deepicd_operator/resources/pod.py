@@ -17,10 +17,10 @@ from deepicd_operator.resources.attempt import AttemptRequest
 from deepicd_operator.resources.volumes import mounts, volumes
 
 FILE_GROUP = 65532
-"""Group that volumes are made writable for; the image's user may be any but root."""
+"""Group that may write to volumes; the image's user may be any but root."""
 
 _UPLOADER_CPU, _UPLOADER_MEMORY = 2.0, 2**30
-"""Cores and bytes that the uploader may use where the spec does not say."""
+"""The uploader's default limits, in cores and bytes."""
 
 _SECURITY = {
     "allowPrivilegeEscalation": False,
@@ -32,9 +32,9 @@ _SECURITY = {
 
 
 def pod_template(request: AttemptRequest) -> dict[str, Any]:
-    """Labels, annotations and spec of the pod; with several nodes Ray has the command, and `deepicd run` itself uploads.
+    """Return the pod's metadata and spec. With several nodes, Ray starts the command, and `deepicd run` itself uploads.
 
-    The run's file travels as an annotation, so that it exists exactly as long as the Job does, and cannot change under it.
+    run.yaml is an annotation, so that it exists as long as the Job and cannot change during the attempt.
     """
     compute = request.spec.compute
     spec: dict[str, Any] = {
@@ -50,7 +50,7 @@ def pod_template(request: AttemptRequest) -> dict[str, Any]:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [_trainer(request)],
-        "volumes": volumes(request, RUN_ANNOTATION),
+        "volumes": volumes(request),
     }
     if request.spec.has_uploader:
         spec["initContainers"] = [_sync(request)]
@@ -72,7 +72,7 @@ def pod_template(request: AttemptRequest) -> dict[str, Any]:
     }
     if (patch := compute.pod_template_patch) is not None:
         template = merge(template, patch.content)
-        # What the operator finds the pod by is not the patch's to change.
+        # The patch cannot change the labels by which the operator finds the pod.
         template["metadata"]["labels"] |= request.pod_labels
     return template
 
@@ -88,8 +88,8 @@ def _trainer(request: AttemptRequest) -> dict[str, Any]:
 
 def _sync(request: AttemptRequest) -> dict[str, Any]:
     grace = format_duration(request.spec.recovery.grace_period)
-    # An init container that restarts always is a sidecar: it is asked to end after the trainer, with what is left of the grace
-    # period; the hook, which the kubelet runs before it waits for the trainer, notes when that began.
+    # An init container that always restarts is a sidecar: it is asked to stop after the trainer, within the rest of the grace
+    # period. The kubelet runs the hook before it waits for the trainer; the hook records when the grace period began.
     return {
         **_container(request, SYNC),
         "command": [
@@ -162,7 +162,7 @@ def _environment(request: AttemptRequest) -> list[dict[str, Any]]:
         {"name": environment.ATTEMPT, "value": str(request.number)},
         {"name": environment.PROGRESS, "value": progress_name(request.name, request.number)},
         {"name": environment.NAMESPACE, "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
-        # Caches of compilers, which lock files, are no node's but its own.
+        # Compiler caches lock files, so nodes must not share them.
         {"name": "HOME", "value": "/tmp/home" if request.on_ray else "/scratch/home"},  # noqa: S108  (a volume of the pod's own)
         {"name": "USER", "value": "deepicd"},  # torch asks for the user's name, which the image need not know
         {"name": "TMPDIR", "value": "/tmp"},  # noqa: S108  (a volume of the pod's own)

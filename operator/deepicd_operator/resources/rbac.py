@@ -1,4 +1,4 @@
-"""Who the pods are, and the one thing they may do: patch their attempt's progress."""
+"""The pods' ServiceAccount and its only right: to patch the ConfigMap of their attempt."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from deepicd_operator.resources.attempt import AttemptRequest
 
 
 def service_account(request: AttemptRequest) -> dict[str, Any]:
-    """The run's ServiceAccount; its name stays the same in all attempts, so that a cloud's roles can name it."""
+    """Return the run's ServiceAccount. All attempts use the same name, so that a cloud's IAM roles can refer to it."""
     metadata = request.metadata(request.service_account, of_attempt=False)
     if annotations := request.spec.compute.service_account.annotations:
         metadata["annotations"] = dict(annotations)
@@ -17,7 +17,7 @@ def service_account(request: AttemptRequest) -> dict[str, Any]:
 
 
 def role(request: AttemptRequest) -> dict[str, Any]:
-    """Permission to patch one ConfigMap by name."""
+    """Return a Role that allows patching one ConfigMap by name."""
     allowed = {
         "apiGroups": [""],
         "resources": ["configmaps"],
@@ -29,7 +29,7 @@ def role(request: AttemptRequest) -> dict[str, Any]:
 
 
 def role_binding(request: AttemptRequest) -> dict[str, Any]:
-    """The Role, given to the pods' ServiceAccount."""
+    """Return the binding of the Role to the pods' ServiceAccount."""
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "RoleBinding",

@@ -6,22 +6,23 @@ from typing import Any
 
 from deepicd.spec.base import format_size
 from deepicd.spec.environment import S3_SECRET
+from deepicd.spec.resource_names import RUN_ANNOTATION
 from deepicd_operator.resources.attempt import AttemptRequest
 
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 
-def volumes(request: AttemptRequest, run_annotation: str) -> list[dict[str, Any]]:
-    """All volumes of the pod; `run_annotation` is the one that holds run.yaml."""
+def volumes(request: AttemptRequest) -> list[dict[str, Any]]:
+    """Return all volumes of the pod."""
     compute = request.spec.compute
-    field = {"fieldPath": f"metadata.annotations['{run_annotation}']"}
+    field = {"fieldPath": f"metadata.annotations['{RUN_ANNOTATION}']"}
     made: list[dict[str, Any]] = [
         {"name": "run", "downwardAPI": {"items": [{"path": "run.yaml", "fieldRef": field}]}},
         {"name": "scratch", **_scratch(request)},
         {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": format_size(compute.shared_memory)}},
     ]
     if request.on_ray:
-        # Ray's sockets and caches are the pod's own, where scratch is shared.
+        # Scratch is shared between the nodes, but each pod needs separate sockets and caches of Ray.
         made.append({"name": "temporary", "emptyDir": {}})
     if compute.model_cache is not None:
         made.append({"name": "model-cache", "persistentVolumeClaim": {"claimName": compute.model_cache}})
@@ -39,7 +40,7 @@ def volumes(request: AttemptRequest, run_annotation: str) -> list[dict[str, Any]
 
 
 def mounts(request: AttemptRequest, *, uploader: bool) -> list[dict[str, Any]]:
-    """Mounts of the trainer's container, or of the uploader's, which needs neither shared memory nor models."""
+    """Return the mounts of the trainer's container, or of the uploader's, which needs neither shared memory nor models."""
     compute = request.spec.compute
     made: list[dict[str, Any]] = [
         {"name": "run", "mountPath": "/etc/deepicd", "readOnly": True},
@@ -59,9 +60,9 @@ def mounts(request: AttemptRequest, *, uploader: bool) -> list[dict[str, Any]]:
 
 
 def scratch_claim(request: AttemptRequest) -> dict[str, Any]:
-    """The claim that the attempt's pods write to, on all its nodes.
+    """Return the claim that the attempt's pods on all nodes write to.
 
-    It belongs to the run and not to the pod or the Job: what was not uploaded outlives both, until the operator deletes it.
+    Its owner is the run, not the pod or the Job: it outlives both, with what was not uploaded, until the operator deletes it.
     """
     scratch = request.spec.compute.scratch
     return {
@@ -90,7 +91,7 @@ def _secret_name(request: AttemptRequest) -> str | None:
 
 
 def _secret_sources(name: str) -> list[dict[str, Any]]:
-    # Naming the keys makes a missing one an event that names it, before the trainer starts.
+    # Listing the keys means that a missing key is reported in an event before the trainer starts.
     needed = [{"key": key, "path": key} for key in _KEYS]
     token = {"key": "AWS_SESSION_TOKEN", "path": "AWS_SESSION_TOKEN"}
     return [{"secret": {"name": name, "items": needed}}, {"secret": {"name": name, "items": [token], "optional": True}}]

@@ -1,4 +1,4 @@
-"""Objects as the API server would send them, written like sentences, and the views made of them."""
+"""Objects as the API server would send them, in a fluent style, and their views."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DIGEST = "a" * 64
 
 
 def at(seconds: float) -> datetime:
-    """A time after noon."""
+    """Return a time after noon."""
     return NOON + timedelta(seconds=seconds)
 
 
@@ -90,7 +90,7 @@ class RayJobMade(JobMade):
 
 
 class PodMade:
-    """A pod of an attempt, pending and unplaced at first."""
+    """A pod of an attempt, at first pending and unscheduled."""
 
     def __init__(self, attempt: int = 1) -> None:
         self.raw: dict[str, Any] = {
@@ -138,7 +138,7 @@ class PodMade:
         return self.container({"terminated": state}, name)
 
     def kept_by(self, name: str = "istio-proxy") -> Self:
-        """A container that something injected runs on."""
+        """An injected container keeps running."""
         self.raw["status"]["phase"] = "Running"
         self.raw["status"]["containerStatuses"].append({"name": name, "state": {"running": {"startedAt": iso(NOON)}}})
         return self
@@ -147,7 +147,7 @@ class PodMade:
         return self.condition("DisruptionTarget", "True", reason)
 
     def given_up(self, reason: str) -> Self:
-        """By its kubelet."""
+        """Its kubelet evicts it."""
         self.raw["status"] |= {"phase": "Failed", "reason": reason, "message": "The node was low on resource: memory."}
         return self
 
@@ -177,7 +177,7 @@ def checkpoint(step: int = 10, when: datetime = NOON) -> Checkpoint:
 
 
 class Story:
-    """A run, told step by step: each `now` reconciles, and keeps the status as the API server would."""
+    """A run, step by step: each `now` reconciles and keeps the status as the API server would."""
 
     def __init__(self, **changes: Any) -> None:
         self.spec = spec(**changes)
@@ -240,18 +240,18 @@ class Story:
 
     @property
     def looks_again_in(self) -> float | None:
-        """Seconds until the last decision has the run looked at again."""
+        """Seconds after which the last decision asks for another reconcile."""
         again = self.decision.look_again
         return None if again is None else (again - self.time).total_seconds()
 
     @property
     def made(self) -> list[str]:
-        """Kinds and names of what the last decision makes."""
+        """Kinds and names of the objects that the last decision creates."""
         return [f"{each['kind']}/{each['metadata']['name']}" for group in self.decision.create for each in group]
 
     @property
     def deleted(self) -> list[str]:
-        """Kinds and names of what the last decision deletes."""
+        """Kinds and names of the objects that the last decision deletes."""
         return [f"{each.kind}/{each.name}" for each in self.decision.delete]
 
     def condition(self, kind: str) -> tuple[str, str]:

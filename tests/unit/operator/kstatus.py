@@ -1,4 +1,4 @@
-"""What tools that wait for objects by kstatus (Flux, kustomize's and kpt's apply) make of a run: its published rules."""
+"""The published rules by which tools with kstatus (Flux, kustomize's and kpt's apply) judge an object."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from deepicd_operator.references import SECRETS, SERVICE_ACCOUNTS, names_at
 
 
 def fields(schema: dict[str, Any], path: str = "") -> Iterator[str]:
-    """Every field of the spec that is a text, as `references` writes paths."""
+    """Every string field of the spec, as a path in the form of `references`."""
     if schema["type"] == "string":
         yield path
     if schema["type"] == "array":
@@ -26,14 +26,14 @@ def test_every_field_of_the_definition_that_names_a_secret_or_an_account_is_list
     assert found - {"storage.s3.credentials.secretFolder", "compute.env[].secret.key"} == {*SECRETS, *SERVICE_ACCOUNTS}
 
 
-def test_names_are_found_through_lists_nulls_and_fields_that_are_left_out() -> None:
+def test_names_are_found_in_lists_and_despite_nulls_and_missing_fields() -> None:
     content = {"a": [{"b": {"c": "x"}}, {"b": None}, {}, {"b": {"c": None}}, {"b": {"c": "y"}}], "d": ["z"], "e": None}
     assert list(names_at("a[].b.c", content)) == ["x", "y"]
     assert list(names_at("d[]", content)) == ["z"]
     assert list(names_at("e.f", content)) == list(names_at("g[].h", content)) == []
 
 
-def test_the_policy_uses_no_variable_before_it_is_there() -> None:
+def test_the_policy_uses_no_variable_before_its_definition() -> None:
     known = {"allowedSecrets", "allowedServiceAccounts"}
     spec = policy_spec()
     for variable in spec["variables"]:
@@ -43,6 +43,6 @@ def test_the_policy_uses_no_variable_before_it_is_there() -> None:
         assert set(re.findall(r"variables\.(\w+)", str(validation))) <= known
 
 
-def test_the_policy_is_asked_about_writes_of_runs_and_not_of_their_status() -> None:
+def test_the_policy_applies_to_writes_of_runs_and_not_of_their_status() -> None:
     (rule,) = policy_spec()["matchConstraints"]["resourceRules"]
     assert (rule["operations"], rule["resources"]) == (["CREATE", "UPDATE"], ["deepicdruns"])

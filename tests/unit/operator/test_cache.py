@@ -4,7 +4,7 @@ from typing import Any
 
 from deepicd.spec.progress import read_progress, write
 from deepicd.spec.resource_names import API_VERSION, KIND
-from deepicd_operator.cache import Cache, Key, awaits_start
+from deepicd_operator.cache import Cache, Key, is_new_run
 from tests.unit.operator.builders import NAME, UID, JobMade, PodMade, RayJobMade, at, report, spec
 
 KEY = Key("research", NAME)
@@ -27,7 +27,7 @@ def pod(version: int = 1) -> dict[str, Any]:
     return placed({**PodMade().raw, "kind": "Pod"}, version)
 
 
-def test_a_run_comes_out_as_it_went_in_but_for_bookkeeping() -> None:
+def test_a_cached_run_is_unchanged_except_for_bookkeeping() -> None:
     cache = Cache()
     assert cache.put(run()) == (KEY, True)
     kept = cache.run(KEY)
@@ -44,14 +44,14 @@ def test_an_older_or_equal_version_is_no_news() -> None:
     assert cache.put(job(6)) == (KEY, True)
 
 
-def test_jobs_of_an_earlier_run_of_the_same_name_are_not_this_runs() -> None:
+def test_jobs_of_an_earlier_run_of_the_same_name_are_ignored() -> None:
     cache = Cache()
     cache.put(job())
     assert [each.name for each in cache.jobs(KEY, UID)] == [f"{NAME}-a1"]
     assert cache.jobs(KEY, "another") == ()
 
 
-def test_pods_of_an_earlier_run_of_the_same_name_are_not_this_runs() -> None:
+def test_pods_of_an_earlier_run_of_the_same_name_are_ignored() -> None:
     cache = Cache()
     old = placed({**PodMade().raw, "kind": "Pod"}, 1)
     old["metadata"]["ownerReferences"] = [{"kind": "Job", "uid": "job-of-the-earlier-run", "controller": True}]
@@ -86,7 +86,7 @@ def test_a_pod_of_the_run_that_nothing_owns_is_an_orphan() -> None:
     assert cache.pods(KEY, UID) == ()
 
 
-def test_a_deletion_that_is_heard_of_late_takes_nothing_away_that_has_the_name_since() -> None:
+def test_a_late_deletion_event_does_not_remove_a_newer_object_of_that_name() -> None:
     cache = Cache()
     cache.put(run(5, "the-new-run"))
     cache.put(job(5))
@@ -96,13 +96,13 @@ def test_a_deletion_that_is_heard_of_late_takes_nothing_away_that_has_the_name_s
     assert len(cache.jobs(KEY, UID)) == 1
 
 
-def test_an_object_without_the_runs_label_concerns_nobody() -> None:
+def test_an_object_without_the_runs_label_concerns_no_run() -> None:
     raw = job()
     raw["metadata"] = {**raw["metadata"], "labels": {}}
     assert Cache().put(raw) == (None, False)
 
 
-def test_what_is_deleted_is_forgotten() -> None:
+def test_a_deleted_object_is_forgotten() -> None:
     cache = Cache()
     for each in (run(), job(), pod()):
         cache.put(each)
@@ -115,7 +115,7 @@ def test_what_is_deleted_is_forgotten() -> None:
     assert cache.runs() == []
 
 
-def test_a_full_list_takes_away_what_it_does_not_have() -> None:
+def test_a_full_list_removes_objects_that_it_lacks() -> None:
     cache = Cache()
     cache.put(run())
     cache.put(job())
@@ -125,7 +125,7 @@ def test_a_full_list_takes_away_what_it_does_not_have() -> None:
     assert cache.keep_only("Job", [], cache.taken) == []
 
 
-def test_a_full_list_takes_away_nothing_that_was_seen_after_it_was_asked_for() -> None:
+def test_a_full_list_keeps_objects_seen_after_it_was_requested() -> None:
     cache = Cache()
     listed_after = cache.taken
     for each in (run(), job()):
@@ -136,7 +136,7 @@ def test_a_full_list_takes_away_nothing_that_was_seen_after_it_was_asked_for() -
     assert cache.runs() == [KEY]
 
 
-def test_a_full_list_replaces_versions_that_a_restored_store_has_no_longer() -> None:
+def test_a_full_list_replaces_versions_that_a_restored_store_lacks() -> None:
     cache = Cache()
     for each in (run(500, "before-the-restore"), job(500), pod(500)):
         cache.put(each)
@@ -146,12 +146,12 @@ def test_a_full_list_replaces_versions_that_a_restored_store_has_no_longer() -> 
     assert cache.run(KEY)["metadata"]["uid"] == "restored"
     assert [each.succeeded for each in cache.jobs(KEY, UID)] == [True]
     assert cache.keep_only("Pod", [], listed_after) == [KEY]
-    # And from there on versions count as ever.
+    # From then on, versions count as usual.
     assert cache.put(job(399)) == (KEY, False)
     assert cache.put(job(401)) == (KEY, True)
 
 
-def test_a_full_list_does_not_take_back_what_a_watch_has_said_since_it_was_asked_for() -> None:
+def test_a_full_list_does_not_undo_watch_events_since_it_was_requested() -> None:
     cache = Cache()
     cache.put(job(5))
     listed_after = cache.taken
@@ -159,14 +159,14 @@ def test_a_full_list_does_not_take_back_what_a_watch_has_said_since_it_was_asked
     assert cache.put(job(6), listed_after) == (KEY, False)
 
 
-def test_a_list_of_one_namespace_says_nothing_about_others() -> None:
+def test_a_list_of_one_namespace_does_not_affect_others() -> None:
     cache = Cache()
     cache.put(job())
     assert cache.keep_only("Job", [], cache.taken, ["elsewhere"]) == []
     assert len(cache.jobs(KEY, UID)) == 1
 
 
-def test_a_report_that_says_again_what_is_known_is_kept_for_its_time_and_is_no_news() -> None:
+def test_a_repeated_report_is_stored_for_its_time_and_is_no_news() -> None:
     cache = Cache()
 
     def reported(version: int, **fields: Any) -> dict[str, Any]:
@@ -188,8 +188,8 @@ def test_a_report_is_read_only_from_the_runs_own_config_map() -> None:
     assert cache.reports(KEY, "report", "another") is None
 
 
-def test_a_run_awaits_its_start_until_the_operator_has_written_its_status() -> None:
-    assert awaits_start(run())
-    assert awaits_start({**run(), "status": {"observedGeneration": -1, "state": "Pending"}})  # the default of the CRD
-    assert not awaits_start({**run(), "status": {"observedGeneration": 1, "state": "Pending"}})
-    assert not awaits_start(job())
+def test_a_run_is_new_until_the_operator_has_written_its_status() -> None:
+    assert is_new_run(run())
+    assert is_new_run({**run(), "status": {"observedGeneration": -1, "state": "Pending"}})  # the default of the CRD
+    assert not is_new_run({**run(), "status": {"observedGeneration": 1, "state": "Pending"}})
+    assert not is_new_run(job())

@@ -6,7 +6,7 @@ from contextlib import suppress
 from deepicd_operator.cancellation import cancel_all
 
 
-def test_a_task_that_misses_its_cancellation_is_told_again() -> None:
+def test_a_task_that_misses_its_cancellation_is_cancelled_again() -> None:
     async def deaf_once() -> None:
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(3600)

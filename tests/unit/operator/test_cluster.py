@@ -23,7 +23,7 @@ DOCKERFILE = Path(__file__).parents[3] / "images" / "operator" / "Dockerfile"
 
 
 def by_name(request: Request) -> tuple[int, str]:
-    """The answer with the code that is the pod's name."""
+    """Answer with the status code that the pod's name gives."""
     name = request.path.rpartition("/")[2]
     if name == FOREIGN:
         return 404, "default backend"
@@ -40,7 +40,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 async def contact(pod: str) -> tuple[float, float | None]:
-    """When the API server last accepted a request, as readiness and as the metric have it; 0 for never."""
+    """When the API server last accepted a request, for readiness and in the metric; 0 for never."""
     metrics = Metrics()
     cluster = Cluster(await log_in(), metrics)
     try:
@@ -54,7 +54,7 @@ async def contact(pod: str) -> tuple[float, float | None]:
 
 @pytest.mark.usefixtures("server")
 @pytest.mark.parametrize("answer", ["200", "404", "409"])
-def test_an_answer_to_a_request_that_was_let_in_is_contact(answer: str) -> None:
+def test_an_answer_to_an_authorized_request_counts_as_contact(answer: str) -> None:
     found, metric = asyncio.run(contact(answer))
     assert found > 0
     assert metric == found
@@ -62,12 +62,12 @@ def test_an_answer_to_a_request_that_was_let_in_is_contact(answer: str) -> None:
 
 @pytest.mark.usefixtures("server")
 @pytest.mark.parametrize("answer", ["401", "403", "429", "500", "503"])
-def test_a_refusal_is_no_contact(answer: str) -> None:
+def test_a_refusal_does_not_count_as_contact(answer: str) -> None:
     assert asyncio.run(contact(answer)) == (0, 0)
 
 
 @pytest.mark.usefixtures("server")
-def test_a_404_of_something_before_the_api_server_is_no_contact() -> None:
+def test_a_404_from_a_proxy_does_not_count_as_contact() -> None:
     assert asyncio.run(contact(FOREIGN)) == (0, 0)
 
 
@@ -117,7 +117,7 @@ asyncio.run(ask())
 
 
 @pytest.mark.usefixtures("server")
-def test_nothing_is_missing_without_the_generated_classes_that_the_image_leaves_out() -> None:
+def test_the_client_works_without_the_generated_classes() -> None:
     assert "-path '*/client/api/*' -o -path '*/client/models/*'" in DOCKERFILE.read_text()
     command = [sys.executable, "-c", _WITHOUT_GENERATED_CLASSES]
     asked = subprocess.run(command, env=os.environ, capture_output=True, text=True, timeout=120, check=False)

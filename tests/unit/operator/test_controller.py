@@ -1,4 +1,4 @@
-"""What becomes of a plan whose objects are met by others."""
+"""What the controller does if objects already exist."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.unit.operator.builders import NAME, NOON, SETTINGS, UID, JobMade, Pod
 
 
 class _Vanishing:
-    """An API server where every name is taken when it is asked for, and free when it is looked at."""
+    """An API server where every name is taken when an object is created, and free when it is read."""
 
     def __init__(self) -> None:
         self.run: dict[str, Any] = {
@@ -39,7 +39,7 @@ class _Vanishing:
         return self.run
 
 
-def test_a_name_that_becomes_free_while_it_is_looked_at_is_tried_again_at_once() -> None:
+def test_a_name_that_has_just_become_free_is_retried_immediately() -> None:
     server: Any = _Vanishing()
     controller = Controller(server, SETTINGS, Metrics())
 
@@ -47,7 +47,7 @@ def test_a_name_that_becomes_free_while_it_is_looked_at_is_tried_again_at_once()
         controller.notice(server.run)
         working = asyncio.create_task(controller.work())
         try:
-            # No watch will say that the other object is gone: it was another run's.
+            # No watch will report that the other object is gone: it belonged to another run.
             await asyncio.sleep(0.02)
             return await asyncio.wait_for(controller.queue.get(), 5)
         finally:
@@ -81,7 +81,7 @@ def test_a_run_waits_for_its_events_but_not_for_ever() -> None:
 
 
 class _HasEverything(_Vanishing):
-    """An API server that has every object of the run already."""
+    """An API server that already has every object of the run."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class _HasEverything(_Vanishing):
         return {**raw, "metadata": {**metadata, "namespace": "research"}}
 
 
-def test_an_attempt_that_is_not_heard_of_is_not_offered_its_objects_over_and_over() -> None:
+def test_a_silent_attempts_objects_are_not_created_over_and_over() -> None:
     server: Any = _HasEverything()
     controller = Controller(server, SETTINGS, Metrics(), clock=lambda: at(4000))
     time = 0.0
@@ -127,7 +127,7 @@ def test_an_attempt_that_is_not_heard_of_is_not_offered_its_objects_over_and_ove
 
 
 class _Listing:
-    """An API server that lists nothing but one run, and writes nothing."""
+    """An API server that lists only one run, and refuses writes."""
 
     def __init__(self, run: dict[str, Any]) -> None:
         self.run = run
@@ -136,7 +136,7 @@ class _Listing:
         return [self.run] if kind == KIND else []
 
 
-def test_a_restored_store_is_served_from_the_next_full_list_on() -> None:
+def test_a_restored_store_is_served_after_the_next_full_list() -> None:
     server: Any = _Listing(_Vanishing().run)
     controller = Controller(server, SETTINGS, Metrics())
 

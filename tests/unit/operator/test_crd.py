@@ -29,7 +29,7 @@ def places(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str
         yield from places(node["additionalProperties"], f"{path}{{}}")
 
 
-def test_every_place_has_one_type_and_nothing_that_a_structural_schema_forbids() -> None:
+def test_every_schema_node_has_one_type_and_nothing_that_a_structural_schema_forbids() -> None:
     forbidden = {"$ref", "anyOf", "oneOf", "allOf", "const", "$defs", "patternProperties", "propertyNames", "title"}
     for path, node in places(schema()):
         assert isinstance(node.get("type"), str), path
@@ -118,7 +118,7 @@ def test_what_cannot_change_has_a_rule_each_and_what_may_has_none() -> None:
         assert free not in parts
 
 
-def test_the_columns_are_those_that_are_promised() -> None:
+def test_the_columns_are_those_that_are_documented() -> None:
     columns = crd()["spec"]["versions"][0]["additionalPrinterColumns"]
     assert [column["name"].upper() for column in columns if "priority" not in column] == [
         "STATE", "STAGE", "STEP", "REWARD", "KL", "F1-CATEGORY", "ATTEMPT", "ETA", "AGE",

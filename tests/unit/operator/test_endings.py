@@ -46,7 +46,7 @@ RETRIED: list[tuple[str, Callable[[], Seen], bool]] = [
 
 
 @pytest.mark.parametrize(("reason", "seen", "counted"), RETRIED)
-def test_an_attempt_that_can_be_repeated_is_followed_by_another(reason: str, seen: Callable[[], Seen], counted: bool) -> None:
+def test_a_retryable_failure_is_followed_by_another_attempt(reason: str, seen: Callable[[], Seen], counted: bool) -> None:
     story = Story().running()
     story.now(60, *seen())
     ended = story.status.attempts[0]
@@ -76,7 +76,7 @@ def test_a_changed_compute_replaces_an_attempt_that_waits() -> None:
     assert f"Job/{NAME}-a2" in story.made
 
 
-def test_a_changed_compute_leaves_a_trainer_alone_that_runs() -> None:
+def test_a_changed_compute_does_not_stop_a_running_trainer() -> None:
     story = Story().running()
     story.spec["compute"]["nodeSelector"] = {"pool": "free"}
     story.generation = 2
@@ -84,7 +84,7 @@ def test_a_changed_compute_leaves_a_trainer_alone_that_runs() -> None:
     assert story.deleted == []
 
 
-def test_why_the_cluster_took_a_pod_is_known_when_the_pod_is_gone() -> None:
+def test_the_reason_of_a_disruption_is_known_when_the_pod_is_gone() -> None:
     story = Story().running()
     story.now(50, JobMade(), PodMade().running().disrupted("PreemptionByScheduler").deleting(at(999)))
     story.now(60, JobMade().failed("Pod x has condition DisruptionTarget matching FailJob rule at index 1"))
@@ -102,7 +102,7 @@ STOPPED: list[tuple[str, Callable[[], Seen], int | None]] = [
 
 
 @pytest.mark.parametrize(("reason", "seen", "code"), STOPPED)
-def test_a_failure_that_trying_again_cannot_mend_ends_the_run(reason: str, seen: Callable[[], Seen], code: int | None) -> None:
+def test_a_failure_that_a_retry_cannot_fix_ends_the_run(reason: str, seen: Callable[[], Seen], code: int | None) -> None:
     story = Story().running()
     story.now(60, *seen())
     assert (story.status.state, story.status.reason) == ("Failed", reason)
@@ -133,7 +133,7 @@ WAITED: list[tuple[str, Callable[[], Seen], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("reason", "seen", "more"), WAITED)
-def test_what_may_come_right_by_itself_is_waited_for(reason: str, seen: Callable[[], Seen], more: dict[str, Any]) -> None:
+def test_a_problem_that_may_resolve_itself_is_waited_for(reason: str, seen: Callable[[], Seen], more: dict[str, Any]) -> None:
     story = Story()
     story.now(0)
     story.now(20, *seen(), **more)
@@ -148,7 +148,7 @@ def test_what_may_come_right_by_itself_is_waited_for(reason: str, seen: Callable
     assert story.status.state == "Running"
 
 
-def test_a_refused_object_is_not_offered_again_before_its_time() -> None:
+def test_a_refused_object_is_not_retried_too_early() -> None:
     story = Story()
     story.now(0)
     refusal = Refusal(Reason.API_REFUSED, "Job: spec.template is invalid", at(30))
@@ -159,7 +159,7 @@ def test_a_refused_object_is_not_offered_again_before_its_time() -> None:
     assert f"Job/{NAME}-a1" in story.made
 
 
-def test_an_image_that_is_no_name_ends_the_run() -> None:
+def test_an_invalid_image_name_ends_the_run() -> None:
     story = Story()
     story.now(0)
     story.now(5, JobMade(), PodMade().waiting("InvalidImageName", "couldn't parse image"))
@@ -218,7 +218,7 @@ def test_preparing_for_hours_is_no_stall() -> None:
     assert story.deleted == []
 
 
-def test_a_prepare_that_is_not_heard_of_gets_again_what_it_reports_with() -> None:
+def test_a_silent_prepare_stage_gets_its_reporting_objects_again() -> None:
     story = Story().running()
     objects = (JobMade(), PodMade().running(at(1)))
     last = report(at(10), stage="prepare", step=None)
@@ -230,7 +230,7 @@ def test_a_prepare_that_is_not_heard_of_gets_again_what_it_reports_with() -> Non
     assert story.deleted == []
 
 
-def test_the_stage_after_a_long_prepare_has_its_whole_time_for_its_first_step() -> None:
+def test_the_stage_after_a_long_prepare_has_the_full_time_for_its_first_step() -> None:
     story = Story().running()
     objects = (JobMade(), PodMade().running(at(1)))
     story.now(10, *objects, progress=report(at(10), stage="prepare", step=None))
@@ -241,7 +241,7 @@ def test_the_stage_after_a_long_prepare_has_its_whole_time_for_its_first_step() 
     assert story.deleted == [f"Job/{NAME}-a1"]
 
 
-def test_an_attempt_that_never_reports_goes_on_and_gets_again_what_it_reports_with() -> None:
+def test_a_silent_attempt_continues_and_gets_its_reporting_objects_again() -> None:
     story = Story().running()
     story.now(10, JobMade(), PodMade().running(at(1)), progress=report(at(10), stage="prepare", step=None))
     story.now(20, JobMade().failed(), PodMade().ended(137, "OOMKilled"))
@@ -251,7 +251,7 @@ def test_an_attempt_that_never_reports_goes_on_and_gets_again_what_it_reports_wi
     assert story.looks_again_in == 179
     story.now(220, *objects)
     assert story.condition("StepsStalled") == ("Unknown", "NoReport")
-    assert "none ever arrived" in story.message("StepsStalled")
+    assert "none has arrived" in story.message("StepsStalled")
     assert story.events.count("NoReport") == 1
     assert {f"Role/{NAME}-a2", f"RoleBinding/{NAME}-a2", f"ServiceAccount/{NAME}-trainer"} <= set(story.made)
     assert f"Job/{NAME}-a2" not in story.made
@@ -275,7 +275,7 @@ def test_reports_that_are_lost_before_a_step_is_due_do_not_end_an_attempt(stall_
     assert seen[-1] == ("Unknown", "NoReport")
 
 
-def test_steps_count_though_the_nodes_clock_was_set_back() -> None:
+def test_steps_count_after_the_nodes_clock_was_set_back() -> None:
     story = Story(recovery__stallAfter="2m").running()
     objects = (JobMade(), PodMade().running(at(1)))
     story.now(10, *objects, progress=report(at(500), step=3))
@@ -284,7 +284,7 @@ def test_steps_count_though_the_nodes_clock_was_set_back() -> None:
         assert (story.status.step, story.deleted) == (second, [])
 
 
-def test_reports_that_stop_are_not_taken_for_steps_that_stop() -> None:
+def test_missing_reports_are_not_mistaken_for_missing_steps() -> None:
     story = Story().running()
     objects = (JobMade(), PodMade().running(at(1)))
     story.now(10, *objects, progress=report(at(10)))
@@ -295,7 +295,7 @@ def test_reports_that_stop_are_not_taken_for_steps_that_stop() -> None:
     assert f"Role/{NAME}-a1" in story.made
 
 
-def test_a_report_that_only_says_again_what_is_known_is_not_written_down_each_time() -> None:
+def test_a_report_with_nothing_new_is_not_recorded_each_time() -> None:
     story = Story().running()
     objects = (JobMade(), PodMade().running(at(1)))
     story.now(10, *objects, progress=report(at(10), eta_seconds=99.7))
@@ -303,7 +303,7 @@ def test_a_report_that_only_says_again_what_is_known_is_not_written_down_each_ti
     assert story.now(700, *objects, progress=report(at(690), step=4)).status is not None
 
 
-def test_attempts_that_count_are_used_up_and_waits_double() -> None:
+def test_counted_attempts_are_limited_and_waits_double() -> None:
     story = Story().running()
     waits = []
     now = 60.0
@@ -320,7 +320,7 @@ def test_attempts_that_count_are_used_up_and_waits_double() -> None:
     assert [attempt.number for attempt in story.status.attempts] == [1, 2, 3]
 
 
-def test_disruptions_use_up_no_attempts_and_only_a_row_of_them_waits() -> None:
+def test_disruptions_do_not_count_and_only_many_in_a_row_cause_a_wait() -> None:
     story = Story().running()
     now = 60.0
     for number in range(1, 5):

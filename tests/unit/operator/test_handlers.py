@@ -20,7 +20,7 @@ def test_kopf_logs_in_as_the_client_does() -> None:
     assert (found.proxy_url, found.trust_env, found.default_namespace) == ("http://proxy:3128", True, "research")
 
 
-def test_kopf_logs_in_by_certificate_where_there_is_no_token() -> None:
+def test_kopf_logs_in_with_a_certificate_if_there_is_no_token() -> None:
     configuration = Configuration(host="https://api", cert_file="/a.crt", key_file="/a.key", verify_ssl=False)
     found = connection(Login(configuration, "research"))
     assert (found.certificate_path, found.private_key_path, found.insecure) == ("/a.crt", "/a.key", True)
@@ -35,7 +35,7 @@ def test_kopf_asks_for_the_name_that_the_kubeconfig_gives_the_server() -> None:
     assert wrapped.server_hostname == "kube.example"
 
 
-def test_only_what_the_operator_made_is_watched_but_for_the_runs() -> None:
+def test_all_runs_are_watched_and_of_other_kinds_only_the_operators_objects() -> None:
     selectors = settings().watching.label_selectors
     assert {selector.any_name for selector in selectors} == {use.kind.plural for use in WATCHED if use.kind is not RUN}
     assert set(selectors.values()) == {MANAGED_SELECTOR}

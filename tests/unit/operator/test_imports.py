@@ -9,7 +9,7 @@ MAKEFILE = Path(__file__).parents[3] / "Makefile"
 MODULES = {"pillow": "PIL", "fonttools": "fontTools", "python-dateutil": "dateutil"}
 
 
-def test_the_operator_imports_nothing_heavy_and_nothing_that_its_image_leaves_out() -> None:
+def test_the_operator_imports_nothing_heavy_and_nothing_that_its_image_lacks() -> None:
     (listed,) = re.findall(r"UNUSED_BY_OPERATOR := \$\(foreach name,([^,]+),", MAKEFILE.read_text())
     left_out = {MODULES.get(name, name) for name in listed.replace("\\", " ").split()}
     assert len(left_out) > 10

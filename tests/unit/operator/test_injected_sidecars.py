@@ -1,4 +1,4 @@
-"""Containers that a service mesh or a vault puts beside the trainer keep the pod: the trainer's end is the attempt's."""
+"""Sidecars injected by a service mesh or Vault keep the pod running: the attempt ends with the trainer."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_success_whose_results_are_stored_ends_the_pod_and_the_run(how: str) -
 
 
 @pytest.mark.parametrize("how", ["restarted", "reported"])
-def test_an_uploader_that_ended_before_the_trainer_says_nothing_of_its_results(how: str) -> None:
+def test_an_uploader_that_ended_before_the_trainer_proves_nothing_about_its_results(how: str) -> None:
     story = Story(recovery__gracePeriod="2m").running()
     again: dict[str, object] = {"state": {"running": {"startedAt": iso(at(21))}}}
     if how == "restarted":
@@ -62,7 +62,7 @@ def test_an_uploader_that_ended_before_the_trainer_says_nothing_of_its_results(h
     assert story.status.attempts[0].reason == "UploadFailed"
 
 
-def test_a_success_that_was_seen_before_the_pod_went_leaves_no_claim() -> None:
+def test_a_success_observed_before_the_pod_was_gone_leaves_no_claim() -> None:
     story = Story(compute__scratch={"size": "1Gi", "storageClass": "fast"}).running()
     stored = {"terminated": {"exitCode": 0, "finishedAt": iso(at(75))}}
     story.now(76, JobMade(), kept(0, {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": stored}))
@@ -72,7 +72,7 @@ def test_a_success_that_was_seen_before_the_pod_went_leaves_no_claim() -> None:
     assert "not stored" not in (story.status.attempts[0].message or "")
 
 
-def test_an_uploader_that_is_not_started_again_in_time_had_nothing_left() -> None:
+def test_an_uploader_that_is_not_restarted_in_time_had_nothing_left() -> None:
     story = Story(recovery__gracePeriod="30s").running()
     stored = {"terminated": {"exitCode": 0, "finishedAt": iso(at(58))}}
     again: dict[str, object] = {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": stored}

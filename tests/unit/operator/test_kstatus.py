@@ -21,7 +21,7 @@ from tests.unit.operator.kstatus import Verdict, kstatus
         ({"Ready": "False"}, "InProgress"),
         ({"Ready": "Unknown"}, "InProgress"),
         ({"Ready": "False", "Stalled": "True"}, "Failed"),
-        ({"Failed": "True", "Running": "False"}, "Current"),  # its own words are not kstatus'
+        ({"Failed": "True", "Running": "False"}, "Current"),  # our own conditions mean nothing to kstatus
     ],
 )
 def test_conditions_decide(conditions: dict[str, str], verdict: Verdict) -> None:
@@ -29,17 +29,17 @@ def test_conditions_decide(conditions: dict[str, str], verdict: Verdict) -> None
     assert kstatus({"metadata": {"generation": 3}, "status": {"observedGeneration": 3, "conditions": listed}}) == verdict
 
 
-def test_a_spec_that_was_not_seen_yet_is_in_progress_whatever_else_is_said() -> None:
+def test_a_spec_that_the_operator_has_not_seen_is_in_progress_whatever_the_conditions() -> None:
     stalled = [{"type": "Stalled", "status": "True"}]
     assert kstatus({"metadata": {"generation": 3}, "status": {"observedGeneration": 2, "conditions": stalled}}) == "InProgress"
     assert kstatus({"metadata": {"generation": 1}, "status": {"observedGeneration": -1}}) == "InProgress"
 
 
-def test_without_a_status_an_object_is_taken_for_current() -> None:
+def test_an_object_without_a_status_counts_as_current() -> None:
     assert kstatus({"metadata": {"generation": 1}}) == "Current"
 
 
-def test_what_is_being_deleted_is_terminating() -> None:
+def test_an_object_being_deleted_is_terminating() -> None:
     assert kstatus({"metadata": {"generation": 1, "deletionTimestamp": "2026-04-01T12:00:00Z"}}) == "Terminating"
 
 
@@ -80,6 +80,6 @@ STORIES: list[tuple[Callable[[], Story], Verdict]] = [
 
 
 @pytest.mark.parametrize(("story", "verdict"), STORIES)
-def test_the_operators_statuses_say_how_a_run_stands(story: Callable[[], Story], verdict: Verdict) -> None:
-    told = story()
-    assert kstatus({"metadata": {"generation": told.generation}, "status": write_status(told.status)}) == verdict
+def test_kstatus_understands_the_operators_statuses(story: Callable[[], Story], verdict: Verdict) -> None:
+    state = story()
+    assert kstatus({"metadata": {"generation": state.generation}, "status": write_status(state.status)}) == verdict

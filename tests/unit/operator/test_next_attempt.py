@@ -1,4 +1,4 @@
-"""A failed run whose spec changes begins its next attempt; one that runs or has succeeded does not."""
+"""A change of the spec starts the next attempt of a failed run, but not of one that runs or has succeeded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Seen = tuple[JobMade | PodMade, ...]
 
 
 def change(story: Story, **fields: Any) -> None:
-    """Apply the run with fields set by path, as the API server counts it."""
+    """Apply the run with fields set by path; the generation increases as on an API server."""
     story.spec = changed(story.spec, fields)
     story.generation += 1
 
@@ -29,7 +29,7 @@ def failed(code: str = "GpuOutOfMemory", number: int = 1) -> Seen:
 
 
 def out_of_memory(**fields: Any) -> Story:
-    """A run that has failed in its first attempt, after a checkpoint, for a GPU's lack of memory."""
+    """A run that failed in its first attempt, after a checkpoint, because a GPU ran out of memory."""
     story = Story(**fields).running()
     story.now(20, JobMade(), PodMade().running(at(1)), progress=report(at(20)), stored=checkpoint(10))
     story.now(60, *failed())
@@ -68,7 +68,7 @@ def test_a_known_cause_names_its_field(reason: Reason, field: str) -> None:
     assert field in reason.explanation.remedy
 
 
-def test_a_changed_spec_begins_the_next_attempt_of_a_failed_run_from_the_last_verified_checkpoint() -> None:
+def test_a_changed_spec_starts_the_next_attempt_of_a_failed_run_from_the_last_verified_checkpoint() -> None:
     story = out_of_memory()
     change(story, stages__grpo__microBatchSizePerGpu=1)
     story.now(100, *failed())
@@ -123,23 +123,23 @@ def test_summed_up_attempts_do_not_count_after_a_change_either() -> None:
     assert (story.status.attempt, story.status.counted_attempts) == (23, 0)
 
 
-def test_a_change_while_the_failing_attempt_ran_begins_the_next_one_at_once() -> None:
+def test_a_change_while_the_failing_attempt_ran_starts_the_next_one_immediately() -> None:
     story = Story().running()
     change(story, stages__grpo__microBatchSizePerGpu=1)
     story.now(60, *failed())
     assert (story.status.state, story.status.attempt) == ("Pending", 2)
     assert story.made[-1] == f"Job/{NAME}-a2"
-    (told,) = [event for event in story.decision.events if event.reason == "GpuOutOfMemory"]
-    assert told.message.endswith("; attempt 2 follows")
+    (failure,) = [event for event in story.decision.events if event.reason == "GpuOutOfMemory"]
+    assert failure.message.endswith("; attempt 2 follows")
 
 
-def test_a_change_while_an_attempt_runs_is_left_for_the_next_and_said_once() -> None:
+def test_a_change_while_an_attempt_runs_applies_to_the_next_and_is_reported_once() -> None:
     story = Story().running()
     objects = (JobMade(), PodMade().running(at(1)))
     change(story, stages__grpo__microBatchSizePerGpu=1)
     story.now(10, *objects, progress=report(at(10)))
     assert (story.deleted, story.made, story.status.state) == ([], [], "Running")
-    assert "the spec has changed since the attempt began: the next attempt has the change" in story.message("Running")
+    assert "the spec has changed since the attempt began: the next attempt uses the new spec" in story.message("Running")
     story.now(20, *objects, progress=report(at(20), step=4))
     assert story.events.count("SpecChanged") == 1
     assert story.condition("Running") == ("True", "Running")
@@ -172,7 +172,7 @@ def broken(story: Story) -> None:
 
 
 def unknown_generation(story: Story) -> None:
-    """The failing attempt is from an operator that did not note it."""
+    """The failing attempt is from an operator that did not record the generation."""
     attempt = story.status.attempts[0]
     story.status = story.status.with_attempt(attempt, generation=None)
 
@@ -212,7 +212,7 @@ def test_a_run_that_is_late_stays_failed_until_its_deadline_is_raised(deadline: 
     assert story.status.attempt == attempt
 
 
-def test_a_run_that_waits_to_be_deleted_goes_on_when_it_is_changed_in_time() -> None:
+def test_a_failed_run_waiting_for_its_deletion_continues_if_changed_in_time() -> None:
     story = out_of_memory(recovery__ttlAfterFinished="1h")
     change(story, stages__grpo__microBatchSizePerGpu=1)
     story.now(100)
@@ -235,7 +235,7 @@ def test_a_change_replaces_an_attempt_that_waits() -> None:
 
 
 @pytest.mark.parametrize("field", [{"maxAttempts": 9}, {"backoff": "1m"}, {"deadline": "9d"}, {"ttlAfterFinished": "1h"}])
-def test_what_the_operator_alone_obeys_makes_no_attempt_an_old_one(field: dict[str, Any]) -> None:
+def test_a_change_of_fields_that_only_the_operator_uses_does_not_outdate_an_attempt(field: dict[str, Any]) -> None:
     story = Story()
     story.now(0)
     change(story, recovery=story.spec["recovery"] | field)
@@ -249,7 +249,7 @@ def test_what_the_operator_alone_obeys_makes_no_attempt_an_old_one(field: dict[s
     assert (story.status.state, story.status.attempt) == ("Failed", 1)
 
 
-def test_a_limit_that_the_trainer_obeys_is_one_for_the_next_attempt() -> None:
+def test_a_changed_limit_of_the_trainer_applies_to_the_next_attempt() -> None:
     story = Story(recovery__maxAttempts=1).running()
     change(story, recovery__stallAfter="1h")
     story.now(60, JobMade().failed(), PodMade().ended(75, message=FAILURE % "Stalled"))

@@ -35,7 +35,7 @@ values = st.recursive(
     ),
     max_leaves=12,
 )
-# Half of what is drawn is what a user would write, so that patches are taken too.
+# Half of the patches are what a user would write, so that some are accepted.
 texts = st.dictionaries(st.sampled_from(FIELDS), st.text() | st.none())
 variables = st.lists(st.fixed_dictionaries({"name": st.sampled_from(("A", "HOME"))}, optional={"value": st.text()}), max_size=2)
 container_fields: dict[str, st.SearchStrategy[Any]] = {
@@ -63,7 +63,7 @@ WHERE: dict[str, dict[str, Any]] = {"store": {}, "no store": {"storage": None}, 
 
 
 def asked(patch: Any, **changes: Any) -> AttemptRequest | None:
-    """The attempt of a run with this patch; None where the spec refuses it."""
+    """The attempt of a run with this patch; None if the spec refuses it."""
     changes["compute__podTemplatePatch"] = patch
     content = {"apiVersion": "deepicd.io/v1alpha1", "kind": "DeepICDRun", "metadata": {"name": NAME}, "spec": spec(**changes)}
     try:

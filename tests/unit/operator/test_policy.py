@@ -23,7 +23,7 @@ def judged(settings: Settings = ANY, **changes: Any) -> str:
 
 
 def judged_or_refused(**changes: Any) -> str:
-    """What the policy says of a run, or why its spec is refused before that."""
+    """The policy's verdict on a run, or why its spec is refused before that."""
     try:
         return judged(CHECKED, **changes)
     except UserError as error:
@@ -35,17 +35,17 @@ def patched(settings: Settings = ANY, metadata: Any = None, **pod: Any) -> str:
 
 
 def safe(name: str = "extra", **fields: Any) -> dict[str, Any]:
-    """A container that asks for nothing."""
+    """A container without privileges."""
     return {"name": name, "image": "registry.example/extra:1", "securityContext": {"allowPrivilegeEscalation": False}, **fields}
 
 
-def test_a_run_as_its_fields_make_it_asks_for_nothing_that_is_forbidden() -> None:
+def test_a_run_without_a_patch_violates_no_rule() -> None:
     assert judged(Settings(admission_policy=True)) == ""
     several = {"compute__nodes": 2, "compute__scratch": {"storageClass": "shared"}, "stages__grpo__ppoMiniBatchSize": 8}
     assert judged(Settings(admission_policy=True), **several) == ""
 
 
-# Each is a container's securityContext, or other fields of it, and what the refusal names.
+# Each: fields of a container or of its securityContext, and what the refusal names.
 IN_A_CONTAINER: list[tuple[dict[str, Any], str]] = [
     ({"securityContext": {"privileged": True}}, "securityContext.privileged: True"),
     ({"securityContext": {"privileged": "true"}}, "securityContext.privileged: true"),
@@ -86,7 +86,7 @@ def test_a_privilege_is_refused_in_every_container(kind: str, name: str, fields:
         container["securityContext"] = fields["securityContext"]
     patch = {"spec": {kind: [container]}}
     if name == "sync" and "lifecycle" in fields:
-        # Nothing of it is a patch's to change.
+        # A patch may change none of it.
         assert "sync.lifecycle: is the operator's" in judged_or_refused(compute__podTemplatePatch=patch)
         return
     found = judged(compute__podTemplatePatch=patch)
@@ -118,14 +118,14 @@ def test_a_privilege_of_the_pod_is_refused(fields: dict[str, Any], named: str) -
     assert (named in found) if named else found == ""
 
 
-def test_an_added_container_is_no_root_by_the_pods_word_and_not_without_it() -> None:
+def test_an_added_container_may_inherit_runasnonroot_from_the_pod() -> None:
     assert patched(containers=[safe()]) == ""
     assert "containers[extra].securityContext.runAsNonRoot" in patched(
         containers=[safe()], securityContext={"runAsNonRoot": None, "fsGroup": 1}
     )
-    told = patched(containers=[safe()], securityContext={"runAsNonRoot": False})
-    assert "containers[extra].securityContext.runAsNonRoot" in told
-    assert "[trainer]" not in told  # which says so itself
+    refusal = patched(containers=[safe()], securityContext={"runAsNonRoot": False})
+    assert "containers[extra].securityContext.runAsNonRoot" in refusal
+    assert "[trainer]" not in refusal  # it sets runAsNonRoot itself
 
 
 def test_an_unconfined_apparmor_annotation_is_refused() -> None:
@@ -133,14 +133,14 @@ def test_an_unconfined_apparmor_annotation_is_refused() -> None:
     assert name in patched(metadata={"annotations": {name: "unconfined"}})
 
 
-def test_what_asks_for_no_privilege_passes() -> None:
+def test_a_pod_without_privileges_passes() -> None:
     capabilities = {"add": sorted(CAPABILITIES)}
     trainer = {"name": "trainer", "securityContext": {"runAsUser": 7, "capabilities": capabilities}, "livenessProbe": None}
     sysctls = [{"name": name, "value": "1"} for name in SYSCTLS]
     assert patched(hostUsers=False, containers=[trainer], securityContext={"sysctls": sysctls}) == ""
 
 
-def test_whoever_installs_may_leave_privileges_to_pod_security() -> None:
+def test_the_administrator_can_leave_privileges_to_pod_security() -> None:
     settings = Settings(admission_policy=True, pod_template_patch=PatchLevel.ANY, privileged=True)
     assert patched(settings, hostNetwork=True, containers=[{"name": "trainer", "securityContext": {"privileged": True}}]) == ""
 
@@ -171,7 +171,7 @@ def test_a_prefix_ends_where_a_part_of_the_name_ends(prefix: str, image: str, al
 
 
 @given(st.text("ab./:@-", min_size=1), st.text("ab./:@-"))
-def test_an_allowed_image_goes_on_after_its_prefix_with_a_new_part(prefix: str, rest: str) -> None:
+def test_an_allowed_image_continues_after_its_prefix_with_a_new_part(prefix: str, rest: str) -> None:
     if is_image_allowed(prefix + rest, (prefix,)):
         assert not rest or rest[0] in "/:@" or prefix[-1] == "/"
 
@@ -261,7 +261,7 @@ def test_a_secret_that_a_patch_names_is_on_the_list(pod: dict[str, Any]) -> None
     assert patched(Settings(**{**vars(CHECKED), "allowed_secrets": ("payroll",)}), **pod) == ""
 
 
-def test_names_that_a_driver_has_for_its_own_are_no_secrets_of_the_cluster() -> None:
+def test_free_form_names_of_a_volume_driver_are_not_secrets() -> None:
     driver = {"driver": "secrets-store", "volumeAttributes": {"secretProviderClass": "store"}}
     assert patched(CHECKED, volumes=[{"name": "x", "csi": driver}]) == ""
 

@@ -31,7 +31,7 @@ def test_steps_count_from_the_last_checkpoint_of_the_same_stage() -> None:
     assert figures(state="Failed", stage="grpo", step=70).steps_since_checkpoint is None
 
 
-def test_what_somebody_should_look_at_is_a_problem() -> None:
+def test_conditions_that_need_attention_are_problems() -> None:
     conditions = [
         Condition(type=kind, status=status, reason="Stalled", message="", last_transition_time=NOON, observed_generation=1)
         for kind, status in (("StepsStalled", "True"), ("RewardCollapsed", "False"), ("Running", "True"))
@@ -39,7 +39,7 @@ def test_what_somebody_should_look_at_is_a_problem() -> None:
     assert figures(conditions=conditions).problems == (("StepsStalled", "Stalled"),)
 
 
-def test_a_run_that_is_gone_is_shown_no_longer() -> None:
+def test_a_deleted_run_is_no_longer_shown() -> None:
     metrics = Metrics()
     metrics.show_runs([figures(state="Running", stage="grpo", step=7)])
     assert 'deepicd_run_steps_since_checkpoint{namespace="research",run="night-run"} 7.0' in metrics.text().decode()
@@ -47,7 +47,7 @@ def test_a_run_that_is_gone_is_shown_no_longer() -> None:
     assert "night-run" not in metrics.text().decode()
 
 
-def test_dashboard_and_alerts_ask_for_metrics_that_exist() -> None:
+def test_dashboard_and_alerts_use_metrics_that_exist() -> None:
     known = {sample.name for family in Metrics().registry.collect() for sample in family.samples}
     known |= {family.name for family in Metrics().registry.collect()}
     known |= {f"{name}{end}" for name in known for end in ("_bucket", "_total")}

@@ -1,4 +1,4 @@
-"""How attempts on several nodes end: what KubeRay says of a RayJob, and what is left to delete."""
+"""How attempts on several nodes end: KubeRay's status of the RayJob, and what remains to be deleted."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ ENDINGS: list[tuple[str, Callable[[], Seen], int | None]] = [
 
 
 @pytest.mark.parametrize(("reason", "seen", "exit_code"), ENDINGS)
-def test_what_kuberay_says_ends_the_attempt(reason: str, seen: Callable[[], Seen], exit_code: int | None) -> None:
+def test_kuberays_status_ends_the_attempt(reason: str, seen: Callable[[], Seen], exit_code: int | None) -> None:
     story = on_nodes()
     story.now(60, *seen())
     ended = story.status.attempts[0]
@@ -80,7 +80,7 @@ LOST_HEADS: list[tuple[str, Callable[[], Seen]]] = [
 
 
 @pytest.mark.parametrize(("reason", "seen"), LOST_HEADS)
-def test_a_lost_head_ends_the_attempt_though_kuberay_goes_on(reason: str, seen: Callable[[], Seen]) -> None:
+def test_a_lost_head_ends_the_attempt_although_kuberay_continues(reason: str, seen: Callable[[], Seen]) -> None:
     story = Story(compute__nodes=2, compute__scratch={"storageClass": "shared"})
     goes_on = RayJobMade().is_at("Running", "RUNNING")
     story.now(0)
@@ -92,7 +92,7 @@ def test_a_lost_head_ends_the_attempt_though_kuberay_goes_on(reason: str, seen: 
     assert story.status.attempts[0].reason == reason
 
 
-def test_a_head_in_the_place_of_one_that_never_ran_is_waited_for() -> None:
+def test_a_head_that_replaces_one_that_never_ran_is_waited_for() -> None:
     story = Story(compute__nodes=2, compute__scratch={"storageClass": "shared"})
     story.now(0)
     story.now(1, RayJobMade().is_at("Initializing"), complete=False)
@@ -103,7 +103,7 @@ def test_a_head_in_the_place_of_one_that_never_ran_is_waited_for() -> None:
     assert (story.deleted, story.status.attempts[0].pod) == ([], "another")
 
 
-def test_a_worker_that_is_seen_first_is_not_taken_for_the_head() -> None:
+def test_a_worker_that_is_seen_first_is_not_mistaken_for_the_head() -> None:
     story = Story(compute__nodes=2, compute__scratch={"storageClass": "shared"})
     goes_on = RayJobMade().is_at("Running", "RUNNING")
     story.now(0)
@@ -113,7 +113,7 @@ def test_a_worker_that_is_seen_first_is_not_taken_for_the_head() -> None:
     assert (story.deleted, story.status.attempts[0].pod) == ([], "head")
 
 
-def test_the_ray_job_goes_with_the_attempt_and_not_with_the_run() -> None:
+def test_the_ray_job_is_deleted_with_the_attempt_and_not_with_the_run() -> None:
     story = on_nodes()
     story.now(60, RayJobMade().is_at("Complete", "SUCCEEDED"))
     assert story.deleted == [f"PersistentVolumeClaim/{NAME}-a1", f"RayJob/{NAME}-a1"]
@@ -129,13 +129,13 @@ def test_the_volume_of_a_ray_job_that_failed_is_kept() -> None:
     assert story.status.attempts[0].volume == f"{NAME}-a1"
 
 
-def test_the_ray_job_stays_while_the_attempt_goes_on() -> None:
+def test_the_ray_job_stays_while_the_attempt_continues() -> None:
     story = on_nodes()
     story.now(60, RayJobMade().is_at("Running", "RUNNING"), PodMade().running().of_ray("head"), progress=report())
     assert story.deleted == []
 
 
-def test_a_rayjob_that_kuberay_does_not_take_has_never_run_and_leaves_no_claim() -> None:
+def test_a_rayjob_that_kuberay_rejects_never_ran_and_leaves_no_claim() -> None:
     story = Story(compute__nodes=2, compute__scratch={"storageClass": "shared"})
     story.now(0)
     story.now(60, RayJobMade().is_at("ValidationFailed", message="RayJob name should be no more"))

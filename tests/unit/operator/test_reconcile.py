@@ -12,7 +12,7 @@ from deepicd_operator.status import Attempt, RunStatus
 from tests.unit.operator.builders import NAME, NOON, JobMade, PodMade, Story, at, checkpoint, report
 
 
-def test_a_new_run_gets_what_its_pod_must_have_and_then_the_job() -> None:
+def test_a_new_run_gets_the_objects_that_its_pod_needs_and_then_the_job() -> None:
     story = Story()
     story.now(0)
     assert story.made == [f"ServiceAccount/{NAME}-trainer", f"NetworkPolicy/{NAME}-trainer", f"Job/{NAME}-a1"]
@@ -20,7 +20,7 @@ def test_a_new_run_gets_what_its_pod_must_have_and_then_the_job() -> None:
     assert story.status.attempt == 1
 
 
-def test_an_attempt_whose_job_is_there_gets_the_rest_one_after_the_other_and_is_told_of() -> None:
+def test_an_attempt_with_its_job_gets_the_further_objects_in_order_and_an_event() -> None:
     story = Story()
     story.now(0)
     story.now(1, JobMade(), complete=False)
@@ -30,7 +30,7 @@ def test_an_attempt_whose_job_is_there_gets_the_rest_one_after_the_other_and_is_
     assert story.decision.status is None
 
 
-def test_an_attempt_that_runs_already_when_it_gets_the_rest_is_told_of_once() -> None:
+def test_an_attempt_that_already_runs_when_it_gets_the_further_objects_has_one_event() -> None:
     story = Story()
     story.now(0)
     objects = (JobMade(), PodMade().running(at(1)))
@@ -38,17 +38,17 @@ def test_an_attempt_that_runs_already_when_it_gets_the_rest_is_told_of_once() ->
     assert f"ConfigMap/{NAME}-a1-progress" in story.made
     assert story.status.state == "Running"
     assert story.events == ["AttemptStarted"]
-    (told,) = story.decision.events
-    assert told.message == f"attempt 1 begins from the beginning; the trainer runs ({NAME}-a1-x on node-1)"
-    # For an operator that was killed after it had told the begin alone.
-    assert told.addition is not None
-    assert (told.addition.reason, told.addition.identity) == ("Running", "attempt/1/Running")
+    (event,) = story.decision.events
+    assert event.message == f"attempt 1 starts from scratch; the trainer runs ({NAME}-a1-x on node-1)"
+    # For an operator that was killed after it had written only the start.
+    assert event.addition is not None
+    assert (event.addition.reason, event.addition.identity) == ("Running", "attempt/1/Running")
     story.now(2, *objects)
     assert story.events == ["AttemptStarted"]
     assert story.decision.status is None
 
 
-def test_a_pod_that_is_placed_and_runs_at_once_is_told_of_once_with_its_node() -> None:
+def test_a_pod_that_is_scheduled_and_running_at_once_has_one_event_with_its_node() -> None:
     story = Story()
     story.now(0)
     story.now(1, JobMade(), complete=False)
@@ -57,7 +57,7 @@ def test_a_pod_that_is_placed_and_runs_at_once_is_told_of_once_with_its_node() -
     assert "on node-1" in story.decision.events[0].message
 
 
-def test_last_reports_that_come_after_a_success_are_taken_in_and_change_nothing_else() -> None:
+def test_last_reports_after_a_success_are_recorded_and_change_nothing_else() -> None:
     story = Story().running()
     objects = (JobMade().complete(), PodMade().ended(0, "Completed"))
     story.now(60, *objects, progress=report(at(50), step=14, eta_seconds=9))
@@ -74,7 +74,7 @@ def test_last_reports_that_come_after_a_success_are_taken_in_and_change_nothing_
     assert story.decision.status is None
 
 
-def test_an_attempt_that_has_ended_gets_its_rest_before_its_end_is_noted() -> None:
+def test_an_ended_attempt_gets_its_further_objects_before_its_end_is_recorded() -> None:
     story = Story()
     story.now(0)
     ended = (JobMade().complete(), PodMade().ended(0))
@@ -85,7 +85,7 @@ def test_an_attempt_that_has_ended_gets_its_rest_before_its_end_is_noted() -> No
     assert story.status.state == "Succeeded"
 
 
-def test_a_rest_that_is_refused_is_told_offered_again_and_keeps_no_run_from_its_end() -> None:
+def test_refused_further_objects_are_reported_and_retried_and_do_not_block_the_runs_end() -> None:
     story = Story()
     story.now(0)
     refusal = Refusal(Reason.NAME_TAKEN, f"Role {NAME}-a1", at(20))
@@ -100,7 +100,7 @@ def test_a_rest_that_is_refused_is_told_offered_again_and_keeps_no_run_from_its_
     assert story.status.state == "Succeeded"
 
 
-def test_a_job_that_was_not_made_is_made_by_the_next_reconcile() -> None:
+def test_a_job_that_was_not_created_is_created_by_the_next_reconcile() -> None:
     story = Story()
     story.now(0)
     story.now(5)
@@ -108,14 +108,14 @@ def test_a_job_that_was_not_made_is_made_by_the_next_reconcile() -> None:
     assert story.decision.status is None
 
 
-def test_a_job_that_is_gone_though_all_its_objects_were_made_was_deleted_and_not_forgotten() -> None:
+def test_a_missing_job_of_a_complete_attempt_counts_as_deleted() -> None:
     story = Story()
     story.now(0)
     story.now(5, complete=True)
     assert story.status.attempts[0].reason == "JobDeleted"
 
 
-def test_a_run_that_is_being_deleted_is_left_alone() -> None:
+def test_a_run_that_is_being_deleted_is_ignored() -> None:
     assert Story().now(0, deleting=True).create == ()
 
 
@@ -140,7 +140,7 @@ def test_reports_become_status() -> None:
     assert story.condition("StepsStalled") == ("False", "Stepping")
 
 
-def test_a_run_that_completes_has_succeeded_and_stays_so() -> None:
+def test_a_run_that_completes_has_succeeded_and_remains_so() -> None:
     story = Story().running()
     story.now(60, JobMade().complete(), PodMade().ended(0, "Completed"))
     assert story.status.state == "Succeeded"
@@ -184,7 +184,7 @@ def test_a_run_that_completes_while_it_is_suspended_has_succeeded() -> None:
     assert story.status.state == "Succeeded"
 
 
-def test_a_run_that_is_applied_suspended_makes_nothing() -> None:
+def test_a_run_that_is_applied_suspended_creates_nothing() -> None:
     story = Story(suspend=True)
     story.now(0)
     assert (story.made, story.status.state, story.status.attempt) == ([], "Suspended", 0)
@@ -221,7 +221,7 @@ def test_a_finished_run_is_deleted_after_its_time() -> None:
     assert story.deleted == [f"DeepICDRun/{NAME}"]
 
 
-def test_an_older_attempts_report_is_not_taken_for_a_newer_one() -> None:
+def test_an_older_attempts_report_is_not_used_for_a_newer_one() -> None:
     story = Story().running()
     objects = (JobMade(), PodMade().running(at(1)))
     story.now(20, *objects, progress=report(at(20), step=9))
@@ -229,13 +229,13 @@ def test_an_older_attempts_report_is_not_taken_for_a_newer_one() -> None:
     assert story.status.step == 9
 
 
-def test_a_report_from_the_future_is_not_believed() -> None:
+def test_a_report_from_the_future_is_ignored() -> None:
     story = Story().running()
     story.now(20, JobMade(), PodMade().running(at(1)), progress=report(at(10**6), step=9))
     assert story.status.step is None
 
 
-def test_a_verified_checkpoint_survives_attempts_that_make_none() -> None:
+def test_a_verified_checkpoint_survives_attempts_that_save_none() -> None:
     story = Story().running()
     story.now(20, JobMade(), PodMade().running(at(1)), stored=checkpoint(10))
     story.now(60, JobMade().failed(), PodMade().ended(143).disrupted("EvictionByEvictionAPI"))
@@ -245,7 +245,7 @@ def test_a_verified_checkpoint_survives_attempts_that_make_none() -> None:
     assert story.status.attempts[1].resumed_from == "s3://models/10"
 
 
-def test_the_trainer_knows_better_which_checkpoint_it_went_on_from() -> None:
+def test_the_trainers_report_decides_which_checkpoint_it_resumed_from() -> None:
     story = Story().running()
     story.now(20, JobMade(), PodMade().running(at(1)), stored=checkpoint(10))
     story.now(60, JobMade().failed(), PodMade().ended(143).disrupted("EvictionByEvictionAPI"))
@@ -285,7 +285,7 @@ def test_a_broken_spec_is_named_and_waited_for(changes: dict[str, Any], reason: 
     assert f"Job/{NAME}-a1" in story.made
 
 
-def test_a_spec_that_is_broken_while_its_attempt_runs_does_not_disturb_it() -> None:
+def test_a_spec_that_is_broken_while_its_attempt_runs_does_not_affect_it() -> None:
     story = Story().running()
     story.spec = {}
     story.now(20, JobMade(), PodMade().running(at(1)), progress=report(at(20), step=9))
@@ -293,7 +293,7 @@ def test_a_spec_that_is_broken_while_its_attempt_runs_does_not_disturb_it() -> N
     assert story.condition("Accepted") == ("False", "InvalidSpec")
 
 
-def test_without_a_store_the_run_says_that_nothing_is_durable() -> None:
+def test_without_a_store_the_run_reports_that_nothing_is_durable() -> None:
     story = Story()
     del story.spec["storage"]
     story.now(0)
@@ -340,7 +340,7 @@ def test_a_message_is_given_once() -> None:
     assert "no such column" in event.message
 
 
-def test_a_failed_run_does_not_say_that_it_makes_steps() -> None:
+def test_a_failed_run_does_not_claim_to_make_steps() -> None:
     story = Story().running()
     story.now(10, JobMade(), PodMade().running(at(1)), progress=report(at(10)))
     story.now(60, JobMade().failed(), PodMade().ended(64))
@@ -352,7 +352,7 @@ CLASS_MISSING = "0/3 nodes are available: pod has unbound immediate PersistentVo
 
 
 @pytest.mark.parametrize("message", [CLAIM_MISSING, CLASS_MISSING])
-def test_a_claim_that_is_missing_is_not_called_a_lack_of_room(message: str) -> None:
+def test_a_missing_claim_is_not_reported_as_lack_of_room(message: str) -> None:
     story = Story()
     story.now(0)
     story.now(20, JobMade(), PodMade().unschedulable(message))
@@ -360,7 +360,7 @@ def test_a_claim_that_is_missing_is_not_called_a_lack_of_room(message: str) -> N
 
 
 class TestAFaultOfTheOperator:
-    """Nothing is made while the operator cannot plan; what is there is followed all the same."""
+    """While the operator cannot build objects it creates none, but still follows existing ones."""
 
     @pytest.fixture(autouse=True)
     def no_job_can_be_built(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,7 +378,7 @@ class TestAFaultOfTheOperator:
         assert (story.made, story.events, story.status.state) == ([], ["CannotPlan"], "Pending")
         assert isinstance(story.decision.fault, resources.CannotPlanError)
 
-    def test_it_does_not_hide_the_end_of_an_attempt_at_work(self) -> None:
+    def test_it_does_not_hide_the_end_of_the_current_attempt(self) -> None:
         story = Story()
         story.status = running_status()
         story.now(60, JobMade().failed(), PodMade().ended(70), complete=False)

@@ -1,4 +1,4 @@
-"""Whatever happens, in whatever order, seen late or twice, by one operator or two: the promises hold."""
+"""Invariants hold for any order of events, seen late or twice, by one operator or two."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ WHAT_HAPPENS = [
     "complete",
     "delete job",
     "suspend",
-    "go on",
+    "continue",
     "time",
     "long time",
     "lose node",
     "break",
-    "mend",
+    "fix",
     "change",
 ]
 
 
 @dataclass
 class World:
-    """The API server's state of one run, with the rules that matter: fixed names, and versions of the status."""
+    """A model of the API server for one run: unique names, and versions of the status."""
 
     story: Story = field(default_factory=lambda: Story(recovery__maxAttempts=3))
     time: float = 0.0
@@ -48,9 +48,9 @@ class World:
     complete: set[int] = field(default_factory=set)
     """Attempts that have all their objects."""
     changes: int = 0
-    """How often the spec was changed: each may start a failed run again."""
+    """Number of changes of the spec: each may restart a failed run."""
     made: list[int] = field(default_factory=list)
-    """Attempts in the order in which their Jobs were made."""
+    """Attempts in the order in which their Jobs were created."""
     events: list[str] = field(default_factory=list)
     history: list[RunStatus] = field(default_factory=list)
 
@@ -59,11 +59,11 @@ class World:
         self.time += {"time": 15, "long time": 700}.get(what, 1)
         if what == "suspend":
             self.story.spec["suspend"] = True
-        elif what == "go on":
+        elif what == "continue":
             self.story.spec["suspend"] = False
         elif what == "break":
             self.story.spec["model"] = {}
-        elif what == "mend":
+        elif what == "fix":
             self.story.spec["model"] = {"tiny": {}, "dtype": "float32"}
         elif what == "change":
             self.story.generation += 1
@@ -98,7 +98,7 @@ class World:
         return reconcile(snapshot, at(self.time), SETTINGS)
 
     def carry_out(self, plan: Decision, version: int, writes: int) -> bool:
-        """Do the first `writes` steps of a plan; False where the status had changed since it was read."""
+        """Execute the first `writes` steps of a plan. False if the status had changed since it was read."""
         steps: list[Any] = [plan.status] if plan.status is not None else []
         steps += [*plan.delete, *(each for group in plan.create for each in group)]
         self.events += [event.identity for event in plan.events]
@@ -112,7 +112,7 @@ class World:
                 self.version += 1
                 self.history.append(kept)
             elif isinstance(step, dict):
-                self._make(step)
+                self._create_objects(step)
             elif step.kind == "Job":
                 number = int(step.name.rpartition("-a")[2])
                 if number in self.jobs and self.jobs[number].view().uid == step.uid:
@@ -120,7 +120,7 @@ class World:
                     self.pods.pop(number, None)
         return True
 
-    def _make(self, content: dict[str, Any]) -> None:
+    def _create_objects(self, content: dict[str, Any]) -> None:
         number = int(content["metadata"]["labels"].get("deepicd.io/attempt", 0))
         if content["kind"] == "Job" and number not in self.jobs:
             self.made.append(number)
@@ -131,7 +131,7 @@ class World:
             self.complete.add(number)
 
     def settle(self) -> None:
-        """Reconcile until nothing is left to do now."""
+        """Reconcile until there is nothing to do."""
         for _ in range(8):
             snapshot, version = self.seen()
             plan = self.reconcile(snapshot)
@@ -183,7 +183,7 @@ def test_promises_hold_when_another_operator_acts_on_a_view_that_is_late(steps: 
         if renew:
             late, late_version = world.seen()
         if late.status.attempt == world.story.status.attempt:
-            # A Job that is missing is looked for afresh before anything is made of that; and so is the run after a conflict.
+            # A missing Job is read from the API server before any decision, and so is the run after a conflict.
             world.carry_out(world.reconcile(late), late_version, writes)
         world.settle()
         world.check()
@@ -203,7 +203,7 @@ def test_a_second_reconcile_at_the_same_time_finds_nothing_to_do(steps: list[tup
 
 @settings(max_examples=100, deadline=None)
 @given(STEPS)
-def test_nothing_is_told_twice_under_two_names(steps: list[tuple[str, int, bool]]) -> None:
+def test_no_event_is_written_twice_under_two_names(steps: list[tuple[str, int, bool]]) -> None:
     world = World()
     for what, _, _ in steps:
         world.settle()

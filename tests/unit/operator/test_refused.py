@@ -9,7 +9,7 @@ HOST = {"spec": {"hostNetwork": True}}
 ALLOWING = replace(SETTINGS, pod_template_patch=PatchLevel.ANY, privileged=True)
 
 
-def test_a_run_that_asks_for_too_much_is_refused_before_anything_is_there() -> None:
+def test_a_run_that_asks_for_too_much_is_refused_before_anything_is_created() -> None:
     story = Story(compute__podTemplatePatch=HOST)
     story.now(0)
     assert story.condition("Accepted") == ("False", "NotAllowed")
@@ -24,7 +24,7 @@ def test_a_run_that_asks_for_too_much_is_refused_before_anything_is_there() -> N
     assert story.made
 
 
-def test_an_attempt_at_work_goes_on_when_the_policy_is_tightened_and_the_next_one_is_refused() -> None:
+def test_a_running_attempt_continues_when_the_policy_is_tightened_and_the_next_one_is_refused() -> None:
     story = Story(compute__podTemplatePatch=HOST)
     story.settings = ALLOWING
     story.running()
@@ -37,7 +37,7 @@ def test_an_attempt_at_work_goes_on_when_the_policy_is_tightened_and_the_next_on
     assert story.made == []
 
 
-def test_an_attempt_whose_job_is_not_there_yet_is_not_started_from_a_spec_that_is_refused() -> None:
+def test_an_attempt_without_a_job_is_not_started_from_a_refused_spec() -> None:
     story = Story()
     story.now(0)
     story.spec["compute"]["podTemplatePatch"] = HOST

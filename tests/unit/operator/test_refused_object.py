@@ -41,13 +41,13 @@ def test_a_typo_of_the_run_is_an_invalid_spec() -> None:
     assert (found.reason, str(found)) == ("InvalidSpec", "spec.compute.affinity.nodeAfinity: unknown field")
 
 
-def test_a_field_of_the_operators_own_is_a_refusal_by_the_api_server() -> None:
+def test_a_refused_field_that_the_operator_set_is_reported_as_apirefused() -> None:
     error = RefusedFieldsError((RefusedField("spec.podReplacementPolicy", "unknown field"),), 400)
     found = refused_object(JOB, error, SPEC)
     assert (found.reason, str(found)) == ("ApiRefused", "Job a-a1: spec.podReplacementPolicy: unknown field")
 
 
-def test_a_quota_and_a_missing_kuberay_have_words_of_their_own() -> None:
+def test_a_quota_and_a_missing_kuberay_have_their_own_messages() -> None:
     assert refused_object(JOB, QuotaExceededError("exceeded quota: gpus"), SPEC).reason == "QuotaExceeded"
     assert refused_object(JOB, RefusedError("no"), SPEC).reason == "ApiRefused"
     missing = refused_object({"kind": "RayJob", "metadata": {"name": "a-a1"}}, UnknownKindError("HTTP 404"), SPEC)

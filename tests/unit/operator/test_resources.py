@@ -44,7 +44,7 @@ def trainer(**changes: Any) -> dict[str, Any]:
     return found
 
 
-def test_everything_belongs_to_the_run_and_carries_its_labels() -> None:
+def test_every_object_belongs_to_the_run_and_has_its_labels() -> None:
     for each in attempt_objects(request()):
         owner = each["metadata"]["ownerReferences"][0]
         assert (owner["uid"], owner["controller"]) == (UID, True)
@@ -64,7 +64,7 @@ def test_names_and_labels_of_the_longest_run_fit(nodes: int) -> None:
         assert all(len(value) <= 63 for value in each["metadata"]["labels"].values())
 
 
-def test_the_job_is_tried_once_and_says_why_it_failed() -> None:
+def test_the_job_is_tried_once_and_records_why_it_failed() -> None:
     job = made("Job")["spec"]
     assert (job["backoffLimit"], job["template"]["spec"]["restartPolicy"]) == (0, "Never")
     assert [rule["action"] for rule in job["podFailurePolicy"]["rules"]] == ["FailJob"] * 3
@@ -88,7 +88,7 @@ def test_the_pod_satisfies_the_restricted_standard() -> None:
         assert context["readOnlyRootFilesystem"] is True
 
 
-def test_the_uploader_is_a_sidecar_and_only_there_with_a_store() -> None:
+def test_the_uploader_is_a_sidecar_and_exists_only_with_a_store() -> None:
     sidecar = pod(recovery__gracePeriod="7m")["spec"]["initContainers"][0]
     assert (sidecar["name"], sidecar["restartPolicy"]) == ("sync", "Always")
     assert sidecar["command"][:2] == ["deepicd", "sync"]
@@ -96,7 +96,7 @@ def test_the_uploader_is_a_sidecar_and_only_there_with_a_store() -> None:
     assert "initContainers" not in pod(storage=None)["spec"]
 
 
-def test_the_uploaders_hook_leaves_the_time_where_the_uploader_looks_and_may_write() -> None:
+def test_the_uploaders_hook_writes_the_time_to_the_file_that_the_uploader_reads() -> None:
     sidecar = pod()["spec"]["initContainers"][0]
     command = sidecar["lifecycle"]["preStop"]["exec"]["command"]
     assert command == ["cp", "/proc/uptime", sidecar["command"][-2]]
@@ -121,7 +121,7 @@ def test_the_uploader_has_requests_and_limits_of_both(
     }
 
 
-def test_the_run_travels_with_the_pod_and_is_what_the_trainer_reads() -> None:
+def test_the_pod_has_run_yaml_as_the_trainer_reads_it() -> None:
     template = pod()
     content = template["metadata"]["annotations"]["deepicd.io/run.yaml"]
     assert parse(yaml.safe_load(content), "annotation").metadata.name == NAME
@@ -137,7 +137,7 @@ def test_the_pod_knows_its_run_and_attempt() -> None:
     assert environment["DEEPICD_PROGRESS"] == f"{NAME}-a1-progress"
 
 
-def test_the_trainer_leaves_uploading_to_the_sidecar_where_there_is_one() -> None:
+def test_the_trainer_leaves_uploading_to_the_sidecar_if_there_is_one() -> None:
     assert {"name": "DEEPICD_SIDECAR", "value": "1"} in trainer()["env"]
     assert "DEEPICD_SIDECAR" not in {each["name"] for each in trainer(storage=None)["env"]}
 
@@ -156,14 +156,14 @@ def test_an_existing_service_account_is_used_as_it_is() -> None:
     assert pod(compute__serviceAccount={"name": "own"})["spec"]["serviceAccountName"] == "own"
 
 
-def test_resources_are_asked_for_by_the_fields_of_compute() -> None:
+def test_resources_are_requested_according_to_compute() -> None:
     asked = trainer(compute={"gpus": 1, "cpu": 3.5, "cpuLimit": 4, "memory": "64Gi"})["resources"]
     assert asked["requests"] == {"cpu": "3500m", "memory": "64Gi", "nvidia.com/gpu": "1"}
     assert asked["limits"] == {"cpu": "4000m", "memory": "64Gi", "nvidia.com/gpu": "1"}
     assert trainer(compute={"gpus": 1, "gpuResource": ""})["resources"] == {"requests": {}, "limits": {}}
 
 
-def test_what_is_mounted_is_there() -> None:
+def test_every_mount_has_its_volume() -> None:
     template = pod(
         compute__modelCache="models", compute__scratch={"size": "1Ti", "storageClass": "fast"},
         compute__dataVolumes=[
@@ -253,11 +253,11 @@ def test_several_nodes_make_a_ray_job_with_gpus_on_every_node() -> None:
     assert (workers["replicas"], spec["backoffLimit"], spec["submissionMode"]) == (2, 0, "HTTPMode")
     for group in (head, workers):
         assert group["template"]["spec"]["containers"][0]["resources"]["limits"]["example.org/half-gpu"] == "1"
-        # Neither a resource of that name nor 8 cores would tell KubeRay what verl asks Ray for.
+        # KubeRay could not derive verl's requests to Ray from a resource of that name or from 8 cores.
         assert (group["rayStartParams"]["num-gpus"], group["rayStartParams"]["num-cpus"]) == ("1", "20")
 
 
-def test_ray_has_the_command_and_deepicd_run_uploads_itself() -> None:
+def test_ray_runs_the_command_and_deepicd_run_uploads() -> None:
     spec = made("RayJob", **SEVERAL)["spec"]
     assert "exec deepicd run /etc/deepicd/run.yaml --dir /scratch/run --json" in spec["entrypoint"]
     for template in ray_nodes():
@@ -276,7 +276,7 @@ def test_a_command_that_is_submitted_twice_runs_once(tmp_path: Path) -> None:
     assert (tmp_path / "ran").read_text().count("\n") == 1
 
 
-def test_all_nodes_share_one_volume_and_have_a_temporary_one_of_their_own() -> None:
+def test_all_nodes_share_one_volume_and_each_has_its_own_temporary_one() -> None:
     claim = made("PersistentVolumeClaim", **SEVERAL)
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
     assert claim["spec"]["resources"]["requests"]["storage"] == "50Gi"
@@ -288,7 +288,7 @@ def test_all_nodes_share_one_volume_and_have_a_temporary_one_of_their_own() -> N
         assert volumes["temporary"] == {"name": "temporary", "emptyDir": {}}
 
 
-def test_a_claim_is_there_before_the_pod_and_belongs_to_the_run_so_that_it_outlives_pod_and_job() -> None:
+def test_a_claim_is_created_before_the_pod_and_belongs_to_the_run() -> None:
     before, _ = starting_objects(request(compute__scratch={"storageClass": "fast"}))
     (claim,) = (each for each in before if each["kind"] == "PersistentVolumeClaim")
     assert (claim["spec"]["accessModes"], claim["spec"]["storageClassName"]) == (["ReadWriteOnce"], "fast")
@@ -305,7 +305,7 @@ def test_a_pod_is_known_by_the_uid_of_its_run() -> None:
     assert pod(compute__podTemplatePatch=patch)["metadata"]["labels"]["deepicd.io/run-uid"] == UID
 
 
-def test_a_builder_that_fails_names_the_field_that_it_works_from(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_builder_that_fails_names_the_field_that_it_uses(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(_: AttemptRequest) -> dict[str, Any]:
         raise TypeError("no list")
 
@@ -314,7 +314,7 @@ def test_a_builder_that_fails_names_the_field_that_it_works_from(monkeypatch: py
         starting_objects(request(compute__podTemplatePatch={"metadata": {"labels": {"a": "b"}}}))
 
 
-def test_what_a_running_attempt_needs_is_all_but_its_job() -> None:
+def test_a_running_attempt_is_repaired_with_all_objects_but_its_job() -> None:
     asked = request()
     kinds = [each["kind"] for group in supporting_objects(asked) for each in group]
     assert kinds == ["ServiceAccount", "NetworkPolicy", "Role", "RoleBinding", "ConfigMap"]
@@ -326,10 +326,10 @@ def test_every_node_waits_for_training_to_leave_before_it_ends() -> None:
         assert hook["exec"]["command"] == ["python", "-m", "deepicd.kubernetes.pre_stop"]
 
 
-def test_a_worker_that_waits_for_the_head_can_be_told_to_end() -> None:
+def test_a_worker_that_waits_for_the_head_can_be_stopped() -> None:
     head, worker = (template["spec"] for template in ray_nodes())
     assert worker["shareProcessNamespace"] is True
-    assert "shareProcessNamespace" not in head  # the command's output goes to that of the first process
+    assert "shareProcessNamespace" not in head  # the command writes to the output of process 1
 
 
 def test_probes_of_the_patch_stay() -> None:
@@ -340,7 +340,7 @@ def test_probes_of_the_patch_stay() -> None:
         assert template["spec"]["containers"][0]["readinessProbe"]["httpGet"]["path"] == "/api/healthz"
 
 
-def test_kuberay_alone_may_reach_the_heads_dashboard() -> None:
+def test_only_kuberay_may_reach_the_heads_dashboard() -> None:
     own, kuberay = made("NetworkPolicy", **SEVERAL)["spec"]["ingress"]
     assert own == {"from": [{"podSelector": {"matchLabels": {"deepicd.io/run": NAME}}}]}
     assert kuberay["ports"] == [{"protocol": "TCP", "port": 8265}]
@@ -361,7 +361,7 @@ def test_kuberays_namespace_is_the_one_that_is_given() -> None:
     [
         ("https://10.96.0.1:443", (443, 6443)), ("https://cluster.example:16443", (443, 6443, 16443)),
         ("https://cluster.example", (443, 6443)), ("https://[fd00::1]:8443", (443, 6443, 8443)),
-        # A tunnel's end on the operator's own machine.
+        # A tunnel that ends on the operator's machine.
         ("https://127.0.0.1:38721", (443, 6443)), ("https://[::1]:38721", (443, 6443)), ("https://localhost:1", (443, 6443)),
     ],
 )  # fmt: skip
@@ -369,7 +369,7 @@ def test_the_port_that_the_operator_itself_uses_is_open_to_pods(server: str, por
     assert Settings().with_port_of(server).api_server_ports == ports
 
 
-def test_building_changes_nothing_that_is_shared() -> None:
+def test_builders_do_not_change_shared_data() -> None:
     first = attempt_objects(request())
     before = copy.deepcopy(first)
     job = next(each for each in first if each["kind"] == "Job")

@@ -1,4 +1,4 @@
-"""Results that are not all stored are no success; what is left of them is kept where it can be, and named."""
+"""An attempt succeeds only if all results are stored; the remaining ones are kept if possible, and the message says where."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STORED = Upload(complete=True, time=at(60))
 
 
 def succeeded(sync: int, reason: str = "Error") -> PodMade:
-    """A pod whose trainer ended with 0 and whose uploader ended with a code."""
+    """A pod whose trainer exited with 0 and whose uploader exited with a code."""
     return PodMade().ended(sync, reason, name="sync").ended(0)
 
 
@@ -35,7 +35,7 @@ def test_the_uploader_must_have_ended_with_0() -> None:
         (143, "Error", "UploadFailed"),
     ],
 )
-def test_results_that_were_not_uploaded_are_no_success_whatever_the_uploaders_end(code: int, why: str, reason: str) -> None:
+def test_missing_uploads_are_no_success_however_the_uploader_ended(code: int, why: str, reason: str) -> None:
     story = Story().running()
     story.now(60, JobMade().complete(), succeeded(code, why))
     attempt = story.status.attempts[0]
@@ -51,16 +51,14 @@ def test_an_uploader_that_ran_out_of_memory_is_named_with_the_field_that_helps()
     assert story.status.attempts[0].exit_code == 137
 
 
-def test_its_last_report_counts_where_the_pod_is_gone() -> None:
+def test_its_last_report_counts_if_the_pod_is_gone() -> None:
     story = Story().running()
     story.now(60, JobMade().complete(), upload=STORED)
     assert story.status.state == "Succeeded"
 
 
 @pytest.mark.parametrize(("last", "state"), [(0, "Succeeded"), (137, "Pending")])
-def test_an_uploader_that_waited_to_be_started_again_when_the_pod_ended_counts_by_its_last_launch(
-    last: int, state: str
-) -> None:
+def test_an_uploader_waiting_for_a_restart_when_the_pod_ended_counts_by_its_last_launch(last: int, state: str) -> None:
     story = Story().running()
     pod = PodMade().ended(0)
     pod.raw["status"]["initContainerStatuses"] = [{
@@ -88,7 +86,7 @@ def test_a_restart_of_the_uploader_is_no_end() -> None:
     assert (story.status.state, story.deleted) == ("Running", [])
 
 
-def test_an_uploader_that_is_restarted_again_and_again_is_a_warning() -> None:
+def test_an_uploader_that_is_restarted_repeatedly_is_a_warning() -> None:
     story = Story().running()
     ended = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
 
@@ -111,7 +109,7 @@ def test_an_uploader_that_is_restarted_again_and_again_is_a_warning() -> None:
     assert story.events.count("UploaderFailing") == 1
 
 
-def test_without_a_store_nothing_is_uploaded_and_the_trainer_alone_counts() -> None:
+def test_without_a_store_nothing_is_uploaded_and_only_the_trainer_counts() -> None:
     story = Story()
     del story.spec["storage"]
     story.now(0)
@@ -130,7 +128,7 @@ def test_a_long_upload_is_shown() -> None:
     assert story.condition("Running") == ("True", "Uploading")
 
 
-def test_an_upload_that_has_ended_is_not_said_to_run_again_before_its_job_has_ended() -> None:
+def test_an_ended_upload_is_not_shown_as_running_before_its_job_has_ended() -> None:
     story = Story().running()
     pod = PodMade().ended(0)
     pod.raw["status"] |= {"phase": "Running", "initContainerStatuses": [{"name": "sync", "state": {"running": {}}}]}
@@ -187,7 +185,7 @@ def test_a_claim_of_an_attempt_that_never_ran_is_deleted() -> None:
 
 
 @pytest.mark.parametrize("end", ["complete", "failed", "deleted"])
-def test_a_claim_is_kept_where_an_attempt_may_have_run_while_no_operator_looked(end: str) -> None:
+def test_a_claim_is_kept_if_the_attempt_may_have_run_unobserved(end: str) -> None:
     story = Story(compute__scratch=FAST)
     story.now(0)
     objects = {"complete": [JobMade().complete()], "failed": [JobMade().failed()], "deleted": []}[end]
@@ -228,14 +226,14 @@ def test_without_a_store_the_claim_is_the_result_and_stays() -> None:
     assert (story.status.state, story.deleted) == ("Succeeded", [])
     assert story.status.attempts[0].volume == f"{NAME}-a1"
     message = story.status.attempts[0].message or ""
-    assert f"is on PersistentVolumeClaim {NAME}-a1 alone" in message
+    assert f"its results are only on PersistentVolumeClaim {NAME}-a1" in message
     assert "upload" not in message
 
 
-def test_results_that_are_lost_with_the_nodes_disk_are_said_to_be_lost() -> None:
+def test_results_that_are_lost_with_the_nodes_disk_are_reported_as_lost() -> None:
     story = Story().running()
     story.now(60, JobMade().complete(), succeeded(75))
-    assert "compute.scratch.storageClass would be kept" in (story.status.attempts[0].message or "")
+    assert "with compute.scratch.storageClass the volume would be kept" in (story.status.attempts[0].message or "")
 
 
 @pytest.mark.parametrize("why", ["deadline", "suspend"])

@@ -61,7 +61,7 @@ def test_a_run_with_a_head_start_comes_before_others_that_have_been_due_for_less
     played(scene)
 
 
-def test_a_head_start_is_not_lost_by_another_wish_and_does_not_outlast_its_turn() -> None:
+def test_a_head_start_survives_another_request_and_ends_with_its_turn() -> None:
     async def scene(queue: WorkQueue, clock: Clock) -> None:
         queue.add(A)
         queue.add(B, first=True)
@@ -77,7 +77,7 @@ def test_a_head_start_is_not_lost_by_another_wish_and_does_not_outlast_its_turn(
     played(scene)
 
 
-def test_a_run_that_is_noticed_twice_comes_once_at_the_earlier_time() -> None:
+def test_a_run_that_is_added_twice_comes_once_at_the_earlier_time() -> None:
     async def scene(queue: WorkQueue, clock: Clock) -> None:
         queue.add(A, 60)
         queue.add(A)
@@ -102,7 +102,7 @@ def test_a_run_is_never_given_to_two_workers_and_comes_again_when_it_is_free() -
     played(scene)
 
 
-def test_a_run_at_work_does_not_hold_up_the_others() -> None:
+def test_a_run_being_processed_does_not_block_the_others() -> None:
     async def scene(queue: WorkQueue, clock: Clock) -> None:
         queue.add(A)
         await queue.get()
@@ -123,7 +123,7 @@ def test_age_and_depth_count_what_is_due() -> None:
     played(scene)
 
 
-def test_a_worker_that_is_woken_and_cancelled_at_once_ends() -> None:
+def test_a_worker_that_is_woken_and_cancelled_at_the_same_time_ends() -> None:
     async def scene(queue: WorkQueue, clock: Clock) -> None:
         queue.add(A, 1000)
         task = asyncio.create_task(queue.get())

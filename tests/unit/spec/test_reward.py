@@ -24,7 +24,9 @@ def test_weights_that_are_left_out_have_their_defaults() -> None:
 def test_the_terms_of_other_presets_have_fixed_weights(preset: str) -> None:
     term = next(iter(PRESETS[preset].weights))  # type: ignore[index]
     for weights in ({term: 1}, {"outcome": 1}):
-        with pytest.raises(ValidationError, match=f"the preset '{preset}' has fixed weights: give weights only to your own terms"):
+        with pytest.raises(
+            ValidationError, match=f"the preset '{preset}' has fixed weights: give weights only to your own terms"
+        ):
             spec(preset=preset, weights=weights)
 
 
