@@ -124,7 +124,7 @@ def _parquet(path: Path, wanted: Mapping[str, str], mapped: Mapping[str, str]) -
                 for row in _decoded(path, batch, number):
                     number += 1
                     yield Row.of(f"{path}: row {number}", {name: row[column] for name, column in present.items()})
-    except pa.ArrowException:
+    except (pa.ArrowException, UnicodeDecodeError):  # the latter: a column's name in a damaged file
         failure = f"{path}: is not a Parquet file, or is damaged: write it again"
     else:
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from deepicd.errors import DeepICDError, ExitCode, UserError
@@ -22,6 +23,22 @@ T = TypeVar("T")
 REQUEST_SECONDS = 15.0
 MANAGER = "deepicd"
 """Field manager of what the commands apply."""
+
+
+@contextmanager
+def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """Yield an event loop that Ctrl-C ends at any point: `asyncio.run` makes it a cancellation, which aiohttp may swallow."""
+    loop = asyncio.new_event_loop()
+    try:
+        yield loop
+    finally:
+        if tasks := asyncio.all_tasks(loop):
+            for task in tasks:
+                task.cancel()
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
 
 
 class ClusterError(DeepICDError):
@@ -93,12 +110,12 @@ class Api:
         async def following() -> str | None:
             return await anext(lines, None)
 
-        with asyncio.Runner() as runner:
+        with _event_loop() as loop:
             try:
-                while (line := self._explained(f"log of {pod}", lambda: runner.run(following()))) is not None:
+                while (line := self._explained(f"log of {pod}", lambda: loop.run_until_complete(following()))) is not None:
                     yield line
             finally:
-                runner.run(client.close())
+                loop.run_until_complete(client.close())
 
     def write_config_map(self, name: str, key: str, text: str) -> None:
         """Set one key of a ConfigMap that exists."""
@@ -112,7 +129,8 @@ class Api:
             finally:
                 await client.close()
 
-        return self._explained(what, lambda: asyncio.run(once()))
+        with _event_loop() as loop:
+            return self._explained(what, lambda: loop.run_until_complete(once()))
 
     def _explained(self, what: str, ask: Callable[[], T]) -> T:
         place = f"{what} in namespace {self.namespace}"

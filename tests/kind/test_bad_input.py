@@ -11,7 +11,8 @@ import pytest
 from tests.kind.kind_cluster import KindCluster, wait_for
 from tests.kind.runs import COMPUTE, RESEARCH, STORE_KEYS, Run, applied, small_run
 
-pytestmark = pytest.mark.timeout(600)
+# The first test of the session also waits for the cluster: building images may take longer than a test.
+pytestmark = pytest.mark.timeout(600, func_only=True)
 
 SECRETS = {
     "other-keys": {"other": "x"},

@@ -260,5 +260,5 @@ def test_a_certificate_that_is_renewed_in_its_place_is_another_credential(
     authority.client("a")
     assert credentials() != before
     (tmp_path / "a.key").write_text(key)
-    with pytest.raises(UserError, match="the certificate's own key"):  # not all of it is written yet
+    with pytest.raises(UserError, match="belongs to the certificate"):  # not all of it is written yet
         credentials()
