@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from deepicd.errors import DeepICDError, ExitCode, UserError
@@ -25,20 +26,18 @@ MANAGER = "deepicd"
 """Field manager of what the commands apply."""
 
 
-@contextmanager
-def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """Yield an event loop that Ctrl-C ends at any point: `asyncio.run` makes it a cancellation, which aiohttp may swallow."""
-    loop = asyncio.new_event_loop()
-    try:
-        yield loop
-    finally:
-        if tasks := asyncio.all_tasks(loop):
-            for task in tasks:
-                task.cancel()
-            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.run_until_complete(loop.shutdown_default_executor())
-        loop.close()
+def _apart(work: Callable[[], T]) -> T:
+    """Call `work` in a thread: in the main thread `asyncio.run` makes Ctrl-C a cancellation, which aiohttp may swallow."""
+    result: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:
+            result.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return result.result()
 
 
 class ClusterError(DeepICDError):
@@ -110,12 +109,12 @@ class Api:
         async def following() -> str | None:
             return await anext(lines, None)
 
-        with _event_loop() as loop:
+        with asyncio.Runner() as runner:
             try:
-                while (line := self._explained(f"log of {pod}", lambda: loop.run_until_complete(following()))) is not None:
+                while (line := self._explained(f"log of {pod}", lambda: runner.run(following()))) is not None:
                     yield line
             finally:
-                loop.run_until_complete(client.close())
+                runner.run(client.close())
 
     def write_config_map(self, name: str, key: str, text: str) -> None:
         """Set one key of a ConfigMap that exists."""
@@ -129,8 +128,7 @@ class Api:
             finally:
                 await client.close()
 
-        with _event_loop() as loop:
-            return self._explained(what, lambda: loop.run_until_complete(once()))
+        return self._explained(what, lambda: _apart(lambda: asyncio.run(once())))
 
     def _explained(self, what: str, ask: Callable[[], T]) -> T:
         place = f"{what} in namespace {self.namespace}"

@@ -42,10 +42,14 @@ class Empty(BaseHTTPRequestHandler):
         """Print nothing."""
 
 
+class Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Print nothing: an interrupted request breaks its connection."""
+
+
 @pytest.fixture
 def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Empty)
-    server.handle_error = lambda *_: None  # interrupted requests break their connections
+    server = Server(("127.0.0.1", 0), Empty)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(KUBECONFIG.format(port=server.server_port))
