@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from deepicd.data import cohort, discharge, selection
 from deepicd.data import hosp as hosp_tables
+from deepicd.data.atomic_output import atomic_output
 from deepicd.data.cohort import Cohort
-from deepicd.data.output import together
 from deepicd.data.tables import connect, database
 from deepicd.data.years import FISCAL_YEARS
 from deepicd.spec.data import SplitSpec
@@ -40,7 +40,7 @@ def extract(hosp: Path, note: Path, out: Path, split: SplitSpec) -> Cohort:
     """
     tables = hosp_tables.find_tables(hosp)
     table = discharge.find_table(note)
-    with together(out, last=cohort.FILE) as work:
+    with atomic_output(out, last=cohort.FILE) as work:
         scratch = work / ".scratch"
         scratch.mkdir()
         connection = connect(scratch)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepicd.data import cohort, extracted, note_files, selection, splits
+from deepicd.data.atomic_output import atomic_output
 from deepicd.data.cohort import Cohort
 from deepicd.data.note_row import Row
-from deepicd.data.output import together
 from deepicd.data.tables import connect, database
 from deepicd.errors import UserError
 from deepicd.spec.data import NotesSource, SplitSpec
@@ -38,7 +38,7 @@ def extract(source: NotesSource, out: Path, split: SplitSpec) -> Cohort:
             some rows, or not the same for all notes of a patient; the cohort or a split is empty; the disk is full.
     """
     note_files.find(source.file)
-    with together(out, last=cohort.FILE) as work:
+    with atomic_output(out, last=cohort.FILE) as work:
         scratch = work / ".scratch"
         scratch.mkdir()
         connection = connect(scratch)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepicd import atomic, prompt
+from deepicd.data.atomic_output import disk_errors
 from deepicd.data.cohort import WRITERS
-from deepicd.data.output import disk_errors
 from deepicd.data.rows import key
 from deepicd.data.shorten import Shortened, shorten_all
 from deepicd.data.splits import SPLITS

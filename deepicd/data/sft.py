@@ -11,8 +11,8 @@ from typing import Any
 
 from deepicd import prompt
 from deepicd.data import rows
+from deepicd.data.atomic_output import atomic_output
 from deepicd.data.cohort import WRITERS
-from deepicd.data.output import together
 from deepicd.data.prompts import ChatTokens, ExampleCounts, read_notes
 from deepicd.data.shorten import shorten, split
 from deepicd.data.tables import reading
@@ -52,7 +52,7 @@ def write(train: Path, traces: Path, out: Path) -> Examples:
     message = pa.struct({"role": pa.string(), "content": pa.string()})
     schema = pa.schema({"messages": pa.list_(message), "id": pa.string()})
     written = without = refused = 0
-    with together(out.parent) as work:
+    with atomic_output(out.parent) as work:
         with pq.ParquetWriter(work / out.name, schema, compression="zstd") as writer:
             for batch in _batches(train):
                 examples = []
@@ -95,7 +95,7 @@ def fit(examples: Path, prompts: Path, asks: Prompt, budget: int, tokens: ChatTo
     counts = ExampleCounts()
     seen = read_notes(prompts, asks)
     source = pq.ParquetFile(examples)
-    with together(examples.parent) as work:
+    with atomic_output(examples.parent) as work:
         with pq.ParquetWriter(work / examples.name, source.schema_arrow, compression="zstd") as writer:
             for batch in source.iter_batches(_BATCH):
                 some = batch.to_pylist()

@@ -9,16 +9,13 @@ from deepicd import icd10
 from deepicd.completion import Completion, Fault, fault_of, parse
 from deepicd.errors import UserError
 from deepicd.rewards.cohort_words import CohortWords
-from deepicd.rewards.combine import combine
 from deepicd.rewards.deepicd_r1 import deepicd_r1
-from deepicd.rewards.format import format_term
-from deepicd.rewards.hierarchy import hierarchy
-from deepicd.rewards.outcome import outcome
 from deepicd.rewards.own_terms import OwnTerms
 from deepicd.rewards.rarity import SHIPPED, Rarity
 from deepicd.rewards.reasoning import Claim, reasoning
 from deepicd.rewards.sample import Sample, Score, Scorer
 from deepicd.rewards.strict import strict
+from deepicd.rewards.terms import combine, format_term, hierarchy, outcome
 from deepicd.spec.reward import PRESETS, RewardSpec
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from deepicd import icd10
-from deepicd.data.output import together
+from deepicd.data.atomic_output import atomic_output
 from deepicd.data.synthetic import cases, summary
 from deepicd.data.synthetic.diseases import Disease, choose, frequencies
 from deepicd.data.synthetic.lexicon import lexicon
@@ -68,7 +68,7 @@ def write_tables(spec: SyntheticSource, out: Path, *, later_words: int = 0) -> N
     """
     rng = random.Random(spec.seed)
     diseases = choose(spec.codes, rng)
-    with together(out, last="traces.jsonl") as work, _opened(work) as files:
+    with atomic_output(out, last="traces.jsonl") as work, _opened(work) as files:
         hospital = _Hospital(files, diseases, list(accumulate(frequencies(len(diseases)))), rng, later_words)
         _write_titles(files["hosp/d_icd_diagnoses"], diseases)
         admission = number = 0

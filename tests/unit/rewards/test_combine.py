@@ -1,6 +1,6 @@
 import pytest
 
-from deepicd.rewards.combine import combine
+from deepicd.rewards.terms import combine
 
 
 def test_the_reward_is_the_weighted_sum_and_keeps_its_terms() -> None:

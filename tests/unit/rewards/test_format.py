@@ -1,7 +1,7 @@
 import pytest
 
 from deepicd.completion import parse
-from deepicd.rewards.format import format_term
+from deepicd.rewards.terms import format_term
 
 ANSWER = "<diagnosis>M5116</diagnosis>"
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepicd import icd10
-from deepicd.rewards.hierarchy import hierarchy
+from deepicd.rewards.terms import hierarchy
 
 SOME_CODES = random.Random(0).sample(icd10.billable_codes(), 500)
 CHARACTERS = st.text("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", max_size=4)

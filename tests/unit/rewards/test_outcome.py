@@ -1,6 +1,6 @@
 import pytest
 
-from deepicd.rewards.outcome import outcome
+from deepicd.rewards.terms import outcome
 
 
 @pytest.mark.parametrize(("code", "value"), [("M5116", 1.0), ("M5117", 0.0), ("M51", 0.0), ("M51169", 0.0), (None, 0.0)])

@@ -34,23 +34,22 @@ GARBLED_TRIES = 4
 TRANSIENT = {"RequestTimeout", "SlowDown", "OperationAborted", "ConditionalRequestConflict"}
 TRANSIENT_STATUS = {0, 408, 425, 429, *range(500, 600)}
 
-_DENIED = "access denied: let these credentials list, read, write and delete below this prefix"
-_OTHER_REGION = "the bucket is in another region: set storage.s3.region"
 _REMEDIES = {
+    **dict.fromkeys(
+        ("AccessDenied", "AllAccessDisabled", "403"),
+        "access denied: let these credentials list, read, write and delete below this prefix",
+    ),
+    **dict.fromkeys(
+        ("PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed", "301"),
+        "the bucket is in another region: set storage.s3.region",
+    ),
     "NoSuchBucket": "the bucket does not exist: create it, or correct storage.s3.bucket",
     "InvalidBucketName": "no bucket can have this name: correct storage.s3.bucket",
-    "AccessDenied": _DENIED,
-    "AllAccessDisabled": _DENIED,
-    "403": _DENIED,
     "InvalidAccessKeyId": "the store does not know this access key: correct the credentials",
     "SignatureDoesNotMatch": "the secret key does not belong to the access key: correct the credentials",
     "ExpiredToken": "the credentials have expired: renew them",
     "InvalidToken": "the session token is not valid: renew the credentials",
     "RequestTimeTooSkewed": "this machine's clock is wrong: set it (NTP)",
-    "PermanentRedirect": _OTHER_REGION,
-    "TemporaryRedirect": _OTHER_REGION,
-    "AuthorizationHeaderMalformed": _OTHER_REGION,
-    "301": _OTHER_REGION,
     "407": "the proxy asks for a user and password: write http://USER:PASSWORD@PROXY in HTTPS_PROXY or HTTP_PROXY",
     "KMS.NotFoundException": "the key does not exist: correct storage.s3.encryption.kmsKeyId",
     "EntityTooLarge": "the store refuses files of this size: see its settings",

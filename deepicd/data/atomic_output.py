@@ -16,7 +16,7 @@ PARTIAL = ".partial"
 
 
 @contextmanager
-def together(out: Path, last: str | None = None) -> Iterator[Path]:
+def atomic_output(out: Path, last: str | None = None) -> Iterator[Path]:
     """Yield a working folder inside `out`. Its files move to `out` when the block ends without an error.
 
     The file called `last` marks completeness: it is removed from `out` first and moved last. Folders and files with a leading

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from deepicd.data.output import PARTIAL, disk_errors, together
+from deepicd.data.atomic_output import PARTIAL, atomic_output, disk_errors
 from deepicd.errors import UserError
 
 
 def test_files_appear_when_the_block_ends(tmp_path: Path) -> None:
     out = tmp_path / "new" / "out"
-    with together(out) as work:
+    with atomic_output(out) as work:
         (work / "sub").mkdir()
         (work / "sub" / "a").write_text("1")
         assert not (out / "sub").exists()
@@ -27,7 +27,7 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("old")
 
     def fail() -> None:
-        with together(tmp_path, last="a") as work:
+        with atomic_output(tmp_path, last="a") as work:
             (work / "a").write_text("new")
             raise UserError("stop")
 
@@ -37,7 +37,7 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
 
 
 def test_scratch_is_not_published(tmp_path: Path) -> None:
-    with together(tmp_path) as work:
+    with atomic_output(tmp_path) as work:
         (work / ".scratch").mkdir()
         (work / ".scratch" / "a").write_text("1")
         (work / "b").write_text("2")
@@ -54,7 +54,7 @@ def test_the_mark_of_completeness_moves_last(tmp_path: Path, monkeypatch: pytest
         return replace(self, target)
 
     monkeypatch.setattr(Path, "replace", record)
-    with together(tmp_path, last="a.json") as work:
+    with atomic_output(tmp_path, last="a.json") as work:
         for name in ("a.json", "b", "c"):
             (work / name).write_text("new")
     assert moved == [("b", False), ("c", False), ("a.json", False)]
@@ -63,20 +63,20 @@ def test_the_mark_of_completeness_moves_last(tmp_path: Path, monkeypatch: pytest
 def test_leftovers_of_a_killed_process_are_cleared(tmp_path: Path) -> None:
     (tmp_path / PARTIAL).mkdir()
     (tmp_path / PARTIAL / "half").write_text("x")
-    with together(tmp_path) as work:
+    with atomic_output(tmp_path) as work:
         (work / "a").write_text("1")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_a_second_writer_of_the_folder_is_refused(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from deepicd.data.output import together\n"
-        f"with together(Path({str(tmp_path)!r})): print('in', flush=True); sys.stdin.read()"
+        "import sys; from pathlib import Path; from deepicd.data.atomic_output import atomic_output\n"
+        f"with atomic_output(Path({str(tmp_path)!r})): print('in', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == b"in\n"
-        with pytest.raises(UserError, match="another process is writing this folder"), together(tmp_path):
+        with pytest.raises(UserError, match="another process is writing this folder"), atomic_output(tmp_path):
             pass
         first.communicate(b"")
     assert first.returncode == 0
@@ -93,5 +93,5 @@ def test_a_disk_that_cannot_take_more_is_named(tmp_path: Path, number: int, said
 
 def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("")
-    with pytest.raises(UserError, match="cannot be used as the output folder"), together(tmp_path / "a"):
+    with pytest.raises(UserError, match="cannot be used as the output folder"), atomic_output(tmp_path / "a"):
         pass
