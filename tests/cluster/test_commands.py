@@ -154,7 +154,10 @@ def test_a_forbidden_command_reports_which_right_is_missing(cluster: ControlPlan
 
 
 # Set a timeout of a second, then run the command.
-HASTY = "import deepicd.kubernetes.api as api; api.REQUEST_SECONDS = 1.0; from deepicd.cli.main import app; app()"
+HASTY = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"  # background commands of a shell ignore it
+    "import deepicd.kubernetes.api as api; api.REQUEST_SECONDS = 1.0; from deepicd.cli.main import app; app()"
+)
 
 
 def read_until(terminal: int, pattern: str) -> str:

@@ -50,11 +50,14 @@ class Server(ThreadingHTTPServer):
 @pytest.fixture
 def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     server = Server(("127.0.0.1", 0), Empty)
+    # A shell starts background commands with the signal ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(KUBECONFIG.format(port=server.server_port))
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
     yield Api()
+    signal.signal(signal.SIGINT, before)
     server.shutdown()
     server.server_close()
 
