@@ -109,7 +109,7 @@ def test_an_api_server_that_is_down_while_an_attempt_ends_is_waited_for(
     pod = running_pod(api, namespace)
     wait_for_state(api, namespace, "Running")
     with cluster.api_server_down():
-        wait_for(lambda: "not able to answer" in operator.log.read_text(), 60, operator.tail)
+        wait_for(lambda: "cannot answer" in operator.log.read_text(), 60, operator.tail)
     end_pod(api, pod, 70)
     assert ended(api, namespace)["reason"] == "Crashed"
     end_pod(api, running_pod(api, namespace, 2))
