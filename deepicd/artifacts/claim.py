@@ -5,7 +5,6 @@ The writer's id is kept in the local folder, so an uploader that is restarted th
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
@@ -19,6 +18,7 @@ from deepicd import atomic
 from deepicd.artifacts.layout import ATTEMPTS, parse_attempt, writer_key
 from deepicd.artifacts.store.base import ConflictError, Store
 from deepicd.errors import UserError
+from deepicd.file_lock import exclusive
 from deepicd.run_layout import UploadedFolder
 from deepicd.spec.environment import ATTEMPT
 
@@ -40,18 +40,10 @@ def sole_writer(folder: Path) -> Iterator[Writer]:
     Raises:
         UserError: another process uploads from it, or it cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = UploadedFolder(folder).writer_lock.open("a+")
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror}): choose another --dir") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(
-                f"{folder}: is being uploaded by another process: wait for it, or give this one another --dir"
-            ) from None
+    with exclusive(
+        UploadedFolder(folder).writer_lock,
+        lambda _: "is being uploaded by another process: wait for it, or give this one another --dir",
+    ):
         yield _read_writer(folder) or _save_writer(folder, Writer(secrets.token_hex(8), {}))
 
 

@@ -18,7 +18,7 @@ from deepicd.evaluation.metrics_schema import Measure, Metrics
 
 LEVEL_NAMES = {Level.CHAPTER: "Chapter", Level.CATEGORY: "Category", Level.CODE: "Full code"}
 _MODEL_COLOURS = ("#c8ced6", "#8ab8e0", "#2f74b5", "#d9822b", "#7a5195")
-"""Distinct in lightness as well as in hue, so that they can be told apart in a grey print."""
+"""Distinct in lightness as well as in hue, so that a grey print shows the difference."""
 
 
 def model_colours(models: Sequence[str]) -> dict[str, str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
@@ -13,6 +11,7 @@ from typing import Any
 
 from deepicd import atomic
 from deepicd.errors import UserError
+from deepicd.file_lock import exclusive
 from deepicd.run_layout import RunLayout, StageLayout
 from deepicd.spec.changes import decisive
 from deepicd.spec.run import RunSpec
@@ -39,23 +38,10 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         UserError: another process holds it, or the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = RunLayout(folder).lock.open("a+")
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror}): choose another --dir") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            raise UserError(
-                f"{folder}: another deepicd run uses it (process {holder}): wait for it, or choose another --dir"
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+    with exclusive(
+        RunLayout(folder).lock,
+        lambda holder: f"another deepicd run uses it (process {holder}): wait for it, or choose another --dir",
+    ):
         yield
 
 

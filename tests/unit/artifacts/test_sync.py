@@ -213,6 +213,7 @@ def test_trouble_is_reported_until_it_is_over(unsteady: Unsteady, at_work: Sync,
     eventually(lambda: at_work.trouble == "the store is down")
     eventually((folder / "global_step_5.durable").exists)
     eventually(lambda: at_work.trouble == "")
+    assert at_work.missing() == []
 
 
 def test_missing_names_only_the_kind_of_growing_files(at_work: Sync, save: Save, folder: Path) -> None:

@@ -148,6 +148,7 @@ def test_an_engine_that_ends_where_nothing_trains_is_no_crash(tmp_path: Path) ->
     stage = Stage(tmp_path, lasts=LEAVE_SECONDS + 9)
     stage.has("VLLM::EngineCore", until=2)
     stage.follow(training=False)
+    assert stage.now > LEAVE_SECONDS
 
 
 def loses_rays_node(stage: Stage) -> None:
