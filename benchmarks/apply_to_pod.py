@@ -119,13 +119,14 @@ class Sightings:
     def _watch(self) -> None:
         known: set[str] = set()
         with suppress(UnansweredError):  # the end of the control plane
-            for event, pod in self._api.watch("Pod", self._namespace):
-                name = pod["metadata"]["labels"].get(self._label, "")
-                if event == "ADDED" and pod["metadata"]["uid"] not in known:
-                    known.add(pod["metadata"]["uid"])
-                    self.seen.setdefault(name, []).append(time.monotonic())
-                if (pod.get("status") or {}).get("phase") == "Succeeded":
-                    self.ended.add(name)
+            while True:  # the API server closes a watch that reads too slowly
+                for event, pod in self._api.watch("Pod", self._namespace):
+                    name = pod["metadata"]["labels"].get(self._label, "")
+                    if event == "ADDED" and pod["metadata"]["uid"] not in known:
+                        known.add(pod["metadata"]["uid"])
+                        self.seen.setdefault(name, []).append(time.monotonic())
+                    if (pod.get("status") or {}).get("phase") == "Succeeded":
+                        self.ended.add(name)
 
 
 class Bench:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -20,6 +20,10 @@ class Key(NamedTuple):
 
     namespace: str
     name: str
+
+
+Identity = tuple[Key | None, str]
+"""The run that an object concerns, and the object's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,22 +145,23 @@ class Cache:
         family = self._families.get(key)
         return [] if family is None else [(kind, each) for (kind, _), each in family.children.items()]
 
-    def keep_only(self, kind: str, present: Iterable[Raw], listed_after: int, namespaces: Iterable[str] = ()) -> list[Key]:
-        """Forget objects of a kind that are missing from a full list, except those stored after the list was requested.
+    def keep_only(
+        self, kind: str, present: Container[Identity], listed_after: int, namespaces: Iterable[str] = ()
+    ) -> list[Key]:
+        """Forget objects of a kind that are not in a full list, `present`, except those stored after the list was requested.
 
         Returns the runs concerned.
         """
-        names = {(key_of(raw), raw["metadata"]["name"]) for raw in present}
         within, touched = set(namespaces), []
         for key, family in list(self._families.items()):
             if within and key.namespace not in within:
                 continue
             run = family.run
-            if kind == KIND and run is not None and run.taken <= listed_after and (key, key.name) not in names:
+            if kind == KIND and run is not None and run.taken <= listed_after and (key, key.name) not in present:
                 self.forget(key)
                 touched.append(key)
             for place, known in list(family.children.items()):
-                if place[0] == kind and known.taken <= listed_after and (key, place[1]) not in names:
+                if place[0] == kind and known.taken <= listed_after and (key, place[1]) not in present:
                     del family.children[place]
                     touched.append(key)
         return touched
@@ -167,6 +172,11 @@ def key_of(raw: Raw) -> Key | None:
     metadata = raw["metadata"]
     name = metadata["name"] if raw["kind"] == KIND else (metadata.get("labels") or {}).get(RUN_LABEL)
     return Key(metadata["namespace"], name) if name else None
+
+
+def identity(raw: Raw) -> Identity:
+    """Return what tells an object from the others of its kind."""
+    return key_of(raw), raw["metadata"]["name"]
 
 
 def version_of(raw: Raw) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import Any, TypeVar
 
 from deepicd.kubernetes.client import Client
@@ -17,6 +17,7 @@ from deepicd_operator.prometheus import Metrics
 from deepicd_operator.snapshot import owner
 
 Raw = dict[str, Any]
+Raws = list[Raw]
 T = TypeVar("T")
 ALL_NAMESPACES = "*"
 REQUEST_SECONDS = 15.0
@@ -50,9 +51,17 @@ class Cluster:
 
     async def list(self, kind: str, namespace: str = ALL_NAMESPACES, labels: Mapping[str, str] | None = None) -> list[Raw]:
         """Return the managed objects of a watched kind, all or those with the labels."""
+        return [each async for page in self.pages(kind, namespace, labels) for each in page]
+
+    async def pages(
+        self, kind: str, namespace: str = ALL_NAMESPACES, labels: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Raws]:
+        """As `list`, some hundred objects at a time."""
         chosen = None if kind == KIND else {**_equal(MANAGED_SELECTOR), **(labels or {})}
         within = None if namespace == ALL_NAMESPACES else namespace
-        return await self._counted("list", kind, self._client.list(KINDS[kind], within, chosen))
+        pages = self._client.pages(KINDS[kind], within, chosen)
+        while (page := await self._counted("list", kind, anext(pages, None))) is not None:
+            yield page
 
     async def get(self, kind: str, namespace: str, name: str) -> Raw:
         """Return one object.

@@ -22,7 +22,7 @@ from deepicd.kubernetes.errors import (
     UnknownKindError,
 )
 from deepicd.spec.resource_names import KIND
-from deepicd_operator.cache import Cache, Key, is_new_run, is_urgent
+from deepicd_operator.cache import Cache, Key, identity, is_new_run, is_urgent
 from deepicd_operator.cluster import ALL_NAMESPACES, Cluster
 from deepicd_operator.desired import Deletion
 from deepicd_operator.events import RunEvent, events_between
@@ -128,20 +128,22 @@ class Controller:
 
     async def _resync_kind(self, use: Use, namespace: str) -> None:
         kind, listed_after = use.kind.name, self._cache.taken
+        present = set()
         try:
-            found = await self._cluster.list(kind, namespace)
+            async for page in self._cluster.pages(kind, namespace):
+                for raw in page:
+                    present.add(identity(raw))
+                    _, news = self._cache.put(raw, listed_after)
+                    if news and self.listed:
+                        self._metrics.missed.labels(kind).inc()
         except UnknownKindError:
             if not use.optional:
                 raise
             self._absent_kinds.add(kind)
             return
         self._absent_kinds.discard(kind)
-        for raw in found:
-            _, news = self._cache.put(raw, listed_after)
-            if news and self.listed:
-                self._metrics.missed.labels(kind).inc()
         within = () if namespace == ALL_NAMESPACES else (namespace,)
-        for key in self._cache.keep_only(kind, found, listed_after, within):
+        for key in self._cache.keep_only(kind, present, listed_after, within):
             if self._cache.run(key) is None:
                 self._forget(key)
 

@@ -261,14 +261,14 @@ def test_a_file_that_fails_is_named_whatever_the_others_do(
     for name, size in (("long", 64 * MIB), ("changing", 20 * MIB)):
         (tmp_path / name).write_bytes(bytes(size))
         files.append((tmp_path / name, name))
-    read = upload.read_exactly
+    fill = upload.fill
 
-    def fails(file: BinaryIO, length: int) -> bytes:
+    def fails(buffer: memoryview, file: BinaryIO) -> None:
         if Path(file.name).name == "changing":
             raise ChangedError("changing")
-        return read(file, length)
+        fill(buffer, file)
 
-    monkeypatch.setattr(upload, "read_exactly", fails)
+    monkeypatch.setattr(upload, "fill", fails)
     with pytest.raises(ChangedError, match="changing"):
         make_s3().upload(files)
 

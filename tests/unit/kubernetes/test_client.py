@@ -101,7 +101,7 @@ def test_a_list_is_read_page_by_page(server: Server) -> None:
     found = ask(lambda client: client.list(POD, "n", {"run": "x", "attempt": "1"}, {"type": "Warning"}))
     assert [(each["kind"], each["metadata"]["name"]) for each in found] == [("Pod", "a"), ("Pod", "b")]
     first, second = server.requests
-    assert first.query == {"limit": "500", "labelSelector": "run=x,attempt=1", "fieldSelector": "type=Warning"}
+    assert first.query == {"limit": "250", "labelSelector": "run=x,attempt=1", "fieldSelector": "type=Warning"}
     assert second.query == {**first.query, "continue": "more"}
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from deepicd.spec.progress import read_progress, write
 from deepicd.spec.resource_names import API_VERSION, KIND
-from deepicd_operator.cache import Cache, Key, is_new_run
+from deepicd_operator.cache import Cache, Key, identity, is_new_run
 from tests.unit.operator.builders import NAME, UID, JobMade, PodMade, RayJobMade, at, report, spec
 
 KEY = Key("research", NAME)
@@ -119,7 +119,7 @@ def test_a_full_list_removes_objects_that_it_lacks() -> None:
     cache = Cache()
     cache.put(run())
     cache.put(job())
-    assert cache.keep_only("Job", [job()], cache.taken) == []
+    assert cache.keep_only("Job", {identity(job())}, cache.taken) == []
     assert cache.keep_only("Job", [], cache.taken) == [KEY]
     assert cache.jobs(KEY, UID) == ()
     assert cache.keep_only("Job", [], cache.taken) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 from deepicd.kubernetes.errors import AlreadyExistsError, NotFoundError, UnavailableError
@@ -132,8 +133,8 @@ class _Listing:
     def __init__(self, run: dict[str, Any]) -> None:
         self.run = run
 
-    async def list(self, kind: str, _: str) -> list[dict[str, Any]]:
-        return [self.run] if kind == KIND else []
+    async def pages(self, kind: str, _: str) -> AsyncIterator[list[dict[str, Any]]]:
+        yield [self.run] if kind == KIND else []
 
 
 def test_a_restored_store_is_served_after_the_next_full_list() -> None:

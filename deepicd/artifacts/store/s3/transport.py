@@ -47,6 +47,7 @@ _UNSIGNED_BODY = Config(s3={"payload_signing_enabled": False})
 
 Pace = Callable[[int], None]
 """Returns when that many bytes may be sent."""
+Content = bytes | memoryview
 Sink = Callable[[bytes, int], None]
 """Called with each piece of a body as it arrives, and its offset in the body."""
 
@@ -97,7 +98,7 @@ class Transport:
         events.register("before-call.s3.HeadBucket", lambda context, **_: context.update(s3_redirect={"redirected": True}))
         self._manager = _manager(self.client.meta.endpoint_url, settings.ca_bundle or core.get_config_variable("ca_bundle"))
 
-    def put(self, key: str, body: bytes, query: Mapping[str, str], pace: Pace) -> str:
+    def put(self, key: str, body: Content, query: Mapping[str, str], pace: Pace) -> str:
         """Send an object, or a part of the multipart upload in `query`, with its checksum; returns its ETag."""
         headers = {"content-length": str(len(body)), "x-amz-checksum-crc32": checksum(body)}
         if not query:
@@ -212,6 +213,6 @@ def _pieces(body: memoryview, pace: Pace) -> Iterator[memoryview]:
         yield piece
 
 
-def checksum(content: bytes) -> str:
+def checksum(content: Content) -> str:
     """CRC-32 as S3 expects it: base64 of four bytes, big-endian. The server compares it with what arrived."""
     return b64encode(crc32(content).to_bytes(4, "big")).decode()

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from hashlib import md5, sha256
 from itertools import count
 from pathlib import Path
+from queue import LifoQueue
 from typing import Any, BinaryIO, Self
 
 from deepicd.artifacts.store.base import ChangedError, OnBytes, Transferred
 from deepicd.artifacts.store.s3.client import Bucket
 from deepicd.artifacts.store.s3.error_codes import MissingError
 from deepicd.artifacts.store.s3.parallel import AT_ONCE, StoppedError, in_parallel
-from deepicd.artifacts.store.s3.transport import Pace, checksum
+from deepicd.artifacts.store.s3.transport import Content, Pace, checksum
 from deepicd.errors import StoreError
 
 PART_BYTES = 8 * 2**20
@@ -38,14 +40,41 @@ def part_size(size: int) -> int:
     return max(PART_BYTES, -(-size // (MOST_PARTS * 2**20)) * 2**20)
 
 
+class Buffers:
+    """Memory for the parts and small files that are being sent. Reused: with a new allocation for each part, as many again
+    would wait in the allocator's pools of the threads.
+    """
+
+    def __init__(self) -> None:
+        self._free: LifoQueue[bytearray] = LifoQueue()
+        for _ in range(MEMORY_BYTES // PART_BYTES):
+            self._free.put(bytearray())
+
+    @contextmanager
+    def reading(self, file: BinaryIO, length: int) -> Iterator[memoryview]:
+        """The next `length` bytes of a file. Waits while all buffers are in use.
+
+        Raises:
+            ChangedError: the file has become shorter.
+        """
+        buffer = self._free.get()
+        try:
+            if len(buffer) < length:
+                buffer = bytearray(max(length, PART_BYTES))
+            content = memoryview(buffer)[:length]
+            fill(content, file)
+            yield content
+        finally:
+            self._free.put(buffer if len(buffer) <= PART_BYTES else bytearray())
+
+
 @dataclass
 class Uploader:
     """Sends files into a bucket."""
 
     bucket: Bucket
     pace: Pace
-    _memory: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(MEMORY_BYTES // PART_BYTES))
-    """One permit for each part, or small file, in memory."""
+    _buffers: Buffers = field(default_factory=Buffers)
 
     def upload(self, files: Iterable[tuple[Path, str]], on_bytes: OnBytes) -> list[Transferred]:
         """See `Store.upload`; keys are those of the bucket."""
@@ -64,8 +93,7 @@ class Uploader:
         return Transferred(key, size, digest)
 
     def _whole(self, file: BinaryIO, key: str, size: int, on_bytes: OnBytes, stop: threading.Event) -> str:
-        with self._memory:
-            content = read_exactly(file, size)
+        with self._buffers.reading(file, size) as content:
             self.bucket.request("put_object", lambda transport: transport.put(key, content, {}, self.pace), stop, creates=True)
             digest = sha256(content).hexdigest()
         on_bytes(size)
@@ -94,12 +122,12 @@ class Uploader:
         length, digest, reading, numbers = part_size(size), sha256(), threading.Lock(), count(1)
 
         def send(_: int) -> Part:
-            with self._memory:
+            with ExitStack() as held:
                 with reading:  # the first thread to get here reads the next part
                     if stop.is_set():
                         raise StoppedError
                     number = next(numbers)
-                    content = read_exactly(file, min(length, size - file.tell()))
+                    content = held.enter_context(self._buffers.reading(file, min(length, size - file.tell())))
                     digest.update(content)
                 part = upload.send(number, content, self.pace, stop)
                 on_bytes(len(content))
@@ -136,7 +164,7 @@ class MultipartUpload:
             return found
         return cls(bucket, key, str(bucket.call("create_multipart_upload", Key=key, ChecksumAlgorithm="CRC32")["UploadId"]))
 
-    def send(self, number: int, content: bytes, pace: Pace, stop: threading.Event) -> Part:
+    def send(self, number: int, content: Content, pace: Pace, stop: threading.Event) -> Part:
         """Send a part, unless the store has the same one.
 
         Raises:
@@ -174,20 +202,18 @@ def _etag(parts: list[Part]) -> str | None:
     return f"{_md5(digests)}-{len(parts)}"
 
 
-def _md5(content: bytes) -> str:
+def _md5(content: Content) -> str:
     return md5(content, usedforsecurity=False).hexdigest()
 
 
-def read_exactly(file: BinaryIO, length: int) -> bytes:
-    """The next bytes of a file.
+def fill(buffer: memoryview, file: BinaryIO) -> None:
+    """Fill the buffer with the next bytes of a file.
 
     Raises:
         ChangedError: the file has become shorter.
     """
-    content = file.read(length)
-    if len(content) != length:
+    if file.readinto(buffer) != len(buffer):  # type: ignore[attr-defined]
         raise ChangedError(Path(file.name).name)
-    return content
 
 
 def ignore(_: int) -> None:

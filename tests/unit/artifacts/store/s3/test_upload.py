@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from deepicd.artifacts.store.base import ChangedError
 from deepicd.artifacts.store.s3 import upload as module
 from deepicd.artifacts.store.s3.client import Bucket
-from deepicd.artifacts.store.s3.upload import MOST_PARTS, PART_BYTES, Uploader, ignore, part_size, read_exactly
+from deepicd.artifacts.store.s3.upload import MOST_PARTS, PART_BYTES, Uploader, fill, ignore, part_size
 
 TIB = 2**40
 MIB = 2**20
@@ -30,7 +30,7 @@ def test_a_file_that_became_shorter_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"123")
     with path.open("rb") as file, pytest.raises(ChangedError, match="file"):
-        read_exactly(file, 4)
+        fill(memoryview(bytearray(4)), file)
 
 
 class SlowBucket:
