@@ -15,7 +15,7 @@ LATER = (
     "Hospital Course", "HOSPITAL COURSE", "Hospital course by problem", "Brief Hospital Course", "Summary of Hospital Course",
     "Hospital Course/Summary", "Course in Hospital", "Hospital Course ", "Discharge Diagnosis", "Discharge Diagnoses",
     "Discharge Dx", "Discharge Condition", "Discharge Instructions", "Discharge Disposition", "Transitional Issues",
-    "Followup Instructions", "MICU Course", "ICU course",
+    "Followup Instructions", "MICU Course", "ICU course", "Assessment and Plan", "Assessment/Plan", "A/P", "BHC",
 )  # fmt: skip
 EARLIER = (
     "Outside Hospital Course", "OSH Hospital Course", "Hospital Course at OSH", "Prior Hospital Course", "Past Hospital Course",
@@ -73,6 +73,35 @@ def test_headers_of_an_earlier_time_are_text(before: str, sign: str, header: str
 def test_what_counts_as_a_header_in_mid_line(text: str, kept: str | None) -> None:
     found = later_header(text, 0, len(text))
     assert (None if found is None else text[: found[0]]) == kept
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Hospital Course - LATE", "HOSPITAL COURSE -- LATE", "Brief Hospital Course\tLATE", "Hospital Course  LATE",
+        "HOSPITAL COURSE LATE", "**Hospital Course** - LATE", "[Hospital Course] LATE", "[Hospital Course]: LATE",
+        '"Hospital Course": LATE', "4. Hospital Course: LATE", "(4) Hospital Course: LATE",
+    ],
+)  # fmt: skip
+def test_a_line_of_the_hospital_course_needs_no_colon(line: str) -> None:
+    text = summary(
+        present=f"History of Present Illness:\nShe had a cough for a week and was KEPTa admitted.\n{line} she was well."
+    )
+    kept = sections.render(sections.extract(text))
+    assert "LATE" not in kept
+    assert "KEPTa" in kept
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "She was in the same state as after the\nHospital Course - KEPTb of last year.",
+        "Hospital Course was KEPTb described in a letter.",
+        "The Hospital Course - KEPTb in short - was slow.",
+    ],
+)
+def test_the_hospital_course_within_a_sentence_is_text(text: str) -> None:
+    assert "KEPTb" in sections.render(sections.extract(f"HPI: She came from a nursing home.\n{text}\nPMH: gout\n"))
 
 
 def test_a_course_of_a_ward_hides_text_up_to_the_next_section() -> None:
