@@ -62,10 +62,8 @@ DEEPICD = Prompt(user=NOTE, system=SYSTEM)
 PRESETS = {"deepicd": DEEPICD}
 
 
-def of(spec: PromptSpec | None) -> Prompt:
-    """The prompt of `model.prompt`; the preset `deepicd` if the field is missing."""
-    if spec is None:
-        return DEEPICD
+def of(spec: PromptSpec) -> Prompt:
+    """The prompt of `model.prompt`."""
     if spec.preset is not None:
         return PRESETS[spec.preset]
     assert spec.user is not None  # noqa: S101 - PromptSpec requires it

@@ -66,7 +66,13 @@ def mimic(
 
 @app.command()
 def notes(
-    file: Annotated[str, typer.Option(help="A .parquet, .csv or .jsonl file; a pattern such as 'notes-*.csv' names several.")],
+    file: Annotated[
+        list[str],
+        typer.Option(
+            help="A .parquet, .csv or .jsonl file, or a pattern such as 'notes-*.csv'; repeat it for more files.",
+            show_default=False,
+        ),
+    ],
     out: Annotated[Path, typer.Option(help=_OUT)],
     column: Annotated[list[str], typer.Option(help=_COLUMN, metavar="NAME=COLUMN")] = [],  # noqa: B006 - typer's way
     sections: Annotated[
@@ -98,8 +104,11 @@ def check(
         Path, typer.Argument(help="Folder written by `deepicd data mimic` or `deepicd data notes`.", metavar="DIR")
     ],
     note: Annotated[
-        str | None, typer.Option(help="Folder with discharge, or the file of your notes: compare the notes with their source.")
-    ] = None,
+        list[str],
+        typer.Option(
+            help="Folder with discharge, or the file of your notes (repeat it for more): compare the notes with their source."
+        ),
+    ] = [],  # noqa: B006 - typer's way
     column: Annotated[list[str], typer.Option(help=_COLUMN, metavar="NAME=COLUMN")] = [],  # noqa: B006 - typer's way
 ) -> None:
     """Report a cohort's sizes, drops, labels, lengths, patient overlap and leakage; exit 64 if it must be fixed.
@@ -111,16 +120,18 @@ def check(
     from deepicd.data.cohort import WRITERS
     from deepicd.errors import UserError
 
-    if note is None:
+    if not note:
         report = examine(folder)
+    elif len(note) == 1 and Path(note[0]).is_dir():
+        report = examine(folder, Path(note[0]))
     else:
-        report = examine(folder, Path(note) if Path(note).is_dir() else _source(note, column, Sections.NONE))
+        report = examine(folder, _source(note, column, Sections.NONE))
     print_report(report)
     if report.problems:
         raise UserError(f"{folder}: {'; '.join(report.problems)}: run {WRITERS} again")
 
 
-def _source(file: str, columns: list[str], sections: Sections) -> NotesSource:
+def _source(files: list[str], columns: list[str], sections: Sections) -> NotesSource:
     """The spec's source for the options of the command line.
 
     Raises:
@@ -135,7 +146,8 @@ def _source(file: str, columns: list[str], sections: Sections) -> NotesSource:
     if (wrong := next((name for name, _, column in pairs if not (name and column)), None)) is not None:
         raise UserError(f"--column {wrong}: names no column of the file: write NAME=COLUMN, such as note=text")
     try:
-        return NotesSource(file=file, columns={name: column for name, _, column in pairs}, sections=sections.value)
+        return NotesSource(files=tuple(files), columns={name: column for name, _, column in pairs}, sections=sections.value)
     except ValidationError as error:
-        message = error.errors()[0]["msg"].removeprefix("Value error, ")
-    raise UserError(f"--column: {message}")
+        first = error.errors()[0]
+    option = "--column" if first["loc"][:1] == ("columns",) else "--file"
+    raise UserError(f"{option}: {first['msg'].removeprefix('Value error, ')}")

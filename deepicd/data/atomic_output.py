@@ -58,7 +58,7 @@ def disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT} or "No space left" in str(error):
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise UserError(f"{folder}: the disk is full: free space or choose another folder") from None
         if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
             raise UserError(f"{folder}: may not be written: change its permissions or choose another folder") from None

@@ -131,7 +131,8 @@ _PATTERNS: tuple[tuple[Header, str], ...] = (
 _COMPILED = tuple((header, re.compile(pattern)) for header, pattern in _PATTERNS)
 # Words that place a course, an event or a discharge before this admission. A ward of this hospital overrules _EARLIER.
 _ELSEWHERE = re.compile(
-    r"\b(?:outside|osh|pre-?hospital|that time|prior(?! to)|previous|last|recent|referring|transferring|rehab\w*|snf"
+    r"\b(?:outside|osh|another|past hospital|pre-?hospital|that time|prior(?! to)|previous|last|recent|referring|transferring"
+    r"|rehab\w*|snf"
     r"|before admission|prior to (?:admission|arrival|presentation)|pre-?admission|leading (?:up )?to)\b"
 )
 _EARLIER = re.compile(
@@ -211,6 +212,16 @@ def header(words: str, colon: bool) -> Header | None:
 def is_weak(words: str) -> bool:
     """Whether an admission header is so short that reports and lists of the stay also use it ("EXAMINATION:")."""
     return " ".join(words.lower().split()).rstrip(" -.") in _WEAK
+
+
+def is_elsewhere(words: str) -> bool:
+    """Whether words place what follows before this admission, or in another hospital."""
+    return _ELSEWHERE.search(words.lower()) is not None
+
+
+def is_of_ward(words: str) -> bool:
+    """Whether words name a ward of the hospital."""
+    return _OF_THE_STAY.search(words.lower()) is not None
 
 
 def is_of_admission(words: str) -> bool:

@@ -5,7 +5,6 @@ Only a few rows are in memory. No error shows a value.
 
 from __future__ import annotations
 
-import codecs
 import csv
 import gzip
 import json
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepicd.data.note_row import TEXT_ONLY, Row
+from deepicd.data.text_lines import LONGEST, lines
 from deepicd.errors import UserError
 from deepicd.spec.data import NOTE_COLUMNS, REQUIRED_NOTE_COLUMNS, NotesSource
 
@@ -25,31 +25,40 @@ if TYPE_CHECKING:
 
 _BATCH = 64  # rows of a Parquet file that are decoded together
 _BUFFER = 1 << 20
-_LONGEST = 1 << 26  # characters of a CSV cell; bounds a quote that is never closed
 _COLUMN_NAME = re.compile(r"[\w.-]{1,40}(?: [\w.-]{1,20}){0,2}")
 _SHOWN_NAMES = 30
 _NOT_UTF8 = "is not UTF-8 text: save the file as UTF-8"
 
 
-def matching(pattern: str) -> list[Path]:
-    """The files that match `pattern`, sorted by name."""
-    if Path(pattern).is_file():
-        return [Path(pattern)]
-    return [Path(path) for path in sorted(glob(pattern))]  # noqa: PTH207 - Path.glob takes no absolute pattern
+def matching(source: NotesSource) -> list[Path]:
+    """The files of the source that exist, each once: pattern by pattern, those of a pattern sorted by name."""
+    return list(dict.fromkeys(path for pattern in source.patterns for path in _matching(pattern)))
 
 
-def find(pattern: str) -> list[Path]:
-    """The files that match `pattern`, at least one.
+def find(source: NotesSource) -> list[Path]:
+    """The files of the source, at least one for each pattern.
 
     Raises:
-        UserError: no file matches, or the type of one is not supported.
+        UserError: no file matches a pattern, or the type of one is not supported.
     """
-    found = matching(pattern)
-    if not found:
-        raise UserError(f"{pattern}: no such file: give the file of notes, or a pattern such as notes-*.parquet")
+    for pattern in source.patterns:
+        if not _matching(pattern):
+            raise UserError(f"{pattern}: no such file: give the file of notes, or a pattern such as notes-*.parquet")
+    found = matching(source)
     for path in found:
         _reader(path)
     return found
+
+
+def named(source: NotesSource) -> str:
+    """What the user called the files, for errors about all of them."""
+    return ", ".join(source.patterns)
+
+
+def _matching(pattern: str) -> list[Path]:
+    if Path(pattern).is_file():
+        return [Path(pattern)]
+    return [Path(path) for path in sorted(glob(pattern))]  # noqa: PTH207 - Path.glob takes no absolute pattern
 
 
 def read(source: NotesSource) -> Iterator[Row]:
@@ -59,7 +68,7 @@ def read(source: NotesSource) -> Iterator[Row]:
         UserError: a file is missing, damaged or not UTF-8, a column is missing or has the wrong type, or a line is broken.
     """
     wanted = {name: source.columns.get(name, name) for name in NOTE_COLUMNS}
-    for path in find(source.file):
+    for path in find(source):
         try:
             yield from _reader(path)(path, wanted, source.columns)
         except (EOFError, gzip.BadGzipFile, zlib.error):
@@ -156,15 +165,15 @@ def _check_type(path: Path, name: str, column: str, kind: pa.DataType) -> None:
 
 
 def _csv(path: Path, wanted: Mapping[str, str], mapped: Mapping[str, str]) -> Iterator[Row]:
-    csv.field_size_limit(_LONGEST)
-    lines = csv.reader((line.decode() for line in _lines(path)), strict=True)
+    csv.field_size_limit(LONGEST)
+    rows = csv.reader((line.decode() for line in lines(path)), strict=True)
     number = 0
     try:
-        header = [name.strip() for name in next(lines, [])]
+        header = [name.strip() for name in next(rows, [])]
         number = 1
         present = _present(path, header, wanted, mapped)
         places = {name: header.index(column) for name, column in present.items()}
-        for cells in lines:
+        for cells in rows:
             number += 1
             if not cells:
                 continue
@@ -186,7 +195,7 @@ def _csv(path: Path, wanted: Mapping[str, str], mapped: Mapping[str, str]) -> It
 def _json_lines(path: Path, wanted: Mapping[str, str], mapped: Mapping[str, str]) -> Iterator[Row]:
     present: Mapping[str, str] | None = None
     unseen = {wanted[name] for name in mapped}
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(lines(path), start=1):
         where = f"{path}: line {number}"
         try:
             text = line.decode()
@@ -209,15 +218,6 @@ def _json_lines(path: Path, wanted: Mapping[str, str], mapped: Mapping[str, str]
         raise UserError(f"{path}: the file is empty: write one object a line")
     if unseen:
         raise UserError(f"{path}: column {', '.join(sorted(unseen))} is in no line: correct the name in columns")
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    """Lines with their line breaks, the first without a byte order mark. Lines longer than _LONGEST come in pieces."""
-    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
-        first = file.readline(_LONGEST)
-        yield first.removeprefix(codecs.BOM_UTF8)
-        while line := file.readline(_LONGEST):
-            yield line
 
 
 def _object(line: str) -> dict[str, Any] | None:

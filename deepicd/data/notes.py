@@ -37,7 +37,7 @@ def extract(source: NotesSource, out: Path, split: SplitSpec) -> Cohort:
         UserError: a file cannot be read (`deepicd.data.note_files`); an id occurs twice; a split is unknown, missing in
             some rows, or not the same for all notes of a patient; the cohort or a split is empty; the disk is full.
     """
-    note_files.find(source.file)
+    note_files.find(source)
     with atomic_output(out, last=cohort.FILE) as work:
         scratch = work / ".scratch"
         scratch.mkdir()
@@ -132,7 +132,7 @@ def _check_ids(connection: duckdb.DuckDBPyConnection, source: NotesSource) -> in
         raise UserError(f"{second}: column id: {twice[0]} ids occur twice, the first one in {first} as well: remove the copies")
     ((number,),) = connection.execute("SELECT count(*) FROM own").fetchall()
     if not number:
-        raise UserError(f"{source.file}: has no rows: give a file with notes")
+        raise UserError(f"{note_files.named(source)}: has no rows: give a file with notes")
     return int(number)
 
 
@@ -153,7 +153,7 @@ def _has_splits(connection: duckdb.DuckDBPyConnection, source: NotesSource, rows
     ).fetchall()
     if patients:
         raise UserError(
-            f"{source.file}: column split: {patients} patients are in more than one split, the first is {example}: "
-            "give all notes of a patient the same"
+            f"{note_files.named(source)}: column split: {patients} patients are in more than one split, "
+            f"the first is {example}: give all notes of a patient the same"
         )
     return True

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 from deepicd.data.exam import small, until_later
 from deepicd.data.headers import ADMISSION, Header, is_of_admission, is_weak
+from deepicd.data.mid_line import later_header
 from deepicd.data.outline import LINE, Found, headers, is_unbroken
 
 _HISTORIES = (Header.PRESENT_ILLNESS, Header.PAST_HISTORY)
@@ -30,12 +31,6 @@ _IMAGED = re.compile(
     r"[ \t]*(?:ct|cta|mri?|mra|xr|us|chest|x-?ray|ultrasound|echo|portable|radiograph|kub|bilateral|unilateral|pa and|duplex"
     r"|fluoro|angiogra|mammo|pet|bone scan)\b",
     re.IGNORECASE,
-)
-# In mid-line, only the template's spelling counts.
-_TEMPLATE_LATER = re.compile(
-    r"(?:Brief Hospital Course|BRIEF HOSPITAL COURSE|(?:Discharge|DISCHARGE) "
-    r"(?:Medications|MEDICATIONS|Disposition|DISPOSITION|Diagnos[ei]s|DIAGNOS[EI]S|Condition|CONDITION"
-    r"|Instructions|INSTRUCTIONS)) ?:"
 )
 _SAME_EXAM_LINES = 3
 
@@ -232,9 +227,12 @@ class _Reader:
                 self._count(self.hidden_in, self.begin, end)
             return
         stop = end
-        if (template := _TEMPLATE_LATER.search(self.text, self.begin, end)) is not None:
-            stop = template.start()
-            self.later = stop
+        if (found := later_header(self.text, self.begin, end)) is not None:
+            stop, kind = found
+            if kind is Header.AFTER_ADMISSION or Header.PHYSICAL_EXAM in self.seen:
+                self.later = stop
+            else:
+                self._count(self.opened, stop, end)
         if self.opened in _GUARDED:
             kept, cut = until_later(self.text, self.begin, stop)
             self.spans += [Span(self.opened, *piece) for piece in kept]

@@ -67,8 +67,8 @@ def _keyed(path: Path, columns: str) -> str:
     return f"SELECT {key}::VARCHAR AS id, {columns} FROM read_parquet({literal(str(path))})"  # noqa: S608 - a file of ours
 
 
-def _texts(source: Source, copy: Path) -> tuple[Path, str]:
-    """The source's path for errors, and SQL for a table with note_id and text."""
+def _texts(source: Source, copy: Path) -> tuple[Path | str, str]:
+    """The source's name for errors, and SQL for a table with note_id and text."""
     if isinstance(source, Path):
         table = discharge.find_table(source)
         return table.path, table.sql
@@ -80,4 +80,4 @@ def _texts(source: Source, copy: Path) -> tuple[Path, str]:
     with pq.ParquetWriter(copy, schema, compression="zstd") as writer:
         while batch := [{"note_id": row["id"], "text": row["note"]} for row in islice(notes, _BATCH)]:
             writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=schema))
-    return Path(source.file), f"read_parquet({literal(str(copy))})"
+    return note_files.named(source), f"read_parquet({literal(str(copy))})"

@@ -9,13 +9,15 @@ from __future__ import annotations
 import csv
 import errno
 import gzip
-import re
-from collections.abc import Callable, Iterator, Sequence
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any
 
+from deepicd.data.text_lines import LONGEST, lines
 from deepicd.errors import CrashError, UserError
 
 if TYPE_CHECKING:
@@ -52,6 +54,9 @@ def connect(work: Path) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(str(work / "tables.duckdb"))
     connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
     connection.execute(f"SET temp_directory = {literal(str(work / 'spill'))}")
+    # A full disk then has an error of its own, with its errno; at its default, DuckDB calls it a lack of memory.
+    connection.execute("SET max_temp_directory_size = '1000TiB'")
+    connection.execute("SET errors_as_json = true")
     connection.execute("SET threads = 1")
     connection.execute("SET enable_progress_bar = false")
     # Keep joins as written: the hash table of the join with the notes must hold the ids, never the text.
@@ -84,7 +89,7 @@ def find(folder: Path, name: str, required: Sequence[str]) -> Table:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reading(path: Path | str) -> Iterator[None]:
     """Turn errors of DuckDB and pyarrow while reading `path` into a one-line error without text of the file.
 
     Raises:
@@ -101,7 +106,7 @@ def reading(path: Path) -> Iterator[None]:
     except (duckdb.Error, pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise
-        raise _failure(path, str(error)) from None  # a traceback must not show the quoted line either
+        raise UserError(f"{path}: {_fault(Path(path))}") from None  # a traceback must not show the quoted line either
 
 
 @contextmanager
@@ -117,28 +122,56 @@ def database() -> Iterator[None]:
     try:
         yield
     except (duckdb.Error, OSError) as error:
-        if "No space left" in str(error) or "max_temp_directory_size" in str(error):
+        found = _structured(error)
+        if found.get("errno") in {str(errno.ENOSPC), str(errno.EDQUOT)}:
             raise OSError(errno.ENOSPC, "No space left on device") from None
-        if "Out of Memory" in str(error):
+        if found.get("exception_type") == "Out of Memory":
             raise CrashError(f"DuckDB needed more than {MEMORY_LIMIT} of memory: a smaller table works") from None
         raise
 
 
-def _failure(path: Path, message: str) -> UserError:
-    if "GZIP" in message:
-        return UserError(f"{path}: the compressed file is cut off or damaged: download it again")
-    row = re.search(r"CSV Error on Line: (\d+)", message)
-    if row is not None:
-        return UserError(f"{path}: row {row[1]} is cut off or its quotes are broken: download the table again")
-    return UserError(f"{path}: the file cannot be read as a table: download it again")
+def _structured(error: Exception) -> Mapping[str, Any]:
+    """DuckDB's error as `errors_as_json` writes it: an object, maybe with its cause in its message.
+
+    Errors that pass through Arrow keep only the text, so it is read in any case.
+    """
+    found: dict[str, Any] = {}
+    text = str(error)
+    while (start := text.find("{")) >= 0:
+        try:
+            found |= json.loads(text[start:])
+        except ValueError:
+            break
+        text = str(found.pop("exception_message", ""))
+    return found
+
+
+def _fault(path: Path) -> str:
+    """What is wrong with a table that DuckDB could not read, and what to do. It is read again, row by row."""
+    if path.name.endswith((".csv", ".csv.gz")):
+        csv.field_size_limit(LONGEST)
+        rows = csv.reader((line.decode() for line in lines(path)), strict=True)
+        number = 0
+        try:
+            width, number = len(next(rows, ())), 1
+            for number, cells in enumerate(rows, start=2):
+                if cells and len(cells) != width:
+                    return f"row {number} has {len(cells)} cells, not {width}: it is cut off: download the table again"
+        except UnicodeDecodeError:
+            return f"row {number + 1} is not UTF-8 text: download the table again"
+        except csv.Error:
+            return f"row {number + 1} is cut off or its quotes are broken: download the table again"
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            return "the compressed file is cut off or damaged: download it again"
+        except OSError as error:
+            return f"cannot be read ({error.strerror or 'damaged'}): check the file and its permissions"
+    return "the file cannot be read as a table: download it again"
 
 
 def _header(path: Path) -> tuple[str, ...]:
-    opener: Callable[..., BinaryIO] = gzip.open if path.suffix == ".gz" else open  # type: ignore[assignment]
     try:
-        with opener(path, "rb") as file:
-            line = file.readline(_LONGEST_HEADER).decode("utf-8-sig").strip()
-    except (EOFError, gzip.BadGzipFile, UnicodeDecodeError):
+        line = next(lines(path))[:_LONGEST_HEADER].decode().strip()
+    except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError):
         raise UserError(f"{path}: the file is cut off or damaged: download it again") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be opened ({error.strerror}): check its permissions") from None

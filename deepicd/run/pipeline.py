@@ -74,7 +74,7 @@ def _tables(run: DeepICDRun) -> dict[str, int]:
     files = [path for folder in folders for path in Path(folder).glob("*") if path.name.split(".")[0] in _READ]
     files += [Path(data.traces)] if data.traces else []
     sizes = {path.name: path.stat().st_size for path in files if path.is_file()}
-    notes = note_files.matching(data.notes.file) if data.notes else []  # files in several folders may share a name
+    notes = note_files.matching(data.notes) if data.notes else []  # files in several folders may share a name
     return sizes | {str(path): path.stat().st_size for path in notes if path.is_file()}
 
 

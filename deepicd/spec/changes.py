@@ -52,11 +52,15 @@ def decisive(model: type[BaseModel], content: Mapping[str, Any], section: bool =
         if alias not in content:
             continue
         value, here = content[alias], may_change(field, section)
+        default = _default(field) if Mark.LATER in field.metadata else None
         for inner in models_in(field.annotation):
+            if isinstance(default, Mapping):
+                default = decisive(inner, default, here)
             if isinstance(value, Mapping):
                 kept[alias] = value = decisive(inner, value, here)
                 here = here and not value
-        if here or (Mark.LATER in field.metadata and value == _default(field)):
+        # Where a later field has another default by now than null, earlier versions recorded null.
+        if here or (Mark.LATER in field.metadata and value in (None, default)):
             del kept[alias]
     return kept
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -28,10 +28,12 @@ NOTE_COLUMNS = (*REQUIRED_NOTE_COLUMNS, "sex", "age", "race", "insurance", "lang
 class NotesSource(SpecModel):
     """Your own notes, one admission per row."""
 
-    file: str = Field(min_length=1)
+    file: str | None = Field(default=None, min_length=1)
     """A .parquet, .csv or .jsonl file (the last two also as .gz); a pattern such as `notes-*.parquet` matches several.
     Columns: id (of the admission, each once), patient_id, note, code (principal ICD-10-CM diagnosis, with or without its dot),
     and optionally sex, age (years), race, insurance, language, split (train, validation or test; in all rows or in none)."""
+    files: Later[tuple[Annotated[str, Field(min_length=1)], ...] | None] = Field(default=None, min_length=1, max_length=64)
+    """Instead of `file`: several files or patterns, read in this order. A file that two of them match is read once."""
     columns: dict[str, Annotated[str, Field(min_length=1)]] = Field(default={}, max_length=len(NOTE_COLUMNS))
     """The file's names of columns, by their names above: `{note: text, code: icd10}`. Columns left out have the same name."""
     sections: Literal["admission", "none"] = "admission"
@@ -39,11 +41,24 @@ class NotesSource(SpecModel):
     were written at admission, and are used as they are."""
 
     rules = (
+        exactly_one("file", "files"),
         read_by_field(
             f"self.columns.all(name, name in {list(NOTE_COLUMNS)})",
             f"columns: a name is not a column of notes: these are {', '.join(NOTE_COLUMNS)}",
         ),
     )
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The files or patterns that are given."""
+        return (self.file,) if self.file is not None else self.files or ()
+
+    @field_validator("file", mode="before")
+    @classmethod
+    def _one_file(cls, given: Any) -> Any:
+        if isinstance(given, list):
+            raise ValueError("is a list: write files: […] instead")  # noqa: TRY004 - pydantic reports ValueError
+        return given
 
     @field_validator("columns")
     @classmethod

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from deepicd.spec.base import SpecModel
 from deepicd.spec.changes import Later
@@ -52,7 +52,13 @@ class ModelSpec(SpecModel):
     """Number format of the forward pass, in training and in vLLM; master weights are float32."""
     opened_think: bool = True
     """The chat template ends in an open `<think>`, as the released model's does: completions lack the opening tag."""
-    prompt: Later[PromptSpec | None] = None
-    """The prompt in training, evaluation and prediction; stored with each model. The default is `preset: deepicd`."""
+    prompt: Later[PromptSpec] = PromptSpec(preset="deepicd")
+    """The prompt in training, evaluation and prediction; stored with each model."""
 
     rules = (exactly_one("path", "tiny"),)
+
+    @field_validator("prompt", mode="before")
+    @classmethod
+    def _null_is_the_default(cls, given: Any) -> Any:
+        """Runs stored by earlier versions have `null` where the preset was not written."""
+        return PromptSpec(preset="deepicd") if given is None else given

@@ -84,6 +84,8 @@ def test_every_sample_is_accepted_with_the_defaults_of_the_models(api: Api, name
         ({"spec__data": {}}, "spec.data: Invalid value: give exactly one of mimic, notes, synthetic, prepared"),
         ({"spec__data": {"notes": {"file": "a"}, "prepared": "/b"}}, "give exactly one of mimic, notes, synthetic, prepared"),
         ({"spec__data": {"notes": {"file": "a", "columns": {"x": "y"}}}}, "columns: a name is not a column of notes"),
+        ({"spec__data": {"notes": {"file": "a", "files": ["b"]}}}, "give exactly one of file, files"),
+        ({"spec__data": {"notes": {"files": []}}}, "spec.data.notes.files in body should have at least 1 items"),
         ({"spec__data": {"notes": {"file": "a", "sections": "all"}}}, 'spec.data.notes.sections: Unsupported value: "all"'),
         ({"spec__data": {"prepared": "/data"}}, "stages.sft learns from reasoning traces: give data.traces"),
         ({"spec__data__split": {"train": 0.9}}, "spec.data.split: Invalid value: train + validation + test must be 1"),
@@ -212,8 +214,11 @@ def test_a_run_that_version_0_1_0_stored_stays_as_it_is_and_may_change_what_may(
     stored = json.loads(path.read_text())
     stored["metadata"]["namespace"] = namespace
     made = api.create(stored)
-    assert made["spec"] == stored["spec"]
+    later = {"prompt": {"preset": "deepicd"}}  # the default of a field that version 0.1.0 did not know
+    assert made["spec"] == stored["spec"] | {"model": stored["spec"]["model"] | later}
     api.patch("DeepICDRun", path.stem, namespace, {"status": {"attempt": 1}}, status=True)
+    same = {"spec": {"model": {"prompt": {"preset": "deepicd"}}}}
+    assert api.patch("DeepICDRun", path.stem, namespace, same)["metadata"]["generation"] == 1
     change = {"spec": {"stages": {"grpo": {"microBatchSizePerGpu": 8}}}}
     assert api.patch("DeepICDRun", path.stem, namespace, change)["metadata"]["generation"] == 2
     with pytest.raises(ApiError) as refused:

@@ -54,6 +54,17 @@ WRAPPINGS: dict[str, Callable[[str, str], str]] = {
     "space": lambda code, title: code.replace(".", " "),
     "no-break space": lambda code, title: code.replace(".", ".\N{NO-BREAK SPACE}"),
     "space for the dot, labelled": lambda code, title: f"Code: {code.replace('.', ' ')}",
+    "a letter apart": lambda code, title: f"{title} ({code[0].upper()} {code[1:].upper()})" if "." in code else code,
+    "entity": lambda code, title: f"{title} (&quot;{code.replace('.', '&#46;')}&quot;)",
+    "hexadecimal entity": lambda code, title: code.replace(".", "&#x2E;"),
+    "escaped dot": lambda code, title: f"{title} ({code.replace('.', chr(92) + '.')})",
+    "escaped line breaks": lambda code, title: f"\\n{code.upper()}\\n",
+    "Chinese": lambda code, title: f"主要诊断{code}急性",
+    "Cyrillic": lambda code, title: code.upper().translate(str.maketrans("ABCEHIKMOPTX", "АВСЕНІКМОРТХ")),
+    "Greek": lambda code, title: code.upper().translate(str.maketrans("ABEZHIKMNOPT", "ΑΒΕΖΗΙΚΜΝΟΡΤ")),
+    "subscript": lambda code, title: code.translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")),
+    "Arabic digits": lambda code, title: code.translate(str.maketrans("0123456789.", "٠١٢٣٤٥٦٧٨٩٫")),
+    "Arabic": lambda code, title: f"التشخيص{code}",
     "dots": lambda code, title: code.replace(".", "..") + ".",
     "dot elsewhere": lambda code, title: code[0] + "." + code[1:].replace(".", ""),
 }
@@ -114,6 +125,10 @@ def test_different_codes_are_all_found(joint: str, codes: list[str], dot: bool) 
         ("J44 9 pages", ("J44",)),
         ("K85.9 0%", ("K859",)),  # billable once, and K85.90 since
         ("J44, not J45", ("J44", "J45")),
+        ("&#" + "9" * 5_000 + ";", ()),
+        ("&lt;M51.16&gt;", ("M5116",)),
+        ("vitamin D 25.9 low (E55.9)", ("E559",)),
+        ("I 21.5", ()),
     ],
 )
 def test_what_counts_as_a_code(text: str, codes: tuple[str, ...]) -> None:
@@ -146,6 +161,10 @@ HOSTILE = {
     "labels": "M51:",
     "marks": "\N{COMBINING ACUTE ACCENT}\N{COMBINING DOT BELOW}",
     "ends": "J44.0-9/",
+    "entities": "&#46;",
+    "open entities": "&#1",
+    "backslashes": "\\",
+    "letters apart": "I 21.4 ",
 }
 
 

@@ -18,7 +18,10 @@ from deepicd_operator.crd.rules import key_rule, rules_of
 MAX_STRING = 4096
 MAX_ITEMS = 64
 MAX_PROPERTIES = 64
-_KEPT = ("type", "enum", "pattern", "minLength", "maxLength", "maximum", "minimum", "multipleOf", "maxItems", "maxProperties")
+_KEPT = (
+    *("type", "enum", "pattern", "minLength", "maxLength", "maximum", "minimum", "multipleOf"),
+    *("minItems", "maxItems", "maxProperties"),
+)
 _FREE_OBJECT = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 

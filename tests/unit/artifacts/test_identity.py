@@ -24,9 +24,15 @@ def test_the_same_file_is_the_same_run() -> None:
 
 
 @pytest.mark.parametrize(
-    "how", [{"storage": {"folder": "/x"}}, {"recovery": {"stallAfter": "1h"}}, {"stages": {"grpo": {"saveEverySteps": 7}}}]
+    "how",
+    [
+        {"storage": {"folder": "/x"}},
+        {"recovery": {"stallAfter": "1h"}},
+        {"stages": {"grpo": {"saveEverySteps": 7}}},
+        {"model": {"path": "some/model", "prompt": {"preset": "deepicd"}}},
+    ],
 )
-def test_fields_that_may_change_do_not_make_another_run(how: dict[str, Any]) -> None:
+def test_fields_that_may_change_and_defaults_written_out_make_no_other_run(how: dict[str, Any]) -> None:
     assert run_uid(run(**how), {}) == run_uid(run(), {})
 
 

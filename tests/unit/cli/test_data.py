@@ -90,6 +90,22 @@ def test_own_notes_become_a_cohort_that_check_accepts(tmp_path: Path) -> None:
     assert "five words that only the later part has" in checked
 
 
+def test_own_notes_in_two_files_are_one_cohort(tmp_path: Path) -> None:
+    head, *rows = NOTES.read_text().splitlines(keepends=True)
+    whole = "".join(rows)
+    middle = whole.index("\nn11,") + 1
+    first, second = tmp_path / "first.csv", tmp_path / "second.csv"
+    first.write_text(head + whole[:middle])
+    second.write_text(head + whole[middle:])
+    files = ("--file", first, "--file", second)
+    printed = run("notes", *files, "--sections", "none", "--out", tmp_path / "c")
+    assert printed == run("notes", "--file", NOTES, "--sections", "none", "--out", tmp_path / "d")
+    assert "no problems found" in run("check", tmp_path / "c", "--note", first, "--note", second)
+    second.unlink()
+    with pytest.raises(UserError, match=rf"{second}: no such file"):
+        run("notes", *files, "--out", tmp_path / "e")
+
+
 def test_notes_with_other_column_names_are_read_and_checked_by_mapping_them(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
     path.write_text(NOTES.read_text().replace("id,patient_id,note,", "visit,mrn,note,", 1))

@@ -237,6 +237,35 @@ def test_a_pattern_names_several_files_in_their_order(tmp_path: Path) -> None:
     assert [row["id"] for row in values(tmp_path / "notes-*")] == ["a", "b"]
 
 
+def test_several_files_and_patterns_are_read_in_their_order_each_file_once(tmp_path: Path) -> None:
+    for name in ("b.csv", "a-1.jsonl", "a-2.parquet"):
+        write(tmp_path / name, [{**ROW, "id": name}])
+    source = NotesSource(files=tuple(str(tmp_path / name) for name in ("b.csv", "a-*", "a-2.parquet")))
+    assert [row["id"] for row in read(source)] == ["b.csv", "a-1.jsonl", "a-2.parquet"]
+
+
+def test_a_missing_one_of_several_files_is_named_before_any_is_read(tmp_path: Path) -> None:
+    (tmp_path / "broken.csv").write_text("x")
+    source = NotesSource(files=(str(tmp_path / "broken.csv"), str(tmp_path / "absent.csv")))
+    with pytest.raises(UserError, match=r"absent\.csv: no such file"):
+        next(read(source))
+
+
+@pytest.mark.parametrize("name", ["notes.csv", "notes.csv.gz", "notes.jsonl"])
+def test_lines_may_end_in_cr_alone(tmp_path: Path, name: str) -> None:
+    rows = [{**ROW, "note": "two\nlines"}, {**ROW, "id": "a2", "note": "x" * 3_000_000}]
+    path = write(tmp_path / name, rows)
+    pack, unpack = (gzip.compress, gzip.decompress) if name.endswith(".gz") else (bytes, bytes)
+    path.write_bytes(pack(unpack(path.read_bytes()).replace(b"\r\n", b"\r").replace(b"}\n", b"}\r")))
+    assert values(path) == rows
+
+
+def test_a_broken_row_between_cr_is_named_by_number(tmp_path: Path) -> None:
+    path = tmp_path / "notes.csv"
+    path.write_bytes(b"id,patient_id,note,code\ra1,p1,x,I10\ra2,p1,x\r")
+    assert "row 3: has 3 cells, the header has 4" in refusal(path)
+
+
 def test_missing_files_and_other_kinds_are_refused(tmp_path: Path) -> None:
     assert "no such file" in refusal(tmp_path / "none-*.csv")
     (tmp_path / "notes.xlsx").write_text("x")

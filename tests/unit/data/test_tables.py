@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deepicd.data.tables import connect, find, reading
+from deepicd.data.tables import connect, database, find, reading
 from deepicd.errors import CrashError, UserError
 
 CANARY = "zebracanary"
@@ -36,6 +36,13 @@ def test_packed_and_plain_tables_read_alike(tmp_path: Path) -> None:
 def test_columns_are_found_by_name_in_any_order(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("﻿B,extra,A\n1,2,3\n", encoding="utf-8")
     assert read(tmp_path) == [("3", "1")]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_rows_may_end_in_cr_alone(tmp_path: Path, packed: bool) -> None:
+    content = b'a,b\r1,"x\ry"\r2,z\r'
+    (tmp_path / ("t.csv.gz" if packed else "t.csv")).write_bytes(gzip.compress(content) if packed else content)
+    assert read(tmp_path) == [("1", "x\ry"), ("2", "z")]
 
 
 def test_a_folder_with_a_quote_in_its_name_is_read(tmp_path: Path) -> None:
@@ -111,7 +118,7 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
 
 def test_text_that_is_not_utf8_is_refused_without_a_word_of_it(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(b"a,b\n1,\xff\xfe" + CANARY.encode() + b"\n")
-    with pytest.raises(UserError, match=r"UTF-8|quotes are broken") as caught:
+    with pytest.raises(UserError, match="row 2 is not UTF-8 text") as caught:
         read(tmp_path)
     assert CANARY not in str(caught.value)
 
@@ -126,8 +133,10 @@ def test_a_traceback_of_the_error_does_not_show_the_line(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("error", "kind", "said"),
     [
-        (OSError(f"IO Error: No space left on device {CANARY}"), OSError, "No space left on device"),
-        (OSError(f"Out of Memory Error: {CANARY}"), CrashError, "of memory"),
+        # As they come through Arrow.
+        (OSError(f'IO Error: {{"exception_message": "{CANARY}", "errno": "28"}}'), OSError, "No space left on device"),
+        (OSError(f'{CANARY} {{"exception_type": "Out of Memory"}} Out of Memory'), UserError, "cannot be read"),
+        (OSError(f'Error: {{"exception_type": "Out of Memory", "x": "{CANARY}"}}'), CrashError, "of memory"),
         (OSError(f"anything: {CANARY}"), UserError, "cannot be read"),
     ],
 )
@@ -135,6 +144,15 @@ def test_other_failures_of_the_reader_have_their_kinds(error: OSError, kind: typ
     with pytest.raises(kind, match=said) as caught, reading(Path("t.csv")):
         raise error
     assert CANARY not in str(caught.value)
+
+
+def test_duckdbs_own_errors_of_disk_and_memory_have_their_kinds(tmp_path: Path) -> None:
+    connection = connect(tmp_path)
+    with pytest.raises(OSError, match="No space left") as caught, database():
+        connection.execute("COPY (SELECT range FROM range(100000)) TO '/dev/full' (FORMAT csv, USE_TMP_FILE false)")
+    assert caught.value.errno == errno.ENOSPC
+    with pytest.raises(CrashError, match="needed more than"), database():
+        connection.execute("SELECT list(range) FROM range(40000000)")
 
 
 def test_a_full_disk_is_left_to_the_writer_who_knows_the_folder() -> None:

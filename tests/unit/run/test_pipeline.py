@@ -79,7 +79,8 @@ def fail(error: BaseException) -> Callable[[Context], None]:
 
 def test_files_of_notes_are_inputs_of_prepare_by_their_size(tmp_path: Path) -> None:
     run = load(SAMPLES / "own-notes.yaml")
-    data = run.spec.data.model_copy(update={"notes": NotesSource(file=str(tmp_path / "n-*.csv")), "traces": None})
+    source = NotesSource(files=(str(tmp_path / "n-*.csv"), str(tmp_path / "n-2.csv")))
+    data = run.spec.data.model_copy(update={"notes": source, "traces": None})
     run = run.model_copy(update={"spec": run.spec.model_copy(update={"data": data})})
     for name, size in (("n-1.csv", 3), ("n-2.csv", 4), ("m.csv", 5)):
         (tmp_path / name).write_text("x" * size)
@@ -102,6 +103,8 @@ def test_the_stages_follow_the_spec(run: DeepICDRun) -> None:
         ("stages.grpo.maxPromptTokens", 100, {"grpo", "evaluate"}),
         ("stages.sft.maxTokens", 100, {"sft", "grpo", "evaluate"}),
         ("model.prompt", {"user": "{note} <think> <diagnosis>"}, {"prepare", "sft", "grpo", "evaluate"}),
+        ("model.prompt", {"preset": "deepicd"}, set()),
+        ("model.prompt", None, set()),
         ("stages.grpo.keepCheckpoints", 1, set()),
     ],
 )

@@ -23,6 +23,7 @@ class Outer(SpecModel):
     machine: MayChange[Machine] = Machine()
     logs: MayChange[dict[str, str]] = Field(default={})
     prompt: Later[str | None] = None
+    answer: Later[Inner] = Inner()
 
 
 def content(model: Outer) -> dict[str, object]:
@@ -37,6 +38,11 @@ def test_what_decides_the_result_is_all_but_what_may_change() -> None:
 def test_a_later_field_at_its_default_makes_no_other_run() -> None:
     assert decisive(Outer, content(Outer())) == decisive(Outer, {"seed": 1, "stage": None, "machine": {"cards": 1}})
     assert decisive(Outer, content(Outer(prompt="x")))["prompt"] == "x"
+    assert decisive(Outer, content(Outer(answer=Inner(rate=3))))["answer"] == {"rate": 3}
+
+
+def test_a_later_field_that_an_earlier_version_recorded_as_null_is_at_its_default() -> None:
+    assert decisive(Outer, {"seed": 1, "answer": None}) == decisive(Outer, {"seed": 1, "answer": content(Outer())["answer"]})
 
 
 def test_a_part_of_the_content_and_names_unknown_to_the_model_stay() -> None:
@@ -53,6 +59,7 @@ def test_what_cannot_change_is_listed_with_the_sections_that_may_be_left_out() -
         FixedField("spec.stage.rate", optional=False, sections=("spec.stage",)),
         FixedField("spec.machine.cards", optional=False),
         FixedField("spec.prompt", optional=True),
+        FixedField("spec.answer.rate", optional=False),
     ]
 
 

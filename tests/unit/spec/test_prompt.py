@@ -58,10 +58,13 @@ def test_the_tags_may_be_named_in_either_text() -> None:
     assert prompt == Prompt("<diagnosis> {note}", "<think>")
 
 
-def test_without_a_prompt_it_is_the_preset() -> None:
+@pytest.mark.parametrize("written", [{}, {"prompt": None}, {"prompt": {"preset": "deepicd"}}])
+def test_without_a_prompt_it_is_the_preset(written: dict[str, Any]) -> None:
     run = content(None)
-    del run["spec"]["model"]["prompt"]
-    assert of(parse(run, "run.yaml").spec.model.prompt) == of(PromptSpec(preset="deepicd")) == DEEPICD
+    run["spec"]["model"] = {"tiny": {}} | written
+    found = parse(run, "run.yaml").spec.model.prompt
+    assert found == PromptSpec(preset="deepicd")
+    assert of(found) == DEEPICD
 
 
 def test_a_file_beside_run_yaml_is_read_with_it_from_wherever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
