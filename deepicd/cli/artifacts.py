@@ -10,29 +10,34 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deepicd.cli.program import Program
 from deepicd.errors import UserError
 from deepicd.spec.base import parse_duration
 
 if TYPE_CHECKING:
     from deepicd.artifacts.store.base import OnBytes, Store
 
-app = typer.Typer(
-    help="List, fetch, verify, prune and link a run's stored files.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+app = Program(help="List, fetch, verify, prune and link a run's stored files.")
 
 _RUN = "Address of a run (s3://BUCKET/PREFIX/RUN or a folder), or its name with --store, with --spec or on the cluster."
 _RESULTS = "results"
 Runs = Annotated[list[str] | None, typer.Argument(metavar="RUN", help=_RUN, show_default=False)]
 OneRun = Annotated[str | None, typer.Argument(metavar="RUN", help=_RUN, show_default=False)]
 StoreUrl = Annotated[
-    str | None, typer.Option("--store", help="s3://BUCKET/PREFIX or a folder that holds runs.", show_default=False)
+    str | None,
+    typer.Option("--store", metavar="STORE", help="s3://BUCKET/PREFIX or a folder that holds runs.", show_default=False),
 ]
-Spec = Annotated[Path | None, typer.Option("--spec", help="run.yaml with the storage, and the run if no RUN is given.")]
-Endpoint = Annotated[str | None, typer.Option("--endpoint-url", help="Address of the S3 store.", show_default="AWS")]
+Spec = Annotated[
+    Path | None, typer.Option("--spec", metavar="FILE", help="run.yaml with the storage, and the run if no RUN is given.")
+]
+Endpoint = Annotated[
+    str | None, typer.Option("--endpoint-url", metavar="URL", help="Address of the S3 store.", show_default="AWS")
+]
 Namespace = Annotated[
-    str | None, typer.Option("--namespace", "-n", help="Namespace of the run on the cluster.", show_default="the kubeconfig's")
+    str | None,
+    typer.Option(
+        "--namespace", "-n", metavar="NAME", help="Namespace of the run on the cluster.", show_default="the kubeconfig's"
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -62,13 +67,17 @@ def ls(
 
 @app.command()
 def get(
-    folder: Annotated[Path, typer.Option("--dir", help="Folder to write to; created if missing.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Option("--dir", metavar="FOLDER", help="Folder to write to; created if missing.", show_default=False)
+    ],
     run: OneRun = None,
     what: Annotated[
-        str, typer.Option(help="results (model and evaluation), checkpoint, model, evaluation or logs.")
+        str, typer.Option(metavar="KIND", help="results (model and evaluation), checkpoint, model, evaluation or logs.")
     ] = "results",
-    attempt: Annotated[int | None, typer.Option(min=1, help="Number of the attempt.", show_default="the newest")] = None,
-    stage: Annotated[str | None, typer.Option(help="base, sft or grpo.", show_default="the last")] = None,
+    attempt: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Number of the attempt.", show_default="the newest")
+    ] = None,
+    stage: Annotated[str | None, typer.Option(metavar="STAGE", help="base, sft or grpo.", show_default="the last")] = None,
     step: Annotated[int | None, typer.Option(min=1, help="Step of the checkpoint.", show_default="the newest")] = None,
     store: StoreUrl = None,
     spec: Spec = None,
@@ -132,7 +141,9 @@ def prune(
     keep_best: Annotated[
         int | None, typer.Option(min=0, help="Number of best checkpoints to keep besides.", show_default="--spec's, or 1")
     ] = None,
-    idle: Annotated[str, typer.Option(help="Leave unfinished uploads alone that were active within this time.")] = "1h",
+    idle: Annotated[
+        str, typer.Option(metavar="TIME", help="Leave unfinished uploads alone that were active within this time.")
+    ] = "1h",
     yes: Annotated[bool, typer.Option("--yes", help="Delete; by default only show.")] = False,
     store: StoreUrl = None,
     spec: Spec = None,
@@ -173,11 +184,11 @@ def prune(
 @app.command()
 def url(
     run: OneRun = None,
-    what: Annotated[str, typer.Option(help="evaluation, logs, checkpoint or model.")] = "evaluation",
+    what: Annotated[str, typer.Option(metavar="KIND", help="evaluation, logs, checkpoint or model.")] = "evaluation",
     attempt: Annotated[int | None, typer.Option(min=1, help="Number of the attempt.", show_default="the newest")] = None,
-    stage: Annotated[str | None, typer.Option(help="base, sft or grpo.", show_default="the last")] = None,
+    stage: Annotated[str | None, typer.Option(metavar="STAGE", help="base, sft or grpo.", show_default="the last")] = None,
     step: Annotated[int | None, typer.Option(min=1, help="Step of the checkpoint.", show_default="the newest")] = None,
-    expires: Annotated[str, typer.Option(help="How long the links are valid.")] = "1h",
+    expires: Annotated[str, typer.Option(metavar="TIME", help="How long the links are valid.")] = "1h",
     store: StoreUrl = None,
     spec: Spec = None,
     endpoint_url: Endpoint = None,

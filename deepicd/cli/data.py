@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deepicd.cli.program import Program
+
 if TYPE_CHECKING:
     from deepicd.spec.data import NotesSource
 
-app = typer.Typer(help="Make, extract and check cohorts.", no_args_is_help=True, pretty_exceptions_enable=False)
+app = Program(help="Make, extract and check cohorts.")
 
 _OUT = "Folder to write to; created if missing."
 _COLUMN = "The file's name for a column, such as note=text; repeat it for each column."
@@ -26,7 +28,7 @@ class Sections(StrEnum):
 
 @app.command()
 def synthetic(
-    out: Annotated[Path, typer.Option(help=_OUT, show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help=_OUT, show_default=False)],
     admissions: Annotated[int, typer.Option(min=1, help="Number of admissions.")] = 2000,
     codes: Annotated[int, typer.Option(min=2, help="Number of distinct principal diagnoses.")] = 60,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
@@ -44,12 +46,14 @@ def synthetic(
 
 @app.command()
 def mimic(
-    hosp: Annotated[Path, typer.Option(help="Folder with admissions, patients, diagnoses_icd, d_icd_diagnoses.")],
-    note: Annotated[Path, typer.Option(help="Folder with discharge.")],
-    out: Annotated[Path, typer.Option(help=_OUT)],
-    train: Annotated[float, typer.Option(help="Share of patients to train on.")] = 0.7,
-    validation: Annotated[float, typer.Option(help="Share of patients to follow training with.")] = 0.1,
-    test: Annotated[float, typer.Option(help="Share of patients held out for the evaluation.")] = 0.2,
+    hosp: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder with admissions, patients, diagnoses_icd, d_icd_diagnoses.")
+    ],
+    note: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder with discharge.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help=_OUT)],
+    train: Annotated[float, typer.Option(metavar="SHARE", help="Share of patients to train on.")] = 0.7,
+    validation: Annotated[float, typer.Option(metavar="SHARE", help="Share of patients to follow training with.")] = 0.1,
+    test: Annotated[float, typer.Option(metavar="SHARE", help="Share of patients held out for the evaluation.")] = 0.2,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 42,
 ) -> None:
     """Extract a cohort of admission notes from MIMIC-IV v3.1 and MIMIC-IV-Note v2.2, split by patient.
@@ -66,16 +70,19 @@ def mimic(
 
 @app.command()
 def notes(
-    file: Annotated[str, typer.Option(help="A .parquet, .csv or .jsonl file; a pattern such as 'notes-*.csv' names several.")],
-    out: Annotated[Path, typer.Option(help=_OUT)],
+    file: Annotated[
+        str,
+        typer.Option(metavar="FILE", help="A .parquet, .csv or .jsonl file; a pattern such as 'notes-*.csv' names several."),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help=_OUT)],
     column: Annotated[list[str], typer.Option(help=_COLUMN, metavar="NAME=COLUMN")] = [],  # noqa: B006 - typer's way
     sections: Annotated[
         Sections,
         typer.Option(help="admission: use the admission part of discharge summaries. none: use the notes as they are."),
     ] = Sections.ADMISSION,
-    train: Annotated[float, typer.Option(help="Share of patients to train on.")] = 0.7,
-    validation: Annotated[float, typer.Option(help="Share of patients to follow training with.")] = 0.1,
-    test: Annotated[float, typer.Option(help="Share of patients held out for the evaluation.")] = 0.2,
+    train: Annotated[float, typer.Option(metavar="SHARE", help="Share of patients to train on.")] = 0.7,
+    validation: Annotated[float, typer.Option(metavar="SHARE", help="Share of patients to follow training with.")] = 0.1,
+    test: Annotated[float, typer.Option(metavar="SHARE", help="Share of patients held out for the evaluation.")] = 0.2,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 42,
 ) -> None:
     """Make a cohort from your own notes, split by patient.
@@ -95,10 +102,13 @@ def notes(
 @app.command()
 def check(
     folder: Annotated[
-        Path, typer.Argument(help="Folder written by `deepicd data mimic` or `deepicd data notes`.", metavar="DIR")
+        Path, typer.Argument(help="Folder written by `deepicd data mimic` or `deepicd data notes`.", metavar="FOLDER")
     ],
     note: Annotated[
-        str | None, typer.Option(help="Folder with discharge, or the file of your notes: compare the notes with their source.")
+        str | None,
+        typer.Option(
+            metavar="PATH", help="Folder with discharge, or the file of your notes: compare the notes with their source."
+        ),
     ] = None,
     column: Annotated[list[str], typer.Option(help=_COLUMN, metavar="NAME=COLUMN")] = [],  # noqa: B006 - typer's way
 ) -> None:

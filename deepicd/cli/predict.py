@@ -26,12 +26,13 @@ class Sections(StrEnum):
 
 
 def predict(
-    model: Annotated[Path, typer.Option(help="Folder of a trained model.", show_default=False)],
+    model: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of a trained model.", show_default=False)],
     sections: Annotated[
         Sections, typer.Option(help="admission: the notes are whole discharge summaries; use what was known at admission.")
     ] = Sections.NONE,
     prompt: Annotated[
-        Path | None, typer.Option(help="YAML file with user and system to ask with.", show_default="the model's own")
+        Path | None,
+        typer.Option(metavar="FILE", help="YAML file with user and system to ask with.", show_default="the model's own"),
     ] = None,
     traces: Annotated[bool, typer.Option("--traces", help="Print reasoning traces too; they retell the note.")] = False,
     max_prompt_tokens: Annotated[

@@ -27,10 +27,14 @@ class Preset(StrEnum):
 
 def reward(
     preset: Annotated[Preset | None, typer.Option(help="Score with a preset; prompts end in an opened `<think>`.")] = None,
-    spec: Annotated[Path | None, typer.Option(help="Score with the reward and the prompt of this run.yaml.")] = None,
+    spec: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Score with the reward and the prompt of this run.yaml.")
+    ] = None,
     words: Annotated[
         Path | None,
-        typer.Option(help="Weigh words as a run did, by its stages/prepare/words.json. Default: as in most notes."),
+        typer.Option(
+            metavar="FILE", help="Weigh words as a run did, by its stages/prepare/words.json. Default: as in most notes."
+        ),
     ] = None,
     on_error: Annotated[OnError, typer.Option(help=ON_ERROR_HELP)] = OnError.STOP,
 ) -> None:

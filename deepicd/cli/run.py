@@ -16,7 +16,7 @@ from deepicd.spec.load import load
 from deepicd.spec.progress import PROGRESS_KEY
 from deepicd.spec.run import DeepICDRun
 
-RunFolder = Annotated[Path | None, typer.Option("--dir", help="The run's folder.", show_default="runs/NAME")]
+RunFolder = Annotated[Path | None, typer.Option("--dir", metavar="FOLDER", help="The run's folder.", show_default="runs/NAME")]
 JsonLogs = Annotated[bool, typer.Option("--json", help="Log JSON lines instead of the live table.")]
 
 

@@ -11,7 +11,7 @@ import typer
 from deepicd.errors import UserError
 from deepicd.spec import load as spec
 
-SpecFile = Annotated[Path, typer.Argument(metavar="RUN.YAML", help="The run's file.", show_default=False)]
+SpecFile = Annotated[Path, typer.Argument(metavar="FILE", help="The run.yaml.", show_default=False)]
 
 
 def validate(

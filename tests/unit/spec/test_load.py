@@ -42,7 +42,7 @@ def test_a_dumped_run_is_the_same_run(path: Path) -> None:
         ({"spec__stages__grpo__learningRat": 1}, "spec.stages.grpo: unknown field 'learningRat': did you mean 'learningRate'?"),
         ({"spec__recovery": {"stallAfter": 30}}, "spec.recovery.stallAfter: a duration is a whole number and a unit"),
         ({"spec__recovery": {"stallAfter": "30 min"}}, 'got "30 min"'),
-        ({"spec__stages__grpo__rollouts": 1}, "spec.stages.grpo.rollouts: Input should be greater than or equal to 2 (got 1)"),
+        ({"spec__stages__grpo__rollouts": 1}, "spec.stages.grpo.rollouts: must be at least 2 (got 1)"),
         ({"spec__stages__grpo__microBatchSizePerGpu": 5}, "(got ppoMiniBatchSize 4, rollouts 8, microBatchSizePerGpu 5)"),
         ({"spec__model": {}}, "spec.model: give exactly one of path, tiny"),
         ({"spec__model": {"tiny": {"hiddenSize": 288, "heads": 1}}}, "spec.model.tiny.heads: does not divide hiddenSize"),
@@ -98,7 +98,7 @@ def test_text_that_is_no_yaml_is_named_with_its_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [None, [], "text", 3])
 def test_a_file_that_is_no_mapping_is_refused(content: Any) -> None:
-    with pytest.raises(UserError, match="not a mapping"):
+    with pytest.raises(UserError, match="start with .apiVersion"):
         parse(content, "run.yaml")
 
 
