@@ -125,6 +125,25 @@ def names_title(note: str, code: str) -> bool:
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    source, key = _open(path)
+    with reading(path):
+        for batch in source.iter_batches(_BATCH, columns=["prompt", "reward_model", "code", "subject_id", key]):
+            for row in batch.to_pylist():
+                yield row | {"id": row[key]}
+
+
+def look(folder: Path) -> None:
+    """Look for a cohort's three splits, and at their columns.
+
+    Raises:
+        UserError: a file is missing, damaged or lacks a column.
+    """
+    for name in SPLITS:
+        _open(folder / f"{name}.parquet")
+
+
+def _open(path: Path) -> tuple[Any, str]:
+    """A split's file (a pyarrow ParquetFile) and the name of its column of ids."""
     import pyarrow.parquet as pq
 
     if not path.is_file():
@@ -136,10 +155,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
         missing = [name for name in rows.schema().names if name not in names and not (name == "id" and key in names)]
     if missing:
         raise UserError(f"{path}: column {', '.join(missing)} is missing: run {cohort.WRITERS} again")
-    with reading(path):
-        for batch in source.iter_batches(_BATCH, columns=["prompt", "reward_model", "code", "subject_id", key]):
-            for row in batch.to_pylist():
-                yield row | {"id": row[key]}
+    return source, key
 
 
 def _problems(counts: Cohort, reports: Mapping[str, SplitReport], overlap: int) -> list[str]:

@@ -13,6 +13,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from glob import glob
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,8 +53,8 @@ def find(pattern: str) -> list[Path]:
     return found
 
 
-def read(source: NotesSource) -> Iterator[Row]:
-    """The rows of all files, one at a time, in the files' order.
+def read(source: NotesSource, *, first: int | None = None) -> Iterator[Row]:
+    """The rows of all files, one at a time, in the files' order; `first`: only this many of each file.
 
     Raises:
         UserError: a file is missing, damaged or not UTF-8, a column is missing or has the wrong type, or a line is broken.
@@ -61,7 +62,7 @@ def read(source: NotesSource) -> Iterator[Row]:
     wanted = {name: source.columns.get(name, name) for name in NOTE_COLUMNS}
     for path in find(source.file):
         try:
-            yield from _reader(path)(path, wanted, source.columns)
+            yield from islice(_reader(path)(path, wanted, source.columns), first)
         except (EOFError, gzip.BadGzipFile, zlib.error):
             failure = "the compressed file is cut off or damaged: pack it again"
         except OSError as error:

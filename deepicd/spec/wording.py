@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 _WORDS: dict[str, str] = {}
@@ -17,27 +17,9 @@ def pattern(regex: str, words: str) -> str:
     return regex
 
 
-_TYPES = {
-    "string": "text",
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "list": "a list, such as [a, b]",
-    "tuple": "a list, such as [a, b]",
-    "dict": "a map, such as {name: value}",
-    "model": "a map, such as {name: value}",
-    "is_instance_of": "a map, such as {name: value}",
-}
 _SCALAR = str | int | float | bool
 _LONGEST = 64
 """Characters of a value that a message shows."""
-_BOUNDS = {
-    "greater_than_equal": ("ge", "at least"),
-    "greater_than": ("gt", "more than"),
-    "less_than_equal": ("le", "at most"),
-    "less_than": ("lt", "less than"),
-    "multiple_of": ("multiple_of", "a multiple of"),
-}
 
 
 def expected(error: Mapping[str, Any]) -> str:
@@ -47,31 +29,15 @@ def expected(error: Mapping[str, Any]) -> str:
         error: one of `ValidationError.errors()`.
     """
     kind, context, found = error["type"], error.get("ctx") or {}, error["input"]
-    if kind == "missing":
-        return "is required"
-    got = _got(found)
+    asked = _ASKED.get(kind) or next((words for name, words in _TYPES.items() if kind.startswith(f"{name}_")), None)
     if kind == "value_error":
-        return f"{context['error']}{got if isinstance(found, _SCALAR) else ''}"
-    if kind in _BOUNDS:
-        name, words = _BOUNDS[kind]
-        return f"must be {words} {context[name]:g}{got}"
-    if kind in ("literal_error", "enum"):
-        return _one_of(context["expected"], found, got)
-    if kind == "string_pattern_mismatch":
-        return f"must be {_WORDS[context['pattern']]}{got}"
-    if kind in ("string_too_short", "too_short"):
-        return "must not be empty"
-    if kind == "string_too_long":
-        return f"has {len(found)} characters, over {context['max_length']}: shorten it"
-    if kind == "too_long":
-        return f"has {context['actual_length'] or 'too many'} entries: give at most {context['max_length']}"
-    if kind == "finite_number":
-        return f"must be a finite number{got}"
-    words = next((words for name, words in _TYPES.items() if kind.startswith(f"{name}_")), None)
-    if words is None:  # one of our own, such as an unknown field
+        return f"{context['error']}{_got(found) if isinstance(found, _SCALAR) else ''}"
+    if asked is None:  # one of our own, such as an unknown field
         return str(error["msg"])
-    hint = ": put it in quotes" if kind == "string_type" and isinstance(found, int | float) else ""
-    return f"must be {words}{got}{hint}"
+    words = asked if isinstance(asked, str) else asked(context)
+    near = _nearest(context["expected"], found) if kind in _CHOICES else ""
+    hint = ": put it in quotes" if kind == "string_type" and isinstance(found, int | float) else near
+    return f"{words}{_got(found)}{hint}" if words.startswith("must be") else words
 
 
 def _got(found: Any) -> str:
@@ -83,10 +49,46 @@ def _got(found: Any) -> str:
     return " (got a map)" if isinstance(found, Mapping) else " (got a list)" if isinstance(found, list | tuple) else ""
 
 
-def _one_of(choices: str, found: Any, got: str) -> str:
-    """`choices`: as pydantic writes them, `'a', 'b' or 'c'`."""
-    names = [part.strip("'") for part in choices.replace(" or ", ", ").split(", ")]
-    *others, last = names
-    allowed = f"{', '.join(others)} or {last}" if others else last
-    near = difflib.get_close_matches(found, names, n=1, cutoff=0.6) if isinstance(found, str) else []
-    return f"must be {allowed}{got}" + (f": did you mean '{near[0]}'?" if near else "")
+def _choices(expected: str) -> list[str]:
+    """`expected`: as pydantic writes them, `'a', 'b' or 'c'`."""
+    return [part.strip("'") for part in expected.replace(" or ", ", ").split(", ")]
+
+
+def _one_of(context: Mapping[str, Any]) -> str:
+    *others, last = _choices(context["expected"])
+    return f"must be {', '.join(others)} or {last}" if others else f"must be {last}"
+
+
+def _nearest(expected: str, found: Any) -> str:
+    near = difflib.get_close_matches(found, _choices(expected), n=1, cutoff=0.6) if isinstance(found, str) else []
+    return f": did you mean '{near[0]}'?" if near else ""
+
+
+_TYPES = {
+    "string": "must be text",
+    "int": "must be a whole number",
+    "float": "must be a number",
+    "bool": "must be true or false",
+    "list": "must be a list, such as [a, b]",
+    "tuple": "must be a list, such as [a, b]",
+    "dict": "must be a map, such as {name: value}",
+    "model": "must be a map, such as {name: value}",
+}
+"""What values of a type must be, by the beginning of the error's type."""
+_CHOICES = ("literal_error", "enum")
+_ASKED: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
+    "missing": "is required",
+    "finite_number": "must be a finite number",
+    "greater_than_equal": lambda context: f"must be at least {context['ge']:g}",
+    "greater_than": lambda context: f"must be more than {context['gt']:g}",
+    "less_than_equal": lambda context: f"must be at most {context['le']:g}",
+    "less_than": lambda context: f"must be less than {context['lt']:g}",
+    "multiple_of": lambda context: f"must be a multiple of {context['multiple_of']:g}",
+    "string_pattern_mismatch": lambda context: f"must be {_WORDS[context['pattern']]}",
+    "string_too_short": "must not be empty",
+    "too_short": "must not be empty",
+    "string_too_long": lambda context: f"has more than {context['max_length']} characters: shorten it",
+    "too_long": lambda context: f"has more than {context['max_length']} entries: leave some out",
+    **dict.fromkeys(_CHOICES, _one_of),
+}
+"""What is asked for, by the type of the error."""
