@@ -106,7 +106,12 @@ def get(
 
 @app.command()
 def verify(
-    runs: Runs = None, store: StoreUrl = None, spec: Spec = None, endpoint_url: Endpoint = None, namespace: Namespace = None
+    runs: Runs = None,
+    store: StoreUrl = None,
+    spec: Spec = None,
+    endpoint_url: Endpoint = None,
+    namespace: Namespace = None,
+    as_json: Json = False,
 ) -> None:
     """Read every checkpoint and model back and compare its SHA-256; exit 64 if one is damaged.
 
@@ -116,7 +121,8 @@ def verify(
     from deepicd.artifacts.store.base import DamagedError
     from deepicd.artifacts.verify import verify as read_back
 
-    damaged = []
+    damaged: list[str] = []
+    verified: list[dict[str, object]] = []
     for _, each in _runs(runs, store, spec, endpoint_url, namespace):
         objects = list(each.list())
         with _progress("verifying", sum(item.size for item in objects)) as on_bytes:
@@ -125,9 +131,16 @@ def verify(
                     made = read_back(each, ref, on_bytes)
                 except DamagedError as error:
                     damaged.append(f"{each.url}/{error}")
-                    typer.echo(f"damaged  {each.url}/{ref.folder}: {error}")
+                    found: dict[str, object] = {"damaged": True, "problem": str(error)}
+                    line = f"damaged  {each.url}/{ref.folder}: {error}"
                 else:
-                    typer.echo(f"whole    {each.url}/{ref.folder}: {len(made.files)} files")
+                    found = {"damaged": False, "files": len(made.files)}
+                    line = f"whole    {each.url}/{ref.folder}: {len(made.files)} files"
+                verified.append({"url": each.url, "folder": ref.folder} | found)
+                if not as_json:
+                    typer.echo(line)
+    if as_json:
+        typer.echo(json.dumps(verified, indent=2))
     if damaged:
         raise UserError(f"damaged: {'; '.join(damaged)}: delete those folders; a resume takes the checkpoint before them")
 
@@ -149,6 +162,7 @@ def prune(
     spec: Spec = None,
     endpoint_url: Endpoint = None,
     namespace: Namespace = None,
+    as_json: Json = False,
 ) -> None:
     """Delete old checkpoints and the remains of interrupted uploads. Only shows them, unless --yes is given.
 
@@ -156,7 +170,7 @@ def prune(
 
     Example: `deepicd artifacts prune s3://models/deepicd/quickstart --keep-last 2 --yes`
     """
-    from deepicd.artifacts.prune import delete_proposed, propose
+    from deepicd.artifacts.prune import delete_proposed, propose, to_json
     from deepicd.artifacts.retention import Keep
     from deepicd.cli.artifacts_view import print_proposal
     from deepicd.spec.load import load
@@ -170,14 +184,19 @@ def prune(
         patience = parse_duration(idle)
     except ValueError as error:
         raise UserError(f"--idle: {error} (got '{idle}')") from None
-    found = False
+    found, shown = False, []
     for _, each in _runs(runs, store, spec, endpoint_url, namespace):
         proposal = propose(each, chosen, patience)
-        print_proposal(each.url, proposal, deleted=yes)
+        if as_json:
+            shown.append({"url": each.url, "deleted": yes} | to_json(proposal))
+        else:
+            print_proposal(each.url, proposal, deleted=yes)
         found = found or not proposal.is_empty
         if yes:
             delete_proposed(each, proposal, patience)
-    if found and not yes:
+    if as_json:
+        typer.echo(json.dumps(shown, indent=2))
+    elif found and not yes:
         typer.echo("nothing was deleted: add --yes")
 
 
@@ -193,6 +212,7 @@ def url(
     spec: Spec = None,
     endpoint_url: Endpoint = None,
     namespace: Namespace = None,
+    as_json: Json = False,
 ) -> None:
     """Print links that open without credentials, one per file: its path, a tab, its address.
 
@@ -207,8 +227,12 @@ def url(
     except ValueError as error:
         raise UserError(f"--expires: {error} (got '{expires}')") from None
     source = _one(run, store, spec, endpoint_url, namespace)
-    for key in keys(source, Wanted(what, attempt, stage, step)):
-        typer.echo(f"{key}\t{source.link(key, seconds)}")
+    links = {key: source.link(key, seconds) for key in keys(source, Wanted(what, attempt, stage, step))}
+    if as_json:
+        typer.echo(json.dumps(links, indent=2))
+        return
+    for key, link in links.items():
+        typer.echo(f"{key}\t{link}")
 
 
 def _runs(

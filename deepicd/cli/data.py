@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,12 +13,14 @@ import typer
 from deepicd.cli.program import Program
 
 if TYPE_CHECKING:
+    from deepicd.data.cohort import Cohort
     from deepicd.spec.data import NotesSource
 
 app = Program(help="Make, extract and check cohorts.")
 
 _OUT = "Folder to write to; created if missing."
 _COLUMN = "The file's name for a column, such as note=text; repeat it for each column."
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 class Sections(StrEnum):
@@ -55,17 +59,17 @@ def mimic(
     validation: Annotated[float, typer.Option(metavar="SHARE", help="Share of patients to follow training with.")] = 0.1,
     test: Annotated[float, typer.Option(metavar="SHARE", help="Share of patients held out for the evaluation.")] = 0.2,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 42,
+    as_json: Json = False,
 ) -> None:
     """Extract a cohort of admission notes from MIMIC-IV v3.1 and MIMIC-IV-Note v2.2, split by patient.
 
     Example: `deepicd data mimic --hosp mimiciv/3.1/hosp --note mimic-iv-note/2.2/note --out cohort`
     """
-    from deepicd.cli.cohort_view import print_cohort
     from deepicd.data.mimic import extract
     from deepicd.data.splits import split_spec
 
     counts = extract(hosp, note, out, split_spec(train, validation, test, seed))
-    print_cohort(counts)
+    _print(counts, as_json)
 
 
 @app.command()
@@ -84,6 +88,7 @@ def notes(
     validation: Annotated[float, typer.Option(metavar="SHARE", help="Share of patients to follow training with.")] = 0.1,
     test: Annotated[float, typer.Option(metavar="SHARE", help="Share of patients held out for the evaluation.")] = 0.2,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 42,
+    as_json: Json = False,
 ) -> None:
     """Make a cohort from your own notes, split by patient.
 
@@ -92,11 +97,10 @@ def notes(
 
     Example: `deepicd data notes --file notes.csv --column note=text --sections none --out cohort`
     """
-    from deepicd.cli.cohort_view import print_cohort
     from deepicd.data.notes import extract
     from deepicd.data.splits import split_spec
 
-    print_cohort(extract(_source(file, column, sections), out, split_spec(train, validation, test, seed)))
+    _print(extract(_source(file, column, sections), out, split_spec(train, validation, test, seed)), as_json)
 
 
 @app.command()
@@ -111,6 +115,7 @@ def check(
         ),
     ] = None,
     column: Annotated[list[str], typer.Option(help=_COLUMN, metavar="NAME=COLUMN")] = [],  # noqa: B006 - typer's way
+    as_json: Json = False,
 ) -> None:
     """Report a cohort's sizes, drops, labels, lengths, patient overlap and leakage; exit 64 if it must be fixed.
 
@@ -118,6 +123,7 @@ def check(
     """
     from deepicd.cli.cohort_view import print_report
     from deepicd.data.check import check as examine
+    from deepicd.data.check import to_json
     from deepicd.data.cohort import WRITERS
     from deepicd.errors import UserError
 
@@ -125,9 +131,21 @@ def check(
         report = examine(folder)
     else:
         report = examine(folder, Path(note) if Path(note).is_dir() else _source(note, column, Sections.NONE))
-    print_report(report)
+    if as_json:
+        typer.echo(json.dumps(to_json(report), indent=2))
+    else:
+        print_report(report)
     if report.problems:
         raise UserError(f"{folder}: {'; '.join(report.problems)}: run {WRITERS} again")
+
+
+def _print(counts: Cohort, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(asdict(counts), indent=2))
+        return
+    from deepicd.cli.cohort_view import print_cohort
+
+    print_cohort(counts)
 
 
 def _source(file: str, columns: list[str], sections: Sections) -> NotesSource:

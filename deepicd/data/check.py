@@ -6,7 +6,7 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,32 @@ def check(folder: Path, source: sources.Source | None = None) -> Report:
                 of_chapter[name] += number
     problems = _problems(counts, reports, overlap)
     return Report(counts, reports, overlap, dict(sorted(chapters.items())), source is not None, problems)
+
+
+def to_json(report: Report) -> dict[str, Any]:
+    """The report as `deepicd data check --json` prints it."""
+    return {
+        "cohort": asdict(report.cohort),
+        "splits": {name: _split_json(split) for name, split in report.splits.items()},
+        "patient_overlap": report.patient_overlap,
+        "chapters": {str(number): dict(counts) for number, counts in report.chapters.items()},
+        "compared_with_source": report.with_sources,
+        "problems": list(report.problems),
+    }
+
+
+def _split_json(split: SplitReport) -> dict[str, Any]:
+    lengths = {"words": split.words, "characters": split.characters}
+    return {
+        "admissions": split.admissions,
+        "patients": len(split.patients),
+        "codes": dict(split.codes.most_common()),
+        **{unit: dict(zip(map(str, PERCENTILES), percentiles(values), strict=True)) for unit, values in lengths.items()},
+        "code_named": split.code_named,
+        "title_named": split.title_named,
+        "leaks": split.leaks,
+        "foreign_prompts": split.foreign_prompts,
+    }
 
 
 def percentiles(lengths: Sequence[int]) -> list[int]:
