@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import difflib
 import gzip
 import json
 import re
@@ -98,10 +99,12 @@ def _present(path: Path, found: Sequence[str], wanted: Mapping[str, str], mapped
     missing = [name for name in wanted if wanted[name] not in found and (name in REQUIRED_NOTE_COLUMNS or name in mapped)]
     if missing:
         shown = [name for name in found if _COLUMN_NAME.fullmatch(name)][:_SHOWN_NAMES]
+        near = {name.lower(): name for name in shown}
+        alike = next((near[name] for name in difflib.get_close_matches(missing[0], near, n=1)), "NAME")
         others = f" and {len(found) - len(shown)} others" if len(found) > len(shown) else ""
         raise UserError(
             f"{path}: has no column {', '.join(wanted[name] for name in missing)}, only {', '.join(shown) or 'none'}{others}: "
-            f"name each by `columns` in run.yaml ({missing[0]}: NAME) or by --column {missing[0]}=NAME"
+            f"name each by `columns` in run.yaml ({missing[0]}: {alike}) or by --column {missing[0]}={alike}"
         )
     present = {name: column for name, column in wanted.items() if column in found}
     for column in present.values():
