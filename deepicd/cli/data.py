@@ -158,6 +158,7 @@ def _source(file: str, columns: list[str], sections: Sections) -> NotesSource:
 
     from deepicd.errors import UserError
     from deepicd.spec.data import NotesSource
+    from deepicd.spec.wording import expected
 
     pairs = [one.partition("=") for one in columns]
     if (wrong := next((name for name, _, column in pairs if not (name and column)), None)) is not None:
@@ -165,5 +166,5 @@ def _source(file: str, columns: list[str], sections: Sections) -> NotesSource:
     try:
         return NotesSource(file=file, columns={name: column for name, _, column in pairs}, sections=sections.value)
     except ValidationError as error:
-        message = error.errors()[0]["msg"].removeprefix("Value error, ")
-    raise UserError(f"--column: {message}")
+        wrong = error.errors(include_url=False)[0]
+    raise UserError(f"--{'file' if wrong['loc'] == ('file',) else 'column'}: {expected(wrong)}")

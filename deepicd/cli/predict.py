@@ -132,8 +132,6 @@ def _output_of_vllm(*, shown: bool) -> Iterator[None]:
         except DeepICDError:
             raise
         except Exception as error:
-            if shown:
-                raise
             traceback.print_exc()
             failure = error
         finally:
@@ -141,10 +139,11 @@ def _output_of_vllm(*, shown: bool) -> Iterator[None]:
             for number, copy in zip((1, 2), kept, strict=True):
                 os.dup2(copy, number)
                 os.close(copy)
-            if failure is None:
+            if shown or failure is None:
                 Path(log.name).unlink()
         if failure is not None:
-            raise CrashError(f"the model gave no answers ({type(failure).__name__}): see {log.name}, or give --verbose")
+            where = "see above" if shown else f"see {log.name}, or give --verbose"
+            raise CrashError(f"the model gave no answers ({type(failure).__name__}): {where}")
 
 
 def _flush() -> None:

@@ -71,7 +71,7 @@ async def _by_kubeconfig(paths: str) -> Login:
         loader = await asyncio.wait_for(reading, PLUGIN_SECONDS)
         context, user = loader.current_context["context"], loader._user
     except TimeoutError:
-        names = ", ".join(sorted(_end(child) for child in _children() - before)) or "its exec plugin"
+        names = ", ".join([await _end(child) for child in _children() - before]) or "its exec plugin"
         raise UserError(
             f"kubeconfig: {names} gave no credentials within {PLUGIN_SECONDS:.0f} s: run it by hand to see why"
         ) from None
@@ -98,13 +98,17 @@ def _children() -> set[int]:
     return {int(number) for line in lists for number in line.split()}
 
 
-def _end(child: int) -> str:
-    """End a child process; returns its program's name."""
+async def _end(child: int) -> str:
+    """End a child process, and let asyncio see its end; returns its program's name."""
+    name = ""
     with suppress(FileNotFoundError, ProcessLookupError):
         name = Path(f"/proc/{child}/comm").read_text().strip()
         os.kill(child, signal.SIGKILL)
-        return name
-    return ""
+        for _ in range(100):
+            if child not in _children():
+                break
+            await asyncio.sleep(0.01)
+    return name
 
 
 def _contents(configuration: Configuration) -> tuple[bytes, ...]:

@@ -86,15 +86,15 @@ def _read(number: int, line: bytes, *, as_written: bool) -> tuple[str | int, Sam
             raise UserError(f"line {number}: {name}: is missing: {_REQUIRED}")
     identifier = fields["id"]
     if isinstance(identifier, bool) or not isinstance(identifier, (str, int)):
-        raise UserError(f"line {number}: id: is a {_json_type(identifier)}: give a string or a whole number")
+        raise UserError(f"line {number}: id: is {_json_type(identifier)}: give a string or a whole number")
     if is_rounded(identifier):
         raise UserError(f"line {number}: id: {ROUNDED}")
     for name in ("completion", "gold"):
         if not isinstance(fields[name], str):
-            raise UserError(f"line {number}: {name}: is a {_json_type(fields[name])}: give a string")
+            raise UserError(f"line {number}: {name}: is {_json_type(fields[name])}: give a string")
     note = fields.get("note")
     if not (note is None or isinstance(note, str)):
-        raise UserError(f"line {number}: note: is a {_json_type(note)}: give a string, or leave it out")
+        raise UserError(f"line {number}: note: is {_json_type(note)}: give a string, or leave it out")
     truncated, local = (_flag(fields, name, number) for name in ("truncated", "local_gold"))
     try:
         gold = check_gold(fields["gold"], local=local)
@@ -109,10 +109,10 @@ def _read(number: int, line: bytes, *, as_written: bool) -> tuple[str | int, Sam
 def _flag(fields: dict[str, Any], name: str, number: int) -> bool:
     value = fields.get(name, False)
     if not isinstance(value, bool):
-        raise UserError(f"line {number}: {name}: is a {_json_type(value)}: give true or false, or leave it out")
+        raise UserError(f"line {number}: {name}: is {_json_type(value)}: give true or false, or leave it out")
     return value
 
 
 def _json_type(value: object) -> str:
-    names = {bool: "boolean", int: "number", float: "number", str: "string", list: "list", dict: "object"}
+    names = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
     return names.get(type(value), "null")

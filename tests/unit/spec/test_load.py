@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from deepicd.errors import UserError
-from deepicd.spec.load import UnknownFieldError, dump, json_schema, load, parse
+from deepicd.spec.load import UnknownFieldError, dump, json_schema, load, parse, read_yaml
 
 SAMPLES = sorted((Path(__file__).parents[3] / "manifests" / "samples").glob("*.yaml"))
 
@@ -94,6 +94,19 @@ def test_text_that_is_no_yaml_is_named_with_its_line(tmp_path: Path) -> None:
     path.write_text("kind: DeepICDRun\nspec: [unclosed\n")
     with pytest.raises(UserError, match=r"run\.yaml: line 3 is not YAML"):
         load(path)
+
+
+def test_a_key_that_is_given_twice_is_refused_with_its_lines(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("kind: DeepICDRun\nspec:\n  seed: 1\n  model: {}\n  seed: 2\n")
+    with pytest.raises(UserError, match=r"run\.yaml: line 5: 'seed' is given twice, first in line 3: keep one of them"):
+        load(path)
+
+
+def test_merged_keys_may_be_given_again(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\nc: {<<: *a, x: 4}\n")
+    assert read_yaml(path) == {"a": {"x": 1, "y": 2}, "b": {"x": 3, "y": 2}, "c": {"x": 4, "y": 2}}
 
 
 @pytest.mark.parametrize("content", [None, [], "text", 3])
