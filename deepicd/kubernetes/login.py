@@ -98,11 +98,15 @@ def _children() -> set[int]:
     return {int(number) for line in lists for number in line.split()}
 
 
+def _program(child: int) -> str:
+    return Path(f"/proc/{child}/comm").read_text().strip()
+
+
 async def _end(child: int) -> str:
     """End a child process, and let asyncio see its end; returns its program's name."""
     name = ""
     with suppress(FileNotFoundError, ProcessLookupError):
-        name = Path(f"/proc/{child}/comm").read_text().strip()
+        name = _program(child)
         os.kill(child, signal.SIGKILL)
         for _ in range(100):
             if child not in _children():

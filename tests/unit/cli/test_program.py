@@ -76,7 +76,8 @@ def test_the_version_is_printed(name: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "deepicd nothing", "deepicd --nothing", "deepicd run", "deepicd run a b", "deepicd data nothing", "deepicd artifacts get",
+        "deepicd nothing", "deepicd --nothing", "deepicd run", "deepicd run a b", "deepicd data nothing",
+        "deepicd artifacts get",
         "deepicd reward --preset nothing", "deepicd icd10 --limit 0 M51", "deepicd predict --model", "deepicd-operator nothing",
         "deepicd-operator run --nothing", "deepicd-operator run --port x", "deepicd", "deepicd-operator",
     ],

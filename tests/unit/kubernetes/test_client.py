@@ -5,7 +5,6 @@ import json
 import os
 import stat
 import threading
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -227,9 +226,7 @@ def test_a_plugin_that_hangs_is_ended(server: Server, tmp_path: Path, monkeypatc
     with pytest.raises(UserError, match=r"^kubeconfig: \S+ gave no credentials within 0 s: run it by hand to see why"):
         ask(get)
     with pytest.raises(ProcessLookupError):
-        for _ in range(1000):
-            os.kill(int((tmp_path / "pid").read_text()), 0)
-            time.sleep(0.01)
+        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 def test_a_token_file_may_end_in_a_line_feed(server: Server, tmp_path: Path) -> None:

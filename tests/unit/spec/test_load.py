@@ -111,7 +111,7 @@ def test_merged_keys_may_be_given_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [None, [], "text", 3])
 def test_a_file_that_is_no_mapping_is_refused(content: Any) -> None:
-    with pytest.raises(UserError, match="start with .apiVersion"):
+    with pytest.raises(UserError, match=r"start with .apiVersion"):
         parse(content, "run.yaml")
 
 
