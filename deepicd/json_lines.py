@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable
 
 from deepicd.errors import UserError
 
@@ -24,15 +23,22 @@ def is_rounded(value: object) -> bool:
     return isinstance(value, str) and _SCIENTIFIC.fullmatch(value.strip()) is not None
 
 
-def check_names(fields: Mapping[str, Any], known: Collection[str], where: str) -> None:
+def check_names(fields: Iterable[str], known: Collection[str], where: str, *, alike: float = _ALIKE) -> None:
     """Refuse a field that is almost named like a known one that is missing, such as `Note`. Others are ignored.
 
+    Args:
+        fields: names that are given.
+        known: names that have a meaning.
+        where: how the message begins.
+        alike: least likeness, from 0 to 1; with 1 names differ only in case and punctuation.
+
     Raises:
-        UserError: there is such a field; the message begins with `where`.
+        UserError: there is such a field.
     """
-    missing = {_plain(name): name for name in known if name not in fields}
-    for name in fields:
-        if name not in known and (near := difflib.get_close_matches(_plain(name), missing, n=1, cutoff=_ALIKE)):
+    given = list(fields)
+    missing = {_plain(name): name for name in known if name not in given}
+    for name in given:
+        if name not in known and (near := difflib.get_close_matches(_plain(name), missing, n=1, cutoff=alike)):
             raise UserError(f"{where}: unknown field '{name[:40]}': did you mean '{missing[near[0]]}'?")
 
 

@@ -125,6 +125,8 @@ def verify(
     verified: list[dict[str, object]] = []
     for _, each in _runs(runs, store, spec, endpoint_url, namespace):
         objects = list(each.list())
+        if not committed(objects):
+            typer.echo(f"{each.url}: holds no checkpoint and no model yet", err=True)
         with _progress("verifying", sum(item.size for item in objects)) as on_bytes:
             for ref in committed(objects):
                 try:

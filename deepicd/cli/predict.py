@@ -159,7 +159,8 @@ def read_request(number: int, line: bytes) -> tuple[Any, str]:
     """
     try:
         content = json.loads(line)
-        check_names(content, ("id", "note"), f"standard input line {number}")
+        if isinstance(content, dict):
+            check_names(content, ("id", "note"), f"standard input line {number}")
         identity, note = content["id"], content["note"]
         note.encode()
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):  # half a character is a ValueError

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepicd.data.note_row import TEXT_ONLY, Row
 from deepicd.errors import UserError
+from deepicd.json_lines import check_names
 from deepicd.spec.data import NOTE_COLUMNS, REQUIRED_NOTE_COLUMNS, NotesSource
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def _present(path: Path, found: Sequence[str], wanted: Mapping[str, str], mapped
             f"{path}: has no column {', '.join(wanted[name] for name in missing)}, only {', '.join(shown) or 'none'}{others}: "
             f"name each by `columns` in run.yaml ({missing[0]}: {alike}) or by --column {missing[0]}={alike}"
         )
+    check_names(found, set(wanted.values()), str(path), alike=1)
     present = {name: column for name, column in wanted.items() if column in found}
     for column in present.values():
         if found.count(column) > 1:
@@ -206,6 +208,7 @@ def _json_lines(path: Path, wanted: Mapping[str, str], mapped: Mapping[str, str]
         if present is None:
             # Lines may leave out optional columns, so only the required ones can be checked in the first line.
             _present(path, list(value), {name: wanted[name] for name in REQUIRED_NOTE_COLUMNS}, {})
+            check_names(value, set(wanted.values()), where, alike=1)
             present = wanted
         unseen.difference_update(value)
         yield Row.of(where, {name: value[column] for name, column in present.items() if column in value})

@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from deepicd import extras
 from deepicd.cli.program import Program, add_version, call
 from deepicd.errors import DeepICDError, ExitCode
 from deepicd_operator.settings import DEFAULT_IMAGE, DEFAULT_PORTS, PatchLevel, Settings
@@ -129,4 +130,7 @@ def app() -> NoReturn:
     except DeepICDError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"error: {extras.missing(error)}\n")
+        sys.exit(ExitCode.USER_ERROR)
     sys.exit(ExitCode.DONE)
