@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deepicd.cli.named_runs import named_run, named_runs
 from deepicd.cli.program import Program
 from deepicd.errors import UserError
 from deepicd.spec.base import parse_duration
 
 if TYPE_CHECKING:
-    from deepicd.artifacts.store.base import OnBytes, Store
+    from deepicd.artifacts.store.base import OnBytes
 
 app = Program(help="List, fetch, verify, prune and link a run's stored files.")
 
@@ -58,7 +59,7 @@ def ls(
     from deepicd.artifacts.listing import survey, to_json
     from deepicd.cli.artifacts_view import print_runs
 
-    found = [(survey(each, name), each.url) for name, each in _runs(runs, store, spec, endpoint_url, namespace)]
+    found = [(survey(each, name), each.url) for name, each in named_runs(runs, store, spec, endpoint_url, namespace)]
     if as_json:
         typer.echo(json.dumps([to_json(run, url) for run, url in found], indent=2))
     else:
@@ -92,7 +93,7 @@ def get(
 
     if what not in (_RESULTS, *KINDS):
         raise UserError(f"--what: is '{what}': give one of {', '.join((_RESULTS, *KINDS))}")
-    source = _one(run, store, spec, endpoint_url, namespace)
+    source = named_run(run, store, spec, endpoint_url, namespace)
     for kind in ("model", "evaluation") if what == _RESULTS else (what,):
         wanted = Wanted(kind, attempt, stage, step if kind == "checkpoint" else None)
         if kind in ("checkpoint", "model"):
@@ -123,7 +124,7 @@ def verify(
 
     damaged: list[str] = []
     verified: list[dict[str, object]] = []
-    for _, each in _runs(runs, store, spec, endpoint_url, namespace):
+    for _, each in named_runs(runs, store, spec, endpoint_url, namespace):
         objects = list(each.list())
         if not committed(objects):
             typer.echo(f"{each.url}: holds no checkpoint and no model yet", err=True)
@@ -187,7 +188,7 @@ def prune(
     except ValueError as error:
         raise UserError(f"--idle: {error} (got '{idle}')") from None
     found, shown = False, []
-    for _, each in _runs(runs, store, spec, endpoint_url, namespace):
+    for _, each in named_runs(runs, store, spec, endpoint_url, namespace):
         proposal = propose(each, chosen, patience)
         if as_json:
             shown.append({"url": each.url, "deleted": yes} | to_json(proposal))
@@ -228,67 +229,13 @@ def url(
         seconds = int(parse_duration(expires).total_seconds())
     except ValueError as error:
         raise UserError(f"--expires: {error} (got '{expires}')") from None
-    source = _one(run, store, spec, endpoint_url, namespace)
+    source = named_run(run, store, spec, endpoint_url, namespace)
     links = {key: source.link(key, seconds) for key in keys(source, Wanted(what, attempt, stage, step))}
     if as_json:
         typer.echo(json.dumps(links, indent=2))
         return
     for key, link in links.items():
         typer.echo(f"{key}\t{link}")
-
-
-def _runs(
-    runs: list[str] | None, store: str | None, spec: Path | None, endpoint_url: str | None, namespace: str | None
-) -> Iterator[tuple[str, Store]]:
-    """Each requested run, with a store rooted at it."""
-    from deepicd.artifacts.identity import run_path
-    from deepicd.artifacts.listing import roots
-    from deepicd.artifacts.store import open_store, store_url
-    from deepicd.spec.load import load
-
-    run = None if spec is None else load(spec)
-    storage = None if run is None else run.spec.storage
-    base = store or (None if storage is None else store_url(storage))
-    if base is None and not runs:
-        raise UserError("RUN: give the address of a run, or --store, or --spec with a run.yaml that has spec.storage")
-    named = runs or ([run_path(run)] if run is not None else [""])
-    for name in named:
-        if base is None and spec is None and _is_name(name):
-            yield name, _of_cluster(name, namespace, endpoint_url)
-            continue
-        address = name if base is None or "://" in name else f"{base.rstrip('/')}/{name}".rstrip("/")
-        if "://" not in address:
-            address = str(Path(address).absolute())
-        outer = open_store(address, storage=storage, endpoint_url=endpoint_url)
-        found = roots(outer.list())
-        if not found:
-            raise UserError(f"{address}: holds no run: give another RUN or --store")
-        for root in found:
-            place = f"{address}/{root}" if root else address
-            yield f"{name}/{root}".strip("/") or place, open_store(place, storage=storage, endpoint_url=endpoint_url)
-
-
-def _is_name(text: str) -> bool:
-    return "://" not in text and "/" not in text and not Path(text).exists()
-
-
-def _of_cluster(name: str, namespace: str | None, endpoint_url: str | None) -> Store:
-    """The store of a run on the cluster, rooted at it."""
-    from deepicd.artifacts.store import open_store, store_url
-    from deepicd.kubernetes.api import Api
-
-    run, uid = Api(namespace).spec_of(name)
-    if run.spec.storage is None:
-        raise UserError(f"run {name}: has no spec.storage: its results are gone with its pod")
-    return open_store(f"{store_url(run.spec.storage)}/{name}/{uid}", storage=run.spec.storage, endpoint_url=endpoint_url)
-
-
-def _one(run: str | None, store: str | None, spec: Path | None, endpoint_url: str | None, namespace: str | None) -> Store:
-    found = list(_runs([run] if run else None, store, spec, endpoint_url, namespace))
-    if len(found) > 1:
-        shown = ", ".join(each.url for _, each in found[:5])
-        raise UserError(f"RUN: there are {len(found)} runs: give one of {shown}{', …' if len(found) > 5 else ''}")
-    return found[0][1]
 
 
 @contextmanager

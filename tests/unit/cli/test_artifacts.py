@@ -158,7 +158,7 @@ def test_get_of_several_runs_asks_for_one(outer: Path, tmp_path: Path) -> None:
 
 def test_a_damaged_one_is_followed_by_what_else_there_is(root: Path, tmp_path: Path) -> None:
     (root / WEIGHTS).write_text("weightz 10")
-    with pytest.raises(UserError, match="give --attempt 1 --stage grpo --step 20 for another one$"):
+    with pytest.raises(UserError, match=r"give --attempt 1 --stage grpo --step 20 for another one$"):
         run("get", root, "--dir", tmp_path / "out", "--what", "checkpoint", "--step", 10)
     (model,) = root.glob("attempts/1/models/grpo/**/model.pt")
     model.write_text("weightz 20")

@@ -94,7 +94,7 @@ def test_a_line_that_is_no_request_is_named_and_not_quoted(line: bytes) -> None:
 
 
 def test_a_misnamed_note_is_named() -> None:
-    with pytest.raises(UserError, match="^standard input line 3: unknown field 'Note': did you mean 'note'"):
+    with pytest.raises(UserError, match=r"^standard input line 3: unknown field 'Note': did you mean 'note'"):
         read_request(3, b'{"id": 1, "Note": "pain"}')
 
 
@@ -113,12 +113,13 @@ def test_what_vllm_prints_is_on_stderr_on_request(capfd: pytest.CaptureFixture[s
 
 
 def test_a_failure_of_vllm_names_the_log_with_what_it_printed() -> None:
-    with pytest.raises(
-        CrashError, match=r"^the model gave no answers \(ZeroDivisionError\): see \S+, or give --verbose"
-    ) as error:
+    def fail() -> None:
         with _output_of_vllm(shown=False):
             os.write(2, b"a warning\n")
             raise ZeroDivisionError
+
+    with pytest.raises(CrashError, match=r"^the model gave no answers \(ZeroDivisionError\): see .*, or give --ver") as error:
+        fail()
     log = Path(str(error.value).split("see ")[1].partition(",")[0])
     assert "a warning" in log.read_text()
     assert log.stat().st_mode & 0o77 == 0
