@@ -15,7 +15,7 @@ ROUNDED = (
 )
 """What a message says of such an id, after the name of its field."""
 _ALIKE = 0.8
-"""Least likeness of two names; `note_id` is not `note`."""
+"""Least likeness of two names: `notes` is like `note`, `note_type` is not."""
 
 
 def is_rounded(value: object) -> bool:

@@ -166,5 +166,5 @@ def _source(file: str, columns: list[str], sections: Sections) -> NotesSource:
     try:
         return NotesSource(file=file, columns={name: column for name, _, column in pairs}, sections=sections.value)
     except ValidationError as error:
-        wrong = error.errors(include_url=False)[0]
-    raise UserError(f"--{'file' if wrong['loc'] == ('file',) else 'column'}: {expected(wrong)}")
+        found = error.errors(include_url=False)[0]
+    raise UserError(f"--{'file' if found['loc'] == ('file',) else 'column'}: {expected(found)}")

@@ -30,6 +30,6 @@ def test_a_field_that_is_nearly_a_missing_one_is_refused(name: str, meant: str) 
         check_names({"id": 1, name: "x"}, KNOWN, "line 3")
 
 
-@pytest.mark.parametrize("fields", [{"id": 1, "note": "", "Note": ""}, {"note_id": 1}, {"model": 1, "text": 2}, {}])
+@pytest.mark.parametrize("fields", [{"id": 1, "note": "", "Note": ""}, {"note_type": 1}, {"model": 1, "text": 2}, {}])
 def test_other_fields_are_ignored(fields: dict[str, object]) -> None:
     check_names(fields, KNOWN, "line 3")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -12,30 +14,34 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from deepicd.cli.main import cli
+from deepicd.cli.main import app, cli
 from deepicd.cli.program import EXAMPLE
+from deepicd_operator.main import app as operator_app
 from deepicd_operator.main import cli as operator_cli
 from docs.pages.commands import commands
 
 PROGRAMS = {"deepicd": cli, "deepicd-operator": operator_cli}
-TREE = [(app, path, command) for name, app in PROGRAMS.items() for path, command in commands(app, name)]
+TREE = [(program, path, command) for name, program in PROGRAMS.items() for path, command in commands(program, name)]
 WIDTH = 80
 
 
-def program(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).with_name(arguments[0])), *arguments[1:]]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def left(line: str, monkeypatch: pytest.MonkeyPatch) -> object:
+    """The exit code of a command line, run in this process."""
+    monkeypatch.setattr(sys, "argv", line.split())
+    with pytest.raises(SystemExit) as error:
+        (operator_app if line.startswith("deepicd-operator") else app)()
+    return error.value.code
 
 
-def shown(app: typer.Typer, path: str, option: str = "--help") -> str:
-    result = CliRunner().invoke(app, [*path.split()[1:], option], env={"COLUMNS": str(WIDTH)})
+def shown(program: typer.Typer, path: str, option: str = "--help") -> str:
+    result = CliRunner().invoke(program, [*path.split()[1:], option], env={"COLUMNS": str(WIDTH)})
     assert result.exit_code == 0, result.output
     return result.output
 
 
-@pytest.mark.parametrize(("app", "path", "command"), TREE, ids=[path for _, path, _ in TREE])
-def test_help_is_whole_at_80_columns(app: typer.Typer, path: str, command: Any) -> None:
-    text = shown(app, path)
+@pytest.mark.parametrize(("program", "path", "command"), TREE, ids=[path for _, path, _ in TREE])
+def test_help_is_whole_at_80_columns(program: typer.Typer, path: str, command: Any) -> None:
+    text = shown(program, path)
     assert max(map(len, text.splitlines())) <= WIDTH
     assert "`" not in text
     words = text.split()
@@ -48,9 +54,9 @@ def test_help_is_whole_at_80_columns(app: typer.Typer, path: str, command: Any) 
             assert word in text or "-" in word, word
 
 
-@pytest.mark.parametrize(("app", "path", "command"), TREE, ids=[path for _, path, _ in TREE])
-def test_values_of_options_have_names_and_no_types(app: typer.Typer, path: str, command: Any) -> None:
-    options = shown(app, path).partition("\nOptions:")[2].partition("\nCommands:")[0]
+@pytest.mark.parametrize(("program", "path", "command"), TREE, ids=[path for _, path, _ in TREE])
+def test_values_of_options_have_names_and_no_types(program: typer.Typer, path: str, command: Any) -> None:
+    options = shown(program, path).partition("\nOptions:")[2].partition("\nCommands:")[0]
     for line in options.splitlines():
         head = line.strip().partition("  ")[0]
         if head.startswith("-"):
@@ -58,9 +64,9 @@ def test_values_of_options_have_names_and_no_types(app: typer.Typer, path: str, 
             assert value.startswith("-") or value.isupper() or "|" in value or value == "NAME=COLUMN", head
 
 
-@pytest.mark.parametrize(("app", "path", "command"), TREE, ids=[path for _, path, _ in TREE])
-def test_h_is_help(app: typer.Typer, path: str, command: Any) -> None:
-    assert shown(app, path, "-h") == shown(app, path)
+@pytest.mark.parametrize(("program", "path", "command"), TREE, ids=[path for _, path, _ in TREE])
+def test_h_is_help(program: typer.Typer, path: str, command: Any) -> None:
+    assert shown(program, path, "-h") == shown(program, path)
 
 
 def test_a_long_example_is_broken_as_a_shell_takes_it() -> None:
@@ -69,8 +75,9 @@ def test_a_long_example_is_broken_as_a_shell_takes_it() -> None:
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_the_version_is_printed(name: str) -> None:
-    assert program(name, "--version").stdout == f"{name} {version('deepicd')}\n"
+def test_the_version_is_printed(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert left(f"{name} --version", monkeypatch) == 0
+    assert capsys.readouterr().out == f"{name} {version('deepicd')}\n"
 
 
 @pytest.mark.parametrize(
@@ -82,11 +89,12 @@ def test_the_version_is_printed(name: str) -> None:
         "deepicd-operator run --nothing", "deepicd-operator run --port x", "deepicd", "deepicd-operator",
     ],
 )  # fmt: skip
-def test_a_command_line_that_is_not_understood_ends_with_64(line: str) -> None:
-    result = program(*line.split())
-    assert result.returncode == 64
-    assert "Usage:" in result.stderr + result.stdout
-    assert "Traceback" not in result.stderr
+def test_a_command_line_that_is_not_understood_ends_with_64(
+    line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert left(line, monkeypatch) == 64
+    printed = capsys.readouterr()
+    assert re.search("^(Usage|Error): ", printed.err + printed.out)
 
 
 @pytest.mark.parametrize(
@@ -104,5 +112,6 @@ def test_a_wrong_value_is_named_in_our_words(arguments: list[str], words: str) -
 
 
 def test_completion_can_be_shown() -> None:
-    result = CliRunner().invoke(cli, ["--show-completion", "bash"], env={"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"})
-    assert "complete" in result.output
+    command = [str(Path(sys.executable).with_name("deepicd")), "--show-completion", "bash"]
+    environment = {**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    assert "complete -o default" in subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout

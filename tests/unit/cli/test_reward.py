@@ -45,7 +45,7 @@ def test_a_spec_says_whether_the_prompt_opens_the_think(tmp_path: Path) -> None:
         "  reward: {preset: deepicd-r1}\n"
     )
     run_yaml.write_text(text.replace("OPENED", "true"))
-    assert json.loads(run("--spec", str(run_yaml)))["score"] == -1
+    assert json.loads(run("--spec", str(run_yaml)))["score"] == 75
     run_yaml.write_text(text.replace("OPENED", "false"))
     assert json.loads(run("--spec", str(run_yaml)))["score"] == 76
 
