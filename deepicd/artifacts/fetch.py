@@ -52,7 +52,7 @@ class Wanted:
         try:
             return read_manifest(store, newest)
         except DamagedError as error:
-            raise UserError(f"{store.url}/{error}: give another --attempt or --step") from None
+            raise UserError(f"{store.url}/{error}: {_other(store, newest)}") from None
 
     def _fits(self, ref: Committed) -> bool:
         step = ref.step if isinstance(ref, CheckpointRef) else None
@@ -78,8 +78,18 @@ def fetch_committed(store: Store, made: Manifest, out: Path, on_bytes: OnBytes |
     try:
         fetch(store, made, target, on_bytes)
     except DamagedError as error:
-        raise UserError(f"{store.url}/{error}: give another --attempt or --step") from None
+        raise UserError(f"{store.url}/{error}: {_other(store, made.ref)}") from None
     return target
+
+
+def _other(store: Store, damaged: Committed) -> str:
+    """What to do about a damaged checkpoint or model."""
+    others = [ref for ref in committed(store.list(ATTEMPTS)) if isinstance(ref, type(damaged)) and ref != damaged]
+    if not others:
+        return f"no other one is stored: delete {store.url}/{damaged.folder}, and let the run store it again"
+    newest: Committed = max(others)
+    step = f" --step {newest.step}" if isinstance(newest, CheckpointRef) else ""
+    return f"give --attempt {newest.attempt} --stage {newest.stage}{step} for another one"
 
 
 def fetch_files(store: Store, wanted: Wanted, out: Path) -> Iterator[Path]:

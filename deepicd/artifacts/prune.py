@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from deepicd.artifacts.layout import CheckpointRef
 from deepicd.artifacts.retention import Keep, committed, delete, delete_garbage, garbage, plan_for, read_manifests
@@ -36,6 +37,14 @@ def propose(store: Store, keep: Keep, idle: timedelta) -> Proposal:
     readable = {ref: made for ref, made in manifests.items() if made is not None}
     old = [(ref, readable[ref].size) for ref in plan_for(store, manifests, keep)]
     return Proposal(tuple(old), tuple(garbage(objects, readable, datetime.now(UTC) - idle)))
+
+
+def to_json(proposal: Proposal) -> dict[str, Any]:
+    """A proposal as `deepicd artifacts prune --json` prints it."""
+    return {
+        "checkpoints": [{"folder": ref.folder, "bytes": size} for ref, size in proposal.checkpoints],
+        "leftovers": [{"key": item.key, "bytes": item.size} for item in proposal.leftovers],
+    }
 
 
 def delete_proposed(store: Store, proposal: Proposal, idle: timedelta) -> None:

@@ -10,29 +10,35 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deepicd.cli.named_runs import named_run, named_runs
+from deepicd.cli.program import Program
 from deepicd.errors import UserError
 from deepicd.spec.base import parse_duration
 
 if TYPE_CHECKING:
-    from deepicd.artifacts.store.base import OnBytes, Store
+    from deepicd.artifacts.store.base import OnBytes
 
-app = typer.Typer(
-    help="List, fetch, verify, prune and link a run's stored files.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+app = Program(help="List, fetch, verify, prune and link a run's stored files.")
 
 _RUN = "Address of a run (s3://BUCKET/PREFIX/RUN or a folder), or its name with --store, with --spec or on the cluster."
 _RESULTS = "results"
 Runs = Annotated[list[str] | None, typer.Argument(metavar="RUN", help=_RUN, show_default=False)]
 OneRun = Annotated[str | None, typer.Argument(metavar="RUN", help=_RUN, show_default=False)]
 StoreUrl = Annotated[
-    str | None, typer.Option("--store", help="s3://BUCKET/PREFIX or a folder that holds runs.", show_default=False)
+    str | None,
+    typer.Option("--store", metavar="STORE", help="s3://BUCKET/PREFIX or a folder that holds runs.", show_default=False),
 ]
-Spec = Annotated[Path | None, typer.Option("--spec", help="run.yaml with the storage, and the run if no RUN is given.")]
-Endpoint = Annotated[str | None, typer.Option("--endpoint-url", help="Address of the S3 store.", show_default="AWS")]
+Spec = Annotated[
+    Path | None, typer.Option("--spec", metavar="FILE", help="run.yaml with the storage, and the run if no RUN is given.")
+]
+Endpoint = Annotated[
+    str | None, typer.Option("--endpoint-url", metavar="URL", help="Address of the S3 store.", show_default="AWS")
+]
 Namespace = Annotated[
-    str | None, typer.Option("--namespace", "-n", help="Namespace of the run on the cluster.", show_default="the kubeconfig's")
+    str | None,
+    typer.Option(
+        "--namespace", "-n", metavar="NAME", help="Namespace of the run on the cluster.", show_default="the kubeconfig's"
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -53,7 +59,7 @@ def ls(
     from deepicd.artifacts.listing import survey, to_json
     from deepicd.cli.artifacts_view import print_runs
 
-    found = [(survey(each, name), each.url) for name, each in _runs(runs, store, spec, endpoint_url, namespace)]
+    found = [(survey(each, name), each.url) for name, each in named_runs(runs, store, spec, endpoint_url, namespace)]
     if as_json:
         typer.echo(json.dumps([to_json(run, url) for run, url in found], indent=2))
     else:
@@ -62,13 +68,17 @@ def ls(
 
 @app.command()
 def get(
-    folder: Annotated[Path, typer.Option("--dir", help="Folder to write to; created if missing.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Option("--dir", metavar="FOLDER", help="Folder to write to; created if missing.", show_default=False)
+    ],
     run: OneRun = None,
     what: Annotated[
-        str, typer.Option(help="results (model and evaluation), checkpoint, model, evaluation or logs.")
+        str, typer.Option(metavar="KIND", help="results (model and evaluation), checkpoint, model, evaluation or logs.")
     ] = "results",
-    attempt: Annotated[int | None, typer.Option(min=1, help="Number of the attempt.", show_default="the newest")] = None,
-    stage: Annotated[str | None, typer.Option(help="base, sft or grpo.", show_default="the last")] = None,
+    attempt: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Number of the attempt.", show_default="the newest")
+    ] = None,
+    stage: Annotated[str | None, typer.Option(metavar="STAGE", help="base, sft or grpo.", show_default="the last")] = None,
     step: Annotated[int | None, typer.Option(min=1, help="Step of the checkpoint.", show_default="the newest")] = None,
     store: StoreUrl = None,
     spec: Spec = None,
@@ -83,7 +93,7 @@ def get(
 
     if what not in (_RESULTS, *KINDS):
         raise UserError(f"--what: is '{what}': give one of {', '.join((_RESULTS, *KINDS))}")
-    source = _one(run, store, spec, endpoint_url, namespace)
+    source = named_run(run, store, spec, endpoint_url, namespace)
     for kind in ("model", "evaluation") if what == _RESULTS else (what,):
         wanted = Wanted(kind, attempt, stage, step if kind == "checkpoint" else None)
         if kind in ("checkpoint", "model"):
@@ -97,7 +107,12 @@ def get(
 
 @app.command()
 def verify(
-    runs: Runs = None, store: StoreUrl = None, spec: Spec = None, endpoint_url: Endpoint = None, namespace: Namespace = None
+    runs: Runs = None,
+    store: StoreUrl = None,
+    spec: Spec = None,
+    endpoint_url: Endpoint = None,
+    namespace: Namespace = None,
+    as_json: Json = False,
 ) -> None:
     """Read every checkpoint and model back and compare its SHA-256; exit 64 if one is damaged.
 
@@ -107,18 +122,28 @@ def verify(
     from deepicd.artifacts.store.base import DamagedError
     from deepicd.artifacts.verify import verify as read_back
 
-    damaged = []
-    for _, each in _runs(runs, store, spec, endpoint_url, namespace):
+    damaged: list[str] = []
+    verified: list[dict[str, object]] = []
+    for _, each in named_runs(runs, store, spec, endpoint_url, namespace):
         objects = list(each.list())
+        if not committed(objects):
+            typer.echo(f"{each.url}: holds no checkpoint and no model yet", err=True)
         with _progress("verifying", sum(item.size for item in objects)) as on_bytes:
             for ref in committed(objects):
                 try:
                     made = read_back(each, ref, on_bytes)
                 except DamagedError as error:
                     damaged.append(f"{each.url}/{error}")
-                    typer.echo(f"damaged  {each.url}/{ref.folder}: {error}")
+                    found: dict[str, object] = {"damaged": True, "problem": str(error)}
+                    line = f"damaged  {each.url}/{ref.folder}: {error}"
                 else:
-                    typer.echo(f"whole    {each.url}/{ref.folder}: {len(made.files)} files")
+                    found = {"damaged": False, "files": len(made.files)}
+                    line = f"whole    {each.url}/{ref.folder}: {len(made.files)} files"
+                verified.append({"url": each.url, "folder": ref.folder} | found)
+                if not as_json:
+                    typer.echo(line)
+    if as_json:
+        typer.echo(json.dumps(verified, indent=2))
     if damaged:
         raise UserError(f"damaged: {'; '.join(damaged)}: delete those folders; a resume takes the checkpoint before them")
 
@@ -132,12 +157,15 @@ def prune(
     keep_best: Annotated[
         int | None, typer.Option(min=0, help="Number of best checkpoints to keep besides.", show_default="--spec's, or 1")
     ] = None,
-    idle: Annotated[str, typer.Option(help="Leave unfinished uploads alone that were active within this time.")] = "1h",
+    idle: Annotated[
+        str, typer.Option(metavar="TIME", help="Leave unfinished uploads alone that were active within this time.")
+    ] = "1h",
     yes: Annotated[bool, typer.Option("--yes", help="Delete; by default only show.")] = False,
     store: StoreUrl = None,
     spec: Spec = None,
     endpoint_url: Endpoint = None,
     namespace: Namespace = None,
+    as_json: Json = False,
 ) -> None:
     """Delete old checkpoints and the remains of interrupted uploads. Only shows them, unless --yes is given.
 
@@ -145,7 +173,7 @@ def prune(
 
     Example: `deepicd artifacts prune s3://models/deepicd/quickstart --keep-last 2 --yes`
     """
-    from deepicd.artifacts.prune import delete_proposed, propose
+    from deepicd.artifacts.prune import delete_proposed, propose, to_json
     from deepicd.artifacts.retention import Keep
     from deepicd.cli.artifacts_view import print_proposal
     from deepicd.spec.load import load
@@ -159,29 +187,35 @@ def prune(
         patience = parse_duration(idle)
     except ValueError as error:
         raise UserError(f"--idle: {error} (got '{idle}')") from None
-    found = False
-    for _, each in _runs(runs, store, spec, endpoint_url, namespace):
+    found, shown = False, []
+    for _, each in named_runs(runs, store, spec, endpoint_url, namespace):
         proposal = propose(each, chosen, patience)
-        print_proposal(each.url, proposal, deleted=yes)
+        if as_json:
+            shown.append({"url": each.url, "deleted": yes} | to_json(proposal))
+        else:
+            print_proposal(each.url, proposal, deleted=yes)
         found = found or not proposal.is_empty
         if yes:
             delete_proposed(each, proposal, patience)
-    if found and not yes:
+    if as_json:
+        typer.echo(json.dumps(shown, indent=2))
+    elif found and not yes:
         typer.echo("nothing was deleted: add --yes")
 
 
 @app.command()
 def url(
     run: OneRun = None,
-    what: Annotated[str, typer.Option(help="evaluation, logs, checkpoint or model.")] = "evaluation",
+    what: Annotated[str, typer.Option(metavar="KIND", help="evaluation, logs, checkpoint or model.")] = "evaluation",
     attempt: Annotated[int | None, typer.Option(min=1, help="Number of the attempt.", show_default="the newest")] = None,
-    stage: Annotated[str | None, typer.Option(help="base, sft or grpo.", show_default="the last")] = None,
+    stage: Annotated[str | None, typer.Option(metavar="STAGE", help="base, sft or grpo.", show_default="the last")] = None,
     step: Annotated[int | None, typer.Option(min=1, help="Step of the checkpoint.", show_default="the newest")] = None,
-    expires: Annotated[str, typer.Option(help="How long the links are valid.")] = "1h",
+    expires: Annotated[str, typer.Option(metavar="TIME", help="How long the links are valid.")] = "1h",
     store: StoreUrl = None,
     spec: Spec = None,
     endpoint_url: Endpoint = None,
     namespace: Namespace = None,
+    as_json: Json = False,
 ) -> None:
     """Print links that open without credentials, one per file: its path, a tab, its address.
 
@@ -195,63 +229,13 @@ def url(
         seconds = int(parse_duration(expires).total_seconds())
     except ValueError as error:
         raise UserError(f"--expires: {error} (got '{expires}')") from None
-    source = _one(run, store, spec, endpoint_url, namespace)
-    for key in keys(source, Wanted(what, attempt, stage, step)):
-        typer.echo(f"{key}\t{source.link(key, seconds)}")
-
-
-def _runs(
-    runs: list[str] | None, store: str | None, spec: Path | None, endpoint_url: str | None, namespace: str | None
-) -> Iterator[tuple[str, Store]]:
-    """Each requested run, with a store rooted at it."""
-    from deepicd.artifacts.identity import run_path
-    from deepicd.artifacts.listing import roots
-    from deepicd.artifacts.store import open_store, store_url
-    from deepicd.spec.load import load
-
-    run = None if spec is None else load(spec)
-    storage = None if run is None else run.spec.storage
-    base = store or (None if storage is None else store_url(storage))
-    if base is None and not runs:
-        raise UserError("RUN: give the address of a run, or --store, or --spec with a run.yaml that has spec.storage")
-    named = runs or ([run_path(run)] if run is not None else [""])
-    for name in named:
-        if base is None and spec is None and _is_name(name):
-            yield name, _of_cluster(name, namespace, endpoint_url)
-            continue
-        address = name if base is None or "://" in name else f"{base.rstrip('/')}/{name}".rstrip("/")
-        if "://" not in address:
-            address = str(Path(address).absolute())
-        outer = open_store(address, storage=storage, endpoint_url=endpoint_url)
-        found = roots(outer.list())
-        if not found:
-            raise UserError(f"{address}: holds no run: give another RUN or --store")
-        for root in found:
-            place = f"{address}/{root}" if root else address
-            yield f"{name}/{root}".strip("/") or place, open_store(place, storage=storage, endpoint_url=endpoint_url)
-
-
-def _is_name(text: str) -> bool:
-    return "://" not in text and "/" not in text and not Path(text).exists()
-
-
-def _of_cluster(name: str, namespace: str | None, endpoint_url: str | None) -> Store:
-    """The store of a run on the cluster, rooted at it."""
-    from deepicd.artifacts.store import open_store, store_url
-    from deepicd.kubernetes.api import Api
-
-    run, uid = Api(namespace).spec_of(name)
-    if run.spec.storage is None:
-        raise UserError(f"run {name}: has no spec.storage: its results are gone with its pod")
-    return open_store(f"{store_url(run.spec.storage)}/{name}/{uid}", storage=run.spec.storage, endpoint_url=endpoint_url)
-
-
-def _one(run: str | None, store: str | None, spec: Path | None, endpoint_url: str | None, namespace: str | None) -> Store:
-    found = list(_runs([run] if run else None, store, spec, endpoint_url, namespace))
-    if len(found) > 1:
-        shown = ", ".join(each.url for _, each in found[:5])
-        raise UserError(f"RUN: there are {len(found)} runs: give one of {shown}{', …' if len(found) > 5 else ''}")
-    return found[0][1]
+    source = named_run(run, store, spec, endpoint_url, namespace)
+    links = {key: source.link(key, seconds) for key in keys(source, Wanted(what, attempt, stage, step))}
+    if as_json:
+        typer.echo(json.dumps(links, indent=2))
+        return
+    for key, link in links.items():
+        typer.echo(f"{key}\t{link}")
 
 
 @contextmanager

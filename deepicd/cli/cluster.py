@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Name = Annotated[str, typer.Argument(metavar="RUN", help="Name of the run.", show_default=False)]
 Namespace = Annotated[
-    str | None, typer.Option("--namespace", "-n", help="Namespace of the run.", show_default="the kubeconfig's")
+    str | None, typer.Option("--namespace", "-n", metavar="NAME", help="Namespace of the run.", show_default="the kubeconfig's")
 ]
 
 POLL_SECONDS = 2.0
@@ -69,7 +69,7 @@ def submit(
 
 
 def status(
-    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Name of a run.", show_default="all runs")] = None,
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="Name of a run.", show_default="all runs")] = None,
     namespace: Namespace = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh every two seconds, until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the objects as JSON.")] = False,
@@ -104,7 +104,7 @@ def logs(
     run: Name,
     namespace: Namespace = None,
     attempt: Annotated[int | None, typer.Option(min=1, help="Number of the attempt.", show_default="the newest")] = None,
-    container: Annotated[str, typer.Option(help=f"{TRAINER} or {SYNC}, the uploader.")] = TRAINER,
+    container: Annotated[str, typer.Option(metavar="NAME", help=f"{TRAINER} or {SYNC}, the uploader.")] = TRAINER,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the log until the container ends.")] = False,
     tail: Annotated[int | None, typer.Option(min=0, help="Only this many of the last lines.", show_default="all")] = None,
 ) -> None:
@@ -129,7 +129,9 @@ def logs(
 def wait(
     run: Name,
     namespace: Namespace = None,
-    timeout: Annotated[str | None, typer.Option(help="Give up after this time, such as 90m.", show_default="never")] = None,
+    timeout: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Give up after this time, such as 90m.", show_default="never")
+    ] = None,
 ) -> None:
     """Wait until a run ends; a line for each change.
 

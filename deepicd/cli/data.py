@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deepicd.cli.program import Program
+
 if TYPE_CHECKING:
+    from deepicd.data.cohort import Cohort
     from deepicd.spec.data import NotesSource
 
-app = typer.Typer(help="Make, extract and check cohorts.", no_args_is_help=True, pretty_exceptions_enable=False)
+app = Program(help="Make, extract and check cohorts.")
 
 _OUT = "Folder to write to; created if missing."
 _COLUMN = "The file's name for a column, such as note=text; repeat it for each column."
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 class Sections(StrEnum):
@@ -26,7 +32,7 @@ class Sections(StrEnum):
 
 @app.command()
 def synthetic(
-    out: Annotated[Path, typer.Option(help=_OUT, show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help=_OUT, show_default=False)],
     admissions: Annotated[int, typer.Option(min=1, help="Number of admissions.")] = 2000,
     codes: Annotated[int, typer.Option(min=2, help="Number of distinct principal diagnoses.")] = 60,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
@@ -44,24 +50,26 @@ def synthetic(
 
 @app.command()
 def mimic(
-    hosp: Annotated[Path, typer.Option(help="Folder with admissions, patients, diagnoses_icd, d_icd_diagnoses.")],
-    note: Annotated[Path, typer.Option(help="Folder with discharge.")],
-    out: Annotated[Path, typer.Option(help=_OUT)],
-    train: Annotated[float, typer.Option(help="Share of patients to train on.")] = 0.7,
-    validation: Annotated[float, typer.Option(help="Share of patients to follow training with.")] = 0.1,
-    test: Annotated[float, typer.Option(help="Share of patients held out for the evaluation.")] = 0.2,
+    hosp: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder with admissions, patients, diagnoses_icd, d_icd_diagnoses.")
+    ],
+    note: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder with discharge.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help=_OUT)],
+    train: Annotated[float, typer.Option(metavar="SHARE", help="Share of patients to train on.")] = 0.7,
+    validation: Annotated[float, typer.Option(metavar="SHARE", help="Share of patients to follow training with.")] = 0.1,
+    test: Annotated[float, typer.Option(metavar="SHARE", help="Share of patients held out for the evaluation.")] = 0.2,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 42,
+    as_json: Json = False,
 ) -> None:
     """Extract a cohort of admission notes from MIMIC-IV v3.1 and MIMIC-IV-Note v2.2, split by patient.
 
     Example: `deepicd data mimic --hosp mimiciv/3.1/hosp --note mimic-iv-note/2.2/note --out cohort`
     """
-    from deepicd.cli.cohort_view import print_cohort
     from deepicd.data.mimic import extract
     from deepicd.data.splits import split_spec
 
     counts = extract(hosp, note, out, split_spec(train, validation, test, seed))
-    print_cohort(counts)
+    _print(counts, as_json)
 
 
 @app.command()
@@ -69,20 +77,22 @@ def notes(
     file: Annotated[
         list[str],
         typer.Option(
+            metavar="FILE",
             help="A .parquet, .csv or .jsonl file, or a pattern such as 'notes-*.csv'; repeat it for more files.",
             show_default=False,
         ),
     ],
-    out: Annotated[Path, typer.Option(help=_OUT)],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help=_OUT)],
     column: Annotated[list[str], typer.Option(help=_COLUMN, metavar="NAME=COLUMN")] = [],  # noqa: B006 - typer's way
     sections: Annotated[
         Sections,
         typer.Option(help="admission: use the admission part of discharge summaries. none: use the notes as they are."),
     ] = Sections.ADMISSION,
-    train: Annotated[float, typer.Option(help="Share of patients to train on.")] = 0.7,
-    validation: Annotated[float, typer.Option(help="Share of patients to follow training with.")] = 0.1,
-    test: Annotated[float, typer.Option(help="Share of patients held out for the evaluation.")] = 0.2,
+    train: Annotated[float, typer.Option(metavar="SHARE", help="Share of patients to train on.")] = 0.7,
+    validation: Annotated[float, typer.Option(metavar="SHARE", help="Share of patients to follow training with.")] = 0.1,
+    test: Annotated[float, typer.Option(metavar="SHARE", help="Share of patients held out for the evaluation.")] = 0.2,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 42,
+    as_json: Json = False,
 ) -> None:
     """Make a cohort from your own notes, split by patient.
 
@@ -91,25 +101,26 @@ def notes(
 
     Example: `deepicd data notes --file notes.csv --column note=text --sections none --out cohort`
     """
-    from deepicd.cli.cohort_view import print_cohort
     from deepicd.data.notes import extract
     from deepicd.data.splits import split_spec
 
-    print_cohort(extract(_source(file, column, sections), out, split_spec(train, validation, test, seed)))
+    _print(extract(_source(file, column, sections), out, split_spec(train, validation, test, seed)), as_json)
 
 
 @app.command()
 def check(
     folder: Annotated[
-        Path, typer.Argument(help="Folder written by `deepicd data mimic` or `deepicd data notes`.", metavar="DIR")
+        Path, typer.Argument(help="Folder written by `deepicd data mimic` or `deepicd data notes`.", metavar="FOLDER")
     ],
     note: Annotated[
         list[str],
         typer.Option(
-            help="Folder with discharge, or the file of your notes (repeat it for more): compare the notes with their source."
+            metavar="PATH",
+            help="Folder with discharge, or the file of your notes (repeat it for more): compare the notes with their source.",
         ),
     ] = [],  # noqa: B006 - typer's way
     column: Annotated[list[str], typer.Option(help=_COLUMN, metavar="NAME=COLUMN")] = [],  # noqa: B006 - typer's way
+    as_json: Json = False,
 ) -> None:
     """Report a cohort's sizes, drops, labels, lengths, patient overlap and leakage; exit 64 if it must be fixed.
 
@@ -117,6 +128,7 @@ def check(
     """
     from deepicd.cli.cohort_view import print_report
     from deepicd.data.check import check as examine
+    from deepicd.data.check import to_json
     from deepicd.data.cohort import WRITERS
     from deepicd.errors import UserError
 
@@ -126,9 +138,21 @@ def check(
         report = examine(folder, Path(note[0]))
     else:
         report = examine(folder, _source(note, column, Sections.NONE))
-    print_report(report)
+    if as_json:
+        typer.echo(json.dumps(to_json(report), indent=2))
+    else:
+        print_report(report)
     if report.problems:
         raise UserError(f"{folder}: {'; '.join(report.problems)}: run {WRITERS} again")
+
+
+def _print(counts: Cohort, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(asdict(counts), indent=2))
+        return
+    from deepicd.cli.cohort_view import print_cohort
+
+    print_cohort(counts)
 
 
 def _source(files: list[str], columns: list[str], sections: Sections) -> NotesSource:
@@ -141,6 +165,7 @@ def _source(files: list[str], columns: list[str], sections: Sections) -> NotesSo
 
     from deepicd.errors import UserError
     from deepicd.spec.data import NotesSource
+    from deepicd.spec.wording import expected
 
     pairs = [one.partition("=") for one in columns]
     if (wrong := next((name for name, _, column in pairs if not (name and column)), None)) is not None:
@@ -148,6 +173,6 @@ def _source(files: list[str], columns: list[str], sections: Sections) -> NotesSo
     try:
         return NotesSource(files=tuple(files), columns={name: column for name, _, column in pairs}, sections=sections.value)
     except ValidationError as error:
-        first = error.errors()[0]
-    option = "--column" if first["loc"][:1] == ("columns",) else "--file"
-    raise UserError(f"{option}: {first['msg'].removeprefix('Value error, ')}")
+        found = error.errors(include_url=False)[0]
+    option = "--column" if found["loc"][:1] == ("columns",) else "--file"
+    raise UserError(f"{option}: {expected(found)}")

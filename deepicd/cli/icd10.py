@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -21,6 +22,7 @@ _CODE = 9  # the longest has 8 characters with its dot
 def icd10(
     query: Annotated[list[str], typer.Argument(help="Codes, or words of a title.", metavar="CODE|WORDS")],
     limit: Annotated[int, typer.Option(min=1, help="Most codes to show for a search.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of codes.")] = False,
 ) -> None:
     """Look up ICD-10-CM codes of any release from FY2016 to FY2026, or search titles for words.
 
@@ -31,16 +33,47 @@ def icd10(
     """
     codes = [code for code in map(as_code, query) if code is not None]
     if len(codes) < len(query):
-        typer.echo("\n".join(_search(" ".join(query), limit)))
+        found = _search(" ".join(query))
+        if as_json:
+            typer.echo(json.dumps([_facts(code) for code in found[:limit]], indent=2))
+        else:
+            typer.echo("\n".join(_listed(found, limit)))
+        return
+    for code in codes:
+        _check(code)
+    if as_json:
+        typer.echo(json.dumps([_facts(code) | _place(code) for code in codes], indent=2))
     else:
         typer.echo("\n\n".join("\n".join(_code(code)) for code in codes))
 
 
-def _code(code: str) -> Iterator[str]:
+def _check(code: str) -> None:
     if not table.is_valid(code):
         alike = ", ".join(map(table.display, nearest_codes(code)))
         remedy = f"nearest are {alike}" if alike else "search for words of its title"
         raise UserError(f"code: {table.display(code)} is in no release of {table.RELEASES}: {remedy}")
+
+
+def _facts(code: str) -> dict[str, Any]:
+    """A code for JSON; years are fiscal, the first and the last."""
+    era = table.era(code)
+    spans = {"billable": era.billable, "header": era.header}
+    years = {name: [span[0], span[-1]] if span else None for name, span in spans.items()}
+    return {"code": code, "display": table.display(code), "title": table.description(code)} | years
+
+
+def _place(code: str) -> dict[str, Any]:
+    """A code's place in the tree, for JSON."""
+    chapter, block = table.chapter(code), table.block(code)
+    return {
+        "chapter": {"number": chapter, "title": table.chapter_title(chapter)},
+        "block": {"name": block, "title": table.block_title(block)},
+        "ancestors": list(reversed(table.ancestors(code))),
+        "children": list(table.children(code)),
+    }
+
+
+def _code(code: str) -> Iterator[str]:
     era, block, chapter = table.era(code), table.block(code), table.chapter(code)
     yield from _entry("", code, table.description(code))
     yield f"{'billable':<{_LABEL}}{_years(era.billable)}"
@@ -57,7 +90,7 @@ def _code(code: str) -> Iterator[str]:
         yield f"{'children':<{_LABEL}}none"
 
 
-def _search(text: str, limit: int) -> Iterator[str]:
+def _search(text: str) -> Sequence[str]:
     found = search(text)
     if not found:
         hints = [
@@ -65,6 +98,10 @@ def _search(text: str, limit: int) -> Iterator[str]:
             for word, alike in nearest_words(text).items()
         ]
         raise UserError(f"words: no title has all of them: {'; '.join(hints) or 'give fewer words, or a code'}")
+    return found
+
+
+def _listed(found: Sequence[str], limit: int) -> Iterator[str]:
     for code in found[:limit]:
         yield from _entry("", code, _title(code))
     if len(found) > limit:

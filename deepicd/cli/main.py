@@ -7,13 +7,13 @@ import sys
 import threading
 from typing import NoReturn
 
-import typer
-
+from deepicd import extras
 from deepicd.cli import artifacts, data
 from deepicd.cli.cluster import cancel, logs, resume, status, submit, wait
 from deepicd.cli.icd10 import icd10
 from deepicd.cli.metrics import metrics
 from deepicd.cli.predict import predict
+from deepicd.cli.program import Program, add_version, call
 from deepicd.cli.report import report
 from deepicd.cli.reward import reward
 from deepicd.cli.run import evaluate, grpo, run, sft
@@ -22,17 +22,12 @@ from deepicd.cli.sync import sync
 from deepicd.errors import DeepICDError, ExitCode
 from deepicd.spec.environment import PROGRESS
 
-cli = typer.Typer(
+cli = Program(
     name="deepicd",
     help="Train and evaluate reasoning models that predict ICD-10-CM codes from admission notes. "
     "Research use only: not for diagnosis, decision support, triage, unsupervised coding or billing.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
 )
-_USAGE = 2
-"""Exit code of typer for an unknown option or a wrong value."""
+add_version(cli, "deepicd")
 for command in (run, validate, schema, show_config, sft, grpo, evaluate, metrics, predict, reward, icd10, report, sync):
     cli.command()(command)
 for on_cluster in (submit, status, logs, wait, cancel, resume):
@@ -44,7 +39,7 @@ cli.add_typer(artifacts.app, name="artifacts")
 def app() -> NoReturn:
     """Run the command line; a `DeepICDError` becomes one line on stderr and its exit code."""
     try:
-        cli()
+        call(cli)
     except DeepICDError as error:
         sys.stderr.write(f"error: {error}\n")
         if PROGRESS in os.environ:
@@ -52,10 +47,9 @@ def app() -> NoReturn:
 
             write_termination_log(error)
         _leave(error.exit_code, at_once=error.at_once)
-    except SystemExit as left:
-        if left.code == _USAGE:
-            _leave(ExitCode.USER_ERROR)
-        raise
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"error: {extras.missing(error)}\n")
+        _leave(ExitCode.USER_ERROR)
     except BrokenPipeError:
         sys.exit(ExitCode.BROKEN_PIPE)
     _leave(ExitCode.DONE)

@@ -15,7 +15,7 @@ from deepicd.cli.lines import ON_ERROR_HELP, OnError, Skipped
 def metrics(
     train_counts: Annotated[
         Path | None,
-        typer.Option(help="JSON object of code to admissions of the training set, for F1 by code frequency."),
+        typer.Option(metavar="FILE", help="JSON object of code to admissions of the training set, for F1 by code frequency."),
     ] = None,
     bootstrap: Annotated[
         int, typer.Option(min=0, help="Samples of patients for the 95% intervals; 0 leaves the intervals out.")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -13,7 +15,9 @@ from typing import Annotated, Any
 
 import typer
 
-from deepicd.errors import UserError
+from deepicd import extras
+from deepicd.errors import CrashError, DeepICDError, UserError
+from deepicd.json_lines import check_names
 from deepicd.prompt import STORED, Asked, of, stored
 from deepicd.spec.load import read_prompt
 
@@ -26,12 +30,13 @@ class Sections(StrEnum):
 
 
 def predict(
-    model: Annotated[Path, typer.Option(help="Folder of a trained model.", show_default=False)],
+    model: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of a trained model.", show_default=False)],
     sections: Annotated[
         Sections, typer.Option(help="admission: the notes are whole discharge summaries; use what was known at admission.")
     ] = Sections.NONE,
     prompt: Annotated[
-        Path | None, typer.Option(help="YAML file with user and system to ask with.", show_default="the model's own")
+        Path | None,
+        typer.Option(metavar="FILE", help="YAML file with user and system to ask with.", show_default="the model's own"),
     ] = None,
     traces: Annotated[bool, typer.Option("--traces", help="Print reasoning traces too; they retell the note.")] = False,
     max_prompt_tokens: Annotated[
@@ -47,6 +52,7 @@ def predict(
             "--opened-think/--no-opened-think", help="End the prompt in an opened `<think>`.", show_default="the model's own"
         ),
     ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what vLLM prints, on stderr.")] = False,
 ) -> None:
     """Predict a code for each note: lines `{"id": …, "note": …}` in, lines `{"id": …, "code": …}` out. Research use only.
 
@@ -62,12 +68,14 @@ def predict(
     if not requests:
         raise UserError('standard input: is empty: give lines {"id": …, "note": …}')
     notes = [admission_note(note, sections) for _, note in requests]
+    extras.require("deepicd predict", ("torch", "transformers", "vllm"))
     from deepicd.training.device import device
     from deepicd.training.launch import offline_environment
 
-    os.environ.update(offline_environment() | {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_LOGGING_STREAM": "ext://sys.stderr"})
+    level = "INFO" if verbose else "ERROR"
+    os.environ.update(offline_environment() | {"VLLM_LOGGING_LEVEL": level, "VLLM_LOGGING_STREAM": "ext://sys.stderr"})
     os.environ.update(device().engine_environment)
-    with _results_only_on_stdout():
+    with _output_of_vllm(shown=verbose):
         from deepicd.evaluation.predict import predict_notes
 
         answers = predict_notes(model, notes, asked, opened_think=opened_think, engine=device().engine, with_traces=traces)
@@ -107,17 +115,40 @@ def admission_note(note: str, sections: Sections) -> str | None:
 
 
 @contextmanager
-def _results_only_on_stdout() -> Iterator[None]:
-    """Send to stderr what vLLM and its processes print to standard output."""
+def _output_of_vllm(*, shown: bool) -> Iterator[None]:
+    """Send what vLLM and its processes print to stderr, or to a log that is kept if they fail.
+
+    Raises:
+        CrashError: they failed; names the log.
+    """
+    with tempfile.NamedTemporaryFile(prefix="deepicd-predict-", suffix=".log", delete=False) as log:
+        kept = [os.dup(number) for number in (1, 2)]
+        _flush()
+        os.dup2(2 if shown else log.fileno(), 1)
+        os.dup2(2 if shown else log.fileno(), 2)
+        failure: Exception | None = None
+        try:
+            yield
+        except DeepICDError:
+            raise
+        except Exception as error:
+            traceback.print_exc()
+            failure = error
+        finally:
+            _flush()
+            for number, copy in zip((1, 2), kept, strict=True):
+                os.dup2(copy, number)
+                os.close(copy)
+            if shown or failure is None:
+                Path(log.name).unlink()
+        if failure is not None:
+            where = "see above" if shown else f"see {log.name}, or give --verbose"
+            raise CrashError(f"the model gave no answers ({type(failure).__name__}): {where}")
+
+
+def _flush() -> None:
     sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)
+    sys.stderr.flush()
 
 
 def read_request(number: int, line: bytes) -> tuple[Any, str]:
@@ -128,6 +159,8 @@ def read_request(number: int, line: bytes) -> tuple[Any, str]:
     """
     try:
         content = json.loads(line)
+        if isinstance(content, dict):
+            check_names(content, ("id", "note"), f"standard input line {number}")
         identity, note = content["id"], content["note"]
         note.encode()
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):  # half a character is a ValueError

@@ -11,7 +11,7 @@ from deepicd.run_layout import RunLayout
 
 
 def report(
-    run_folder: Annotated[Path, typer.Argument(help="Folder of an evaluated run.", show_default=False)],
+    run_folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of an evaluated run.", show_default=False)],
 ) -> None:
     """Write report.html of an evaluated run again, from the files in its evaluate folder, and print its path.
 

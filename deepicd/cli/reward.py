@@ -26,11 +26,15 @@ class Preset(StrEnum):
 
 
 def reward(
-    preset: Annotated[Preset | None, typer.Option(help="Score with a preset; prompts end in an opened `<think>`.")] = None,
-    spec: Annotated[Path | None, typer.Option(help="Score with the reward and the prompt of this run.yaml.")] = None,
+    preset: Annotated[Preset | None, typer.Option(help="Score with a preset, with or without the opening `<think>`.")] = None,
+    spec: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Score with the reward and the prompt of this run.yaml.")
+    ] = None,
     words: Annotated[
         Path | None,
-        typer.Option(help="Weigh words as a run did, by its stages/prepare/words.json. Default: as in most notes."),
+        typer.Option(
+            metavar="FILE", help="Weigh words as a run did, by its stages/prepare/words.json. Default: as in most notes."
+        ),
     ] = None,
     on_error: Annotated[OnError, typer.Option(help=ON_ERROR_HELP)] = OnError.STOP,
 ) -> None:
@@ -43,7 +47,7 @@ def reward(
     Example: deepicd reward --preset deepicd-r1 < in.jsonl > out.jsonl
     """
     if preset is not None and spec is None:
-        terms, opened_think = RewardSpec(preset=preset.value), True
+        terms, opened_think = RewardSpec(preset=preset.value), None
     elif spec is not None and preset is None:
         run = load(spec).spec
         terms, opened_think = run.reward, run.model.opened_think

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 
+from deepicd import extras
 from deepicd.cli.spec import SpecFile
 from deepicd.errors import UserError
 from deepicd.run_layout import RunLayout, usual_folder
@@ -16,68 +19,96 @@ from deepicd.spec.load import load
 from deepicd.spec.progress import PROGRESS_KEY
 from deepicd.spec.run import DeepICDRun
 
-RunFolder = Annotated[Path | None, typer.Option("--dir", help="The run's folder.", show_default="runs/NAME")]
+RunFolder = Annotated[Path | None, typer.Option("--dir", metavar="FOLDER", help="The run's folder.", show_default="runs/NAME")]
 JsonLogs = Annotated[bool, typer.Option("--json", help="Log JSON lines instead of the live table.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show only warnings, errors and the results.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the logs of the training stack too, on stderr.")]
 
 
-def run(file: SpecFile, folder: RunFolder = None, json_logs: JsonLogs = False) -> None:
+@dataclass(frozen=True)
+class Shown:
+    """What a run shows while it runs."""
+
+    as_json: bool
+    """Log lines as JSON."""
+    quiet: bool
+    """No progress."""
+    verbose: bool
+    """The logs of the training stack too."""
+
+
+def run(
+    file: SpecFile, folder: RunFolder = None, json_logs: JsonLogs = False, quiet: Quiet = False, verbose: Verbose = False
+) -> None:
     """Run all stages: prepare, SFT, GRPO, evaluation, report. On the same folder it resumes where it stopped.
 
     Ctrl-C or SIGTERM saves a checkpoint after the current step and exits with code 143; a second one exits immediately.
 
     Example: `deepicd run manifests/samples/quickstart.yaml`
     """
-    _run_stages(load(file), folder, json_logs)
+    _run_stages(load(file), folder, Shown(json_logs, quiet, verbose))
 
 
-def sft(file: SpecFile, folder: RunFolder = None, json_logs: JsonLogs = False) -> None:
+def sft(
+    file: SpecFile, folder: RunFolder = None, json_logs: JsonLogs = False, quiet: Quiet = False, verbose: Verbose = False
+) -> None:
     """Run the stages up to SFT.
 
     Example: `deepicd sft run.yaml`
     """
-    _run_stages(load(file), folder, json_logs, last="sft")
+    _run_stages(load(file), folder, Shown(json_logs, quiet, verbose), last="sft")
 
 
-def grpo(file: SpecFile, folder: RunFolder = None, json_logs: JsonLogs = False) -> None:
+def grpo(
+    file: SpecFile, folder: RunFolder = None, json_logs: JsonLogs = False, quiet: Quiet = False, verbose: Verbose = False
+) -> None:
     """Run the stages up to GRPO.
 
     Example: `deepicd grpo run.yaml`
     """
-    _run_stages(load(file), folder, json_logs, last="grpo")
+    _run_stages(load(file), folder, Shown(json_logs, quiet, verbose), last="grpo")
 
 
-def evaluate(file: SpecFile, folder: RunFolder = None, json_logs: JsonLogs = False) -> None:
+def evaluate(
+    file: SpecFile, folder: RunFolder = None, json_logs: JsonLogs = False, quiet: Quiet = False, verbose: Verbose = False
+) -> None:
     """Evaluate a run's models on its test split, and write metrics.json and report.html; earlier stages run first.
 
     Example: `deepicd evaluate run.yaml`
     """
-    _run_stages(load(file), folder, json_logs, last="evaluate")
+    _run_stages(load(file), folder, Shown(json_logs, quiet, verbose), last="evaluate")
 
 
-def _run_stages(chosen: DeepICDRun, folder: Path | None, json_logs: bool, last: str | None = None) -> None:
+def _run_stages(chosen: DeepICDRun, folder: Path | None, wanted: Shown, last: str | None = None) -> None:
+    needed = extras.TRAINING if chosen.spec.storage is None or chosen.spec.storage.s3 is None else (*extras.TRAINING, "boto3")
+    extras.require("deepicd run", needed)
     from rich.console import Console
 
     from deepicd.cli import logs, summary
+    from deepicd.cli.follow import FollowedLogs
     from deepicd.cli.live_table import LiveProgress, LogProgress
     from deepicd.cli.stop import SignalStop
     from deepicd.kubernetes.attempt_config_map import ProgressReport, checkpoints_reported, send_to
     from deepicd.run.evaluate import kl_name
     from deepicd.run.pipeline import run_pipeline
     from deepicd.run.reporter import Reporters
-    from deepicd.training.check import check_overrides
 
+    if wanted.quiet and wanted.verbose:
+        raise UserError("--quiet: is given with --verbose: leave one of them out")
     if last is not None and getattr(chosen.spec.stages, last) is None:
         raise UserError(f"spec.stages.{last}: is not in this run: add it")
     place = (folder or usual_folder(chosen.metadata.name)).resolve()
     console = Console()
-    live = console.is_terminal and not json_logs
-    logs.configure(as_json=json_logs)
+    live = console.is_terminal and not (wanted.as_json or wanted.quiet or wanted.verbose)
+    logs.configure(as_json=wanted.as_json, quiet=wanted.quiet)
     stop = SignalStop()
     stop.install()
-    check_overrides(chosen)
+    _check(chosen)
     kl = kl_name(chosen)
     with ExitStack() as stack:
         shown = stack.enter_context(LiveProgress(console, kl)) if live else LogProgress(chosen.metadata.name, kl)
+        if wanted.verbose:
+            stack.enter_context(FollowedLogs(place))
         send = send_to(PROGRESS_KEY)
         reports = [stack.enter_context(ProgressReport(send, place))] if send else []
         stored = stack.enter_context(checkpoints_reported())
@@ -86,7 +117,17 @@ def _run_stages(chosen: DeepICDRun, folder: Path | None, json_logs: bool, last: 
         seconds = run_pipeline(chosen, place, stop, reporters, last=last, on_checkpoint=stored, on_restore=restored)
     results = RunLayout(place).evaluation
     if "evaluate" in seconds:
-        if json_logs:
+        if wanted.as_json:
             typer.echo(json.dumps({"seconds": seconds, "report": str(results.report)}))
         else:
             summary.show(console, json.loads(results.metrics.read_text()), seconds, results.report)
+
+
+def _check(chosen: DeepICDRun) -> None:
+    """Look at what the run needs. Raises: UserError: it cannot succeed."""
+    from deepicd.run.inputs import look
+
+    found = look(chosen)
+    for warning in found.warnings:
+        structlog.get_logger().warning(warning)
+    found.raise_any()

@@ -11,26 +11,42 @@ import typer
 from deepicd.errors import UserError
 from deepicd.spec import load as spec
 
-SpecFile = Annotated[Path, typer.Argument(metavar="RUN.YAML", help="The run's file.", show_default=False)]
+SpecFile = Annotated[Path, typer.Argument(metavar="FILE", help="The run.yaml.", show_default=False)]
+
+_ELSEWHERE = " (with --no-paths the files are not looked for: they may be those of a cluster)"
 
 
 def validate(
-    file: SpecFile, verl: Annotated[bool, typer.Option(help="Check the verl overrides too (takes seconds).")] = True
+    file: SpecFile,
+    paths: Annotated[bool, typer.Option(help="Look for the files that it names; they may be those of a cluster.")] = True,
+    verl: Annotated[bool, typer.Option(help="Check the verl overrides too (takes seconds).")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: name, problems, warnings.")] = False,
 ) -> None:
-    """Check a run.yaml: every field, the reward's own terms by importing them, and the overrides against verl's configuration.
+    """Check a run.yaml: every field, the files it names and their first lines, the model, the reward's own terms, overrides.
+
+    Exits with 64 if the run cannot succeed. `deepicd run` makes the same checks at its start.
 
     Example: `deepicd validate manifests/samples/quickstart.yaml`
     """
-    run = spec.load(file)
-    if run.spec.reward.terms:
-        from deepicd.rewards.own_terms import OwnTerms
+    from deepicd.run.inputs import look
 
-        OwnTerms(run.spec.reward.terms)
-    if verl:
-        from deepicd.training.check import check_overrides
-
-        check_overrides(run)
-    typer.echo(f"{file}: is a valid DeepICDRun '{run.metadata.name}'")
+    name, problems, warnings, hint = None, [], [], ""
+    try:
+        run = spec.load(file)
+    except UserError as error:
+        problems = [str(error)]
+    else:
+        found = look(run, paths=paths, verl=verl)
+        name, warnings, hint = run.metadata.name, found.warnings, _ELSEWHERE if found.in_files else ""
+        problems = [f"{file}: {problem}" for problem in found.problems]
+    if as_json:
+        typer.echo(json.dumps({"name": name, "problems": problems, "warnings": warnings}, indent=2))
+    for warning in warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    if problems:
+        raise UserError("; ".join(problems) + hint)
+    if not as_json:
+        typer.echo(f"{file}: is a valid DeepICDRun '{name}'")
 
 
 def schema() -> None:

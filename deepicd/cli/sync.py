@@ -23,25 +23,36 @@ if TYPE_CHECKING:
 def sync(
     folder: Annotated[
         Path | None,
-        typer.Option("--dir", help="verl's checkpoint folder; with --spec the run's folder.", show_default="runs/NAME"),
+        typer.Option(
+            "--dir", metavar="FOLDER", help="verl's checkpoint folder; with --spec the run's folder.", show_default="runs/NAME"
+        ),
     ] = None,
     store: Annotated[
         str | None,
-        typer.Option(help="Root of the run in the store: s3://BUCKET/PREFIX/RUN or a folder.", show_default="--spec's"),
+        typer.Option(
+            metavar="STORE", help="Root of the run in the store: s3://BUCKET/PREFIX/RUN or a folder.", show_default="--spec's"
+        ),
     ] = None,
     attempt: Annotated[
         int | None, typer.Option(min=1, help="Number of the attempt.", show_default="$DEEPICD_ATTEMPT, or the next free one")
     ] = None,
-    endpoint_url: Annotated[str | None, typer.Option(help="Address of the S3 store.", show_default="AWS")] = None,
-    spec: Annotated[Path | None, typer.Option(help="run.yaml: its storage, and the folder of the whole run.")] = None,
+    endpoint_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Address of the S3 store.", show_default="AWS")
+    ] = None,
+    spec: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="run.yaml: its storage, and the folder of the whole run.")
+    ] = None,
     stage: Annotated[
-        str | None, typer.Option(help="With --spec: --dir is verl's folder of this stage.", show_default="grpo")
+        str | None,
+        typer.Option(metavar="STAGE", help="With --spec: --dir is verl's folder of this stage.", show_default="grpo"),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Upload what is complete, then exit.")] = False,
-    grace: Annotated[str, typer.Option(help="Time after SIGTERM to store what is complete and exit.")] = "5m",
+    grace: Annotated[str, typer.Option(metavar="TIME", help="Time after SIGTERM to store what is complete and exit.")] = "5m",
     grace_from: Annotated[
         Path | None,
-        typer.Option(help="File with the time, as /proc/uptime writes it, to count --grace from.", show_default="SIGTERM"),
+        typer.Option(
+            metavar="FILE", help="File with the time, as /proc/uptime writes it, to count --grace from.", show_default="SIGTERM"
+        ),
     ] = None,
     json_logs: Annotated[bool, typer.Option("--json", help="Log JSON lines.")] = False,
 ) -> None:

@@ -6,7 +6,7 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,32 @@ def check(folder: Path, source: sources.Source | None = None) -> Report:
     return Report(counts, reports, overlap, dict(sorted(chapters.items())), source is not None, problems)
 
 
+def to_json(report: Report) -> dict[str, Any]:
+    """The report as `deepicd data check --json` prints it."""
+    return {
+        "cohort": asdict(report.cohort),
+        "splits": {name: _split_json(split) for name, split in report.splits.items()},
+        "patient_overlap": report.patient_overlap,
+        "chapters": {str(number): dict(counts) for number, counts in report.chapters.items()},
+        "compared_with_source": report.with_sources,
+        "problems": list(report.problems),
+    }
+
+
+def _split_json(split: SplitReport) -> dict[str, Any]:
+    lengths = {"words": split.words, "characters": split.characters}
+    return {
+        "admissions": split.admissions,
+        "patients": len(split.patients),
+        "codes": dict(split.codes.most_common()),
+        **{unit: dict(zip(map(str, PERCENTILES), percentiles(values), strict=True)) for unit, values in lengths.items()},
+        "code_named": split.code_named,
+        "title_named": split.title_named,
+        "leaks": split.leaks,
+        "foreign_prompts": split.foreign_prompts,
+    }
+
+
 def percentiles(lengths: Sequence[int]) -> list[int]:
     """The nearest-rank percentiles of PERCENTILES; zeros for no lengths."""
     ordered = sorted(lengths)
@@ -125,6 +151,25 @@ def names_title(note: str, code: str) -> bool:
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    source, key = _open(path)
+    with reading(path):
+        for batch in source.iter_batches(_BATCH, columns=["prompt", "reward_model", "code", "subject_id", key]):
+            for row in batch.to_pylist():
+                yield row | {"id": row[key]}
+
+
+def look(folder: Path) -> None:
+    """Look for a cohort's three splits, and at their columns.
+
+    Raises:
+        UserError: a file is missing, damaged or lacks a column.
+    """
+    for name in SPLITS:
+        _open(folder / f"{name}.parquet")
+
+
+def _open(path: Path) -> tuple[Any, str]:
+    """A split's file (a pyarrow ParquetFile) and the name of its column of ids."""
     import pyarrow.parquet as pq
 
     if not path.is_file():
@@ -136,10 +181,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
         missing = [name for name in rows.schema().names if name not in names and not (name == "id" and key in names)]
     if missing:
         raise UserError(f"{path}: column {', '.join(missing)} is missing: run {cohort.WRITERS} again")
-    with reading(path):
-        for batch in source.iter_batches(_BATCH, columns=["prompt", "reward_model", "code", "subject_id", key]):
-            for row in batch.to_pylist():
-                yield row | {"id": row[key]}
+    return source, key
 
 
 def _problems(counts: Cohort, reports: Mapping[str, SplitReport], overlap: int) -> list[str]:

@@ -56,6 +56,16 @@ def extract(hosp: Path, note: Path, out: Path, split: SplitSpec) -> Cohort:
     return result
 
 
+def look_at_hosp(folder: Path) -> None:
+    """Look for the four tables, and at their headers. Raises: UserError: see `deepicd.data.tables.find`."""
+    hosp_tables.find_tables(folder)
+
+
+def look_at_note(folder: Path) -> None:
+    """Look for the table of summaries, and at its header. Raises: UserError: see `deepicd.data.tables.find`."""
+    discharge.find_table(folder)
+
+
 def _list_candidates(connection: duckdb.DuckDBPyConnection) -> None:
     """Create tables `candidates` and `people` of `deepicd.data.selection`. `eligible`: no reason to drop it so far."""
     titled = "code IN (SELECT code FROM d_icd_diagnoses WHERE version = 10)"

@@ -6,18 +6,21 @@ Only a few rows are in memory. No error shows a value.
 from __future__ import annotations
 
 import csv
+import difflib
 import gzip
 import json
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from glob import glob
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepicd.data.note_row import TEXT_ONLY, Row
 from deepicd.data.text_lines import LONGEST, lines
 from deepicd.errors import UserError
+from deepicd.json_lines import check_names
 from deepicd.spec.data import NOTE_COLUMNS, REQUIRED_NOTE_COLUMNS, NotesSource
 
 if TYPE_CHECKING:
@@ -61,8 +64,8 @@ def _matching(pattern: str) -> list[Path]:
     return [Path(path) for path in sorted(glob(pattern))]  # noqa: PTH207 - Path.glob takes no absolute pattern
 
 
-def read(source: NotesSource) -> Iterator[Row]:
-    """The rows of all files, one at a time, in the files' order.
+def read(source: NotesSource, *, first: int | None = None) -> Iterator[Row]:
+    """The rows of all files, one at a time, in the files' order; `first`: only this many of each file.
 
     Raises:
         UserError: a file is missing, damaged or not UTF-8, a column is missing or has the wrong type, or a line is broken.
@@ -70,7 +73,7 @@ def read(source: NotesSource) -> Iterator[Row]:
     wanted = {name: source.columns.get(name, name) for name in NOTE_COLUMNS}
     for path in find(source):
         try:
-            yield from _reader(path)(path, wanted, source.columns)
+            yield from islice(_reader(path)(path, wanted, source.columns), first)
         except (EOFError, gzip.BadGzipFile, zlib.error):
             failure = "the compressed file is cut off or damaged: pack it again"
         except OSError as error:
@@ -106,11 +109,14 @@ def _present(path: Path, found: Sequence[str], wanted: Mapping[str, str], mapped
     missing = [name for name in wanted if wanted[name] not in found and (name in REQUIRED_NOTE_COLUMNS or name in mapped)]
     if missing:
         shown = [name for name in found if _COLUMN_NAME.fullmatch(name)][:_SHOWN_NAMES]
+        near = {name.lower(): name for name in shown}
+        alike = next((near[name] for name in difflib.get_close_matches(missing[0], near, n=1)), "NAME")
         others = f" and {len(found) - len(shown)} others" if len(found) > len(shown) else ""
         raise UserError(
             f"{path}: has no column {', '.join(wanted[name] for name in missing)}, only {', '.join(shown) or 'none'}{others}: "
-            f"name each by `columns` in run.yaml ({missing[0]}: NAME) or by --column {missing[0]}=NAME"
+            f"name each by `columns` in run.yaml ({missing[0]}: {alike}) or by --column {missing[0]}={alike}"
         )
+    check_names(found, set(wanted.values()), str(path), alike=1)
     present = {name: column for name, column in wanted.items() if column in found}
     for column in present.values():
         if found.count(column) > 1:
@@ -211,6 +217,7 @@ def _json_lines(path: Path, wanted: Mapping[str, str], mapped: Mapping[str, str]
         if present is None:
             # Lines may leave out optional columns, so only the required ones can be checked in the first line.
             _present(path, list(value), {name: wanted[name] for name in REQUIRED_NOTE_COLUMNS}, {})
+            check_names(value, set(wanted.values()), where, alike=1)
             present = wanted
         unseen.difference_update(value)
         yield Row.of(where, {name: value[column] for name, column in present.items() if column in value})

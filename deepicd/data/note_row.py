@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepicd.errors import UserError
+from deepicd.json_lines import ROUNDED, is_rounded
 
 TEXT_ONLY = frozenset({"note", "code", "split"})
 """Columns whose values must be text: a code read as a number would be a different code."""
@@ -47,6 +48,8 @@ class Row:
         value = self[name]
         if value is None:
             raise UserError(f"{self.where}: column {name} is empty: give every note its {name}")
+        if is_rounded(value):
+            raise UserError(f"{self.where}: column {name} {ROUNDED}")
         if not _ID.fullmatch(value):
             raise UserError(
                 f"{self.where}: column {name} has other characters than letters, digits, '_', '.', '-', or over 64: "

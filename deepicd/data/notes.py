@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 DATA_SOURCE = "notes"
 _BATCH = 256
+_FIRST = 100
+"""Rows of each file that `look` reads."""
 _CODE = re.compile(r"[A-Z0-9]{1,8}")
 _WORD = re.compile(r"[A-Za-z]{1,16}")
 _LABELS = ("sex", "race", "insurance", "language")
@@ -55,6 +57,20 @@ def extract(source: NotesSource, out: Path, split: SplitSpec) -> Cohort:
             result = selection.finish(connection, work, origin, None if own_splits else split)
         result.write(work / cohort.FILE)
     return result
+
+
+def look(source: NotesSource) -> None:
+    """Look at the columns and the first rows of each file of notes.
+
+    Raises:
+        UserError: a file is missing, of an unknown type, empty, or breaks a rule in these rows (`deepicd.data.note_files`).
+    """
+    rows = 0
+    for row in note_files.read(source, first=_FIRST):
+        _facts(row)
+        rows += 1
+    if not rows:
+        raise UserError(f"{note_files.named(source)}: has no rows: give a file with notes")
 
 
 def _read(connection: duckdb.DuckDBPyConnection, source: NotesSource, target: Path) -> dict[str, int]:

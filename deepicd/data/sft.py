@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,14 @@ from deepicd.data.prompts import ChatTokens, ExampleCounts, read_notes
 from deepicd.data.shorten import shorten, split
 from deepicd.data.tables import reading
 from deepicd.errors import UserError
+from deepicd.json_lines import ROUNDED, check_names, is_rounded
 from deepicd.prompt import Prompt
 
 _TAG = re.compile(r"</?(?:think|diagnosis)\b", re.IGNORECASE)
+_FIELDS = ("id", "hadm_id", "trace")
 _BATCH = 1024
+_FIRST = 100
+"""Lines that `look` reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,31 +137,47 @@ def _shorten(row: dict[str, Any], asks: Prompt, budget: int, tokens: ChatTokens)
     return True
 
 
+def look(traces: Path) -> None:
+    """Look at the first lines of a file of traces.
+
+    Raises:
+        UserError: the file is missing or has no line, or one of these lines is not a trace.
+    """
+    if not sum(1 for _ in islice(_traces(traces), _FIRST)):
+        raise UserError(f'{traces}: is empty: give a line {{"id": …, "trace": …}} for each admission')
+
+
 def _read(path: Path) -> dict[str, str]:
     traces: dict[str, str] = {}
-    for number, line in enumerate(_lines(path), start=1):
-        if not line.strip():
-            continue
-        admission, trace = _parse(line)
-        if admission is None or trace is None:
-            raise UserError(f'{path}: line {number} is not {{"id": text or number, "trace": text}}: correct or remove it')
+    for number, admission, trace in _traces(path):
         if admission in traces:
             raise UserError(f"{path}: line {number}: its id already has a trace: keep one of them")
         traces[admission] = trace
     return traces
 
 
-def _parse(line: str) -> tuple[str | None, str | None]:
+def _traces(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Line number, id of the admission, and trace."""
+    for number, line in enumerate(_lines(path), start=1):
+        if line.strip():
+            yield number, *_parse(line, f"{path}: line {number}")
+
+
+def _parse(line: str, where: str) -> tuple[str, str]:
     try:
         value: Any = json.loads(line)
     except (json.JSONDecodeError, RecursionError):
-        return None, None
-    if not isinstance(value, dict):
-        return None, None
-    # Files of earlier versions have hadm_id; an id next to it was never read.
-    admission, trace = value.get("hadm_id", value.get("id")), value.get("trace")
-    valid = isinstance(admission, int | str) and not isinstance(admission, bool) and isinstance(trace, str)
-    return (str(admission).strip(), trace) if valid else (None, None)
+        value = None
+    admission = trace = None
+    if isinstance(value, dict):
+        check_names(value, _FIELDS, where)
+        # Files of earlier versions have hadm_id; an id next to it was never read.
+        admission, trace = value.get("hadm_id", value.get("id")), value.get("trace")
+    if is_rounded(admission):
+        raise UserError(f"{where}: id: {ROUNDED}")
+    if not isinstance(admission, int | str) or isinstance(admission, bool) or not isinstance(trace, str):
+        raise UserError(f'{where} is not {{"id": text or number, "trace": text}}: correct or remove it')
+    return str(admission).strip(), trace
 
 
 def _lines(path: Path) -> Iterator[str]:

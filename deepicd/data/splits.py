@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from deepicd.errors import UserError
 from deepicd.spec.data import SplitSpec
+from deepicd.spec.wording import expected
 
 if TYPE_CHECKING:
     import duckdb
@@ -67,9 +68,9 @@ def split_spec(train: float, validation: float, test: float, seed: int) -> Split
     try:
         return SplitSpec(train=train, validation=validation, test=test, seed=seed)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_url=False)[0]
         field = "".join(f"--{name}: " for name in first["loc"])
-        message = f"{field}{first['msg'].removeprefix('Value error, ')}"
+        message = f"{field}{expected(first)}"
         if not field:  # the rule of their sum
             message = f"--train, --validation, --test: train + validation + test is {train + validation + test:g}: make it 1"
     raise UserError(message)

@@ -15,7 +15,9 @@ from deepicd import icd10
 from deepicd.completion import Fault, as_code, fault_of
 from deepicd.errors import UserError
 from deepicd.evaluation.predictions import Prediction
+from deepicd.json_lines import ROUNDED, check_names, is_rounded
 
+_FIELDS = ("id", "subject_id", "gold", "prediction", "fiscal_years", "local_gold")
 _LONGEST_CODE = 8
 """Length of a code with its dot. Messages quote nothing longer, since it could be note text."""
 _LONGEST_ID = 64
@@ -67,6 +69,7 @@ def _prediction(line: bytes, where: str) -> Prediction:
         raise UserError(f"{where}: is not JSON: write one object a line, in UTF-8") from None
     if not isinstance(record, dict):
         raise UserError(f"{where}: is {_shown(record)}, not an object with id, subject_id, gold and prediction")
+    check_names(record, _FIELDS, where)
     local = record.get("local_gold", False)
     if not isinstance(local, bool):
         raise UserError(f"{where}: local_gold: is {_shown(local)}, neither true nor false: give one, or leave it out")
@@ -145,6 +148,8 @@ def _id(record: dict[str, Any], name: str, where: str) -> str:
     value = _field(record, name, where)
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise UserError(f"{where}: {name}: is {_shown(value)}, not an id: give text or a whole number")
+    if is_rounded(value):
+        raise UserError(f"{where}: {name}: {ROUNDED}")
     identifier = str(value)
     if not 1 <= len(identifier) <= _LONGEST_ID:
         raise UserError(f"{where}: {name}: has {len(identifier)} characters: an id has 1 to {_LONGEST_ID}")

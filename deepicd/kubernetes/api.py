@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from deepicd.errors import DeepICDError, ExitCode, UserError
+from deepicd.extras import require
 from deepicd.kubernetes.errors import NotFoundError, RequestError, UnauthorizedError, UnavailableError, UnknownKindError
 from deepicd.kubernetes.kinds import CONFIG_MAP, POD, RUN
 from deepicd.spec.load import parse
@@ -58,11 +59,10 @@ class Api:
 
     def __init__(self, namespace: str | None = None) -> None:
         """Raises: UserError: there is no kubeconfig, or it is broken."""
-        try:
-            from deepicd.kubernetes.client import Client
-            from deepicd.kubernetes.login import log_in
-        except ImportError:
-            raise UserError("the Kubernetes client is not installed: install deepicd[cluster]") from None
+        require("the cluster", ("aiohttp", "kubernetes"))
+        from deepicd.kubernetes.client import Client
+        from deepicd.kubernetes.login import log_in
+
         login = asyncio.run(log_in())
         self.namespace = namespace or login.namespace
         self._client: Callable[[], Client] = lambda: Client(MANAGER, REQUEST_SECONDS, login)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +16,8 @@ from yaml import YAMLError
 
 from deepicd.errors import UserError
 
+PLUGIN_SECONDS = 120.0
+"""How long a plugin that the kubeconfig names may take: a person may have to log in."""
 _REMEDY = "set KUBECONFIG to the cluster's kubeconfig file"
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -60,10 +65,16 @@ def _kubeconfig() -> str:
 
 
 async def _by_kubeconfig(paths: str) -> Login:
-    configuration = Configuration()
+    configuration, before = Configuration(), _children()
     try:
-        loader = await load_kube_config(paths, client_configuration=configuration, persist_config=False)
+        reading = load_kube_config(paths, client_configuration=configuration, persist_config=False)
+        loader = await asyncio.wait_for(reading, PLUGIN_SECONDS)
         context, user = loader.current_context["context"], loader._user
+    except TimeoutError:
+        names = ", ".join([await _end(child) for child in _children() - before]) or "its exec plugin"
+        raise UserError(
+            f"kubeconfig: {names} gave no credentials within {PLUGIN_SECONDS:.0f} s: run it by hand to see why"
+        ) from None
     except (ConfigException, OSError) as error:
         raise UserError(f"kubeconfig: {error}: {_REMEDY}") from None
     except (YAMLError, AttributeError, KeyError, TypeError, ValueError):
@@ -79,6 +90,29 @@ async def _by_kubeconfig(paths: str) -> Login:
         # Files end in a line feed, which no header takes.
         configuration.api_key["BearerToken"] = token.strip()
     return Login(configuration, str(context.get("namespace") or "default"), _contents(configuration))
+
+
+def _children() -> set[int]:
+    """Ids of this process's child processes."""
+    lists = (path.read_text() for path in Path("/proc/self/task").glob("*/children"))
+    return {int(number) for line in lists for number in line.split()}
+
+
+def _program(child: int) -> str:
+    return Path(f"/proc/{child}/comm").read_text().strip()
+
+
+async def _end(child: int) -> str:
+    """End a child process, and let asyncio see its end; returns its program's name."""
+    name = ""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        name = _program(child)
+        os.kill(child, signal.SIGKILL)
+        for _ in range(100):
+            if child not in _children():
+                break
+            await asyncio.sleep(0.01)
+    return name
 
 
 def _contents(configuration: Configuration) -> tuple[bytes, ...]:

@@ -1,6 +1,6 @@
 """The reward of the released DeepICD-R1 models, without its judge: a baseline that keeps its faults.
 
-    text  = "<think>" + completion
+    text  = "<think>" + completion, or the completion alone if the prompt did not end in an opened <think>
     pairs = every match, at the start of a line after optional white space, of an optional <think>A</think>, optional
             white space and <diagnosis>B</diagnosis>, where A has no think tag and B no diagnosis tag
     Only the first pair is scored. B is stripped of surrounding white space, then of dots; its case stays.
@@ -39,14 +39,15 @@ class Pair(NamedTuple):
     answer: str
 
 
-def deepicd_r1(completion: str, gold: str) -> Score:
+def deepicd_r1(completion: str, gold: str, *, opened_think: bool = True) -> Score:
     """Score one completion by the released formula, without its judge.
 
     Args:
-        completion: the model's output after the opened `<think>` of the prompt.
+        completion: the model's output.
         gold: the right code, without its dot; not empty.
+        opened_think: whether the prompt ended in an opened `<think>`, as the released model's does.
     """
-    found = list(pairs("<think>" + completion))
+    found = list(pairs("<think>" + completion if opened_think else completion))
     terms = {
         "code": _code(found[0].answer.strip().replace(".", ""), gold) if found else -1.0,
         "trace": 1.0 if found and found[0].trace else 0.0,

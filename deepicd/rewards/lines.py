@@ -9,12 +9,15 @@ from itertools import islice
 from typing import Any
 
 from deepicd.errors import UserError
+from deepicd.json_lines import ROUNDED, check_names, is_rounded
 from deepicd.rewards.cohort_words import CohortWords
 from deepicd.rewards.presets import check_gold, make_scorer
 from deepicd.rewards.sample import Sample
 from deepicd.spec.reward import RewardSpec
 
 _BATCH = 512
+_THINK = "<think>"
+_FIELDS = ("id", "completion", "gold", "note", "truncated", "local_gold")
 _REQUIRED = "give an object with id, completion, gold and, to have the reasoning scored, note"
 
 
@@ -22,7 +25,7 @@ def score_lines(
     lines: Iterable[bytes],
     reward: RewardSpec,
     *,
-    opened_think: bool,
+    opened_think: bool | None,
     cohort: CohortWords | None = None,
     on_fault: Callable[[UserError], None] | None = None,
 ) -> Iterator[str]:
@@ -31,7 +34,8 @@ def score_lines(
     Args:
         lines: UTF-8 JSON objects; other fields are ignored.
         reward: preset, weights, and the run's own terms.
-        opened_think: whether the prompt ended in an opened `<think>`.
+        opened_think: whether the prompt ended in an opened `<think>`; None: unknown, so a `<think>` that a completion begins
+            with opens its trace, and one that begins otherwise is taken to continue an opened one.
         cohort: words of the training notes; by default, those of most notes.
         on_fault: gets the error of each invalid line, which is then skipped; without it the first error is raised.
 
@@ -39,22 +43,28 @@ def score_lines(
         One JSON object per line of input, in the same order. A missing term is null.
 
     Raises:
-        UserError: a line is invalid; the message names its number and field, and quotes none of its content.
+        UserError: a line is invalid (the message names its number and field, and quotes none of its content), or there is none.
     """
-    score = make_scorer(reward, opened_think=opened_think, cohort=cohort)
-    read = _read_all(lines, on_fault)
+    score = make_scorer(reward, opened_think=opened_think is not False, cohort=cohort)
+    read = _read_all(lines, on_fault, as_written=opened_think is None)
+    empty = True
     while batch := list(islice(read, _BATCH)):
+        empty = False
         for (identifier, _), scored in zip(batch, score([sample for _, sample in batch]), strict=True):
             terms = {name: None if math.isnan(value) else value for name, value in scored.terms.items()}
             yield json.dumps({"id": identifier, "score": scored.value, "terms": terms})
+    if empty:
+        raise UserError(f"standard input: holds no line to score: {_REQUIRED} on each line")
 
 
-def _read_all(lines: Iterable[bytes], on_fault: Callable[[UserError], None] | None) -> Iterator[tuple[str | int, Sample]]:
+def _read_all(
+    lines: Iterable[bytes], on_fault: Callable[[UserError], None] | None, *, as_written: bool
+) -> Iterator[tuple[str | int, Sample]]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            sample = _read(number, line)
+            sample = _read(number, line, as_written=as_written)
         except UserError as error:
             if on_fault is None:
                 raise
@@ -63,40 +73,46 @@ def _read_all(lines: Iterable[bytes], on_fault: Callable[[UserError], None] | No
             yield sample
 
 
-def _read(number: int, line: bytes) -> tuple[str | int, Sample]:
+def _read(number: int, line: bytes, *, as_written: bool) -> tuple[str | int, Sample]:
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError):
         raise UserError(f"line {number}: is not JSON in UTF-8: {_REQUIRED}") from None
     if not isinstance(fields, dict):
         raise UserError(f"line {number}: is not a JSON object: {_REQUIRED}")
+    check_names(fields, _FIELDS, f"line {number}")
     for name in ("id", "completion", "gold"):
         if name not in fields:
             raise UserError(f"line {number}: {name}: is missing: {_REQUIRED}")
     identifier = fields["id"]
     if isinstance(identifier, bool) or not isinstance(identifier, (str, int)):
-        raise UserError(f"line {number}: id: is a {_json_type(identifier)}: give a string or a whole number")
+        raise UserError(f"line {number}: id: is {_json_type(identifier)}: give a string or a whole number")
+    if is_rounded(identifier):
+        raise UserError(f"line {number}: id: {ROUNDED}")
     for name in ("completion", "gold"):
         if not isinstance(fields[name], str):
-            raise UserError(f"line {number}: {name}: is a {_json_type(fields[name])}: give a string")
+            raise UserError(f"line {number}: {name}: is {_json_type(fields[name])}: give a string")
     note = fields.get("note")
     if not (note is None or isinstance(note, str)):
-        raise UserError(f"line {number}: note: is a {_json_type(note)}: give a string, or leave it out")
+        raise UserError(f"line {number}: note: is {_json_type(note)}: give a string, or leave it out")
     truncated, local = (_flag(fields, name, number) for name in ("truncated", "local_gold"))
     try:
         gold = check_gold(fields["gold"], local=local)
     except UserError as error:
         raise UserError(f"line {number}: {error}") from None
-    return identifier, Sample(fields["completion"], gold, note, truncated, local)
+    completion: str = fields["completion"]
+    if as_written and completion.lstrip().startswith(_THINK):
+        completion = completion.lstrip().removeprefix(_THINK)
+    return identifier, Sample(completion, gold, note, truncated, local)
 
 
 def _flag(fields: dict[str, Any], name: str, number: int) -> bool:
     value = fields.get(name, False)
     if not isinstance(value, bool):
-        raise UserError(f"line {number}: {name}: is a {_json_type(value)}: give true or false, or leave it out")
+        raise UserError(f"line {number}: {name}: is {_json_type(value)}: give true or false, or leave it out")
     return value
 
 
 def _json_type(value: object) -> str:
-    names = {bool: "boolean", int: "number", float: "number", str: "string", list: "list", dict: "object"}
+    names = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
     return names.get(type(value), "null")

@@ -24,7 +24,7 @@ def make_scorer(reward: RewardSpec, *, opened_think: bool, cohort: CohortWords |
 
     Args:
         reward: preset, weights, and the run's own terms.
-        opened_think: whether the prompt ended in an opened `<think>`; the preset `deepicd-r1` assumes it.
+        opened_think: whether the prompt ended in an opened `<think>`.
         cohort: words of the run's training notes; by default English, with the shipped list of common words.
 
     Returns:
@@ -58,7 +58,9 @@ def _preset(
     """A function that scores samples against their right codes, without the run's own terms."""
     preset = PRESETS[reward.preset]
     if reward.preset == "deepicd-r1":
-        return lambda samples, golds: [deepicd_r1(sample.completion, gold) for sample, gold in zip(samples, golds, strict=True)]
+        return lambda samples, golds: [
+            deepicd_r1(sample.completion, gold, opened_think=opened_think) for sample, gold in zip(samples, golds, strict=True)
+        ]
 
     def score(samples: Sequence[Sample], golds: Sequence[str]) -> list[Score]:
         parsed = [

@@ -94,7 +94,12 @@ class SpecModel(BaseModel):
     """A part of run.yaml: camelCase, frozen, and an unknown field is an error that suggests the nearest known name."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, use_attribute_docstrings=True
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
     )
     rules: ClassVar[tuple[Rule, ...]] = ()
     """Conditions across the fields."""

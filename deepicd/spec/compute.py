@@ -11,20 +11,28 @@ from deepicd.spec.changes import Fixed
 from deepicd.spec.environment import OPERATORS_PREFIX
 from deepicd.spec.json_values import check_json
 from deepicd.spec.rules import at_default, at_least, either, equals, exactly_one, given, matches, never, python_only, requires
+from deepicd.spec.wording import pattern
 
-NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
-PATH_PATTERN = r"^/[^:]*$"
+NAME_PATTERN = pattern(
+    r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+    "lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit",
+)
+PATH_PATTERN = pattern(r"^/[^:]*$", "an absolute path, without a colon")
+_LABEL_PATTERN = pattern(
+    r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "lower-case letters, digits and '-', beginning and ending with a letter or digit"
+)
 
 ObjectName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=253)]
 """Name of an object of the cluster."""
 
-LabelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+LabelName = Annotated[str, StringConstraints(pattern=_LABEL_PATTERN, max_length=63)]
 """Name of an object of the cluster that is also used as a label's value."""
 
 AbsolutePath = Annotated[str, StringConstraints(pattern=PATH_PATTERN, max_length=1024)]
 """An absolute path in the container."""
 
-QUALIFIED_PATTERN = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+_QUALIFIED = "a name such as team or nvidia.com/gpu: letters, digits, '-', '_' and '.'"
+QUALIFIED_PATTERN = pattern(r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", _QUALIFIED)
 QualifiedName = Annotated[str, StringConstraints(pattern=QUALIFIED_PATTERN, max_length=317)]
 """A label's key or a resource's name, such as `nvidia.com/gpu`."""
 
@@ -34,14 +42,16 @@ class SecretKey(SpecModel):
 
     name: ObjectName
     """Name of the Secret."""
-    key: str = Field(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)
+    key: str = Field(pattern=pattern(r"^[-._a-zA-Z0-9]+$", "letters, digits, '-', '_' and '.'"), max_length=253)
     """Key in it."""
 
 
 class EnvironmentVariable(SpecModel):
     """An environment variable of the containers: exactly one of `value`, `secret`."""
 
-    name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=253)
+    name: str = Field(
+        pattern=pattern(r"^[A-Za-z_][A-Za-z0-9_]*$", "letters, digits and '_', not beginning with a digit"), max_length=253
+    )
     """Name of the variable."""
     value: str | None = Field(default=None, max_length=4096)
     """Its literal value."""
@@ -91,7 +101,7 @@ class DataVolume(SpecModel):
     """A Secret of the run's namespace."""
     path: AbsolutePath
     """Where it is mounted."""
-    sub_path: str | None = Field(default=None, pattern=r"^[^/].*$", max_length=1024)
+    sub_path: str | None = Field(default=None, pattern=pattern(r"^[^/].*$", "a relative path"), max_length=1024)
     """Mount only this folder or file of it."""
 
     rules = (exactly_one("claim", "configMap", "secret"),)
@@ -165,7 +175,9 @@ class ComputeSpec(SpecModel):
 
     gpus: Fixed[int] = Field(default=4, ge=1, le=16)
     """GPUs per node; with the CPU build of the training stack, ranks on the CPU."""
-    gpu_resource: str = Field(default="nvidia.com/gpu", pattern=f"^({QUALIFIED_PATTERN[1:-1]})?$", max_length=317)
+    gpu_resource: str = Field(
+        default="nvidia.com/gpu", pattern=pattern(f"^({QUALIFIED_PATTERN[1:-1]})?$", _QUALIFIED), max_length=317
+    )
     """On a cluster: name of the resource that requests a GPU; an empty text requests none, for the CPU build.
     (`null` does not work: `kubectl apply` drops it.)"""
     nodes: Fixed[int] = Field(default=1, ge=1, le=64)

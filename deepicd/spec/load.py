@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,10 @@ from pydantic_core.core_schema import WithDefaultSchema
 
 from deepicd.errors import UserError
 from deepicd.spec.base import RULE, UNKNOWN_FIELD
+from deepicd.spec.json_values import kind
 from deepicd.spec.prompt import PromptSpec
 from deepicd.spec.run import DeepICDRun
+from deepicd.spec.wording import expected
 
 
 class UnknownFieldError(UserError):
@@ -60,6 +61,28 @@ def read_prompt(path: Path) -> PromptSpec:
         raise UserError(f"{path}: " + "; ".join(problems)) from None
 
 
+class _TwiceError(Exception):
+    """A mapping has a key twice: YAML's readers take the last value in silence."""
+
+
+class _Loader(yaml.SafeLoader):
+    """A SafeLoader that refuses a key given twice."""
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                continue
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise _TwiceError(
+                    f"line {line}: {key.value!r} is given twice, first in line {lines[key.value]}: keep one of them"
+                )
+            lines[key.value] = line
+        return node
+
+
 def read_yaml(path: Path, kind: str = "run.yaml") -> Any:
     """Content of a YAML file, as it was written.
 
@@ -72,7 +95,9 @@ def read_yaml(path: Path, kind: str = "run.yaml") -> Any:
         reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
         raise UserError(f"{path}: {reason}: give the path of a {kind}") from None
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    except _TwiceError as error:
+        raise UserError(f"{path}: {error}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark is not None else ""
@@ -89,7 +114,9 @@ def parse(content: Any, source: str) -> DeepICDRun:
         UserError: it breaks the schema otherwise.
     """
     if not isinstance(content, dict):
-        raise UserError(f"{source}: is a {type(content).__name__}, not a mapping: start with 'apiVersion: deepicd.io/v1alpha1'")
+        raise UserError(
+            f"{source}: is {'empty' if content is None else kind(content)}: start with 'apiVersion: deepicd.io/v1alpha1'"
+        )
     try:
         return DeepICDRun.model_validate(content)
     except ValidationError as error:
@@ -102,13 +129,9 @@ def _problem(error: Any, whole: str = "run") -> str:
     field = ".".join(str(part) for part in error["loc"]) or whole
     if error["type"] == RULE:
         return "; ".join(_below(field, message) for message in error["ctx"]["broken"])
-    message = error["msg"].removeprefix("Value error, ")
-    found = error["input"]
-    if error["type"] == "missing":
-        return f"{field}: is required"
-    if isinstance(found, (str, int, float, bool)):
-        message += f" (got {json.dumps(found)})"
-    return f"{field}: {message}"
+    if error["loc"] and error["loc"][-1] == "[key]":
+        return f"{field.removesuffix('.[key]')}: its name {expected(error)}"
+    return f"{field}: {expected(error)}"
 
 
 def _below(section: str, message: str) -> str:

@@ -13,6 +13,7 @@ from pydantic import Field, StringConstraints, ValidationInfo, field_validator
 from deepicd.spec.base import SpecModel
 from deepicd.spec.changes import Later
 from deepicd.spec.rules import read_by_field
+from deepicd.spec.wording import pattern
 
 PresetName = Literal["deepicd", "deepicd-r1", "strict"]
 
@@ -51,9 +52,12 @@ _TERMS, _WEIGHTS = str([*DEFAULT_WEIGHTS]), str({term: float(weight) for term, w
 _IS_OWN = "(has(self.terms) && term in self.terms)"
 OWN_WEIGHT = 1.0
 """Weight of a term of the run's own that has none."""
-TERM_PATTERN = "^[a-z][a-z0-9_]{0,31}$"
+TERM_PATTERN = pattern("^[a-z][a-z0-9_]{0,31}$", "lower-case letters, digits and '_', beginning with a letter, at most 32")
 TermName = Annotated[str, StringConstraints(pattern=TERM_PATTERN)]
-_FUNCTION_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
+_FUNCTION_PATTERN = pattern(
+    r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$",
+    "the path of a function, package.module:function",
+)
 
 
 def _describe(name: PresetName) -> str:

@@ -12,7 +12,9 @@ from pydantic import Field, model_validator
 
 from deepicd.spec.base import Size, SpecModel
 from deepicd.spec.changes import MayChange
+from deepicd.spec.compute import NAME_PATTERN
 from deepicd.spec.rules import equals, exactly_one, matches, python_only, requires
+from deepicd.spec.wording import pattern
 
 _PORTS = {"http": 80, "https": 443}
 _REMEDY = "give http:// or https://, a host's name or IP address, and if need be a colon and a port"
@@ -24,7 +26,7 @@ _PART = r"(\.{0,2}[^./]|\.{3}|$)[^/]*"
 class S3Credentials(SpecModel):
     """Source of the access key; by default boto3's own chain (environment, workload identity, …)."""
 
-    secret_name: str | None = Field(default=None, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)
+    secret_name: str | None = Field(default=None, pattern=NAME_PATTERN, max_length=253)
     """On a cluster: the Secret with the keys `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and optionally
     `AWS_SESSION_TOKEN`. No effect elsewhere."""
     secret_folder: str | None = Field(default=None, min_length=1)
@@ -38,7 +40,7 @@ class S3Encryption(SpecModel):
 
     type: Literal["s3", "kms"]
     """`s3`: with the server's own key (SSE-S3); `kms`: with a key of the key management service (SSE-KMS)."""
-    kms_key_id: str | None = Field(default=None, pattern=r"^[!-~]+$")
+    kms_key_id: str | None = Field(default=None, pattern=pattern(r"^[!-~]+$", "the id of a key, without spaces"))
     """The key of type `kms`; by default the bucket's key."""
 
     rules = (requires("kmsKeyId", equals("type", "kms"), "kmsKeyId goes with type: kms"),)
@@ -76,13 +78,26 @@ def address_of(endpoint: str) -> Address:
 class S3Spec(SpecModel):
     """A bucket of any S3-compatible store."""
 
-    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    bucket: str = Field(
+        pattern=pattern(r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", "3 to 63 lower-case letters, digits, '-' and '.'")
+    )
     """Name of the bucket, which must exist."""
-    prefix: str = Field(default="", pattern=r"^([A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*)?$")
+    prefix: str = Field(
+        default="",
+        pattern=pattern(
+            r"^([A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*)?$",
+            "letters, digits and !_.*'()-, in parts separated by single slashes, none at either end",
+        ),
+    )
     """Key prefix of all runs."""
-    endpoint: str | None = Field(default=None, pattern=r"^https?://[^/\s@]+/?$")
+    endpoint: str | None = Field(
+        default=None,
+        pattern=pattern(r"^https?://[^/\s@]+/?$", "http:// or https://, a host, and if need be a port, without a path"),
+    )
     """Address of the store, `https://…`; the default is AWS."""
-    region: str | None = Field(default=None, pattern=r"^[a-z0-9-]+$")
+    region: str | None = Field(
+        default=None, pattern=pattern(r"^[a-z0-9-]+$", "a region such as eu-central-1: lower-case letters, digits and '-'")
+    )
     """Region of the bucket."""
     credentials: S3Credentials | None = None
     """Source of the access key."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,11 @@ _TINY_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+
+
+_WEIGHTS = (".safetensors", ".bin")
+_TOKENIZERS = {"tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt"}
+_NEEDS = "it needs config.json, a tokenizer and *.safetensors"
 
 
 def make(model: ModelSpec, corpus: Path, out: Path, *, for_grpo: bool = True) -> None:
@@ -99,6 +105,46 @@ def _save_tiny_weights(tiny: TinyModel, tokenizer: Any, out: Path) -> None:
     Qwen2ForCausalLM(config).save_pretrained(out)
 
 
+_TIED = "tied embeddings, which verl cannot send to vLLM: use a model without, or leave stages.grpo out"
+
+
+def look(path: str, *, for_grpo: bool) -> list[str]:
+    """Look at a model's folder, or for a hub's name in the cache, without loading it; returns warnings.
+
+    Raises:
+        UserError: it is neither a folder nor a name on the hub, it is not in the cache and the hub cannot be asked, or its
+            folder lacks a file.
+    """
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    folder = Path(path)
+    if not folder.is_dir():
+        try:
+            folder = Path(snapshot_download(path, local_files_only=True))
+        except HFValidationError:
+            raise UserError(
+                f"spec.model.path: no folder {path}: give the folder of a Hugging Face model, or its name"
+            ) from None
+        except LocalEntryNotFoundError:
+            if constants.HF_HUB_OFFLINE:
+                raise UserError(
+                    f"spec.model.path: '{path}' is neither a folder nor in the cache, and HF_HUB_OFFLINE is set: "
+                    "give the folder of a Hugging Face model, or download it"
+                ) from None
+            return [f"spec.model.path: '{path}' is neither a folder nor in the cache: the run will download it from the hub"]
+    present = {file.name for file in folder.iterdir()}
+    if "config.json" not in present or not present & _TOKENIZERS or not any(name.endswith(_WEIGHTS) for name in present):
+        raise UserError(f"spec.model.path: '{path}' is not a Hugging Face model: {_NEEDS}")
+    try:
+        tied = json.loads((folder / "config.json").read_bytes()).get("tie_word_embeddings")
+    except (ValueError, AttributeError):
+        raise UserError(f"spec.model.path: {folder / 'config.json'} is damaged: download the model again") from None
+    if for_grpo and tied is True:
+        raise UserError(f"spec.model.path: '{path}' has {_TIED}")
+    return []
+
+
 def _link_model(path: str, out: Path, *, for_grpo: bool) -> Any:
     """Fill `out` with links to a model's files; returns its tokenizer, to be saved beside them."""
     from huggingface_hub import snapshot_download
@@ -114,19 +160,14 @@ def _link_model(path: str, out: Path, *, for_grpo: bool) -> Any:
     try:
         config = AutoConfig.from_pretrained(source)
         tokenizer = AutoTokenizer.from_pretrained(source)
-        if not any(source.glob("*.safetensors")) and not any(source.glob("*.bin")):
+        if not any(file.name.endswith(_WEIGHTS) for file in source.iterdir()):
             raise OSError("no weights")
     except Exception:
-        raise UserError(
-            f"spec.model.path: '{path}' is not a Hugging Face model: it needs config.json, a tokenizer and *.safetensors"
-        ) from None
+        raise UserError(f"spec.model.path: '{path}' is not a Hugging Face model: {_NEEDS}") from None
     if not tokenizer.chat_template:
         raise UserError(f"spec.model.path: the tokenizer of '{path}' has no chat template: use an instruction-tuned model")
     if for_grpo and config.tie_word_embeddings:
-        raise UserError(
-            f"spec.model.path: '{path}' has tied embeddings, which verl cannot send to vLLM: "
-            "use a model without, or leave stages.grpo out"
-        )
+        raise UserError(f"spec.model.path: '{path}' has {_TIED}")
     for file in source.iterdir():
         if file.is_file():
             (out / file.name).symlink_to(file.resolve())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deepicd.errors import UserError
+from deepicd.extras import require
 from deepicd.spec.run import DeepICDRun
 from deepicd.training.overrides import TrainingData, grpo_overrides, sft_overrides
 from deepicd.training.stage_files import StageFiles
@@ -35,13 +36,12 @@ def compose(stage: str, overrides: list[str]) -> Any:
         UserError: verl is not installed.
         Exception: Hydra's or omegaconf's, if an override does not fit.
     """
+    require(f"spec.stages.{stage}.overrides: checking them", ("hydra", "verl"))
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
 
-    package = find_spec("verl")
-    if package is None or not package.submodule_search_locations:
-        raise UserError("verl is not installed: install deepicd[train] or deepicd[train-cpu]")
-    folder = Path(package.submodule_search_locations[0]) / "trainer" / "config"
+    (package,) = getattr(find_spec("verl"), "submodule_search_locations", None) or [""]
+    folder = Path(package) / "trainer" / "config"
     with initialize_config_dir(str(folder), version_base=None):
         # Hydra's own settings are not verl's.
         return hydra_compose(CONFIGS[stage], [item for item in overrides if not item.startswith("hydra")])

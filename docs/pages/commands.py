@@ -8,10 +8,9 @@ from typing import Any
 import typer
 
 from deepicd.cli.main import cli
+from deepicd.cli.program import EXAMPLE, default_of, named
 from deepicd_operator.main import cli as operator_cli
 from docs.pages.markdown import cell
-
-_EXAMPLE = "Example: "
 
 
 def commands_page() -> str:
@@ -35,8 +34,8 @@ def commands(app: typer.Typer, name: str) -> Iterator[tuple[str, Any]]:
 def _command(path: str, command: Any) -> str:
     about, example = [], ""
     for paragraph in (command.help or "").split("\n\n"):
-        if paragraph.startswith(_EXAMPLE):
-            example = f"Example:\n\n```sh\n{paragraph.removeprefix(_EXAMPLE).strip().strip('`')}\n```\n"
+        if paragraph.startswith(EXAMPLE):
+            example = f"Example:\n\n```sh\n{paragraph.removeprefix(EXAMPLE).strip().strip('`')}\n```\n"
         else:
             about.append(paragraph.replace("<", "&lt;"))
     if hasattr(command, "commands"):
@@ -49,13 +48,5 @@ def _command(path: str, command: Any) -> str:
 
 
 def _parameter(parameter: Any) -> str:
-    names = [*parameter.opts, *parameter.secondary_opts] if parameter.param_type_name == "option" else [parameter.metavar]
-    shown = parameter.show_default
-    if parameter.required:
-        default = "required"
-    elif isinstance(shown, str):
-        default = shown
-    else:
-        value = parameter.default
-        default = "" if value is None or value is False or not shown else f"`{str(value).lower() if value is True else value}`"
-    return f"| {', '.join(f'`{name}`' for name in names)} | {cell(default)} | {cell(parameter.help or '')} |\n"
+    default = "required" if parameter.required else default_of(parameter)
+    return f"| {cell(f'`{named(parameter)}`')} | {cell(default)} | {cell(parameter.help or '')} |\n"

@@ -8,16 +8,13 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from deepicd import extras
+from deepicd.cli.program import Program, add_version, call
 from deepicd.errors import DeepICDError, ExitCode
 from deepicd_operator.settings import DEFAULT_IMAGE, DEFAULT_PORTS, PatchLevel, Settings
 
-cli = typer.Typer(
-    name="deepicd-operator",
-    help="Run DeepICDRuns on Kubernetes.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+cli = Program(name="deepicd-operator", help="Run DeepICDRuns on Kubernetes.", add_completion=False)
+add_version(cli, "deepicd-operator")
 
 
 @cli.command()
@@ -60,36 +57,48 @@ def admission() -> None:
 @cli.command()
 def run(
     namespace: Annotated[
-        list[str] | None, typer.Option("--namespace", "-n", help="Serve this namespace; can be repeated.", show_default="all")
+        list[str] | None,
+        typer.Option("--namespace", "-n", metavar="NAME", help="Serve this namespace; can be repeated.", show_default="all"),
     ] = None,
-    image: Annotated[str, typer.Option(help="Trainer image of runs that name none.", envvar="DEEPICD_IMAGE")] = DEFAULT_IMAGE,
+    image: Annotated[
+        str, typer.Option(metavar="IMAGE", help="Trainer image of runs that name none.", envvar="DEEPICD_IMAGE")
+    ] = DEFAULT_IMAGE,
     network_policy: Annotated[bool, typer.Option(help="Create a NetworkPolicy for each run.")] = True,
     api_server_port: Annotated[
         list[int] | None,
         typer.Option(
-            help="Port that pods reach the API server on; can be repeated.", show_default="443, 6443", min=1, max=65535
+            metavar="N",
+            help="Port that pods reach the API server on; can be repeated.",
+            show_default="443, 6443",
+            min=1,
+            max=65535,
         ),
     ] = None,
-    kuberay_namespace: Annotated[str, typer.Option(help="Namespace of KubeRay's operator.")] = Settings.kuberay_namespace,
+    kuberay_namespace: Annotated[
+        str, typer.Option(metavar="NAME", help="Namespace of KubeRay's operator.")
+    ] = Settings.kuberay_namespace,
     pod_template_patch: Annotated[
         PatchLevel, typer.Option(help="What compute.podTemplatePatch may change.")
     ] = Settings.pod_template_patch,
     privileged: Annotated[bool, typer.Option(help="Let runs ask for root, privileges and the node's namespaces.")] = False,
     allowed_image: Annotated[
-        list[str] | None, typer.Option(help="Prefix of images that runs may use; can be repeated.", show_default="any image")
+        list[str] | None,
+        typer.Option(metavar="PREFIX", help="Prefix of images that runs may use; can be repeated.", show_default="any image"),
     ] = None,
     allowed_service_account: Annotated[
-        list[str] | None, typer.Option(help="Existing ServiceAccount that every run may use; can be repeated.")
+        list[str] | None, typer.Option(metavar="NAME", help="Existing ServiceAccount that every run may use; can be repeated.")
     ] = None,
-    allowed_secret: Annotated[list[str] | None, typer.Option(help="Secret that every run may use; can be repeated.")] = None,
+    allowed_secret: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Secret that every run may use; can be repeated.")
+    ] = None,
     admission_policy: Annotated[
         bool,
         typer.Option(help="Rely on the chart's ValidatingAdmissionPolicy for Secrets and ServiceAccounts in fields."),
     ] = False,
     port: Annotated[int, typer.Option(help="Port of /healthz, /readyz and /metrics; 0 for none.")] = 8080,
     workers: Annotated[int, typer.Option(min=1, help="Number of runs reconciled at the same time.")] = 16,
-    resync: Annotated[float, typer.Option(min=1, help="Seconds between full lists.")] = 120.0,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    resync: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="Seconds between full lists.")] = 120.0,
+    log_level: Annotated[str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Run the operator until SIGTERM, with the kubeconfig or, in a cluster, the ServiceAccount.
 
@@ -117,8 +126,11 @@ def run(
 def app() -> NoReturn:
     """Run the command line. A DeepICDError is printed as one line on stderr and sets the exit code."""
     try:
-        cli()
+        call(cli)
     except DeepICDError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"error: {extras.missing(error)}\n")
+        sys.exit(ExitCode.USER_ERROR)
     sys.exit(ExitCode.DONE)

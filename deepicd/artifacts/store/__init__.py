@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from deepicd.artifacts.store.base import Store
 from deepicd.artifacts.store.folder import FolderStore
 from deepicd.errors import UserError
 from deepicd.spec.storage import S3Spec, StorageSpec
+from deepicd.spec.wording import expected
 
 
 def store_url(storage: StorageSpec) -> str:
@@ -31,8 +34,10 @@ def open_store(url: str, *, storage: StorageSpec | None = None, endpoint_url: st
         try:
             base = storage.s3.model_dump(by_alias=False) if storage is not None and storage.s3 is not None else {}
             s3 = S3Spec.model_validate({**base, **settings})
-        except ValueError:
-            raise UserError(f"{url}: is not the address of a store: write s3://BUCKET/PREFIX or a folder") from None
+        except ValidationError as error:
+            wrong = error.errors(include_url=False)[0]
+            field, text = (str(wrong["loc"][0]), expected(wrong)) if wrong["loc"] else expected(wrong).split(": ", 1)
+            raise UserError(f"{'--endpoint-url' if field == 'endpoint' else f'{url}: {field}'}: {text}") from None
         from deepicd.artifacts.store.s3 import S3Store
 
         return S3Store(s3, limit=storage.max_bytes_per_second if storage is not None else None)

@@ -150,12 +150,12 @@ class FolderStore:
             raise  # the caller handles a local file that disappeared
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise UserError(f"{self.root}: the store is full: free space there, then run again to resume") from None
+                raise UserError(f"{self.root}: the store is full: free space there, then try again") from None
             if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise UserError(
                     f"{self.root}: cannot be written ({error.strerror}): give permission, or another store"
                 ) from None
-            raise StoreError(f"{self.root}: {error.strerror}: see that the folder can be reached, then run again") from None
+            raise StoreError(f"{self.root}: {error.strerror}: see that the folder can be reached, then try again") from None
 
 
 @contextmanager

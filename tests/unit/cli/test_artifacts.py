@@ -156,6 +156,43 @@ def test_get_of_several_runs_asks_for_one(outer: Path, tmp_path: Path) -> None:
         run("get", "--store", outer, "--dir", tmp_path / "out")
 
 
+def test_a_damaged_one_is_followed_by_what_else_there_is(root: Path, tmp_path: Path) -> None:
+    (root / WEIGHTS).write_text("weightz 10")
+    with pytest.raises(UserError, match=r"give --attempt 1 --stage grpo --step 20 for another one$"):
+        run("get", root, "--dir", tmp_path / "out", "--what", "checkpoint", "--step", 10)
+    (model,) = root.glob("attempts/1/models/grpo/**/model.pt")
+    model.write_text("weightz 20")
+    with pytest.raises(UserError, match=r"no other one is stored: delete .*/attempts/1/models/grpo, and let the run store it"):
+        run("get", root, "--dir", tmp_path / "out", "--what", "model")
+
+
+def test_verify_prune_and_url_print_json(root: Path) -> None:
+    (root / WEIGHTS).write_text("weightz 10")
+    verified = json.loads(CliRunner().invoke(app, ["verify", str(root), "--json"]).stdout)
+    assert [item["damaged"] for item in verified] == [False, True, False, False, False]
+    assert WEIGHTS in verified[1]["problem"]
+    (proposed,) = json.loads(run("prune", root, "--keep-last", 1, "--json"))
+    assert proposed["deleted"] is False
+    assert [item["folder"].rpartition("-")[2] for item in proposed["checkpoints"]] == ["000010", "000015"]
+    links = json.loads(run("url", root, "--json"))
+    assert [*links] == ["attempts/1/evaluation/metrics.json", "attempts/1/evaluation/report.html"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["s3://My_Bucket/x"], "s3://My_Bucket/x: bucket: must be 3 to 63 lower-case letters, digits, '-' and '.'"),
+        (["s3://models/x", "--endpoint-url", "s3.example.org"], "--endpoint-url: must be http:// or https://, a host"),
+        (["s3://models/x", "--endpoint-url", "http://s3:99999"], "--endpoint-url: is not an address (Port out of range"),
+        (["ftp://models/x"], "ftp://models/x: is not the address of a store: write s3://BUCKET/PREFIX or a folder"),
+    ],
+)
+def test_what_is_wrong_in_an_address_is_named(arguments: list[str], message: str) -> None:
+    with pytest.raises(UserError) as error:
+        run("ls", *arguments)
+    assert str(error.value).startswith(message)
+
+
 def test_verify_reads_everything_back(root: Path) -> None:
     printed = run("verify", root)
     assert printed.count("whole") == 5

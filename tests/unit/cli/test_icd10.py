@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -31,6 +33,18 @@ def test_a_code_shows_title_years_path_and_children(written: str) -> None:
         "                    disorders with radiculopathy",
         "children  none",
     ]
+
+
+def test_codes_are_printed_as_json_on_request() -> None:
+    (found,) = json.loads(run("M48.06", "--json"))
+    assert found["code"] == "M4806"
+    assert (found["billable"], found["header"]) == ([2016, 2017], [2018, 2026])
+    assert found["chapter"]["number"] == 13
+    assert found["ancestors"] == ["M48", "M480"]
+    assert found["children"] == ["M48061", "M48062"]
+    first, second = json.loads(run("lumbar", "disc", "--limit", "2", "--json"))
+    assert "lumbar" in first["title"]
+    assert set(second) == {"code", "display", "title", "billable", "header"}
 
 
 def test_a_code_that_became_a_header_shows_both_spans_and_its_children() -> None:

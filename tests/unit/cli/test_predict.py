@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from deepicd.cli.predict import Sections, admission_note, how_to_ask, read_request
-from deepicd.errors import UserError
+from deepicd.cli.predict import Sections, _output_of_vllm, admission_note, how_to_ask, read_request
+from deepicd.errors import CrashError, UserError
 from deepicd.prompt import DEEPICD, Asked, Prompt
 
 OWN = Prompt("Think in <think>, answer in <diagnosis>: {note}")
@@ -89,6 +91,46 @@ def test_a_line_that_is_no_request_is_named_and_not_quoted(line: bytes) -> None:
     with pytest.raises(UserError, match=r"^standard input line 3: is not ") as error:
         read_request(3, line)
     assert "pain" not in str(error.value)
+
+
+def test_a_misnamed_note_is_named() -> None:
+    with pytest.raises(UserError, match=r"^standard input line 3: unknown field 'Note': did you mean 'note'"):
+        read_request(3, b'{"id": 1, "Note": "pain"}')
+
+
+def test_what_vllm_prints_is_hidden(capfd: pytest.CaptureFixture[str]) -> None:
+    with _output_of_vllm(shown=False):
+        os.write(1, b"of vllm\n")
+        os.write(2, b"a warning\n")
+    os.write(1, b"a result\n")
+    assert capfd.readouterr() == ("a result\n", "")
+
+
+def test_what_vllm_prints_is_on_stderr_on_request(capfd: pytest.CaptureFixture[str]) -> None:
+    with _output_of_vllm(shown=True):
+        os.write(1, b"of vllm\n")
+    assert capfd.readouterr() == ("", "of vllm\n")
+
+
+def test_a_failure_of_vllm_names_the_log_with_what_it_printed() -> None:
+    def fail() -> None:
+        with _output_of_vllm(shown=False):
+            os.write(2, b"a warning\n")
+            raise ZeroDivisionError
+
+    with pytest.raises(CrashError, match=r"^the model gave no answers \(ZeroDivisionError\): see .*, or give --ver") as error:
+        fail()
+    log = Path(str(error.value).split("see ")[1].partition(",")[0])
+    assert "a warning" in log.read_text()
+    assert log.stat().st_mode & 0o77 == 0
+    log.unlink()
+
+
+def test_an_error_of_the_user_leaves_no_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(UserError), _output_of_vllm(shown=False):
+        raise UserError("x")
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_a_byte_order_mark_before_a_request_is_skipped() -> None:

@@ -10,7 +10,7 @@ from deepicd.errors import UserError
 from deepicd.rewards.cohort_words import CohortWords
 from deepicd.spec.reward import PRESETS
 
-LINE = '{"id": 1, "completion": "<think>x</think><diagnosis>M5116</diagnosis>", "gold": "M5116"}\n'
+LINE = '{"id": 1, "completion": "<think>x</think>\\n<diagnosis>M5116</diagnosis>", "gold": "M5116"}\n'
 APP = typer.Typer()
 APP.command()(reward)
 
@@ -19,9 +19,47 @@ def run(*arguments: str) -> str:
     return CliRunner().invoke(APP, list(arguments), input=LINE, catch_exceptions=False).stdout
 
 
-def test_a_preset_takes_the_prompt_to_end_in_an_opened_think() -> None:
-    assert json.loads(run("--preset", "deepicd-r1"))["score"] == -1
-    assert json.loads(run("--preset", "deepicd"))["terms"]["format"] == 1
+@pytest.mark.parametrize(
+    "completion", ["<think>x</think>\n<diagnosis>M5116</diagnosis>", "x</think>\n<diagnosis>M5116</diagnosis>"]
+)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_takes_completions_with_and_without_their_opening_tag(preset: str, completion: str) -> None:
+    line = json.dumps({"id": 1, "completion": completion, "gold": "M5116"})
+    done = CliRunner().invoke(APP, ["--preset", preset], input=line, catch_exceptions=False)
+    assert json.loads(done.stdout)["score"] == {"deepicd-r1": 76, "deepicd": 0.9, "strict": 2}[preset]
+
+
+def test_the_example_of_the_readme_is_paid_with_its_trace() -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    example = "\n".join(line.strip() for line in readme[readme.index("    <think>") :].splitlines()[:2])
+    line = json.dumps({"id": 1, "completion": example, "gold": "M5116"})
+    done = CliRunner().invoke(APP, ["--preset", "deepicd-r1"], input=line, catch_exceptions=False)
+    assert json.loads(done.stdout)["terms"] == {"code": 75, "trace": 1, "several": 0, "empty": 0}
+
+
+def test_a_spec_says_whether_the_prompt_opens_the_think(tmp_path: Path) -> None:
+    run_yaml = tmp_path / "run.yaml"
+    text = (
+        "apiVersion: deepicd.io/v1alpha1\nkind: DeepICDRun\nmetadata: {name: scores}\n"
+        "spec:\n  model: {path: some/model, openedThink: OPENED}\n  data: {prepared: data}\n  stages: {grpo: {}}\n"
+        "  reward: {preset: deepicd-r1}\n"
+    )
+    run_yaml.write_text(text.replace("OPENED", "true"))
+    assert json.loads(run("--spec", str(run_yaml)))["score"] == 75
+    run_yaml.write_text(text.replace("OPENED", "false"))
+    assert json.loads(run("--spec", str(run_yaml)))["score"] == 76
+
+
+@pytest.mark.parametrize("given", ["", "\n \n"])
+def test_an_empty_input_is_an_error_that_says_what_is_expected(given: str) -> None:
+    with pytest.raises(UserError, match="standard input: holds no line to score: give an object with id, completion, gold"):
+        CliRunner().invoke(APP, ["--preset", "deepicd"], input=given, catch_exceptions=False)
+
+
+def test_a_misnamed_field_is_not_scored_in_silence() -> None:
+    line = json.dumps({"id": 1, "completion": "x", "gold": "M5116", "Note": "secret"})
+    with pytest.raises(UserError, match="line 1: unknown field 'Note': did you mean 'note'"):
+        CliRunner().invoke(APP, ["--preset", "deepicd"], input=line, catch_exceptions=False)
 
 
 def test_every_preset_can_be_asked_for() -> None:

@@ -115,7 +115,7 @@ def test_every_command_with_its_options_is_on_the_page() -> None:
     page = commands_page()
     for heading in ("### deepicd run\n", "### deepicd artifacts get\n", "### deepicd wait\n", "### deepicd-operator run\n"):
         assert heading in page
-    assert "| `--namespace`, `-n` | the kubeconfig's | Namespace of the run. |" in page
+    assert "| `-n, --namespace NAME` | the kubeconfig's | Namespace of the run. |" in page
 
 
 def test_the_site_loads_nothing_from_elsewhere_and_forbids_it(site: Path) -> None:

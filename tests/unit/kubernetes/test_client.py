@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import stat
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from deepicd.errors import UserError
+from deepicd.kubernetes import login
 from deepicd.kubernetes.client import Client
 from deepicd.kubernetes.errors import NotFoundError, UnauthorizedError, UnavailableError
 from deepicd.kubernetes.kinds import CONFIG_MAP, POD, RUN
@@ -213,6 +215,18 @@ def test_a_plugin_that_gives_nothing_is_an_error_of_the_users(server: Server, tm
     with pytest.raises(UserError, match=r"^kubeconfig: /bin/false gives no credentials"):
         ask(get)
     assert server.requests == []
+
+
+def test_a_plugin_that_hangs_is_ended(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "slow-plugin"
+    program.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 600\n")
+    program.chmod(0o755)
+    kubeconfig(tmp_path, server.address, {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": str(program)}})
+    monkeypatch.setattr(login, "PLUGIN_SECONDS", 0.5)
+    with pytest.raises(UserError, match=r"^kubeconfig: \S+ gave no credentials within 0 s: run it by hand to see why"):
+        ask(get)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 def test_a_token_file_may_end_in_a_line_feed(server: Server, tmp_path: Path) -> None:

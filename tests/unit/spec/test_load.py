@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from deepicd.errors import UserError
-from deepicd.spec.load import UnknownFieldError, dump, json_schema, load, parse
+from deepicd.spec.load import UnknownFieldError, dump, json_schema, load, parse, read_yaml
 
 SAMPLES = sorted((Path(__file__).parents[3] / "manifests" / "samples").glob("*.yaml"))
 
@@ -42,7 +42,7 @@ def test_a_dumped_run_is_the_same_run(path: Path) -> None:
         ({"spec__stages__grpo__learningRat": 1}, "spec.stages.grpo: unknown field 'learningRat': did you mean 'learningRate'?"),
         ({"spec__recovery": {"stallAfter": 30}}, "spec.recovery.stallAfter: a duration is a whole number and a unit"),
         ({"spec__recovery": {"stallAfter": "30 min"}}, 'got "30 min"'),
-        ({"spec__stages__grpo__rollouts": 1}, "spec.stages.grpo.rollouts: Input should be greater than or equal to 2 (got 1)"),
+        ({"spec__stages__grpo__rollouts": 1}, "spec.stages.grpo.rollouts: must be at least 2 (got 1)"),
         ({"spec__stages__grpo__microBatchSizePerGpu": 5}, "(got ppoMiniBatchSize 4, rollouts 8, microBatchSizePerGpu 5)"),
         ({"spec__model": {}}, "spec.model: give exactly one of path, tiny"),
         ({"spec__model": {"tiny": {"hiddenSize": 288, "heads": 1}}}, "spec.model.tiny.heads: does not divide hiddenSize"),
@@ -99,9 +99,22 @@ def test_text_that_is_no_yaml_is_named_with_its_line(tmp_path: Path) -> None:
         load(path)
 
 
+def test_a_key_that_is_given_twice_is_refused_with_its_lines(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("kind: DeepICDRun\nspec:\n  seed: 1\n  model: {}\n  seed: 2\n")
+    with pytest.raises(UserError, match=r"run\.yaml: line 5: 'seed' is given twice, first in line 3: keep one of them"):
+        load(path)
+
+
+def test_merged_keys_may_be_given_again(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\nc: {<<: *a, x: 4}\n")
+    assert read_yaml(path) == {"a": {"x": 1, "y": 2}, "b": {"x": 3, "y": 2}, "c": {"x": 4, "y": 2}}
+
+
 @pytest.mark.parametrize("content", [None, [], "text", 3])
 def test_a_file_that_is_no_mapping_is_refused(content: Any) -> None:
-    with pytest.raises(UserError, match="not a mapping"):
+    with pytest.raises(UserError, match=r"start with .apiVersion"):
         parse(content, "run.yaml")
 
 

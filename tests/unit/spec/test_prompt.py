@@ -94,7 +94,7 @@ def test_what_is_submitted_has_the_texts_in_the_files_place(tmp_path: Path) -> N
         (None, "No such file or directory: give the path of a prompt file"),
         ("just a text with {note}", "user: is missing"),
         ("system: x", "user: is missing"),
-        ("user: [1, 2]", "user: Input should be a valid string"),
+        ("user: [1, 2]", "user: must be text"),
         ("user: '<think> <diagnosis>'", "user: must have {note} once"),
         ("user: '<think> <diagnosis> {note}'\nsystems: x", "did you mean 'system'?"),
         ("user: '<think> <diagnosis> {note}'\npreset: deepicd", "give exactly one of"),

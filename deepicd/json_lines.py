@@ -1,0 +1,46 @@
+"""JSON lines that people write: a field that is nearly named like one of ours, and ids that a spreadsheet has rounded."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterable
+
+from deepicd.errors import UserError
+
+_SCIENTIFIC = re.compile(r"[0-9](\.[0-9]+)?[eE]\+[0-9]{1,3}|[0-9]\.[0-9]+[eE][0-9]{1,3}")
+ROUNDED = (
+    "is in scientific notation, as spreadsheets round long numbers: make the column text in the spreadsheet, and export it "
+    "from the original again"
+)
+"""What a message says of such an id, after the name of its field."""
+_ALIKE = 0.8
+"""Least likeness of two names: `notes` is like `note`, `note_type` is not."""
+
+
+def is_rounded(value: object) -> bool:
+    """Whether an id was written in scientific notation, such as `2.27E+07`."""
+    return isinstance(value, str) and _SCIENTIFIC.fullmatch(value.strip()) is not None
+
+
+def check_names(fields: Iterable[str], known: Collection[str], where: str, *, alike: float = _ALIKE) -> None:
+    """Refuse a field that is almost named like a known one that is missing, such as `Note`. Others are ignored.
+
+    Args:
+        fields: names that are given.
+        known: names that have a meaning.
+        where: how the message begins.
+        alike: least likeness, from 0 to 1; with 1 names differ only in case and punctuation.
+
+    Raises:
+        UserError: there is such a field.
+    """
+    given = list(fields)
+    missing = {_plain(name): name for name in known if name not in given}
+    for name in given:
+        if name not in known and (near := difflib.get_close_matches(_plain(name), missing, n=1, cutoff=alike)):
+            raise UserError(f"{where}: unknown field '{name[:40]}': did you mean '{missing[near[0]]}'?")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())

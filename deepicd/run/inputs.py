@@ -1,0 +1,87 @@
+"""What a run reads, looked at before it starts: what would end it an hour later is found in a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deepicd.data import check, mimic, notes, sft
+from deepicd.errors import UserError
+from deepicd.rewards.own_terms import OwnTerms
+from deepicd.spec.run import DeepICDRun
+from deepicd.spec.storage import S3Spec
+from deepicd.training import base_model
+from deepicd.training.check import check_overrides
+
+
+@dataclass
+class Findings:
+    """What a look at a run found."""
+
+    problems: list[str] = field(default_factory=list)
+    """Each `<field>: <finding>: <remedy>`; with one of them the run cannot succeed."""
+    warnings: list[str] = field(default_factory=list)
+    in_files: bool = False
+    """Whether one of the problems is in a file, which may be another one on another machine."""
+
+    def note(self, place: str, act: Callable[[], object]) -> None:
+        """Note the UserError that `act` raises, as a problem of the field `place`."""
+        try:
+            act()
+        except UserError as error:
+            text = str(error)
+            self.problems.append(text if not place or text.startswith(place) else f"{place}: {text}")
+
+    def raise_any(self) -> None:
+        """Raises: UserError: there are problems; names all of them."""
+        if self.problems:
+            raise UserError("; ".join(self.problems))
+
+
+def look(run: DeepICDRun, *, paths: bool = True, verl: bool = True) -> Findings:
+    """Look at what a run needs.
+
+    Args:
+        run: the run.
+        paths: whether to look for the files that it names, which may be those of another machine.
+        verl: whether to check its overrides against verl's configuration.
+    """
+    found = Findings()
+    found.note("", lambda: OwnTerms(run.spec.reward.terms or {}))
+    if verl:
+        found.note("", lambda: check_overrides(run))
+    if paths:
+        before = len(found.problems)
+        _look_at_files(run, found)
+        found.in_files = len(found.problems) > before
+    return found
+
+
+def _look_at_files(run: DeepICDRun, found: Findings) -> None:
+    data, model, storage = run.spec.data, run.spec.model, run.spec.storage
+    if (tables := data.mimic) is not None:
+        found.note("spec.data.mimic.hosp", lambda: mimic.look_at_hosp(Path(tables.hosp)))
+        found.note("spec.data.mimic.note", lambda: mimic.look_at_note(Path(tables.note)))
+    if (source := data.notes) is not None:
+        found.note("spec.data.notes", lambda: notes.look(source))
+    if (prepared := data.prepared) is not None:
+        found.note("spec.data.prepared", lambda: check.look(Path(prepared)))
+    if (traces := data.traces) is not None and run.spec.stages.sft is not None:
+        found.note("spec.data.traces", lambda: sft.look(Path(traces)))
+    if model.path is not None:
+        for_grpo = run.spec.stages.grpo is not None
+        found.note("spec.model.path", lambda: found.warnings.extend(base_model.look(str(model.path), for_grpo=for_grpo)))
+    if storage is not None and (s3 := storage.s3) is not None:
+        found.note("spec.storage.s3", lambda: _look_at_s3(s3))
+
+
+def _look_at_s3(s3: S3Spec) -> None:
+    if s3.ca_bundle is not None and not Path(s3.ca_bundle).is_file():
+        raise UserError(f"spec.storage.s3.caBundle: no file {s3.ca_bundle}: give the file with the store's CA certificates")
+    folder = None if s3.credentials is None else s3.credentials.secret_folder
+    if folder is not None and not Path(folder).is_dir():
+        raise UserError(
+            f"spec.storage.s3.credentials.secretFolder: no folder {folder}: give the folder with the files "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
