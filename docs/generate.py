@@ -16,6 +16,7 @@ from mkdocs.structure.pages import Page
 from deepicd_operator.reasons import Reason
 from docs.pages.commands import commands_page
 from docs.pages.fields import spec_page
+from docs.pages.python import python_page
 from docs.pages.reasons import notes, reason_page, reasons_index
 
 REASONS = "reference/reasons/index.md"
@@ -26,7 +27,12 @@ CHART_FILE = Path(__file__).parents[1] / "charts" / "deepicd" / "README.md"
 def pages() -> dict[str, str]:
     """Return the text of each generated page, by its path below `docs`."""
     written = notes()
-    found = {"reference/run-yaml.md": spec_page(), "reference/commands.md": commands_page(), REASONS: reasons_index()}
+    found = {
+        "reference/run-yaml.md": spec_page(),
+        "reference/commands.md": commands_page(),
+        "reference/python.md": python_page(),
+        REASONS: reasons_index(),
+    }
     return found | {f"reference/reasons/{reason}.md": reason_page(reason, written.get(reason, "")) for reason in Reason}
 
 
@@ -36,7 +42,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, place, content=text))
     files.append(File.generated(config, CHART, abs_src_path=str(CHART_FILE)))
     reasons = [REASONS, *(f"reference/reasons/{reason}.md" for reason in Reason)]
-    reference = ["reference/run-yaml.md", "reference/commands.md", {"Reasons": reasons}, CHART]
+    reference = ["reference/run-yaml.md", "reference/commands.md", "reference/python.md", {"Reasons": reasons}, CHART]
     decisions = sorted(file.src_uri for file in files.documentation_pages() if file.src_uri.startswith("adr/"))
     config.nav = [*(config.nav or []), {"Reference": reference}, {"Decisions": decisions}]
     return files

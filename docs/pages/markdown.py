@@ -4,8 +4,9 @@ from __future__ import annotations
 
 
 def cell(text: str) -> str:
-    """Return text for a table cell: one line, with bars and tags escaped."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    """Return text for a table cell: one line, with bars escaped, and tags outside of code."""
+    parts = " ".join(text.split()).replace("|", "\\|").split("`")
+    return "`".join(part if place % 2 else part.replace("<", "&lt;") for place, part in enumerate(parts))
 
 
 def sentence(text: str) -> str:
