@@ -76,6 +76,7 @@ def test_the_version_is_the_same_everywhere() -> None:
     chart = yaml.safe_load((ROOT / "charts/deepicd/Chart.yaml").read_text())
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert {chart["version"], chart["appVersion"], citation["version"]} == {version}
+    assert f"## [{version}] - {citation['date-released']}\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     files = (
         "charts/deepicd/values.yaml", "manifests/install.yaml", "manifests/upload-the-rest.yaml",
         "operator/deepicd_operator/settings.py", "images/operator/Dockerfile", "images/trainer/Dockerfile",
