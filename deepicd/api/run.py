@@ -9,12 +9,15 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from deepicd import prompt
 from deepicd.api.score import score_as
 from deepicd.errors import UserError
+from deepicd.evaluation.result_files import read_metrics, read_object, read_rows
 from deepicd.rewards.sample import Sample, Score
-from deepicd.run_layout import MODELS, TRAINING_STAGES, RunLayout
-from deepicd.spec.load import load
+from deepicd.run_layout import MODELS, TRAINING_STAGES, EvaluationLayout, RunLayout
+from deepicd.spec.load import load, parse
 from deepicd.spec.run import RunSpec
 
 if TYPE_CHECKING:
@@ -26,10 +29,10 @@ _PEOPLE = ("subject_id", "code", "sex", "age", "race", "insurance", "language")
 
 
 def load_run(folder: str | PathLike[str]) -> Run:
-    """Open the folder of a run, finished or not, such as `runs/quickstart`.
+    """Open the folder of a run, finished or not, or one to which `deepicd artifacts get` has fetched its results.
 
     Raises:
-        UserError: the folder has no run.yaml, or one that this version cannot read.
+        UserError: the folder is neither, or this version cannot read its run.yaml.
 
     Example:
         >>> import deepicd
@@ -41,11 +44,18 @@ def load_run(folder: str | PathLike[str]) -> Run:
         >>> run.metrics["grpo"]["levels"]["category"]["macroF1"]["value"]
         1.0
     """
-    layout = RunLayout(Path(folder))
-    if not layout.spec.is_file():
-        raise UserError(f"{folder}: has no run.yaml: give the folder of a run, such as runs/quickstart")
-    run = load(layout.spec)
-    return Run(layout.folder, run.metadata.name, run.spec)
+    layout, fetched = RunLayout(Path(folder)), EvaluationLayout(Path(folder))
+    if layout.spec.is_file():
+        run, results = load(layout.spec), layout.evaluation
+    elif fetched.about.is_file():
+        settings = read_object(fetched.about, ("settings",))["settings"]
+        run, results = parse(yaml.safe_load(settings), str(fetched.about)), fetched
+    else:
+        raise UserError(
+            f"{folder}: has neither run.yaml nor {fetched.about.name}: give the folder of a run, such as runs/quickstart, "
+            "or the one that `deepicd artifacts get` wrote"
+        )
+    return Run(layout.folder, run.metadata.name, run.spec, results)
 
 
 @dataclass(frozen=True)
@@ -62,10 +72,7 @@ class Run:
     """The run's name."""
     spec: RunSpec
     """`spec` of its run.yaml, with every default."""
-    _layout: RunLayout = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_layout", RunLayout(self.folder))
+    _results: EvaluationLayout = field(repr=False, compare=False)
 
     @property
     def predictions(self) -> pa.Table:
@@ -78,7 +85,7 @@ class Run:
 
         from deepicd.evaluation import predictions
 
-        table = predictions.read_table(self._layout.evaluation.predictions)
+        table = predictions.read_table(self._results.predictions)
         terms = [dict(row or ()) for row in table["terms"].to_pylist()]
         spread = {name: [row.get(name) for row in terms] for name in sorted({name for row in terms for name in row})}
         table = table.drop_columns("terms")
@@ -89,9 +96,7 @@ class Run:
     @property
     def metrics(self) -> dict[str, Metrics]:
         """The content of metrics.json: the metrics of each model, each with its definition."""
-        from deepicd.evaluation.result_files import read_metrics
-
-        return read_metrics(self._layout.evaluation.metrics)
+        return read_metrics(self._results.metrics)
 
     @property
     def measures(self) -> pa.Table:
@@ -122,8 +127,9 @@ class Run:
         from deepicd.run.curves import curve_rows
 
         rows = []
-        for row in curve_rows(self._layout):
-            terms = row.pop("terms")
+        written = curve_rows(self._layout) or (read_rows(self._results.curves) if self._results.curves.is_file() else [])
+        for row in written:
+            terms = row.pop("terms", None) or {}
             rows.append(row | {f"terms.{name}": value for name, value in terms.items()})
         names = dict.fromkeys(name for row in rows for name in row)
         return pa.table({name: _column([row.get(name) for row in rows]) for name in names})
@@ -137,7 +143,7 @@ class Run:
         try:
             found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise UserError(f"{path}: does not exist: run the stage prepare first") from None
+            raise _not_prepared(path) from None
         return found
 
     @property
@@ -177,6 +183,10 @@ class Run:
         cohort = cohort_words.of_run(self._layout.stages)
         return score_as(samples, self.spec.reward, opened_think=self.spec.model.opened_think, cohort=cohort)
 
+    @property
+    def _layout(self) -> RunLayout:
+        return RunLayout(self.folder)
+
     def _splits(self, notes: bool) -> Iterator[pa.Table]:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -189,7 +199,7 @@ class Run:
         for split in SPLITS:
             path = self._layout.stage("prepare").prompts / f"{split}.parquet"
             if not path.is_file():
-                raise UserError(f"{path}: does not exist: run the stage prepare first")
+                raise _not_prepared(path)
             with reading(path):
                 names = pq.read_schema(path).names
                 table = pq.read_table(path, columns=[key(names), *_PEOPLE, "extra_info"])
@@ -205,6 +215,10 @@ class Run:
                 asks = prompt.of(self.spec.model.prompt)
                 columns["note"] = pa.array([note for _, note in read_notes(path, asks)], pa.string())
             yield pa.table(columns)
+
+
+def _not_prepared(path: Path) -> UserError:
+    return UserError(f"{path}: does not exist: give the folder of a run whose stage prepare has finished, on its machine")
 
 
 def _column(values: list[Any]) -> pa.Array:

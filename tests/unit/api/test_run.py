@@ -94,12 +94,24 @@ def test_a_run_of_version_0_1_0_is_read() -> None:
     assert set(run.curves["stage"].to_pylist()) == {"sft", "grpo"}
 
 
+def test_a_folder_of_fetched_results_is_read(tmp_path: Path) -> None:
+    shutil.copytree(EARLIER / "evaluate", tmp_path / "out")
+    run, whole = load_run(tmp_path / "out"), load_run(EARLIER)
+    assert (run.name, run.spec) == (whole.name, whole.spec)
+    assert run.predictions == whole.predictions
+    assert run.metrics == whole.metrics
+    shared = [name for name in whole.curves.column_names if name in run.curves.column_names]
+    assert run.curves.select(shared) == whole.curves.select(shared)
+    with pytest.raises(UserError, match="whose stage prepare has finished"):
+        run.cohort()
+
+
 @pytest.mark.parametrize(
     ("remove", "read", "message"),
     [
         ("evaluate", "predictions", r"predictions\.parquet: does not exist: evaluate the run first"),
         ("evaluate", "measures", r"metrics\.json: does not exist: evaluate the run first"),
-        ("stages", "prompts", r"prompts\.json: does not exist: run the stage prepare first"),
+        ("stages", "prompts", r"prompts\.json: does not exist: give the folder of a run whose stage prepare"),
     ],
 )
 def test_what_is_not_there_yet_is_said(layout: RunLayout, remove: str, read: str, message: str) -> None:
@@ -110,10 +122,10 @@ def test_what_is_not_there_yet_is_said(layout: RunLayout, remove: str, read: str
 
 def test_a_cohort_that_is_not_prepared_is_said(layout: RunLayout) -> None:
     shutil.rmtree(layout.stages)
-    with pytest.raises(UserError, match=r"train\.parquet: does not exist: run the stage prepare first"):
+    with pytest.raises(UserError, match=r"train\.parquet: does not exist: give the folder of a run whose stage prepare"):
         load_run(layout.folder).cohort()
 
 
 def test_a_folder_without_a_run_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"has no run\.yaml: give the folder of a run"):
+    with pytest.raises(UserError, match=r"has neither run\.yaml nor about\.json: give the folder of a run"):
         load_run(tmp_path)
