@@ -42,8 +42,9 @@ def score(
         >>> trace = "Weak toe extension and shooting leg pain fit a lumbar disc that presses on a root."
         >>> right = deepicd.Sample(f"{trace}</think> <diagnosis>M5116</diagnosis>", gold="M51.16", note=note)
         >>> wrong = deepicd.Sample(f"{trace}</think> <diagnosis>M5117</diagnosis>", gold="M51.16", note=note)
-        >>> [round(found.value, 2) for found in deepicd.score([right, wrong])]
-        [1.0, 0.43]
+        >>> scores = deepicd.score([right, wrong])
+        >>> scores[0].value, scores[1].terms["hierarchy"]
+        (1.0, 0.75)
         >>> deepicd.score([wrong], preset="strict")[0].value
         0.0
     """

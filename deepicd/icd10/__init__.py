@@ -5,8 +5,8 @@ Functions take codes in their stored form: upper case, without the dot (see `nor
     >>> from deepicd import icd10
     >>> icd10.description("M5116"), icd10.chapter("M5116"), icd10.block("M5116"), icd10.ancestors("M5116")
     ('Intervertebral disc disorders with radiculopathy, lumbar region', 13, 'M50-M54', ('M511', 'M51'))
-    >>> icd10.normalise(" m51.16 "), icd10.search("thoracic disc radicul")
-    ('M5116', ['M5114', 'M5115'])
+    >>> icd10.normalise(" m51.16 "), icd10.search("lumbar disc radicul")
+    ('M5116', ['M5116'])
 """
 
 from deepicd.icd10.lookup import (

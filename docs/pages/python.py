@@ -64,7 +64,7 @@ def _class(name: str, of: Any) -> str:
     about = markdown(inspect.getdoc(of) or "")
     meanings = _attribute_docstrings(of)
     if isinstance(of, EnumType):
-        rows = "".join(f"| `{each}` | {cell(meanings[each.name])} |\n" for each in of)
+        rows = "".join(f"| `{each}` | {cell(meanings[each.name])} |\n" for each in list[Any](of))
         return f"## `{name}`\n{about}\n| value | meaning |\n|---|---|\n{rows}"
     rows = "".join(
         f"| `{each.name}` | `{cell(str(each.type))}` | {cell(meanings.get(each.name, ''))} |\n"

@@ -54,7 +54,7 @@ def step(number: int, **data: float) -> str:
 def layout(tmp_path: Path) -> RunLayout:
     """A finished run's folder, `runs/quickstart`, without models."""
     found = RunLayout(tmp_path / "runs" / "quickstart")
-    spec = {"model": {"tiny": {}}, "data": {"synthetic": {}}, "stages": {"sft": {}, "grpo": {}, "evaluate": {}}}
+    spec: dict[str, Any] = {"model": {"tiny": {}}, "data": {"synthetic": {}}, "stages": {"sft": {}, "grpo": {}, "evaluate": {}}}
     found.folder.mkdir(parents=True)
     run = {"apiVersion": "deepicd.io/v1alpha1", "kind": "DeepICDRun", "metadata": {"name": "quickstart"}, "spec": spec}
     found.spec.write_text(yaml.safe_dump(run))

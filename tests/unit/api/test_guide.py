@@ -6,6 +6,7 @@ import io
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,9 +50,9 @@ def test_the_tables_of_a_run_have_what_the_guide_says(teacher: Path) -> None:
     text = block("import deepicd\n\nrun = ")
     names = re.findall(r"^run\.(\w+)", text, flags=re.MULTILINE)
     assert names == ["measures", "predictions", "curves"]
-    found: dict[str, object] = {}
+    found: dict[str, Any] = {}
     exec(text.replace("runs/quickstart", str(teacher)) + "tables = [run.measures, run.predictions, run.curves]", found)
-    measures, predictions, curves = found["tables"]  # type: ignore[misc]
+    measures, predictions, curves = found["tables"]
     assert measures.column_names == ["model", "metric", "value", "low", "high"]
     assert {"id", "gold", "prediction", "faults", "reward", "terms.outcome"} <= set(predictions.column_names)
     assert curves.num_rows == 3
