@@ -81,9 +81,11 @@ def build(root: Path, out: Path) -> None:
             files.extractall(tree, filter="data")
         environment = os.environ | {"SOURCE_DATE_EPOCH": str(time)}
         subprocess.run([sys.executable, "-m", "hatchling", "build", "-d", out], cwd=tree, env=environment, check=True)
-        subprocess.run([helm(), "package", tree / "charts" / "deepicd", "--destination", packed], check=True)
-        for archive in packed.iterdir():
-            (out / archive.name).write_bytes(repacked(archive.read_bytes(), time))
+        chart = [helm(), "package", tree / "charts" / "deepicd", "--destination", packed]
+        subprocess.run(chart, check=True, stdout=subprocess.DEVNULL)
+        [archive] = packed.iterdir()
+        # helm's own name differs from the sdist's by two letters.
+        (out / f"deepicd-chart-{version_of(root)}.tgz").write_bytes(repacked(archive.read_bytes(), time))
     (out / SUMS).write_text(sums(out))
 
 
