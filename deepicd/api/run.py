@@ -70,7 +70,7 @@ class Run:
     """The folder."""
     name: str
     """The run's name."""
-    spec: RunSpec
+    spec: RunSpec = field(repr=False)
     """`spec` of its run.yaml, with every default."""
     _results: EvaluationLayout = field(repr=False, compare=False)
 
@@ -237,7 +237,7 @@ def _measures(content: Mapping[str, Any], path: str = "") -> Iterator[tuple[str,
     for name, inner in content.items():
         below = f"{path}.{name}".lstrip(".")
         if isinstance(inner, list):
-            for item in inner:
-                yield from _measures(item, f"{below}.{item['chapter']}")
+            for chapter in (item for item in inner if isinstance(item, dict)):
+                yield from _measures(chapter, f"{below}.{chapter['chapter']}")
         elif isinstance(inner, dict):
             yield from _measures(inner, below)

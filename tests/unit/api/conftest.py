@@ -74,6 +74,9 @@ def layout(tmp_path: Path) -> RunLayout:
     models = {"sft": answers(right=False), "grpo": answers(right=True)}
     found.evaluation.folder.mkdir()
     predictions.write(found.evaluation.predictions, models)
-    measured = {name: compute(records, bootstrap_samples=20, seed=1) for name, records in models.items()}
+    measured = {
+        name: compute(records, train_counts={"I10": 3, "J189": 1}, bootstrap_samples=20, seed=1)
+        for name, records in models.items()
+    }
     found.evaluation.metrics.write_text(json.dumps(measured))
     return found

@@ -20,6 +20,7 @@ def run(layout: RunLayout) -> Run:
 
 def test_a_run_has_its_name_and_its_spec_with_defaults(run: Run) -> None:
     assert (run.name, run.spec.seed) == ("quickstart", 42)
+    assert len(repr(run)) < 200
 
 
 def test_predictions_have_a_column_for_each_term(run: Run) -> None:
@@ -42,7 +43,8 @@ def test_measures_are_the_metrics_as_rows(run: Run) -> None:
     assert measure["interval"] is not None
     row = rows["sft", "levels.chapter.macroF1"]
     assert [row["value"], row["low"], row["high"]] == [measure["value"], *measure["interval"]]
-    assert ("grpo", "byChapter.13.f1") in rows
+    assert rows["grpo", "byChapter.13.f1"]["value"] == 1
+    assert rows["sft", "levels.code.byFrequency.unseen.accuracy"]["value"] == 0
 
 
 def test_curves_have_a_row_for_each_step_so_far(run: Run, layout: RunLayout) -> None:
@@ -90,6 +92,7 @@ def test_a_run_of_version_0_1_0_is_read() -> None:
     run = load_run(EARLIER)
     assert run.name == "old"
     assert run.predictions.num_rows > 0
+    assert run.measures.num_rows > 100
     assert set(run.metrics) == {"base", "sft", "grpo"}
     assert set(run.curves["stage"].to_pylist()) == {"sft", "grpo"}
 
