@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def cell(text: str) -> str:
-    """Return text for a table cell: one line, with bars escaped, and tags outside of code."""
+    """Return text for a table cell: one line, with bars and, outside of code, tags escaped."""
     parts = " ".join(text.split()).replace("|", "\\|").split("`")
     return "`".join(part if place % 2 else part.replace("<", "&lt;") for place, part in enumerate(parts))
 
