@@ -81,7 +81,7 @@ def build(root: Path, out: Path) -> None:
             files.extractall(tree, filter="data")
         environment = os.environ | {"SOURCE_DATE_EPOCH": str(time)}
         subprocess.run([sys.executable, "-m", "hatchling", "build", "-d", out], cwd=tree, env=environment, check=True)
-        chart = [helm(), "package", tree / "charts" / "deepicd", "--destination", packed]
+        chart = [helm(), "package", str(tree / "charts" / "deepicd"), "--destination", str(packed)]
         subprocess.run(chart, check=True, stdout=subprocess.DEVNULL)
         [archive] = packed.iterdir()
         # helm's own name differs from the sdist's by two letters.
