@@ -5,9 +5,9 @@ PYTEST := $(BIN)/python -m pytest
 LOCK := requirements/cpu.txt
 # Installs into a separate folder, which the training stack does not see.
 APART = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --target
-SOURCES := deepicd operator charts docs tests benchmarks
+SOURCES := deepicd operator charts docs release tests benchmarks
 
-.PHONY: setup quickstart test test-kind test-long cluster-tools images operator-image trainer-image lint format lock docs sbom bench bench-training clean
+.PHONY: setup quickstart test test-kind test-long cluster-tools images operator-image trainer-image lint format lock docs sbom release bench bench-training clean
 
 setup: .venv/complete
 
@@ -104,6 +104,15 @@ sbom: setup
 	$(APART) .venv/sbom -r requirements/sbom.txt
 	$(CYCLONEDX) --output-file dist/operator.cdx.json requirements/operator.txt
 	$(CYCLONEDX) --output-file dist/trainer.cdx.json requirements/gpu.txt
+
+# Wheel, sdist, chart, bills of materials and SHA256SUMS in dist/, which is emptied first. Needs helm. The same commit gives the
+# same bytes. Fails if the tree has changes, or CHANGELOG.md no entry for the version.
+release: setup
+	$(BIN)/python release/build.py check
+	rm -rf dist
+	$(MAKE) --no-print-directory sbom
+	$(BIN)/python release/build.py build dist
+	cat dist/SHA256SUMS
 
 HASHED := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 COMPILE := $(BIN)/uv pip compile pyproject.toml $(HASHED) --override requirements/overrides.txt

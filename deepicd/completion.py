@@ -81,15 +81,23 @@ class Completion:
         return CODE_FAULTS.issuperset(self.faults)
 
 
-def parse(text: str, *, opened_think: bool, truncated: bool = False, local: Collection[str] = ()) -> Completion:
+def parse(text: str, *, opened_think: bool = True, truncated: bool = False, local: Collection[str] = ()) -> Completion:
     """Parse a model's completion.
 
     Args:
         text: the completion, of any length and content.
         opened_think: whether the prompt ended in an opened `<think>`, so that the completion lacks it. If the completion
-            opens it again, the second opening is ignored.
+            opens it again, the second opening is ignored. The same default as `model.openedThink` in run.yaml.
         truncated: whether the generator stopped at its token limit.
         local: the hospital's own codes, normalised; no release needs to have them.
+
+    Example:
+        >>> from deepicd import parse
+        >>> found = parse("<think>Weak toe extension fits L5.</think> The answer: <diagnosis>m51.16</diagnosis>")
+        >>> found.code, found.trace
+        ('M5116', 'Weak toe extension fits L5.')
+        >>> [str(fault) for fault in found.faults], found.well_formed
+        (['text_outside'], False)
     """
     found: set[Fault] = {Fault.TRUNCATED} if truncated else set()
     trace, rest = _split_trace(text, opened_think=opened_think)

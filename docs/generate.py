@@ -16,17 +16,25 @@ from mkdocs.structure.pages import Page
 from deepicd_operator.reasons import Reason
 from docs.pages.commands import commands_page
 from docs.pages.fields import spec_page
+from docs.pages.python import python_page
 from docs.pages.reasons import notes, reason_page, reasons_index
 
 REASONS = "reference/reasons/index.md"
 CHART = "reference/chart.md"
-CHART_FILE = Path(__file__).parents[1] / "charts" / "deepicd" / "README.md"
+ROOT = Path(__file__).parents[1]
+KEPT = {CHART: "charts/deepicd/README.md", "changelog.md": "CHANGELOG.md", "security.md": "SECURITY.md"}
+"""Pages that are files of the repository outside `docs`, by their place in the site."""
 
 
 def pages() -> dict[str, str]:
     """Return the text of each generated page, by its path below `docs`."""
     written = notes()
-    found = {"reference/run-yaml.md": spec_page(), "reference/commands.md": commands_page(), REASONS: reasons_index()}
+    found = {
+        "reference/run-yaml.md": spec_page(),
+        "reference/commands.md": commands_page(),
+        "reference/python.md": python_page(),
+        REASONS: reasons_index(),
+    }
     return found | {f"reference/reasons/{reason}.md": reason_page(reason, written.get(reason, "")) for reason in Reason}
 
 
@@ -34,9 +42,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages to those in `docs`."""
     for place, text in pages().items():
         files.append(File.generated(config, place, content=text))
-    files.append(File.generated(config, CHART, abs_src_path=str(CHART_FILE)))
+    for place, path in KEPT.items():
+        files.append(File.generated(config, place, abs_src_path=str(ROOT / path)))
     reasons = [REASONS, *(f"reference/reasons/{reason}.md" for reason in Reason)]
-    reference = ["reference/run-yaml.md", "reference/commands.md", {"Reasons": reasons}, CHART]
+    reference = ["reference/run-yaml.md", "reference/commands.md", "reference/python.md", {"Reasons": reasons}, CHART]
     decisions = sorted(file.src_uri for file in files.documentation_pages() if file.src_uri.startswith("adr/"))
     config.nav = [*(config.nav or []), {"Reference": reference}, {"Decisions": decisions}]
     return files
@@ -53,15 +62,18 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
 def site_links(markdown: str, place: str) -> str:
     """Return the text of the page at `place`, with links to pages of the site.
 
-    The repository's links work on a code host, which has no generated pages: they point to `docs/reasons.md` and the
-    chart's README.
+    The repository's links work on a code host, which has no generated pages: they point to `docs/reasons.md` and to files
+    outside `docs`.
     """
-    folder = posixpath.dirname(place)
-    generated = {"../charts/deepicd/README.md": CHART, "reasons.md": REASONS}
-    generated |= {f"reasons.md#{reason.lower()}": f"reference/reasons/{reason}.md" for reason in Reason}
+    folder, source = posixpath.dirname(place), posixpath.dirname(KEPT.get(place, f"docs/{place}"))
+    generated = {f"docs/reasons.md#{reason.lower()}": f"reference/reasons/{reason}.md" for reason in Reason}
+    generated |= {"docs/reasons.md": REASONS} | {path: kept for kept, path in KEPT.items()}
 
     def link(match: re.Match[str]) -> str:
-        target = generated.get(posixpath.normpath(posixpath.join(folder, match[1])))
+        if "://" in match[1] or match[1].startswith("#"):
+            return match[0]
+        path = posixpath.normpath(posixpath.join(source, match[1]))
+        target = generated.get(path) or (path.removeprefix("docs/") if place in KEPT else None)
         return f"]({posixpath.relpath(target, folder)})" if target else match[0]
 
     return re.sub(r"\]\(([^)\s]+)\)", link, markdown)

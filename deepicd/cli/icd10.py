@@ -12,7 +12,7 @@ import typer
 from deepicd import icd10 as table
 from deepicd.completion import as_code
 from deepicd.errors import UserError
-from deepicd.icd10.search import nearest_codes, nearest_words, search
+from deepicd.icd10.titles import nearest_codes, nearest_words, search
 
 _WIDTH = 80
 _LABEL = 10

@@ -7,7 +7,7 @@ no release of ICD-10-CM has.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,15 @@ def _prediction(line: bytes, where: str) -> Prediction:
         raise UserError(f"{where}: is not JSON: write one object a line, in UTF-8") from None
     if not isinstance(record, dict):
         raise UserError(f"{where}: is {_shown(record)}, not an object with id, subject_id, gold and prediction")
+    return prediction_of(record, where)
+
+
+def prediction_of(record: Mapping[str, Any], where: str) -> Prediction:
+    """Check one answer, see `read`; `where` is what error messages call it.
+
+    Raises:
+        UserError: a field is missing, misspelled or not valid, or the gold code was never billable.
+    """
     check_names(record, _FIELDS, where)
     local = record.get("local_gold", False)
     if not isinstance(local, bool):
@@ -91,7 +100,7 @@ def _prediction(line: bytes, where: str) -> Prediction:
     )
 
 
-def _years(record: dict[str, Any], where: str) -> tuple[int, int] | None:
+def _years(record: Mapping[str, Any], where: str) -> tuple[int, int] | None:
     value = record.get("fiscal_years")
     if value is None:
         return None
@@ -120,31 +129,40 @@ def read_counts(path: Path, local_codes: Collection[str] = ()) -> dict[str, int]
         raise UserError(f"{path}: is not JSON: give an object of code to count") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: is {_shown(content)}, not an object of code to count")
+    return check_counts(content, str(path), local_codes)
+
+
+def check_counts(content: Mapping[str, Any], where: str, local_codes: Collection[str] = ()) -> dict[str, int]:
+    """The counts by normalised code, see `read_counts`; `where` is what error messages call them.
+
+    Raises:
+        UserError: a code is not in ICD-10-CM, or a count is not a whole number.
+    """
     counts: dict[str, int] = {}
     for key, count in content.items():
         code = as_code(key)
         if code is None or not (icd10.is_valid(code) or code in local_codes):
-            raise UserError(f"{path}: {_shown(key)} is not an ICD-10-CM code: correct or drop it")
+            raise UserError(f"{where}: {_shown(key)} is not an ICD-10-CM code: correct or drop it")
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-            raise UserError(f"{path}: {code}: {_shown(count)} is not a count: give a whole number of admissions")
+            raise UserError(f"{where}: {code}: {_shown(count)} is not a count: give a whole number of admissions")
         counts[code] = counts.get(code, 0) + count
     return counts
 
 
-def _field(record: dict[str, Any], name: str, where: str) -> Any:
+def _field(record: Mapping[str, Any], name: str, where: str) -> Any:
     if name not in record:
         raise UserError(f"{where}: {name}: is missing: every line has id, subject_id, gold and prediction")
     return record[name]
 
 
-def _text(record: dict[str, Any], name: str, where: str) -> str:
+def _text(record: Mapping[str, Any], name: str, where: str) -> str:
     value = _field(record, name, where)
     if not isinstance(value, str):
         raise UserError(f"{where}: {name}: is {_shown(value)}, not a code: write it in quotes")
     return value
 
 
-def _id(record: dict[str, Any], name: str, where: str) -> str:
+def _id(record: Mapping[str, Any], name: str, where: str) -> str:
     value = _field(record, name, where)
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise UserError(f"{where}: {name}: is {_shown(value)}, not an id: give text or a whole number")

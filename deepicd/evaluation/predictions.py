@@ -6,10 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deepicd import atomic
 from deepicd.completion import fault_of
 from deepicd.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow
 
 _CODE = re.compile(r"[A-Z0-9]{1,8}")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -104,8 +108,8 @@ def _refuse_text(model: str, record: Prediction) -> None:
             raise ValueError(f"predictions: {column} of {record.id}: is not a code of at most 8 letters and digits")
 
 
-def read(path: Path) -> dict[str, list[Prediction]]:
-    """Read predictions.parquet: the predictions of each model, in the file's order.
+def read_table(path: Path) -> pyarrow.Table:
+    """Read predictions.parquet: the columns that `write` writes, without those that an earlier version did not write.
 
     Raises:
         UserError: the file is missing, is not a Parquet file, or lacks a column.
@@ -122,9 +126,17 @@ def read(path: Path) -> dict[str, list[Prediction]]:
     missing = [name for name in _COLUMNS if name not in table.column_names]
     if missing:
         raise UserError(f"{path}: lacks column {', '.join(missing)}: evaluate the run again")
+    return table.select([*_COLUMNS, *(name for name in _LATER_COLUMNS if name in table.column_names)])
+
+
+def read(path: Path) -> dict[str, list[Prediction]]:
+    """Read predictions.parquet: the predictions of each model, in the file's order.
+
+    Raises:
+        UserError: as for `read_table`.
+    """
     predictions: dict[str, list[Prediction]] = {}
-    later = [name for name in _LATER_COLUMNS if name in table.column_names]
-    for row in table.select([*_COLUMNS, *later]).to_pylist():
+    for row in read_table(path).to_pylist():
         model = row.pop("model")
         row["terms"] = dict(row["terms"] or ())
         for name in ("faults", "fiscal_years"):

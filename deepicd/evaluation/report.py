@@ -5,7 +5,6 @@ It uses only numbers, codes and settings: no field of `Report` can hold a note.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,9 @@ from deepicd.data.shorten import ORDER, WHOLE
 from deepicd.errors import UserError
 from deepicd.evaluation import confusion, curves, figures, formatting, predictions
 from deepicd.evaluation.metrics import compare
-from deepicd.evaluation.metrics_schema import SCHEMA, Comparison, Metrics
+from deepicd.evaluation.metrics_schema import Comparison, Metrics
 from deepicd.evaluation.predictions import Prediction
+from deepicd.evaluation.result_files import read_metrics, read_object, read_rows
 from deepicd.run_layout import RunLayout
 
 FAULT_TITLES = {
@@ -80,11 +80,8 @@ def load(run_folder: Path) -> Report:
         UserError: a file is missing or invalid.
     """
     place = RunLayout(run_folder).evaluation
-    about = _object(place.about, ("run", "settings", "versions", "stageSeconds", "klName"))
-    metrics = _object(place.metrics, ())
-    for model, own in metrics.items():
-        if not isinstance(own, dict) or own.get("schema") != SCHEMA:
-            raise UserError(f"{place.metrics}: {model}: is not {SCHEMA}: evaluate the run again")
+    about = read_object(place.about, ("run", "settings", "versions", "stageSeconds", "klName"))
+    metrics = read_metrics(place.metrics)
     known = predictions.read(place.predictions)
     if not metrics or set(metrics) != set(known):
         raise UserError(f"{place.folder}: metrics.json and predictions.parquet hold different models: evaluate the run again")
@@ -92,7 +89,7 @@ def load(run_folder: Path) -> Report:
         run=about["run"],
         metrics=metrics,
         predictions=known,
-        curves=_rows(place.curves),
+        curves=read_rows(place.curves),
         stage_seconds=about["stageSeconds"],
         settings=about["settings"],
         versions=about["versions"],
@@ -100,40 +97,6 @@ def load(run_folder: Path) -> Report:
         prompts=about.get("prompts"),
         reasoning_off=about.get("reasoningOff"),
     )
-
-
-def _object(path: Path, fields: Sequence[str]) -> dict[str, Any]:
-    content = _json(path, _text(path))
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: is not a JSON object: evaluate the run again")
-    for field in fields:
-        if field not in content:
-            raise UserError(f"{path}: {field}: is missing: evaluate the run again")
-    return content
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    rows = [_json(path, line) for line in _text(path).splitlines()]
-    for number, row in enumerate(rows, start=1):
-        if not isinstance(row, dict) or not isinstance(row.get("step"), int) or "stage" not in row:
-            raise UserError(f"{path} line {number}: stage or step is missing: evaluate the run again")
-    return rows
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path}: does not exist: evaluate the run first") from None
-    except (OSError, UnicodeDecodeError):
-        raise UserError(f"{path}: cannot be read as text: evaluate the run again") from None
-
-
-def _json(path: Path, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        raise UserError(f"{path}: is not JSON: evaluate the run again") from None
 
 
 def write_report(report: Report, out: Path) -> None:

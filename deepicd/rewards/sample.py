@@ -11,6 +11,7 @@ class Sample:
     """One completion to score."""
 
     completion: str
+    """The completion as the model returned it."""
     gold: str
     """The right code; space, dots and case do not matter."""
     note: str | None = None
@@ -26,6 +27,7 @@ class Score:
     """The reward of one completion, and its terms."""
 
     value: float
+    """The total: the sum of weight · term."""
     terms: dict[str, float]
     """The value of each term before weighting, NaN if it is missing. All scores of a scorer have the same terms."""
 

@@ -20,6 +20,7 @@ from deepicd.evaluation.answer import Plan
 from deepicd.evaluation.predictions import Prediction
 from deepicd.rewards import cohort_words
 from deepicd.run.context import Context
+from deepicd.run.curves import curve_rows
 from deepicd.run_layout import MODELS, TRAINING_STAGES
 from deepicd.spec.load import dump
 from deepicd.spec.run import DeepICDRun, EvaluateSpec
@@ -27,7 +28,7 @@ from deepicd.spec.training import GrpoSpec
 from deepicd.training.device import device
 from deepicd.training.launch import GuardedProcess, offline_environment
 from deepicd.training.stage_files import StageFiles
-from deepicd.training.step_metrics import KL_OF_UPDATE, KL_TO_REFERENCE, all_steps, next_launch
+from deepicd.training.step_metrics import KL_OF_UPDATE, KL_TO_REFERENCE, next_launch
 from deepicd.training.supervise import supervise
 
 
@@ -107,10 +108,7 @@ def _measure(context: Context, settings: EvaluateSpec, by_model: dict[str, list[
 
 
 def _write_curves(context: Context, path: Path) -> None:
-    rows = [
-        {"stage": stage, **row.to_json()} for stage in TRAINING_STAGES for row in all_steps(context.layout.stage(stage).metrics)
-    ]
-    atomic.write(path, "".join(json.dumps(row) + "\n" for row in rows))
+    atomic.write(path, "".join(json.dumps(row) + "\n" for row in curve_rows(context.layout)))
 
 
 def kl_name(run: DeepICDRun) -> str:

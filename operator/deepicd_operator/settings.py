@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from typing import Self
 from urllib.parse import urlsplit
 
-DEFAULT_IMAGE = "deepicd/trainer:0.1.0"
+DEFAULT_IMAGE = "deepicd/trainer:0.2.0"
 DEFAULT_PORTS = (443, 6443)
 """Default ports of the API server: the Service's and kubeadm's."""
 

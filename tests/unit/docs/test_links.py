@@ -9,10 +9,13 @@ ROOT = Path(__file__).parents[3]
 READ_ON_A_CODE_HOST = [
     "README.md",
     "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
     "charts/deepicd/README.md",
     "docs/run.md",
     "docs/artifacts.md",
     "docs/reasons.md",
+    "docs/upgrade.md",
 ]
 PAGES = [
     *READ_ON_A_CODE_HOST,

@@ -12,12 +12,15 @@ from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from mkdocs.exceptions import Abort
 
+import deepicd
 from deepicd.spec.load import json_schema
 from deepicd_operator.conditions import ConditionType
 from deepicd_operator.reasons import Reason, Rule
 from docs.generate import pages
 from docs.pages.commands import commands_page
 from docs.pages.fields import may_change, spec_page
+from docs.pages.markdown import cell
+from docs.pages.python import markdown, python_page
 from docs.pages.reasons import CONDITIONS, notes, places
 
 ROOT = Path(__file__).parents[3]
@@ -98,6 +101,23 @@ def test_every_field_of_run_yaml_has_an_anchor_and_its_description() -> None:
     expected = list(fields(schema, schema["$defs"]))
     assert len(expected) > 150
     assert sorted(re.findall(r"`[{] #([^ ]+) [}] [|]", page)) == sorted(expected)
+
+
+def test_every_name_of_the_package_is_on_its_page() -> None:
+    page = python_page()
+    assert [name for name in deepicd.__all__ if f"`{name}`" not in page] == []
+    assert "parse(\n    text: str,\n    *,\n    opened_think: bool = True," in page
+    assert "| `truncated` | The generator stopped at its token limit. |" in page
+    assert "### `.predictions`" in page
+
+
+def test_the_sections_of_a_docstring_are_lists_and_code() -> None:
+    text = "Does it.\n\nArgs:\n    one: the\n        first.\n    two: more.\n\nExample:\n    >>> 1\n    1"
+    assert markdown(text) == "Does it.\n\n**Args**\n\n- `one`: the first.\n- `two`: more.\n\n```pycon\n>>> 1\n1\n```\n"
+
+
+def test_a_tag_in_a_cell_is_shown_as_it_is() -> None:
+    assert cell("an <a> and `<think>` | more") == "an &lt;a> and `<think>` \\| more"
 
 
 def test_a_default_is_written_as_run_yaml_has_it() -> None:

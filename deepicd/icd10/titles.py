@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
-from difflib import get_close_matches
 from functools import cache
 from string import ascii_uppercase, digits
 
@@ -35,6 +33,8 @@ def search(text: str) -> list[str]:
 
 def nearest_words(text: str) -> dict[str, str | None]:
     """For each word of the text that starts no word of any title: the most similar word of the titles, or None."""
+    from difflib import get_close_matches  # rewards, which need no search, import this module too
+
     vocabulary = _vocabulary()
     unknown = [word for word in _words(text) if not any(known.startswith(word) for known in vocabulary)]
     return {word: next(iter(get_close_matches(word, vocabulary, n=1)), None) for word in unknown}
@@ -61,6 +61,8 @@ def _shared(one: str, other: str) -> int:
 
 
 def _words(text: str) -> list[str]:
+    import unicodedata
+
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     return _WORD.findall(plain.lower())
 

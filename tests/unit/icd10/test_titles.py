@@ -1,7 +1,7 @@
 import pytest
 
 from deepicd import icd10
-from deepicd.icd10.search import nearest_codes, nearest_words, search
+from deepicd.icd10.titles import nearest_codes, nearest_words, search
 
 
 def test_all_words_have_to_be_in_the_title() -> None:
