@@ -136,7 +136,8 @@ def _stages(
         reporter.stage_started(stage.name)
         record.begin()
         started = time.monotonic()
-        _act(stage, Context(run, RunLayout(folder), stop, _timed(reporter, stage.name)))
+        on_phase = partial(reporter.phase, stage.name)
+        _act(stage, Context(run, RunLayout(folder), stop, _timed(reporter, stage.name), on_phase))
         seconds[stage.name] = time.monotonic() - started
         record.complete(seconds[stage.name])
         reporter.stage_finished(stage.name, seconds[stage.name], already=False)
