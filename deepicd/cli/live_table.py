@@ -24,7 +24,10 @@ class LiveProgress:
 
     def __init__(self, console: Console, kl_name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
-        self._kl_name = kl_name
+        self._legend = {
+            "TREND": f"TREND: the reward, or SFT's loss, minus its mean over the {TREND_STEPS} steps before",
+            "KL": f"KL: {kl_name}",
+        }
         self._clock = clock
         self._stages: dict[str, StageView] = {}
         self._notice = ""
@@ -52,13 +55,10 @@ class LiveProgress:
         lines = [Text("")]
         for name, stage in stages:
             if stage.running and (phase := stage.phase(now)):
-                lines.append(Text(f"{name}: {phase}", no_wrap=True, overflow="ellipsis"))
+                lines.append(Text(f"{name}: {phase}"))
+                lines += [Text(before)] if (before := stage.before(width)) else []
                 lines += [Text(f"log: {_from_here(stage.log)}")] if stage.log else []
-        legend = (
-            [f"TREND: reward, or loss of SFT, minus its mean over the {TREND_STEPS} steps before."] if "TREND" in names else []
-        )
-        legend += [f"KL is {self._kl_name}."] if "KL" in names else []
-        lines += [Text(" ".join(legend), style="dim")] if width >= 100 else [Text(line, style="dim") for line in legend]
+        lines += [Text(self._legend[name], style="dim") for name in names if name in self._legend and len(stages) > 1]
         lines += [Text(self._notice, style="bold yellow")] if self._notice else []
         return Group(table, *lines)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from statistics import fmean
 
 from deepicd.phases import Phase, PhaseStart
@@ -120,14 +121,23 @@ class StageView:
         return {"STAGE": stage, **self._cells, "TIME": show_seconds(spent)}
 
     def phase(self, now: float) -> str:
-        """What the stage does, for how long, and until the first step what it did before; empty if unknown."""
+        """What the stage does, and for how long; empty if unknown."""
         if not self._phases:
             return ""
-        phases = self._phases
-        ends = [*(began for _, began in phases[1:]), now]
-        shown = [f"{start} {show_seconds(end - began)}" for (start, began), end in zip(phases, ends, strict=True)]
-        started = any(start.phase == Phase.STEPS for start, _ in phases) or len(shown) == 1
-        return shown[-1] if started else f"{shown[-1]}, after {', '.join(shown[:-1])}"
+        start, began = self._phases[-1]
+        return f"{start} {show_seconds(now - began)}"
+
+    def before(self, width: int) -> str:
+        """Until the first step: the phases that have ended, with their times, in at most `width` characters."""
+        if any(start.phase == Phase.STEPS for start, _ in self._phases):
+            return ""
+        spans = pairwise(self._phases)
+        ended = [f"{start} {show_seconds(end - began)}" for (start, began), (_, end) in spans]
+        text = f"after {', '.join(ended)}" if ended else ""
+        while len(text) > width and ended:
+            ended = ended[1:]
+            text = f"after …, {', '.join(ended)}"
+        return text
 
 
 def columns(rows: Sequence[Mapping[str, str]], width: int) -> tuple[list[str], int]:
@@ -147,6 +157,5 @@ def columns(rows: Sequence[Mapping[str, str]], width: int) -> tuple[list[str], i
 
 
 def _width(names: Sequence[str], rows: Sequence[Mapping[str, str]], gap: int) -> int:
-    return sum(max(len(text) for text in (name, *(row.get(name, "") for row in rows))) for name in names) + gap * (
-        len(names) - 1
-    )
+    cells = ((name, *(row.get(name, "") for row in rows)) for name in names)
+    return sum(max(map(len, column)) for column in cells) + gap * (len(names) - 1)

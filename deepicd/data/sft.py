@@ -62,7 +62,8 @@ def write(train: Path, traces: Path, out: Path) -> Examples:
     Args:
         train: the training split of a cohort.
         traces: JSON lines `{"id": …, "trace": text}`, each admission at most once; one copy is held in memory. An id is text or
-            a whole number; the field may also be called `hadm_id`. `<think>` before and `</think>` after the text are taken off.
+            a whole number; the field may also be called `hadm_id`. `<think>` before the text and `</think>` after it
+            are taken off.
         out: the Parquet file to write; it appears complete or not at all.
 
     Raises:
