@@ -4,6 +4,7 @@ people and programs read (`key=value`, quoted if there is a space), or JSON on r
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any
 
@@ -47,13 +48,14 @@ def without_wording(logger: Any, method: str, event: structlog.types.EventDict) 
 
 
 def rounded(logger: Any, method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
-    """Rounds fractions to four digits."""
+    """Rounds fractions to four digits, but no digit before the point."""
     return {name: _rounded(value) if isinstance(value, float) else value for name, value in event.items()}
 
 
 def _rounded(value: float) -> float | int:
-    short = float(f"{value:.{_DIGITS}g}")
-    return int(short) if short.is_integer() and abs(short) >= 10**_DIGITS else short
+    if not math.isfinite(value):
+        return value
+    return round(value) if abs(value) >= 10 ** (_DIGITS - 1) else float(f"{value:.{_DIGITS}g}")
 
 
 def for_people(logger: Any, method: str, event: structlog.types.EventDict) -> str:

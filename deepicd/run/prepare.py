@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -67,7 +68,12 @@ def prepare(context: Context) -> None:
     context.on_phase(PhaseStart(Phase.PROMPTS, log=place.model_log))
     build(context.layout.spec, context.cohort, place)
     log_shortened(place.prompts)
-    for one in not_used(context):
+    log_left_out(not_used(context))
+
+
+def log_left_out(found: Iterable[LeftOut]) -> None:
+    """Log each with its count and reason."""
+    for one in found:
         structlog.get_logger().info("left out", text=str(one), **asdict(one))
 
 
