@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from deepicd.cli.logs import for_people, rounded
@@ -8,15 +10,11 @@ from deepicd.cli.logs import for_people, rounded
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (0.12345678901234567, "0.1235"),
-        (-1.2345e-05, "-1.234e-05"),
-        (12345.678, "12350"),
-        (3.0, "3.0"),
-        (7, "7"),
-        (True, "True"),
+        (0.12345678901234567, "0.1235"), (-1.2346e-05, "-1.235e-05"), (12345.678, "12346"), (3.0, "3.0"), (7, "7"),
+        (True, "True"), (math.inf, "inf"),
     ],
-)
-def test_fractions_have_four_digits(value: float, text: str) -> None:
+)  # fmt: skip
+def test_fractions_have_four_digits_and_whole_numbers_all_of_theirs(value: float, text: str) -> None:
     assert str(rounded(None, "", {"value": value})["value"]) == text
 
 
