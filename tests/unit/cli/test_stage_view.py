@@ -26,7 +26,8 @@ def test_a_grpo_step_fills_every_column() -> None:
     stage = StageView(0.0)
     for step in (1, 2, 3):
         row = StepMetrics(
-            step, loss=-0.00012, reward=0.1 * step, kl=0.002, seconds=7.94, response_tokens=63.4, format_rate=0.875, truncated=0.25
+            step, loss=-0.00012, reward=0.1 * step, kl=0.002, seconds=7.94, response_tokens=63.4, format_rate=0.875,
+            truncated=0.25,
         )  # fmt: skip
         stage.step(row, 15, 8.0 * (15 - step))
     assert stage.cells("grpo", 75.0) == {
