@@ -21,6 +21,8 @@ class Phase(StrEnum):
     """Notes are joined with traces."""
     PROMPTS = "model and prompts"
     """The base model is made, and notes are shortened to their budgets."""
+    DOWNLOAD = "download"
+    """A checkpoint or model is fetched from the store."""
     NODES = "nodes"
     """The run waits for the nodes of its Ray cluster."""
     IMPORTS = "imports"

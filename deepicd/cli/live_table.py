@@ -40,6 +40,7 @@ class LiveProgress:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._notice = ""
         self._live.stop()
 
     def view(self) -> Group:

@@ -92,10 +92,10 @@ def _run_stages(chosen: DeepICDRun, folder: Path | None, json_logs: bool, last: 
         seconds = run_pipeline(chosen, place, stop, reporters, last=last, on_checkpoint=stored, on_restore=restored)
     results = RunLayout(place).evaluation
     if "evaluate" in seconds:
+        metrics, about = (json.loads(path.read_text()) for path in (results.metrics, results.about))
+        said = warnings(metrics, synthetic=chosen.spec.data.synthetic is not None)
         if json_logs:
-            typer.echo(json.dumps({"seconds": seconds, "report": str(results.report)}))
+            typer.echo(json.dumps({"seconds": seconds, "report": str(results.report), "warnings": said}))
         else:
-            metrics, about = (json.loads(path.read_text()) for path in (results.metrics, results.about))
-            said = warnings(metrics, synthetic=chosen.spec.data.synthetic is not None)
             left_out = [LeftOut(**one) for one in about.get("leftOut", [])]
             summary.show(console, said, metrics, seconds, results.report, left_out)

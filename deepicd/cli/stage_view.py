@@ -15,6 +15,7 @@ BASE = ("STAGE", "STEP", "S/STEP", "ETA", "LOSS", "REWARD", "TREND", "LEN", "FOR
 """Columns of an 80-column terminal."""
 WIDE = ("STAGE", "STEP", "S/STEP", "ETA", "LOSS", "REWARD", "TREND", "LEN", "FORMAT", "TRUNC", "VALID", "KL", "TIME")
 """Columns of a wide one, in their order."""
+_WIDE_FROM = 100
 _DROPPED = ("TRUNC", "KL", "VALID", "S/STEP", "LEN", "TREND", "FORMAT", "LOSS")
 """The first to go if the terminal is too narrow."""
 
@@ -142,13 +143,10 @@ class StageView:
 
 def columns(rows: Sequence[Mapping[str, str]], width: int) -> tuple[list[str], int]:
     """The columns that fit into `width` characters, and the space between them."""
-    names = [name for name in WIDE if name in BASE or any(row.get(name) for row in rows)]
+    wanted = [name for name in (WIDE if width >= _WIDE_FROM else BASE) if name in BASE or any(row.get(name) for row in rows)]
     for gap in (2, 1):
-        wanted = [*names]
-        for dropped in ("", *(name for name in _DROPPED if name not in BASE)):
-            wanted = [name for name in wanted if name != dropped]
-            if _width(wanted, rows, gap) <= width:
-                return wanted, gap
+        if _width(wanted, rows, gap) <= width:
+            return wanted, gap
     for dropped in _DROPPED:
         wanted = [name for name in wanted if name != dropped]
         if _width(wanted, rows, 1) <= width:

@@ -58,15 +58,19 @@ class StopNotice:
         """What follows now that so many signals have arrived."""
         if self._stage is None:
             return "Leaving at once" if signals > 1 else f"Stopping; {_AGAIN}"
+        if self._phase == Phase.DOWNLOAD:
+            return f"Leaving when the files of {self._stage} are fetched from the store"
         if signals > 1:
             return f"Leaving at once: the processes of {self._stage} are being ended"
-        if self._stage not in TRAINING_STAGES:
-            return f"Leaving at once: {self._stage} starts again when the run is resumed"
+        if self._stage in TRAINING_STAGES and self._in_loop:
+            return f"{self._checkpoint()}; {_AGAIN}"
+        lost = "has made no step since it started" if self._stage in TRAINING_STAGES else "starts again when the run is resumed"
+        return f"Leaving at once: {self._stage} {lost}"
+
+    def _checkpoint(self) -> str:
         if self._phase == Phase.ENDING:
-            return f"All steps of {self._stage} are made; leaving when its processes have ended; {_AGAIN}"
-        if not self._in_loop:
-            return f"Leaving at once: {self._stage} has made no step since it started"
-        return f"Saving at the end of this step{self._expected()}; {_AGAIN}"
+            return f"All steps of {self._stage} are made; leaving when its processes have ended"
+        return f"Saving at the end of this step{self._expected()}"
 
     def _expected(self) -> str:
         """The time until the checkpoint is saved, by the steps and checkpoints so far; empty before the first step."""

@@ -46,13 +46,12 @@ def prepare(context: Context) -> None:
     if spec.data.synthetic is not None:
         context.on_phase(PhaseStart(Phase.TABLES))
         synthetic.write_tables(spec.data.synthetic, place.tables)
-        context.on_phase(PhaseStart(Phase.COHORT))
+    context.on_phase(PhaseStart(Phase.COHORT))
+    if spec.data.synthetic is not None:
         mimic.extract(place.tables / "hosp", place.tables / "note", context.cohort, spec.data.split)
     elif spec.data.mimic is not None:
-        context.on_phase(PhaseStart(Phase.COHORT))
         mimic.extract(Path(spec.data.mimic.hosp), Path(spec.data.mimic.note), context.cohort, spec.data.split)
     elif spec.data.notes is not None:
-        context.on_phase(PhaseStart(Phase.COHORT))
         notes.extract(spec.data.notes, context.cohort, spec.data.split)
     corpus = context.split("train")
     if not corpus.is_file():

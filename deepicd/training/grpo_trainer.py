@@ -120,5 +120,7 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
         # verl averages what the reward says about a completion over validations only.
         keys = [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
         stored = transfer_queue.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=["extra_fields"])
-        facts = [fields["reward_extra_info"] for fields in stored["extra_fields"].tolist()]
-        metrics.update({f"{OF_TRAINING}{name}": fmean(fact[name] for fact in facts) for name in OF_COMPLETIONS})
+        facts = [fields.get("reward_extra_info", {}) for fields in stored["extra_fields"].tolist()]
+        for name in OF_COMPLETIONS:
+            if all(name in fact for fact in facts):  # an override may name another reward manager than ours
+                metrics[f"{OF_TRAINING}{name}"] = fmean(fact[name] for fact in facts)

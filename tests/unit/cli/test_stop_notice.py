@@ -67,14 +67,21 @@ def test_before_the_first_step_has_ended_no_time_is_named() -> None:
     [
         ("prepare", Phase.COHORT, "Leaving at once: prepare starts again when the run is resumed"),
         ("evaluate", Phase.ANSWERS, "Leaving at once: evaluate starts again when the run is resumed"),
+        ("grpo", Phase.DOWNLOAD, "Leaving when the files of grpo are fetched from the store"),
         ("grpo", Phase.MODEL, "Leaving at once: grpo has made no step since it started"),
-        ("sft", Phase.ENDING, "All steps of sft are made; leaving when its processes have ended"),
     ],
 )
 def test_a_stage_without_a_step_to_save_says_what_happens_instead(stage: str, phase: Phase, text: str) -> None:
     run = Run(stage)
     run.enter(phase)
     assert run.notice.text(1).startswith(text)
+
+
+def test_after_the_last_step_the_processes_end_by_themselves() -> None:
+    run = Run("sft")
+    run.enter(Phase.STEPS)
+    run.enter(Phase.ENDING)
+    assert run.notice.text(1).startswith("All steps of sft are made; leaving when its processes have ended; press Ctrl-C again")
 
 
 def test_a_second_signal_leaves_at_once_wherever_it_comes() -> None:
