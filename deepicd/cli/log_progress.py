@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import structlog
 
 from deepicd.cli.stage_view import Trend
@@ -49,5 +51,5 @@ class LogProgress:
         self._log.warning(text, signals=signals)
 
 
-def _known(values: dict[str, object]) -> dict[str, object]:
+def _known(values: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}

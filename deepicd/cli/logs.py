@@ -17,6 +17,7 @@ _DIGITS = 4
 
 def configure(*, as_json: bool) -> None:
     """Set up logging for this process."""
+    renderers: list[structlog.types.Processor]
     if as_json:
         stamp, renderers = "iso", [without_wording, structlog.processors.JSONRenderer()]
     elif sys.stderr.isatty():
@@ -38,7 +39,7 @@ def configure(*, as_json: bool) -> None:
 def logfmt() -> structlog.types.Processor:
     """Renders `timestamp=… level=… event=… run=… stage=…` and the other keys."""
     order = ("timestamp", "level", "event", "run", "stage")
-    return structlog.processors.LogfmtRenderer(key_order=order, drop_missing=True)
+    return structlog.processors.LogfmtRenderer(key_order=order, drop_missing=True, bool_as_flag=False)
 
 
 def without_wording(logger: Any, method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:

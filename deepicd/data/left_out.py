@@ -36,7 +36,7 @@ def of_cohort(cohort: Cohort) -> list[LeftOut]:
 def of_examples(examples: Examples) -> list[LeftOut]:
     """Traces that became no SFT example, and training admissions without a trace."""
     traces = {
-        "their admission is not in the training split": examples.elsewhere,
+        "not of a training admission": examples.elsewhere,
         "empty": examples.empty,
         "a tag (<think> or <diagnosis>) inside the text: give only the reasoning": examples.tagged,
     }

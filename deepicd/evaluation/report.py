@@ -201,7 +201,7 @@ def html(report: Report) -> str:
 def _is_synthetic(settings: str | Mapping[str, Any]) -> bool:
     """Whether the run's data are synthetic, by its run.yaml."""
     content = yaml.safe_load(settings) if isinstance(settings, str) else settings
-    return bool(content.get("spec", {}).get("data", {}).get("synthetic"))
+    return bool(((content or {}).get("spec") or {}).get("data", {}).get("synthetic"))
 
 
 def _differences(report: Report) -> list[tuple[str, str, Comparison]]:

@@ -81,8 +81,8 @@ def not_used(context: Context) -> list[LeftOut]:
     place, stages = context.layout.stage("prepare"), context.run.spec.stages
     prompts = json.loads((place.prompts / FILE).read_text(encoding="utf-8"))
     examples = sft.Examples.read(place.trace_counts)
-    validation = stages.grpo and stages.grpo.max_validation_admissions
-    test = stages.evaluate and stages.evaluate.max_admissions
+    validation = stages.grpo.max_validation_admissions if stages.grpo else None
+    test = stages.evaluate.max_admissions if stages.evaluate else None
     return [
         *(left_out.of_cohort(cohort.read(context.cohort)) if (context.cohort / cohort.FILE).exists() else ()),
         *(left_out.of_examples(examples) if examples is not None else ()),

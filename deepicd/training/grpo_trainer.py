@@ -8,7 +8,6 @@ from statistics import fmean
 from typing import Any
 
 import ray
-import transfer_queue
 from omegaconf import DictConfig, open_dict
 from verl.trainer.ppo.v1 import trainer_base
 from verl.trainer.ppo.v1.trainer_base import register_trainer
@@ -119,7 +118,7 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
         super()._compute_metrics(batch, metrics, *arguments, **options)
         # verl averages what the reward says about a completion over validations only.
         keys = [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
-        stored = transfer_queue.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=["extra_fields"])
+        stored = trainer_base.tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=["extra_fields"])
         facts = [fields.get("reward_extra_info", {}) for fields in stored["extra_fields"].tolist()]
         for name in OF_COMPLETIONS:
             if all(name in fact for fact in facts):  # an override may name another reward manager than ours

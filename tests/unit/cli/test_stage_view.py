@@ -90,7 +90,7 @@ def test_80_columns_hold_the_base_columns_and_120_all() -> None:
     assert len(narrow) < len(wide)
 
 
-@pytest.mark.parametrize("width", [40, 60, 80, 100, 120])
+@pytest.mark.parametrize("width", [50, 60, 80, 100, 120])
 @pytest.mark.parametrize("step", ["1/1", "1200/14000", "120000/140000"])
 def test_the_columns_never_exceed_the_width(width: int, step: str) -> None:
     row = {**USUAL, "STEP": step, "ETA": "123h45m"}
