@@ -106,12 +106,18 @@ def log_shortened(prompts: Path) -> None:
     counts = json.loads((prompts / FILE).read_text(encoding="utf-8"))
     shortened = {name: split["shortened"] for name, split in counts["splits"].items() if split["shortened"]}
     if shortened:
-        structlog.get_logger().info("notes were shortened", max_prompt_tokens=counts["max_prompt_tokens"], **shortened)
+        budget = counts["max_prompt_tokens"]
+        said = (
+            f"{', '.join(f'{number:,} of {name}' for name, number in shortened.items())}, to {budget:,} tokens with the prompt"
+        )
+        structlog.get_logger().info("notes were shortened", text=said, max_prompt_tokens=budget, **shortened)
     examples = counts["examples"] or {}
     if examples.get("shortened"):
+        longest, number, written = counts["max_example_tokens"], examples["shortened"], examples["written"]
         structlog.get_logger().info(
-            "notes of SFT examples were shortened further for their answers",
-            max_tokens=counts["max_example_tokens"], shortened=examples["shortened"], written=examples["written"],
+            "notes were shortened further for their answers",
+            text=f"{number:,} of {written:,} SFT examples, to {longest:,} tokens", max_tokens=longest, shortened=number,
+            written=written,
         )  # fmt: skip
 
 
