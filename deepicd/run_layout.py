@@ -75,11 +75,13 @@ class StageLayout:
         self.log = folder / self.LOG
         self.metrics = folder / self.METRICS
         self.loop_entered = folder / "loop-entered"
+        self.phases = folder / "phases.jsonl"
         # Of `prepare`.
         self.tables = folder / "tables"
         self.cohort = folder / "cohort"
         self.prompts = folder / "prompts"
         self.traces = folder / "sft.parquet"
+        self.trace_counts = folder / "traces.json"
         self.model_log = folder / "model.log"
         # Of `evaluate`.
         self.plan = folder / "plan.json"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from deepicd.cli.live_table import show_number
+from deepicd.cli.stage_view import show_number
 
 if TYPE_CHECKING:
     from deepicd.artifacts.listing import Run

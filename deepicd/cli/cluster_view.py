@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from deepicd.cli.live_table import show_number, show_seconds
+from deepicd.cli.stage_view import show_number, show_seconds
 
 Raw = dict[str, Any]
 

@@ -1,102 +1,91 @@
-"""Progress of a run: a live table on a terminal, log lines elsewhere."""
+"""Progress of a run on a terminal: a table that is redrawn in place, and below it what the running stage does."""
 
 from __future__ import annotations
 
+import os
+import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-import structlog
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
+from deepicd.cli.stage_view import TREND_STEPS, StageView, columns
+from deepicd.phases import PhaseStart
 from deepicd.training.step_metrics import StepMetrics
 
 
-def show_seconds(seconds: float | None) -> str:
-    """`75` as `1m15s`."""
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
-
-
-def show_number(value: float | None) -> str:
-    """A number, or an empty text for None; tiny numbers keep their first digits."""
-    if value is None:
-        return ""
-    return f"{value:.1e}" if 0 < abs(value) < 1e-3 else f"{value:.3f}"
-
-
 class LiveProgress:
-    """A table with a row per stage, redrawn in place."""
+    """A row per stage; the running stage's phase and log; what a signal to stop leads to."""
 
-    def __init__(self, console: Console, kl_name: str) -> None:
-        self._kl_name = kl_name
-        self._rows: dict[str, list[str]] = {}
-        self._began: dict[str, float] = {}
-        self._spent: dict[str, float] = {}
-        self._live = Live(console=console, get_renderable=self._table, refresh_per_second=2)
+    def __init__(self, console: Console, kl_name: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._legend = {
+            "TREND": f"TREND: the reward, or SFT's loss, minus its mean over the {TREND_STEPS} steps before",
+            "KL": f"KL: {kl_name}",
+        }
+        self._clock = clock
+        self._stages: dict[str, StageView] = {}
+        self._notice = ""
+        # A log that goes to a file must not end up on the terminal.
+        live = Live(console=console, get_renderable=self.view, refresh_per_second=4, redirect_stderr=sys.stderr.isatty())
+        self._live = live
 
     def __enter__(self) -> Self:
         self._live.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._notice = ""
         self._live.stop()
 
-    def _table(self) -> Table:
-        table = Table(box=None, padding=(0, 2, 0, 0), caption=f"KL is {self._kl_name}.", caption_justify="left")
-        for name in ("STAGE", "STEP", "LOSS", "REWARD", "KL", "ETA", "TIME"):
+    def view(self) -> Group:
+        """What is shown now. Another thread than the reporting one may call it."""
+        now, stages, width = self._clock(), list(self._stages.items()), self._console.width
+        rows = [stage.cells(name, now) for name, stage in stages]
+        names, gap = columns(rows, width)
+        table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, collapse_padding=True)
+        for name in names:
             table.add_column(name, justify="left" if name == "STAGE" else "right", no_wrap=True)
-        for stage, row in self._rows.items():
-            running = stage not in self._spent
-            spent = time.monotonic() - self._began[stage] if running else self._spent[stage]
-            table.add_row(stage, *row, show_seconds(spent), style="bold" if running else None)
-        return table
+        for (_, stage), row in zip(stages, rows, strict=True):
+            table.add_row(*(row.get(name, "") for name in names), style="bold" if stage.running else None)
+        lines = [Text("")]
+        for name, stage in stages:
+            if stage.running and (phase := stage.phase(now)):
+                lines.append(Text(f"{name}: {phase}"))
+                lines += [Text(before)] if (before := stage.before(width)) else []
+                lines += [Text(f"log: {_from_here(stage.log)}")] if stage.log else []
+        lines += [Text(self._legend[name], style="dim") for name in names if name in self._legend and len(stages) > 1]
+        lines += [Text(self._notice, style="bold yellow")] if self._notice else []
+        return Group(table, *lines)
 
     def stage_started(self, stage: str) -> None:
         """See `deepicd.run.reporter.Reporter`."""
-        self._began[stage] = time.monotonic()
-        self._rows[stage] = [""] * 5
+        self._stages[stage] = StageView(self._clock())
+
+    def phase(self, stage: str, start: PhaseStart) -> None:
+        """See `deepicd.run.reporter.Reporter`."""
+        self._stages[stage].enter(start, self._clock())
 
     def step(self, stage: str, row: StepMetrics, total: int | None, eta: float | None) -> None:
         """See `deepicd.run.reporter.Reporter`."""
-        steps = f"{row.step}/{total}" if total else str(row.step)
-        reward = row.reward if row.reward is not None else row.validation_reward
-        shown = [steps, show_number(row.loss), show_number(reward), show_number(row.kl), show_seconds(eta)]
-        before = self._rows[stage]
-        self._rows[stage] = [new or old for new, old in zip(shown, before, strict=True)]
+        self._stages[stage].step(row, total, eta)
 
     def stage_finished(self, stage: str, seconds: float, *, already: bool) -> None:
         """See `deepicd.run.reporter.Reporter`."""
-        self._spent[stage] = seconds
-        self._rows.setdefault(stage, [""] * 5)[-1] = "done before" if already else "done"
+        self._stages.setdefault(stage, StageView(self._clock())).finish(seconds, already=already)
+
+    def stopping(self, signals: int, text: str) -> None:
+        """Show what the signals that have arrived lead to."""
+        self._notice = text
+        self._live.refresh()
 
 
-class LogProgress:
-    """A structured log line per event."""
-
-    def __init__(self, run: str, kl_name: str) -> None:
-        self._log = structlog.get_logger().bind(run=run)
-        self._kl_name = kl_name
-
-    def stage_started(self, stage: str) -> None:
-        """See `deepicd.run.reporter.Reporter`."""
-        self._log.info("stage started", stage=stage)
-
-    def step(self, stage: str, row: StepMetrics, total: int | None, eta: float | None) -> None:
-        """See `deepicd.run.reporter.Reporter`."""
-        values = {
-            "loss": row.loss, "reward": row.reward, "validation_reward": row.validation_reward,
-            "kl": row.kl, "kl_is": self._kl_name if row.kl is not None else None,
-            "eta_seconds": round(eta) if eta is not None else None,
-        }  # fmt: skip
-        shown = {name: value for name, value in values.items() if value is not None}
-        self._log.info("step", stage=stage, step=row.step, steps=total, **shown)
-
-    def stage_finished(self, stage: str, seconds: float, *, already: bool) -> None:
-        """See `deepicd.run.reporter.Reporter`."""
-        self._log.info("stage finished", stage=stage, seconds=round(seconds, 1), already=already)
+def _from_here(path: str) -> str:
+    """The path as short as it can be typed."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") else relative

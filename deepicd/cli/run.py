@@ -86,8 +86,12 @@ def _run_stages(chosen: DeepICDRun, folder: Path | None, wanted: Shown, last: st
 
     from deepicd.cli import logs, summary
     from deepicd.cli.follow import FollowedLogs
-    from deepicd.cli.live_table import LiveProgress, LogProgress
+    from deepicd.cli.live_table import LiveProgress
+    from deepicd.cli.log_progress import LogProgress
     from deepicd.cli.stop import SignalStop
+    from deepicd.cli.stop_notice import StopNotice
+    from deepicd.data.left_out import LeftOut
+    from deepicd.evaluation.warnings import warnings
     from deepicd.kubernetes.attempt_config_map import ProgressReport, checkpoints_reported, send_to
     from deepicd.run.evaluate import kl_name
     from deepicd.run.pipeline import run_pipeline
@@ -113,14 +117,19 @@ def _run_stages(chosen: DeepICDRun, folder: Path | None, wanted: Shown, last: st
         reports = [stack.enter_context(ProgressReport(send, place))] if send else []
         stored = stack.enter_context(checkpoints_reported())
         restored = reports[0].restored if reports else None
-        reporters = Reporters(shown, *reports)
+        notice = StopNotice()
+        stop.acknowledge(lambda signals: shown.stopping(signals, notice.text(signals)))
+        reporters = Reporters(shown, notice, *reports)
         seconds = run_pipeline(chosen, place, stop, reporters, last=last, on_checkpoint=stored, on_restore=restored)
     results = RunLayout(place).evaluation
     if "evaluate" in seconds:
+        metrics, about = (json.loads(path.read_text()) for path in (results.metrics, results.about))
+        said = warnings(metrics, synthetic=chosen.spec.data.synthetic is not None)
         if wanted.as_json:
-            typer.echo(json.dumps({"seconds": seconds, "report": str(results.report)}))
+            typer.echo(json.dumps({"seconds": seconds, "report": str(results.report), "warnings": said}))
         else:
-            summary.show(console, json.loads(results.metrics.read_text()), seconds, results.report)
+            left_out = [LeftOut(**one) for one in about.get("leftOut", [])]
+            summary.show(console, said, metrics, seconds, results.report, left_out)
 
 
 def _check(chosen: DeepICDRun) -> None:

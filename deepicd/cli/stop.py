@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
+import threading
+from collections.abc import Callable
 from types import FrameType
 
 from deepicd.errors import TerminatedError
@@ -14,6 +18,8 @@ class SignalStop:
     def __init__(self) -> None:
         self._count = 0
         self._raise = False
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
 
     def install(self) -> None:
         """Handle SIGTERM and SIGINT from now on; a SIGINT that was ignored at start stays ignored."""
@@ -21,8 +27,24 @@ class SignalStop:
             if signum == signal.SIGTERM or signal.getsignal(signum) is not signal.SIG_IGN:
                 signal.signal(signum, self._note)
 
+    def acknowledge(self, say: Callable[[int], None]) -> None:
+        """Call `say` with the number of signals after each one, those so far included, from a thread of its own.
+
+        A signal handler must not print: it may have interrupted the printing of a line, whose lock it would wait for.
+        """
+
+        def work() -> None:
+            said = 0
+            while os.read(self._reader, 1):
+                said += 1
+                say(said)
+
+        threading.Thread(target=work, name="deepicd-signals", daemon=True).start()
+
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self._count += 1
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._writer, b"\0")
         if self._raise:
             self._raise = False
             raise TerminatedError("stopped on request: run again to resume")

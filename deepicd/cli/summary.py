@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from deepicd.cli.live_table import show_seconds
+from deepicd.cli.stage_view import show_seconds
+from deepicd.data.left_out import LeftOut
 
 
 def _percent(measure: Mapping[str, Any]) -> str:
     return "" if measure["value"] is None else f"{100 * measure['value']:.1f}"
 
 
-def show(console: Console, metrics: Mapping[str, Any], seconds: Mapping[str, float], report: Path) -> None:
-    """Print macro F1, rates and reward of each model, the stages' times and the report's path."""
+def show(
+    console: Console,
+    warnings: Sequence[str],
+    metrics: Mapping[str, Any],
+    seconds: Mapping[str, float],
+    report: Path,
+    left_out: Sequence[LeftOut],
+) -> None:
+    """Print warnings, macro F1, rates and reward of each model, what was left out, the stages' times, the report's path."""
+    console.print()
+    for warning in warnings:
+        console.print(Text(warning, style="bold yellow"))
     table = Table(box=None, padding=(0, 2, 0, 0), title="Test split (macro F1 and rates in %)", title_justify="left")
     for name in ("MODEL", "CHAPTER", "CATEGORY", "CODE", "FORMAT", "VALID", "REWARD"):
         table.add_column(name, justify="left" if name == "MODEL" else "right", no_wrap=True)
@@ -26,8 +38,13 @@ def show(console: Console, metrics: Mapping[str, Any], seconds: Mapping[str, flo
         rates = [_percent(found["rates"]["format"]), _percent(found["rates"]["validCode"])]
         reward = found["reward"]["mean"]["value"]
         table.add_row(model, *scores, *rates, "" if reward is None else f"{reward:.3f}")
-    console.print()
+    if warnings:
+        console.print()
     console.print(table)
+    if left_out:
+        console.print("\nLeft out:")
+    for one in left_out:
+        console.print(f"  {one}", markup=False, highlight=False)
     times = ", ".join(f"{stage} {show_seconds(spent)}" for stage, spent in seconds.items())
     console.print(f"\nTime: {times}; {show_seconds(sum(seconds.values()))} in all.")
     console.print(f"Report: {report}", soft_wrap=True)

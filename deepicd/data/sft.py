@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from deepicd import prompt
+from deepicd import atomic, prompt
 from deepicd.data import rows
 from deepicd.data.atomic_output import atomic_output
 from deepicd.data.cohort import WRITERS
@@ -22,6 +22,7 @@ from deepicd.json_lines import ROUNDED, check_names, is_rounded
 from deepicd.prompt import Prompt
 
 _TAG = re.compile(r"</?(?:think|diagnosis)\b", re.IGNORECASE)
+_AROUND = re.compile(r"\A\s*<think>|</think>\s*\Z", re.IGNORECASE)
 _FIELDS = ("id", "hadm_id", "trace")
 _BATCH = 1024
 _FIRST = 100
@@ -30,11 +31,34 @@ _FIRST = 100
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Counts of admissions. `without_trace`: no trace; `refused`: the trace is empty or contains an answer tag."""
+    """Counts. `traces` = `written` + `empty` + `tagged` + `elsewhere`."""
 
+    traces: int
+    """Traces that were read."""
     written: int
+    """Examples."""
+    untagged: int
+    """Examples whose trace had `<think>` tags around it, which were taken off."""
+    empty: int
+    """Traces without text."""
+    tagged: int
+    """Traces with a tag of the answer inside their text."""
+    elsewhere: int
+    """Traces of admissions that are not in the training split."""
     without_trace: int
-    refused: int
+    """Training admissions without a trace."""
+
+    def write(self, path: Path) -> None:
+        """Write the counts as JSON."""
+        atomic.write(path, json.dumps(asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Examples | None:
+        """What `write` wrote; None if there is no such file, as in runs without SFT or of an earlier version."""
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
 
 
 def write(train: Path, traces: Path, out: Path) -> Examples:
@@ -43,7 +67,8 @@ def write(train: Path, traces: Path, out: Path) -> Examples:
     Args:
         train: the training split of a cohort.
         traces: JSON lines `{"id": …, "trace": text}`, each admission at most once; one copy is held in memory. An id is text or
-            a whole number; the field may also be called `hadm_id`.
+            a whole number; the field may also be called `hadm_id`. `<think>` before the text and `</think>` after it
+            are taken off.
         out: the Parquet file to write; it appears complete or not at all.
 
     Raises:
@@ -56,26 +81,34 @@ def write(train: Path, traces: Path, out: Path) -> Examples:
     by_admission = _read(traces)
     message = pa.struct({"role": pa.string(), "content": pa.string()})
     schema = pa.schema({"messages": pa.list_(message), "id": pa.string()})
-    written = without = refused = 0
+    number, written, untagged, empty, tagged, without = len(by_admission), 0, 0, 0, 0, 0
     with atomic_output(out.parent) as work:
         with pq.ParquetWriter(work / out.name, schema, compression="zstd") as writer:
             for batch in _batches(train):
                 examples = []
                 for row in batch:
-                    trace = by_admission.get(row["id"])
+                    given = by_admission.pop(row["id"], None)
+                    trace = None if given is None else _AROUND.sub("", given)
                     if trace is None:
                         without += 1
-                    elif not trace.strip() or _TAG.search(trace):
-                        refused += 1
+                    elif not trace.strip():
+                        empty += 1
+                    elif _TAG.search(trace):
+                        tagged += 1
                     else:
+                        untagged += trace != given
                         turn = {"role": "assistant", "content": prompt.answer(trace, row["code"])}
                         examples.append({"messages": [*row["prompt"], turn], "id": row["id"]})
                 written += len(examples)
                 if examples:
                     writer.write_table(pa.Table.from_pylist(examples, schema=schema))
         if not written:
-            raise UserError(f"{traces}: no admission of {train} has a usable trace: check that both are of one cohort")
-    return Examples(written, without, refused)
+            found = f"{len(by_admission)} of other admissions, {empty} empty, {tagged} with <think> or <diagnosis> inside"
+            raise UserError(
+                f"{traces}: no admission of {train} has a usable trace ({number} traces: {found}): "
+                "check that both are of one cohort, and give only the reasoning"
+            )
+    return Examples(number, written, untagged, empty, tagged, len(by_admission), without)
 
 
 def fit(examples: Path, prompts: Path, asks: Prompt, budget: int, tokens: ChatTokens) -> ExampleCounts:

@@ -21,6 +21,7 @@ from deepicd.data import rows
 from deepicd.data.rows import is_local
 from deepicd.evaluation import predictions
 from deepicd.evaluation.predictions import Prediction
+from deepicd.phases import Phase, PhaseFile
 from deepicd.prompt import Prompt
 from deepicd.rewards import Sample, Score, cohort_words, make_scorer
 from deepicd.spec.reward import RewardSpec
@@ -59,6 +60,8 @@ class Plan:
     """File that gets a line after each batch, in the format of verl's metrics logger."""
     total: str
     """File that gets the total number of those lines."""
+    phases: str
+    """File that gets the phases."""
 
 
 def read_admissions(test: Path, limit: int | None) -> list[dict[str, Any]]:
@@ -102,13 +105,16 @@ def answer(plan: Plan) -> dict[str, list[Prediction]]:
     score = make_scorer(RewardSpec.model_validate(plan.reward), opened_think=plan.opened_think, cohort=cohort)
     chunks = [slice(start, start + CHUNK) for start in range(0, len(admissions), CHUNK)]
     Path(plan.total).write_text(str(len(plan.models) * len(chunks)))
+    phases = PhaseFile(Path(plan.phases))
     step = 0
     answers: dict[str, list[Prediction]] = {}
     for name, folder in plan.models.items():
+        phases.enter(Phase.VLLM, of=name)
         generator = Generator(
             Path(folder), max_prompt_tokens=plan.max_prompt_tokens, max_response_tokens=plan.max_response_tokens,
             engine=plan.engine, seed=plan.seed,
         )  # fmt: skip
+        phases.enter(Phase.ANSWERS, of=name)
         answers[name] = []
         for chunk in chunks:
             greedy = generator.generate(prompts[chunk])
@@ -121,6 +127,7 @@ def answer(plan: Plan) -> dict[str, list[Prediction]]:
             step += 1
             _note_progress(plan, step)
         generator.close()
+    phases.enter(Phase.ENDING)
     return answers
 
 

@@ -23,6 +23,7 @@ from deepicd.evaluation.metrics import compare
 from deepicd.evaluation.metrics_schema import Comparison, Metrics
 from deepicd.evaluation.predictions import Prediction
 from deepicd.evaluation.result_files import read_metrics, read_object, read_rows
+from deepicd.evaluation.warnings import warnings
 from deepicd.run_layout import RunLayout
 
 FAULT_TITLES = {
@@ -69,6 +70,10 @@ class Report:
     """Name of the rows' `kl`: `actor/ppo_kl`, or the KL to the reference policy."""
     prompts: Mapping[str, Any] | None = None
     """Budgets and counts of shortened notes (`deepicd.data.prompts.PromptCounts`); None in runs of earlier versions."""
+    left_out: Sequence[Mapping[str, Any]] | None = None
+    """What the run did not use (`deepicd.data.left_out.LeftOut`); None in runs of earlier versions."""
+    traces_untagged: int = 0
+    """SFT's examples whose trace had `<think>` tags around it, which were taken off."""
     reasoning_off: Mapping[str, int] | None = None
     """`patients` of the training set and how many have a note in `english`; None unless that turned `reasoning` off."""
 
@@ -95,6 +100,8 @@ def load(run_folder: Path) -> Report:
         versions=about["versions"],
         kl_name=about["klName"],
         prompts=about.get("prompts"),
+        left_out=about.get("leftOut"),
+        traces_untagged=about.get("tracesUntagged", 0),
         reasoning_off=about.get("reasoningOff"),
     )
 
@@ -138,6 +145,7 @@ def html(report: Report) -> str:
         report=report,
         models=models,
         last=last,
+        warnings=warnings(report.metrics, synthetic=_is_synthetic(report.settings)),
         figures={name: figure and Markup(figure) for name, figure in drawn.items()},  # noqa: S704 - svg.render escapes
         differences=_differences(report),
         unreadable={model: _unreadable(report.predictions[model]) for model in models},
@@ -151,6 +159,12 @@ def html(report: Report) -> str:
         longest_stage=max([*report.stage_seconds.values(), 1e-9]),
         settings=settings if isinstance(settings, str) else yaml.safe_dump(dict(settings), sort_keys=False),
     )
+
+
+def _is_synthetic(settings: str | Mapping[str, Any]) -> bool:
+    """Whether the run's data are synthetic, by its run.yaml."""
+    content = yaml.safe_load(settings) if isinstance(settings, str) else settings
+    return bool(((content or {}).get("spec") or {}).get("data", {}).get("synthetic"))
 
 
 def _differences(report: Report) -> list[tuple[str, str, Comparison]]:

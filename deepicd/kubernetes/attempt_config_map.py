@@ -17,6 +17,7 @@ import structlog
 
 from deepicd.errors import DeepICDError, UserError
 from deepicd.kubernetes.api import Api
+from deepicd.phases import PhaseStart
 from deepicd.run_layout import RunLayout
 from deepicd.spec import environment as names
 from deepicd.spec.progress import (
@@ -185,6 +186,9 @@ class ProgressReport:
         self._state = {name: self._state[name] for name in kept if name in self._state}
         self._state["stage"] = stage
         self._post()
+
+    def phase(self, stage: str, start: PhaseStart) -> None:
+        """Phases are not reported."""
 
     def step(self, stage: str, row: StepMetrics, total: int | None, eta: float | None) -> None:
         """See `deepicd.run.reporter.Reporter`."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from deepicd.phases import OnPhase, ignore
 from deepicd.run_layout import RunLayout
 from deepicd.spec.run import DeepICDRun
 from deepicd.training.step_metrics import StepMetrics
@@ -22,6 +23,8 @@ class Context:
     stop: Stop
     on_step: Callable[[StepMetrics, int | None], None]
     """Called with each step of a stage and the stage's total number of steps, if known."""
+    on_phase: OnPhase = ignore
+    """Called when a stage's phase begins."""
 
     @property
     def cohort(self) -> Path:

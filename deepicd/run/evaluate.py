@@ -15,12 +15,15 @@ from deepicd import atomic, prompt
 from deepicd.artifacts.publish import installed_versions
 from deepicd.data.prompts import FILE as PROMPTS_FILE
 from deepicd.data.rows import is_local
+from deepicd.data.sft import Examples
 from deepicd.evaluation import metrics, predictions, report
 from deepicd.evaluation.answer import Plan
 from deepicd.evaluation.predictions import Prediction
+from deepicd.phases import Phase, PhaseStart
 from deepicd.rewards import cohort_words
 from deepicd.run.context import Context
 from deepicd.run.curves import curve_rows
+from deepicd.run.prepare import not_used
 from deepicd.run_layout import MODELS, TRAINING_STAGES
 from deepicd.spec.load import dump
 from deepicd.spec.run import DeepICDRun, EvaluateSpec
@@ -43,10 +46,12 @@ def evaluate(context: Context, settings: EvaluateSpec) -> None:
     results = context.layout.evaluation
     _answer(context, settings, results.predictions)
     by_model = predictions.read(results.predictions)
+    context.on_phase(PhaseStart(Phase.METRICS))
     measured = _measure(context, settings, by_model)
     _write_json(results.metrics, measured)
     _write_curves(context, results.curves)
     _write_json(results.about, about(context))
+    context.on_phase(PhaseStart(Phase.REPORT))
     report.write_report(report.load(context.layout.folder), results.report)
 
 
@@ -82,12 +87,14 @@ def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
         out=str(out),
         progress=str(progress),
         total=str(files.loop_entered),
+        phases=str(files.phases),
     )
     _write_json(files.plan, asdict(plan))
+    files.begin_phases()
     process = GuardedProcess([sys.executable, "-m", "deepicd.evaluation.answer", str(files.plan)], environment, files.log)
     supervise(
         process, files, progress, stall_after=context.run.spec.recovery.stall_after, stop=context.stop,
-        on_step=context.on_step, training=False,
+        on_step=context.on_step, on_phase=context.on_phase, training=False,
     )  # fmt: skip
 
 
@@ -120,6 +127,7 @@ def kl_name(run: DeepICDRun) -> str:
 def about(context: Context) -> dict[str, Any]:
     """What the report says about the run itself."""
     seconds = {}
+    examples = Examples.read(context.layout.stage("prepare").trace_counts)
     for stage in ("prepare", *TRAINING_STAGES):
         marker = context.layout.stage(stage).completed
         if marker.exists():
@@ -132,6 +140,8 @@ def about(context: Context) -> dict[str, Any]:
         "klName": kl_name(context.run),
         "prompts": json.loads((context.layout.stage("prepare").prompts / PROMPTS_FILE).read_text(encoding="utf-8")),
         "reasoningOff": _reasoning_off(context),
+        "leftOut": [asdict(one) for one in not_used(context)],
+        "tracesUntagged": 0 if examples is None else examples.untagged,
     }
 
 

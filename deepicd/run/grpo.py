@@ -13,4 +13,4 @@ def grpo(context: Context, settings: GrpoSpec) -> None:
     start = context.model("base" if context.run.spec.stages.sft is None else "sft")
     data = TrainingData(context.prompts("train"), context.prompts("validation"), start)
     folder = context.layout.stage("grpo").folder
-    train_grpo(context.run, context.layout.spec, settings, data, folder, context.stop, context.on_step)
+    train_grpo(context.run, context.layout.spec, settings, data, folder, context.stop, context.on_step, context.on_phase)

@@ -14,6 +14,7 @@ from typing import Any
 from deepicd import atomic, prompt
 from deepicd.data import note_files, prompts
 from deepicd.errors import DeepICDError, TerminatedError, UserError
+from deepicd.phases import Phase, PhaseStart
 from deepicd.run.context import Context
 from deepicd.run.evaluate import evaluate
 from deepicd.run.grpo import grpo
@@ -22,7 +23,7 @@ from deepicd.run.reporter import Eta, Reporter
 from deepicd.run.sft import sft
 from deepicd.run.stage_record import StageRecord, locked
 from deepicd.run.stored import restore_stage, store_of, uploading
-from deepicd.run_layout import RunLayout
+from deepicd.run_layout import TRAINING_STAGES, RunLayout
 from deepicd.spec.load import dump
 from deepicd.spec.progress import Checkpoint
 from deepicd.spec.run import DeepICDRun
@@ -121,7 +122,11 @@ def _stages(
     for stage, record in records:
         if last is not None and last in seconds:
             break
-        if restore is not None and not record.completed() and restore(stage.name, RunLayout(folder).stage(stage.name).folder):
+        fetches = restore is not None and not record.completed() and stage.name in TRAINING_STAGES
+        if fetches:
+            reporter.stage_started(stage.name)
+            reporter.phase(stage.name, PhaseStart(Phase.DOWNLOAD))
+        if restore is not None and fetches and restore(stage.name, RunLayout(folder).stage(stage.name).folder):
             record.begin()
             record.complete(0.0)
         done = record.completed()
@@ -133,10 +138,12 @@ def _stages(
             continue
         if stop.requested:
             raise TerminatedError(f"stopped on request before {stage.name}: run again to resume")
-        reporter.stage_started(stage.name)
+        if not fetches:
+            reporter.stage_started(stage.name)
         record.begin()
         started = time.monotonic()
-        _act(stage, Context(run, RunLayout(folder), stop, _timed(reporter, stage.name)))
+        on_phase = partial(reporter.phase, stage.name)
+        _act(stage, Context(run, RunLayout(folder), stop, _timed(reporter, stage.name), on_phase))
         seconds[stage.name] = time.monotonic() - started
         record.complete(seconds[stage.name])
         reporter.stage_finished(stage.name, seconds[stage.name], already=False)

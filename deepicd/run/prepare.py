@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import structlog
 
 from deepicd import prompt
-from deepicd.data import mimic, notes, sft, synthetic
+from deepicd.data import cohort, left_out, mimic, notes, sft, synthetic
 from deepicd.data.cohort import WRITERS
+from deepicd.data.left_out import LeftOut
 from deepicd.data.prompts import FILE
 from deepicd.errors import UserError
+from deepicd.phases import Phase, PhaseStart
 from deepicd.rewards import cohort_words
 from deepicd.rewards.own_terms import OwnTerms
 from deepicd.run.context import Context
@@ -40,7 +44,10 @@ def prepare(context: Context) -> None:
     place.folder.mkdir(parents=True)
     traces = Path(spec.data.traces) if spec.data.traces else place.tables / "traces.jsonl"
     if spec.data.synthetic is not None:
+        context.on_phase(PhaseStart(Phase.TABLES))
         synthetic.write_tables(spec.data.synthetic, place.tables)
+    context.on_phase(PhaseStart(Phase.COHORT))
+    if spec.data.synthetic is not None:
         mimic.extract(place.tables / "hosp", place.tables / "note", context.cohort, spec.data.split)
     elif spec.data.mimic is not None:
         mimic.extract(Path(spec.data.mimic.hosp), Path(spec.data.mimic.note), context.cohort, spec.data.split)
@@ -51,10 +58,37 @@ def prepare(context: Context) -> None:
         raise UserError(f"spec.data.prepared: {corpus} does not exist: give a folder that {WRITERS} has written")
     count_words(spec.reward, corpus, place.folder / cohort_words.FILE)
     if spec.stages.sft is not None:
-        sft.write(corpus, traces, place.traces)
+        context.on_phase(PhaseStart(Phase.EXAMPLES))
+        examples = sft.write(corpus, traces, place.traces)
+        examples.write(place.trace_counts)
+        if examples.untagged:
+            structlog.get_logger().info("<think> tags around traces were taken off", traces=examples.untagged)
     warn_if_trained_otherwise(spec.model)
+    context.on_phase(PhaseStart(Phase.PROMPTS, log=place.model_log))
     build(context.layout.spec, context.cohort, place)
     log_shortened(place.prompts)
+    log_left_out(not_used(context))
+
+
+def log_left_out(found: Iterable[LeftOut]) -> None:
+    """Log each with its count and reason."""
+    for one in found:
+        structlog.get_logger().info("left out", text=str(one), **asdict(one))
+
+
+def not_used(context: Context) -> list[LeftOut]:
+    """What the run leaves out of its data, as far as its files say; those of earlier versions say less."""
+    place, stages = context.layout.stage("prepare"), context.run.spec.stages
+    prompts = json.loads((place.prompts / FILE).read_text(encoding="utf-8"))
+    examples = sft.Examples.read(place.trace_counts)
+    validation = stages.grpo.max_validation_admissions if stages.grpo else None
+    test = stages.evaluate.max_admissions if stages.evaluate else None
+    return [
+        *(left_out.of_cohort(cohort.read(context.cohort)) if (context.cohort / cohort.FILE).exists() else ()),
+        *(left_out.of_examples(examples) if examples is not None else ()),
+        *left_out.of_prompts(prompts),
+        *left_out.of_limits(prompts, validation, test),
+    ]
 
 
 def warn_if_trained_otherwise(model: ModelSpec) -> None:
@@ -72,12 +106,18 @@ def log_shortened(prompts: Path) -> None:
     counts = json.loads((prompts / FILE).read_text(encoding="utf-8"))
     shortened = {name: split["shortened"] for name, split in counts["splits"].items() if split["shortened"]}
     if shortened:
-        structlog.get_logger().info("notes were shortened", max_prompt_tokens=counts["max_prompt_tokens"], **shortened)
+        budget = counts["max_prompt_tokens"]
+        said = (
+            f"{', '.join(f'{number:,} of {name}' for name, number in shortened.items())}, to {budget:,} tokens with the prompt"
+        )
+        structlog.get_logger().info("notes were shortened", text=said, max_prompt_tokens=budget, **shortened)
     examples = counts["examples"] or {}
-    if examples.get("shortened") or examples.get("dropped"):
+    if examples.get("shortened"):
+        longest, number, written = counts["max_example_tokens"], examples["shortened"], examples["written"]
         structlog.get_logger().info(
-            "examples were shortened for their answers, or dropped if the answer alone is too long",
-            max_tokens=counts["max_example_tokens"], **examples,
+            "notes were shortened further for their answers",
+            text=f"{number:,} of {written:,} SFT examples, to {longest:,} tokens", max_tokens=longest, shortened=number,
+            written=written,
         )  # fmt: skip
 
 

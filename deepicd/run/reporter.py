@@ -6,6 +6,7 @@ import time
 from collections import deque
 from typing import Protocol
 
+from deepicd.phases import PhaseStart
 from deepicd.training.step_metrics import StepMetrics
 
 
@@ -14,6 +15,9 @@ class Reporter(Protocol):
 
     def stage_started(self, stage: str) -> None:
         """A stage begins or resumes."""
+
+    def phase(self, stage: str, start: PhaseStart) -> None:
+        """A phase of the stage begins; the one before has ended."""
 
     def step(self, stage: str, row: StepMetrics, total: int | None, eta: float | None) -> None:
         """A stage made a step; `total` is the stage's number of steps, `eta` the seconds that are left."""
@@ -32,6 +36,11 @@ class Reporters:
         """See `Reporter`."""
         for reporter in self._reporters:
             reporter.stage_started(stage)
+
+    def phase(self, stage: str, start: PhaseStart) -> None:
+        """See `Reporter`."""
+        for reporter in self._reporters:
+            reporter.phase(stage, start)
 
     def step(self, stage: str, row: StepMetrics, total: int | None, eta: float | None) -> None:
         """See `Reporter`."""

@@ -12,4 +12,4 @@ def sft(context: Context, settings: SftSpec) -> None:
     """Fill the stage's folder; the fine-tuned model is its `model/`."""
     data = TrainingData(context.layout.stage("prepare").traces, None, context.model("base"))
     folder = context.layout.stage("sft").folder
-    train_sft(context.run, context.layout.spec, settings, data, folder, context.stop, context.on_step)
+    train_sft(context.run, context.layout.spec, settings, data, folder, context.stop, context.on_step, context.on_phase)

@@ -13,6 +13,7 @@ import structlog
 
 from deepicd import prompt
 from deepicd.errors import CrashError, RewardCollapsedError, UserError
+from deepicd.phases import OnPhase, Phase, PhaseStart, ignore
 from deepicd.spec.run import DeepICDRun
 from deepicd.spec.training import GrpoSpec, SftSpec
 from deepicd.training.checkpoints import LocalCheckpoints
@@ -32,7 +33,14 @@ RAY_STARTS = 3
 
 
 def train_sft(
-    run: DeepICDRun, spec_file: Path, sft: SftSpec, data: TrainingData, folder: Path, stop: Stop, on_step: OnStep
+    run: DeepICDRun,
+    spec_file: Path,
+    sft: SftSpec,
+    data: TrainingData,
+    folder: Path,
+    stop: Stop,
+    on_step: OnStep,
+    on_phase: OnPhase = ignore,
 ) -> None:
     """Fine-tune `data.model` on `data.train` into `folder/model`, resuming from the newest checkpoint in `folder`.
 
@@ -42,13 +50,20 @@ def train_sft(
     _check_size(run, data, sft.train_batch_size, "stages.sft.trainBatchSize")
     files = StageFiles(folder)
     # Fail before SFT starts, not after hours of it.
-    wait_for_nodes(run, folder, files.nodes_log, stop)
+    _wait_for_nodes(run, files, stop, on_phase)
     command = sft_command(run, sft, data, files)
-    _train(run, spec_file, command, files, "huggingface", _local(run, files, sft.keep_checkpoints), stop, on_step)
+    _train(run, spec_file, command, files, "huggingface", _local(run, files, sft.keep_checkpoints), stop, on_step, on_phase)
 
 
 def train_grpo(
-    run: DeepICDRun, spec_file: Path, grpo: GrpoSpec, data: TrainingData, folder: Path, stop: Stop, on_step: OnStep
+    run: DeepICDRun,
+    spec_file: Path,
+    grpo: GrpoSpec,
+    data: TrainingData,
+    folder: Path,
+    stop: Stop,
+    on_step: OnStep,
+    on_phase: OnPhase = ignore,
 ) -> None:
     """Train `data.model` with GRPO into `folder/model`, resuming from the newest checkpoint in `folder`.
 
@@ -58,14 +73,14 @@ def train_grpo(
     _check_size(run, data, grpo.train_batch_size, "stages.grpo.trainBatchSize")
     files = StageFiles(folder)
     several = run.spec.compute.nodes > 1
-    wait_for_nodes(run, folder, files.nodes_log, stop)
+    _wait_for_nodes(run, files, stop, on_phase)
     command = grpo_command(run, grpo, data, files)
     rule = run.spec.recovery.reward_collapse
     watched = on_step if rule is None else ends_on_collapse(RewardWatch(rule), on_step)
     checkpoints = _local(run, files, grpo.keep_checkpoints)
-    _train(run, spec_file, command, files, "actor/huggingface", checkpoints, stop, watched, on_nodes=several)
+    _train(run, spec_file, command, files, "actor/huggingface", checkpoints, stop, watched, on_phase, on_nodes=several)
     # Ray ends the stage's workers after its driver; what follows needs their memory.
-    wait_for_nodes(run, folder, files.nodes_log, stop)
+    _wait_for_nodes(run, files, stop, on_phase)
 
 
 def sft_command(run: DeepICDRun, sft: SftSpec, data: TrainingData, files: StageFiles) -> list[str]:
@@ -80,14 +95,14 @@ def sft_command(run: DeepICDRun, sft: SftSpec, data: TrainingData, files: StageF
 
 
 def grpo_command(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: StageFiles) -> list[str]:
-    """The command of verl's main process, for a `GuardedProcess`."""
+    """The command of GRPO's main process, for a `GuardedProcess`."""
     python, overrides = [sys.executable], grpo_overrides(run, grpo, data, files)
     if run.spec.compute.nodes == 1:
         overrides.append("+ray_kwargs.ray_init._temp_dir={scratch}")
         python = device().python("{scratch}", threads=1)  # as Ray has it in its workers
         if path := device().worker_python("{scratch}"):
             overrides.append(worker_python(path))
-    return [*python, "-m", "verl.trainer.main_ppo", *overrides]
+    return [*python, "-m", "deepicd.training.grpo_main", *overrides]
 
 
 def ends_on_collapse(watch: RewardWatch, on_step: OnStep) -> OnStep:
@@ -113,6 +128,7 @@ def _train(
     checkpoints: LocalCheckpoints,
     stop: Stop,
     on_step: OnStep,
+    on_phase: OnPhase,
     *,
     on_nodes: bool = False,
 ) -> None:
@@ -127,9 +143,13 @@ def _train(
         environment = training_environment(spec_file, files, metrics, checkpoints)
         passed_on = worker_environment(environment) if on_nodes else []
         for tries_left in reversed(range(RAY_STARTS)):
+            files.begin_phases()
             process = GuardedProcess([*command, *passed_on], environment, files.log)
             try:
-                supervise(process, files, metrics, stall_after=run.spec.recovery.stall_after, stop=stop, on_step=on_step)
+                supervise(
+                    process, files, metrics, stall_after=run.spec.recovery.stall_after, stop=stop, on_step=on_step,
+                    on_phase=on_phase,
+                )  # fmt: skip
                 break
             except RayStartError:
                 if not tries_left:
@@ -141,6 +161,12 @@ def _train(
     # Hard links: the weights are not copied, and outlive the checkpoint.
     shutil.copytree(files.checkpoints.last / exported, files.model, copy_function=os.link)
     prompt.asked(run.spec).store(files.model)
+
+
+def _wait_for_nodes(run: DeepICDRun, files: StageFiles, stop: Stop, on_phase: OnPhase) -> None:
+    if run.spec.compute.nodes > 1:
+        on_phase(PhaseStart(Phase.NODES, log=files.nodes_log))
+    wait_for_nodes(run, files.folder, files.nodes_log, stop)
 
 
 def _local(run: DeepICDRun, files: StageFiles, keep: int) -> LocalCheckpoints:

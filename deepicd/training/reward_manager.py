@@ -11,7 +11,7 @@ from typing import Any
 from verl import DataProto
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
-from deepicd import prompt
+from deepicd import completion, prompt
 from deepicd.data.rows import is_local
 from deepicd.errors import UserError
 from deepicd.rewards import Sample, Score, cohort_words, make_scorer
@@ -31,21 +31,28 @@ class RewardManager(RewardManagerBase):  # type: ignore[misc]
         self._prompt = prompt.of(spec.model.prompt)
         self._files = StageFiles.from_environment()
         cohort = cohort_words.of_run(self._files.folder.parent)
-        self._score = make_scorer(spec.reward, opened_think=spec.model.opened_think, cohort=cohort)
+        self._opened_think = spec.model.opened_think
+        self._score = make_scorer(spec.reward, opened_think=self._opened_think, cohort=cohort)
         self._waiting: list[tuple[Sample, asyncio.Future[Score]]] = []
 
     async def run_single(self, data: DataProto) -> dict[str, Any]:
-        """Score one completion: `{"reward_score": float, "reward_extra_info": {term: float}}`.
+        """Score one completion: `{"reward_score": float, "reward_extra_info": {name: float}}`.
 
-        Every completion has the same keys, as verl demands; a missing term is NaN.
+        Every completion has the same keys, as verl demands: terms, of which a missing one is NaN, and `OF_COMPLETIONS`.
         """
         future: asyncio.Future[Score] = asyncio.get_running_loop().create_future()
-        self._waiting.append((self._sample(data), future))
+        sample = self._sample(data)
+        self._waiting.append((sample, future))
         if len(self._waiting) == 1:
             asyncio.get_running_loop().call_later(GATHER_SECONDS, self._score_waiting)
         score = await future
         terms = {f"reward_{name}": value for name, value in score.terms.items()}
-        return {"reward_score": score.value, "reward_extra_info": {"score": score.value, **terms}}
+        return {"reward_score": score.value, "reward_extra_info": {"score": score.value, **terms, **self._facts(sample)}}
+
+    def _facts(self, sample: Sample) -> dict[str, float]:
+        """The values of `OF_COMPLETIONS`."""
+        parsed = completion.parse(sample.completion, opened_think=self._opened_think, truncated=sample.truncated)
+        return {"well_formed": float(parsed.well_formed), "truncated": float(sample.truncated)}
 
     def _sample(self, data: DataProto) -> Sample:
         item = data[-1:][0]

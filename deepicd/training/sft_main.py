@@ -13,6 +13,7 @@ from verl.trainer.sft_trainer import SFTTrainer
 from verl.utils.device import auto_set_device
 from verl.utils.distributed import destroy_global_process_group, initialize_global_process_group
 
+from deepicd.phases import Phase, PhaseFile
 from deepicd.training.checkpoints import LocalCheckpoints
 from deepicd.training.stage_files import StageFiles
 
@@ -21,17 +22,23 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
     """verl's SFT trainer has no hooks: this one acts around its training step and its checkpoint."""
 
     def __init__(self, config: DictConfig) -> None:
+        self._files = StageFiles.from_environment()
+        self._phases = PhaseFile(self._files.phases)
+        self._enter(Phase.MODEL)
         super().__init__(config)
         if self.resume_global_step and self.resume_global_step % self.steps_per_epoch == 0:
             # The loaded state is at an epoch's end: the loader would give an empty epoch first.
             self._build_dataloader()
             self.ckpt_handler.train_dataloader = self.train_dataloader
-        self._files = StageFiles.from_environment()
         self._stopping = False
         self._train_batch = self.training_client.train_batch
         self.training_client.train_batch = self._train_batch_and_check_stop
         self._save = self.ckpt_handler.save_checkpoint
         self.ckpt_handler.save_checkpoint = self._save_checkpoint
+
+    def _enter(self, phase: Phase) -> None:
+        if torch.distributed.get_rank() == 0:
+            self._phases.enter(phase)
 
     def _build_dataloader(self) -> None:
         super()._build_dataloader()
@@ -40,6 +47,7 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
     def _train_batch_and_check_stop(self, data: Any) -> Any:
         if self.rank == 0:
             self._files.enter_loop(self.total_training_steps)
+        self._enter(Phase.STEPS)
         output = self._train_batch(data=data)
         flag = torch.tensor([int(self._files.stop_request.exists())], device=self.device_name)
         # All ranks leave at the same step, whichever saw the request first.
@@ -53,6 +61,7 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
         if step >= self.total_training_steps:
             manager = self.engine.checkpoint_manager
             manager.checkpoint_save_contents = [*manager.checkpoint_save_contents, "hf_model"]
+        self._enter(Phase.SAVING)
         local = LocalCheckpoints.from_environment(self._files.checkpoints)
         if self.rank == 0:
             local.make_room(self._files.wait_for_disk)
@@ -60,6 +69,7 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
         self._save(step=step)
         if self.rank == 0:
             local.drop_old()
+        self._enter(Phase.ENDING if step >= self.total_training_steps else Phase.STEPS)
         if self._stopping and step < self.total_training_steps:
             destroy_global_process_group()
             raise SystemExit(0)

@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+from deepicd.phases import Phase, PhaseFile
 from deepicd.run_layout import StageLayout
 
 FOLDER_VARIABLE = "DEEPICD_STAGE_FOLDER"
@@ -19,6 +20,11 @@ class StageFiles(StageLayout):
     def from_environment(cls) -> StageFiles:
         """The files of the stage that this process belongs to."""
         return cls(Path(os.environ[FOLDER_VARIABLE]))
+
+    def begin_phases(self) -> None:
+        """Start the record of a launch: its process begins with imports."""
+        self.phases.unlink(missing_ok=True)
+        PhaseFile(self.phases).enter(Phase.IMPORTS)
 
     def enter_loop(self, total_steps: int) -> None:
         """Tell the supervisor that training steps are being made, and how many there will be."""

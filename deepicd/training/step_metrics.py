@@ -16,6 +16,11 @@ from typing import Any
 KL_TO_REFERENCE = "KL to the reference policy"
 KL_OF_UPDATE = "actor/ppo_kl"
 
+OF_COMPLETIONS = ("well_formed", "truncated")
+"""What our reward manager says about each completion besides its reward, 0 or 1."""
+OF_TRAINING = "deepicd/"
+"""Prefix of their means over the completions that a step trains on."""
+
 _REWARD = "critic/score/mean"
 _VALIDATION = "val-"
 # Not the gradient's norm: verl skips an update whose gradient is not finite, and continues.
@@ -37,6 +42,10 @@ class StepMetrics:
     """Duration of the step, as verl measures it."""
     response_tokens: float | None = None
     """Mean length of the step's rollouts."""
+    format_rate: float | None = None
+    """Share of the step's rollouts without a fault of form."""
+    truncated: float | None = None
+    """Share of the step's rollouts that reached the token limit."""
     terms: Mapping[str, float] = field(default_factory=dict)
     """Mean of each reward term over the validation, where the step had one."""
     validation_reward: float | None = None
@@ -50,7 +59,8 @@ class StepMetrics:
         """The row of `curves.jsonl`."""
         return {
             "step": self.step, "reward": self.reward, "kl": self.kl, "loss": self.loss, "seconds": self.seconds,
-            "responseTokens": self.response_tokens, "terms": dict(self.terms),
+            "responseTokens": self.response_tokens, "formatRate": self.format_rate, "truncated": self.truncated,
+            "terms": dict(self.terms),
             "validationReward": self.validation_reward, "validationLoss": self.validation_loss,
         }  # fmt: skip
 
@@ -76,6 +86,8 @@ def read_step(line: str) -> StepMetrics:
         loss=first("train/loss", "actor/pg_loss"),
         seconds=first("timing_s/step"),
         response_tokens=first("response_length/mean"),
+        format_rate=first(f"{OF_TRAINING}well_formed"),
+        truncated=first(f"{OF_TRAINING}truncated"),
         terms={name.removeprefix("reward_"): value for name, value in mean.items()
                if name.startswith("reward_") and value is not None},
         validation_reward=mean.get("score", mean.get("reward")),

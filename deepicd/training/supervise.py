@@ -23,6 +23,7 @@ from deepicd.errors import (
     TerminatedError,
     UserError,
 )
+from deepicd.phases import OnPhase, PhaseFile, ignore
 from deepicd.spec.base import format_duration
 from deepicd.training.process_names import RAY_NODE, node_name, worker_name
 from deepicd.training.stage_files import StageFiles
@@ -208,12 +209,13 @@ def supervise(
     stall_after: timedelta,
     stop: Stop,
     on_step: Callable[[StepMetrics, int | None], None],
+    on_phase: OnPhase = ignore,
     training: bool = True,
     living: Callable[[int], dict[int, str]] = workers,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Wait for a stage's process, reporting its steps; end its whole tree before returning or raising.
+    """Wait for a stage's process, reporting its phases and steps; end its whole tree before returning or raising.
 
     `training`: the process saves a checkpoint when it is asked to stop, and the end of a Ray or vLLM process means a crash
     until all steps are made; one that only generates is ended immediately, and ends its engines itself.
@@ -224,8 +226,19 @@ def supervise(
         TerminatedError: a stop was requested, by a signal or in `files`; a checkpoint was saved if training was under way.
     """
     watch = Watch(stall_after, clock())
+    phases = PhaseFile(files.phases, files.log)
+
+    def report(now: float) -> None:
+        # Phases first: a step line belongs to the phase in which it was made.
+        for start in phases.new():
+            on_phase(start)
+        for row in rows.new_steps():
+            watch.check_step(row, now)
+            on_step(row, files.total_steps)
+
+    rows = MetricsFile(metrics)
     try:
-        _follow(process, files, metrics, watch, stop, on_step, training=training, living=living, clock=clock, sleep=sleep)
+        _follow(process, files, watch, stop, report, training=training, living=living, clock=clock, sleep=sleep)
     except CrashError as error:
         if watch.missing in RAY_NODE and not files.loop_entered.exists():
             raise RayStartError(str(error)) from error
@@ -235,17 +248,16 @@ def supervise(
 def _follow(
     process: Process,
     files: StageFiles,
-    metrics: Path,
     watch: Watch,
     stop: Stop,
-    on_step: Callable[[StepMetrics, int | None], None],
+    report: Callable[[float], None],
     *,
     training: bool,
     living: Callable[[int], dict[int, str]],
     clock: Callable[[], float],
     sleep: Callable[[float], None],
 ) -> None:
-    rows, log = MetricsFile(metrics), LogTail(files.log)
+    log = LogTail(files.log)
 
     def stop_requested() -> bool:
         # Another node of the run that has to end may have requested it.
@@ -255,9 +267,7 @@ def _follow(
         while True:
             code = process.poll()
             now = clock()
-            for row in rows.new_steps():
-                watch.check_step(row, now)
-                on_step(row, files.total_steps)
+            report(now)
             lines = log.new_lines()
             if message := files.failure_message():
                 raise RewardCodeError(f"{message}: fix it, then run again to resume from the last checkpoint")

@@ -74,6 +74,20 @@ def test_a_killed_process_of_the_training_stack_ends_the_run(name: str, cohort: 
 
 
 @pytest.mark.long
+def test_a_second_signal_leaves_amid_a_step_and_leaves_nothing_behind(cohort: Path, tmp_path: Path) -> None:
+    process = start(cohort, tmp_path, maxSteps=1000, rollouts=64, maxResponseTokens=256)
+    process.wait_for_step("grpo", 1)
+    tree = process.tree()
+    for _ in range(2):
+        process.process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+    assert process.finish() == 143
+    assert process.left_behind(tree) == []
+    said = [line["event"] for line in process.lines if "signals" in line]
+    assert said[-1] == "Leaving at once: the processes of grpo are being ended"
+
+
+@pytest.mark.long
 def test_a_run_continues_if_rays_node_dies_before_the_first_step(cohort: Path, tmp_path: Path) -> None:
     process = start(cohort, tmp_path, maxSteps=1)
     node = process.wait_for_worker("raylet")

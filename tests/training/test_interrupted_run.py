@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -59,6 +60,10 @@ class Story:
     sft_stopped: tuple[int, int]
     """Exit code after SIGTERM during SFT, and the step of the newest checkpoint."""
     sft_resumed_at: int
+    stopped: list[dict[str, Any]]
+    """Log lines of the launch that was stopped during GRPO."""
+    trained: list[dict[str, Any]]
+    """Log lines of the launch that trained to the end."""
     grpo_stopped: tuple[int, int]
     grpo_resumed_at: int
     left_after_sigterm: list[str]
@@ -149,6 +154,8 @@ def story(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) -> Story:
         output="".join(process.text for process in (first, second, third, fourth, again)),
         sft_stopped=sft_stopped,
         sft_resumed_at=second.steps("sft")[0],
+        stopped=second.lines,
+        trained=fourth.lines,
         grpo_stopped=grpo_stopped,
         grpo_resumed_at=third.steps("grpo")[0],
         left_after_sigterm=left_after_sigterm,
@@ -164,6 +171,32 @@ def test_sigterm_during_sft_saves_a_checkpoint_and_exits_143(story: Story) -> No
     assert code == 143
     assert step >= 1
     assert step < LONG_SFT["maxSteps"]
+
+
+def test_a_signal_amid_steps_is_acknowledged_with_what_follows(story: Story) -> None:
+    [said] = [line["event"] for line in story.stopped if "signals" in line]
+    assert re.fullmatch(r"Saving at the end of this step, about \d+ s; press Ctrl-C again to leave at once", said)
+
+
+def test_every_phase_of_a_stage_is_reported_in_its_order_with_its_log(story: Story) -> None:
+    phases = {
+        stage: [line for line in story.trained if line.get("event") == "phase" and line["stage"] == stage]
+        for stage in ("grpo", "evaluate")
+    }
+    names = {stage: [line["phase"] for line in lines] for stage, lines in phases.items()}
+    assert names["grpo"][:5] == ["imports", "Ray", "model", "vLLM", "first rollouts"]
+    assert names["grpo"][-3:] == ["saving", "validation", "ending processes"]
+    assert {line["log"] for line in phases["grpo"]} == {str(story.folder / "stages" / "grpo" / "training.log")}
+    assert names["evaluate"] == ["imports", *["vLLM", "answers"] * 3, "ending processes", "metrics", "report"]
+    assert [line["of"] for line in phases["evaluate"] if line["phase"] == "answers"] == ["base", "sft", "grpo"]
+
+
+def test_every_step_of_grpo_has_its_shares_of_well_formed_and_truncated_completions(story: Story) -> None:
+    steps = [line for line in story.trained if line.get("event") == "step" and line["stage"] == "grpo"]
+    shares = [line[name] for line in steps for name in ("format_rate", "truncated")]
+    assert shares
+    assert all(0 <= share <= 1 for share in shares)
+    assert any(share > 0 for share in shares)
 
 
 def test_sft_resumes_after_its_last_step(story: Story) -> None:

@@ -49,7 +49,9 @@ def test_an_example_is_the_prompt_and_the_answer(train: Path, tmp_path: Path) ->
         ],
         "id": first,
     }
-    assert counts == sft.Examples(written=1, without_trace=len(admissions(train)) - 1, refused=0)
+    assert counts == sft.Examples(
+        traces=1, written=1, untagged=0, empty=0, tagged=0, elsewhere=0, without_trace=len(admissions(train)) - 1
+    )
 
 
 def test_examples_keep_the_order_of_the_cohort(train: Path, tmp_path: Path) -> None:
@@ -58,15 +60,53 @@ def test_examples_keep_the_order_of_the_cohort(train: Path, tmp_path: Path) -> N
     assert admissions(tmp_path / "sft.parquet") == order
 
 
-@pytest.mark.parametrize("trace", ["", "  ", "so </think> then", "it is <diagnosis>A00</diagnosis>", "<THINK>"])
-def test_a_trace_that_would_break_the_answer_is_refused_and_counted(train: Path, tmp_path: Path, trace: str) -> None:
+@pytest.mark.parametrize(
+    ("trace", "empty", "tagged"),
+    [
+        ("", 1, 0), ("  ", 1, 0), ("<THINK>", 1, 0), ("<think> </think>", 1, 0),
+        ("so </think> then", 0, 1), ("it is <diagnosis>A00</diagnosis>", 0, 1),
+        ("<think>x</think>\n<diagnosis>A00</diagnosis>", 0, 1), ("<think><think>x</think></think>", 0, 1),
+    ],
+)  # fmt: skip
+def test_a_trace_that_would_break_the_answer_is_left_out_and_counted(
+    train: Path, tmp_path: Path, trace: str, empty: int, tagged: int
+) -> None:
     first, second = admissions(train)[:2]
     counts = sft.write(train, traces(tmp_path, {first: trace, second: "good"}), tmp_path / "sft.parquet")
-    assert (counts.written, counts.refused) == (1, 1)
+    assert (counts.written, counts.empty, counts.tagged, counts.traces) == (1, empty, tagged, 2)
+
+
+@pytest.mark.parametrize(
+    ("trace", "text"),
+    [
+        ("<think>pain.</think>", "pain."),
+        (" <think>pain.", "pain."),
+        ("pain.</think>\n", "pain."),
+        ("<Think>\na\nb\n</THINK>", "\na\nb\n"),
+    ],
+)
+def test_think_tags_around_a_trace_are_taken_off(train: Path, tmp_path: Path, trace: str, text: str) -> None:
+    first, second = admissions(train)[:2]
+    counts = sft.write(train, traces(tmp_path, {first: trace, second: "good"}), tmp_path / "sft.parquet")
+    assert (counts.written, counts.untagged) == (2, 1)
+    row = pq.read_table(tmp_path / "sft.parquet").to_pylist()[0]
+    assert row["messages"][-1]["content"].startswith(f"<think>{text}</think>\n<diagnosis>")
+
+
+def test_traces_of_other_admissions_are_counted_apart(train: Path, tmp_path: Path) -> None:
+    counts = sft.write(train, traces(tmp_path, {admissions(train)[0]: "x", "1": "y", "2": "z"}), tmp_path / "sft.parquet")
+    assert (counts.traces, counts.written, counts.elsewhere) == (3, 1, 2)
+
+
+def test_counts_are_read_back_and_those_of_an_earlier_version_are_unknown(tmp_path: Path) -> None:
+    counts = sft.Examples(traces=7, written=1, untagged=1, empty=1, tagged=2, elsewhere=3, without_trace=4)
+    counts.write(tmp_path / "traces.json")
+    assert sft.Examples.read(tmp_path / "traces.json") == counts
+    assert sft.Examples.read(tmp_path / "none.json") is None
 
 
 def test_traces_of_other_admissions_only_are_an_error(train: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no admission of .* has a usable trace"):
+    with pytest.raises(UserError, match=r"has a usable trace \(1 traces: 1 of other admissions, 0 empty"):
         sft.write(train, traces(tmp_path, {"1": "x"}), tmp_path / "sft.parquet")
     assert not (tmp_path / "sft.parquet").exists()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from deepicd.completion import Fault
 from deepicd.errors import UserError
@@ -71,6 +72,11 @@ def report() -> Report:
             "max_example_tokens": 3072,
             "examples": {"written": 990, "shortened": 12, "dropped": 3},
         },
+        left_out=[
+            {"what": "admissions", "count": 250, "of": 1000, "reason": "coded in ICD-9 only"},
+            {"what": "traces", "count": 7, "of": 1200, "reason": "a tag (<think>) inside"},
+        ],
+        traces_untagged=1100,
     )  # fmt: skip
 
 
@@ -145,6 +151,7 @@ def test_every_section_is_there(page: str) -> None:
         "What was wrong with unparseable outputs",
         "By chapter",
         "Notes within the budget",
+        "Left out",
         "Stage times",
         "Settings and versions",
         "Definitions",
@@ -282,7 +289,30 @@ def test_shortened_notes_are_counted_by_split_and_section(page: str) -> None:
 
 def test_a_run_of_an_earlier_version_without_prompt_counts_has_a_report(report: Report) -> None:
     page = html(replace(report, prompts=None))
-    assert "Not recorded." in page[page.index('id="notes"') : page.index('id="stages"')]
+    assert "Not recorded." in page[page.index('id="notes"') : page.index('id="left-out"')]
+
+
+def test_what_was_left_out_is_listed_with_reason_and_share(page: str) -> None:
+    assert row_of(page, "left-out", "admissions") == "admissions coded in ICD-9 only 250 25.0 % 1,000"
+    assert row_of(page, "left-out", "traces") == "traces a tag (&lt;think&gt;) inside 7 0.6 % 1,200"
+    assert "1,100 traces had &lt;think&gt; tags around them, which were taken off" in page
+
+
+@pytest.mark.parametrize(("left_out", "text"), [(None, "Not recorded."), ([], "Nothing: every admission")])
+def test_a_run_that_left_nothing_out_or_did_not_record_it_says_so(
+    report: Report, left_out: list[Any] | None, text: str
+) -> None:
+    page = html(replace(report, left_out=left_out))
+    assert text in page[page.index('id="left-out"') : page.index('id="stages"')]
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_warnings_come_before_everything_but_the_title(report: Report, page: str, as_text: bool) -> None:
+    settings: Any = {"spec": {"data": {"synthetic": {"admissions": 9}}}}
+    warned = html(replace(report, settings=yaml.safe_dump(settings) if as_text else settings))
+    head = warned[warned.index("<h1>") : warned.index("Research use only")]
+    assert "Synthetic data" in head
+    assert "Synthetic data" not in page
 
 
 def save(report: Report, run_folder: Path) -> Path:
@@ -298,6 +328,8 @@ def save(report: Report, run_folder: Path) -> Path:
         "stageSeconds": report.stage_seconds,
         "klName": report.kl_name,
         "prompts": report.prompts,
+        "leftOut": report.left_out,
+        "tracesUntagged": report.traces_untagged,
     }
     (folder / "about.json").write_text(json.dumps(about))
     return folder

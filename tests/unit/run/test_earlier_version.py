@@ -17,6 +17,7 @@ from deepicd.artifacts import latest
 from deepicd.artifacts.layout import CheckpointRef, ModelRef, manifest_key
 from deepicd.artifacts.store.base import Store
 from deepicd.cli import artifacts
+from deepicd.phases import PhaseStart
 from deepicd.run.pipeline import run_pipeline
 from deepicd.run.stored import restore_stage, store_of
 from deepicd.run_layout import RunLayout
@@ -37,6 +38,9 @@ class Finished:
 
     def stage_started(self, stage: str) -> None:
         pytest.fail(f"{stage} began")
+
+    def phase(self, stage: str, start: PhaseStart) -> None:
+        pass
 
     def step(self, stage: str, row: StepMetrics, total: int | None, eta: float | None) -> None:
         pytest.fail(f"{stage} made a step")

@@ -13,6 +13,7 @@ import yaml
 from deepicd import prompt
 from deepicd.data.prompts import PromptCounts
 from deepicd.errors import CrashError, UserError
+from deepicd.phases import PhaseStart
 from deepicd.prompt import Asked
 from deepicd.run import pipeline
 from deepicd.run.context import Context
@@ -37,6 +38,9 @@ class Events:
 
     def stage_started(self, stage: str) -> None:
         self.seen.append(("started", stage))
+
+    def phase(self, stage: str, start: PhaseStart) -> None:
+        pass
 
     def step(self, stage: str, row: StepMetrics, total: int | None, eta: float | None) -> None:
         self.seen.append(("step", stage))

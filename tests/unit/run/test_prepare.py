@@ -17,7 +17,7 @@ from deepicd.rewards import Sample, cohort_words, make_scorer
 from deepicd.run import prepare as stage
 from deepicd.run.context import Context
 from deepicd.run.prepare import count_words, log_shortened, prepare, warn_if_trained_otherwise
-from deepicd.run_layout import RunLayout
+from deepicd.run_layout import RunLayout, StageLayout
 from deepicd.spec.load import load
 from deepicd.spec.model import ModelSpec
 from deepicd.spec.reward import RewardSpec
@@ -93,10 +93,10 @@ def counts(folder: Path, shortened: int, examples: ExampleCounts | None) -> list
     return [dict(log) for log in logs]
 
 
-def test_shortened_notes_and_dropped_examples_are_logged(tmp_path: Path) -> None:
+def test_shortened_notes_and_examples_are_logged(tmp_path: Path) -> None:
     notes, examples = counts(tmp_path, 3, ExampleCounts(written=8, shortened=1, dropped=2))
     assert (notes["train"], notes["max_prompt_tokens"], "test" in notes) == (3, 100, False)
-    assert (examples["written"], examples["shortened"], examples["dropped"], examples["max_tokens"]) == (8, 1, 2, 120)
+    assert (examples["written"], examples["shortened"], examples["max_tokens"]) == (8, 1, 120)
 
 
 @pytest.mark.parametrize("examples", [None, ExampleCounts(written=8)])
@@ -106,14 +106,25 @@ def test_nothing_is_logged_if_all_fits(tmp_path: Path, examples: ExampleCounts |
 
 def test_the_sample_of_own_notes_becomes_a_cohort_and_sft_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[Path] = []
-    monkeypatch.setattr(stage, "build", lambda spec, cohort, place: built.append(cohort))
-    monkeypatch.setattr(stage, "log_shortened", lambda prompts: None)
+
+    def build(spec: Path, cohort: Path, place: StageLayout) -> None:
+        built.append(cohort)
+        splits = {name: NoteCounts(10) for name in SPLITS}
+        PromptCounts(OWN, 100, splits, 1000, 0.5, 120, ExampleCounts(written=5, dropped=3)).write(place.prompts)
+
+    monkeypatch.setattr(stage, "build", build)
     monkeypatch.chdir(ROOT)
     run = load(ROOT / "manifests" / "samples" / "own-notes.yaml")
-    context = Context(run, RunLayout(tmp_path), NeverStop(), lambda row, total: None)
-    prepare(context)
+    phases: list[str] = []
+    context = Context(run, RunLayout(tmp_path), NeverStop(), lambda row, total: None, lambda start: phases.append(str(start)))
+    with capture_logs() as logs:
+        prepare(context)
+    assert phases == ["cohort", "SFT examples", "model and prompts"]
+    left_out = {log["what"]: (log["count"], log["of"]) for log in logs if log["event"] == "left out"}
+    assert left_out["SFT examples"] == (3, 8)
     train = pq.read_table(context.cohort / "train.parquet").column("id").to_pylist()
     assert len(train) > 10
     traces = context.layout.stage("prepare").traces
     assert pq.read_table(traces).column("id").to_pylist() == train
     assert built == [context.cohort]
+    assert left_out["traces"] == (20 - len(train), 20)

@@ -71,7 +71,7 @@ def test_processes_are_forks_on_cpus_of_one_node_only(
     assert run.spec.stages.grpo is not None
     command = grpo_command(placed, run.spec.stages.grpo, rows(tmp_path, 99), StageFiles(tmp_path / "grpo"))
     assert sys.executable in command
-    assert command[command.index("verl.trainer.main_ppo") - 1] == "-m"
+    assert command[command.index("deepicd.training.grpo_main") - 1] == "-m"
     assert (FORK_SERVER in command, any("py_executable" in each for each in command)) == (forked, forked)
 
 

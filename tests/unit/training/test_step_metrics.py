@@ -22,6 +22,12 @@ def test_the_kl_to_the_reference_policy_comes_before_the_updates_kl(name: str) -
     assert read_step(line(1, actor__ppo_kl=0.5, **{name: 0.02})).kl == 0.02
 
 
+def test_a_grpo_step_has_the_shares_of_well_formed_and_truncated_completions() -> None:
+    step = read_step(line(3, deepicd__well_formed=0.75, deepicd__truncated=0.25))
+    assert (step.format_rate, step.truncated) == (0.75, 0.25)
+    assert (step.to_json()["formatRate"], step.to_json()["truncated"]) == (0.75, 0.25)
+
+
 def test_an_sft_step_has_a_loss_and_no_reward() -> None:
     step = read_step(line(3, train__loss=1.5))
     assert (step.loss, step.reward) == (1.5, None)

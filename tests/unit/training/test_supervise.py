@@ -6,10 +6,12 @@ import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from deepicd.errors import CrashError, DeepICDError, GpuMemoryError, HostMemoryError, StallError, TerminatedError, UserError
+from deepicd.phases import Phase, PhaseFile
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import StepMetrics
 from deepicd.training.supervise import LEAVE_SECONDS, RayStartError, Watch, explain_exit, supervise, workers
@@ -121,12 +123,36 @@ class Stage:
         for act in due:
             act()
 
-    def follow(self, **options: bool) -> None:
+    def follow(self, **options: Any) -> None:
+        usual: dict[str, Any] = {"stop": NeverStop(), "on_step": lambda row, total: None}
         supervise(
-            self, self.files, self.files.metrics, stall_after=timedelta(minutes=1), stop=NeverStop(),
-            on_step=lambda row, total: None, living=lambda pid: dict(self._living), clock=lambda: self.now, sleep=self._sleep,
-            **options,
+            self, self.files, self.files.metrics, stall_after=timedelta(minutes=1),
+            living=lambda pid: dict(self._living), clock=lambda: self.now, sleep=self._sleep, **{**usual, **options},
         )  # fmt: skip
+
+
+def test_phases_and_steps_are_reported_in_the_order_in_which_they_began(tmp_path: Path) -> None:
+    stage, seen = Stage(tmp_path, lasts=9), list[str]()
+    stage.files.begin_phases()
+    stage.at(3, lambda: PhaseFile(stage.files.phases).enter(Phase.STEPS))
+    stage.at(3, lambda: stage.files.metrics.write_text('{"step": 1, "data": {}}\n'))
+    stage.at(5, lambda: PhaseFile(stage.files.phases).enter(Phase.SAVING))
+    stage.follow(on_step=lambda row, total: seen.append(f"step {row.step}"), on_phase=lambda start: seen.append(f"{start}"))
+    assert seen == ["imports", "steps", "step 1", "saving"]
+
+
+class Insists(NeverStop):
+    """Two signals have come."""
+
+    requested = insisted = True
+
+
+def test_a_second_signal_ends_the_stage_amid_a_step(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, lasts=1000)
+    stage.files.enter_loop(5)
+    with pytest.raises(TerminatedError, match="stopped on request after step 0"):
+        stage.follow(stop=Insists())
+    assert (stage.ended, stage.now) == (True, 0.0)
 
 
 def test_a_worker_that_dies_ends_the_stage_while_steps_are_made(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_the_extracted_cohort_passes_its_check_without_leaks(folder: Path) -> No
 
 def test_every_extracted_admission_has_a_trace(folder: Path, tmp_path: Path) -> None:
     examples = sft.write(folder / "cohort" / "train.parquet", folder / "tables" / "traces.jsonl", tmp_path / "sft.parquet")
-    assert (examples.without_trace, examples.refused) == (0, 0)
+    assert (examples.without_trace, examples.empty, examples.tagged) == (0, 0, 0)
     assert examples.written == cohort.read(folder / "cohort").splits["train"].admissions
 
 

@@ -1,0 +1,73 @@
+"""What a reader of the metrics should know before the numbers: the first lines of the report and of the run's end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import hypot
+
+from deepicd.evaluation.formatting import percent, signed
+from deepicd.evaluation.metrics_schema import Measure, Metrics
+
+MOST_TRUNCATED = 0.1
+_OUTCOMES = ("outcome", "right")
+"""Terms of the presets that say whether the code is right."""
+
+
+def warnings(metrics: Mapping[str, Metrics], *, synthetic: bool) -> list[str]:
+    """One line each, the most important first; none if there is nothing to say.
+
+    Args:
+        metrics: of every model, in the order of training.
+        synthetic: whether the admissions are invented.
+    """
+    found = ["Synthetic data: the admissions are invented, so no score says anything about medicine."] if synthetic else []
+    return [*found, *_all_zero(metrics), *_truncated(metrics), *_reward_without_outcome(metrics)]
+
+
+def _all_zero(metrics: Mapping[str, Metrics]) -> Iterator[str]:
+    zero = [model for model, own in metrics.items() if all(not level["macroF1"]["value"] for level in own["levels"].values())]
+    if len(zero) == len(metrics):
+        yield "All scores are 0: no model named a single right chapter."
+    elif list(metrics)[-1] in zero:
+        yield f"All scores of {list(metrics)[-1]} are 0: it named no right chapter, though another model did."
+
+
+def _truncated(metrics: Mapping[str, Metrics]) -> Iterator[str]:
+    shares = {model: own["rates"]["faults"].get("truncated", {"value": None})["value"] for model, own in metrics.items()}
+    many = [f"{model} {percent(share)} %" for model, share in shares.items() if share is not None and share > MOST_TRUNCATED]
+    if many:
+        yield (
+            f"More than {percent(MOST_TRUNCATED)} % of the completions were cut off at the token limit "
+            f"(stages.grpo.maxResponseTokens): {', '.join(many)}."
+        )
+
+
+def _reward_without_outcome(metrics: Mapping[str, Metrics]) -> Iterator[str]:
+    if len(metrics) < 2:
+        return
+    first, last = list(metrics)[-2:]
+    reward, outcome = ([measure(metrics[model]) for model in (first, last)] for measure in (_reward, _outcome))
+    if _has_risen(*reward) and not _has_risen(*outcome):
+        (before, after), (right_before, right_after) = ((a["value"] or 0.0, b["value"] or 0.0) for a, b in (reward, outcome))
+        yield (
+            f"The reward rose from {first} to {last} ({signed(after - before, '{:.3f}'.format)}), the share of right codes did "
+            f"not beyond chance ({percent(right_before)} % to {percent(right_after)} %): see which of its terms rose."
+        )
+
+
+def _reward(own: Metrics) -> Measure:
+    return own["reward"]["mean"]
+
+
+def _outcome(own: Metrics) -> Measure:
+    terms = own["reward"]["terms"]
+    return next((terms[name] for name in _OUTCOMES if name in terms), own["levels"]["code"]["accuracy"])
+
+
+def _has_risen(before: Measure, after: Measure) -> bool:
+    """Whether a measure has risen by more than chance: by more than the two intervals allow, or at all if there are none."""
+    if before["value"] is None or after["value"] is None:
+        return False
+    ends = [measure["interval"] for measure in (before, after)]
+    noise = hypot(*((high - low) / 2 for low, high in (pair or (0.0, 0.0) for pair in ends)))
+    return after["value"] - before["value"] > noise
