@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -13,9 +13,11 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core.core_schema import WithDefaultSchema
 
 from deepicd.errors import UserError
-from deepicd.spec.base import RULE, UNKNOWN_FIELD
+from deepicd.spec.base import RULE, UNKNOWN_FIELD, SpecModel
 from deepicd.spec.prompt import PromptSpec
 from deepicd.spec.run import DeepICDRun
+
+M = TypeVar("M", bound=SpecModel)
 
 
 class UnknownFieldError(UserError):
@@ -53,10 +55,26 @@ def read_prompt(path: Path) -> PromptSpec:
     content = read_yaml(path, "prompt file")
     if not isinstance(content, dict) or "user" not in content:
         raise UserError(f"{path}: user: is missing: give the user's turn, with {{note}} where the note goes")
+    return _part(path, PromptSpec, content, "prompt")
+
+
+def read_part(path: Path, model: type[M], kind: str) -> M:
+    """Read a YAML file that holds one model; `kind` is what messages call the file.
+
+    Raises:
+        UserError: the file is missing, is not YAML, or is not what the model describes.
+    """
+    content = read_yaml(path, kind)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: is a {type(content).__name__}, not a mapping: give the path of a {kind}")
+    return _part(path, model, content, kind)
+
+
+def _part(path: Path, model: type[M], content: Any, whole: str) -> M:
     try:
-        return PromptSpec.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
-        problems = [_problem(item, "prompt") for item in error.errors(include_url=False)]
+        problems = [_problem(item, whole) for item in error.errors(include_url=False)]
         raise UserError(f"{path}: " + "; ".join(problems)) from None
 
 

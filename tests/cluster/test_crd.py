@@ -52,6 +52,7 @@ def written_out(run: DeepICDRun) -> Any:
 
 
 JUDGE = {"model": "/models/judge"}
+COLOCATED = {**JUDGE, "placement": "colocated"}
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
@@ -98,7 +99,7 @@ def test_every_sample_is_accepted_with_the_defaults_of_the_models(api: Api, name
         ({"spec__reward": {"judge": JUDGE}}, "weights.judge: is missing or 0"),
         ({"spec__reward": {"judge": {}, "weights": {"judge": 1}}}, "give exactly one of model, endpoint"),
         ({"spec__reward": {"judge": {"endpoint": "http://a.svc/v1"}, "weights": {"judge": 1}}}, "name: is missing"),
-        ({"spec__reward": {"judge": JUDGE | {"placement": "colocated"}, "weights": {"judge": 1}}}, "colocated is not built yet"),
+        ({"spec__reward": {"judge": COLOCATED, "weights": {"judge": 1}}}, "colocated is not built yet"),
         (
             {"spec__reward": {"judge": JUDGE, "weights": {"judge": 1}}, "spec__stages__grpo__rollouts": 128},
             "reward.judge: judges at most 960 completions a step",
