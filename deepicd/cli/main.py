@@ -12,6 +12,7 @@ import typer
 from deepicd.cli import artifacts, data
 from deepicd.cli.cluster import cancel, logs, resume, status, submit, wait
 from deepicd.cli.icd10 import icd10
+from deepicd.cli.judge import judge
 from deepicd.cli.metrics import metrics
 from deepicd.cli.predict import predict
 from deepicd.cli.report import report
@@ -33,7 +34,7 @@ cli = typer.Typer(
 )
 _USAGE = 2
 """Exit code of typer for an unknown option or a wrong value."""
-for command in (run, validate, schema, show_config, sft, grpo, evaluate, metrics, predict, reward, icd10, report, sync):
+for command in (run, validate, schema, show_config, sft, grpo, evaluate, metrics, predict, reward, judge, icd10, report, sync):
     cli.command()(command)
 for on_cluster in (submit, status, logs, wait, cancel, resume):
     cli.command(rich_help_panel="On a cluster")(on_cluster)

@@ -17,7 +17,8 @@ SpecFile = Annotated[Path, typer.Argument(metavar="RUN.YAML", help="The run's fi
 def validate(
     file: SpecFile, verl: Annotated[bool, typer.Option(help="Check the verl overrides too (takes seconds).")] = True
 ) -> None:
-    """Check a run.yaml: every field, the reward's own terms by importing them, and the overrides against verl's configuration.
+    """Check a run.yaml: every field, the reward's own terms by importing them, its judge's rubric, and the overrides against
+    verl's configuration.
 
     Example: `deepicd validate manifests/samples/quickstart.yaml`
     """
@@ -26,6 +27,10 @@ def validate(
         from deepicd.rewards.own_terms import OwnTerms
 
         OwnTerms(run.spec.reward.terms)
+    if run.spec.reward.judge is not None:
+        from deepicd.rewards.judge.rubric import load_rubric
+
+        load_rubric(run.spec.reward.judge.rubric)
     if verl:
         from deepicd.training.check import check_overrides
 

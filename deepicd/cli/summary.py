@@ -19,7 +19,9 @@ def _percent(measure: Mapping[str, Any]) -> str:
 def show(console: Console, metrics: Mapping[str, Any], seconds: Mapping[str, float], report: Path) -> None:
     """Print macro F1, rates and reward of each model, the stages' times and the report's path."""
     table = Table(box=None, padding=(0, 2, 0, 0), title="Test split (macro F1 and rates in %)", title_justify="left")
-    for name in ("MODEL", "CHAPTER", "CATEGORY", "CODE", "FORMAT", "VALID", "REWARD"):
+    without_judge = any(found["reward"].get("name") == "reward_without_judge" for found in metrics.values())
+    reward_column = "REWARD WITHOUT JUDGE" if without_judge else "REWARD"
+    for name in ("MODEL", "CHAPTER", "CATEGORY", "CODE", "FORMAT", "VALID", reward_column):
         table.add_column(name, justify="left" if name == "MODEL" else "right", no_wrap=True)
     for model, found in metrics.items():
         scores = [_percent(found["levels"][level]["macroF1"]) for level in found["levels"]]

@@ -71,6 +71,9 @@ class Report:
     """Budgets and counts of shortened notes (`deepicd.data.prompts.PromptCounts`); None in runs of earlier versions."""
     reasoning_off: Mapping[str, int] | None = None
     """`patients` of the training set and how many have a note in `english`; None unless that turned `reasoning` off."""
+    judge: Mapping[str, Any] | None = None
+    """The judge's `rubric` (version, criteria); of GRPO's `completions` how many verdicts are `missing`; `agreement`
+    (correlation with each other term); `alarm`, if its mean rose and the outcome did not. None without a judge."""
 
 
 def load(run_folder: Path) -> Report:
@@ -99,6 +102,7 @@ def load(run_folder: Path) -> Report:
         kl_name=about["klName"],
         prompts=about.get("prompts"),
         reasoning_off=about.get("reasoningOff"),
+        judge=about.get("judge"),
     )
 
 

@@ -113,7 +113,7 @@ def at_most(product: str, limit: int, message: str) -> Rule:
     fields = product.split(" × ")
 
     def holds(model: BaseModel) -> bool:
-        return math.prod(value_of(model, field) for field in fields) <= limit
+        return bool(math.prod(value_of(model, field) for field in fields) <= limit)
 
     return Rule(message, f"{' * '.join(f'self.{field}' for field in fields)} <= {limit}", holds, tuple(fields))
 

@@ -18,7 +18,6 @@ from deepicd.errors import (
     GpuMemoryError,
     HostMemoryError,
     NotANumberError,
-    RewardCodeError,
     StallError,
     TerminatedError,
     UserError,
@@ -259,8 +258,8 @@ def _follow(
                 watch.check_step(row, now)
                 on_step(row, files.total_steps)
             lines = log.new_lines()
-            if message := files.failure_message():
-                raise RewardCodeError(f"{message}: fix it, then run again to resume from the last checkpoint")
+            if failure := files.reported_failure():
+                raise failure
             if code is not None:
                 break
             if any(_ROLLOUT_FAILURE in line for line in lines):

@@ -13,9 +13,12 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import aiohttp
-
 from deepicd.errors import JudgeError, UserError
+
+try:
+    import aiohttp
+except ModuleNotFoundError:
+    raise UserError("reward.judge: aiohttp is not installed: install deepicd[cluster]") from None
 
 T = TypeVar("T")
 BATCH = 64

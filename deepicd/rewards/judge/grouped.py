@@ -6,21 +6,14 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from deepicd.rewards.judge.client import BATCH
 from deepicd.rewards.judge.judge import IN_FLIGHT, Judge
 from deepicd.rewards.judge.question import is_right, question
+from deepicd.rewards.judge.rollout import Rollout, Scored
 from deepicd.rewards.judge.verdicts import Judged, counted, mean, with_judge
-from deepicd.rewards.sample import Sample, Score
-
-
-@dataclass(frozen=True, slots=True)
-class Rollout:
-    """One completion of a prompt, scored by the other terms."""
-
-    sample: Sample
-    score: Score
+from deepicd.rewards.sample import Score
+from deepicd.spec.judge import TERM
 
 
 async def judge_all(
@@ -31,7 +24,7 @@ async def judge_all(
     weight: float,
     only_where_outcome_varies: bool,
     otherwise: float = math.nan,
-) -> list[list[Score]]:
+) -> list[list[Scored]]:
     """The scores of whole groups, with the judge's term.
 
     A completion without reasoning has nothing to judge: its value is 0. One whose note is unknown has no verdict.
@@ -60,7 +53,7 @@ async def judge_all(
         otherwise = mean([one.value for one in judged])
     values = counted(judged, only_where_outcome_varies=only_where_outcome_varies, otherwise=otherwise)
     scores = iter(
-        with_judge(rollout.score, one.value, value, weight)
+        Scored(with_judge(rollout.score, one.value, value, weight), one.right)
         for (_, rollout), one, value in zip(rollouts, judged, values, strict=True)
     )
     return [[next(scores) for _ in group] for group in groups]
@@ -76,9 +69,9 @@ class GroupedJudge:
         opened_think: bool,
         weight: float,
         only_where_outcome_varies: bool,
-        on_scored: Callable[[int, Sequence[Sequence[Score]]], None] = lambda step, scores: None,
+        on_scored: Callable[[int, Sequence[Scored]], None] = lambda step, scored: None,
     ) -> None:
-        """`on_scored` gets the step of a batch of groups, and their scores."""
+        """`on_scored` gets the step of a batch of groups, and their completions."""
         self._judge, self._opened_think, self._weight = judge, opened_think, weight
         self._only_where_outcome_varies, self._on_scored = only_where_outcome_varies, on_scored
         self._open: dict[str, list[tuple[Rollout, asyncio.Future[Score]]]] = {}
@@ -113,7 +106,7 @@ class GroupedJudge:
             ):
                 groups.append(self._complete.popleft()[1])
             try:
-                scores = await judge_all(
+                scored = await judge_all(
                     self._judge,
                     [[rollout for rollout, _ in group] for group in groups],
                     opened_think=self._opened_think,
@@ -127,9 +120,9 @@ class GroupedJudge:
                         if not future.done():
                             future.set_exception(error)
                 continue
-            self._seen.extend(score.terms["judge"] for group in scores for score in group)
-            self._on_scored(step, scores)
-            for group, of_group in zip(groups, scores, strict=True):
-                for (_, future), score in zip(group, of_group, strict=True):
-                    if not future.done():
-                        future.set_result(score)
+            every = [one for group in scored for one in group]
+            self._seen.extend(one.score.terms[TERM] for one in every)
+            self._on_scored(step, every)
+            for (_, future), one in zip((member for group in groups for member in group), every, strict=True):
+                if not future.done():
+                    future.set_result(one.score)

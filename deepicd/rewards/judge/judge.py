@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections import Counter, deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -138,6 +139,23 @@ class Judge:
             Missing.NOT_A_VERDICT: "use a server that keeps to response_format, such as vLLM",
         }.get(reason, "use a server with the OpenAI API that takes response_format, such as vLLM")
         raise UserError(f"reward.judge: {share}: {reason}: {remedy}")
+
+
+def check_judge(spec: JudgeSpec) -> None:
+    """Check that an endpoint answers and serves the model, before a stage depends on it.
+
+    Raises:
+        UserError: the rubric is invalid, the endpoint does not serve the model, or it refuses the key.
+        JudgeError: it cannot be reached.
+    """
+
+    async def check() -> None:
+        async with Judge(spec) as judge:
+            await judge.client.check()
+
+    # In a thread: in the main thread asyncio.run makes Ctrl-C a cancellation, which aiohttp may swallow.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(lambda: asyncio.run(check())).result()
 
 
 def _key(spec: JudgeSpec) -> str | None:

@@ -11,8 +11,9 @@ import pytest
 from deepicd.errors import JudgeError
 from deepicd.rewards import Sample, Score
 from deepicd.rewards.judge import client
-from deepicd.rewards.judge.grouped import GroupedJudge, Rollout
+from deepicd.rewards.judge.grouped import GroupedJudge
 from deepicd.rewards.judge.judge import Judge
+from deepicd.rewards.judge.rollout import Rollout
 from deepicd.rewards.judge.rubric import load_rubric
 from deepicd.spec.judge import JudgeSpec
 from tests.judge_stub import MODEL, Reply, Stub, all_yes, criteria, stub
@@ -36,7 +37,7 @@ def scores(
         async with Judge(spec) as judge:
             grouped = GroupedJudge(
                 judge, opened_think=True, weight=0.2, only_where_outcome_varies=spec.only_where_outcome_varies,
-                on_scored=lambda step, found: (seen if seen is not None else []).append((step, sum(map(len, found)))),
+                on_scored=lambda step, found: (seen if seen is not None else []).append((step, len(found))),
             )  # fmt: skip
             order = sorted(
                 ((place, number) for number, group in enumerate(groups) for place in range(len(group))),
