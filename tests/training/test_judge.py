@@ -11,18 +11,15 @@ import pytest
 
 from deepicd.rewards.judge import watch
 from deepicd.run_layout import RunLayout
-from deepicd.spec.model import ModelSpec
-from deepicd.training.base_model import make
 from deepicd.training.step_metrics import all_steps
 from tests.judge_stub import MODEL, Reply, stub
+from tests.training.answering_model import make_answering_model
 from tests.training.deepicd_process import DeepicdProcess
-from tests.training.runs import CANARY, GRPO, SFT, TINY, write_run, write_tables_with_canary
+from tests.training.runs import CANARY, GRPO, write_run, write_tables_with_canary
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(1200)]
-# SFT teaches the model to write traces, without which there is nothing to judge.
 STAGES: dict[str, dict[str, Any]] = {
-    "sft": {**SFT, "maxSteps": 100, "learningRate": 5e-3, "saveEverySteps": 100},
-    "grpo": {**GRPO, "maxSteps": 2, "maxResponseTokens": 64, "maxValidationAdmissions": 4, "validateEverySteps": 2},
+    "grpo": {**GRPO, "maxSteps": 2, "maxResponseTokens": 32, "maxValidationAdmissions": 4, "validateEverySteps": 2},
     "evaluate": {"maxAdmissions": 4, "samples": 2, "bootstrapSamples": 0},
 }
 
@@ -32,10 +29,20 @@ class Judged:
     """A finished run with a server of its own for the judge."""
 
     layout: RunLayout
+    model: Path
+    """The policy at its start, and the judge."""
     data: dict[str, Any]
     output: str
     exit_code: int
     left_behind: list[str]
+
+
+def start(folder: Path, model: Path, data: dict[str, Any], judge: dict[str, Any], **stages: Any) -> DeepicdProcess:
+    run = write_run(
+        folder / "run.yaml", "judged", data, {"evaluate": None, **stages},
+        reward={"weights": {"judge": 0.2}, "judge": judge}, model={"path": str(model), "dtype": "float32"},
+    )  # fmt: skip
+    return DeepicdProcess("run", str(run), "--dir", str(folder / "run"))
 
 
 @pytest.fixture(scope="module")
@@ -43,18 +50,14 @@ def judged(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Judged:
     home = tmp_path_factory.mktemp("judged")
     tables = home / "tables"
     write_tables_with_canary(tables)
-    data = {
-        "mimic": {"hosp": str(tables / "hosp"), "note": str(tables / "note")},
-        "traces": str(tables / "traces.jsonl"),
-    }
-    make(ModelSpec.model_validate({"tiny": TINY}), cohort / "train.parquet", home / "model")
-    reward = {"weights": {"judge": 0.2}, "judge": {"model": str(home / "model")}}
-    run = write_run(home / "run.yaml", "judged", data, STAGES, reward=reward)
-    process = DeepicdProcess("run", str(run), "--dir", str(home / "run"))
+    data = {"mimic": {"hosp": str(tables / "hosp"), "note": str(tables / "note")}}
+    (home / "model").mkdir()
+    model = make_answering_model(cohort, home / "model")
+    process = start(home, model, data, {"model": str(model)}, **STAGES)
     process.wait_for_step("grpo", 1)
     tree = process.tree()
     code = process.finish()
-    return Judged(RunLayout(home / "run"), data, process.text, code, process.left_behind(tree))
+    return Judged(RunLayout(home / "run"), model, data, process.text, code, process.left_behind(tree))
 
 
 def test_a_run_with_its_own_judge_is_done_and_leaves_no_server(judged: Judged) -> None:
@@ -80,7 +83,7 @@ def test_the_validation_follows_the_judges_term(judged: Judged) -> None:
 
 def test_the_reward_of_the_evaluation_has_the_judge(judged: Judged) -> None:
     measured = json.loads(judged.layout.evaluation.metrics.read_text())
-    for model in ("base", "sft", "grpo"):
+    for model in ("base", "grpo"):
         assert measured[model]["reward"]["name"] == "reward"
         assert 0 <= measured[model]["reward"]["terms"]["judge"]["value"] <= 1
     assert "conclusion_follows" in judged.layout.evaluation.report.read_text()
@@ -97,22 +100,12 @@ def test_no_note_text_leaves_the_judge(judged: Judged) -> None:
         assert CANARY.encode() not in path.read_bytes(), path
 
 
-def again(judged: Judged, folder: Path, judge: dict[str, Any], **stages: Any) -> DeepicdProcess:
-    """A run from the trained model."""
-    model = {"path": str(judged.layout.stage("sft").model), "dtype": "float32"}
-    reward = {"weights": {"judge": 0.2}, "judge": judge}
-    chosen = {"evaluate": None, **stages}
-    data = {"mimic": judged.data["mimic"]}
-    run = write_run(folder / "run.yaml", "again", data, chosen, reward=reward, model=model)
-    return DeepicdProcess("run", str(run), "--dir", str(folder / "run"))
-
-
 @pytest.mark.long
 def test_a_judge_that_fails_ends_the_attempt_where_the_run_wants_it(judged: Judged, tmp_path: Path) -> None:
     with stub() as server:
         server.always = lambda prompts: Reply(500, CANARY.encode())
         judge = {"endpoint": server.url, "name": MODEL, "onFailure": "fail"}
-        process = again(judged, tmp_path, judge, grpo=STAGES["grpo"])
+        process = start(tmp_path, judged.model, judged.data, judge, grpo=STAGES["grpo"])
         assert process.finish() == 75
     assert "verdicts are missing (reward.judge.maxFailures): server_error" in process.text
     assert CANARY not in process.text + (tmp_path / "run/stages/grpo/training.log").read_text()
@@ -122,7 +115,7 @@ def test_a_judge_that_fails_ends_the_attempt_where_the_run_wants_it(judged: Judg
 def test_an_evaluation_whose_judge_is_down_reports_the_reward_without_it(judged: Judged, tmp_path: Path) -> None:
     with stub() as server:
         judge = {"endpoint": server.url, "name": MODEL}
-    process = again(judged, tmp_path, judge, evaluate=STAGES["evaluate"])
+    process = start(tmp_path, judged.model, judged.data, judge, evaluate=STAGES["evaluate"])
     assert process.finish() == 0
     assert "as reward_without_judge" in process.text
     found = json.loads((tmp_path / "run/evaluate/metrics.json").read_text())["base"]["reward"]
