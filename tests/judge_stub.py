@@ -1,4 +1,4 @@
-"""A judge's server for tests, on loopback: answers as it is told, well or in any wrong way."""
+"""A judge's server for tests, on loopback, that also answers wrongly in every way."""
 
 from __future__ import annotations
 

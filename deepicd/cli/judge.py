@@ -1,4 +1,4 @@
-"""`deepicd judge`: the reward's judge by hand, and its agreement with experts."""
+"""`deepicd judge`: judges completions outside a run, and compares the verdicts with those of experts."""
 
 from __future__ import annotations
 

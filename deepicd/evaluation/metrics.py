@@ -67,7 +67,7 @@ def compute(
         local_codes: codes of the training set that no release of ICD-10-CM has.
         bootstrap_samples: number of patient samples for the intervals; 0: no intervals.
         seed: seed of the patient samples.
-        reward_name: `reward`, or `reward_without_judge` if the run's judge could not be had.
+        reward_name: `reward`, or `reward_without_judge` if the run's judge was not available.
 
     Raises:
         UserError: `predictions` is empty, or a gold or training code is neither in ICD-10-CM nor local.

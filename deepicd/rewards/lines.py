@@ -1,6 +1,6 @@
 """Scores JSON lines: `{"id", "completion", "gold"[, "note", "truncated", "local_gold"]}` to `{"id", "score", "terms"}`.
 
-If the reward has a judge that cannot be had, `score_without_judge` takes the place of `score`.
+If the reward's judge is not available, the key is `score_without_judge` instead of `score`.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def score_lines(
 
 
 def _judged(judging: Judging, samples: Sequence[Sample], scores: Sequence[Score]) -> list[Score] | None:
-    """The scores with the judge's term, in the same order; None if the judge cannot be had."""
+    """The scores with the judge's term, in the same order; None if the judge is not available."""
     groups: dict[tuple[str | None, str], list[int]] = {}
     for place, sample in enumerate(samples):
         groups.setdefault((sample.note, sample.gold), []).append(place)

@@ -55,7 +55,7 @@ def evaluate(context: Context, settings: EvaluateSpec) -> None:
     name = reward_name(context.run, by_model)
     if name == WITHOUT_JUDGE:
         structlog.get_logger().warning(
-            f"reward.judge: could not be had: the reward on the test split is without it, as {WITHOUT_JUDGE}",
+            f"reward.judge: was not available: the reward on the test split excludes it, and is called {WITHOUT_JUDGE}",
             log=str(context.layout.stage("evaluate").log),
         )
     measured = _measure(context, settings, by_model, name)

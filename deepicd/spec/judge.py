@@ -78,7 +78,7 @@ class JudgeSpec(SpecModel):
     """
 
     model: str | None = Field(default=None, min_length=1)
-    """Folder or hub name of a chat model. The run starts a vLLM server for it, on GPUs of its own, and ends it."""
+    """Folder or hub name of a chat model. The run starts a vLLM server for it, on separate GPUs, and stops it."""
     endpoint: str | None = Field(default=None, min_length=1)
     """Address of a server with the OpenAI API, such as `http://judge.models.svc:8000/v1`."""
     name: str | None = Field(default=None, min_length=1, max_length=256)
@@ -89,7 +89,7 @@ class JudgeSpec(SpecModel):
     """Who attests what about sending notes to the endpoint. Needed unless the endpoint is on this machine, in a private
     network or a service of the cluster: MIMIC-IV's data use agreement forbids third parties that keep the notes."""
     placement: Literal["server", "colocated"] = "server"
-    """`server`: the judge has a server of its own. `colocated`, on the GPUs of the policy, is not built yet."""
+    """`server`: the judge has its own server. `colocated`, on the GPUs of the policy, is not built yet."""
     gpus: MayChange[int] = Field(default=1, ge=1, le=64)
     """GPUs of the server for `model`, beside `compute.gpus`."""
     rubric: str = Field(default=DEFAULT_RUBRIC, min_length=1, max_length=1024)

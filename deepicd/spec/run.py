@@ -19,7 +19,7 @@ from deepicd.spec.storage import StorageSpec
 from deepicd.spec.training import GrpoSpec, SftSpec
 
 MAX_JUDGED = 960
-"""Completions of a step that can wait for their groups' verdicts: Ray runs 1,000 calls of verl's reward worker at once."""
+"""Completions of a step that can wait for their groups' verdicts: Ray runs 1,000 calls of verl's reward worker concurrently."""
 RUN_NAME = r"^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$"
 
 

@@ -42,7 +42,7 @@ def command(model: str, port: int) -> list[str]:
 
 @contextmanager
 def judge_server(run: DeepICDRun, files: StageFiles, stop: Stop, *, needed: bool = True) -> Iterator[Mapping[str, str]]:
-    """Run the judge's server during the body, if the run has one of its own. Its log is `files.judge_log`.
+    """Run the judge's server during the body, if the run starts one. Its log is `files.judge_log`.
 
     Args:
         run: the run.

@@ -1,4 +1,4 @@
-"""The judge in verl's reward worker: opens it in the worker's event loop, and notes what it gave."""
+"""The judge in verl's reward worker: opens it in the worker's event loop, and logs its verdicts' sums."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ STAGES: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Judged:
-    """A finished run with a server of its own for the judge."""
+    """A finished run that started the judge's server."""
 
     layout: RunLayout
     model: Path
@@ -117,7 +117,7 @@ def test_an_evaluation_whose_judge_is_down_reports_the_reward_without_it(judged:
         judge = {"endpoint": server.url, "name": MODEL}
     process = start(tmp_path, judged.model, judged.data, judge, evaluate=STAGES["evaluate"])
     assert process.finish() == 0
-    assert "as reward_without_judge" in process.text
+    assert "is called reward_without_judge" in process.text
     found = json.loads((tmp_path / "run/evaluate/metrics.json").read_text())["base"]["reward"]
     assert found["name"] == "reward_without_judge"
     assert "judge" not in found["terms"]

@@ -1,4 +1,4 @@
-"""Verdicts that were paid for, by the digest of what was asked. Holds no text of a note or completion.
+"""Verdicts by the digest of the question. Holds no text of a note or completion.
 
 A file of JSON lines that only grows: `{"key": …, "answers": "yny…"}`, in the order of the rubric's criteria. A line is written
 with one call, so a killed process leaves at most one torn line at the end, which is skipped.

@@ -60,7 +60,7 @@ class Missing(StrEnum):
 
 
 PASSING = frozenset({Missing.UNREACHABLE, Missing.TIMED_OUT, Missing.BUSY, Missing.SERVER_ERROR, Missing.NOT_AN_ANSWER})
-"""Failures that may pass by themselves, so that a request is tried again."""
+"""Temporary failures, after which a request is tried again."""
 
 
 class _FailedError(Exception):

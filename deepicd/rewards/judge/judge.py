@@ -132,7 +132,7 @@ class Judge:
         share = f"{sum(self._recent)} of the last {len(self._recent)} verdicts are missing (reward.judge.maxFailures)"
         reason, _ = Counter(failed.values()).most_common(1)[0]
         if reason in PASSING:
-            raise JudgeError(f"reward.judge: {share}: {reason}: see to its server, then run again to resume")
+            raise JudgeError(f"reward.judge: {share}: {reason}: check its server, then run again to resume")
         remedy = {
             Missing.TOO_LONG: "use a judge with a longer context, or lower stages.grpo.maxPromptTokens",
             Missing.OTHER_MODEL: "correct reward.judge.name",

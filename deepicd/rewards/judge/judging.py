@@ -1,4 +1,4 @@
-"""The judge where a reward is only reported: used until it fails, since the reward can be reported without it."""
+"""The judge where a reward is only reported: used until it fails, because the reward can be reported without it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from deepicd.spec.judge import TERM
 from deepicd.spec.reward import RewardSpec
 
 REWARD, WITHOUT_JUDGE = "reward", "reward_without_judge"
-"""Names of the reward in results: of the run's, and of it without its judge, which could not be had."""
+"""Names of the reward in results: the run's reward, and the reward without its judge, if that was not available."""
 
 
 class Judging:
@@ -26,7 +26,7 @@ class Judging:
     def __init__(self, reward: RewardSpec, folder: Path | None, *, opened_think: bool) -> None:
         """`folder`: of kept verdicts, see `Judge`."""
         self.failure: str | None = None
-        """Why the judge cannot be had; None while it can."""
+        """Why the judge is not available; None while it is."""
         self._reward, self._folder, self._opened_think = reward, folder, opened_think
         self._runner = asyncio.Runner()
         self._judge: Judge | None = None
@@ -56,7 +56,7 @@ class Judging:
         return REWARD if self.failure is None else WITHOUT_JUDGE
 
     def score(self, groups: Sequence[Sequence[Rollout]]) -> list[list[Score]] | None:
-        """The scores with the judge's term; None if the reward has no judge, or it cannot be had.
+        """The scores with the judge's term; None if the reward has no judge, or it is not available.
 
         Args:
             groups: completions by prompt, scored by the other terms.

@@ -82,7 +82,7 @@ def load_rubric(rubric: str) -> Rubric:
     found = read_part(path, Rubric, "rubric file")
     twice = sorted({name for name in found.names if found.names.count(name) > 1})
     if twice:
-        raise UserError(f"{path}: criteria: {twice[0]} occurs twice: give each criterion a name of its own")
+        raise UserError(f"{path}: criteria: {twice[0]} occurs twice: give each criterion its own name")
     return found
 
 

@@ -42,7 +42,7 @@ def test_a_torn_line_costs_only_itself(torn: str, tmp_path: Path) -> None:
     assert (again.get(A, 2), again.get(B, 2), again.get(C, 2)) == ((True, False), (True, True), None)
 
 
-def test_nobody_else_may_read_it(tmp_path: Path) -> None:
+def test_only_the_owner_may_read_it(tmp_path: Path) -> None:
     Cache(tmp_path).add({A: (True,)})
     assert (tmp_path / FILE).stat().st_mode & 0o077 == 0
 
