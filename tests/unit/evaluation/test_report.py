@@ -356,10 +356,11 @@ def test_a_judge_that_is_pleased_without_better_answers_is_an_alarm(report: Repo
 
 def test_a_reward_without_its_judge_is_called_so(report: Report) -> None:
     assert "Reward without judge" not in html(report)
-    metrics = {
-        name: {**own, "reward": {**own["reward"], "name": "reward_without_judge"}} for name, own in report.metrics.items()
+    unjudged = {
+        name: compute(records, bootstrap_samples=0, reward_name="reward_without_judge")
+        for name, records in report.predictions.items()
     }
-    assert html(replace(report, metrics=metrics)).count("Reward without judge") == 3
+    assert html(replace(report, metrics=unjudged)).count("Reward without judge") == 3
 
 
 def test_a_reasoning_term_that_was_off_is_reported(report: Report) -> None:
