@@ -85,6 +85,13 @@ class StoreError(DeepICDError):
     code = "StoreUnreachable"
 
 
+class JudgeError(DeepICDError):
+    """The reward's judge cannot be reached, or too many of its verdicts are missing: trying again later may help."""
+
+    exit_code = ExitCode.TRY_LATER
+    code = "JudgeUnreachable"
+
+
 class TerminatedError(DeepICDError):
     """SIGTERM or Ctrl-C arrived; a checkpoint was saved if the stage could still do so."""
 

@@ -4,6 +4,7 @@ run.yaml                    with every default
 lock                        held by the process that executes the run
 run-finished                the run has ended: nothing more is written
 .deepicd-writer.json        the folder's uploader, and its attempts
+judge/verdicts.jsonl        verdicts of the reward's judge, by digests: no text
 stages/STAGE.inputs.json    the inputs of the stage
 stages/STAGE.completed.json the stage is finished
 stages/STAGE/               see `StageLayout`
@@ -48,6 +49,7 @@ class RunLayout(UploadedFolder):
         self.spec = folder / "run.yaml"
         self.lock = folder / "lock"
         self.stages = folder / "stages"
+        self.judge = folder / "judge"
         self.evaluation = EvaluationLayout(folder / "evaluate")
 
     def stage(self, name: str) -> StageLayout:
@@ -85,6 +87,9 @@ class StageLayout:
         self.model_log = folder / "model.log"
         # Of `evaluate`.
         self.plan = folder / "plan.json"
+        # Of `grpo` and `evaluate`.
+        self.judge_log = folder / "judge.log"
+        self.judged = self.metrics / "judge.jsonl"
         # Of the training stages.
         self.checkpoints = CheckpointFolders(folder / "checkpoints")
         self.nodes_log = folder / "nodes.log"

@@ -11,6 +11,7 @@ from deepicd import extras
 from deepicd.cli import artifacts, data
 from deepicd.cli.cluster import cancel, logs, resume, status, submit, wait
 from deepicd.cli.icd10 import icd10
+from deepicd.cli.judge import judge
 from deepicd.cli.metrics import metrics
 from deepicd.cli.predict import predict
 from deepicd.cli.program import Program, add_version, call
@@ -28,7 +29,7 @@ cli = Program(
     "Research use only: not for diagnosis, decision support, triage, unsupervised coding or billing.",
 )
 add_version(cli, "deepicd")
-for command in (run, validate, schema, show_config, sft, grpo, evaluate, metrics, predict, reward, icd10, report, sync):
+for command in (run, validate, schema, show_config, sft, grpo, evaluate, metrics, predict, reward, judge, icd10, report, sync):
     cli.command()(command)
 for on_cluster in (submit, status, logs, wait, cancel, resume):
     cli.command(rich_help_panel="On a cluster")(on_cluster)

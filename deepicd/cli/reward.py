@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +16,9 @@ from deepicd.rewards import cohort_words
 from deepicd.rewards.lines import score_lines
 from deepicd.spec.load import load
 from deepicd.spec.reward import RewardSpec
+
+if TYPE_CHECKING:
+    from deepicd.rewards.judge.judging import Judging
 
 
 class Preset(StrEnum):
@@ -41,8 +45,9 @@ def reward(
     """Score completions, JSON lines in and out.
 
     Takes {"id", "completion", "gold"}, and "note" to have the reasoning scored (without it that term is 0);
-    gives {"id", "score", "terms"}, with null for a missing term. Gold is a code that was billable in any fiscal year
-    from 2016 to 2026 or, with "local_gold": true, a code of your own.
+    gives {"id", "score", "terms"}, with null for a missing term; "score_without_judge" instead of "score" if
+    the reward's judge is not available. Gold is a code that was billable in any fiscal year from 2016 to 2026 or, with
+    "local_gold": true, a code of your own.
 
     Example: deepicd reward --preset deepicd-r1 < in.jsonl > out.jsonl
     """
@@ -54,6 +59,18 @@ def reward(
     else:
         raise UserError("give exactly one of --preset and --spec, such as: deepicd reward --preset deepicd < in.jsonl")
     cohort = None if words is None else cohort_words.read(words)
-    with Skipped(on_error) as skipped:
-        for line in score_lines(sys.stdin.buffer, terms, opened_think=opened_think, cohort=cohort, on_fault=skipped.on_fault):
+    with Skipped(on_error) as skipped, _judging(terms, opened_think=opened_think is not False) as judging:
+        for line in score_lines(
+            sys.stdin.buffer, terms, opened_think=opened_think, cohort=cohort, on_fault=skipped.on_fault, judging=judging
+        ):
             sys.stdout.write(line + "\n")
+        if judging is not None and judging.failure is not None:
+            sys.stderr.write(f"{judging.failure}: scores from there on are score_without_judge\n")
+
+
+def _judging(terms: RewardSpec, *, opened_think: bool) -> AbstractContextManager[Judging | None]:
+    if terms.judge is None:
+        return nullcontext()
+    from deepicd.rewards.judge.judging import Judging
+
+    return Judging(terms, None, opened_think=opened_think)

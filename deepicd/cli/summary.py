@@ -31,7 +31,9 @@ def show(
     for warning in warnings:
         console.print(Text(warning, style="bold yellow"))
     table = Table(box=None, padding=(0, 2, 0, 0), title="Test split (macro F1 and rates in %)", title_justify="left")
-    for name in ("MODEL", "CHAPTER", "CATEGORY", "CODE", "FORMAT", "VALID", "REWARD"):
+    without_judge = any(found["reward"].get("name") == "reward_without_judge" for found in metrics.values())
+    reward_column = "REWARD WITHOUT JUDGE" if without_judge else "REWARD"
+    for name in ("MODEL", "CHAPTER", "CATEGORY", "CODE", "FORMAT", "VALID", reward_column):
         table.add_column(name, justify="left" if name == "MODEL" else "right", no_wrap=True)
     for model, found in metrics.items():
         scores = [_percent(found["levels"][level]["macroF1"]) for level in found["levels"]]

@@ -24,6 +24,9 @@ from deepicd.evaluation.predictions import Prediction
 from deepicd.phases import Phase, PhaseFile
 from deepicd.prompt import Prompt
 from deepicd.rewards import Sample, Score, cohort_words, make_scorer
+from deepicd.rewards.judge.judging import Judging
+from deepicd.rewards.judge.rollout import Rollout
+from deepicd.run_layout import RunLayout
 from deepicd.spec.reward import RewardSpec
 
 CHUNK = 64
@@ -93,8 +96,38 @@ def _mean(values: Sequence[float]) -> float:
     return fmean(known) if known else math.nan
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """One model's answer for one admission, with the scores of its samples."""
+
+    admission: dict[str, Any]
+    greedy: completion.Completion
+    scores: list[Score]
+    judged: list[Score] | None
+    """The same with the judge's term; None without a judge."""
+
+
 def answer(plan: Plan) -> dict[str, list[Prediction]]:
-    """The predictions of every model, all for the same admissions."""
+    """The predictions of every model, all for the same admissions.
+
+    A reward's judge counts for all of them, or, if it failed, for none.
+    """
+    reward = RewardSpec.model_validate(plan.reward)
+    folder = RunLayout(Path(plan.stages).parent).judge
+    with Judging(reward, folder, opened_think=plan.opened_think) as judging:
+        answers = _answers(plan, reward, judging)
+    if judging.failure is not None:
+        sys.stderr.write(f"{judging.failure}\n")
+    return {
+        name: [
+            to_prediction(one.admission, one.greedy, one.scores if judging.failure or one.judged is None else one.judged)
+            for one in of_model
+        ]
+        for name, of_model in answers.items()
+    }
+
+
+def _answers(plan: Plan, reward: RewardSpec, judging: Judging) -> dict[str, list[_Answer]]:
     from deepicd.evaluation.generate import Generator
 
     admissions = read_admissions(Path(plan.test), plan.max_admissions)
@@ -102,12 +135,12 @@ def answer(plan: Plan) -> dict[str, list[Prediction]]:
     prompts = [admission["prompt"] for admission in admissions]
     notes = [prompt.note(messages) for messages in prompts]
     cohort = cohort_words.of_run(Path(plan.stages))
-    score = make_scorer(RewardSpec.model_validate(plan.reward), opened_think=plan.opened_think, cohort=cohort)
+    score = make_scorer(reward, opened_think=plan.opened_think, cohort=cohort)
     chunks = [slice(start, start + CHUNK) for start in range(0, len(admissions), CHUNK)]
     Path(plan.total).write_text(str(len(plan.models) * len(chunks)))
     phases = PhaseFile(Path(plan.phases))
     step = 0
-    answers: dict[str, list[Prediction]] = {}
+    answers: dict[str, list[_Answer]] = {}
     for name, folder in plan.models.items():
         phases.enter(Phase.VLLM, of=name)
         generator = Generator(
@@ -119,11 +152,15 @@ def answer(plan: Plan) -> dict[str, list[Prediction]]:
         for chunk in chunks:
             greedy = generator.generate(prompts[chunk])
             sampled = generator.generate(prompts[chunk], temperature=plan.temperature, top_k=plan.top_k, samples=plan.samples)
-            for admission, note, [best], choices in zip(admissions[chunk], notes[chunk], greedy, sampled, strict=True):
-                parsed = completion.parse(best.text, opened_think=plan.opened_think, truncated=best.truncated)
+            rollouts = []
+            for admission, note, choices in zip(admissions[chunk], notes[chunk], sampled, strict=True):
                 local = is_local(admission["extra_info"])
                 samples = [Sample(choice.text, admission["code"], note, choice.truncated, local) for choice in choices]
-                answers[name].append(to_prediction(admission, parsed, score(samples)))
+                rollouts.append([Rollout(sample, scored) for sample, scored in zip(samples, score(samples), strict=True)])
+            judged: list[list[Score]] | list[None] = judging.score(rollouts) or [None] * len(rollouts)
+            for admission, [best], group, with_judge in zip(admissions[chunk], greedy, rollouts, judged, strict=True):
+                parsed = completion.parse(best.text, opened_think=plan.opened_think, truncated=best.truncated)
+                answers[name].append(_Answer(admission, parsed, [one.score for one in group], with_judge))
             step += 1
             _note_progress(plan, step)
         generator.close()

@@ -20,6 +20,11 @@ def share(part: int, whole: int) -> str:
     return f"{percent(part / whole)} %" if whole else ""
 
 
+def reward_title(name: str) -> str:
+    """The heading of a reward's column, by its name in metrics.json."""
+    return "Reward without judge" if name == "reward_without_judge" else "Reward"
+
+
 def reward(value: float | None) -> str:
     """A reward: `0.413`."""
     return NOTHING if value is None else f"{value:.3f}"

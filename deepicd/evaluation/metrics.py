@@ -57,6 +57,7 @@ def compute(
     local_codes: Collection[str] = (),
     bootstrap_samples: int = 1000,
     seed: int = 0,
+    reward_name: str = "reward",
 ) -> Metrics:
     """Compute every metric of one model.
 
@@ -66,6 +67,7 @@ def compute(
         local_codes: codes of the training set that no release of ICD-10-CM has.
         bootstrap_samples: number of patient samples for the intervals; 0: no intervals.
         seed: seed of the patient samples.
+        reward_name: `reward`, or `reward_without_judge` if the run's judge was not available.
 
     Raises:
         UserError: `predictions` is empty, or a gold or training code is neither in ICD-10-CM nor local.
@@ -99,6 +101,7 @@ def compute(
             "faults": {name.removeprefix("fault."): measures[name] for name in faults},
         },
         "reward": {
+            "name": reward_name,
             "scored": int(np.count_nonzero(~np.isnan(test.observations["reward"]))),
             "mean": measures["reward"],
             "terms": {name.removeprefix("term."): measures[name] for name in terms},

@@ -29,7 +29,7 @@ DEFINITIONS = {
     "outsideYears": "share of admissions with a prediction that was billable, but in none of the fiscal years that the "
     "admission can be in; among those whose years are known",
     "faults": "share of completions with each fault; one completion may have several",
-    "reward": "mean over the scored admissions",
+    "reward": "mean over the scored admissions; reward_without_judge: without the run's judge, which was not available",
     "interval": "95 % percentile interval of a bootstrap that draws patients; of a macro F1 over many rare classes it is "
     "somewhat too narrow",
 }
@@ -90,6 +90,8 @@ class Rates(TypedDict):
 class Reward(TypedDict):
     """Means over the scored admissions."""
 
+    name: str
+    """`reward`, or `reward_without_judge`: the run's reward without its judge, which was not available."""
     scored: int
     mean: Measure
     terms: dict[str, Measure]

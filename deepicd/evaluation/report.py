@@ -76,6 +76,9 @@ class Report:
     """SFT's examples whose trace had `<think>` tags around it, which were taken off."""
     reasoning_off: Mapping[str, int] | None = None
     """`patients` of the training set and how many have a note in `english`; None unless that turned `reasoning` off."""
+    judge: Mapping[str, Any] | None = None
+    """The judge's `rubric` (version, criteria); of GRPO's `completions` how many verdicts are `missing`; `agreement`
+    (correlation with each other term); `alarm`, if its mean rose and the outcome did not. None without a judge."""
 
 
 def load(run_folder: Path) -> Report:
@@ -103,6 +106,7 @@ def load(run_folder: Path) -> Report:
         left_out=about.get("leftOut"),
         traces_untagged=about.get("tracesUntagged", 0),
         reasoning_off=about.get("reasoningOff"),
+        judge=about.get("judge"),
     )
 
 

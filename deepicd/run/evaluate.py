@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+import structlog
 
 from deepicd import atomic, prompt
 from deepicd.artifacts.publish import installed_versions
 from deepicd.data.prompts import FILE as PROMPTS_FILE
 from deepicd.data.rows import is_local
 from deepicd.data.sft import Examples
+from deepicd.errors import CrashError
 from deepicd.evaluation import metrics, predictions, report
 from deepicd.evaluation.answer import Plan
 from deepicd.evaluation.predictions import Prediction
 from deepicd.phases import Phase, PhaseStart
 from deepicd.rewards import cohort_words
+from deepicd.rewards.judge import watch
+from deepicd.rewards.judge.judging import REWARD, WITHOUT_JUDGE
+from deepicd.rewards.judge.rubric import load_rubric
 from deepicd.run.context import Context
 from deepicd.run.curves import curve_rows
 from deepicd.run.prepare import not_used
 from deepicd.run_layout import MODELS, TRAINING_STAGES
+from deepicd.spec.judge import TERM
 from deepicd.spec.load import dump
 from deepicd.spec.run import DeepICDRun, EvaluateSpec
 from deepicd.spec.training import GrpoSpec
 from deepicd.training.device import device
+from deepicd.training.judge_server import judge_server
 from deepicd.training.launch import GuardedProcess, offline_environment
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import KL_OF_UPDATE, KL_TO_REFERENCE, next_launch
@@ -47,7 +57,13 @@ def evaluate(context: Context, settings: EvaluateSpec) -> None:
     _answer(context, settings, results.predictions)
     by_model = predictions.read(results.predictions)
     context.on_phase(PhaseStart(Phase.METRICS))
-    measured = _measure(context, settings, by_model)
+    name = reward_name(context.run, by_model)
+    if name == WITHOUT_JUDGE:
+        structlog.get_logger().warning(
+            f"reward.judge: was not available: the reward on the test split excludes it, and is called {WITHOUT_JUDGE}",
+            log=str(context.layout.stage("evaluate").log),
+        )
+    measured = _measure(context, settings, by_model, name)
     _write_json(results.metrics, measured)
     _write_curves(context, results.curves)
     _write_json(results.about, about(context))
@@ -61,6 +77,7 @@ def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
     files = StageFiles(context.layout.stage("evaluate").folder)
     files.metrics.mkdir(parents=True, exist_ok=True)
     files.loop_entered.unlink(missing_ok=True)
+    files.failure.unlink(missing_ok=True)
     progress = next_launch(files.metrics)
     engine: dict[str, Any] = {
         "dtype": spec.model.dtype,
@@ -91,14 +108,35 @@ def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
     )
     _write_json(files.plan, asdict(plan))
     files.begin_phases()
-    process = GuardedProcess([sys.executable, "-m", "deepicd.evaluation.answer", str(files.plan)], environment, files.log)
-    supervise(
-        process, files, progress, stall_after=context.run.spec.recovery.stall_after, stop=context.stop,
-        on_step=context.on_step, on_phase=context.on_phase, training=False,
-    )  # fmt: skip
+    with _judge(context, files) as variables:
+        process = GuardedProcess(
+            [sys.executable, "-m", "deepicd.evaluation.answer", str(files.plan)], {**environment, **variables}, files.log
+        )
+        supervise(
+            process, files, progress, stall_after=context.run.spec.recovery.stall_after, stop=context.stop,
+            on_step=context.on_step, on_phase=context.on_phase, training=False,
+        )  # fmt: skip
 
 
-def _measure(context: Context, settings: EvaluateSpec, by_model: dict[str, list[Prediction]]) -> dict[str, Any]:
+@contextmanager
+def _judge(context: Context, files: StageFiles) -> Iterator[Mapping[str, str]]:
+    """The judge's server during the body, if the run has one and it starts: the evaluation can do without."""
+    with ExitStack() as stack:
+        try:
+            variables = stack.enter_context(judge_server(context.run, files, context.stop, needed=False))
+        except CrashError as error:
+            structlog.get_logger().warning(str(error))
+            variables = {}
+        yield variables
+
+
+def reward_name(run: DeepICDRun, by_model: Mapping[str, Sequence[Prediction]]) -> str:
+    """What the predictions' rewards are called: without a judge that the run has, they have another name."""
+    judged = run.spec.reward.judge is None or all(TERM in one.terms for records in by_model.values() for one in records)
+    return REWARD if judged else WITHOUT_JUDGE
+
+
+def _measure(context: Context, settings: EvaluateSpec, by_model: dict[str, list[Prediction]], reward: str) -> dict[str, Any]:
     rows = pq.read_table(context.prompts("train"), columns=["code", "extra_info"]).to_pylist()
     counts = Counter(row["code"] for row in rows)
     local = {row["code"] for row in rows if is_local(row["extra_info"])}
@@ -109,6 +147,7 @@ def _measure(context: Context, settings: EvaluateSpec, by_model: dict[str, list[
             local_codes=local,
             bootstrap_samples=settings.bootstrap_samples,
             seed=context.run.spec.seed,
+            reward_name=reward,
         )
         for name, records in by_model.items()
     }
@@ -142,6 +181,24 @@ def about(context: Context) -> dict[str, Any]:
         "reasoningOff": _reasoning_off(context),
         "leftOut": [asdict(one) for one in not_used(context)],
         "tracesUntagged": 0 if examples is None else examples.untagged,
+        "judge": about_judge(context.run, context.layout.stage("grpo").judged),
+    }
+
+
+def about_judge(run: DeepICDRun, judged: Path) -> dict[str, Any] | None:
+    """The judge's rubric and, from its log of GRPO, how it agrees with the other terms; None without a judge."""
+    judge = run.spec.reward.judge
+    if judge is None:
+        return None
+    rubric = load_rubric(judge.rubric)
+    steps = list(watch.read(judged.read_text().splitlines()).values()) if judged.exists() else []
+    agreement = {name: None if math.isnan(value) else value for name, value in watch.agreement(steps).items()}
+    return {
+        "rubric": rubric.model_dump(include={"version", "criteria"}, mode="json"),
+        "completions": sum(step.completions for step in steps),
+        "missing": sum(step.missing for step in steps),
+        "agreement": agreement,
+        "alarm": watch.alarm(steps),
     }
 
 

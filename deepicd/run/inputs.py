@@ -8,6 +8,7 @@ from pathlib import Path
 
 from deepicd.data import check, mimic, notes, sft
 from deepicd.errors import UserError
+from deepicd.rewards.judge.rubric import load_rubric
 from deepicd.rewards.own_terms import OwnTerms
 from deepicd.spec.run import DeepICDRun
 from deepicd.spec.storage import S3Spec
@@ -49,6 +50,8 @@ def look(run: DeepICDRun, *, paths: bool = True, verl: bool = True) -> Findings:
     """
     found = Findings()
     found.note("", lambda: OwnTerms(run.spec.reward.terms or {}))
+    if (judge := run.spec.reward.judge) is not None:
+        found.note("spec.reward.judge.rubric", lambda: load_rubric(judge.rubric))
     if verl:
         found.note("", lambda: check_overrides(run))
     if paths:

@@ -15,6 +15,7 @@ from deepicd import atomic, prompt
 from deepicd.data import note_files, prompts
 from deepicd.errors import DeepICDError, TerminatedError, UserError
 from deepicd.phases import Phase, PhaseStart
+from deepicd.rewards.judge.rubric import load_rubric
 from deepicd.run.context import Context
 from deepicd.run.evaluate import evaluate
 from deepicd.run.grpo import grpo
@@ -54,15 +55,22 @@ def plan(run: DeepICDRun) -> list[Stage]:
     if spec.stages.sft is not None:
         chosen = spec.stages.sft
         stages.append(Stage("sft", {**common, "stages": {"sft": steps["sft"]}}, lambda context: sft(context, chosen)))
+    scored_by = {"reward": settings["reward"], **_rubric(run)}
     if spec.stages.grpo is not None:
         goal = spec.stages.grpo
-        inputs = {**common, "reward": settings["reward"], "stages": {"grpo": steps["grpo"]}}
+        inputs = {**common, **scored_by, "stages": {"grpo": steps["grpo"]}}
         stages.append(Stage("grpo", inputs, lambda context: grpo(context, goal)))
     if spec.stages.evaluate is not None:
         last = spec.stages.evaluate
-        inputs = {**common, "reward": settings["reward"], "stages": {"evaluate": steps["evaluate"]}}
+        inputs = {**common, **scored_by, "stages": {"evaluate": steps["evaluate"]}}
         stages.append(Stage("evaluate", inputs, lambda context: evaluate(context, last)))
     return stages
+
+
+def _rubric(run: DeepICDRun) -> dict[str, str]:
+    """The digest of the judge's rubric: a changed text is a changed input."""
+    judge = run.spec.reward.judge
+    return {} if judge is None else {"rubric": load_rubric(judge.rubric).digest}
 
 
 _READ = ("admissions", "patients", "diagnoses_icd", "d_icd_diagnoses", "discharge", "train", "validation", "test")

@@ -19,6 +19,7 @@ from deepicd.data.prompts import FILE
 from deepicd.errors import UserError
 from deepicd.phases import Phase, PhaseStart
 from deepicd.rewards import cohort_words
+from deepicd.rewards.judge.judge import Judge
 from deepicd.rewards.own_terms import OwnTerms
 from deepicd.run.context import Context
 from deepicd.spec.model import ModelSpec
@@ -38,6 +39,8 @@ def prepare(context: Context) -> None:
     place = context.layout.stage("prepare")
     spec = context.run.spec
     OwnTerms(spec.reward.terms or {})  # fails before hours of SFT
+    if spec.reward.judge is not None and spec.reward.judge.endpoint is not None:
+        Judge(spec.reward.judge)  # so does this, without a rubric or a key
     wait_for_earlier(place.model_log)
     if place.folder.exists():
         shutil.rmtree(place.folder)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,10 +16,13 @@ import structlog
 from deepicd import prompt
 from deepicd.errors import CrashError, RewardCollapsedError, UserError
 from deepicd.phases import OnPhase, Phase, PhaseStart, ignore
+from deepicd.rewards.judge import watch
+from deepicd.rewards.judge.judge import check_judge
 from deepicd.spec.run import DeepICDRun
 from deepicd.spec.training import GrpoSpec, SftSpec
 from deepicd.training.checkpoints import LocalCheckpoints
 from deepicd.training.device import device
+from deepicd.training.judge_server import judge_server
 from deepicd.training.launch import GuardedProcess, training_environment, wait_for_earlier
 from deepicd.training.nodes import wait_for_nodes
 from deepicd.training.overrides import TrainingData, grpo_overrides, sft_overrides, worker_environment, worker_python
@@ -28,6 +33,8 @@ from deepicd.training.supervise import RayStartError, Stop, supervise
 
 OnStep = Callable[[StepMetrics, int | None], None]
 
+ALARM_EVERY_STEPS = 5
+"""Steps between looks at the judge's log."""
 RAY_STARTS = 3
 """Tries to start Ray's node: the first time its files may come from a slow disk, or a busy machine may delay it."""
 
@@ -72,13 +79,19 @@ def train_grpo(
     """
     _check_size(run, data, grpo.train_batch_size, "stages.grpo.trainBatchSize")
     files = StageFiles(folder)
+    device().check(run.spec.compute.gpus + run.spec.judge_gpus)
     several = run.spec.compute.nodes > 1
     _wait_for_nodes(run, files, stop, on_phase)
     command = grpo_command(run, grpo, data, files)
     rule = run.spec.recovery.reward_collapse
     watched = on_step if rule is None else ends_on_collapse(RewardWatch(rule), on_step)
     checkpoints = _local(run, files, grpo.keep_checkpoints)
-    _train(run, spec_file, command, files, "actor/huggingface", checkpoints, stop, watched, on_phase, on_nodes=several)
+    if run.spec.reward.judge is not None:
+        watched = warns_of_the_judge(files.judged, watched)
+    with_judge = partial(judge_for_training, run, files, stop)
+    _train(
+        run, spec_file, command, files, "actor/huggingface", checkpoints, stop, watched, on_phase, with_judge, on_nodes=several
+    )
     # Ray ends the stage's workers after its driver; what follows needs their memory.
     _wait_for_nodes(run, files, stop, on_phase)
 
@@ -119,6 +132,38 @@ def ends_on_collapse(watch: RewardWatch, on_step: OnStep) -> OnStep:
     return act
 
 
+@contextmanager
+def judge_for_training(run: DeepICDRun, files: StageFiles, stop: Stop) -> Iterator[Mapping[str, str]]:
+    """Have the reward's judge, if there is one, during the body; yields variables for the stage's processes.
+
+    Raises:
+        UserError, JudgeError, CrashError, TerminatedError: see `check_judge` and `judge_server`.
+    """
+    judge = run.spec.reward.judge
+    if judge is not None and judge.endpoint is not None:
+        check_judge(judge)
+    with judge_server(run, files, stop) as variables:
+        yield variables
+
+
+def warns_of_the_judge(judged: Path, on_step: OnStep) -> OnStep:
+    """`on_step` that then warns, once, if the judge's mean has risen and the outcome has not; `judged`: its log."""
+    warned = False
+
+    def act(row: StepMetrics, total: int | None) -> None:
+        nonlocal warned
+        on_step(row, total)
+        if warned or row.step % ALARM_EVERY_STEPS or not judged.exists():
+            return
+        if found := watch.alarm(list(watch.read(judged.read_text().splitlines()).values())):
+            warned = True
+            structlog.get_logger().warning(
+                f"reward.judge: {found}: the policy may please the judge without being right", step=row.step
+            )
+
+    return act
+
+
 def _train(
     run: DeepICDRun,
     spec_file: Path,
@@ -129,9 +174,11 @@ def _train(
     stop: Stop,
     on_step: OnStep,
     on_phase: OnPhase,
+    beside: Callable[[], AbstractContextManager[Mapping[str, str]]] = lambda: nullcontext({}),
     *,
     on_nodes: bool = False,
 ) -> None:
+    """`beside`: what else runs during training; yields variables for its processes."""
     wait_for_earlier(files.log)
     # Only metrics and complete checkpoints of an earlier launch are kept.
     for leftover in (files.stop_request, files.loop_entered, files.loop_left, files.failure, files.waiting_for_disk):
@@ -142,19 +189,20 @@ def _train(
         metrics = next_launch(files.metrics)
         environment = training_environment(spec_file, files, metrics, checkpoints)
         passed_on = worker_environment(environment) if on_nodes else []
-        for tries_left in reversed(range(RAY_STARTS)):
-            files.begin_phases()
-            process = GuardedProcess([*command, *passed_on], environment, files.log)
-            try:
-                supervise(
-                    process, files, metrics, stall_after=run.spec.recovery.stall_after, stop=stop, on_step=on_step,
-                    on_phase=on_phase,
-                )  # fmt: skip
-                break
-            except RayStartError:
-                if not tries_left:
-                    raise
-                structlog.get_logger().warning("Ray did not start, trying again", log=str(files.log))
+        with beside() as variables:
+            for tries_left in reversed(range(RAY_STARTS)):
+                files.begin_phases()
+                process = GuardedProcess([*command, *passed_on], {**environment, **variables}, files.log)
+                try:
+                    supervise(
+                        process, files, metrics, stall_after=run.spec.recovery.stall_after, stop=stop, on_step=on_step,
+                        on_phase=on_phase,
+                    )  # fmt: skip
+                    break
+                except RayStartError:
+                    if not tries_left:
+                        raise
+                    structlog.get_logger().warning("Ray did not start, trying again", log=str(files.log))
     if not _has_weights(files.checkpoints.last / exported):
         raise CrashError(f"training ended after step {files.checkpoints.last_step} without its final model: see {files.log}")
     shutil.rmtree(files.model, ignore_errors=True)

@@ -12,6 +12,12 @@ PROGRESS = "DEEPICD_PROGRESS"
 """Name of the ConfigMap that the attempt reports to."""
 NAMESPACE = "DEEPICD_NAMESPACE"
 """Namespace of that ConfigMap."""
+JUDGE_API_KEY = "DEEPICD_JUDGE_API_KEY"
+"""Key of the judge's endpoint, from the Secret that `reward.judge.apiKey.secret` names."""
+JUDGE_SECRET_KEY = "apiKey"  # noqa: S105  (a key's name)
+"""Key in that Secret."""
+JUDGE_ENDPOINT = "DEEPICD_JUDGE_ENDPOINT"
+"""Address of the judge's server that the run itself has started."""
 OPERATORS_PREFIX = "DEEPICD_"
 """Variables whose names begin with it are the operator's."""
 OPERATORS_VARIABLES = (RUN_UID, ATTEMPT, PROGRESS, NAMESPACE)

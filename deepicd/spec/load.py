@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -12,11 +12,13 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core.core_schema import WithDefaultSchema
 
 from deepicd.errors import UserError
-from deepicd.spec.base import RULE, UNKNOWN_FIELD
+from deepicd.spec.base import RULE, UNKNOWN_FIELD, SpecModel
 from deepicd.spec.json_values import kind
 from deepicd.spec.prompt import PromptSpec
 from deepicd.spec.run import DeepICDRun
 from deepicd.spec.wording import expected
+
+M = TypeVar("M", bound=SpecModel)
 
 
 class UnknownFieldError(UserError):
@@ -54,10 +56,26 @@ def read_prompt(path: Path) -> PromptSpec:
     content = read_yaml(path, "prompt file")
     if not isinstance(content, dict) or "user" not in content:
         raise UserError(f"{path}: user: is missing: give the user's turn, with {{note}} where the note goes")
+    return _part(path, PromptSpec, content, "prompt")
+
+
+def read_part(path: Path, model: type[M], called: str) -> M:
+    """Read a YAML file that holds one model; `called` is what messages call the file.
+
+    Raises:
+        UserError: the file is missing, is not YAML, or is not what the model describes.
+    """
+    content = read_yaml(path, called)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: is {'empty' if content is None else kind(content)}: give the path of a {called}")
+    return _part(path, model, content, called)
+
+
+def _part(path: Path, model: type[M], content: Any, whole: str) -> M:
     try:
-        return PromptSpec.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
-        problems = [_problem(item, "prompt") for item in error.errors(include_url=False)]
+        problems = [_problem(item, whole) for item in error.errors(include_url=False)]
         raise UserError(f"{path}: " + "; ".join(problems)) from None
 
 
@@ -83,7 +101,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-def read_yaml(path: Path, kind: str = "run.yaml") -> Any:
+def read_yaml(path: Path, called: str = "run.yaml") -> Any:
     """Content of a YAML file, as it was written.
 
     Raises:
@@ -93,7 +111,7 @@ def read_yaml(path: Path, kind: str = "run.yaml") -> Any:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
-        raise UserError(f"{path}: {reason}: give the path of a {kind}") from None
+        raise UserError(f"{path}: {reason}: give the path of a {called}") from None
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except _TwiceError as error:

@@ -41,6 +41,8 @@ class FailureCode(StrEnum):
     """A stage made no step for `recovery.stallAfter`."""
     STORE = "StoreUnreachable"
     """The store could not be reached, or kept failing."""
+    JUDGE = "JudgeUnreachable"
+    """The reward's judge could not be reached, or too many of its verdicts were missing."""
     TERMINATED = "Terminated"
     """The process was asked to end (SIGTERM)."""
     CRASH = "Crashed"

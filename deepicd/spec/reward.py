@@ -12,6 +12,8 @@ from pydantic import Field, StringConstraints, ValidationInfo, field_validator
 
 from deepicd.spec.base import SpecModel
 from deepicd.spec.changes import Later
+from deepicd.spec.judge import TERM as JUDGE
+from deepicd.spec.judge import JudgeSpec
 from deepicd.spec.rules import read_by_field
 from deepicd.spec.wording import pattern
 
@@ -46,10 +48,16 @@ PRESETS: Mapping[PresetName, Preset] = {
     "strict": Preset("right 2, wrong 0, no answer -1.5, no form -2", {"right": 2, "no_answer": -1.5, "no_form": -2}, (-2, 2)),
 }
 DEFAULT_WEIGHTS = dict(PRESETS["deepicd"].weights)
-TAKEN_NAMES = ("score", *dict.fromkeys(term for preset in PRESETS.values() for term in preset.weights))
+TAKEN_NAMES = (
+    "score",
+    JUDGE,
+    f"{JUDGE}_missing",
+    *dict.fromkeys(term for preset in PRESETS.values() for term in preset.weights),
+)
 """Names that no term of the run's own can have."""
 _TERMS, _WEIGHTS = str([*DEFAULT_WEIGHTS]), str({term: float(weight) for term, weight in DEFAULT_WEIGHTS.items()})
-_IS_OWN = "(has(self.terms) && term in self.terms)"
+_IS_OWN = f"((has(self.terms) && term in self.terms) || term == '{JUDGE}')"
+_HAS_JUDGE = f"('{JUDGE}' in self.weights && self.weights['{JUDGE}'] > 0.0)"
 OWN_WEIGHT = 1.0
 """Weight of a term of the run's own that has none."""
 TERM_PATTERN = pattern("^[a-z][a-z0-9_]{0,31}$", "lower-case letters, digits and '_', beginning with a letter, at most 32")
@@ -82,16 +90,22 @@ class RewardSpec(SpecModel):
     preset: PresetName = Field(default="deepicd", description=" ".join(map(_describe, PRESETS)))
     terms: Later[dict[TermName, OwnTerm] | None] = Field(default=None, max_length=8)
     """Terms of your own, by name, beside those of the preset."""
+    judge: Later[JudgeSpec | None] = None
+    """A language model as a further term, `judge`, in [0, 1], beside any preset. It needs `weights.judge`."""
     weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
         default={}, validate_default=True, max_length=16
     )
-    """Weight of each term, by its name. Left out, a term of the preset `deepicd` has the preset's, and one of `terms` 1.
-    The terms of the other presets have fixed weights."""
+    """Weight of each term, by its name. Left out, a term of the preset `deepicd` has the preset's, and one of `terms` 1;
+    `judge` has none. The terms of the other presets have fixed weights."""
 
     rules = (
         read_by_field(
             f"!has(self.terms) || self.terms.all(name, !(name in {list(TAKEN_NAMES)}))",
-            "terms: a name is taken by a preset: choose another",
+            "terms: a name is taken: choose another",
+        ),
+        read_by_field(f"!has(self.judge) || {_HAS_JUDGE}", "weights.judge: is missing or 0: give the judge a weight"),
+        read_by_field(
+            f"has(self.judge) || !('{JUDGE}' in self.weights)", "weights.judge: there is no judge: give reward.judge"
         ),
         *(
             read_by_field(
@@ -109,6 +123,7 @@ class RewardSpec(SpecModel):
         ),
         read_by_field(
             f"self.preset != 'deepicd' || {_TERMS}.exists(term, !(term in self.weights) || self.weights[term] > 0.0) "
+            f"|| {_HAS_JUDGE} "
             "|| (has(self.terms) && self.terms.exists(term, !(term in self.weights) || self.weights[term] > 0.0))",
             "weights: all are 0, so every completion scores the same: give one term a weight",
         ),
@@ -119,17 +134,22 @@ class RewardSpec(SpecModel):
     def _own_names(cls, given: dict[str, OwnTerm] | None) -> dict[str, OwnTerm] | None:
         for name in given or {}:
             if name in TAKEN_NAMES:
-                raise ValueError(f"'{name}' is taken by a preset: choose another name")
+                raise ValueError(f"'{name}' is taken: choose another name")
         return given
 
     @field_validator("weights")
     @classmethod
     def _every_term_has_its_weight(cls, given: dict[str, float], info: ValidationInfo) -> dict[str, float]:
         name: PresetName | None = info.data.get("preset")
-        if name is None or "terms" not in info.data:  # their own errors are reported
+        if name is None or "terms" not in info.data or "judge" not in info.data:  # their own errors are reported
             return given
+        if info.data["judge"] is not None and not given.get(JUDGE):
+            raise ValueError(f"{JUDGE}: is missing or 0: give the judge a weight")
+        if info.data["judge"] is None and JUDGE in given:
+            raise ValueError(f"{JUDGE}: there is no judge: give reward.judge, or remove the weight")
         preset = PRESETS[name]
         weights = {**(preset.weights if preset.own_weights else {}), **dict.fromkeys(info.data["terms"] or {}, OWN_WEIGHT)}
+        weights |= {} if info.data["judge"] is None else {JUDGE: given[JUDGE]}
         if not preset.own_weights:
             # The default weights may stay beside any preset: an API server, or a patch of only the preset, leaves them there.
             given = {term: weight for term, weight in given.items() if DEFAULT_WEIGHTS.get(term) != weight}

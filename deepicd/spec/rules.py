@@ -108,6 +108,16 @@ def multiple_of(product: str, of: str) -> Rule:
     return Rule(message, f"({dividend}) % ({divisor}) == 0", holds, (*sides[0], *sides[1]))
 
 
+def at_most(product: str, limit: int, message: str) -> Rule:
+    """A product as `field × other` of whole numbers is not above the limit."""
+    fields = product.split(" × ")
+
+    def holds(model: BaseModel) -> bool:
+        return bool(math.prod(value_of(model, field) for field in fields) <= limit)
+
+    return Rule(message, f"{' * '.join(f'self.{field}' for field in fields)} <= {limit}", holds, tuple(fields))
+
+
 def divides(field: str, other: str, into: Iterable[int], message: str) -> Rule:
     """The field divides the other one, both whole numbers, into one of these."""
     parts = tuple(into)
@@ -155,7 +165,7 @@ def never(rule: Rule, message: str = "") -> Rule:
 
 
 def either(*rules: Rule, message: str) -> Rule:
-    """One of the rules holds."""
+    """One of the rules holds. They are tried in order, and only up to the first that holds."""
     return Rule(message, " || ".join(f"({rule.cel})" for rule in rules), lambda model: any(rule.holds(model) for rule in rules))
 
 

@@ -14,10 +14,12 @@ from deepicd.spec.model import ModelSpec
 from deepicd.spec.pod_shape import check_patch
 from deepicd.spec.recovery import RecoverySpec
 from deepicd.spec.reward import DEFAULT_WEIGHTS, RewardSpec
-from deepicd.spec.rules import either, equals, given, matches, multiple_of, python_only, requires
+from deepicd.spec.rules import at_most, either, equals, given, matches, multiple_of, never, python_only, requires
 from deepicd.spec.storage import StorageSpec
 from deepicd.spec.training import GrpoSpec, SftSpec
 
+MAX_JUDGED = 960
+"""Completions of a step that can wait for their groups' verdicts: Ray runs 1,000 calls of verl's reward worker concurrently."""
 RUN_NAME = r"^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$"
 
 
@@ -97,6 +99,12 @@ class RunSpec(SpecModel):
         return content
 
     @property
+    def judge_gpus(self) -> int:
+        """GPUs that the judge's own server needs beside `compute.gpus`."""
+        judge = self.reward.judge
+        return judge.gpus if judge is not None and judge.model is not None else 0
+
+    @property
     def has_uploader(self) -> bool:
         """On a cluster: whether the pod has an uploader beside the trainer; on several nodes the trainer uploads."""
         return self.storage is not None and self.compute.nodes == 1
@@ -116,6 +124,19 @@ class RunSpec(SpecModel):
             ),
         ),
         requires("stages.grpo", multiple_of("compute.gpus", of="stages.grpo.tensorParallel")),
+        either(
+            never(given("reward.judge")),
+            never(given("stages.grpo")),
+            at_most("stages.grpo.trainBatchSize × stages.grpo.rollouts", MAX_JUDGED, ""),
+            message=f"reward.judge: judges at most {MAX_JUDGED} completions a step: "
+            "lower stages.grpo.trainBatchSize or stages.grpo.rollouts",
+        ),
+        either(
+            never(given("reward.judge")),
+            never(given("reward.judge.model")),
+            equals("compute.nodes", 1),
+            message="reward.judge.model: has its server on one node: give reward.judge.endpoint with compute.nodes above 1",
+        ),
         python_only("compute.podTemplatePatch.", _check_patch),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -22,6 +23,10 @@ class Device:
     """Arguments of vLLM's engine when it only generates."""
     engine_environment: Mapping[str, str] = {}
     """Variables of such a process."""
+    server_arguments: tuple[str, ...] = ()
+    """Arguments of a vLLM server."""
+    server_environment: Mapping[str, str] = {}
+    """Variables of its process."""
     sft_overrides: tuple[str, ...] = ()
     """verl overrides for SFT."""
 
@@ -40,6 +45,13 @@ class Device:
     def worker_python(self, folder: str) -> str | None:
         """The Python of Ray's workers, once `python` has started; None for Ray's own choice."""
         return None
+
+    def split(self, gpus: int, more: int) -> tuple[Mapping[str, str], Mapping[str, str]]:
+        """Variables that give one process tree `gpus` of this machine's GPUs, and another one `more`."""
+        chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+        devices = chosen.split(",") if chosen else [str(number) for number in range(gpus + more)]
+        first, second = devices[:gpus], devices[gpus : gpus + more]
+        return {"CUDA_VISIBLE_DEVICES": ",".join(first)}, {"CUDA_VISIBLE_DEVICES": ",".join(second)}
 
     def check(self, gpus: int) -> None:
         """Raises: UserError: this machine has fewer GPUs than that."""

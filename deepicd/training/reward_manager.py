@@ -13,9 +13,11 @@ from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
 from deepicd import completion, prompt
 from deepicd.data.rows import is_local
-from deepicd.errors import UserError
+from deepicd.errors import DeepICDError, RewardCodeError, UserError
 from deepicd.rewards import Sample, Score, cohort_words, make_scorer
+from deepicd.rewards.judge.rollout import Rollout
 from deepicd.spec.load import load
+from deepicd.training.rollout_judge import RolloutJudge, rollout_judge
 from deepicd.training.stage_files import SPEC_VARIABLE, StageFiles
 
 GATHER_SECONDS = 0.02
@@ -34,6 +36,7 @@ class RewardManager(RewardManagerBase):  # type: ignore[misc]
         self._opened_think = spec.model.opened_think
         self._score = make_scorer(spec.reward, opened_think=self._opened_think, cohort=cohort)
         self._waiting: list[tuple[Sample, asyncio.Future[Score]]] = []
+        self._judge = rollout_judge(spec, self._files)
 
     async def run_single(self, data: DataProto) -> dict[str, Any]:
         """Score one completion: `{"reward_score": float, "reward_extra_info": {name: float}}`.
@@ -46,6 +49,8 @@ class RewardManager(RewardManagerBase):  # type: ignore[misc]
         if len(self._waiting) == 1:
             asyncio.get_running_loop().call_later(GATHER_SECONDS, self._score_waiting)
         score = await future
+        if self._judge is not None:
+            score = await self._judged(self._judge, data, Rollout(sample, score))
         terms = {f"reward_{name}": value for name, value in score.terms.items()}
         return {"reward_score": score.value, "reward_extra_info": {"score": score.value, **terms, **self._facts(sample)}}
 
@@ -53,6 +58,21 @@ class RewardManager(RewardManagerBase):  # type: ignore[misc]
         """The values of `OF_COMPLETIONS`."""
         parsed = completion.parse(sample.completion, opened_think=self._opened_think, truncated=sample.truncated)
         return {"well_formed": float(parsed.well_formed), "truncated": float(sample.truncated)}
+
+    async def _judged(self, judge: RolloutJudge, data: DataProto, rollout: Rollout) -> Score:
+        fields = data[-1:][0].non_tensor_batch
+        split = fields["extra_info"]["split"]
+        rollouts = self.config.actor_rollout_ref.rollout
+        size = rollouts.n if split == "train" else rollouts.val_kwargs.n
+        try:
+            return await judge.score(str(fields["uid"]), int(size), split, int(fields["global_steps"]), rollout)
+        except DeepICDError as error:
+            self._files.report_failure(error)
+            raise
+        except Exception as error:
+            failure = _raised(error)
+            self._files.report_failure(failure)
+            raise failure from None
 
     def _sample(self, data: DataProto) -> Sample:
         item = data[-1:][0]
@@ -74,17 +94,25 @@ class RewardManager(RewardManagerBase):  # type: ignore[misc]
         try:
             scores = self._score([sample for sample, _ in batch])
         except UserError as error:
-            self._fail(batch, f"the reward cannot be scored: {error}")
+            self._fail(batch, _broken(f"the reward cannot be scored: {error}"))
             return
         except Exception as error:
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            # The exception's own text may quote a note or a completion: it is left out.
-            self._fail(batch, f"the reward code raised {type(error).__name__} at {frame.filename}:{frame.lineno}")
+            self._fail(batch, _raised(error))
             return
         for (_, future), score in zip(batch, scores, strict=True):
             future.set_result(score)
 
-    def _fail(self, batch: list[tuple[Sample, asyncio.Future[Score]]], message: str) -> None:
-        self._files.report_failure(message)
+    def _fail(self, batch: list[tuple[Sample, asyncio.Future[Score]]], error: DeepICDError) -> None:
+        self._files.report_failure(error)
         for _, future in batch:
-            future.set_exception(RuntimeError(message))
+            future.set_exception(error)
+
+
+def _raised(error: Exception) -> DeepICDError:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    # The exception's own text may quote a note or a completion: it is left out.
+    return _broken(f"the reward code raised {type(error).__name__} at {frame.filename}:{frame.lineno}")
+
+
+def _broken(found: str) -> DeepICDError:
+    return RewardCodeError(f"{found}: fix it, then run again to resume from the last checkpoint")

@@ -6,11 +6,14 @@ import json
 import os
 from pathlib import Path
 
+from deepicd.errors import CrashError, DeepICDError, JudgeError, RewardCodeError, UserError
 from deepicd.phases import Phase, PhaseFile
 from deepicd.run_layout import StageLayout
 
 FOLDER_VARIABLE = "DEEPICD_STAGE_FOLDER"
 SPEC_VARIABLE = "DEEPICD_RUN_SPEC"
+
+_REPORTED: dict[str, type[DeepICDError]] = {kind.code: kind for kind in (CrashError, JudgeError, RewardCodeError, UserError)}
 
 
 class StageFiles(StageLayout):
@@ -50,17 +53,18 @@ class StageFiles(StageLayout):
         else:
             self.waiting_for_disk.unlink(missing_ok=True)
 
-    def report_failure(self, message: str) -> None:
+    def report_failure(self, error: DeepICDError) -> None:
         """Tell the supervisor why training cannot continue; the first report is kept."""
         try:
             with self.failure.open("x", encoding="utf-8") as file:
-                json.dump({"message": message}, file)
+                json.dump({"message": str(error), "code": error.code}, file)
         except FileExistsError:
             pass
 
-    def failure_message(self) -> str | None:
+    def reported_failure(self) -> DeepICDError | None:
         """What a training process reported, or None."""
         try:
-            return str(json.loads(self.failure.read_text(encoding="utf-8"))["message"])
+            content = json.loads(self.failure.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return None
+        return _REPORTED[content["code"]](content["message"])

@@ -18,7 +18,6 @@ from deepicd.errors import (
     GpuMemoryError,
     HostMemoryError,
     NotANumberError,
-    RewardCodeError,
     StallError,
     TerminatedError,
     UserError,
@@ -269,8 +268,8 @@ def _follow(
             now = clock()
             report(now)
             lines = log.new_lines()
-            if message := files.failure_message():
-                raise RewardCodeError(f"{message}: fix it, then run again to resume from the last checkpoint")
+            if failure := files.reported_failure():
+                raise failure
             if code is not None:
                 break
             if any(_ROLLOUT_FAILURE in line for line in lines):

@@ -40,6 +40,7 @@ _FAILURES = {
     FailureCode.OUT_OF_MEMORY: Reason.OUT_OF_MEMORY,
     FailureCode.STALL: Reason.STALLED,
     FailureCode.STORE: Reason.STORE_UNREACHABLE,
+    FailureCode.JUDGE: Reason.JUDGE_UNREACHABLE,
     FailureCode.TERMINATED: Reason.TERMINATED,
     FailureCode.CRASH: Reason.CRASHED,
 }

@@ -76,7 +76,7 @@ def _with_next_attempt(status: RunStatus, accepted: Accepted, snapshot: Snapshot
         Attempt(
             number=number,
             start=now,
-            gpus=compute.gpus * compute.nodes,
+            gpus=compute.gpus * compute.nodes + accepted.run.spec.judge_gpus,
             resumed_from=checkpoint.uri if checkpoint else None,
             volume=scratch_claim_name(accepted.run, number),
             spec=digest(accepted.run.spec),

@@ -80,6 +80,7 @@ class Reason(StrEnum):
     GPU_OUT_OF_MEMORY = "GpuOutOfMemory"
     STALLED = "Stalled"
     STORE_UNREACHABLE = "StoreUnreachable"
+    JUDGE_UNREACHABLE = "JudgeUnreachable"
     UPLOAD_FAILED = "UploadFailed"
     OUT_OF_MEMORY = "OutOfMemory"
     TERMINATED = "Terminated"
@@ -235,6 +236,11 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.STORE_UNREACHABLE: Explanation(
         _RETRY, "the store could not be reached", "check storage.s3.endpoint, the bucket, its credentials and the NetworkPolicy"
+    ),
+    Reason.JUDGE_UNREACHABLE: Explanation(
+        _RETRY,
+        "the reward's judge could not be reached, or too many of its verdicts were missing",
+        "check reward.judge.endpoint, its server and key, and the NetworkPolicy; or set reward.judge.onFailure to skip",
     ),
     Reason.UPLOAD_FAILED: Explanation(
         _RETRY,

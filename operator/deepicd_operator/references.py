@@ -13,6 +13,7 @@ SECRETS = (
     "compute.env[].secret.name",
     "compute.dataVolumes[].secret",
     "compute.imagePullSecrets[]",
+    "reward.judge.apiKey.secret",
 )
 """Fields that name a Secret of the run's namespace."""
 SERVICE_ACCOUNTS = ("compute.serviceAccount.name",)

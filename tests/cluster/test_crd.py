@@ -51,6 +51,10 @@ def written_out(run: DeepICDRun) -> Any:
     return run.model_dump(by_alias=True, mode="json", exclude_none=True)["spec"]
 
 
+JUDGE = {"model": "/models/judge"}
+COLOCATED = {**JUDGE, "placement": "colocated"}
+
+
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
 def test_every_sample_is_accepted_with_the_defaults_of_the_models(api: Api, namespace: str, path: Path) -> None:
     content = sample(path.stem, namespace)
@@ -92,9 +96,18 @@ def test_every_sample_is_accepted_with_the_defaults_of_the_models(api: Api, name
         ({"spec__data__traces": "/traces"}, "traces: synthetic data bring their own"),
         ({"spec__reward": {"preset": "deepicd-r1", "weights": {"outcome": 1}}}, "the preset 'deepicd-r1' has fixed weights"),
         ({"spec__reward": {"preset": "strict", "weights": {"outcome": 1}}}, "the preset 'strict' has fixed weights"),
-        ({"spec__reward": {"weights": {"judge": 1}}}, "weights: a name is neither in terms nor a term of the preset 'deepicd'"),
+        ({"spec__reward": {"weights": {"brief": 1}}}, "weights: a name is neither in terms nor a term of the preset 'deepicd'"),
+        ({"spec__reward": {"weights": {"judge": 1}}}, "weights.judge: there is no judge"),
+        ({"spec__reward": {"judge": JUDGE}}, "weights.judge: is missing or 0"),
+        ({"spec__reward": {"judge": {}, "weights": {"judge": 1}}}, "give exactly one of model, endpoint"),
+        ({"spec__reward": {"judge": {"endpoint": "http://a.svc/v1"}, "weights": {"judge": 1}}}, "name: is missing"),
+        ({"spec__reward": {"judge": COLOCATED, "weights": {"judge": 1}}}, "colocated is not built yet"),
+        (
+            {"spec__reward": {"judge": JUDGE, "weights": {"judge": 1}}, "spec__stages__grpo__rollouts": 128},
+            "reward.judge: judges at most 960 completions a step",
+        ),
         ({"spec__reward": {"terms": {"Brief": {"path": "m:f"}}}}, "a key does not match ^[a-z]"),
-        ({"spec__reward": {"terms": {"outcome": {"path": "m:f"}}}}, "terms: a name is taken by a preset"),
+        ({"spec__reward": {"terms": {"outcome": {"path": "m:f"}}}}, "terms: a name is taken"),
         ({"spec__reward": {"terms": {"brief": {"path": "m.f"}}}}, "spec.reward.terms.brief.path"),
         ({"spec__reward": {"weights": {"outcome": -1}}}, "spec.reward.weights.outcome in body should be greater"),
         (
@@ -182,7 +195,7 @@ def started(api: Api, namespace: str) -> Raw:
         ({"compute": {"gpus": 2}, "stages": {"sft": {"microBatchSizePerGpu": 8}}}, "spec.compute.gpus"),
         ({"data": {"synthetic": {"seed": 1}}}, "spec.data"),
         ({"model": {"dtype": "bfloat16"}}, "spec.model"),
-        ({"reward": {"preset": "deepicd-r1"}}, "spec.reward"),
+        ({"reward": {"preset": "deepicd-r1"}}, "spec.reward.preset"),
         ({"storage": {"folder": "/results"}}, "spec.storage"),
     ],
 )

@@ -45,6 +45,12 @@ class Cpus(Device):
         "tensor_parallel_size": 1,
         "gpu_memory_utilization": 0.4,
     }
+    server_arguments = (
+        "--enforce-eager", "--max-num-seqs", "64", "--gpu-memory-utilization", "0.4", "--distributed-executor-backend", "uni",
+    )  # fmt: skip
+    server_environment: Mapping[str, str] = {
+        name: value for name, value in engine_environment.items() if name != "VLLM_ENABLE_V1_MULTIPROCESSING"
+    }
     sft_overrides = ("trainer.device=cpu", "data.num_workers=0")
 
     def grpo_overrides(self, max_tokens: int) -> list[str]:
@@ -78,6 +84,10 @@ class Cpus(Device):
     def worker_python(self, folder: str) -> str:
         """The `fork_client`."""
         return f"{folder}/python"
+
+    def split(self, gpus: int, more: int) -> tuple[Mapping[str, str], Mapping[str, str]]:
+        """All processes share the cores."""
+        return {}, {}
 
     def check(self, gpus: int) -> None:
         """Any number is accepted."""

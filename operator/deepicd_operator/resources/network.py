@@ -1,9 +1,10 @@
-"""What the run's pods may connect to: DNS, the API server, the store, and on several nodes each other."""
+"""What the run's pods may connect to: DNS, the API server, the store, the judge, and on several nodes each other."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from deepicd.spec.judge import endpoint_address
 from deepicd.spec.resource_names import RUN_LABEL
 from deepicd.spec.storage import address_of
 from deepicd_operator.resources.attempt import AttemptRequest
@@ -44,4 +45,7 @@ def _ports(request: AttemptRequest) -> set[int]:
     storage = request.spec.storage
     if storage is not None and storage.s3 is not None and storage.s3.endpoint is not None:
         ports.add(address_of(storage.s3.endpoint).port)
+    judge = request.spec.reward.judge
+    if judge is not None and judge.endpoint is not None:
+        ports.add(endpoint_address(judge.endpoint).port)
     return ports

@@ -137,7 +137,7 @@ def _trainer_resources(request: AttemptRequest) -> dict[str, Any]:
     if compute.memory is not None:
         requests["memory"] = limits["memory"] = format_size(compute.memory)
     if compute.gpu_resource:
-        requests[compute.gpu_resource] = limits[compute.gpu_resource] = str(compute.gpus)
+        requests[compute.gpu_resource] = limits[compute.gpu_resource] = str(compute.gpus + request.spec.judge_gpus)
     return {"requests": requests, "limits": limits}
 
 
@@ -170,6 +170,10 @@ def _environment(request: AttemptRequest) -> list[dict[str, Any]]:
     ]
     if request.spec.has_uploader:
         own.append({"name": environment.SIDECAR, "value": "1"})
+    judge = request.spec.reward.judge
+    if judge is not None and judge.api_key is not None and judge.api_key.secret is not None:
+        key = {"name": judge.api_key.secret, "key": environment.JUDGE_SECRET_KEY}
+        own.append({"name": environment.JUDGE_API_KEY, "valueFrom": {"secretKeyRef": key}})
     given: list[dict[str, Any]] = []
     for variable in request.spec.compute.env:
         if variable.secret is not None:

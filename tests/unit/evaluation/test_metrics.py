@@ -76,11 +76,16 @@ def test_format_and_fault_rates() -> None:
     }  # fmt: skip
 
 
+def test_a_reward_without_its_judge_has_another_name() -> None:
+    found = compute([prediction(1, "I10", "I10")], bootstrap_samples=0, reward_name="reward_without_judge")
+    assert found["reward"]["name"] == "reward_without_judge"
+
+
 def test_what_was_not_observed_is_null_not_zero() -> None:
     computed = measured([prediction(1, "I10", "I10", faults=None)], samples=10)
     assert computed["rates"]["format"] == {"value": None, "interval": None}
     assert computed["rates"]["faults"]["truncated"]["value"] is None
-    assert computed["reward"] == {"scored": 0, "mean": {"value": None, "interval": None}, "terms": {}}
+    assert computed["reward"] == {"name": "reward", "scored": 0, "mean": {"value": None, "interval": None}, "terms": {}}
 
 
 def test_an_unscored_admission_stays_out_of_the_mean_reward() -> None:

@@ -365,6 +365,36 @@ def test_a_broken_file_is_named(report: Report, tmp_path: Path, name: str, chang
         load(tmp_path)
 
 
+JUDGE: dict[str, Any] = {
+    "rubric": {"version": "7", "criteria": [{"name": "fits", "question": "Does it <fit>?", "negative": True, "weight": 2.0}]},
+    "completions": 1600, "missing": 12, "agreement": {"outcome": -0.25, "format": None}, "alarm": None,
+}  # fmt: skip
+
+
+def test_the_judges_rubric_and_agreement_are_shown(report: Report) -> None:
+    assert "Rubric, version" not in html(report)
+    judged = html(replace(report, judge=JUDGE))
+    assert "Rubric, version 7" in judged
+    assert "Does it &lt;fit&gt;?" in judged
+    assert "it judged 1,600 completions; 12 verdicts are missing" in judged
+    assert "outcome −0.25, format –" in judged
+
+
+def test_a_judge_that_is_pleased_without_better_answers_is_an_alarm(report: Report) -> None:
+    found = "the judge's mean rose from 0.26 to 0.64"
+    assert "may be pleased" not in html(replace(report, judge=JUDGE))
+    assert "may be pleased without the answers getting better" in html(replace(report, judge={**JUDGE, "alarm": found}))
+
+
+def test_a_reward_without_its_judge_is_called_so(report: Report) -> None:
+    assert "Reward without judge" not in html(report)
+    unjudged = {
+        name: compute(records, bootstrap_samples=0, reward_name="reward_without_judge")
+        for name, records in report.predictions.items()
+    }
+    assert html(replace(report, metrics=unjudged)).count("Reward without judge") == 3
+
+
 def test_a_reasoning_term_that_was_off_is_reported(report: Report) -> None:
     assert "The term reasoning was off" not in html(report)
     off = html(replace(report, reasoning_off={"patients": 1200, "english": 3}))

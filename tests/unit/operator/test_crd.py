@@ -87,14 +87,17 @@ def test_every_rule_of_every_model_is_at_every_place_of_the_model() -> None:
 
 def test_only_what_needs_python_is_left_to_python() -> None:
     left = [path for path, model in sections(DeepICDRun) for rule in model.rules if not rule.cel]
-    assert left == ["spec", "spec.storage.s3", "spec.compute"]  # podTemplatePatch, endpoint, affinity
+    assert left == [
+        "spec", "spec.reward.judge", "spec.storage.s3", "spec.compute",
+    ]  # podTemplatePatch, endpoints, affinity  # fmt: skip
 
 
 def test_no_model_has_a_check_across_fields_that_is_no_rule() -> None:
     for path, model in sections(DeepICDRun):
         checks = set(model.__pydantic_decorators__.model_validators) - {"_name_unknown_fields", "_rules_hold"}
         # Refused before any message could show the password.
-        assert checks == ({"_no_credentials_in_endpoint"} if path == "spec.storage.s3" else set()), path
+        with_endpoint = path in ("spec.storage.s3", "spec.reward.judge")
+        assert checks == ({"_no_credentials_in_endpoint"} if with_endpoint else set()), path
 
 
 def test_rules_are_written_out() -> None:
@@ -111,10 +114,22 @@ def test_keys_of_maps_match_the_pattern_of_the_models() -> None:
 
 def test_what_cannot_change_has_a_rule_each_and_what_may_has_none() -> None:
     fixed = {rule["fieldPath"].removeprefix(".") for rule in run_rules() if "oldSelf" in rule["rule"]}
-    assert {"spec.seed", "spec.model", "spec.data", "spec.reward", "spec.stages.sft", "spec.stages.grpo.rollouts"} < fixed
+    assert {"spec.seed", "spec.model", "spec.data", "spec.stages.sft", "spec.stages.grpo.rollouts"} < fixed
+    assert {"spec.reward.preset", "spec.reward.terms", "spec.reward.judge", "spec.reward.judge.rubric"} < fixed
     assert {"spec.stages.evaluate", "spec.storage.s3", "spec.compute.gpus", "spec.compute.nodes"} < fixed
     parts = " ".join(fixed)
-    for free in ("microBatch", "recovery", "suspend", "keep", "image", "saveEvery", "validateEvery", "offload", "gpuMemory"):
+    for free in (
+        "microBatch",
+        "recovery",
+        "suspend",
+        "keep",
+        "image",
+        "saveEvery",
+        "validateEvery",
+        "offload",
+        "gpuMemory",
+        "onFailure",
+    ):
         assert free not in parts
 
 

@@ -232,6 +232,27 @@ def test_pods_may_reach_names_the_api_server_and_the_store() -> None:
     assert "NetworkPolicy" not in [each["kind"] for each in silent]
 
 
+JUDGE: dict[str, Any] = {"endpoint": "http://judge.models.svc:8000/v1", "name": "judge"}
+
+
+def test_pods_may_reach_the_judge() -> None:
+    policy = made("NetworkPolicy", reward={"weights": {"judge": 0.1}, "judge": JUDGE})["spec"]
+    assert [port["port"] for rule in policy["egress"] for port in rule["ports"]] == [53, 53, 443, 6443, 8000]
+
+
+def test_the_judges_key_comes_from_its_secret() -> None:
+    found = trainer(reward={"weights": {"judge": 0.1}, "judge": {**JUDGE, "apiKey": {"secret": "judge-key"}}})["env"]
+    key = next(each for each in found if each["name"] == "DEEPICD_JUDGE_API_KEY")
+    assert key["valueFrom"]["secretKeyRef"] == {"name": "judge-key", "key": "apiKey"}
+
+
+def test_a_judge_with_a_server_of_its_own_gets_gpus_of_its_own() -> None:
+    judge = {"model": "/models/judge", "gpus": 2}
+    container = trainer(reward={"weights": {"judge": 0.1}, "judge": judge}, compute__gpus=1)
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "3"
+    assert trainer(compute__gpus=1)["resources"]["limits"]["nvidia.com/gpu"] == "1"
+
+
 SEVERAL: dict[str, Any] = {
     "compute__nodes": 3,
     "compute__scratch": {"size": "50Gi", "storageClass": "shared"},

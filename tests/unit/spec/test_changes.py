@@ -63,6 +63,8 @@ def test_what_cannot_change_is_listed_with_the_sections_that_may_be_left_out() -
     ]
 
 
-@pytest.mark.parametrize("path", ["spec.seed", "spec.reward", "spec.stages.grpo.rollouts", "spec.compute.nodes"])
+@pytest.mark.parametrize(
+    "path", ["spec.seed", "spec.reward.weights", "spec.reward.judge", "spec.stages.grpo.rollouts", "spec.compute.nodes"]
+)
 def test_what_a_result_is_made_of_cannot_change(path: str) -> None:
     assert path in [field.path for field in fixed_fields(RunSpec, "spec")]

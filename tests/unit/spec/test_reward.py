@@ -51,8 +51,8 @@ def test_a_reward_that_is_written_out_is_the_same(preset: str) -> None:
 @pytest.mark.parametrize(
     ("terms", "says"),
     [
-        ({"outcome": {"path": "m:f"}}, "'outcome' is taken by a preset: choose another name"),
-        ({"score": {"path": "m:f"}}, "'score' is taken by a preset"),
+        ({"outcome": {"path": "m:f"}}, "'outcome' is taken: choose another name"),
+        ({"score": {"path": "m:f"}}, "'score' is taken"),
         ({"Brief": {"path": "m:f"}}, "String should match pattern"),
         ({"brief": {"path": "m.f"}}, "String should match pattern"),
         ({"brief": {"path": "m:f()"}}, "String should match pattern"),
@@ -69,7 +69,7 @@ def test_a_mistake_in_the_terms_is_named(terms: dict[str, Any], says: str) -> No
     ("weights", "says"),
     [
         ({"outcom": 1}, "unknown term 'outcom': did you mean 'outcome'?"),
-        ({"judge": 1}, "unknown term 'judge': the terms are outcome, format, hierarchy, reasoning"),
+        ({"judge": 1}, "judge: there is no judge: give reward.judge, or remove the weight"),
         (dict.fromkeys(DEFAULT_WEIGHTS, 0), "all are 0, so every completion scores the same"),
         ({"outcome": -1}, "greater than or equal to 0"),
         ({"outcome": float("inf")}, "finite"),

@@ -1,0 +1,151 @@
+"""`deepicd judge`: judges completions outside a run, and compares the verdicts with those of experts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from deepicd.cli.lines import ON_ERROR_HELP, OnError, Skipped
+from deepicd.errors import UserError
+from deepicd.rewards.judge.agreement import by_criterion
+from deepicd.rewards.judge.question import question
+from deepicd.rewards.judge.rubric import Rubric
+from deepicd.rewards.lines import read_samples
+from deepicd.rewards.sample import Sample
+from deepicd.spec.judge import DEFAULT_RUBRIC, JudgeSpec
+from deepicd.spec.load import load
+from deepicd.spec.wording import expected
+
+if TYPE_CHECKING:
+    from deepicd.rewards.judge.judge import Judge, Verdict
+
+_BATCH = 512
+
+
+def judge(
+    spec: Annotated[Path | None, typer.Option(help="Judge as this run.yaml does; its judge needs an endpoint.")] = None,
+    endpoint: Annotated[str | None, typer.Option(help="Server with the OpenAI API, such as http://127.0.0.1:8000/v1.")] = None,
+    name: Annotated[str | None, typer.Option(help="The model's name there.")] = None,
+    key_env: Annotated[str | None, typer.Option(metavar="VARIABLE", help="Environment variable with the server's key.")] = None,
+    data_use: Annotated[
+        str | None, typer.Option(help="For a server outside: who attests that notes may be sent there.")
+    ] = None,
+    rubric: Annotated[str, typer.Option(help="`default`, or a rubric file.")] = DEFAULT_RUBRIC,
+    verdicts: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help='Compare with experts: lines {"id", "verdict": {criterion: true or false}}.'),
+    ] = None,
+    on_error: Annotated[OnError, typer.Option(help=ON_ERROR_HELP)] = OnError.STOP,
+) -> None:
+    """Judge completions by the rubric, JSON lines in and out.
+
+    Takes {"id", "completion", "gold", "note"}; gives {"id", "judge", "verdict"}: the share of good answers in [0, 1], and
+    true or false for each criterion; both are null if the verdict is missing. With --verdicts it prints Cohen's kappa of each
+    criterion to stderr.
+
+    Example: deepicd judge --endpoint http://127.0.0.1:8000/v1 --name judge < in.jsonl > out.jsonl
+    """
+    if spec is not None and endpoint is None and name is None:
+        run = load(spec).spec
+        if run.reward.judge is None:
+            raise UserError(f"{spec}: spec.reward.judge: is missing: add it, or give --endpoint and --name")
+        chosen, opened_think = run.reward.judge, run.model.opened_think
+    elif spec is None and endpoint is not None and name is not None:
+        chosen, opened_think = _from_options(endpoint, name, key_env, data_use, rubric), None
+    else:
+        raise UserError("give --spec, or --endpoint and --name, such as: deepicd judge --spec run.yaml < in.jsonl")
+    from deepicd.rewards.judge.judge import Judge
+
+    opened = Judge(chosen)
+    experts = None if verdicts is None else _experts(verdicts, opened.rubric)
+    found: dict[str, Verdict] = {}
+    with Skipped(on_error) as skipped, asyncio.Runner() as runner:
+        try:
+            runner.run(_open(opened))
+            read = read_samples(sys.stdin.buffer, skipped.on_fault, as_written=opened_think is None)
+            while batch := list(islice(read, _BATCH)):
+                samples = [sample for _, sample in batch]
+                given = runner.run(_verdicts(opened, samples, opened_think=opened_think is not False))
+                for (identity, _), verdict in zip(batch, given, strict=True):
+                    sys.stdout.write(json.dumps(_shown(identity, opened.rubric, verdict)) + "\n")
+                    if verdict is not None:
+                        found[str(identity)] = verdict
+        finally:
+            runner.run(opened.__aexit__(None, None, None))
+    if missing := sum(opened.missing.values()):
+        reasons = ", ".join(f"{reason} {count}" for reason, count in opened.missing.items())
+        sys.stderr.write(f"{missing} verdicts are missing ({reasons})\n")
+    if experts is not None:
+        _print_agreement(opened.rubric, found, experts)
+
+
+def _from_options(endpoint: str, name: str, key_env: str | None, data_use: str | None, rubric: str) -> JudgeSpec:
+    fields: dict[str, Any] = {"endpoint": endpoint, "name": name, "dataUse": data_use, "rubric": rubric}
+    if key_env is not None:
+        fields["apiKey"] = {"env": key_env}
+    try:
+        return JudgeSpec.model_validate(fields)
+    except ValidationError as error:
+        raise UserError(f"--endpoint or --name: {expected(error.errors(include_url=False)[0])}") from None
+
+
+async def _open(judge: Judge) -> None:
+    await judge.__aenter__()
+    await judge.client.check()
+
+
+async def _verdicts(judge: Judge, samples: Sequence[Sample], *, opened_think: bool) -> list[Verdict | None]:
+    asked = [question(judge.rubric, sample, opened_think=opened_think) for sample in samples]
+    given = iter(await judge.verdicts([one for one in asked if one is not None]))
+    return [None if one is None else next(given) for one in asked]
+
+
+def _shown(identity: str | int, rubric: Rubric, verdict: Sequence[bool] | None) -> dict[str, Any]:
+    if verdict is None:
+        return {"id": identity, "judge": None, "verdict": None}
+    return {"id": identity, "judge": rubric.score(verdict), "verdict": dict(zip(rubric.names, verdict, strict=True))}
+
+
+def _experts(path: Path, rubric: Rubric) -> dict[str, dict[str, bool]]:
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}: give a file of experts' verdicts") from None
+    return dict(_expert(f"{path} line {number}", line, rubric) for number, line in enumerate(lines, 1) if line.strip())
+
+
+def _expert(where: str, line: bytes, rubric: Rubric) -> tuple[str, dict[str, bool]]:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        raise UserError(f"{where}: is not JSON in UTF-8: give an object with id and verdict") from None
+    verdict = record.get("verdict") if isinstance(record, dict) else None
+    if not isinstance(verdict, dict) or not isinstance(record.get("id"), str | int):
+        raise UserError(f"{where}: has no id or no verdict: give an object with both")
+    for name, answer in verdict.items():
+        if name not in rubric.names:
+            raise UserError(f"{where}: verdict: has a criterion that the rubric has not: these are {', '.join(rubric.names)}")
+        if not isinstance(answer, bool):
+            raise UserError(f"{where}: verdict.{name}: is neither true nor false: give one of them")
+    return str(record["id"]), verdict
+
+
+def _print_agreement(rubric: Rubric, judged: Mapping[str, Sequence[bool]], experts: Mapping[str, Mapping[str, bool]]) -> None:
+    lines: Iterable[str] = (
+        f"{name}: kappa {_number(one.kappa)}, {_number(one.agreed)} of {one.answers} answers agree\n"
+        for name, one in by_criterion(rubric, judged, experts).items()
+    )
+    sys.stderr.writelines(lines)
+
+
+def _number(value: float) -> str:
+    return "unknown" if math.isnan(value) else f"{value:.2f}"

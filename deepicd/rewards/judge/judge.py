@@ -1,0 +1,169 @@
+"""Verdicts about completions: from the cache, else from the judge's server; failures are counted, and too many end the run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter, deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from deepicd.errors import JudgeError, UserError
+from deepicd.rewards.judge.cache import Cache
+from deepicd.rewards.judge.client import BATCH, PASSING, Client, Missing
+from deepicd.rewards.judge.question import Question
+from deepicd.rewards.judge.rubric import Rubric, load_rubric, to_verdict
+from deepicd.spec.environment import JUDGE_API_KEY, JUDGE_ENDPOINT
+from deepicd.spec.judge import JudgeSpec
+
+IN_FLIGHT = 8
+"""Requests at a time."""
+SERVED_NAME = "judge"
+"""Name of the model on a server that the run has started."""
+WINDOW = 256
+"""Number of the last verdicts of which `maxFailures` is a share."""
+_AT_LEAST = 32
+_PAUSE_SECONDS = 10.0
+Verdict = tuple[bool, ...]
+
+
+class Judge:
+    """Judges completions. An asynchronous context."""
+
+    def __init__(self, spec: JudgeSpec, folder: Path | None = None, *, pauses: bool = False) -> None:
+        """Read the rubric and the cache.
+
+        Args:
+            spec: of a judge. For `model` the environment has the address of its server.
+            folder: keeps verdicts; without it they are only in memory.
+            pauses: whether `onFailure: skip` waits when too many verdicts are missing, or else gives up.
+
+        Raises:
+            UserError: the rubric is invalid, or there is no key where one is expected.
+        """
+        self.rubric: Rubric = load_rubric(spec.rubric)
+        self.missing: Counter[Missing] = Counter()
+        """Number of missing verdicts by reason."""
+        self.answered = self.from_cache = 0
+        self._spec, self._pauses = spec, pauses and spec.on_failure == "skip"
+        self._cache = Cache(folder)
+        endpoint = spec.endpoint or os.environ.get(JUDGE_ENDPOINT)
+        if endpoint is None:
+            raise UserError("reward.judge.model: has no server here: deepicd run starts one; give an endpoint instead")
+        self._model = spec.model or str(spec.name)
+        self.client = Client(
+            endpoint,
+            SERVED_NAME if spec.model else self._model,
+            key=_key(spec),
+            timeout_seconds=spec.timeout.total_seconds(),
+            schema=self.rubric.verdict_schema,
+        )
+        self._recent: deque[bool] = deque(maxlen=WINDOW)
+        self._slots = asyncio.Semaphore(IN_FLIGHT)
+
+    async def __aenter__(self) -> Self:
+        await self.client.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.client.__aexit__(kind, error, trace)
+
+    async def verdicts(self, questions: Sequence[Question]) -> list[Verdict | None]:
+        """The verdict about each question, in the order of the rubric's criteria; None if it is missing.
+
+        Raises:
+            JudgeError: more verdicts are missing than allowed.
+            UserError: the server refuses the key, or most answers are no verdicts.
+        """
+        keys = [question.key(self._model) for question in questions]
+        prompts = {key: question.prompt for key, question in zip(keys, questions, strict=True)}
+        known = {key: self._cache.get(key, len(self.rubric.criteria)) for key in prompts}
+        asked = [key for key, verdict in known.items() if verdict is None]
+        self.from_cache += len(prompts) - len(asked)
+        parts = [asked[start : start + BATCH] for start in range(0, len(asked), BATCH)]
+        for found in await asyncio.gather(*(self._ask({key: prompts[key] for key in part}) for part in parts)):
+            known |= found
+        return [known[key] for key in keys]
+
+    async def _ask(self, prompts: dict[str, str]) -> dict[str, Verdict | None]:
+        """Ask about the prompts in one request, and again while the run pauses."""
+        found: dict[str, Verdict | None] = dict.fromkeys(prompts)
+        left, paused = dict(prompts), False
+        while True:
+            async with self._slots:
+                answers = await self.client.ask(list(left.values()))
+            read = {key: self._read(answer) for key, answer in zip(left, answers, strict=True)}
+            verdicts = {key: verdict for key, verdict in read.items() if not isinstance(verdict, Missing)}
+            self._cache.add(verdicts)
+            found |= verdicts
+            failed = {key: reason for key, reason in read.items() if isinstance(reason, Missing)}
+            self._recent.extend(key in failed for key in left)
+            self.answered += len(verdicts)
+            if paused and not failed:
+                self._recent.clear()
+                return found
+            if sum(self._recent) <= self._spec.max_failures * max(len(self._recent), _AT_LEAST):
+                self.missing.update(failed.values())
+                return found
+            passing = {key: left[key] for key, reason in failed.items() if reason in PASSING}
+            if not self._pauses or not passing:
+                self.missing.update(failed.values())
+                if failed:
+                    self._give_up(failed)
+                return found
+            self.missing.update(reason for reason in failed.values() if reason not in PASSING)
+            left, paused = passing, True
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    def _read(self, answer: str | Missing) -> Verdict | Missing:
+        if isinstance(answer, Missing):
+            return answer
+        try:
+            return to_verdict(self.rubric, answer)
+        except (ValueError, RecursionError):
+            return Missing.NOT_A_VERDICT
+
+    def _give_up(self, failed: dict[str, Missing]) -> None:
+        share = f"{sum(self._recent)} of the last {len(self._recent)} verdicts are missing (reward.judge.maxFailures)"
+        reason, _ = Counter(failed.values()).most_common(1)[0]
+        if reason in PASSING:
+            raise JudgeError(f"reward.judge: {share}: {reason}: check its server, then run again to resume")
+        remedy = {
+            Missing.TOO_LONG: "use a judge with a longer context, or lower stages.grpo.maxPromptTokens",
+            Missing.OTHER_MODEL: "correct reward.judge.name",
+            Missing.NOT_A_VERDICT: "use a server that keeps to response_format, such as vLLM",
+        }.get(reason, "use a server with the OpenAI API that takes response_format, such as vLLM")
+        raise UserError(f"reward.judge: {share}: {reason}: {remedy}")
+
+
+def check_judge(spec: JudgeSpec) -> None:
+    """Check that an endpoint answers and serves the model, before a stage depends on it.
+
+    Raises:
+        UserError: the rubric is invalid, the endpoint does not serve the model, or it refuses the key.
+        JudgeError: it cannot be reached.
+    """
+
+    async def check() -> None:
+        async with Judge(spec) as judge:
+            await judge.client.check()
+
+    # In a thread: in the main thread asyncio.run makes Ctrl-C a cancellation, which aiohttp may swallow.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(lambda: asyncio.run(check())).result()
+
+
+def _key(spec: JudgeSpec) -> str | None:
+    if spec.model is not None:
+        return os.environ.get(JUDGE_API_KEY)
+    if spec.api_key is None:
+        return None
+    name = spec.api_key.env or JUDGE_API_KEY
+    if not os.environ.get(name):
+        raise UserError(f"reward.judge.apiKey: the variable {name} is not set: set it to the endpoint's key")
+    return os.environ[name]

@@ -1,0 +1,127 @@
+"""`spec.reward.judge`: a language model that judges each completion's reasoning."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from ipaddress import ip_address
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, model_validator
+
+from deepicd.spec.base import Duration, SpecModel
+from deepicd.spec.changes import MayChange
+from deepicd.spec.rules import either, equals, exactly_one, given, never, python_only, requires
+from deepicd.spec.storage import Address, address_of
+
+TERM = "judge"
+"""Name of the judge's term."""
+DEFAULT_RUBRIC = "default"
+_REMEDY = "give http:// or https://, a host, if need be a port, and the path below which /chat/completions is"
+
+
+class JudgeKey(SpecModel):
+    """Where the endpoint's key is stored: exactly one of `env`, `secret`."""
+
+    env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=253)
+    """Environment variable that holds the key. On a cluster give it the pod by `compute.env`."""
+    secret: str | None = Field(default=None, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)
+    """On a cluster: the Secret that has the key as `apiKey`. On one machine the variable `DEEPICD_JUDGE_API_KEY` is read."""
+
+    rules = (exactly_one("env", "secret"),)
+
+
+def endpoint_address(endpoint: str) -> Address:
+    """Host and port of the judge's endpoint.
+
+    Raises:
+        ValueError: it is not an address. The message does not quote it.
+    """
+    try:
+        parts = urlsplit(endpoint)
+        address = address_of(f"{parts.scheme}://{parts.netloc}")
+    except ValueError:
+        raise ValueError(f"is not an address: {_REMEDY}") from None
+    if parts.query or parts.fragment:
+        raise ValueError(f"has a query or a fragment: {_REMEDY}")
+    return address
+
+
+def keeps_notes_inside(endpoint: str) -> bool:
+    """Whether an endpoint is on this machine, in a private network or a service of the cluster.
+
+    Raises:
+        ValueError: it is not an address.
+    """
+    host = endpoint_address(endpoint).host.rstrip(".").lower()
+    if re.search(r"(^|\.)localhost$|\.svc$|\.svc\.cluster\.local$", host):
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    return (address.is_private or address.is_loopback) and not address.is_unspecified
+
+
+def _check_endpoint(judge: JudgeSpec) -> None:
+    if judge.endpoint is not None and not keeps_notes_inside(judge.endpoint) and judge.data_use is None:
+        raise ValueError(
+            "is neither on this machine, nor in a private network, nor a service of the cluster (.svc), and notes are sent "
+            "to it: use another, or say in dataUse who attests that the data use agreement allows it"
+        )
+
+
+class JudgeSpec(SpecModel):
+    """A language model that answers the yes-or-no questions of a rubric about each completion. Its term is the weighted
+    share of good answers. Exactly one of `model`, `endpoint`.
+    """
+
+    model: str | None = Field(default=None, min_length=1)
+    """Folder or hub name of a chat model. The run starts a vLLM server for it, on separate GPUs, and stops it."""
+    endpoint: str | None = Field(default=None, min_length=1)
+    """Address of a server with the OpenAI API, such as `http://judge.models.svc:8000/v1`."""
+    name: str | None = Field(default=None, min_length=1, max_length=256)
+    """The model's name at the endpoint."""
+    api_key: JudgeKey | None = None
+    """The endpoint's key; none by default."""
+    data_use: str | None = Field(default=None, min_length=10, max_length=1024)
+    """Who attests what about sending notes to the endpoint. Needed unless the endpoint is on this machine, in a private
+    network or a service of the cluster: MIMIC-IV's data use agreement forbids third parties that keep the notes."""
+    placement: Literal["server", "colocated"] = "server"
+    """`server`: the judge has its own server. `colocated`, on the GPUs of the policy, is not built yet."""
+    gpus: MayChange[int] = Field(default=1, ge=1, le=64)
+    """GPUs of the server for `model`, beside `compute.gpus`."""
+    rubric: str = Field(default=DEFAULT_RUBRIC, min_length=1, max_length=1024)
+    """`default`, or the path of a rubric file; on a cluster a path in the pod (`compute.dataVolumes`)."""
+    only_where_outcome_varies: bool = False
+    """Within a group of rollouts that are all right or all wrong, the judge's values are replaced by their mean, so that
+    the judge's noise is not the group's whole gradient."""
+    on_failure: MayChange[Literal["skip", "fail"]] = "skip"
+    """When more than `maxFailures` of the verdicts are missing: `skip` waits for the judge (without a step for
+    `recovery.stallAfter` the attempt ends), `fail` ends the attempt immediately."""
+    max_failures: MayChange[float] = Field(default=0.1, ge=0, lt=1)
+    """Share of the last 256 verdicts that may be missing. A missing one counts as the mean of its group, never as 0."""
+    timeout: MayChange[Duration] = timedelta(seconds=60)
+    """Time for one request to the judge."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_credentials_in_endpoint(cls, value: Any) -> Any:
+        # Checked here, not on the field, whose error would show the value.
+        if isinstance(value, dict) and "@" in str(value.get("endpoint")):
+            raise ValueError("endpoint: has a user or password in it: remove them, and give apiKey")
+        return value
+
+    rules = (
+        exactly_one("model", "endpoint"),
+        requires("endpoint", given("name"), "name: is missing: give the model's name at the endpoint"),
+        requires("model", never(given("name")), "name: goes with endpoint: remove it"),
+        requires("model", never(given("apiKey")), "apiKey: goes with endpoint: remove it"),
+        requires("dataUse", given("endpoint"), "dataUse: goes with endpoint: remove it"),
+        either(
+            equals("placement", "server"),
+            message="placement: colocated is not built yet: use server, with a GPU for the judge or an endpoint",
+        ),
+        python_only("endpoint: ", _check_endpoint),
+    )

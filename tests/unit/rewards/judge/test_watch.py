@@ -1,0 +1,70 @@
+import json
+import math
+
+import pytest
+
+from deepicd.rewards import Score
+from deepicd.rewards.judge.watch import StepSums, agreement, alarm, read, to_json
+
+
+def step(*completions: tuple[float, bool], form: float = 1) -> StepSums:
+    sums = StepSums()
+    for value, right in completions:
+        sums.add(Score(0, {"format": form, "judge": value, "judge_missing": float(math.isnan(value))}), right)
+    return sums
+
+
+def test_a_step_has_the_judges_mean_the_outcome_and_the_missing_verdicts() -> None:
+    sums = step((1, True), (0.5, False), (math.nan, False))
+    assert sums.judge == 0.75
+    assert sums.outcome == pytest.approx(1 / 3)
+    assert (sums.completions, sums.missing) == (3, 1)
+
+
+def test_agreement_is_the_correlation_with_each_other_term() -> None:
+    found = agreement([step((1, True), (0, False)), step((0.8, True), (0.2, False))])
+    assert found["outcome"] == pytest.approx(0.9701, abs=1e-3)
+    assert math.isnan(found["format"])  # it never varies
+    assert set(found) == {"outcome", "format"}
+
+
+def test_a_judge_against_the_outcome_correlates_below_0() -> None:
+    assert agreement([step((0, True), (1, False))])["outcome"] == pytest.approx(-1)
+
+
+def test_what_is_written_is_read_again_and_parts_of_a_step_add_up() -> None:
+    lines = [to_json("train", 2, step((1, True))), to_json("train", 1, step((0, False))), to_json("train", 2, step((0, True)))]
+    found = read([*lines, to_json("validation", 1, step((1, True))), '{"split": "tra'])
+    assert list(found) == [1, 2]
+    assert (found[2].completions, found[2].judge) == (2, 0.5)
+
+
+def test_a_line_has_only_numbers_and_names() -> None:
+    row = json.loads(to_json("train", 1, step((1, True))))
+    assert {"split", "step", "completions", "missing", "right", "terms"} == set(row)
+    assert set(row["terms"]) == {"format", "outcome"}
+
+
+def rising(judge: float, right: float) -> list[StepSums]:
+    """40 steps in which the mean verdict rises by `judge`, and the share of right answers by `right`."""
+    found = []
+    for place in range(40):
+        share = 0.3 + right * place / 39
+        found.append(step(*((0.2 + judge * place / 39, number < 100 * share) for number in range(100))))
+    return found
+
+
+def test_a_judge_that_rises_while_the_outcome_does_not_is_an_alarm() -> None:
+    found = alarm(rising(0.5, 0))
+    assert found is not None
+    assert found.startswith("the judge's mean rose from 0.26 to 0.64, and the share of right answers went from 0.30 to 0.30")
+    assert alarm(rising(0.5, -0.2)) is not None
+
+
+@pytest.mark.parametrize(("judge", "right"), [(0.5, 0.3), (0, 0), (0.03, 0), (-0.2, 0)])
+def test_other_courses_are_no_alarm(judge: float, right: float) -> None:
+    assert alarm(rising(judge, right)) is None
+
+
+def test_few_steps_are_no_alarm() -> None:
+    assert alarm(rising(0.5, 0)[::6]) is None

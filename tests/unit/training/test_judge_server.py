@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import json
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deepicd.errors import CrashError, TerminatedError
+from deepicd.spec.load import parse
+from deepicd.spec.run import DeepICDRun
+from deepicd.training import judge_server as module
+from deepicd.training.cpu.device import Cpus
+from deepicd.training.device import Device
+from deepicd.training.judge_server import command, judge_server
+from deepicd.training.stage_files import StageFiles
+from tests.unit.spec.test_load import quickstart
+from tests.unit.stops import NeverStop
+
+SERVER = """
+import http.server, os, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/end":
+            os._exit(3)
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(os.environ["VLLM_API_KEY"].encode())
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+def run(**judge: Any) -> DeepICDRun:
+    content = quickstart()
+    content["spec"]["reward"] = {"weights": {"judge": 0.1}, "judge": {"model": "/models/judge", **judge}}
+    return parse(content, "run.yaml")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> StageFiles:
+    return StageFiles(tmp_path / "grpo")
+
+
+@pytest.fixture
+def stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small server instead of vLLM's."""
+    monkeypatch.setattr(module, "command", lambda model, port: [sys.executable, "-c", SERVER, str(port)])
+
+
+def get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=5) as response:
+        text: str = response.read().decode()
+        return text
+
+
+@pytest.mark.usefixtures("stands_in")
+def test_the_server_is_up_in_the_body_and_gone_after_it(files: StageFiles) -> None:
+    with judge_server(run(), files, NeverStop()) as variables:
+        endpoint = variables["DEEPICD_JUDGE_ENDPOINT"]
+        assert endpoint.startswith("http://127.0.0.1:")
+        assert get(endpoint) == variables["DEEPICD_JUDGE_API_KEY"]
+    with pytest.raises(OSError, match="refused"):
+        get(endpoint)
+    assert files.reported_failure() is None
+
+
+@pytest.mark.usefixtures("stands_in")
+def test_a_server_that_ends_in_the_body_ends_the_stage(files: StageFiles) -> None:
+    with judge_server(run(), files, NeverStop()) as variables:
+        with pytest.raises(OSError):  # noqa: PT011 - it ends without an answer
+            get(variables["DEEPICD_JUDGE_ENDPOINT"].removesuffix("/v1") + "/end")
+        deadline = time.monotonic() + 30
+        while (failure := files.reported_failure()) is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert isinstance(failure, CrashError)
+    assert "reward.judge.model: its vLLM server ended: see " in str(failure)
+
+
+def test_a_server_that_does_not_start_is_named_with_its_log(files: StageFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "command", lambda model, port: [sys.executable, "-c", "raise SystemExit('no such model')"])
+    with (
+        pytest.raises(CrashError, match=r"its vLLM server did not start: see .*judge\.log"),
+        judge_server(run(), files, NeverStop()),
+    ):
+        pytest.fail("there is no server")
+    assert "no such model" in files.judge_log.read_text()
+
+
+def test_a_stop_while_the_server_starts_is_obeyed(files: StageFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Requested(NeverStop):
+        requested = True
+
+    monkeypatch.setattr(module, "command", lambda model, port: [sys.executable, "-c", "import time; time.sleep(600)"])
+    with pytest.raises(TerminatedError), judge_server(run(), files, Requested()):
+        pytest.fail("it was stopped")
+
+
+def test_a_run_whose_judge_is_elsewhere_has_no_server(files: StageFiles) -> None:
+    content = quickstart()
+    judge = {"endpoint": "http://127.0.0.1:1/v1", "name": "judge"}
+    content["spec"]["reward"] = {"weights": {"judge": 0.1}, "judge": judge}
+    for chosen in (parse(content, "run.yaml"), parse(quickstart(), "run.yaml")):
+        with judge_server(chosen, files, NeverStop()) as variables:
+            assert variables == {}
+    assert not files.folder.exists()
+
+
+def test_the_key_is_not_on_the_command_line_and_only_this_machine_may_connect() -> None:
+    arguments = command("/models/judge", 4711)
+    assert "--api-key" not in arguments
+    assert arguments[arguments.index("--host") + 1] == "127.0.0.1"
+    settings = json.loads(arguments[arguments.index("--structured-outputs-config") + 1])
+    assert settings["disable_any_whitespace"] is True
+
+
+def test_policy_and_judge_have_gpus_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert Device().split(2, 1) == ({"CUDA_VISIBLE_DEVICES": "0,1"}, {"CUDA_VISIBLE_DEVICES": "2"})
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7,5,GPU-3")
+    assert Device().split(2, 1) == ({"CUDA_VISIBLE_DEVICES": "7,5"}, {"CUDA_VISIBLE_DEVICES": "GPU-3"})
+    assert Cpus().split(2, 1) == ({}, {})
