@@ -62,7 +62,7 @@ def _train_tokenizer(tiny: TinyModel, texts: Iterator[str]) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = _split_as_qwen()
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.train_from_iterator(
         texts,
@@ -76,6 +76,16 @@ def _train_tokenizer(tiny: TinyModel, texts: Iterator[str]) -> Any:
     wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")  # noqa: S106
     wrapped.chat_template = _TINY_TEMPLATE
     return wrapped
+
+
+def _split_as_qwen() -> Any:
+    """The pre-tokenizer of Qwen2 and Qwen3, in which a sign and the word after it can be one token, as in `>The`."""
+    from tokenizers import Regex, pre_tokenizers
+
+    words = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    signs = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    split = pre_tokenizers.Split(Regex(f"{words}|{signs}"), behavior="isolated")
+    return pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
 
 
 def _save_tiny_weights(tiny: TinyModel, tokenizer: Any, out: Path) -> None:

@@ -147,3 +147,10 @@ def test_a_model_that_opens_the_think_is_not_taken_for_one_that_does_not(tiny: P
     make(ModelSpec(path=str(tiny)), corpus, tmp_path / "opened")
     with pytest.raises(UserError, match=r"spec\.model\.openedThink: is false"):
         make(ModelSpec(path=str(tmp_path / "opened"), opened_think=False), corpus, tmp_path / "closed")
+
+
+def test_a_tiny_models_tokenizer_joins_a_sign_and_a_word_as_qwens_does(tiny: Path) -> None:
+    from tokenizers import Tokenizer
+
+    split = Tokenizer.from_file(str(tiny / "tokenizer.json")).pre_tokenizer.pre_tokenize_str("<think>The 42 cases'll\n\nsee")
+    assert [text for text, _ in split] == ["<", "think", ">The", "Ġ", "4", "2", "Ġcases", "'ll", "ĊĊ", "see"]
