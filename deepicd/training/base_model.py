@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deepicd import prompt
-from deepicd.data.prompts import check_template, opens_think
+from deepicd.data.prompts import check_template, closes_think, opens_think
 from deepicd.errors import UserError
 from deepicd.spec.model import ModelSpec, TinyModel
 
@@ -20,8 +20,8 @@ _TINY_TEMPLATE = (
 def make(model: ModelSpec, corpus: Path, out: Path, *, for_grpo: bool = True) -> None:
     """Write the base model's folder.
 
-    With `openedThink` the chat template's generation prompt ends in `<think>`, so that every later reader of the folder
-    (SFT, vLLM, a user's own server) opens the trace in the same way.
+    With `openedThink` the chat template's generation prompt ends in an opened `<think>`: its own, or ours. So every later
+    reader of the folder (SFT, vLLM, a user's own server) opens the trace in the same way.
 
     Raises:
         UserError: `model.path` is a model that cannot be loaded, has no chat template or one that does not take the prompt,
@@ -42,7 +42,16 @@ def _open_think(tokenizer: Any, model: ModelSpec) -> None:
     opened = opens_think(tokenizer, asks)
     if opened and not model.opened_think:
         raise UserError("spec.model.openedThink: is false, but the model's chat template already opens <think>: set it to true")
-    if model.opened_think and not opened:
+    if not model.opened_think or opened:
+        return
+    if closes_think(tokenizer, asks):
+        tokenizer.chat_template = prompt.with_thinking_on(tokenizer.chat_template)
+        if closes_think(tokenizer, asks):
+            raise UserError(
+                "spec.model.path: the model's chat template closes <think> before the model can write in it: "
+                "use a model that reasons, or set spec.model.openedThink to false"
+            )
+    if not opens_think(tokenizer, asks):
         tokenizer.chat_template = prompt.with_opened_think(tokenizer.chat_template)
 
 

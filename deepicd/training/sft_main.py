@@ -1,8 +1,9 @@
-"""Entry point of SFT under torchrun: verl's trainer, with a checkpoint on request and a Hugging Face copy at the end."""
+"""Entry point of SFT under torchrun: verl's trainer, with our data set, checkpoints on request and a Hugging Face copy."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -14,6 +15,7 @@ from verl.utils.device import auto_set_device
 from verl.utils.distributed import destroy_global_process_group, initialize_global_process_group
 
 from deepicd.training.checkpoints import LocalCheckpoints
+from deepicd.training.sft_examples import SftExamples
 from deepicd.training.stage_files import StageFiles
 
 
@@ -32,6 +34,11 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
         self.training_client.train_batch = self._train_batch_and_check_stop
         self._save = self.ckpt_handler.save_checkpoint
         self.ckpt_handler.save_checkpoint = self._save_checkpoint
+
+    def _build_dataset(self) -> None:
+        files, folder = self.config.data, Path(self.config.model.path)
+        self.train_dataset = SftExamples(Path(files.train_files), self.model_config.tokenizer, folder)
+        self.val_dataset = files.val_files and SftExamples(Path(files.val_files), self.model_config.tokenizer, folder)
 
     def _build_dataloader(self) -> None:
         super()._build_dataloader()
