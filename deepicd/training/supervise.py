@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -12,18 +11,9 @@ from typing import Protocol
 
 import psutil
 
-from deepicd.errors import (
-    CrashError,
-    DeepICDError,
-    GpuMemoryError,
-    HostMemoryError,
-    NotANumberError,
-    RewardCodeError,
-    StallError,
-    TerminatedError,
-    UserError,
-)
+from deepicd.errors import CrashError, NotANumberError, RewardCodeError, StallError, TerminatedError
 from deepicd.spec.base import format_duration
+from deepicd.training.exit_reasons import explain_exit
 from deepicd.training.process_names import RAY_NODE, node_name, worker_name
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import MetricsFile, StepMetrics
@@ -32,16 +22,7 @@ POLL_SECONDS = 0.5
 LEAVE_SECONDS = 20.0
 """How long the main process may take to fail after one of its workers has died."""
 
-_SIGNATURES: tuple[tuple[re.Pattern[str], type[DeepICDError], str], ...] = (
-    (re.compile("No space left on device"), UserError, "the disk is full: free space, then run again to resume"),
-    # Ray ends a worker before the kernel would. Its exception has the name of PyTorch's for GPUs.
-    (re.compile("node running low on memory|DefaultCPUAllocator: can't allocate memory"), HostMemoryError,
-     "the machine ran out of memory: raise compute.memory, or use a larger machine, then run again to resume"),
-    (re.compile(r"torch\.(cuda\.)?OutOfMemoryError|CUDA (error: )?out of memory"), GpuMemoryError,
-     "a GPU ran out of memory: lower microBatchSizePerGpu or gpuMemoryUtilization, or turn on offloadParameters"),
-)  # fmt: skip
 _ROLLOUT_FAILURE = "Error in _run_prompt"
-_EXCEPTION = re.compile(r"^(?:\(\S+ pid=\d+[^)]*\) )?((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt))(?::|$)")
 _MOST_CHARACTERS = 8000
 """Most characters taken from a dead process's own log."""
 
@@ -139,18 +120,6 @@ def workers(pid: int) -> dict[int, str]:
     return {child: name for child, name in found.items() if found.get(parents[child]) != name}
 
 
-def explain_exit(code: int, log_lines: Iterable[str]) -> DeepICDError:
-    """The error for an exit code other than 0, by the end of the log. Only exception names are quoted from the log."""
-    name = None
-    for line in log_lines:
-        for signature, kind, remedy in _SIGNATURES:
-            if signature.search(line):
-                return kind(remedy)
-        if match := _EXCEPTION.match(line.strip()):
-            name = match[1].rsplit(".", 1)[-1]
-    return CrashError(f"the training process ended with exit code {code}" + (f" ({name})" if name else "") + ": see the log")
-
-
 class LogTail:
     """The lines that were added to a log since the last look."""
 
@@ -209,6 +178,7 @@ def supervise(
     stop: Stop,
     on_step: Callable[[StepMetrics, int | None], None],
     training: bool = True,
+    untried: str | None = None,
     living: Callable[[int], dict[int, str]] = workers,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
@@ -217,6 +187,7 @@ def supervise(
 
     `training`: the process saves a checkpoint when it is asked to stop, and the end of a Ray or vLLM process means a crash
     until all steps are made; one that only generates is ended immediately, and ends its engines itself.
+    `untried`: the field with the user's settings for the training stack, if no step has been made with them.
     `living`: its Ray and vLLM processes.
 
     Raises:
@@ -225,7 +196,8 @@ def supervise(
     """
     watch = Watch(stall_after, clock())
     try:
-        _follow(process, files, metrics, watch, stop, on_step, training=training, living=living, clock=clock, sleep=sleep)
+        _follow(process, files, metrics, watch, stop, on_step, training=training, untried=untried, living=living,
+                clock=clock, sleep=sleep)  # fmt: skip
     except CrashError as error:
         if watch.missing in RAY_NODE and not files.loop_entered.exists():
             raise RayStartError(str(error)) from error
@@ -241,6 +213,7 @@ def _follow(
     on_step: Callable[[StepMetrics, int | None], None],
     *,
     training: bool,
+    untried: str | None,
     living: Callable[[int], dict[int, str]],
     clock: Callable[[], float],
     sleep: Callable[[float], None],
@@ -257,6 +230,7 @@ def _follow(
             now = clock()
             for row in rows.new_steps():
                 watch.check_step(row, now)
+                untried = None
                 on_step(row, files.total_steps)
             lines = log.new_lines()
             if message := files.failure_message():
@@ -278,6 +252,6 @@ def _follow(
     finally:
         process.end()
     if code:
-        raise explain_exit(code, log.recent)
+        raise explain_exit(code, log.recent, untried)
     if stop_requested():
         raise TerminatedError(f"stopped on request after step {files.checkpoints.last_step}: run again to resume")
