@@ -10,6 +10,8 @@ import typer
 
 from deepicd.errors import UserError
 from deepicd.spec import load as spec
+from deepicd.training.footprint import footprint, shown
+from deepicd.training.model_shape import shape_of
 
 SpecFile = Annotated[Path, typer.Argument(metavar="RUN.YAML", help="The run's file.", show_default=False)]
 
@@ -18,6 +20,7 @@ def validate(
     file: SpecFile, verl: Annotated[bool, typer.Option(help="Check the verl overrides too (takes seconds).")] = True
 ) -> None:
     """Check a run.yaml: every field, the reward's own terms by importing them, and the overrides against verl's configuration.
+    Then estimate the memory and the disk that the run takes, if the model's configuration is on this machine.
 
     Example: `deepicd validate manifests/samples/quickstart.yaml`
     """
@@ -31,6 +34,8 @@ def validate(
 
         check_overrides(run)
     typer.echo(f"{file}: is a valid DeepICDRun '{run.metadata.name}'")
+    if (shape := shape_of(run.spec.model)) is not None:
+        typer.echo("\n".join(shown(footprint(run.spec, shape))))
 
 
 def schema() -> None:

@@ -17,6 +17,8 @@ from deepicd.spec.run import DeepICDRun
 from deepicd.spec.training import GrpoSpec, SftSpec
 from deepicd.training.checkpoints import LocalCheckpoints
 from deepicd.training.device import device
+from deepicd.training.disk_room import check_room, parameters_in, room_for
+from deepicd.training.footprint import model_bytes
 from deepicd.training.launch import GuardedProcess, training_environment, wait_for_earlier
 from deepicd.training.nodes import wait_for_nodes
 from deepicd.training.overrides import TrainingData, grpo_overrides, sft_overrides, worker_environment, worker_python
@@ -44,7 +46,9 @@ def train_sft(
     # Fail before SFT starts, not after hours of it.
     wait_for_nodes(run, folder, files.nodes_log, stop)
     command = sft_command(run, sft, data, files)
-    _train(run, spec_file, command, files, "huggingface", _local(run, files, sft.keep_checkpoints), stop, on_step)
+    checkpoints = _local(run, files, sft.keep_checkpoints)
+    untried = _untried("sft", sft.overrides, checkpoints)
+    _train(run, spec_file, command, data.model, files, "huggingface", checkpoints, stop, on_step, untried=untried)
 
 
 def train_grpo(
@@ -63,7 +67,8 @@ def train_grpo(
     rule = run.spec.recovery.reward_collapse
     watched = on_step if rule is None else ends_on_collapse(RewardWatch(rule), on_step)
     checkpoints = _local(run, files, grpo.keep_checkpoints)
-    _train(run, spec_file, command, files, "actor/huggingface", checkpoints, stop, watched, on_nodes=several)
+    untried = _untried("grpo", grpo.overrides, checkpoints)
+    _train(run, spec_file, command, files, "actor/huggingface", checkpoints, stop, watched, untried=untried, on_nodes=several)
     # Ray ends the stage's workers after its driver; what follows needs their memory.
     wait_for_nodes(run, folder, files.nodes_log, stop)
 
@@ -108,12 +113,14 @@ def _train(
     run: DeepICDRun,
     spec_file: Path,
     command: list[str],
+    model: Path,
     files: StageFiles,
     exported: str,
     checkpoints: LocalCheckpoints,
     stop: Stop,
     on_step: OnStep,
     *,
+    untried: str | None,
     on_nodes: bool = False,
 ) -> None:
     wait_for_earlier(files.log)
@@ -123,13 +130,17 @@ def _train(
     files.metrics.mkdir(parents=True, exist_ok=True)
     checkpoints.drop_incomplete()
     if not _has_weights(files.checkpoints.last / exported):
+        if (parameters := parameters_in(model)) is not None:
+            final = model_bytes(run.spec, parameters)
+            check_room(checkpoints, parameters, final, room_for(files.folder, run.spec.compute.scratch))
         metrics = next_launch(files.metrics)
         environment = training_environment(spec_file, files, metrics, checkpoints)
         passed_on = worker_environment(environment) if on_nodes else []
         for tries_left in reversed(range(RAY_STARTS)):
             process = GuardedProcess([*command, *passed_on], environment, files.log)
             try:
-                supervise(process, files, metrics, stall_after=run.spec.recovery.stall_after, stop=stop, on_step=on_step)
+                supervise(process, files, metrics, stall_after=run.spec.recovery.stall_after, stop=stop, on_step=on_step,
+                          untried=untried)  # fmt: skip
                 break
             except RayStartError:
                 if not tries_left:
@@ -145,6 +156,11 @@ def _train(
 
 def _local(run: DeepICDRun, files: StageFiles, keep: int) -> LocalCheckpoints:
     return LocalCheckpoints(files.checkpoints, keep, stored=run.spec.storage is not None)
+
+
+def _untried(stage: str, overrides: tuple[str, ...], checkpoints: LocalCheckpoints) -> str | None:
+    """The field of the overrides, if there are any and no checkpoint shows that training works with them."""
+    return f"spec.stages.{stage}.overrides" if overrides and not checkpoints.folders.last_step else None
 
 
 def _check_size(run: DeepICDRun, data: TrainingData, batch: int, field: str) -> None:

@@ -10,12 +10,14 @@ from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
 from deepicd.training.checkpoints import LocalCheckpoints
+from deepicd.training.export import export_as_trained
 from deepicd.training.rollouts import rollout_order
 from deepicd.training.stage_files import StageFiles
 
 
 def _save_hugging_face_too(worker: Any) -> None:
     """Runs in each actor worker: checkpoints from now on hold a Hugging Face copy of the weights."""
+    export_as_trained()
     for part in getattr(worker, "worker_dict", {"": worker}).values():
         manager = part.actor.engine.checkpoint_manager
         manager.checkpoint_save_contents = [*manager.checkpoint_save_contents, "hf_model"]

@@ -15,6 +15,7 @@ from verl.utils.device import auto_set_device
 from verl.utils.distributed import destroy_global_process_group, initialize_global_process_group
 
 from deepicd.training.checkpoints import LocalCheckpoints
+from deepicd.training.export import export_as_trained
 from deepicd.training.sft_examples import SftExamples
 from deepicd.training.stage_files import StageFiles
 
@@ -58,6 +59,7 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
 
     def _save_checkpoint(self, step: int) -> None:
         if step >= self.total_training_steps:
+            export_as_trained()
             manager = self.engine.checkpoint_manager
             manager.checkpoint_save_contents = [*manager.checkpoint_save_contents, "hf_model"]
         local = LocalCheckpoints.from_environment(self._files.checkpoints)
