@@ -68,7 +68,10 @@ def train_grpo(
     watched = on_step if rule is None else ends_on_collapse(RewardWatch(rule), on_step)
     checkpoints = _local(run, files, grpo.keep_checkpoints)
     untried = _untried("grpo", grpo.overrides, checkpoints)
-    _train(run, spec_file, command, files, "actor/huggingface", checkpoints, stop, watched, untried=untried, on_nodes=several)
+    _train(
+        run, spec_file, command, data.model, files, "actor/huggingface", checkpoints, stop, watched,
+        untried=untried, on_nodes=several,
+    )  # fmt: skip
     # Ray ends the stage's workers after its driver; what follows needs their memory.
     wait_for_nodes(run, folder, files.nodes_log, stop)
 

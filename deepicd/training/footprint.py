@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deepicd.spec.run import RunSpec
 from deepicd.spec.training import GrpoSpec, SftSpec
@@ -82,19 +82,23 @@ def stage_memory(name: str, stage: SftSpec | GrpoSpec, run: RunSpec, shape: Mode
     tokens = stage.max_tokens_per_gpu or stage.micro_batch_size_per_gpu * longest
     kept, work = activation_bytes(shape, value, checkpointing=stage.gradient_checkpointing)
     peak = kept + max(work, _LOGITS[name] * value * shape.vocabulary)
-    engine = {}
-    if isinstance(stage, GrpoSpec):
-        stays = (0 if stage.offload_parameters else 4) + (0 if stage.offload_optimizer else 8)
-        engine = {
-            "engine_weights": value * shape.parameters // stage.tensor_parallel,
-            "engine_share": stage.gpu_memory_utilization,
-            "resident": stays * share,
-        }
-    return StageMemory(
-        tokens=tokens, weights=4 * share, gradients=4 * share, optimizer=8 * share,
+    found = StageMemory(
+        tokens=tokens,
+        weights=4 * share,
+        gradients=4 * share,
+        optimizer=8 * share,
         gathered=0 if gpus == 1 and value == 4 else 2 * value * (shape.embeddings + 2 * shape.layer),
-        activations=tokens * peak, **engine,
-    )  # type: ignore[arg-type]  # fmt: skip
+        activations=tokens * peak,
+    )
+    if isinstance(stage, SftSpec):
+        return found
+    stays = (0 if stage.offload_parameters else 4) + (0 if stage.offload_optimizer else 8)
+    return replace(
+        found,
+        engine_weights=value * shape.parameters // stage.tensor_parallel,
+        engine_share=stage.gpu_memory_utilization,
+        resident=stays * share,
+    )
 
 
 def activation_bytes(shape: ModelShape, value: int, *, checkpointing: bool) -> tuple[int, int]:

@@ -48,8 +48,8 @@ def check(stage: str, ours: Sequence[str], own: Sequence[str]) -> None:
             _check_choice(parsed(text).key_or_group, config)
         except BadOverrideError as error:
             raise _refused(stage, count, text, str(error)) from None
-    sections = {_section(parsed(text).key_or_group, config) for text in own} - {None}
-    if any(_refusal(place, config) for place in sections):
+    sections = {_section(parsed(text).key_or_group, config) for text in own}
+    if any(_refusal(place, config) for place in sections if place is not None):
         _find_refused(stage, ours, own)
 
 

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from deepicd.data.example_tokens import end_of_answer, example_tokens, stop_tokens
 
 
-class SftExamples(Dataset[dict[str, torch.Tensor]]):
+class SftExamples(Dataset[dict[str, torch.Tensor]]):  # type: ignore[misc]
     """The examples of a file that `deepicd.data.sft` wrote, tokenized when they are read.
 
     verl's own data set tokenizes turn by turn with the chat template. Templates of reasoning models drop the reasons of an

@@ -12,7 +12,6 @@ from deepicd.errors import UserError
 from deepicd.run_layout import CheckpointFolders
 from deepicd.spec import environment
 from deepicd.spec.compute import ScratchSpec
-from deepicd.training import disk_room
 from deepicd.training.checkpoints import LocalCheckpoints
 from deepicd.training.disk_room import check_room, parameters_in, room_for
 
@@ -76,6 +75,6 @@ def test_weights_that_cannot_be_read_are_not_counted(content: bytes | None, tmp_
 
 
 def test_a_file_that_vanishes_is_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk_room.os, "walk", lambda folder: [(str(tmp_path), [], ["gone"])])
+    monkeypatch.setattr(os, "walk", lambda folder: [(str(tmp_path), [], ["gone"])])
     with pytest.raises(UserError):
         check_room(checkpoints(tmp_path), 1, 1, 0)
