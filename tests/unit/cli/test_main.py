@@ -57,7 +57,10 @@ def test_a_command_line_that_is_not_understood_ends_as_an_error_of_the_user(argu
 
 @pytest.mark.parametrize("name", ["quickstart", "deepicd-r1-7b"])
 def test_the_samples_are_valid(name: str) -> None:
-    assert deepicd("validate", str(SAMPLES / f"{name}.yaml")).returncode == 0
+    result = deepicd("validate", str(SAMPLES / f"{name}.yaml"))
+    assert result.returncode == 0
+    # Only the tiny model's configuration is on every machine.
+    assert ("disk needed: " in result.stdout) == (name == "quickstart")
 
 
 def test_show_config_prints_a_run_that_is_valid_again(tmp_path: Path) -> None:
