@@ -19,6 +19,8 @@ from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import MetricsFile, StepMetrics
 
 POLL_SECONDS = 0.5
+SKIPPED_UPDATES = 5
+"""Steps in a row whose gradient may be NaN or infinite; verl skips their updates."""
 LEAVE_SECONDS = 20.0
 """How long the main process may take to fail after one of its workers has died."""
 
@@ -55,6 +57,8 @@ class Watch:
     last_progress: float = field(init=False)
     _workers: dict[int, str] = field(default_factory=dict)
     _missing_since: float | None = None
+    _skipped: int = 0
+    """Updates in a row that verl has skipped."""
     missing: str = ""
     """Name of the first of the workers that died."""
 
@@ -65,8 +69,15 @@ class Watch:
         """Record a step.
 
         Raises:
-            NotANumberError: reward or loss is NaN or infinite.
+            NotANumberError: reward or loss is NaN or infinite, or the gradient in `SKIPPED_UPDATES` steps in a row.
         """
+        if row.update_skipped is not None:
+            self._skipped = self._skipped + 1 if row.update_skipped else 0
+        if self._skipped == SKIPPED_UPDATES:
+            raise NotANumberError(
+                f"the gradient is not finite in {SKIPPED_UPDATES} steps up to {row.step}, so nothing is learned: "
+                "lower the learning rate, or set model.dtype to float32 in a new run"
+            )
         if row.not_finite:
             raise NotANumberError(
                 f"{row.not_finite} is not a finite number at step {row.step}: lower the learning rate, or check the reward; "

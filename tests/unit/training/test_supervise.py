@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from deepicd.errors import CrashError, DeepICDError, StallError, TerminatedError, UserError
+from deepicd.errors import CrashError, DeepICDError, NotANumberError, StallError, TerminatedError, UserError
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import StepMetrics
-from deepicd.training.supervise import LEAVE_SECONDS, RayStartError, Watch, supervise, workers
+from deepicd.training.supervise import LEAVE_SECONDS, SKIPPED_UPDATES, RayStartError, Watch, supervise, workers
 from tests.unit.stops import NeverStop
 
 
@@ -43,6 +43,15 @@ def test_starting_up_counts_as_no_step() -> None:
 def test_a_metric_that_is_not_finite_is_for_the_user_to_fix() -> None:
     with pytest.raises(UserError, match="actor/pg_loss is not a finite number at step 7"):
         watch().check_step(StepMetrics(step=7, not_finite="actor/pg_loss"), 1.0)
+
+
+def test_gradients_that_stay_not_finite_end_the_run() -> None:
+    seen = watch()
+    for step in range(1, 2 * SKIPPED_UPDATES):  # one good step among them
+        seen.check_step(StepMetrics(step=step, update_skipped=step != SKIPPED_UPDATES), now=0)
+        seen.check_step(StepMetrics(step=step, validation_loss=1.0), now=0)
+    with pytest.raises(NotANumberError, match="the gradient is not finite in 5 steps up to 10"):
+        seen.check_step(StepMetrics(step=2 * SKIPPED_UPDATES, update_skipped=True), now=0)
 
 
 def test_a_dead_worker_is_a_crash_once_the_main_process_had_time_to_report_it() -> None:
