@@ -21,8 +21,12 @@ SYSTEM = (
     "ICD-10-CM code of the principal diagnosis, without its dot, inside <diagnosis> </diagnosis>."
 )
 
-THINK_OPENING = "<think>"
-_TEMPLATE_OPENING = "{%- if add_generation_prompt %}{{- '" + THINK_OPENING + "' }}{%- endif %}"
+THINK = "<think>"
+THINK_OPENING = f"{THINK}\n"
+"""What opens a trace. The line break keeps the tag's last sign from forming a token with the trace's first word."""
+_TEMPLATE_OPENING = "{%- if add_generation_prompt %}{{- '<think>\\n' }}{%- endif %}"
+_THINKING = "{%- set enable_thinking = true %}{%- set thinking = true %}"
+"""Switches by which templates let a prompt end in a closed trace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +81,17 @@ def messages(note: str) -> list[dict[str, str]]:
 
 def answer(trace: str, code: str) -> str:
     """The assistant's turn that SFT teaches."""
-    return f"{THINK_OPENING}{trace}</think>\n<diagnosis>{code}</diagnosis>"
+    return f"{THINK_OPENING}{trace.strip()}</think>\n<diagnosis>{code}</diagnosis>"
 
 
 def with_opened_think(chat_template: str) -> str:
-    """The chat template, with a generation prompt that ends in `<think>`."""
+    """The chat template, with a generation prompt that ends in an opened `<think>`."""
     return chat_template.rstrip("\n") + _TEMPLATE_OPENING
+
+
+def with_thinking_on(chat_template: str) -> str:
+    """The chat template, with its own switches set to let the model think."""
+    return _THINKING + chat_template
 
 
 STORED = "deepicd.json"

@@ -10,6 +10,8 @@ import typer
 
 from deepicd.errors import UserError
 from deepicd.spec import load as spec
+from deepicd.training.footprint import footprint, shown
+from deepicd.training.model_shape import shape_of
 
 SpecFile = Annotated[Path, typer.Argument(metavar="FILE", help="The run.yaml.", show_default=False)]
 
@@ -24,13 +26,14 @@ def validate(
 ) -> None:
     """Check a run.yaml: every field, the files it names and their first lines, the model, the reward's own terms, overrides.
 
-    Exits with 64 if the run cannot succeed. `deepicd run` makes the same checks at its start.
+    Exits with 64 if the run cannot succeed. `deepicd run` makes the same checks at its start. Then estimates the memory and the
+    disk that the run takes, if the model's configuration is on this machine.
 
     Example: `deepicd validate manifests/samples/quickstart.yaml`
     """
     from deepicd.run.inputs import look
 
-    name, problems, warnings, hint = None, [], [], ""
+    name, problems, warnings, hint, needs = None, [], [], "", None
     try:
         run = spec.load(file)
     except UserError as error:
@@ -39,6 +42,8 @@ def validate(
         found = look(run, paths=paths, verl=verl)
         name, warnings, hint = run.metadata.name, found.warnings, _ELSEWHERE if found.in_files else ""
         problems = [f"{file}: {problem}" for problem in found.problems]
+        if not problems and (shape := shape_of(run.spec.model)) is not None:
+            needs = footprint(run.spec, shape)
     if as_json:
         typer.echo(json.dumps({"name": name, "problems": problems, "warnings": warnings}, indent=2))
     for warning in warnings:
@@ -46,7 +51,7 @@ def validate(
     if problems:
         raise UserError("; ".join(problems) + hint)
     if not as_json:
-        typer.echo(f"{file}: is a valid DeepICDRun '{name}'")
+        typer.echo("\n".join([f"{file}: is a valid DeepICDRun '{name}'", *([] if needs is None else shown(needs))]))
 
 
 def schema() -> None:

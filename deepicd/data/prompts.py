@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from deepicd import atomic, prompt
 from deepicd.data.atomic_output import disk_errors
 from deepicd.data.cohort import WRITERS
+from deepicd.data.example_tokens import Chat, example_tokens, generation_prompt, opened, token_ids
 from deepicd.data.rows import key
 from deepicd.data.shorten import Shortened, shorten_all
 from deepicd.data.splits import SPLITS
@@ -27,28 +28,28 @@ FILE = "prompts.json"
 SETTING = "spec.stages.grpo.maxPromptTokens"
 _BATCH = 1024
 
-Chat = Sequence[Mapping[str, str]]
-
 
 class ChatTokens:
     """Counts the tokens of chats in batches, tokenized as in the training stack and vLLM, and measures the time."""
 
-    def __init__(self, tokenizer: Any) -> None:
-        """`tokenizer`: a transformers tokenizer with a chat template."""
+    def __init__(self, tokenizer: Any, end: Sequence[int] = ()) -> None:
+        """`tokenizer`: a transformers tokenizer with a chat template; `end`: tokens that end an answer."""
         self._tokenizer = tokenizer
+        self._end = end
         self.tokens = 0
         """Tokens counted so far."""
         self.seconds = 0.0
         """Time spent on counting."""
 
     def count(self, chats: Sequence[Chat], *, answered: bool = False) -> list[int]:
-        """Tokens of each chat: a prompt with its generation prompt or, if `answered`, a chat with the assistant's turn."""
+        """Tokens of each chat: a prompt with its generation prompt; if `answered`, with the completion that SFT teaches."""
         began = time.perf_counter()
-        texts = [
-            self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=not answered) for chat in chats
-        ]
-        encoded = self._tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"] if texts else []
-        counted = [len(tokens) for tokens in encoded]
+        if answered:
+            examples = example_tokens(self._tokenizer, chats, self._end)
+            counted = [len(one.prompt) + len(one.completion) for one in examples]
+        else:
+            texts = [generation_prompt(self._tokenizer, chat) for chat in chats]
+            counted = [len(tokens) for tokens in token_ids(self._tokenizer, texts)]
         self.tokens += sum(counted)
         self.seconds += time.perf_counter() - began
         return counted
@@ -62,7 +63,7 @@ def check_template(tokenizer: Any, asks: Prompt, setting: str) -> None:
     """
     messages = asks.messages("")
     try:
-        text = _generation_prompt(tokenizer, messages)
+        text = generation_prompt(tokenizer, messages)
     except Exception:  # templates may raise anything; most without a system role do
         text = ""
     for message in messages:
@@ -71,47 +72,14 @@ def check_template(tokenizer: Any, asks: Prompt, setting: str) -> None:
             raise UserError(f"{setting}: the model's chat template does not take its {message['role']} turn: {remedy}")
 
 
-def check_answer(tokenizer: Any, asks: Prompt) -> None:
-    """Refuse for SFT a chat template that changes the answer, or that cannot be read turn by turn, as verl's SFT reads it.
-
-    Templates of reasoning models leave out the trace of an answer: SFT would teach codes without reasons.
-
-    Raises:
-        UserError: it is such a template.
-    """
-    answer = {"role": "assistant", "content": prompt.answer("reasons", "M5116")}
-    chat = [*asks.messages("note"), answer]
-    empty = {"role": "user", "content": ""}
-    remedy = "use a model whose template writes every turn as it is, or leave stages.sft out"
-    setting = "spec.model.path: the model's chat template"
-    try:
-        whole, one, two = (_text(tokenizer, turns) for turns in (chat, [empty], [empty, empty]))
-        first, *others = (_turn_alone(tokenizer, turn, empty) for turn in chat)
-    except Exception:  # a template raises what it likes
-        raise UserError(f"{setting} does not take one turn at a time, as SFT reads them: {remedy}") from None
-    before = one[: 2 * len(one) - len(two)]  # what the template writes before the first turn
-    if answer["content"] not in whole or first + "".join(turn[len(before) :] for turn in others) != whole:
-        raise UserError(f"{setting} changes the answer that SFT teaches, such as leaving its reasons out: {remedy}")
-
-
-def _turn_alone(tokenizer: Any, turn: Mapping[str, str], empty: Mapping[str, str]) -> str:
-    try:
-        return _text(tokenizer, [turn])
-    except Exception:  # some templates want a user's turn first
-        return _text(tokenizer, [empty, turn])[len(_text(tokenizer, [empty])) :]
-
-
-def _text(tokenizer: Any, chat: Chat) -> str:
-    return str(tokenizer.apply_chat_template(chat, add_generation_prompt=False, tokenize=False))
-
-
 def opens_think(tokenizer: Any, asks: Prompt) -> bool:
     """Whether the chat template's generation prompt ends in an opened `<think>`."""
-    return _generation_prompt(tokenizer, asks.messages("")).rstrip().endswith(prompt.THINK_OPENING)
+    return opened(generation_prompt(tokenizer, asks.messages("")))
 
 
-def _generation_prompt(tokenizer: Any, chat: Chat) -> str:
-    return str(tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False))
+def closes_think(tokenizer: Any, asks: Prompt) -> bool:
+    """Whether the chat template's generation prompt ends in a trace that is already closed: the model is not to think."""
+    return generation_prompt(tokenizer, asks.messages("")).rstrip().endswith("</think>")
 
 
 @dataclass(slots=True)

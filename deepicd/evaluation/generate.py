@@ -10,7 +10,7 @@ from typing import Any
 
 from vllm import LLM, SamplingParams
 
-from deepicd.data.prompts import Chat
+from deepicd.data.example_tokens import Chat
 
 
 @dataclass(frozen=True, slots=True)

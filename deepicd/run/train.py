@@ -22,6 +22,8 @@ from deepicd.spec.run import DeepICDRun
 from deepicd.spec.training import GrpoSpec, SftSpec
 from deepicd.training.checkpoints import LocalCheckpoints
 from deepicd.training.device import device
+from deepicd.training.disk_room import check_room, parameters_in, room_for
+from deepicd.training.footprint import model_bytes
 from deepicd.training.judge_server import judge_server
 from deepicd.training.launch import GuardedProcess, training_environment, wait_for_earlier
 from deepicd.training.nodes import wait_for_nodes
@@ -59,7 +61,9 @@ def train_sft(
     # Fail before SFT starts, not after hours of it.
     _wait_for_nodes(run, files, stop, on_phase)
     command = sft_command(run, sft, data, files)
-    _train(run, spec_file, command, files, "huggingface", _local(run, files, sft.keep_checkpoints), stop, on_step, on_phase)
+    checkpoints = _local(run, files, sft.keep_checkpoints)
+    untried = _untried("sft", sft.overrides, checkpoints)
+    _train(run, spec_file, command, data.model, files, "huggingface", checkpoints, stop, on_step, on_phase, untried=untried)
 
 
 def train_grpo(
@@ -89,9 +93,11 @@ def train_grpo(
     if run.spec.reward.judge is not None:
         watched = warns_of_the_judge(files.judged, watched)
     with_judge = partial(judge_for_training, run, files, stop)
+    untried = _untried("grpo", grpo.overrides, checkpoints)
     _train(
-        run, spec_file, command, files, "actor/huggingface", checkpoints, stop, watched, on_phase, with_judge, on_nodes=several
-    )
+        run, spec_file, command, data.model, files, "actor/huggingface", checkpoints, stop, watched, on_phase, with_judge,
+        untried=untried, on_nodes=several,
+    )  # fmt: skip
     # Ray ends the stage's workers after its driver; what follows needs their memory.
     _wait_for_nodes(run, files, stop, on_phase)
 
@@ -168,6 +174,7 @@ def _train(
     run: DeepICDRun,
     spec_file: Path,
     command: list[str],
+    model: Path,
     files: StageFiles,
     exported: str,
     checkpoints: LocalCheckpoints,
@@ -176,6 +183,7 @@ def _train(
     on_phase: OnPhase,
     beside: Callable[[], AbstractContextManager[Mapping[str, str]]] = lambda: nullcontext({}),
     *,
+    untried: str | None,
     on_nodes: bool = False,
 ) -> None:
     """`beside`: what else runs during training; yields variables for its processes."""
@@ -186,6 +194,9 @@ def _train(
     files.metrics.mkdir(parents=True, exist_ok=True)
     checkpoints.drop_incomplete()
     if not _has_weights(files.checkpoints.last / exported):
+        if (parameters := parameters_in(model)) is not None:
+            final = model_bytes(run.spec, parameters)
+            check_room(checkpoints, parameters, final, room_for(files.folder, run.spec.compute.scratch))
         metrics = next_launch(files.metrics)
         environment = training_environment(spec_file, files, metrics, checkpoints)
         passed_on = worker_environment(environment) if on_nodes else []
@@ -196,7 +207,7 @@ def _train(
                 try:
                     supervise(
                         process, files, metrics, stall_after=run.spec.recovery.stall_after, stop=stop, on_step=on_step,
-                        on_phase=on_phase,
+                        on_phase=on_phase, untried=untried,
                     )  # fmt: skip
                     break
                 except RayStartError:
@@ -219,6 +230,11 @@ def _wait_for_nodes(run: DeepICDRun, files: StageFiles, stop: Stop, on_phase: On
 
 def _local(run: DeepICDRun, files: StageFiles, keep: int) -> LocalCheckpoints:
     return LocalCheckpoints(files.checkpoints, keep, stored=run.spec.storage is not None)
+
+
+def _untried(stage: str, overrides: tuple[str, ...], checkpoints: LocalCheckpoints) -> str | None:
+    """The field of the overrides, if there are any and no checkpoint shows that training works with them."""
+    return f"spec.stages.{stage}.overrides" if overrides and not checkpoints.folders.last_step else None
 
 
 def _check_size(run: DeepICDRun, data: TrainingData, batch: int, field: str) -> None:

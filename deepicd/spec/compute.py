@@ -110,8 +110,8 @@ class DataVolume(SpecModel):
 class ScratchSpec(SpecModel):
     """The volume that holds the run's folder, temporary files and checkpoints until they are uploaded."""
 
-    size: Size = 200 * 2**30
-    """Size limit."""
+    size: Size = 600 * 2**30
+    """Size limit. A model of 7 billion parameters takes up to 350 GB: `deepicd validate` prints what a run takes."""
     storage_class: ObjectName | None = None
     """Create a PersistentVolumeClaim of this StorageClass for each attempt, deleted once everything on it is in the store;
     by default the node's disk, which is lost with the pod. Needed with `compute.nodes` above 1, whose pods all write

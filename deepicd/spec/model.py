@@ -51,7 +51,8 @@ class ModelSpec(SpecModel):
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Number format of the forward pass, in training and in vLLM; master weights are float32."""
     opened_think: bool = True
-    """The chat template ends in an open `<think>`, as the released model's does: completions lack the opening tag."""
+    """The prompt ends in an opened `<think>`, as the released model's does, and completions lack that tag. If the model's chat
+    template does not open it, `prepare` adds it. `false` is for a template that does not, and a model that writes the tag."""
     prompt: Later[PromptSpec] = PromptSpec(preset="deepicd")
     """The prompt in training, evaluation and prediction; stored with each model."""
 

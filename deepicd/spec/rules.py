@@ -85,14 +85,17 @@ def at_default(field: str, default: BaseModel | Mapping[str, Any]) -> Rule:
 
 
 def at_least(field: str, other: str, message: str, *, sizes: bool = False) -> Rule:
-    """The field is not less than the other, where both are given; `sizes`: they are written as `64Gi`."""
-    more = f"quantity(self.{field}).compareTo(quantity(self.{other})) >= 0" if sizes else f"self.{field} >= self.{other}"
+    """The field is not less than the other, or than a sum as `other + third`, where all are given; `sizes`: as `64Gi`."""
+    parts = other.split(" + ")
+    total = " + ".join(f"self.{part}" for part in parts)
+    more = f"quantity(self.{field}).compareTo(quantity({total})) >= 0" if sizes else f"self.{field} >= {total}"
 
     def holds(model: BaseModel) -> bool:
-        found, least = value_of(model, field), value_of(model, other)
-        return found is None or least is None or bool(found >= least)
+        found, *least = (value_of(model, name) for name in (field, *parts))
+        return found is None or None in least or bool(found >= sum(least))
 
-    return Rule(message, f"!{_has(field)} || !{_has(other)} || {more}", holds, () if sizes else (field, other))
+    missing = " || ".join(f"!{_has(name)}" for name in (field, *parts))
+    return Rule(message, f"{missing} || {more}", holds, () if sizes else (field, *parts))
 
 
 def multiple_of(product: str, of: str) -> Rule:
@@ -172,6 +175,11 @@ def either(*rules: Rule, message: str) -> Rule:
 def requires(field: str, rule: Rule, message: str = "") -> Rule:
     """Where the field is given, the rule holds."""
     return replace(either(never(given(field)), rule, message=message or rule.message), shown=rule.shown)
+
+
+def unless_given(field: str, rule: Rule) -> Rule:
+    """Where the field is not given, the rule holds."""
+    return replace(either(given(field), rule, message=rule.message), shown=rule.shown)
 
 
 def read_by_field(cel: str, message: str) -> Rule:

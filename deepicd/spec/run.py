@@ -14,7 +14,7 @@ from deepicd.spec.model import ModelSpec
 from deepicd.spec.pod_shape import check_patch
 from deepicd.spec.recovery import RecoverySpec
 from deepicd.spec.reward import DEFAULT_WEIGHTS, RewardSpec
-from deepicd.spec.rules import at_most, either, equals, given, matches, multiple_of, never, python_only, requires
+from deepicd.spec.rules import at_most, either, equals, given, matches, multiple_of, never, python_only, requires, unless_given
 from deepicd.spec.storage import StorageSpec
 from deepicd.spec.training import GrpoSpec, SftSpec
 
@@ -115,12 +115,32 @@ class RunSpec(SpecModel):
             given("data.synthetic", "data.traces"),
             "stages.sft learns from reasoning traces: give data.traces, or leave stages.sft out",
         ),
-        requires("stages.sft", multiple_of("stages.sft.trainBatchSize", of="stages.sft.microBatchSizePerGpu × compute.gpus")),
+        requires(
+            "stages.sft",
+            requires("stages.sft.maxTokensPerGpu", multiple_of("stages.sft.trainBatchSize", of="compute.gpus")),
+        ),
+        requires(
+            "stages.sft",
+            unless_given(
+                "stages.sft.maxTokensPerGpu",
+                multiple_of("stages.sft.trainBatchSize", of="stages.sft.microBatchSizePerGpu × compute.gpus"),
+            ),
+        ),
         requires(
             "stages.grpo",
-            multiple_of(
-                "stages.grpo.ppoMiniBatchSize × stages.grpo.rollouts",
-                of="stages.grpo.microBatchSizePerGpu × compute.gpus × compute.nodes",
+            requires(
+                "stages.grpo.maxTokensPerGpu",
+                multiple_of("stages.grpo.ppoMiniBatchSize × stages.grpo.rollouts", of="compute.gpus × compute.nodes"),
+            ),
+        ),
+        requires(
+            "stages.grpo",
+            unless_given(
+                "stages.grpo.maxTokensPerGpu",
+                multiple_of(
+                    "stages.grpo.ppoMiniBatchSize × stages.grpo.rollouts",
+                    of="stages.grpo.microBatchSizePerGpu × compute.gpus × compute.nodes",
+                ),
             ),
         ),
         requires("stages.grpo", multiple_of("compute.gpus", of="stages.grpo.tensorParallel")),

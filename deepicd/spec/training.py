@@ -8,7 +8,7 @@ from pydantic import Field
 
 from deepicd.spec.base import SpecModel
 from deepicd.spec.changes import MayChange
-from deepicd.spec.rules import multiple_of
+from deepicd.spec.rules import at_least, multiple_of, unless_given
 
 
 class SftSpec(SpecModel):
@@ -16,8 +16,10 @@ class SftSpec(SpecModel):
 
     train_batch_size: int = Field(default=32, ge=1)
     """Examples per optimiser step, over all GPUs."""
-    micro_batch_size_per_gpu: MayChange[int] = Field(default=8, ge=1)
+    micro_batch_size_per_gpu: MayChange[int] = Field(default=4, ge=1)
     """Examples per forward pass on one GPU."""
+    max_tokens_per_gpu: MayChange[int | None] = Field(default=None, ge=16)
+    """Tokens per forward pass on one GPU: it takes as many examples as fit, instead of `microBatchSizePerGpu`."""
     learning_rate: float = Field(default=2e-5, gt=0)
     """Peak learning rate of AdamW."""
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -45,7 +47,10 @@ class SftSpec(SpecModel):
     overrides: tuple[str, ...] = ()
     """verl overrides in Hydra's syntax, applied last; checked against verl's configuration before anything starts."""
 
-    rules = (multiple_of("trainBatchSize", of="microBatchSizePerGpu"),)
+    rules = (
+        unless_given("maxTokensPerGpu", multiple_of("trainBatchSize", of="microBatchSizePerGpu")),
+        at_least("maxTokensPerGpu", "maxTokens", "maxTokensPerGpu: is less than one example, maxTokens: raise it"),
+    )
 
 
 class GrpoSpec(SpecModel):
@@ -55,8 +60,11 @@ class GrpoSpec(SpecModel):
     """Prompts per step."""
     ppo_mini_batch_size: int = Field(default=64, ge=1)
     """Prompts per optimiser update."""
-    micro_batch_size_per_gpu: MayChange[int] = Field(default=16, ge=1)
+    micro_batch_size_per_gpu: MayChange[int] = Field(default=4, ge=1)
     """Completions per forward pass on one GPU."""
+    max_tokens_per_gpu: MayChange[int | None] = Field(default=None, ge=16)
+    """Tokens, prompts and completions, per forward pass on one GPU: it takes as many as fit, instead of
+    `microBatchSizePerGpu`."""
     rollouts: int = Field(default=8, ge=2)
     """Completions sampled per prompt: the group whose mean is the baseline."""
     temperature: float = Field(default=0.9, gt=0)
@@ -112,5 +120,10 @@ class GrpoSpec(SpecModel):
 
     rules = (
         multiple_of("trainBatchSize", of="ppoMiniBatchSize"),
-        multiple_of("ppoMiniBatchSize × rollouts", of="microBatchSizePerGpu"),
+        unless_given("maxTokensPerGpu", multiple_of("ppoMiniBatchSize × rollouts", of="microBatchSizePerGpu")),
+        at_least(
+            "maxTokensPerGpu",
+            "maxPromptTokens + maxResponseTokens",
+            "maxTokensPerGpu: is less than one prompt with its completion, maxPromptTokens + maxResponseTokens: raise it",
+        ),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deepicd import prompt
-from deepicd.data.prompts import check_template, opens_think
+from deepicd.data.prompts import check_template, closes_think, opens_think
 from deepicd.errors import UserError
 from deepicd.spec.model import ModelSpec, TinyModel
 
@@ -26,8 +26,8 @@ _NEEDS = "it needs config.json, a tokenizer and *.safetensors"
 def make(model: ModelSpec, corpus: Path, out: Path, *, for_grpo: bool = True) -> None:
     """Write the base model's folder.
 
-    With `openedThink` the chat template's generation prompt ends in `<think>`, so that every later reader of the folder
-    (SFT, vLLM, a user's own server) opens the trace in the same way.
+    With `openedThink` the chat template's generation prompt ends in an opened `<think>`: its own, or ours. So every later
+    reader of the folder (SFT, vLLM, a user's own server) opens the trace in the same way.
 
     Raises:
         UserError: `model.path` is a model that cannot be loaded, has no chat template or one that does not take the prompt,
@@ -48,7 +48,16 @@ def _open_think(tokenizer: Any, model: ModelSpec) -> None:
     opened = opens_think(tokenizer, asks)
     if opened and not model.opened_think:
         raise UserError("spec.model.openedThink: is false, but the model's chat template already opens <think>: set it to true")
-    if model.opened_think and not opened:
+    if not model.opened_think or opened:
+        return
+    if closes_think(tokenizer, asks):
+        tokenizer.chat_template = prompt.with_thinking_on(tokenizer.chat_template)
+        if closes_think(tokenizer, asks):
+            raise UserError(
+                "spec.model.path: the model's chat template closes <think> before the model can write in it: "
+                "use a model that reasons, or set spec.model.openedThink to false"
+            )
+    if not opens_think(tokenizer, asks):
         tokenizer.chat_template = prompt.with_opened_think(tokenizer.chat_template)
 
 
@@ -68,7 +77,7 @@ def _train_tokenizer(tiny: TinyModel, texts: Iterator[str]) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = _split_as_qwen()
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.train_from_iterator(
         texts,
@@ -82,6 +91,16 @@ def _train_tokenizer(tiny: TinyModel, texts: Iterator[str]) -> Any:
     wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")  # noqa: S106
     wrapped.chat_template = _TINY_TEMPLATE
     return wrapped
+
+
+def _split_as_qwen() -> Any:
+    """The pre-tokenizer of Qwen2 and Qwen3, in which a sign and the word after it can be one token, as in `>The`."""
+    from tokenizers import Regex, pre_tokenizers
+
+    words = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    signs = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    split = pre_tokenizers.Split(Regex(f"{words}|{signs}"), behavior="isolated")
+    return pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
 
 
 def _save_tiny_weights(tiny: TinyModel, tokenizer: Any, out: Path) -> None:

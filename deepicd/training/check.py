@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from deepicd.errors import UserError
-from deepicd.extras import require
 from deepicd.spec.run import DeepICDRun
+from deepicd.training.override_rules import BadOverrideError, check_override
+from deepicd.training.override_values import check_values
 from deepicd.training.overrides import TrainingData, grpo_overrides, sft_overrides
 from deepicd.training.stage_files import StageFiles
-
-CONFIGS = {"sft": "sft_trainer_engine", "grpo": "ppo_trainer"}
-"""Name of verl's configuration for each training stage."""
+from deepicd.training.verl_config import compose
 
 
 def stage_overrides(run: DeepICDRun) -> dict[str, list[str]]:
@@ -29,40 +26,28 @@ def stage_overrides(run: DeepICDRun) -> dict[str, list[str]]:
     return found
 
 
-def compose(stage: str, overrides: list[str]) -> Any:
-    """verl's configuration for a stage, with overrides applied (an omegaconf DictConfig).
-
-    Raises:
-        UserError: verl is not installed.
-        Exception: Hydra's or omegaconf's, if an override does not fit.
-    """
-    require(f"spec.stages.{stage}.overrides: checking them", ("hydra", "verl"))
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-
-    (package,) = getattr(find_spec("verl"), "submodule_search_locations", None) or [""]
-    folder = Path(package) / "trainer" / "config"
-    with initialize_config_dir(str(folder), version_base=None):
-        # Hydra's own settings are not verl's.
-        return hydra_compose(CONFIGS[stage], [item for item in overrides if not item.startswith("hydra")])
-
-
 def check_overrides(run: DeepICDRun) -> None:
-    """Compose verl's configuration for each training stage.
+    """Check the overrides of each training stage: their syntax, keys and values.
 
     Raises:
-        UserError: an override of run.yaml does not fit verl's configuration; the message names it.
+        UserError: an override of run.yaml sets what DeepICD sets itself, or does not fit verl; the message names it.
     """
     for stage, overrides in stage_overrides(run).items():
         own = list(getattr(run.spec.stages, stage).overrides)
         if not own:
             continue
         ours = overrides[: len(overrides) - len(own)]
+        config = compose(stage, ours)
         for count, override in enumerate(own):
             try:
-                compose(stage, [*ours, *own[: count + 1]])
-            except UserError:
-                raise
-            except Exception as error:
-                reason = str(error).strip().splitlines()[0]
-                raise UserError(f"spec.stages.{stage}.overrides[{count}]: '{override}': {reason}") from None
+                check_override(stage, override, config)
+            except BadOverrideError as error:
+                raise UserError(f"spec.stages.{stage}.overrides[{count}]: '{override}': {error}") from None
+        try:
+            compose(stage, [*ours, *own])
+        except UserError:
+            raise
+        except Exception as error:  # what the rules do not know, in Hydra's own words
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(f"spec.stages.{stage}.overrides: do not fit verl's configuration: {reason}") from None
+        check_values(stage, ours, own)

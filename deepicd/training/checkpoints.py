@@ -41,6 +41,12 @@ class LocalCheckpoints:
             if self._may_go(step):
                 shutil.rmtree(self.folders.of(step))
 
+    def drop_all(self) -> None:
+        """Delete those of a stage that is done, as far as that is allowed."""
+        for step in self.folders.steps():
+            if self._may_go(step):
+                shutil.rmtree(self.folders.of(step))
+
     def drop_incomplete(self) -> None:
         """Delete the folders newer than the last complete one: they were being written when training ended."""
         for step in self.folders.steps():

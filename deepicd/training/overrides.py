@@ -12,6 +12,7 @@ from deepicd.spec.run import DeepICDRun
 from deepicd.spec.training import GrpoSpec, SftSpec
 from deepicd.training import reward_manager_path
 from deepicd.training.device import device
+from deepicd.training.override_rules import with_file_logger
 from deepicd.training.stage_files import StageFiles
 
 Value = str | int | float | bool | None | list[str] | Path
@@ -122,6 +123,9 @@ def grpo_overrides(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: S
         # verl would delete the last complete checkpoint before the new one is complete: we delete after it.
         "trainer.max_actor_ckpt_to_keep": None,
     }
+    if grpo.max_tokens_per_gpu is not None:
+        # The log-probabilities of policy and reference follow the actor's.
+        settings |= {f"{actor}.use_dynamic_bsz": True, f"{actor}.ppo_max_token_len_per_gpu": grpo.max_tokens_per_gpu}
     several = spec.compute.nodes > 1
     if several:
         # RAY_ADDRESS names the cluster, whose nodes have none of our environment.
@@ -134,7 +138,7 @@ def grpo_overrides(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: S
         overrides += [f"+actor_rollout_ref.{part}.fsdp_config.mixed_precision={_FULL_PRECISION}" for part in ("actor", "ref")]
     overrides += device().grpo_overrides(grpo.max_prompt_tokens + grpo.max_response_tokens)
     overrides += [] if several else device().ray_overrides(spec.compute.gpus)
-    return [*overrides, *grpo.overrides]
+    return [*overrides, *with_file_logger(grpo.overrides)]
 
 
 def worker_environment(environment: Mapping[str, str]) -> list[str]:
@@ -156,10 +160,7 @@ def sft_overrides(run: DeepICDRun, sft: SftSpec, data: TrainingData, files: Stag
         "data.val_files": data.validation,
         "data.train_batch_size": sft.train_batch_size,
         "data.micro_batch_size_per_gpu": sft.micro_batch_size_per_gpu,
-        "data.use_dynamic_bsz": False,
-        "data.max_length": sft.max_tokens,
-        # `prepare` has kept the examples within it: cut on the right, one would lose its answer.
-        "data.truncation": "error",
+        "data.use_dynamic_bsz": sft.max_tokens_per_gpu is not None,
         "model.path": data.model,
         "+model.override_config.attn_implementation": attention(),
         "model.use_remove_padding": sft.remove_padding,
@@ -180,10 +181,12 @@ def sft_overrides(run: DeepICDRun, sft: SftSpec, data: TrainingData, files: Stag
         "trainer.test_freq": sft.save_every_steps if data.validation else -1,
         "trainer.max_ckpt_to_keep": None,
     }
+    if sft.max_tokens_per_gpu is not None:
+        settings["data.max_token_len_per_gpu"] = sft.max_tokens_per_gpu
     overrides = _write(settings)
     if spec.model.dtype == "float32":
         overrides.append(f"+engine.mixed_precision={_FULL_PRECISION}")
-    return [*overrides, *device().sft_overrides, *sft.overrides]
+    return [*overrides, *device().sft_overrides, *with_file_logger(sft.overrides)]
 
 
 # Autocast follows this, not `dtype`.

@@ -11,12 +11,14 @@ from pathlib import Path
 
 from deepicd import prompt
 from deepicd.data import sft
-from deepicd.data.prompts import ChatTokens, PromptCounts, check_answer, write_prompts
+from deepicd.data.example_tokens import end_of_answer, stop_tokens
+from deepicd.data.prompts import ChatTokens, PromptCounts, write_prompts
 from deepicd.errors import CrashError, ExitCode, UserError
 from deepicd.run_layout import StageLayout
 from deepicd.spec.load import load
 from deepicd.spec.run import RunSpec
 from deepicd.training.base_model import make
+from deepicd.training.context_check import check_examples, check_prompts
 from deepicd.training.launch import GuardedProcess, exit_code_of, last_line, offline_environment
 
 
@@ -44,7 +46,7 @@ def prepare_model(run: RunSpec, cohort: Path, place: StageLayout) -> None:
         place: the stage's folder. It holds SFT's examples if the run has SFT; the model and the prompts are written to it.
 
     Raises:
-        UserError: the model, the prompt or a budget is unsuitable.
+        UserError: the model, its tokenizer, the prompt or a budget is unsuitable.
     """
     from transformers import AutoTokenizer
 
@@ -55,14 +57,14 @@ def prepare_model(run: RunSpec, cohort: Path, place: StageLayout) -> None:
     asked = prompt.asked(run)
     asked.store(place.model)
     tokenizer = AutoTokenizer.from_pretrained(place.model)
-    if run.stages.sft is not None:
-        check_answer(tokenizer, asked.prompt)
-    tokens = ChatTokens(tokenizer)
+    tokens = ChatTokens(tokenizer, end_of_answer(tokenizer, stop_tokens(place.model)) if run.stages.sft else ())
     splits = write_prompts(cohort, place.prompts, asked.prompt, asked.max_prompt_tokens, tokens)
+    check_prompts(place.prompts / "train.parquet", tokenizer, asked.prompt)
     longest = fitted = None
     if run.stages.sft is not None:
         longest = run.stages.sft.max_tokens
         fitted = sft.fit(place.traces, place.prompts / "train.parquet", asked.prompt, longest, tokens)
+        check_examples(place.traces, tokenizer, place.model)
     PromptCounts(
         asked.prompt, asked.max_prompt_tokens, splits, tokens.tokens, round(tokens.seconds, 2), longest, fitted
     ).write(place.prompts)  # fmt: skip

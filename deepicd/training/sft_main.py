@@ -1,8 +1,9 @@
-"""Entry point of SFT under torchrun: verl's trainer, with a checkpoint on request and a Hugging Face copy at the end."""
+"""Entry point of SFT under torchrun: verl's trainer, with our data set, checkpoints on request and a Hugging Face copy."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -15,6 +16,8 @@ from verl.utils.distributed import destroy_global_process_group, initialize_glob
 
 from deepicd.phases import Phase, PhaseFile
 from deepicd.training.checkpoints import LocalCheckpoints
+from deepicd.training.export import export_as_trained
+from deepicd.training.sft_examples import SftExamples
 from deepicd.training.stage_files import StageFiles
 
 
@@ -40,6 +43,11 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
         if torch.distributed.get_rank() == 0:
             self._phases.enter(phase)
 
+    def _build_dataset(self) -> None:
+        files, folder = self.config.data, Path(self.config.model.path)
+        self.train_dataset = SftExamples(Path(files.train_files), self.model_config.tokenizer, folder)
+        self.val_dataset = files.val_files and SftExamples(Path(files.val_files), self.model_config.tokenizer, folder)
+
     def _build_dataloader(self) -> None:
         super()._build_dataloader()
         self.train_sampler.seed = self.config.trainer.seed  # verl leaves it at 0
@@ -59,6 +67,7 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
 
     def _save_checkpoint(self, step: int) -> None:
         if step >= self.total_training_steps:
+            export_as_trained()
             manager = self.engine.checkpoint_manager
             manager.checkpoint_save_contents = [*manager.checkpoint_save_contents, "hf_model"]
         self._enter(Phase.SAVING)

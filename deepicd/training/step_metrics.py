@@ -23,7 +23,7 @@ OF_TRAINING = "deepicd/"
 
 _REWARD = "critic/score/mean"
 _VALIDATION = "val-"
-# Not the gradient's norm: verl skips an update whose gradient is not finite, and continues.
+_GRADIENT = ("actor/grad_norm", "train/grad_norm")
 _WATCHED = (_REWARD, "actor/pg_loss", "actor/loss", "train/loss")
 
 
@@ -54,6 +54,8 @@ class StepMetrics:
     """SFT's loss on the validation split, where the step had one."""
     not_finite: str | None = None
     """Name of a watched metric that was NaN or infinite."""
+    update_skipped: bool | None = None
+    """Whether the gradient was NaN or infinite: verl skips such an update, and continues. None if the row has no gradient."""
 
     def to_json(self) -> dict[str, Any]:
         """The row of `curves.jsonl`."""
@@ -94,6 +96,7 @@ def read_step(line: str) -> StepMetrics:
         validation_loss=first("val/loss"),
         # orjson writes NaN and infinity as null.
         not_finite=next((name for name in _WATCHED if name in data and _finite(data[name]) is None), None),
+        update_skipped=next((_finite(data[name]) is None for name in _GRADIENT if name in data), None),
     )  # fmt: skip
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -12,36 +11,21 @@ from typing import Protocol
 
 import psutil
 
-from deepicd.errors import (
-    CrashError,
-    DeepICDError,
-    GpuMemoryError,
-    HostMemoryError,
-    NotANumberError,
-    StallError,
-    TerminatedError,
-    UserError,
-)
+from deepicd.errors import CrashError, NotANumberError, StallError, TerminatedError
 from deepicd.phases import OnPhase, PhaseFile, ignore
 from deepicd.spec.base import format_duration
+from deepicd.training.exit_reasons import explain_exit
 from deepicd.training.process_names import RAY_NODE, node_name, worker_name
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import MetricsFile, StepMetrics
 
 POLL_SECONDS = 0.5
+SKIPPED_UPDATES = 5
+"""Steps in a row whose gradient may be NaN or infinite; verl skips their updates."""
 LEAVE_SECONDS = 20.0
 """How long the main process may take to fail after one of its workers has died."""
 
-_SIGNATURES: tuple[tuple[re.Pattern[str], type[DeepICDError], str], ...] = (
-    (re.compile("No space left on device"), UserError, "the disk is full: free space, then run again to resume"),
-    # Ray ends a worker before the kernel would. Its exception has the name of PyTorch's for GPUs.
-    (re.compile("node running low on memory|DefaultCPUAllocator: can't allocate memory"), HostMemoryError,
-     "the machine ran out of memory: raise compute.memory, or use a larger machine, then run again to resume"),
-    (re.compile(r"torch\.(cuda\.)?OutOfMemoryError|CUDA (error: )?out of memory"), GpuMemoryError,
-     "a GPU ran out of memory: lower microBatchSizePerGpu or gpuMemoryUtilization, or turn on offloadParameters"),
-)  # fmt: skip
 _ROLLOUT_FAILURE = "Error in _run_prompt"
-_EXCEPTION = re.compile(r"^(?:\(\S+ pid=\d+[^)]*\) )?((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt))(?::|$)")
 _MOST_CHARACTERS = 8000
 """Most characters taken from a dead process's own log."""
 
@@ -74,6 +58,8 @@ class Watch:
     last_progress: float = field(init=False)
     _workers: dict[int, str] = field(default_factory=dict)
     _missing_since: float | None = None
+    _skipped: int = 0
+    """Updates in a row that verl has skipped."""
     missing: str = ""
     """Name of the first of the workers that died."""
 
@@ -84,8 +70,15 @@ class Watch:
         """Record a step.
 
         Raises:
-            NotANumberError: reward or loss is NaN or infinite.
+            NotANumberError: reward or loss is NaN or infinite, or the gradient in `SKIPPED_UPDATES` steps in a row.
         """
+        if row.update_skipped is not None:
+            self._skipped = self._skipped + 1 if row.update_skipped else 0
+        if self._skipped == SKIPPED_UPDATES:
+            raise NotANumberError(
+                f"the gradient is not finite in {SKIPPED_UPDATES} steps up to {row.step}, so nothing is learned: "
+                "lower the learning rate, or set model.dtype to float32 in a new run"
+            )
         if row.not_finite:
             raise NotANumberError(
                 f"{row.not_finite} is not a finite number at step {row.step}: lower the learning rate, or check the reward; "
@@ -137,18 +130,6 @@ def workers(pid: int) -> dict[int, str]:
             continue
     # A short-lived fork of a worker has the worker's name.
     return {child: name for child, name in found.items() if found.get(parents[child]) != name}
-
-
-def explain_exit(code: int, log_lines: Iterable[str]) -> DeepICDError:
-    """The error for an exit code other than 0, by the end of the log. Only exception names are quoted from the log."""
-    name = None
-    for line in log_lines:
-        for signature, kind, remedy in _SIGNATURES:
-            if signature.search(line):
-                return kind(remedy)
-        if match := _EXCEPTION.match(line.strip()):
-            name = match[1].rsplit(".", 1)[-1]
-    return CrashError(f"the training process ended with exit code {code}" + (f" ({name})" if name else "") + ": see the log")
 
 
 class LogTail:
@@ -210,6 +191,7 @@ def supervise(
     on_step: Callable[[StepMetrics, int | None], None],
     on_phase: OnPhase = ignore,
     training: bool = True,
+    untried: str | None = None,
     living: Callable[[int], dict[int, str]] = workers,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
@@ -218,6 +200,7 @@ def supervise(
 
     `training`: the process saves a checkpoint when it is asked to stop, and the end of a Ray or vLLM process means a crash
     until all steps are made; one that only generates is ended immediately, and ends its engines itself.
+    `untried`: the field with the user's settings for the training stack, if no step has been made with them.
     `living`: its Ray and vLLM processes.
 
     Raises:
@@ -227,17 +210,22 @@ def supervise(
     watch = Watch(stall_after, clock())
     phases = PhaseFile(files.phases, files.log)
 
-    def report(now: float) -> None:
+    def report(now: float) -> bool:
+        """Report what is new; returns whether steps are among it."""
         # Phases first: a step line belongs to the phase in which it was made.
         for start in phases.new():
             on_phase(start)
-        for row in rows.new_steps():
+        made = list(rows.new_steps())
+        for row in made:
             watch.check_step(row, now)
             on_step(row, files.total_steps)
+        return bool(made)
 
     rows = MetricsFile(metrics)
     try:
-        _follow(process, files, watch, stop, report, training=training, living=living, clock=clock, sleep=sleep)
+        _follow(
+            process, files, watch, stop, report, training=training, untried=untried, living=living, clock=clock, sleep=sleep
+        )
     except CrashError as error:
         if watch.missing in RAY_NODE and not files.loop_entered.exists():
             raise RayStartError(str(error)) from error
@@ -249,9 +237,10 @@ def _follow(
     files: StageFiles,
     watch: Watch,
     stop: Stop,
-    report: Callable[[float], None],
+    report: Callable[[float], bool],
     *,
     training: bool,
+    untried: str | None,
     living: Callable[[int], dict[int, str]],
     clock: Callable[[], float],
     sleep: Callable[[float], None],
@@ -266,7 +255,8 @@ def _follow(
         while True:
             code = process.poll()
             now = clock()
-            report(now)
+            if report(now):
+                untried = None
             lines = log.new_lines()
             if failure := files.reported_failure():
                 raise failure
@@ -287,6 +277,6 @@ def _follow(
     finally:
         process.end()
     if code:
-        raise explain_exit(code, log.recent)
+        raise explain_exit(code, log.recent, untried)
     if stop_requested():
         raise TerminatedError(f"stopped on request after step {files.checkpoints.last_step}: run again to resume")

@@ -216,7 +216,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.GPU_OUT_OF_MEMORY: Explanation(
         _STOP,
         "a GPU ran out of memory",
-        "lower microBatchSizePerGpu of the stage, lower stages.grpo.gpuMemoryUtilization, or turn on "
+        "lower maxTokensPerGpu or microBatchSizePerGpu of the stage, lower stages.grpo.gpuMemoryUtilization, or turn on "
         f"stages.grpo.offloadParameters or offloadOptimizer: {_CHANGE}",
     ),
     Reason.IMAGE_NAME_INVALID: Explanation(_STOP, "compute.image is not an image name", f"correct compute.image: {_CHANGE}"),

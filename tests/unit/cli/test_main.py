@@ -50,7 +50,10 @@ def test_an_error_is_one_line_on_stderr_with_its_exit_code(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(("name", "options"), [("quickstart", []), ("deepicd-r1-7b", ["--no-paths"])])
 def test_the_samples_are_valid(name: str, options: list[str]) -> None:
-    assert deepicd("validate", *options, str(SAMPLES / f"{name}.yaml")).returncode == 0
+    result = deepicd("validate", *options, str(SAMPLES / f"{name}.yaml"))
+    assert result.returncode == 0
+    # The other model's configuration is not on every machine.
+    assert "disk needed: " in result.stdout or name != "quickstart"
 
 
 def test_show_config_prints_a_run_that_is_valid_again(tmp_path: Path) -> None:

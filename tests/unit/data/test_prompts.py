@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from deepicd import prompt
-from deepicd.data.prompts import ChatTokens, NoteCounts, check_answer, read_notes, shorten_notes, write_prompts
+from deepicd.data.prompts import ChatTokens, NoteCounts, read_notes, shorten_notes, write_prompts
 from deepicd.data.sft import fit
 from deepicd.data.shorten import Shortened
 from deepicd.data.splits import SPLITS
@@ -58,9 +58,9 @@ def written(cohort: Path, budget: int = ALONE + 20) -> tuple[Path, dict[str, Not
 def test_tokens_are_counted_with_the_turn_that_follows() -> None:
     tokens = ChatTokens(Words())
     assert tokens.count([ASKS.messages("a b"), ASKS.messages("")]) == [ALONE + 2, ALONE]
-    assert tokens.count([[*ASKS.messages("a b"), {"role": "assistant", "content": "c d"}]], answered=True) == [ALONE + 3]
+    assert tokens.count([[*ASKS.messages("a b"), {"role": "assistant", "content": "c d"}]], answered=True) == [ALONE + 4]
     assert tokens.count([]) == []
-    assert tokens.tokens == 3 * ALONE + 5
+    assert tokens.tokens == 3 * ALONE + 6
 
 
 def test_only_notes_over_the_budget_are_shortened(cohort: Path) -> None:
@@ -156,52 +156,3 @@ def test_a_cohort_of_an_earlier_version_is_read_by_its_hadm_id(cohort: Path) -> 
         pq.write_table(pa.Table.from_pylist(rows), cohort / f"{name}.parquet")
     out, _, _ = written(cohort)
     assert [admission for admission, _ in read_notes(out / "test.parquet", ASKS)] == [str(place) for place in range(len(NOTES))]
-
-
-class Template:
-    """A tokenizer of transformers that writes chats by a function of place, role and content, behind `begin`."""
-
-    def __init__(self, turn: Any, begin: str = "") -> None:
-        self.turn, self.begin = turn, begin
-
-    def apply_chat_template(self, chat: Any, *, tokenize: bool, add_generation_prompt: bool) -> str:
-        assert not tokenize
-        assert not add_generation_prompt
-        return self.begin + "".join(self.turn(place, one["role"], one["content"]) for place, one in enumerate(chat))
-
-
-def plain(_: int, role: str, content: str) -> str:
-    return f"<{role}>{content.strip()}<end>"
-
-
-def without_reasons(_: int, role: str, content: str) -> str:
-    return f"<{role}>{content.rpartition('</think>')[2]}<end>"
-
-
-def without_reasons_at_first(place: int, role: str, content: str) -> str:
-    return plain(place, role, content if place else content.rpartition("</think>")[2])
-
-
-def in_turns(place: int, role: str, content: str) -> str:
-    if role != "system" and (role == "user") != (place % 2 == 0):
-        raise ValueError("roles must alternate")
-    return plain(place, role, content)
-
-
-@pytest.mark.parametrize("asks", [ASKS, Prompt("Name it: {note} .")])
-def test_sft_takes_a_template_that_keeps_the_answer(asks: Prompt) -> None:
-    check_answer(Template(plain), asks)
-    check_answer(Template(plain, begin="<s>"), Prompt("Name it: {note} ."))
-
-
-@pytest.mark.parametrize(
-    ("turn", "message"),
-    [
-        (without_reasons, "changes the answer that SFT teaches"),
-        (without_reasons_at_first, "changes the answer that SFT teaches"),
-        (in_turns, "does not take one turn at a time"),
-    ],
-)
-def test_sft_refuses_a_template_that_loses_the_reasons_or_cannot_be_read_by_turns(turn: Any, message: str) -> None:
-    with pytest.raises(UserError, match=rf"^spec\.model\.path: the model's chat template {message}"):
-        check_answer(Template(turn), Prompt("Name it: {note} ."))

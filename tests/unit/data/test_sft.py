@@ -45,7 +45,7 @@ def test_an_example_is_the_prompt_and_the_answer(train: Path, tmp_path: Path) ->
     assert row == {
         "messages": [
             *prompt.messages("Chief Complaint: back pain"),
-            {"role": "assistant", "content": "<think>pain.</think>\n<diagnosis>M5116</diagnosis>"},
+            {"role": "assistant", "content": "<think>\npain.</think>\n<diagnosis>M5116</diagnosis>"},
         ],
         "id": first,
     }

@@ -74,7 +74,7 @@ def test_bounds_defaults_and_choices_are_those_of_the_models() -> None:
     assert spec["compute"]["properties"]["imagePullPolicy"]["pattern"] == "^(Always|IfNotPresent|Never)$"
     assert spec["recovery"]["properties"]["stallAfter"]["default"] == "30m"
     assert spec["compute"]["properties"]["sharedMemory"]["default"] == "16Gi"
-    assert spec["compute"]["default"]["scratch"] == {"size": "200Gi"}
+    assert spec["compute"]["default"]["scratch"] == {"size": "600Gi"}
 
 
 def test_every_rule_of_every_model_is_at_every_place_of_the_model() -> None:

@@ -21,6 +21,7 @@ from deepicd.spec.rules import (
     never,
     python_only,
     requires,
+    unless_given,
 )
 
 
@@ -50,6 +51,8 @@ RULES: list[tuple[Rule, dict[str, Any], dict[str, Any]]] = [
     (at_default("labels", {}), {}, {"labels": {"a": "b"}}),
     (at_least("first", "second", "x"), {"first": 2, "second": 2}, {"first": 1, "second": 2}),
     (at_least("first", "second", "x"), {"second": 2}, {"first": 1, "second": 2}),
+    (at_least("first", "second + partOfIt.width", "x"), {"first": 6, "second": 2}, {"first": 5, "second": 2}),
+    (at_least("first", "second + partOfIt.width", "x"), {"first": 1}, {"first": 5, "second": 2}),
     (multiple_of("partOfIt.width", of="first"), {"first": 2}, {"first": 3}),
     (multiple_of("first × second", of="partOfIt.width"), {"first": 2, "second": 2}, {"first": 3, "second": 2}),
     (divides("first", "partOfIt.width", into=[2], message="x"), {"first": 2}, {"first": 1}),
@@ -61,6 +64,7 @@ RULES: list[tuple[Rule, dict[str, Any], dict[str, Any]]] = [
     (either(given("first"), given("second"), message="x"), {"second": 1}, {}),
     (requires("first", given("optionalPart.width")), {"first": 1, "optionalPart": {}}, {"first": 1}),
     (requires("first", given("second")), {}, {"first": 1}),
+    (unless_given("second", multiple_of("partOfIt.width", of="first")), {"first": 3, "second": 1}, {"first": 3}),
 ]
 
 

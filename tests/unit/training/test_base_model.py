@@ -57,7 +57,7 @@ def test_without_an_opened_think_the_template_is_left_as_it_is(tiny: Path) -> No
 def test_a_given_model_gets_the_opened_think_and_keeps_its_files(tiny: Path, corpus: Path, tmp_path: Path) -> None:
     before = {path.name: path.read_bytes() for path in tiny.iterdir()}
     make(ModelSpec(path=str(tiny)), corpus, tmp_path)
-    assert generation_prompt(tmp_path).endswith("<|im_start|>assistant\n<think>")
+    assert generation_prompt(tmp_path).endswith("<|im_start|>assistant\n<think>\n")
     assert (tmp_path / "model.safetensors").is_symlink()
     assert {path.name: path.read_bytes() for path in tiny.iterdir()} == before
 
@@ -147,3 +147,10 @@ def test_a_model_that_opens_the_think_is_not_taken_for_one_that_does_not(tiny: P
     make(ModelSpec(path=str(tiny)), corpus, tmp_path / "opened")
     with pytest.raises(UserError, match=r"spec\.model\.openedThink: is false"):
         make(ModelSpec(path=str(tmp_path / "opened"), opened_think=False), corpus, tmp_path / "closed")
+
+
+def test_a_tiny_models_tokenizer_joins_a_sign_and_a_word_as_qwens_does(tiny: Path) -> None:
+    from tokenizers import Tokenizer
+
+    split = Tokenizer.from_file(str(tiny / "tokenizer.json")).pre_tokenizer.pre_tokenize_str("<think>The 42 cases'll\n\nsee")
+    assert [text for text, _ in split] == ["<think", ">The", "Ġ", "4", "2", "Ġcases", "'ll", "ĊĊ", "see"]

@@ -47,6 +47,17 @@ def test_with_a_store_one_that_is_not_durable_stays(tmp_path: Path) -> None:
     assert steps_in(tmp_path) == [5, 15, 20]
 
 
+@pytest.mark.parametrize(("stored", "left"), [(False, []), (True, [15])])
+def test_of_a_stage_that_is_done_only_what_is_not_yet_durable_stays(stored: bool, left: list[int], tmp_path: Path) -> None:
+    fill(tmp_path, [5, 10, 15], durable=[5, 10])
+    LocalCheckpoints(CheckpointFolders(tmp_path), keep=2, stored=stored).drop_all()
+    assert steps_in(tmp_path) == left
+
+
+def test_a_stage_that_wrote_no_checkpoint_has_none_to_delete(tmp_path: Path) -> None:
+    LocalCheckpoints(CheckpointFolders(tmp_path / "missing"), keep=2, stored=False).drop_all()
+
+
 def test_folders_newer_than_the_tracker_are_incomplete(tmp_path: Path) -> None:
     fill(tmp_path, [5, 10], [], last=5)
     LocalCheckpoints(CheckpointFolders(tmp_path), keep=2, stored=False).drop_incomplete()

@@ -19,6 +19,7 @@ from deepicd.spec.data import SplitSpec, SyntheticSource
 from deepicd.spec.load import parse
 from deepicd.spec.run import RunSpec
 from deepicd.training.prepare_main import build, prepare_model
+from deepicd.training.sft_examples import SftExamples
 
 TINY = {"vocabulary": 600, "hiddenSize": 32, "intermediateSize": 32, "layers": 1, "heads": 1}
 ASKS = {"system": "Use <think>.", "user": "Note {of a patient}:\n{note}\nNow name the code in <diagnosis>."}
@@ -108,13 +109,14 @@ def test_every_prompt_is_the_runs_own_around_a_part_of_the_note(prepared: Prepar
 
 
 def test_every_example_is_within_its_length_and_keeps_its_whole_answer(prepared: Prepared) -> None:
-    tokenizer = prepared.tokenizer
+    tokenizer, model = prepared.tokenizer, prepared.folder / "model"
     examples = prepared.rows("sft.parquet")
     assert len(examples) == prepared.counts["examples"]["written"] > 10
     for row in examples:
         assert row["messages"][-1] == prepared.whole_examples[row["id"]][-1]
-        text = tokenizer.apply_chat_template(row["messages"], tokenize=False)
-        assert len(tokenizer(text, add_special_tokens=False)["input_ids"]) <= MAX_EXAMPLE
+    lengths = [len(example["input_ids"]) for example in SftExamples(prepared.folder / "sft.parquet", tokenizer, model)]
+    assert len(lengths) == len(examples)
+    assert max(lengths) <= MAX_EXAMPLE
 
 
 def test_an_example_that_fits_has_the_note_that_grpo_sees(prepared: Prepared) -> None:

@@ -69,3 +69,17 @@ def test_a_validation_line_joins_the_step_it_follows(tmp_path: Path) -> None:
     next_launch(tmp_path).write_text(line(5, train__loss=0.0) + "\n" + line(5, val__loss=2.0) + "\n")
     [step] = all_steps(tmp_path)
     assert (step.loss, step.validation_loss) == (0.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("data", "skipped"),
+    [
+        ('{"actor/grad_norm": null}', True),
+        ('{"actor/grad_norm": 0.5}', False),
+        ('{"train/grad_norm": null, "train/loss": 1.0}', True),
+        ('{"val/loss": 1.0}', None),
+    ],
+)
+def test_an_update_with_a_gradient_that_is_not_finite_is_known_as_skipped(data: str, skipped: bool | None) -> None:
+    row = read_step(f'{{"step": 1, "data": {data}}}')
+    assert (row.update_skipped, row.not_finite) == (skipped, None)

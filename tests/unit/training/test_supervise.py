@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from deepicd.errors import CrashError, DeepICDError, GpuMemoryError, HostMemoryError, StallError, TerminatedError, UserError
+from deepicd.errors import CrashError, DeepICDError, NotANumberError, StallError, TerminatedError, UserError
 from deepicd.phases import Phase, PhaseFile
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import StepMetrics
-from deepicd.training.supervise import LEAVE_SECONDS, RayStartError, Watch, explain_exit, supervise, workers
+from deepicd.training.supervise import LEAVE_SECONDS, SKIPPED_UPDATES, RayStartError, Watch, supervise, workers
 from tests.unit.stops import NeverStop
 
 
@@ -46,6 +46,15 @@ def test_a_metric_that_is_not_finite_is_for_the_user_to_fix() -> None:
         watch().check_step(StepMetrics(step=7, not_finite="actor/pg_loss"), 1.0)
 
 
+def test_gradients_that_stay_not_finite_end_the_run() -> None:
+    seen = watch()
+    for step in range(1, 2 * SKIPPED_UPDATES):  # one good step among them
+        seen.check_step(StepMetrics(step=step, update_skipped=step != SKIPPED_UPDATES), now=0)
+        seen.check_step(StepMetrics(step=step, validation_loss=1.0), now=0)
+    with pytest.raises(NotANumberError, match="the gradient is not finite in 5 steps up to 10"):
+        seen.check_step(StepMetrics(step=2 * SKIPPED_UPDATES, update_skipped=True), now=0)
+
+
 def test_a_dead_worker_is_a_crash_once_the_main_process_had_time_to_report_it() -> None:
     seen = watch()
     seen.check_workers({1: "raylet", 2: "EngineCore"}, 0)
@@ -59,35 +68,6 @@ def test_new_workers_are_no_crash() -> None:
     seen.check_workers({1: "raylet"}, 0)
     seen.check_workers({1: "raylet", 2: "WorkerDict"}, 100)
     seen.check_workers({1: "raylet", 2: "WorkerDict"}, 200)
-
-
-GPU_MEMORY = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
-HOST_MEMORY = "1 worker(s) were killed due to the node running low on memory."
-CPU_ALLOCATOR = "RuntimeError: [enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"
-
-
-@pytest.mark.parametrize(
-    ("lines", "kind", "text"),
-    [
-        (["OSError: [Errno 28] No space left on device"], UserError, "the disk is full"),
-        ([f"(WorkerDict pid=7) {GPU_MEMORY}"], GpuMemoryError, "a GPU ran out of memory: lower microBatchSizePerGpu"),
-        (["RuntimeError: CUDA error: out of memory"], GpuMemoryError, "a GPU ran out of memory"),
-        (["ray.exceptions.RayTaskError(OutOfMemoryError): x", GPU_MEMORY], GpuMemoryError, "a GPU ran out of memory"),
-        ([f"ray.exceptions.OutOfMemoryError: {HOST_MEMORY}"], HostMemoryError, "raise compute.memory"),
-        ([CPU_ALLOCATOR], HostMemoryError, "raise compute.memory"),
-        (["ray.exceptions.RayTaskError(ValueError): x", "ValueError: secret text"], CrashError, "(ValueError)"),
-        (["(TaskRunner pid=12) KeyError: 'x'"], CrashError, "(KeyError)"),
-        ([], CrashError, "exit code 1: see the log"),
-    ],
-)
-def test_an_exit_is_explained_by_the_log(lines: list[str], kind: type[DeepICDError], text: str) -> None:
-    error = explain_exit(1, lines)
-    assert type(error) is kind
-    assert text in str(error)
-
-
-def test_an_exceptions_own_text_is_never_quoted() -> None:
-    assert "secret" not in str(explain_exit(1, ["ValueError: secret text"]))
 
 
 class Stage:
@@ -168,6 +148,19 @@ def test_the_main_process_may_say_why_its_worker_died(tmp_path: Path) -> None:
     stage.has("Worker", until=2)
     with pytest.raises(CrashError, match="exit code 1"):
         stage.follow()
+
+
+@pytest.mark.parametrize(("steps", "kind"), [(0, UserError), (1, CrashError)])
+def test_only_before_the_first_step_is_a_refused_setting_taken_for_the_users(
+    steps: int, kind: type[DeepICDError], tmp_path: Path
+) -> None:
+    stage = Stage(tmp_path, lasts=3, code=1)
+    if steps:
+        stage.at(1, lambda: stage.files.metrics.write_text('{"step": 1, "data": {}}\n'))
+    stage.at(2, lambda: stage.files.log.write_text("ValueError: x\n"))
+    with pytest.raises(DeepICDError) as error:
+        stage.follow(untried="spec.stages.grpo.overrides")
+    assert type(error.value) is kind
 
 
 def test_an_engine_that_ends_where_nothing_trains_is_no_crash(tmp_path: Path) -> None:

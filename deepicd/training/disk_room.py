@@ -1,0 +1,77 @@
+"""Whether a training stage's checkpoints fit on the disk, before it starts."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+from deepicd.errors import UserError
+from deepicd.spec import environment
+from deepicd.spec.compute import ScratchSpec
+from deepicd.training.checkpoints import LocalCheckpoints
+from deepicd.training.footprint import CHECKPOINT_BYTES, GB
+
+
+def parameters_in(model: Path) -> int | None:
+    """Number of parameters in the safetensors files of a model's folder; None if it has none that can be read."""
+    try:
+        return sum(_parameters(path) for path in model.glob("*.safetensors")) or None
+    except (OSError, ValueError, KeyError, TypeError, struct.error):
+        return None
+
+
+def _parameters(path: Path) -> int:
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(min(length, 100 * 2**20)))
+    return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+
+
+def check_room(checkpoints: LocalCheckpoints, parameters: int, exported: int, room: int) -> None:
+    """Refuse a stage whose checkpoints would fill the disk.
+
+    Args:
+        checkpoints: of the stage, with how many are kept.
+        parameters: of the model.
+        exported: bytes of the final model.
+        room: bytes that the stage may still write.
+
+    Raises:
+        UserError: there is less room than the checkpoints and the final model need.
+    """
+    # With a store, training waits until an older one is durable there, and deletes it.
+    kept = 1 if checkpoints.stored else checkpoints.keep
+    present = _size(checkpoints.folders.folder)
+    need = (kept + 1) * CHECKPOINT_BYTES * parameters + exported
+    if room < need - present:
+        raise UserError(
+            f"{checkpoints.folders.folder}: {room / GB:.1f} GB are free, and the stage writes {(need - present) / GB:.1f} GB, "
+            f"with checkpoints of {CHECKPOINT_BYTES * parameters / GB:.1f} GB each: free space or lower keepCheckpoints; "
+            "on a cluster raise compute.scratch.size"
+        )
+
+
+def room_for(folder: Path, scratch: ScratchSpec, variables: Mapping[str, str] = os.environ) -> int:
+    """Bytes that may still be written below an existing folder. In a pod, the limit of an emptyDir counts as the disk's."""
+    free = shutil.disk_usage(folder).free
+    if environment.RUN_UID not in variables or scratch.storage_class is not None:
+        return free
+    return min(free, scratch.size - _size(Path(environment.RUN_FOLDER).parent))
+
+
+def _size(folder: Path) -> int:
+    """Bytes of a folder; a file with several links counts once."""
+    sizes: dict[tuple[int, int], int] = {}
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                found = (Path(place) / name).lstat()
+            except FileNotFoundError:  # the uploader's, for a moment
+                continue
+            sizes[found.st_dev, found.st_ino] = found.st_blocks * 512
+    return sum(sizes.values())

@@ -1,0 +1,154 @@
+"""What a run takes: memory of each GPU, and disk. Pure; calibrated by measuring small models (tests/unit/training)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from deepicd.spec.run import RunSpec
+from deepicd.spec.training import GrpoSpec, SftSpec
+from deepicd.training.model_shape import ModelShape
+
+GB = 10**9
+CHECKPOINT_BYTES = 12
+"""Bytes of a checkpoint per parameter: weights and AdamW's two moments, in float32."""
+_VALUE_BYTES = {"bfloat16": 2, "float32": 4}
+_LOGITS = {"sft": 4, "grpo": 7}
+"""Arrays as large as the logits at the peak: with their gradients, and GRPO's temperature and entropy."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageMemory:
+    """Bytes on each GPU during a training stage."""
+
+    tokens: int
+    """Most tokens in a forward pass."""
+    weights: int
+    """A GPU's share of the float32 weights."""
+    gradients: int
+    optimizer: int
+    gathered: int
+    """Weights that FSDP gathers at a time: the embeddings and two layers, with their gradients."""
+    activations: int
+    engine_weights: int = 0
+    """vLLM's copy of the weights."""
+    engine_share: float = 0.0
+    """vLLM's share of the GPU, with its weights; it sleeps while weights are updated."""
+    resident: int = 0
+    """What stays of the trainer while vLLM generates."""
+
+    @property
+    def training(self) -> int:
+        """The peak of an update."""
+        return self.weights + self.gradients + self.optimizer + self.gathered + self.activations
+
+    @property
+    def smallest_gpu(self) -> int:
+        """Bytes of the smallest GPU that fits, without the few that CUDA itself takes."""
+        if not self.engine_share:
+            return self.training
+        shared = self.resident / (1 - self.engine_share) if self.engine_share < 1 else float("inf")
+        return int(max(self.training, shared, self.engine_weights / self.engine_share))
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What a run takes."""
+
+    parameters: int
+    gpus: int
+    stages: dict[str, StageMemory]
+    checkpoint: int
+    """Bytes of one checkpoint, over all GPUs."""
+    disk: int
+    """Bytes of the run's folder at its largest."""
+
+
+def footprint(run: RunSpec, shape: ModelShape) -> Footprint:
+    """Estimate what a run takes. `shape`: of its base model."""
+    stages: dict[str, StageMemory] = {}
+    if (sft := run.stages.sft) is not None:
+        stages["sft"] = stage_memory("sft", sft, run, shape, run.compute.gpus)
+    if (grpo := run.stages.grpo) is not None:
+        stages["grpo"] = stage_memory("grpo", grpo, run, shape, run.compute.gpus * run.compute.nodes)
+    return Footprint(
+        shape.parameters, run.compute.gpus, stages, CHECKPOINT_BYTES * shape.parameters, disk(run, shape.parameters)
+    )
+
+
+def stage_memory(name: str, stage: SftSpec | GrpoSpec, run: RunSpec, shape: ModelShape, gpus: int) -> StageMemory:
+    """The memory of one stage on each of `gpus`, over which the weights are spread."""
+    value, share = _VALUE_BYTES[run.model.dtype], shape.parameters // gpus
+    longest = stage.max_tokens if isinstance(stage, SftSpec) else stage.max_prompt_tokens + stage.max_response_tokens
+    tokens = stage.max_tokens_per_gpu or stage.micro_batch_size_per_gpu * longest
+    kept, work = activation_bytes(shape, value, checkpointing=stage.gradient_checkpointing)
+    peak = kept + max(work, _LOGITS[name] * value * shape.vocabulary)
+    found = StageMemory(
+        tokens=tokens,
+        weights=4 * share,
+        gradients=4 * share,
+        optimizer=8 * share,
+        gathered=0 if gpus == 1 and value == 4 else 2 * value * (shape.embeddings + 2 * shape.layer),
+        activations=tokens * peak,
+    )
+    if isinstance(stage, SftSpec):
+        return found
+    stays = (0 if stage.offload_parameters else 4) + (0 if stage.offload_optimizer else 8)
+    return replace(
+        found,
+        engine_weights=value * shape.parameters // stage.tensor_parallel,
+        engine_share=stage.gpu_memory_utilization,
+        resident=stays * share,
+    )
+
+
+def activation_bytes(shape: ModelShape, value: int, *, checkpointing: bool) -> tuple[int, int]:
+    """Bytes per token that the layers keep for the backward pass, and those that it takes in one layer besides.
+
+    `value`: bytes of a number. What attention takes beyond its inputs and output is left out: its kernels keep none of it.
+    """
+    # The norms compute in float32.
+    layer = 4 * value * shape.intermediate_size + (7 * value + 8) * shape.hidden_size
+    backward = 2 * value * shape.intermediate_size + 4 * value * shape.hidden_size
+    if checkpointing:
+        return shape.layers * value * shape.hidden_size, layer + backward
+    return shape.layers * layer, backward
+
+
+def disk(run: RunSpec, parameters: int) -> int:
+    """Bytes of a run's folder at its largest.
+
+    While a checkpoint is written the ones before it are still there. SFT's go when it is done, and its model stays.
+    """
+    sizes = [0]
+    model = 0
+    for stage in (run.stages.sft, run.stages.grpo):
+        if stage is not None:
+            checkpoints = (stage.keep_checkpoints + 1) * CHECKPOINT_BYTES * parameters
+            sizes.append(model + checkpoints + model_bytes(run, parameters))
+            model += model_bytes(run, parameters)
+    return max(sizes)
+
+
+def model_bytes(run: RunSpec, parameters: int) -> int:
+    """Bytes of a trained model's folder."""
+    return _VALUE_BYTES[run.model.dtype] * parameters
+
+
+def shown(found: Footprint) -> list[str]:
+    """Lines for a person: gigabytes for each stage on each GPU, and the disk."""
+    lines = [f"estimate for {found.parameters / GB:.2f} billion parameters, in GB on each GPU:"]
+    rows: list[tuple[str, list[str]]] = [("", list(found.stages))]
+    for title, name in (
+        ("weights", "weights"), ("gradients", "gradients"), ("optimizer", "optimizer"), ("gathered weights", "gathered"),
+        ("activations", "activations"), ("update", "training"), ("vLLM's weights", "engine_weights"),
+        ("smallest GPU", "smallest_gpu"),
+    ):  # fmt: skip
+        rows.append((title, [_gigabytes(getattr(stage, name)) for stage in found.stages.values()]))
+    rows.insert(1, ("tokens in a pass", [f"{stage.tokens}" for stage in found.stages.values()]))
+    lines += ["  " + f"{title:<18}" + "".join(f"{cell:>10}" for cell in cells) for title, cells in rows]
+    lines.append(f"a checkpoint: {_gigabytes(found.checkpoint)} GB, disk needed: {_gigabytes(found.disk)} GB")
+    return lines
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / GB:.1f}" if size >= GB else f"{size / GB:.3f}"

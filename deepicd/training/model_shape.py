@@ -1,0 +1,94 @@
+"""The sizes of a model that decide how much memory it takes, read from its configuration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from deepicd.spec.model import ModelSpec, TinyModel
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """A decoder with a gated feed-forward layer, as Llama, Mistral and Qwen are."""
+
+    vocabulary: int
+    hidden_size: int
+    intermediate_size: int
+    layers: int
+    heads: int
+    key_value_heads: int
+    head_size: int
+    tied: bool
+    """Whether input and output embeddings are one matrix."""
+
+    @property
+    def embeddings(self) -> int:
+        """Parameters of the embeddings."""
+        return self.vocabulary * self.hidden_size * (1 if self.tied else 2)
+
+    @property
+    def layer(self) -> int:
+        """Parameters of one layer; biases, a thousandth, are left out."""
+        attention = 2 * self.hidden_size * self.head_size * (self.heads + self.key_value_heads)
+        return attention + 3 * self.hidden_size * self.intermediate_size + 2 * self.hidden_size
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters."""
+        return self.embeddings + self.layers * self.layer + self.hidden_size
+
+    @classmethod
+    def of_config(cls, config: Mapping[str, Any]) -> Self:
+        """Read a Hugging Face `config.json`.
+
+        Raises:
+            KeyError, TypeError: the model has another form.
+        """
+        hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
+        return cls(
+            vocabulary=int(config["vocab_size"]),
+            hidden_size=hidden,
+            intermediate_size=int(config["intermediate_size"]),
+            layers=int(config["num_hidden_layers"]),
+            heads=heads,
+            key_value_heads=int(config.get("num_key_value_heads") or heads),
+            head_size=int(config.get("head_dim") or hidden // heads),
+            tied=bool(config.get("tie_word_embeddings", False)),
+        )
+
+    @classmethod
+    def of_tiny(cls, tiny: TinyModel) -> Self:
+        """The shape of `model.tiny`."""
+        return cls(
+            vocabulary=tiny.vocabulary, hidden_size=tiny.hidden_size, intermediate_size=tiny.intermediate_size,
+            layers=tiny.layers, heads=tiny.heads, key_value_heads=tiny.heads, head_size=tiny.hidden_size // tiny.heads,
+            tied=False,
+        )  # fmt: skip
+
+
+def shape_of(model: ModelSpec) -> ModelShape | None:
+    """The shape of a run's base model; None if its configuration is not on this machine, or the model has another form."""
+    if model.tiny is not None:
+        return ModelShape.of_tiny(model.tiny)
+    path = _config(str(model.path))
+    try:
+        return None if path is None else ModelShape.of_config(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _config(path: str) -> Path | None:
+    """config.json of a model's folder, or of its name in the Hugging Face cache."""
+    if Path(path).is_dir():
+        return Path(path) / "config.json"
+    try:
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(path, "config.json")
+    except (ImportError, ValueError):  # not installed, or no name on the hub
+        return None
+    return Path(found) if isinstance(found, str) else None

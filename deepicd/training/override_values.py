@@ -1,0 +1,202 @@
+"""Check the values of overrides by verl's own dataclasses and registries.
+
+Run as a separate process (`python -m deepicd.training.override_values`), since verl takes seconds and half a gigabyte: it
+reads `{"stage": …, "ours": [override], "own": [override]}`, and exits with 64 and one line on stderr if verl would refuse one
+of `own`.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from typing import Any, get_args, get_type_hints
+
+from deepicd.errors import CrashError, ExitCode, UserError
+from deepicd.training.launch import exit_code_of
+from deepicd.training.override_rules import LOGGER, BadOverrideError, parsed
+from deepicd.training.verl_config import compose
+
+_PLAIN = {bool, int, float, str, list, dict, type(None)}
+
+
+def check_values(stage: str, ours: Sequence[str], own: Sequence[str]) -> None:
+    """Check a stage's overrides in a separate process. `ours`: those before the user's `own`.
+
+    Raises:
+        UserError: verl would refuse one of `own`; the message names it.
+        CrashError: the process failed otherwise.
+    """
+    command = [sys.executable, "-m", "deepicd.training.override_values"]
+    content = json.dumps({"stage": stage, "ours": list(ours), "own": list(own)})
+    done = subprocess.run(command, input=content, capture_output=True, text=True, check=False)
+    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    if done.returncode == ExitCode.USER_ERROR:
+        raise UserError(last)
+    if done.returncode:
+        raise CrashError(f"the overrides of stages.{stage} could not be checked against verl: {last}")
+
+
+def check(stage: str, ours: Sequence[str], own: Sequence[str]) -> None:
+    """What `check_values` has the process do."""
+    config = compose(stage, [*ours, *own])
+    for count, text in enumerate(own):
+        try:
+            _check_type(parsed(text), config)
+            _check_choice(parsed(text).key_or_group, config)
+        except BadOverrideError as error:
+            raise _refused(stage, count, text, str(error)) from None
+    sections = {_section(parsed(text).key_or_group, config) for text in own}
+    if any(_refusal(place, config) for place in sections if place is not None):
+        _find_refused(stage, ours, own)
+
+
+def _find_refused(stage: str, ours: Sequence[str], own: Sequence[str]) -> None:
+    """Raise for the first override with which a section is refused that was accepted without it."""
+    before = compose(stage, ours)
+    for count, text in enumerate(own):
+        config = compose(stage, [*ours, *own[: count + 1]])
+        place = _section(parsed(text).key_or_group, config)
+        if place and (found := _refusal(place, config)) and not _refusal(place, before):
+            raise _refused(stage, count, text, f"verl refuses it: {found}")
+        before = config
+
+
+def _refused(stage: str, count: int, text: str, reason: str) -> UserError:
+    return UserError(f"spec.stages.{stage}.overrides[{count}]: '{text}': {reason}")
+
+
+def _check_type(found: Any, config: Any) -> None:
+    """The value has the type that the dataclass of its section declares."""
+    from hydra.utils import get_class
+    from pydantic import TypeAdapter, ValidationError
+
+    parents = [place for place in _parents(found.key_or_group) if _select(config, f"{place}._target_")]
+    if not parents or parents[-1] != found.key_or_group.rpartition(".")[0] or found.value() is None:
+        return
+    name = found.key_or_group.rpartition(".")[2]
+    declared = get_type_hints(get_class(_select(config, f"{parents[-1]}._target_")))
+    if name not in declared:
+        near = get_close_matches(name, declared, n=1)
+        raise BadOverrideError(f"verl has no setting {name} there" + (f": did you mean {near[0]}?" if near else ": remove it"))
+    hint, value = declared[name], _select(config, found.key_or_group)
+    if not _is_plain(hint):
+        return
+    try:
+        # As JSON, in which a list may be a tuple.
+        TypeAdapter(hint).validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        raise BadOverrideError(f"{found.key_or_group}: {error.errors()[0]['msg']}, found {value}") from None
+
+
+def _is_plain(hint: Any) -> bool:
+    """Whether a type consists of numbers, texts, lists and tables only."""
+    return hint in (*_PLAIN, tuple) or (bool(get_args(hint)) and all(part is ... or _is_plain(part) for part in get_args(hint)))
+
+
+def _check_choice(key: str, config: Any) -> None:
+    """The value is one of those that verl has registered."""
+    if key not in _CHOICES:
+        return
+    value, known = _select(config, key), _CHOICES[key]()
+    for one in value if isinstance(value, list) else [value]:
+        if one not in known:
+            near = get_close_matches(str(one), known, n=1)
+            raise BadOverrideError(
+                f"{key} takes {', '.join(sorted(known))}" + (f": did you mean {near[0]}?" if near else ": choose one of them")
+            )
+
+
+def _estimators() -> list[str]:
+    from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY, AdvantageEstimator
+
+    return list({*ADV_ESTIMATOR_REGISTRY, *(one.value for one in AdvantageEstimator)})
+
+
+def _losses() -> list[str]:
+    from verl.trainer.ppo.core_algos import POLICY_LOSS_REGISTRY
+
+    return list(POLICY_LOSS_REGISTRY)
+
+
+def _penalties() -> list[str]:
+    """Those that verl's function takes."""
+    import torch
+    from verl.trainer.ppo.core_algos import kl_penalty
+
+    def known(name: str) -> bool:
+        try:
+            kl_penalty(torch.zeros(1), torch.zeros(1), name)
+        except NotImplementedError:
+            return False
+        return True
+
+    names = ("kl", "k1", "abs", "mse", "k2", "low_var_kl", "k3")
+    return [each for name in names for each in (name, f"{name}+") if known(each)]
+
+
+def _trackers() -> list[str]:
+    from verl.utils.tracking import Tracking
+
+    return list(Tracking.supported_backend)
+
+
+_CHOICES: dict[str, Callable[[], list[str]]] = {
+    "algorithm.adv_estimator": _estimators,
+    "algorithm.kl_penalty": _penalties,
+    "actor_rollout_ref.actor.kl_loss_type": _penalties,
+    "actor_rollout_ref.actor.policy_loss.loss_mode": _losses,
+    LOGGER: _trackers,
+}
+
+
+def _section(key: str, config: Any) -> str | None:
+    """The outermost section with a key that a dataclass of verl's checks; None for the model's, which loads the model."""
+    place = next((place for place in _parents(key) if _select(config, f"{place}._target_")), None)
+    if place is None or _select(config, f"{place}._target_") == "verl.workers.config.HFModelConfig":
+        return None
+    return place
+
+
+def _refusal(place: str, config: Any) -> str | None:
+    """Why the dataclass of a section does not accept its content; None if it does."""
+    from hydra.utils import instantiate
+
+    try:
+        instantiate(_node(config, place), _convert_="partial")
+    except Exception as error:  # verl raises what it likes; hydra wraps it
+        reason = error.__cause__ or error
+        return (str(reason).strip().splitlines() or [f"its check fails with {type(reason).__name__}"])[0]
+    return None
+
+
+def _parents(key: str) -> list[str]:
+    """The sections that contain a key, the outermost first."""
+    parts = key.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts))]
+
+
+def _node(config: Any, place: str) -> Any:
+    from omegaconf import OmegaConf
+
+    return OmegaConf.select(config, place)
+
+
+def _select(config: Any, place: str) -> Any:
+    """A value, lists and tables as Python's own; None if it is missing."""
+    from omegaconf import OmegaConf
+
+    found = _node(config, place)
+    return OmegaConf.to_container(found) if OmegaConf.is_config(found) else found
+
+
+def main() -> int:
+    """Reads what to check from standard input."""
+    content = json.load(sys.stdin)
+    return exit_code_of(lambda: check(content["stage"], content["ours"], content["own"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

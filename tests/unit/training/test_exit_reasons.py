@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+
+from deepicd.errors import CrashError, DeepICDError, ExitCode, GpuMemoryError, HostMemoryError, UserError
+from deepicd.training.exit_reasons import explain_exit
+
+GPU_MEMORY = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
+HOST_MEMORY = "1 worker(s) were killed due to the node running low on memory."
+CPU_ALLOCATOR = "RuntimeError: [enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"
+
+WAKE_UP = "RuntimeError: CUDA Error: out of memory at /workspace/csrc/cumem_allocator.cpp:119"
+NCCL = "Cuda failure 2 'out of memory'"
+NO_CACHE = "No available memory for the cache blocks. Try increasing `gpu_memory_utilization` when initializing the engine"
+SMALL_CACHE = "(3.0 GiB KV cache is needed, which is larger than the available KV cache memory (1.0 GiB)."
+NOT_FREE = "Free memory on device cuda:0 (9/79 GiB) on startup is less than desired GPU memory utilization (0.4, 32 GiB)."
+
+
+@pytest.mark.parametrize(
+    ("lines", "kind", "text"),
+    [
+        (["OSError: [Errno 28] No space left on device"], UserError, "the disk is full"),
+        (
+            [f"(WorkerDict pid=7) {GPU_MEMORY}"],
+            GpuMemoryError,
+            "a GPU ran out of memory: lower maxTokensPerGpu, microBatchSizePerGpu",
+        ),
+        (["RuntimeError: CUDA error: out of memory"], GpuMemoryError, "a GPU ran out of memory"),
+        (["ray.exceptions.RayTaskError(OutOfMemoryError): x", GPU_MEMORY], GpuMemoryError, "a GPU ran out of memory"),
+        ([f"ray.exceptions.OutOfMemoryError: {HOST_MEMORY}"], HostMemoryError, "raise compute.memory"),
+        ([CPU_ALLOCATOR], HostMemoryError, "raise compute.memory"),
+        (["ray.exceptions.RayTaskError(ValueError): x", "ValueError: secret text"], CrashError, "(ValueError)"),
+        (["(TaskRunner pid=12) KeyError: 'x'"], CrashError, "(KeyError)"),
+        ([], CrashError, "exit code 1: see the log"),
+        ([WAKE_UP], GpuMemoryError, "when vLLM woke up: lower gpuMemoryUtilization"),
+        (
+            ["ncclUnhandledCudaError: Call to CUDA function failed.", NCCL],
+            GpuMemoryError,
+            "in NCCL: lower",
+        ),
+        ([f"ValueError: {NO_CACHE}"], GpuMemoryError, "leaves no room for its cache: raise gpuMemoryUtilization"),
+        ([SMALL_CACHE], GpuMemoryError, "too small for one prompt and completion: raise"),
+        ([NOT_FREE], GpuMemoryError, "is not free: lower gpuMemoryUtilization"),
+        (["RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling x"], GpuMemoryError, "lower maxTokensPerGpu"),
+    ],
+)
+def test_an_exit_is_explained_by_the_log(lines: list[str], kind: type[DeepICDError], text: str) -> None:
+    error = explain_exit(1, lines)
+    assert type(error) is kind
+    assert text in str(error)
+
+
+def test_an_exceptions_own_text_is_never_quoted() -> None:
+    assert "secret" not in str(explain_exit(1, ["ValueError: secret text"]))
+
+
+@pytest.mark.parametrize("line", ["ValueError: secret", "(TaskRunner pid=1) omegaconf.errors.ConfigAttributeError: secret"])
+def test_a_setting_that_the_training_stack_refuses_before_its_first_step_is_for_the_user_to_fix(line: str) -> None:
+    error = explain_exit(1, [line], "spec.stages.grpo.overrides")
+    assert error.exit_code == ExitCode.USER_ERROR
+    assert str(error).startswith("spec.stages.grpo.overrides: the training stack ended with ")
+    assert "secret" not in str(error)
+    assert explain_exit(1, [line]).exit_code == ExitCode.CRASHED
+
+
+@pytest.mark.parametrize("line", ["RuntimeError: NCCL error", "ConnectionError: x", "no exception at all"])
+def test_a_failure_that_no_setting_causes_stays_a_crash(line: str) -> None:
+    assert type(explain_exit(1, [line], "spec.stages.grpo.overrides")) is CrashError
