@@ -60,6 +60,7 @@ def _run_stages(chosen: DeepICDRun, folder: Path | None, json_logs: bool, last: 
     from deepicd.cli import logs, summary
     from deepicd.cli.live_table import LiveProgress, LogProgress
     from deepicd.cli.stop import SignalStop
+    from deepicd.evaluation.report import load as load_report
     from deepicd.kubernetes.attempt_config_map import ProgressReport, checkpoints_reported, send_to
     from deepicd.run.evaluate import kl_name
     from deepicd.run.pipeline import run_pipeline
@@ -89,4 +90,4 @@ def _run_stages(chosen: DeepICDRun, folder: Path | None, json_logs: bool, last: 
         if json_logs:
             typer.echo(json.dumps({"seconds": seconds, "report": str(results.report)}))
         else:
-            summary.show(console, json.loads(results.metrics.read_text()), seconds, results.report)
+            summary.show(console, load_report(place), seconds, results.report)

@@ -10,25 +10,47 @@ from rich.console import Console
 from rich.table import Table
 
 from deepicd.cli.live_table import show_seconds
+from deepicd.evaluation.metrics_schema import Measure
+from deepicd.evaluation.report import Report, difference
 
 
 def _percent(measure: Mapping[str, Any]) -> str:
     return "" if measure["value"] is None else f"{100 * measure['value']:.1f}"
 
 
-def show(console: Console, metrics: Mapping[str, Any], seconds: Mapping[str, float], report: Path) -> None:
-    """Print macro F1, rates and reward of each model, the stages' times and the report's path."""
+def show(console: Console, found: Report, seconds: Mapping[str, float], page: Path) -> None:
+    """Print macro F1, rates and reward of each model, the last one's gain, the stages' times and the page's path."""
     table = Table(box=None, padding=(0, 2, 0, 0), title="Test split (macro F1 and rates in %)", title_justify="left")
     for name in ("MODEL", "CHAPTER", "CATEGORY", "CODE", "FORMAT", "VALID", "REWARD"):
         table.add_column(name, justify="left" if name == "MODEL" else "right", no_wrap=True)
-    for model, found in metrics.items():
-        scores = [_percent(found["levels"][level]["macroF1"]) for level in found["levels"]]
-        rates = [_percent(found["rates"]["format"]), _percent(found["rates"]["validCode"])]
-        reward = found["reward"]["mean"]["value"]
+    for model, own in found.metrics.items():
+        scores = [_percent(level["macroF1"]) for level in own["levels"].values()]
+        rates = [_percent(own["rates"]["format"]), _percent(own["rates"]["validCode"])]
+        reward = own["reward"]["mean"]["value"]
         table.add_row(model, *scores, *rates, "" if reward is None else f"{reward:.3f}")
     console.print()
     console.print(table)
+    if len(found.metrics) > 1:
+        console.print(f"\n{gain(found)}", soft_wrap=True)
     times = ", ".join(f"{stage} {show_seconds(spent)}" for stage, spent in seconds.items())
     console.print(f"\nTime: {times}; {show_seconds(sum(seconds.values()))} in all.")
-    console.print(f"Report: {report}", soft_wrap=True)
+    console.print(f"Report: {page}", soft_wrap=True)
     console.print("Research use only: not for diagnosis, decision support, triage, unsupervised coding or billing.")
+
+
+def gain(found: Report) -> str:
+    """The last model's reward and category macro F1 minus those of the model that it started from, with intervals."""
+    first, second = list(found.metrics)[-2:]
+    differences = difference(found, first, second)["differences"]
+    parts = [
+        f"reward {_signed(differences['reward'], 1, 3)}",
+        f"category macro F1 {_signed(differences['category.macroF1'], 100, 1)}",
+    ]
+    return f"{second} - {first}: {', '.join(parts)} (95 % intervals, paired by patient)"
+
+
+def _signed(measure: Measure, scale: float, digits: int) -> str:
+    if measure["value"] is None:
+        return "unknown"
+    shown = [f"{scale * number:+.{digits}f}" for number in (measure["value"], *(measure["interval"] or ()))]
+    return f"{shown[0]} [{', '.join(shown[1:])}]" if shown[1:] else shown[0]

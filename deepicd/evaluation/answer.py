@@ -34,7 +34,7 @@ class Plan:
     """Which models to ask, and what; stored as JSON."""
 
     models: dict[str, str]
-    """Folder of each model, by name, in the report's order."""
+    """Folder of each model, by name, in the report's order; they differ only in their weights."""
     test: str
     """Parquet file of the test split, with the models' prompts."""
     prompt: dict[str, Any]
@@ -92,7 +92,7 @@ def _mean(values: Sequence[float]) -> float:
 
 def answer(plan: Plan) -> dict[str, list[Prediction]]:
     """The predictions of every model, all for the same admissions."""
-    from deepicd.evaluation.generate import Generator
+    from deepicd.evaluation.generate import GREEDY, Generator, Sampling
 
     admissions = read_admissions(Path(plan.test), plan.max_admissions)
     prompt = Prompt(**plan.prompt)
@@ -103,16 +103,19 @@ def answer(plan: Plan) -> dict[str, list[Prediction]]:
     chunks = [slice(start, start + CHUNK) for start in range(0, len(admissions), CHUNK)]
     Path(plan.total).write_text(str(len(plan.models) * len(chunks)))
     step = 0
+    first, *_ = plan.models.values()
+    generator = Generator(
+        Path(first), max_prompt_tokens=plan.max_prompt_tokens, max_response_tokens=plan.max_response_tokens,
+        engine=plan.engine, seed=plan.seed,
+    )  # fmt: skip
+    drawn = Sampling(plan.temperature, plan.top_k, plan.samples)
     answers: dict[str, list[Prediction]] = {}
     for name, folder in plan.models.items():
-        generator = Generator(
-            Path(folder), max_prompt_tokens=plan.max_prompt_tokens, max_response_tokens=plan.max_response_tokens,
-            engine=plan.engine, seed=plan.seed,
-        )  # fmt: skip
+        if folder != first:
+            generator.load(Path(folder))
         answers[name] = []
         for chunk in chunks:
-            greedy = generator.generate(prompts[chunk])
-            sampled = generator.generate(prompts[chunk], temperature=plan.temperature, top_k=plan.top_k, samples=plan.samples)
+            greedy, sampled = generator.generate(prompts[chunk], GREEDY, drawn)
             for admission, note, [best], choices in zip(admissions[chunk], notes[chunk], greedy, sampled, strict=True):
                 parsed = completion.parse(best.text, opened_think=plan.opened_think, truncated=best.truncated)
                 local = is_local(admission["extra_info"])
@@ -120,7 +123,7 @@ def answer(plan: Plan) -> dict[str, list[Prediction]]:
                 answers[name].append(to_prediction(admission, parsed, score(samples)))
             step += 1
             _note_progress(plan, step)
-        generator.close()
+    generator.close()
     return answers
 
 

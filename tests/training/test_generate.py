@@ -17,13 +17,14 @@ pytestmark = pytest.mark.training
 SAMPLE = """
 import sys
 from pathlib import Path
-from deepicd.evaluation.generate import Generator
+from deepicd.evaluation.generate import Generator, Sampling
 from deepicd.prompt import messages
 from deepicd.training.cpu.device import Cpus
 
 generator = Generator(Path(sys.argv[1]), max_prompt_tokens=448, max_response_tokens=4, engine=Cpus.engine, seed=0)
 notes = [f"Chief Complaint: cough for {days} days" + ", and again" * 65 for days in range(40)]
-print(sum(map(len, generator.generate([messages(note) for note in notes], temperature=1.0, samples=2))))
+[drawn] = generator.generate([messages(note) for note in notes], Sampling(temperature=1.0, samples=2))
+print(sum(map(len, drawn)))
 generator.close()
 """
 
