@@ -2,10 +2,10 @@
 
     python benchmarks/learning.py [--seeds 6] [--dir FOLDER]
 
-Seed 0 is the quickstart itself. Each seed has its own codes, admissions, split, weights and sampling. Printed per seed: held-out
-reward (sampled), macro F1 and rates (greedy) of both models, and the differences of reward and macro F1 with their 95 %
-intervals (paired, by patient); then the mean differences over the seeds with two 95 % intervals: over patients, for these seeds,
-and over seeds (Student's t with n - 1 degrees of freedom). A run that exists in FOLDER is not repeated.
+Seed 0 is the quickstart itself. Each seed has its own codes, admissions, split, weights and sampling. Printed per seed:
+held-out reward (sampled), macro F1 and rates (greedy) of both models, and the differences of reward and macro F1 with their
+95 % intervals (paired, by patient); then the mean differences over the seeds with two 95 % intervals: over patients, for these
+seeds, and over seeds (Student's t with n - 1 degrees of freedom). A run that exists in FOLDER is not repeated.
 """
 
 from __future__ import annotations
