@@ -35,6 +35,9 @@ def synthetic(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help=_OUT, show_default=False)],
     admissions: Annotated[int, typer.Option(min=1, help="Number of admissions.")] = 2000,
     codes: Annotated[int, typer.Option(min=2, help="Number of distinct principal diagnoses.")] = 60,
+    frequency_exponent: Annotated[
+        float, typer.Option(min=0, max=3, help="The k-th most frequent code has a frequency proportional to k**-exponent.")
+    ] = 0.8,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
 ) -> None:
     """Make MIMIC-IV-shaped tables of invented patients, and reasoning traces for SFT.
@@ -44,7 +47,8 @@ def synthetic(
     from deepicd.data.synthetic import write_tables
     from deepicd.spec.data import SyntheticSource
 
-    write_tables(SyntheticSource(admissions=admissions, codes=codes, seed=seed), out)
+    source = SyntheticSource(admissions=admissions, codes=codes, frequency_exponent=frequency_exponent, seed=seed)
+    write_tables(source, out)
     typer.echo(f"{admissions} admissions written: {out}/hosp, {out}/note, {out}/traces.jsonl")
 
 

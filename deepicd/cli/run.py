@@ -90,7 +90,7 @@ def _run_stages(chosen: DeepICDRun, folder: Path | None, wanted: Shown, last: st
     from deepicd.cli.log_progress import LogProgress
     from deepicd.cli.stop import SignalStop
     from deepicd.cli.stop_notice import StopNotice
-    from deepicd.data.left_out import LeftOut
+    from deepicd.evaluation.report import load as load_report
     from deepicd.evaluation.warnings import warnings
     from deepicd.kubernetes.attempt_config_map import ProgressReport, checkpoints_reported, send_to
     from deepicd.run.evaluate import kl_name
@@ -123,13 +123,12 @@ def _run_stages(chosen: DeepICDRun, folder: Path | None, wanted: Shown, last: st
         seconds = run_pipeline(chosen, place, stop, reporters, last=last, on_checkpoint=stored, on_restore=restored)
     results = RunLayout(place).evaluation
     if "evaluate" in seconds:
-        metrics, about = (json.loads(path.read_text()) for path in (results.metrics, results.about))
-        said = warnings(metrics, synthetic=chosen.spec.data.synthetic is not None)
+        found = load_report(place)
+        said = warnings(found.metrics, synthetic=chosen.spec.data.synthetic is not None)
         if wanted.as_json:
             typer.echo(json.dumps({"seconds": seconds, "report": str(results.report), "warnings": said}))
         else:
-            left_out = [LeftOut(**one) for one in about.get("leftOut", [])]
-            summary.show(console, said, metrics, seconds, results.report, left_out)
+            summary.show(console, found, said, seconds, results.report)
 
 
 def _check(chosen: DeepICDRun) -> None:

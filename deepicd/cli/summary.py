@@ -12,42 +12,59 @@ from rich.text import Text
 
 from deepicd.cli.stage_view import show_seconds
 from deepicd.data.left_out import LeftOut
+from deepicd.evaluation.metrics_schema import Measure
+from deepicd.evaluation.report import Report, difference
 
 
 def _percent(measure: Mapping[str, Any]) -> str:
     return "" if measure["value"] is None else f"{100 * measure['value']:.1f}"
 
 
-def show(
-    console: Console,
-    warnings: Sequence[str],
-    metrics: Mapping[str, Any],
-    seconds: Mapping[str, float],
-    report: Path,
-    left_out: Sequence[LeftOut],
-) -> None:
-    """Print warnings, macro F1, rates and reward of each model, what was left out, the stages' times, the report's path."""
+def show(console: Console, found: Report, warnings: Sequence[str], seconds: Mapping[str, float], page: Path) -> None:
+    """Print warnings, macro F1, rates and reward of each model, the last one's gain, what was left out, the stages' times and
+    the page's path.
+    """
     console.print()
     for warning in warnings:
         console.print(Text(warning, style="bold yellow"))
     table = Table(box=None, padding=(0, 2, 0, 0), title="Test split (macro F1 and rates in %)", title_justify="left")
-    without_judge = any(found["reward"].get("name") == "reward_without_judge" for found in metrics.values())
+    without_judge = any(own["reward"].get("name") == "reward_without_judge" for own in found.metrics.values())
     reward_column = "REWARD WITHOUT JUDGE" if without_judge else "REWARD"
     for name in ("MODEL", "CHAPTER", "CATEGORY", "CODE", "FORMAT", "VALID", reward_column):
         table.add_column(name, justify="left" if name == "MODEL" else "right", no_wrap=True)
-    for model, found in metrics.items():
-        scores = [_percent(found["levels"][level]["macroF1"]) for level in found["levels"]]
-        rates = [_percent(found["rates"]["format"]), _percent(found["rates"]["validCode"])]
-        reward = found["reward"]["mean"]["value"]
+    for model, own in found.metrics.items():
+        scores = [_percent(level["macroF1"]) for level in own["levels"].values()]
+        rates = [_percent(own["rates"]["format"]), _percent(own["rates"]["validCode"])]
+        reward = own["reward"]["mean"]["value"]
         table.add_row(model, *scores, *rates, "" if reward is None else f"{reward:.3f}")
     if warnings:
         console.print()
     console.print(table)
-    if left_out:
+    if len(found.metrics) > 1:
+        console.print(f"\n{gain(found)}", soft_wrap=True)
+    if found.left_out:
         console.print("\nLeft out:")
-    for one in left_out:
-        console.print(f"  {one}", markup=False, highlight=False)
+    for one in found.left_out or ():
+        console.print(f"  {LeftOut(**one)}", markup=False, highlight=False)
     times = ", ".join(f"{stage} {show_seconds(spent)}" for stage, spent in seconds.items())
     console.print(f"\nTime: {times}; {show_seconds(sum(seconds.values()))} in all.")
-    console.print(f"Report: {report}", soft_wrap=True)
+    console.print(f"Report: {page}", soft_wrap=True)
     console.print("Research use only: not for diagnosis, decision support, triage, unsupervised coding or billing.")
+
+
+def gain(found: Report) -> str:
+    """The last model's reward and category macro F1 minus those of the model that it started from, with intervals."""
+    first, second = list(found.metrics)[-2:]
+    differences = difference(found, first, second)["differences"]
+    parts = [
+        f"reward {_signed(differences['reward'], 1, 3)}",
+        f"category macro F1 {_signed(differences['category.macroF1'], 100, 1)}",
+    ]
+    return f"{second} - {first}: {', '.join(parts)} (95 % intervals, paired by patient)"
+
+
+def _signed(measure: Measure, scale: float, digits: int) -> str:
+    if measure["value"] is None:
+        return "unknown"
+    shown = [f"{scale * number:+.{digits}f}" for number in (measure["value"], *(measure["interval"] or ()))]
+    return f"{shown[0]} [{', '.join(shown[1:])}]" if shown[1:] else shown[0]

@@ -38,7 +38,7 @@ class Plan:
     """Which models to ask, and what; stored as JSON."""
 
     models: dict[str, str]
-    """Folder of each model, by name, in the report's order."""
+    """Folder of each model, by name, in the report's order; they differ only in their weights."""
     test: str
     """Parquet file of the test split, with the models' prompts."""
     prompt: dict[str, Any]
@@ -128,7 +128,7 @@ def answer(plan: Plan) -> dict[str, list[Prediction]]:
 
 
 def _answers(plan: Plan, reward: RewardSpec, judging: Judging) -> dict[str, list[_Answer]]:
-    from deepicd.evaluation.generate import Generator
+    from deepicd.evaluation.generate import GREEDY, Generator, Sampling
 
     admissions = read_admissions(Path(plan.test), plan.max_admissions)
     prompt = Prompt(**plan.prompt)
@@ -140,18 +140,21 @@ def _answers(plan: Plan, reward: RewardSpec, judging: Judging) -> dict[str, list
     Path(plan.total).write_text(str(len(plan.models) * len(chunks)))
     phases = PhaseFile(Path(plan.phases))
     step = 0
+    first, *_ = plan.models.values()
+    phases.enter(Phase.VLLM, of=next(iter(plan.models)))
+    generator = Generator(
+        Path(first), max_prompt_tokens=plan.max_prompt_tokens, max_response_tokens=plan.max_response_tokens,
+        engine=plan.engine, seed=plan.seed,
+    )  # fmt: skip
+    drawn = Sampling(plan.temperature, plan.top_k, plan.samples)
     answers: dict[str, list[_Answer]] = {}
     for name, folder in plan.models.items():
-        phases.enter(Phase.VLLM, of=name)
-        generator = Generator(
-            Path(folder), max_prompt_tokens=plan.max_prompt_tokens, max_response_tokens=plan.max_response_tokens,
-            engine=plan.engine, seed=plan.seed,
-        )  # fmt: skip
+        if folder != first:
+            generator.load(Path(folder))
         phases.enter(Phase.ANSWERS, of=name)
         answers[name] = []
         for chunk in chunks:
-            greedy = generator.generate(prompts[chunk])
-            sampled = generator.generate(prompts[chunk], temperature=plan.temperature, top_k=plan.top_k, samples=plan.samples)
+            greedy, sampled = generator.generate(prompts[chunk], GREEDY, drawn)
             rollouts = []
             for admission, note, choices in zip(admissions[chunk], notes[chunk], sampled, strict=True):
                 local = is_local(admission["extra_info"])
@@ -163,7 +166,7 @@ def _answers(plan: Plan, reward: RewardSpec, judging: Judging) -> dict[str, list
                 answers[name].append(_Answer(admission, parsed, [one.score for one in group], with_judge))
             step += 1
             _note_progress(plan, step)
-        generator.close()
+    generator.close()
     phases.enter(Phase.ENDING)
     return answers
 

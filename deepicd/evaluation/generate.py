@@ -22,6 +22,20 @@ class Generated:
     """Whether the completion reached the token limit."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How completions are drawn; by default one, greedily."""
+
+    temperature: float = 0.0
+    """0 is greedy."""
+    top_k: int = -1
+    """Draw from this many of the likeliest tokens; -1: from all."""
+    samples: int = 1
+
+
+GREEDY = Sampling()
+
+
 class Generator:
     """A model in vLLM."""
 
@@ -48,30 +62,36 @@ class Generator:
         )
         self._tokenizer = self._llm.get_tokenizer()
 
-    def generate(
-        self, chats: Sequence[Chat], *, temperature: float = 0.0, top_k: int = -1, samples: int = 1
-    ) -> list[list[Generated]]:
-        """Complete each chat, which ends in the user's turn, `samples` times. Result: chats × samples.
+    def load(self, model: Path) -> None:
+        """Replace the weights with those of another folder, whose model has the same shapes, tokenizer and chat template."""
+        self._llm.collective_rpc("reload_weights", kwargs={"weights_path": str(model)})
+        # What it holds was computed with the weights before.
+        self._llm.reset_prefix_cache()
 
-        A chat must have at most `max_prompt_tokens` (`deepicd.data.prompts`). Temperature 0 is greedy.
+    def generate(self, chats: Sequence[Chat], *samplings: Sampling) -> list[list[list[Generated]]]:
+        """Complete each chat, which ends in the user's turn, in each way, all in one batch. Result: ways × chats × samples.
+
+        A chat must have at most `max_prompt_tokens` (`deepicd.data.prompts`).
         """
         prompts = [{"prompt_token_ids": self._tokens(chat)} for chat in chats]
-        # Requests with the same seed would draw the same random numbers, so each prompt gets its own.
-        parameters = [
-            SamplingParams(
-                n=samples,
-                temperature=temperature,
-                top_k=top_k,
-                max_tokens=self._max_response_tokens,
-                seed=int.from_bytes(sha256(f"{self._seed} {chat[-1]['content']}".encode()).digest()[:4]),
-            )
-            for chat in chats
-        ]
-        outputs = self._llm.generate(prompts, parameters, use_tqdm=False)
-        return [
+        parameters = [self._parameters(chat, sampling) for sampling in samplings for chat in chats]
+        outputs = self._llm.generate(prompts * len(samplings), parameters, use_tqdm=False)
+        completions = [
             [Generated(choice.text, truncated=choice.finish_reason == "length") for choice in output.outputs]
             for output in outputs
         ]
+        return [completions[at * len(chats) : (at + 1) * len(chats)] for at in range(len(samplings))]
+
+    def _parameters(self, chat: Chat, sampling: Sampling) -> SamplingParams:
+        # Requests with the same seed would draw the same random numbers, so each prompt gets its own.
+        seed = int.from_bytes(sha256(f"{self._seed} {chat[-1]['content']}".encode()).digest()[:4])
+        return SamplingParams(
+            n=sampling.samples,
+            temperature=sampling.temperature,
+            top_k=sampling.top_k,
+            max_tokens=self._max_response_tokens,
+            seed=seed,
+        )
 
     def _tokens(self, chat: Chat) -> list[int]:
         encoded = self._tokenizer.apply_chat_template(

@@ -77,13 +77,13 @@ def load_tokenizer(model: Path, asked: Asked, opened_think: bool | None) -> Any:
 def _answer(
     model: Path, tokenizer: Any, shortened: Sequence[Shortened], asked: Asked, engine: Mapping[str, Any]
 ) -> list[tuple[Completion, Shortened]]:
-    from deepicd.evaluation.generate import Generator
+    from deepicd.evaluation.generate import GREEDY, Generator
 
     generator = Generator(
         model, max_prompt_tokens=asked.max_prompt_tokens, max_response_tokens=asked.max_response_tokens, engine=engine, seed=0,
         chat_template=tokenizer.chat_template,
     )  # fmt: skip
-    generated = generator.generate([asked.prompt.messages(one.note) for one in shortened])
+    [generated] = generator.generate([asked.prompt.messages(one.note) for one in shortened], GREEDY)
     generator.close()
     opened = opens_think(tokenizer, asked.prompt)
     return [

@@ -174,21 +174,19 @@ def _is_synthetic(settings: str | Mapping[str, Any]) -> bool:
 def _differences(report: Report) -> list[tuple[str, str, Comparison]]:
     """Every pair of models, later minus earlier. Pairs of consecutive models come first."""
     models = list(report.metrics)
-    bootstrap = report.metrics[models[0]]["bootstrap"]
     pairs = [(models[at], models[at + gap]) for gap in range(1, len(models)) for at in range(len(models) - gap)]
-    return [
-        (
-            first,
-            second,
-            compare(
-                report.predictions[first],
-                report.predictions[second],
-                bootstrap_samples=bootstrap["samples"],
-                seed=bootstrap["seed"],
-            ),
-        )
-        for first, second in pairs
-    ]
+    return [(first, second, difference(report, first, second)) for first, second in pairs]
+
+
+def difference(report: Report, first: str, second: str) -> Comparison:
+    """Paired difference of two models, `second - first`, on the samples of patients of the report's intervals."""
+    bootstrap = report.metrics[first]["bootstrap"]
+    return compare(
+        report.predictions[first],
+        report.predictions[second],
+        bootstrap_samples=bootstrap["samples"],
+        seed=bootstrap["seed"],
+    )
 
 
 def _unreadable(records: Sequence[Prediction]) -> dict[str, int]:

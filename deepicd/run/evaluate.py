@@ -1,4 +1,4 @@
-"""Stage `evaluate`: predictions, metrics and report of the base, SFT and GRPO models on the test split."""
+"""Stage `evaluate`: predictions, metrics and report of the run's models on the test split."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from deepicd.rewards.judge.rubric import load_rubric
 from deepicd.run.context import Context
 from deepicd.run.curves import curve_rows
 from deepicd.run.prepare import not_used
-from deepicd.run_layout import MODELS, TRAINING_STAGES
+from deepicd.run_layout import TRAINING_STAGES
 from deepicd.spec.judge import TERM
 from deepicd.spec.load import dump
 from deepicd.spec.run import DeepICDRun, EvaluateSpec
@@ -45,10 +45,11 @@ from deepicd.training.step_metrics import KL_OF_UPDATE, KL_TO_REFERENCE, next_la
 from deepicd.training.supervise import supervise
 
 
-def models(context: Context) -> dict[str, Path]:
-    """The models of a run by name, in the order of training."""
-    stages = context.run.spec.stages
-    return {name: context.model(name) for name in MODELS if name == "base" or getattr(stages, name) is not None}
+def models(context: Context, settings: EvaluateSpec) -> dict[str, Path]:
+    """The models to evaluate by name, in the order of training."""
+    trained = [name for name in TRAINING_STAGES if getattr(context.run.spec.stages, name) is not None]
+    names = trained if trained and not settings.base else ["base", *trained]
+    return {name: context.model(name) for name in names}
 
 
 def evaluate(context: Context, settings: EvaluateSpec) -> None:
@@ -87,7 +88,7 @@ def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
     }
     environment = {**offline_environment(), **device().engine_environment}
     plan = Plan(
-        models={name: str(path) for name, path in models(context).items()},
+        models={name: str(path) for name, path in models(context, settings).items()},
         test=str(context.prompts("test")),
         prompt=asdict(prompt.of(spec.model.prompt)),
         max_admissions=settings.max_admissions,

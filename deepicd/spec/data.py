@@ -77,7 +77,9 @@ class SyntheticSource(SpecModel):
     admissions: int = Field(default=2000, ge=1)
     """Number of admissions to generate."""
     codes: int = Field(default=60, ge=2)
-    """Number of distinct principal diagnoses, with long-tailed frequencies."""
+    """Number of distinct principal diagnoses."""
+    frequency_exponent: Later[float] = Field(default=0.8, ge=0, le=3)
+    """How long their tail is: the k-th most frequent has a frequency proportional to 1 / k^frequencyExponent; 0: all alike."""
     seed: int = Field(default=0, ge=0)
     """Seed of the generator: the same seed gives the same bytes."""
 

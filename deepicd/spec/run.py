@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from deepicd.spec.base import SpecModel
-from deepicd.spec.changes import MayChange, decisive
+from deepicd.spec.changes import Later, MayChange, decisive
 from deepicd.spec.compute import ComputeSpec
 from deepicd.spec.data import DataSpec
 from deepicd.spec.model import ModelSpec
@@ -24,8 +24,10 @@ RUN_NAME = r"^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$"
 
 
 class EvaluateSpec(SpecModel):
-    """Evaluation of the base, SFT and GRPO models on the test split."""
+    """Evaluation of the run's models on the test split."""
 
+    base: Later[bool] = True
+    """Evaluate the base model beside the trained ones. A run that trains none evaluates it anyway."""
     max_admissions: int | None = Field(default=None, ge=1)
     """Evaluate on at most this many admissions of the test split."""
     samples: int = Field(default=4, ge=1)

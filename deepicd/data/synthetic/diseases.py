@@ -12,9 +12,6 @@ from deepicd import icd10
 from deepicd.data.synthetic.lexicon import Presentation, lexicon
 from deepicd.errors import UserError
 
-ZIPF_EXPONENT = 0.8
-"""The k-th most frequent code has a frequency proportional to k ** -ZIPF_EXPONENT."""
-
 _SIBLINGS = (2, 4)
 _LONGEST_DESCRIPTION = 14  # words; a trace ends with it
 _NO_PRINCIPAL_DIAGNOSES = frozenset({16, 20})  # of adults: newborns' conditions, external causes
@@ -61,9 +58,9 @@ def choose(number: int, rng: random.Random) -> list[Disease]:
     raise UserError(f"data.synthetic.codes: {number} asked for, only {len(chosen)} codes are suitable: ask for fewer")
 
 
-def frequencies(number: int) -> list[float]:
-    """Zipf weights, most frequent first."""
-    return [1 / (rank + 1) ** ZIPF_EXPONENT for rank in range(number)]
+def frequencies(number: int, exponent: float) -> list[float]:
+    """Zipf weights, most frequent first: the k-th is k ** -exponent."""
+    return [1 / (rank + 1) ** exponent for rank in range(number)]
 
 
 def _categories(rng: random.Random) -> list[tuple[str, list[str]]]:

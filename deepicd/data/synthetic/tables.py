@@ -59,7 +59,7 @@ def write_tables(spec: SyntheticSource, out: Path, *, later_words: int = 0) -> N
     """Write hosp/*.csv.gz, note/discharge.csv.gz and traces.jsonl, with one admission in memory at a time.
 
     Args:
-        spec: number of admissions and codes, and the seed. The same three give the same bytes.
+        spec: number of admissions and codes, the codes' frequencies, and the seed. The same values give the same bytes.
         out: created if missing; its files are replaced only when all new ones are complete.
         later_words: minimum number of words after the admission sections of each summary; real ones have about 1,200.
 
@@ -69,7 +69,8 @@ def write_tables(spec: SyntheticSource, out: Path, *, later_words: int = 0) -> N
     rng = random.Random(spec.seed)
     diseases = choose(spec.codes, rng)
     with atomic_output(out, last="traces.jsonl") as work, _opened(work) as files:
-        hospital = _Hospital(files, diseases, list(accumulate(frequencies(len(diseases)))), rng, later_words)
+        cumulative = list(accumulate(frequencies(len(diseases), spec.frequency_exponent)))
+        hospital = _Hospital(files, diseases, cumulative, rng, later_words)
         _write_titles(files["hosp/d_icd_diagnoses"], diseases)
         admission = number = 0
         while admission < spec.admissions:

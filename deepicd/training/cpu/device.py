@@ -39,7 +39,7 @@ class Cpus(Device):
     }
     engine: Mapping[str, Any] = {
         "enforce_eager": True,
-        "max_num_seqs": 64,
+        "max_num_seqs": 128,
         # A seeded request whose prompt is cut in chunks ends vLLM 0.24.0: PyTorch's generators for CPUs have no offset.
         "enable_chunked_prefill": False,
         "tensor_parallel_size": 1,
@@ -61,7 +61,7 @@ class Cpus(Device):
             "data.dataloader_num_workers=0",
             f"{rollout}.enforce_eager=True",
             f"{rollout}.free_cache_engine=False",
-            f"{rollout}.max_num_seqs=64",
+            f"{rollout}.max_num_seqs=128",
             f"{rollout}.enable_chunked_prefill=False",  # see `engine`
             f"{rollout}.agent.num_workers=1",
             f"{rollout}.checkpoint_engine.update_weights_bucket_megabytes=64",

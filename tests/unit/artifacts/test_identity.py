@@ -4,13 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from deepicd.artifacts.identity import run_path, run_uid
 from deepicd.errors import UserError
-from deepicd.spec.load import load, parse
+from deepicd.spec.load import parse
 from deepicd.spec.run import DeepICDRun
 
 SAMPLES = Path(__file__).parents[3] / "manifests" / "samples"
+EARLIER = Path(__file__).parents[2] / "cluster" / "version_0_1_0"
+"""Runs as version 0.1.0 stored them."""
 
 
 def run(**spec: Any) -> DeepICDRun:
@@ -45,11 +48,16 @@ def test_fields_that_decide_the_result_make_another_run(what: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "uid"),
-    [("quickstart", "4536c2cae6e4"), ("deepicd-r1-7b", "baed2470d195"), ("deepicd-r1-7b-two-nodes", "8ff29ce2139a")],
+    ("file", "uid"),
+    [
+        (EARLIER / "quickstart.json", "4536c2cae6e4"),
+        (SAMPLES / "deepicd-r1-7b.yaml", "baed2470d195"),
+        (SAMPLES / "deepicd-r1-7b-two-nodes.yaml", "8ff29ce2139a"),
+    ],
 )
-def test_a_run_keeps_the_folder_in_the_store_that_version_0_1_0_gave_it(name: str, uid: str) -> None:
-    assert run_uid(load(SAMPLES / f"{name}.yaml"), {}) == uid
+def test_a_run_keeps_the_folder_in_the_store_that_version_0_1_0_gave_it(file: Path, uid: str) -> None:
+    content = yaml.safe_load(file.read_text()) | {"metadata": {"name": file.stem}}
+    assert run_uid(parse(content, file.name), {}) == uid
 
 
 def test_the_environment_names_the_run() -> None:

@@ -1,14 +1,21 @@
+"""Which models of a run are evaluated, and what is said of its judge."""
+
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from deepicd.evaluation.predictions import Prediction
 from deepicd.rewards import Score
 from deepicd.rewards.judge import watch
-from deepicd.run.evaluate import about_judge, reward_name
+from deepicd.run.context import Context
+from deepicd.run.evaluate import about_judge, models, reward_name
+from deepicd.run_layout import RunLayout
 from deepicd.spec.load import parse
-from deepicd.spec.run import DeepICDRun
+from deepicd.spec.run import DeepICDRun, EvaluateSpec
 from tests.unit.spec.test_load import quickstart
+from tests.unit.stops import NeverStop
 
 JUDGED, PLAIN = ({"outcome": 1.0, "judge": 0.5}, {"outcome": 1.0})
 
@@ -51,3 +58,30 @@ def test_a_run_that_has_not_trained_reports_only_the_rubric(tmp_path: Path) -> N
     found = about_judge(with_judge(), tmp_path / "none")
     assert found is not None
     assert (found["completions"], found["agreement"]) == (0, {})
+
+
+def evaluated(stages: dict[str, object], settings: EvaluateSpec) -> list[str]:
+    content = {
+        "apiVersion": "deepicd.io/v1alpha1",
+        "kind": "DeepICDRun",
+        "metadata": {"name": "run"},
+        "spec": {"model": {"tiny": {}}, "data": {"synthetic": {}}, "stages": stages},
+    }
+    context = Context(parse(content, "run.yaml"), RunLayout(Path("run")), NeverStop(), lambda *_: None)
+    return list(models(context, settings))
+
+
+@pytest.mark.parametrize(
+    ("stages", "base", "found"),
+    [
+        ({"sft": {}, "grpo": {}}, True, ["base", "sft", "grpo"]),
+        ({"sft": {}, "grpo": {}}, False, ["sft", "grpo"]),
+        ({"grpo": {}}, False, ["grpo"]),
+        ({"evaluate": {}}, True, ["base"]),
+        ({"evaluate": {}}, False, ["base"]),
+    ],
+)
+def test_the_base_model_is_evaluated_unless_left_out_beside_a_trained_one(
+    stages: dict[str, object], base: bool, found: list[str]
+) -> None:
+    assert evaluated(stages, EvaluateSpec(base=base)) == found

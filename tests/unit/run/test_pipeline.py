@@ -182,7 +182,8 @@ def test_a_folder_that_version_0_1_0_made_is_not_mixed_with_other_settings(made_
 def test_notes_are_shortened_again_if_a_remaining_stage_has_another_budget(
     kept: Asked | None, again: bool, run: DeepICDRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content = changed(run.model_dump(by_alias=True, mode="json"), {"spec__stages__grpo__maxPromptTokens": 100})
+    asked = {"spec__stages__grpo__maxPromptTokens": 100, "spec__model__prompt": {"preset": "deepicd"}}
+    content = changed(run.model_dump(by_alias=True, mode="json"), asked)
     run = parse(content, "run.yaml")
     use(monkeypatch, prepare=nothing, sft=fail(CrashError("boom")))
     with pytest.raises(CrashError):

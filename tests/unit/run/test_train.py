@@ -45,8 +45,8 @@ def test_less_than_one_batch_of_traces_is_for_the_user_to_fix(tmp_path: Path) ->
 def test_less_than_one_batch_of_prompts_is_for_the_user_to_fix(tmp_path: Path) -> None:
     run = load(QUICKSTART)
     assert run.spec.stages.grpo is not None
-    with pytest.raises(UserError, match=r"spec\.stages\.grpo\.trainBatchSize: 8 is more than the 7 training examples"):
-        train_grpo(run, QUICKSTART, run.spec.stages.grpo, rows(tmp_path, 7), tmp_path / "grpo", NeverStop(), ignore)
+    with pytest.raises(UserError, match=r"spec\.stages\.grpo\.trainBatchSize: 16 is more than the 15 training examples"):
+        train_grpo(run, QUICKSTART, run.spec.stages.grpo, rows(tmp_path, 15), tmp_path / "grpo", NeverStop(), ignore)
 
 
 def test_more_gpus_than_there_are_is_for_the_user_to_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

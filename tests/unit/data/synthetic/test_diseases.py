@@ -45,9 +45,14 @@ def test_the_seed_decides_the_choice() -> None:
 
 
 def test_frequencies_have_a_long_tail() -> None:
-    weights = frequencies(60)
+    weights = frequencies(60, 0.8)
     assert weights == sorted(weights, reverse=True)
     assert weights[0] / weights[59] > 20
+
+
+def test_a_lower_exponent_has_a_shorter_tail_and_zero_none() -> None:
+    assert frequencies(60, 0.3)[0] / frequencies(60, 0.3)[59] == pytest.approx(60**0.3)
+    assert set(frequencies(60, 0)) == {1.0}
 
 
 def test_conditions_of_one_sex_have_that_sex() -> None:
