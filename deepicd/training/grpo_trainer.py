@@ -121,7 +121,7 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
         # verl averages what the reward says about a completion over validations only.
         keys = [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
         stored = trainer_base.tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=["extra_fields"])
-        facts = [fields.get("reward_extra_info", {}) for fields in stored["extra_fields"].tolist()]
+        facts = [fields.get("reward_extra_info", {}) for fields in stored.pop("extra_fields").tolist()]
         for name in OF_COMPLETIONS:
             if all(name in fact for fact in facts):  # an override may name another reward manager than ours
                 metrics[f"{OF_TRAINING}{name}"] = fmean(fact[name] for fact in facts)
