@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
-from ipaddress import ip_address
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -12,13 +10,21 @@ from pydantic import Field, model_validator
 
 from deepicd.spec.base import Duration, SpecModel
 from deepicd.spec.changes import MayChange
-from deepicd.spec.rules import either, equals, exactly_one, given, never, python_only, requires
+from deepicd.spec.rules import either, equals, exactly_one, given, matches, never, python_only, requires
 from deepicd.spec.storage import Address, address_of
 
 TERM = "judge"
 """Name of the judge's term."""
 DEFAULT_RUBRIC = "default"
-_REMEDY = "give http:// or https://, a host, if need be a port, and the path below which /chat/completions is"
+_PORT_AND_PATH = r"(:[0-9]{1,5})?(/[^\s?#]*)?$"
+_ENDPOINT = r"^https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])" + _PORT_AND_PATH
+_BYTES = r"(\.[0-9]{1,3})"
+INSIDE = (
+    "(?i)^https?://"
+    rf"(localhost|127{_BYTES}{{3}}|10{_BYTES}{{3}}|192\.168{_BYTES}{{2}}|172\.(1[6-9]|2[0-9]|3[01]){_BYTES}{{2}}"
+    r"|\[(::1|f[cd][0-9a-f]{2}:[0-9a-f:]*)\]|([a-z0-9-]+\.)+svc(\.cluster\.local)?\.?)" + _PORT_AND_PATH
+)
+"""Endpoints on this machine, in a private network, or a service of the cluster."""
 
 
 class JudgeKey(SpecModel):
@@ -36,40 +42,10 @@ def endpoint_address(endpoint: str) -> Address:
     """Host and port of the judge's endpoint.
 
     Raises:
-        ValueError: it is not an address. The message does not quote it.
-    """
-    try:
-        parts = urlsplit(endpoint)
-        address = address_of(f"{parts.scheme}://{parts.netloc}")
-    except ValueError:
-        raise ValueError(f"is not an address: {_REMEDY}") from None
-    if parts.query or parts.fragment:
-        raise ValueError(f"has a query or a fragment: {_REMEDY}")
-    return address
-
-
-def keeps_notes_inside(endpoint: str) -> bool:
-    """Whether an endpoint is on this machine, in a private network or a service of the cluster.
-
-    Raises:
         ValueError: it is not an address.
     """
-    host = endpoint_address(endpoint).host.rstrip(".").lower()
-    if re.search(r"(^|\.)localhost$|\.svc$|\.svc\.cluster\.local$", host):
-        return True
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return False
-    return (address.is_private or address.is_loopback) and not address.is_unspecified
-
-
-def _check_endpoint(judge: JudgeSpec) -> None:
-    if judge.endpoint is not None and not keeps_notes_inside(judge.endpoint) and judge.data_use is None:
-        raise ValueError(
-            "is neither on this machine, nor in a private network, nor a service of the cluster (.svc), and notes are sent "
-            "to it: use another, or say in dataUse who attests that the data use agreement allows it"
-        )
+    parts = urlsplit(endpoint)
+    return address_of(f"{parts.scheme}://{parts.netloc}")
 
 
 class JudgeSpec(SpecModel):
@@ -79,7 +55,7 @@ class JudgeSpec(SpecModel):
 
     model: str | None = Field(default=None, min_length=1)
     """Folder or hub name of a chat model. The run starts a vLLM server for it, on separate GPUs, and stops it."""
-    endpoint: str | None = Field(default=None, min_length=1)
+    endpoint: str | None = Field(default=None, pattern=_ENDPOINT, max_length=1024)
     """Address of a server with the OpenAI API, such as `http://judge.models.svc:8000/v1`."""
     name: str | None = Field(default=None, min_length=1, max_length=256)
     """The model's name at the endpoint."""
@@ -123,5 +99,12 @@ class JudgeSpec(SpecModel):
             equals("placement", "server"),
             message="placement: colocated is not built yet: use server, with a GPU for the judge or an endpoint",
         ),
-        python_only("endpoint: ", _check_endpoint),
+        either(
+            never(given("endpoint")),
+            given("dataUse"),
+            matches("endpoint", INSIDE),
+            message="endpoint: is not on this machine, in a private network or a service of the cluster (.svc), and notes are "
+            "sent to it: use another, or say in dataUse who attests that the data use agreement allows it",
+        ),
+        python_only("endpoint: ", lambda judge: judge.endpoint is None or endpoint_address(judge.endpoint)),
     )

@@ -32,7 +32,7 @@ def command(model: str, port: int) -> list[str]:
         sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model,
         "--served-model-name", SERVED_NAME, "--host", "127.0.0.1", "--port", str(port),
         "--enable-prefix-caching",
-        # Blanks between tokens are allowed otherwise, and a small model writes nothing else.
+        # Otherwise a model may write blanks up to its token limit.
         "--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}',
         "--generation-config", "vllm",
         "--disable-uvicorn-access-log",

@@ -17,7 +17,7 @@ from tests.training.answering_model import make_answering_model
 from tests.training.deepicd_process import DeepicdProcess
 from tests.training.runs import CANARY, GRPO, write_run, write_tables_with_canary
 
-pytestmark = [pytest.mark.training, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.training, pytest.mark.timeout(2700)]
 STAGES: dict[str, dict[str, Any]] = {
     "grpo": {**GRPO, "maxSteps": 2, "maxResponseTokens": 32, "maxValidationAdmissions": 4, "validateEverySteps": 2},
     "evaluate": {"maxAdmissions": 4, "samples": 2, "bootstrapSamples": 0},

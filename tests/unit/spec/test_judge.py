@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from deepicd.errors import UserError
-from deepicd.spec.judge import endpoint_address, keeps_notes_inside
+from deepicd.spec.judge import endpoint_address
 from deepicd.spec.load import parse
 from deepicd.spec.run import DeepICDRun
 from deepicd.spec.storage import Address
@@ -51,10 +51,11 @@ def test_a_judge_may_be_added_to_a_preset_with_fixed_weights(preset: str) -> Non
         ({**ENDPOINT, "apiKey": {"env": "KEY", "secret": "judge"}}, "give exactly one of env, secret"),
         ({**ENDPOINT, "maxFailures": 1}, "spec.reward.judge.maxFailures"),
         ({**ENDPOINT, "onFailure": "zero"}, "spec.reward.judge.onFailure"),
-        (FAR, "spec.reward.judge.endpoint: is neither on this machine"),
+        (FAR, "spec.reward.judge.endpoint: is not on this machine"),
         ({**FAR, "dataUse": "trust me"}, "spec.reward.judge.dataUse"),
-        ({**ENDPOINT, "endpoint": "judge:8000"}, "spec.reward.judge.endpoint: is not an address"),
-        ({**ENDPOINT, "endpoint": "http://127.0.0.1/v1?key=x"}, "endpoint: has a query or a fragment"),
+        ({**ENDPOINT, "endpoint": "judge:8000"}, "spec.reward.judge.endpoint: String should match pattern"),
+        ({**ENDPOINT, "endpoint": "http://127.0.0.1:99999/v1"}, "spec.reward.judge.endpoint: is not an address"),
+        ({**ENDPOINT, "endpoint": "http://127.0.0.1/v1?key=x"}, "spec.reward.judge.endpoint: String should match pattern"),
         ({**ENDPOINT, "tumeout": "5s"}, "unknown field 'tumeout': did you mean 'timeout'?"),
     ],
 )
@@ -113,13 +114,24 @@ def test_an_endpoint_outside_needs_an_attestation_which_the_run_records() -> Non
         ("http://judge/v1", False),
         ("http://8.8.8.8/v1", False),
         ("http://0.0.0.0/v1", False),
+        ("http://127.1.example.org/v1", False),
+        ("http://172.32.0.1/v1", False),
+        ("http://172.20.0.1/v1", True),
+        ("http://LOCALHOST/v1", True),
+        ("http://[2001:db8::1]/v1", False),
         ("http://localhost.example.org/v1", False),
         ("http://svc/v1", False),
         ("http://10.1.2.3.example.org/v1", False),
     ],
 )
 def test_which_endpoints_keep_notes_inside(endpoint: str, inside: bool) -> None:
-    assert keeps_notes_inside(endpoint) is inside
+    content = quickstart()
+    content["spec"]["reward"] = {"weights": {"judge": 0.1}, "judge": {"endpoint": endpoint, "name": "judge"}}
+    if inside:
+        parse(content, "run.yaml")
+    else:
+        with pytest.raises(UserError, match="is not on this machine"):
+            parse(content, "run.yaml")
 
 
 def test_the_address_of_an_endpoint_leaves_out_its_path() -> None:
