@@ -130,6 +130,13 @@ def test_only_patients_of_a_sex_get_its_conditions(tmp_path: Path) -> None:
     assert {sexes[row["subject_id"]] for row in principal} == {"F"}
 
 
+@pytest.mark.parametrize(("exponent", "low", "high"), [(0, 0.1, 0.2), (3, 0.7, 0.95)])
+def test_the_exponent_decides_how_common_the_first_code_is(exponent: float, low: float, high: float, tmp_path: Path) -> None:
+    write_tables(SyntheticSource(admissions=400, codes=10, frequency_exponent=exponent, seed=1), tmp_path / "tables")
+    principal = [row["icd_code"] for row in rows(tmp_path, "hosp/diagnoses_icd") if row["seq_num"] == "1"]
+    assert low <= max(principal.count(code) for code in principal) / len(principal) <= high
+
+
 def test_a_single_admission_can_be_written(tmp_path: Path) -> None:
     write_tables(SyntheticSource(admissions=1, codes=2, seed=1), tmp_path / "tables")
     assert len(rows(tmp_path, "hosp/admissions")) == 1
