@@ -29,7 +29,7 @@ DIRECT = {
 }
 
 
-@pytest.mark.parametrize("module", DIRECT)
+@pytest.mark.parametrize("module", sorted(DIRECT))
 def test_a_module_is_in_the_extra_that_is_named(module: str) -> None:
     said = extras.missing(ModuleNotFoundError(name=f"{module}.inner"))
     for extra in re.findall(r"deepicd\[([a-z0-9-]+)\]", said):
