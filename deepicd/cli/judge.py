@@ -32,14 +32,18 @@ _BATCH = 512
 
 
 def judge(
-    spec: Annotated[Path | None, typer.Option(help="Judge as this run.yaml does; its judge needs an endpoint.")] = None,
-    endpoint: Annotated[str | None, typer.Option(help="Server with the OpenAI API, such as http://127.0.0.1:8000/v1.")] = None,
-    name: Annotated[str | None, typer.Option(help="The model's name there.")] = None,
+    spec: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Judge as this run.yaml does; its judge needs an endpoint.")
+    ] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(metavar="URL", help="Server with the OpenAI API, such as http://127.0.0.1:8000/v1.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="The model's name there.")] = None,
     key_env: Annotated[str | None, typer.Option(metavar="VARIABLE", help="Environment variable with the server's key.")] = None,
     data_use: Annotated[
-        str | None, typer.Option(help="For a server outside: who attests that notes may be sent there.")
+        str | None, typer.Option(metavar="TEXT", help="For a server outside: who attests that notes may be sent there.")
     ] = None,
-    rubric: Annotated[str, typer.Option(help="`default`, or a rubric file.")] = DEFAULT_RUBRIC,
+    rubric: Annotated[str, typer.Option(metavar="FILE", help="`default`, or a rubric file.")] = DEFAULT_RUBRIC,
     verdicts: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help='Compare with experts: lines {"id", "verdict": {criterion: true or false}}.'),

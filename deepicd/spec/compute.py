@@ -17,6 +17,7 @@ NAME_PATTERN = pattern(
     r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
     "lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit",
 )
+VARIABLE_PATTERN = pattern(r"^[A-Za-z_][A-Za-z0-9_]*$", "letters, digits and '_', not beginning with a digit")
 PATH_PATTERN = pattern(r"^/[^:]*$", "an absolute path, without a colon")
 _LABEL_PATTERN = pattern(
     r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "lower-case letters, digits and '-', beginning and ending with a letter or digit"
@@ -49,9 +50,7 @@ class SecretKey(SpecModel):
 class EnvironmentVariable(SpecModel):
     """An environment variable of the containers: exactly one of `value`, `secret`."""
 
-    name: str = Field(
-        pattern=pattern(r"^[A-Za-z_][A-Za-z0-9_]*$", "letters, digits and '_', not beginning with a digit"), max_length=253
-    )
+    name: str = Field(pattern=VARIABLE_PATTERN, max_length=253)
     """Name of the variable."""
     value: str | None = Field(default=None, max_length=4096)
     """Its literal value."""

@@ -10,14 +10,19 @@ from pydantic import Field, model_validator
 
 from deepicd.spec.base import Duration, SpecModel
 from deepicd.spec.changes import MayChange
+from deepicd.spec.compute import NAME_PATTERN, VARIABLE_PATTERN
 from deepicd.spec.rules import either, equals, exactly_one, given, matches, never, python_only, requires
 from deepicd.spec.storage import Address, address_of
+from deepicd.spec.wording import pattern
 
 TERM = "judge"
 """Name of the judge's term."""
 DEFAULT_RUBRIC = "default"
 _PORT_AND_PATH = r"(:[0-9]{1,5})?(/[^\s?#]*)?$"
-_ENDPOINT = r"^https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])" + _PORT_AND_PATH
+_ENDPOINT = pattern(
+    r"^https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])" + _PORT_AND_PATH,
+    "an http:// or https:// address, such as http://judge:8000/v1",
+)
 _BYTES = r"(\.[0-9]{1,3})"
 INSIDE = (
     "(?i)^https?://"
@@ -30,9 +35,9 @@ INSIDE = (
 class JudgeKey(SpecModel):
     """Where the endpoint's key is stored: exactly one of `env`, `secret`."""
 
-    env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=253)
+    env: str | None = Field(default=None, pattern=VARIABLE_PATTERN, max_length=253)
     """Environment variable that holds the key. On a cluster give it the pod by `compute.env`."""
-    secret: str | None = Field(default=None, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)
+    secret: str | None = Field(default=None, pattern=NAME_PATTERN, max_length=253)
     """On a cluster: the Secret that has the key as `apiKey`. On one machine the variable `DEEPICD_JUDGE_API_KEY` is read."""
 
     rules = (exactly_one("env", "secret"),)

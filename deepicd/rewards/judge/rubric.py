@@ -15,6 +15,7 @@ from deepicd.errors import UserError
 from deepicd.spec.base import SpecModel
 from deepicd.spec.judge import DEFAULT_RUBRIC
 from deepicd.spec.load import read_part
+from deepicd.spec.reward import TERM_PATTERN
 
 _DEFAULT = Path(__file__).with_name("default.yaml")
 
@@ -22,7 +23,7 @@ _DEFAULT = Path(__file__).with_name("default.yaml")
 class Criterion(SpecModel):
     """One question. Each asks for one thing."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")
+    name: str = Field(pattern=TERM_PATTERN)
     """Its name in verdicts."""
     question: str = Field(min_length=1, max_length=1000)
     """Answered with yes or no."""

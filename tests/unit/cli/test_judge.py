@@ -102,7 +102,7 @@ def test_a_judge_that_is_down_is_worth_another_try() -> None:
         ([], "give --spec, or --endpoint and --name"),
         (["--endpoint", "http://127.0.0.1/v1"], "give --spec, or --endpoint and --name"),
         (["--endpoint", "https://api.example.org/v1", "--name", "x"], "say in dataUse who attests"),
-        (["--endpoint", "127.0.0.1", "--name", "x"], "String should match pattern"),
+        (["--endpoint", "127.0.0.1", "--name", "x"], "must be an http:// or https:// address"),
         (["--endpoint", "http://127.0.0.1/v1", "--name", "x", "--rubric", "none.yaml"], "none.yaml: No such file"),
         (["--endpoint", "http://127.0.0.1/v1", "--name", "x", "--key-env", "NO_SUCH"], "the variable NO_SUCH is not set"),
     ],

@@ -82,7 +82,7 @@ def test_a_trace_that_would_break_the_answer_is_left_out_and_counted(
         ("<think>pain.</think>", "pain."),
         (" <think>pain.", "pain."),
         ("pain.</think>\n", "pain."),
-        ("<Think>\na\nb\n</THINK>", "\na\nb\n"),
+        ("<Think>\na\nb\n</THINK>", "a\nb"),
     ],
 )
 def test_think_tags_around_a_trace_are_taken_off(train: Path, tmp_path: Path, trace: str, text: str) -> None:
@@ -90,7 +90,7 @@ def test_think_tags_around_a_trace_are_taken_off(train: Path, tmp_path: Path, tr
     counts = sft.write(train, traces(tmp_path, {first: trace, second: "good"}), tmp_path / "sft.parquet")
     assert (counts.written, counts.untagged) == (2, 1)
     row = pq.read_table(tmp_path / "sft.parquet").to_pylist()[0]
-    assert row["messages"][-1]["content"].startswith(f"<think>{text}</think>\n<diagnosis>")
+    assert row["messages"][-1]["content"].startswith(f"<think>\n{text}</think>\n<diagnosis>")
 
 
 def test_traces_of_other_admissions_are_counted_apart(train: Path, tmp_path: Path) -> None:

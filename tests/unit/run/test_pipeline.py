@@ -107,8 +107,6 @@ def test_the_stages_follow_the_spec(run: DeepICDRun) -> None:
         ("stages.grpo.maxPromptTokens", 100, {"grpo", "evaluate"}),
         ("stages.sft.maxTokens", 100, {"sft", "grpo", "evaluate"}),
         ("model.prompt", {"user": "{note} <think> <diagnosis>"}, {"prepare", "sft", "grpo", "evaluate"}),
-        ("model.prompt", {"preset": "deepicd"}, set()),
-        ("model.prompt", None, set()),
         ("stages.grpo.keepCheckpoints", 1, set()),
     ],
 )
@@ -124,6 +122,16 @@ def test_a_setting_changes_its_own_stage_and_those_that_build_on_it(
     other = DeepICDRun.model_validate(content)
     digests = [{stage.name: record.digest for stage, record in pipeline._records(each, tmp_path)} for each in (run, other)]
     assert {name for name in digests[0] if digests[0][name] != digests[1][name]} == changed
+
+
+def test_the_default_prompt_written_out_is_the_default_left_out(run: DeepICDRun, tmp_path: Path) -> None:
+    content = run.model_dump(by_alias=True, mode="json")
+    found = []
+    for prompt_given in (None, {"preset": "deepicd"}):
+        content["spec"]["model"]["prompt"] = prompt_given
+        records = pipeline._records(DeepICDRun.model_validate(content), tmp_path)
+        found.append([record.digest for _, record in records])
+    assert found[0] == found[1]
 
 
 @pytest.fixture

@@ -53,9 +53,9 @@ def test_a_judge_may_be_added_to_a_preset_with_fixed_weights(preset: str) -> Non
         ({**ENDPOINT, "onFailure": "zero"}, "spec.reward.judge.onFailure"),
         (FAR, "spec.reward.judge.endpoint: is not on this machine"),
         ({**FAR, "dataUse": "trust me"}, "spec.reward.judge.dataUse"),
-        ({**ENDPOINT, "endpoint": "judge:8000"}, "spec.reward.judge.endpoint: String should match pattern"),
+        ({**ENDPOINT, "endpoint": "judge:8000"}, "spec.reward.judge.endpoint: must be an http:// or https:// address"),
         ({**ENDPOINT, "endpoint": "http://127.0.0.1:99999/v1"}, "spec.reward.judge.endpoint: is not an address"),
-        ({**ENDPOINT, "endpoint": "http://127.0.0.1/v1?key=x"}, "spec.reward.judge.endpoint: String should match pattern"),
+        ({**ENDPOINT, "endpoint": "http://127.0.0.1/v1?key=x"}, "judge.endpoint: must be an http:// or https:// address"),
         ({**ENDPOINT, "tumeout": "5s"}, "unknown field 'tumeout': did you mean 'timeout'?"),
     ],
 )
