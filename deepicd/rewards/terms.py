@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from deepicd import icd10
-from deepicd.completion import NOT_BARE, Completion, Fault
+from deepicd.completion import CODE_FAULTS, NOT_BARE, Completion, Fault
 from deepicd.rewards.sample import Score
 
 _SOMETHING_ELSE = frozenset({Fault.TEXT_OUTSIDE, Fault.DIAGNOSIS_IN_TRACE, Fault.TRUNCATED})
@@ -24,16 +24,17 @@ def outcome(code: str | None, gold: str) -> float:
 
 
 def format_term(completion: Completion) -> float:
-    """The share of the required form that a completion has; 0 without an answer that ICD-10-CM has.
+    """The share of the required form that a completion has; 0 without an answer that can be right.
 
-        format = [one code is named, and exists] · ([it is written once and bare] + [there is a trace] + [nothing else]) / 3
+        format = [it names one billable code] · ([it is written once and bare] + [there is a trace] + [nothing else]) / 3
 
     * "Bare": the tag has nothing but the code. A right code that is decorated still earns the other terms: less than a clean
       one, more than nonsense.
     * "Nothing else": no text outside the two parts, no diagnosis tag in the trace, and no stop at the token limit.
-    * A header exists, so it is paid. An invented code is not: otherwise any letters and digits would be paid for their form.
+    * An invented code and a header earn nothing: the one would pay any letters and digits for their form, the other would
+      make a category without its last digits pay as much as a wrong code in it. The metrics count both as no answer.
     """
-    if completion.code is None or Fault.UNKNOWN_CODE in completion.faults:
+    if completion.code is None or not CODE_FAULTS.isdisjoint(completion.faults):
         return 0.0
     bare = NOT_BARE.isdisjoint(completion.faults)
     has_trace = Fault.NO_TRACE not in completion.faults

@@ -10,7 +10,7 @@ ANSWER = "<diagnosis>M5116</diagnosis>"
     ("text", "truncated", "thirds"),
     [
         (f"x</think>{ANSWER}", False, 3),
-        ("x</think><diagnosis>M51.1</diagnosis>", False, 3),  # whether a header is the answer is for other terms
+        ("x</think><diagnosis>M51.1</diagnosis>", False, 0),  # a header
         ("x</think><diagnosis>M51.169</diagnosis>", False, 0),  # in no release
         ("x</think><diagnosis>Q99.ZZZ</diagnosis>", False, 0),
         ("x</think><diagnosis>**M51.16**</diagnosis>", False, 2),
