@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import yaml
 
 from deepicd.errors import DeepICDError, UserError
 from deepicd.kubernetes.attempt_config_map import ProgressReport, send_to
@@ -87,7 +88,7 @@ def test_a_failed_run_is_submitted_again_with_a_change_that_it_may_have(
     wait_for_state(api, namespace, "Failed")
     unchanged = submit("", "")
     assert (unchanged.returncode, "the file changes nothing" in unchanged.stderr) == (64, True)
-    other = submit("maxSteps: 15", "maxSteps: 16")
+    other = submit("maxSteps: 24", "maxSteps: 25")
     assert (other.returncode, "cannot change once the run has started" in other.stderr) == (64, True)
     smaller = submit("microBatchSizePerGpu: 16", "microBatchSizePerGpu: 8")
     assert (smaller.returncode, smaller.stderr, "attempt 2 follows" in smaller.stdout) == (0, "", True)
@@ -96,7 +97,9 @@ def test_a_failed_run_is_submitted_again_with_a_change_that_it_may_have(
 def test_a_prompt_file_is_submitted_as_its_texts(api: Api, namespace: str, deepicd: Deepicd, tmp_path: Path) -> None:
     texts = {"system": "Use <think>.", "user": "Name the code in <diagnosis> {of the note}: {note}"}
     (tmp_path / "prompt.yaml").write_text(json.dumps(texts))
-    (tmp_path / "run.yaml").write_text(SAMPLE.read_text().replace("  model:\n", "  model:\n    prompt: {file: prompt.yaml}\n"))
+    content = yaml.safe_load(SAMPLE.read_text())
+    content["spec"]["model"]["prompt"] = {"file": "prompt.yaml"}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(content))
     submitted = deepicd("submit", str(tmp_path / "run.yaml"))
     assert submitted.returncode == 0, submitted.stderr
     assert run_of(api, namespace)["spec"]["model"]["prompt"] == texts

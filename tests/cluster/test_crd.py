@@ -227,8 +227,13 @@ def test_a_run_that_version_0_1_0_stored_stays_as_it_is_and_may_change_what_may(
     stored = json.loads(path.read_text())
     stored["metadata"]["namespace"] = namespace
     made = api.create(stored)
-    later = {"prompt": {"preset": "deepicd"}}  # the default of a field that version 0.1.0 did not know
-    assert made["spec"] == stored["spec"] | {"model": stored["spec"]["model"] | later}
+    # Defaults of fields that version 0.1.0 did not know.
+    expected = json.loads(path.read_text())["spec"]
+    expected["model"]["prompt"] = {"preset": "deepicd"}
+    expected["stages"]["evaluate"]["base"] = True
+    if "synthetic" in expected["data"]:
+        expected["data"]["synthetic"]["frequencyExponent"] = 0.8
+    assert made["spec"] == expected
     api.patch("DeepICDRun", path.stem, namespace, {"status": {"attempt": 1}}, status=True)
     same = {"spec": {"model": {"prompt": {"preset": "deepicd"}}}}
     assert api.patch("DeepICDRun", path.stem, namespace, same)["metadata"]["generation"] == 1
