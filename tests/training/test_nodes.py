@@ -45,7 +45,7 @@ def story(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
     stage = home / "run" / "stages" / "grpo"
     with ray_nodes(Path(tempfile.mkdtemp(prefix="ray-")), NODES) as cluster:
         stages = {
-            "grpo": {**SHORT_GRPO, "overrides": [f"+ray_kwargs.ray_init.runtime_env.py_executable={cluster.python}"]},
+            "grpo": {**SHORT_GRPO, "overrides": [f"++ray_kwargs.ray_init.runtime_env.py_executable={cluster.python}"]},
             "evaluate": None,
         }
         run = write_run(home / "run.yaml", "two-nodes", {"prepared": str(cohort)}, stages, compute=compute)
