@@ -179,11 +179,9 @@ def test_a_signal_amid_steps_is_acknowledged_with_what_follows(story: Story) -> 
 
 
 def test_every_phase_of_a_stage_is_reported_in_its_order_with_its_log(story: Story) -> None:
-    phases = {
-        stage: [line for line in story.trained if line.get("event") == "phase" and line["stage"] == stage]
-        for stage in ("grpo", "evaluate")
-    }
-    names = {stage: [line["phase"] for line in lines if line["phase"] != "download"] for stage, lines in phases.items()}
+    said = [line for line in story.trained if line.get("event") == "phase" and line["phase"] != "download"]
+    phases = {stage: [line for line in said if line["stage"] == stage] for stage in ("grpo", "evaluate")}
+    names = {stage: [line["phase"] for line in lines] for stage, lines in phases.items()}
     assert names["grpo"][:5] == ["imports", "Ray", "model", "vLLM", "first rollouts"]
     assert names["grpo"][-3:] == ["saving", "validation", "ending processes"]
     assert {line["log"] for line in phases["grpo"]} == {str(story.folder / "stages" / "grpo" / "training.log")}
