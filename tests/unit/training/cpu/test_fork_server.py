@@ -62,6 +62,12 @@ if __name__ == "__main__":
 """
 
 
+def accepts(address: Path) -> bool:
+    """Whether a process listens there: the file exists a moment earlier."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        return connection.connect_ex(str(address)) == 0
+
+
 class Server:
     """A fork server, and clients of it."""
 
@@ -72,7 +78,7 @@ class Server:
         environment = {"SERVERS_OWN": "1", **os.environ, "PYTHONPATH": str(folder)}
         command = [sys.executable, "-c", SERVER, str(folder), "-m", "told_to_end", str(folder / "order"), str(os.getpid())]
         self.process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
-        while not (folder / "forks").exists():
+        while not accepts(folder / "forks"):
             assert self.process.poll() is None
             time.sleep(0.01)
 
