@@ -195,7 +195,7 @@ def test_a_client_ends_as_its_fork_does(program: str, code: int, server: Server)
 
 def test_forks_run_side_by_side_and_draw_different_numbers(server: Server) -> None:
     clients = [server.client(TELL) for _ in range(4)]
-    found = [json.loads(client.communicate(timeout=10)[0]) for client in clients]
+    found = [json.loads(client.communicate(timeout=60)[0]) for client in clients]
     assert len({each["drawn"] for each in found}) == 4
     assert len({each["pid"] for each in found}) == 4
 
