@@ -37,7 +37,7 @@ def _truncated(metrics: Mapping[str, Metrics]) -> Iterator[str]:
     many = [f"{model} {percent(share)} %" for model, share in shares.items() if share is not None and share > MOST_TRUNCATED]
     if many:
         yield (
-            f"More than {percent(MOST_TRUNCATED)} % of the completions were cut off at the token limit "
+            f"More than {100 * MOST_TRUNCATED:.0f} % of the completions were cut off at the token limit "
             f"(stages.grpo.maxResponseTokens): {', '.join(many)}."
         )
 
