@@ -136,7 +136,9 @@ def model_bytes(run: RunSpec, parameters: int) -> int:
 
 def shown(found: Footprint) -> list[str]:
     """Lines for a person: gigabytes for each stage on each GPU, and the disk."""
-    lines = [f"estimate for {found.parameters / GB:.2f} billion parameters, in GB on each GPU:"]
+    size = found.parameters
+    counted = f"{size / 1e9:.2f} billion" if size >= 5e7 else f"{size / 1e6:.1f} million"
+    lines = [f"estimate for {counted} parameters, in GB on each GPU:"]
     rows: list[tuple[str, list[str]]] = [("", list(found.stages))]
     for title, name in (
         ("weights", "weights"), ("gradients", "gradients"), ("optimizer", "optimizer"), ("gathered weights", "gathered"),
