@@ -6,13 +6,14 @@ import difflib
 import re
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Self
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Self, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationInfo, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic.functional_validators import BeforeValidator
 from pydantic.json_schema import WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from deepicd.spec.rules import Rule
 
@@ -90,6 +91,16 @@ UNKNOWN_FIELD = "unknown_field"
 """Type of pydantic's error for an unknown field."""
 
 
+def _kinds(annotation: Any) -> frozenset[Any]:
+    """The types of a field, such as those of `int | None`."""
+    inner = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        return _kinds(inner[0])
+    return (
+        frozenset((annotation,)) if get_origin(annotation) not in (Union, UnionType) else frozenset().union(*map(_kinds, inner))
+    )
+
+
 class SpecModel(BaseModel):
     """A part of run.yaml: camelCase, frozen, and an unknown field is an error that suggests the nearest known name."""
 
@@ -116,6 +127,16 @@ class SpecModel(BaseModel):
                     text = f"unknown field {str(key)!r}"
                     text += f": did you mean '{near[0]}'?" if near else f": known fields are {', '.join(shown)}"
                     raise PydanticCustomError(UNKNOWN_FIELD, "{text}", {"text": text})
+        return value
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads `yes` as true, which pydantic would take for 1; the API server refuses it."""
+        if isinstance(value, bool) and info.field_name is not None:
+            kinds = _kinds(cls.model_fields[info.field_name].annotation)
+            if bool not in kinds and not kinds.isdisjoint((int, float)):
+                raise PydanticKnownError("int_type" if int in kinds else "float_type")
         return value
 
     @model_validator(mode="after")

@@ -64,6 +64,10 @@ def _nearest(expected: str, found: Any) -> str:
     return f": did you mean '{near[0]}'?" if near else ""
 
 
+def _at_least(characters: int) -> str:
+    return "must not be empty" if characters == 1 else f"must have at least {characters} characters"
+
+
 _TYPES = {
     "string": "must be text",
     "int": "must be a whole number",
@@ -85,7 +89,7 @@ _ASKED: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "less_than": lambda context: f"must be less than {context['lt']:g}",
     "multiple_of": lambda context: f"must be a multiple of {context['multiple_of']:g}",
     "string_pattern_mismatch": lambda context: f"must be {_WORDS[context['pattern']]}",
-    "string_too_short": "must not be empty",
+    "string_too_short": lambda context: _at_least(context["min_length"]),
     "too_short": "must not be empty",
     "string_too_long": lambda context: f"has more than {context['max_length']} characters: shorten it",
     "too_long": lambda context: f"has more than {context['max_length']} entries: leave some out",

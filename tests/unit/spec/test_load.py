@@ -43,6 +43,8 @@ def test_a_dumped_run_is_the_same_run(path: Path) -> None:
         ({"spec__recovery": {"stallAfter": 30}}, "spec.recovery.stallAfter: a duration is a whole number and a unit"),
         ({"spec__recovery": {"stallAfter": "30 min"}}, 'got "30 min"'),
         ({"spec__stages__grpo__rollouts": 1}, "spec.stages.grpo.rollouts: must be at least 2 (got 1)"),
+        ({"spec__stages__grpo__maxSteps": True}, "spec.stages.grpo.maxSteps: must be a whole number (got true)"),
+        ({"spec__stages__sft__learningRate": True}, "spec.stages.sft.learningRate: must be a number (got true)"),
         ({"spec__stages__grpo__microBatchSizePerGpu": 5}, "(got ppoMiniBatchSize 8, rollouts 8, microBatchSizePerGpu 5)"),
         ({"spec__stages__grpo__maxTokensPerGpu": 99}, "spec.stages.grpo.maxTokensPerGpu: is less than one prompt with its"),
         ({"spec__stages__sft__maxTokensPerGpu": 99}, "spec.stages.sft.maxTokensPerGpu: is less than one example, maxTokens"),
