@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from deepicd.errors import UserError
 from deepicd.rewards.presets import check_gold, make_scorer
 from deepicd.rewards.sample import Sample, Score
 from deepicd.spec.reward import PresetName, RewardSpec
+from deepicd.spec.wording import expected
 
 if TYPE_CHECKING:
     from deepicd.rewards.cohort_words import CohortWords
@@ -33,8 +36,8 @@ def score(
         A total and its terms for each sample, in the same order.
 
     Raises:
-        UserError: a sample has no right code that was ever billable, or a field of another type, such as pandas' NaN.
-        ValueError: `weights` names a term that does not exist, or gives weights to a preset whose weights are fixed.
+        UserError: a sample has no right code that was ever billable, or a field of another type, such as pandas' NaN; there is
+            no such preset; `weights` names a term that does not exist, or gives weights to a preset whose weights are fixed.
 
     Example:
         >>> import deepicd
@@ -48,7 +51,11 @@ def score(
         >>> deepicd.score([wrong], preset="strict")[0].value
         0.0
     """
-    reward = RewardSpec(preset=preset, weights=dict(weights or {}))
+    try:
+        reward = RewardSpec(preset=preset, weights=dict(weights or {}))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise UserError(f"{'.'.join(map(str, first['loc'])) or 'weights'}: {expected(first)}") from None
     return score_as(samples, reward, opened_think=opened_think)
 
 
@@ -67,6 +74,8 @@ def score_as(
 
 
 def _check(where: str, sample: Sample) -> None:
+    if not isinstance(sample, Sample):
+        raise UserError(f"{where}: is a {type(sample).__name__}: give a deepicd.Sample")
     for name, value in (("completion", sample.completion), ("gold", sample.gold)):
         if not isinstance(value, str):
             raise UserError(f"{where}: {name}: is a {type(value).__name__}: give a str")

@@ -44,6 +44,18 @@ def test_an_invalid_sample_is_named_by_its_place(fields: dict[str, Any], message
         score([SAMPLES[0], Sample(**{"completion": "x", "gold": "I10", **fields})])
 
 
-def test_an_unknown_term_is_a_value_error_with_the_nearest_name() -> None:
-    with pytest.raises(ValueError, match="unknown term 'outcom': did you mean 'outcome'"):
-        score(SAMPLES, weights={"outcom": 1})
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weights": {"outcom": 1}}, "weights: unknown term 'outcom': did you mean 'outcome'"),
+        ({"preset": "strickt"}, "preset: must be .*did you mean 'strict'"),
+    ],
+)
+def test_a_reward_that_does_not_exist_is_named_with_the_nearest(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        score(SAMPLES, **options)
+
+
+def test_what_is_no_sample_is_named() -> None:
+    with pytest.raises(UserError, match=r"samples\[0\]: is a str: give a deepicd.Sample"):
+        score(["x"])  # type: ignore[list-item]
