@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from deepicd.new_lines import NewLines
+
 
 class Phase(StrEnum):
     """What a stage does now, in the words that are shown."""
@@ -83,7 +85,7 @@ class PhaseFile:
         """`log`: of the processes that write it."""
         self.path = path
         self._log = log
-        self._offset = 0
+        self._lines = NewLines(path)
         self._last: tuple[Phase, str | None] | None = None
 
     def enter(self, phase: Phase, of: str | None = None) -> None:
@@ -96,14 +98,6 @@ class PhaseFile:
 
     def new(self) -> Iterator[PhaseStart]:
         """The phases noted since the last call."""
-        try:
-            with self.path.open("rb") as file:
-                file.seek(self._offset)
-                content = file.read()
-        except FileNotFoundError:
-            return
-        complete = content[: content.rfind(b"\n") + 1]
-        self._offset += len(complete)
-        for line in complete.splitlines():
+        for line in self._lines.read():
             row = json.loads(line)
             yield PhaseStart(Phase(row["phase"]), row["of"], self._log)

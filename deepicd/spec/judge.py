@@ -12,7 +12,7 @@ from deepicd.spec.base import Duration, SpecModel
 from deepicd.spec.changes import MayChange
 from deepicd.spec.compute import NAME_PATTERN, VARIABLE_PATTERN
 from deepicd.spec.rules import either, equals, exactly_one, given, matches, never, python_only, requires
-from deepicd.spec.storage import Address, address_of
+from deepicd.spec.storage import Address, address_of, refuse_credentials
 from deepicd.spec.wording import pattern
 
 TERM = "judge"
@@ -89,10 +89,7 @@ class JudgeSpec(SpecModel):
     @model_validator(mode="before")
     @classmethod
     def _no_credentials_in_endpoint(cls, value: Any) -> Any:
-        # Checked here, not on the field, whose error would show the value.
-        if isinstance(value, dict) and "@" in str(value.get("endpoint")):
-            raise ValueError("endpoint: has a user or password in it: remove them, and give apiKey")
-        return value
+        return refuse_credentials(value, "apiKey")
 
     rules = (
         exactly_one("model", "endpoint"),

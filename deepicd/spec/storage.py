@@ -54,6 +54,19 @@ class Address:
     port: int
 
 
+def refuse_credentials(section: Any, instead: str) -> Any:
+    """Return what a section of run.yaml holds, unless its endpoint has credentials; `instead`: the field for them.
+
+    Called before the fields are checked, since a field's error would show the value.
+
+    Raises:
+        ValueError: the endpoint has a user or password in it.
+    """
+    if isinstance(section, dict) and "@" in str(section.get("endpoint")):
+        raise ValueError(f"endpoint: has a user or password in it: remove them, and give {instead}")
+    return section
+
+
 def address_of(endpoint: str) -> Address:
     """Host and port of an endpoint's address; by default the port of its scheme.
 
@@ -111,10 +124,7 @@ class S3Spec(SpecModel):
     @model_validator(mode="before")
     @classmethod
     def _no_credentials_in_endpoint(cls, value: Any) -> Any:
-        # Checked here, not on the field, whose error would show the value.
-        if isinstance(value, dict) and "@" in str(value.get("endpoint")):
-            raise ValueError("endpoint: has a user or password in it: remove them, and give credentials")
-        return value
+        return refuse_credentials(value, "credentials")
 
     rules = (
         matches("prefix", rf"^{_PART}(/{_PART})*$", "prefix: a part of it cannot be '.' or '..'"),

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deepicd.new_lines import NewLines
+
 KL_TO_REFERENCE = "KL to the reference policy"
 KL_OF_UPDATE = "actor/ppo_kl"
 
@@ -104,20 +106,11 @@ class MetricsFile:
     """Reads the complete lines that were added to a metrics file since the last look."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._offset = 0
+        self._lines = NewLines(path)
 
     def new_steps(self) -> Iterator[StepMetrics]:
         """The steps that were written since the last call."""
-        try:
-            with self.path.open("rb") as file:
-                file.seek(self._offset)
-                content = file.read()
-        except FileNotFoundError:
-            return
-        complete = content[: content.rfind(b"\n") + 1]
-        self._offset += len(complete)
-        for line in complete.splitlines():
+        for line in self._lines.read():
             yield read_step(line.decode())
 
 

@@ -1,4 +1,4 @@
-"""What a wrong value in run.yaml is told: no word of pydantic's."""
+"""Messages about wrong values in run.yaml use none of pydantic's own words."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def refused(place: tuple[Any, ...], value: Any) -> str:
 
 
 def test_the_whole_run_is_valid() -> None:
-    parse(FULL, "run.yaml")
+    assert parse(FULL, "run.yaml").metadata.name == FULL["metadata"]["name"]
 
 
 @pytest.mark.parametrize("place", [*places(FULL)], ids=lambda place: ".".join(map(str, place)))
