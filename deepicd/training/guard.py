@@ -60,21 +60,26 @@ def descendants(root: int) -> list[int]:
 
 
 def shared_memory_of(pids: list[int]) -> set[str]:
-    """Files under /dev/shm that the processes have mapped or open."""
-    paths: set[str] = set()
+    """Files under /dev/shm that the processes have mapped or open.
+
+    They are found by inode: glibc opens a named semaphore under another name, which is gone by then (sem_open(3)).
+    """
+    inodes: set[int] = set()
     for pid in pids:
         with contextlib.suppress(OSError):
             for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-                _, found, name = line.partition(_SHARED_MEMORY)
+                mapping, found, _ = line.partition(_SHARED_MEMORY)
                 if found:
-                    paths.add(_SHARED_MEMORY + name.removesuffix(" (deleted)"))
+                    inodes.add(int(mapping.split()[4]))
         with contextlib.suppress(OSError):
             for descriptor in os.listdir(f"/proc/{pid}/fd"):
                 with contextlib.suppress(OSError):
-                    target = os.readlink(f"/proc/{pid}/fd/{descriptor}")
-                    if target.startswith(_SHARED_MEMORY):
-                        paths.add(target.removesuffix(" (deleted)"))
-    return paths
+                    path = f"/proc/{pid}/fd/{descriptor}"
+                    if os.readlink(path).startswith(_SHARED_MEMORY):
+                        inodes.add(os.stat(path).st_ino)
+    with contextlib.suppress(OSError), os.scandir(_SHARED_MEMORY) as entries:
+        return {entry.path for entry in entries if entry.inode() in inodes}
+    return set()
 
 
 def _reap() -> None:

@@ -119,6 +119,25 @@ def test_a_daemon_left_by_a_finished_command_is_ended(tmp_path: Path) -> None:
     assert_gone(pids, segments, tmp_path / "scratch")
 
 
+def test_a_named_semaphore_of_a_killed_process_is_removed(tmp_path: Path) -> None:
+    # As vLLM's and torch's processes make them.
+    hold = (
+        "import multiprocessing, pathlib, signal, sys, time; "
+        "semaphore = multiprocessing.get_context('spawn').Semaphore(); "
+        "pathlib.Path(sys.argv[1], 'new').write_text('/dev/shm/sem.' + semaphore._semlock.name[1:]); "
+        "pathlib.Path(sys.argv[1], 'new').rename(pathlib.Path(sys.argv[1], 'semaphore')); "
+        "[process.kill() for process in __import__('psutil').Process().children()]; "
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(120)"
+    )
+    guard = start(tmp_path, sys.executable, "-c", hold, str(tmp_path))
+    wait_for((tmp_path / "semaphore").exists)
+    semaphore = Path((tmp_path / "semaphore").read_text())
+    assert semaphore.exists()
+    guard.terminate()
+    assert guard.wait(timeout=15) == 128 + signal.SIGTERM
+    assert not semaphore.exists()
+
+
 def test_memory_of_other_processes_is_left_alone(tmp_path: Path) -> None:
     foreign = Path(f"/dev/shm/deepicd-test-foreign-{os.getpid()}")
     foreign.write_bytes(b"x")
