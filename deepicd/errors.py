@@ -36,6 +36,11 @@ class UserError(DeepICDError):
     exit_code = ExitCode.USER_ERROR
     code = "BadInput"
 
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+        """One line each; a terminal shows them below each other."""
+
 
 class NotANumberError(UserError):
     """Loss or reward is NaN or infinite."""

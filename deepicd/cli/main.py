@@ -20,7 +20,7 @@ from deepicd.cli.reward import reward
 from deepicd.cli.run import evaluate, grpo, run, sft
 from deepicd.cli.spec import schema, show_config, validate
 from deepicd.cli.sync import sync
-from deepicd.errors import DeepICDError, ExitCode
+from deepicd.errors import DeepICDError, ExitCode, UserError
 from deepicd.spec.environment import PROGRESS
 
 cli = Program(
@@ -38,11 +38,12 @@ cli.add_typer(artifacts.app, name="artifacts")
 
 
 def app() -> NoReturn:
-    """Run the command line; a `DeepICDError` becomes one line on stderr and its exit code."""
+    """Run the command line; a `DeepICDError` becomes a line on stderr, or one per problem, and its exit code."""
     try:
         call(cli)
     except DeepICDError as error:
-        sys.stderr.write(f"error: {error}\n")
+        for line in error.problems if isinstance(error, UserError) else (error,):
+            sys.stderr.write(f"error: {line}\n")
         if PROGRESS in os.environ:
             from deepicd.kubernetes.attempt_config_map import write_termination_log
 

@@ -37,7 +37,7 @@ class Findings:
     def raise_any(self) -> None:
         """Raises: UserError: there are problems; names all of them."""
         if self.problems:
-            raise UserError("; ".join(self.problems))
+            raise UserError(*self.problems)
 
 
 def look(run: DeepICDRun, *, paths: bool = True, verl: bool = True) -> Findings:

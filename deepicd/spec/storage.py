@@ -60,10 +60,13 @@ def refuse_credentials(section: Any, instead: str) -> Any:
     Called before the fields are checked, since a field's error would show the value.
 
     Raises:
-        ValueError: the endpoint has a user or password in it.
+        ValueError: the endpoint has a user, a password or a query, which may hold a key.
     """
-    if isinstance(section, dict) and "@" in str(section.get("endpoint")):
+    endpoint = str(section.get("endpoint")) if isinstance(section, dict) else ""
+    if "@" in endpoint:
         raise ValueError(f"endpoint: has a user or password in it: remove them, and give {instead}")
+    if "?" in endpoint or "#" in endpoint:
+        raise ValueError(f"endpoint: has more than an address from its ? or # on: remove it, and give a key by {instead}")
     return section
 
 

@@ -9,6 +9,7 @@ from deepicd.spec.training import GrpoSpec, SftSpec
 from deepicd.training.model_shape import ModelShape
 
 GB = 10**9
+MB = 10**6
 CHECKPOINT_BYTES = 12
 """Bytes of a checkpoint per parameter: weights and AdamW's two moments, in float32."""
 _VALUE_BYTES = {"bfloat16": 2, "float32": 4}
@@ -138,19 +139,17 @@ def shown(found: Footprint) -> list[str]:
     """Lines for a person: gigabytes for each stage on each GPU, and the disk."""
     size = found.parameters
     counted = f"{size / 1e9:.2f} billion" if size >= 5e7 else f"{size / 1e6:.1f} million"
-    lines = [f"estimate for {counted} parameters, in GB on each GPU:"]
+    largest = max((stage.smallest_gpu for stage in found.stages.values()), default=found.disk)
+    unit, scale = ("GB", GB) if largest >= GB else ("MB", MB)
+    lines = [f"estimate for {counted} parameters, in {unit} on each GPU (on CPUs: in each training process):"]
     rows: list[tuple[str, list[str]]] = [("", list(found.stages))]
     for title, name in (
-        ("weights", "weights"), ("gradients", "gradients"), ("optimizer", "optimizer"), ("gathered weights", "gathered"),
-        ("activations", "activations"), ("update", "training"), ("vLLM's weights", "engine_weights"),
-        ("smallest GPU", "smallest_gpu"),
+        ("weights", "weights"), ("gradients", "gradients"), ("optimizer", "optimizer"), ("weights being used", "gathered"),
+        ("activations", "activations"), ("sum of these", "training"), ("vLLM's weights", "engine_weights"),
+        ("GPU needs at least", "smallest_gpu"),
     ):  # fmt: skip
-        rows.append((title, [_gigabytes(getattr(stage, name)) for stage in found.stages.values()]))
+        rows.append((title, [f"{getattr(stage, name) / scale:.1f}" for stage in found.stages.values()]))
     rows.insert(1, ("tokens in a pass", [f"{stage.tokens}" for stage in found.stages.values()]))
-    lines += ["  " + f"{title:<18}" + "".join(f"{cell:>10}" for cell in cells) for title, cells in rows]
-    lines.append(f"a checkpoint: {_gigabytes(found.checkpoint)} GB, disk needed: {_gigabytes(found.disk)} GB")
+    lines += ["  " + f"{title:<20}" + "".join(f"{cell:>10}" for cell in cells) for title, cells in rows]
+    lines.append(f"a checkpoint: {found.checkpoint / scale:.1f} {unit}, disk needed: {found.disk / scale:.1f} {unit}")
     return lines
-
-
-def _gigabytes(size: int) -> str:
-    return f"{size / GB:.1f}" if size >= GB else f"{size / GB:.3f}"

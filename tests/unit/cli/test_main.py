@@ -48,6 +48,16 @@ def test_an_error_is_one_line_on_stderr_with_its_exit_code(tmp_path: Path) -> No
     assert result.stdout == ""
 
 
+def test_several_problems_of_a_run_are_a_line_each(tmp_path: Path) -> None:
+    text = (SAMPLES / "quickstart.yaml").read_text().replace("sft:", "sftt:", 1).replace("seed: 0", "seed: x", 1)
+    (tmp_path / "run.yaml").write_text(text)
+    result = deepicd("validate", str(tmp_path / "run.yaml"))
+    assert result.returncode == 64
+    lines = result.stderr.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith(f"error: {tmp_path}/run.yaml: spec.") for line in lines)
+
+
 @pytest.mark.parametrize(("name", "options"), [("quickstart", []), ("deepicd-r1-7b", ["--no-paths"])])
 def test_the_samples_are_valid(name: str, options: list[str]) -> None:
     result = deepicd("validate", *options, str(SAMPLES / f"{name}.yaml"))

@@ -143,7 +143,7 @@ def test_the_disk_holds_the_checkpoints_of_one_stage_at_a_time_and_the_models() 
 
 def test_the_estimate_is_a_table_for_each_stage() -> None:
     lines = shown(footprint(sample(), QWEN_7B))
-    assert lines[0] == "estimate for 7.62 billion parameters, in GB on each GPU:"
+    assert lines[0] == "estimate for 7.62 billion parameters, in GB on each GPU (on CPUs: in each training process):"
     assert lines[1].split() == ["sft", "grpo"]
     assert ["weights", "7.6", "7.6"] in [line.split() for line in lines]
     assert lines[-1].startswith("a checkpoint: 91.4 GB, disk needed: 304.6 GB")
