@@ -83,6 +83,7 @@ class Reason(StrEnum):
     JUDGE_UNREACHABLE = "JudgeUnreachable"
     UPLOAD_FAILED = "UploadFailed"
     OUT_OF_MEMORY = "OutOfMemory"
+    OUT_OF_DISK = "OutOfDisk"
     TERMINATED = "Terminated"
     POD_DELETED = "PodDeleted"
     JOB_DELETED = "JobDeleted"
@@ -249,17 +250,20 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.OUT_OF_MEMORY: Explanation(
         _RETRY,
-        "the container used more than its memory limit",
+        "the container used more than its memory limit, or its node ran out of memory",
         "raise compute.memory, or lower microBatchSizePerGpu",
+    ),
+    Reason.OUT_OF_DISK: Explanation(
+        _RETRY,
+        "the pod wrote more than it may, or its node ran out of disk",
+        "raise compute.scratch.size or name a compute.scratch.storageClass, or lower keepCheckpoints",
     ),
     Reason.TERMINATED: Explanation(_RETRY, "the trainer was asked to stop", "see the pod's events for the cause"),
     Reason.POD_DELETED: Explanation(_RETRY, "the pod was deleted from outside", "set spec.suspend to true to stop a run"),
     Reason.JOB_DELETED: Explanation(
         _RETRY, "the attempt's Job was deleted from outside", "set spec.suspend to true to stop a run"
     ),
-    Reason.EVICTED: Explanation(
-        _FREE, "the pod was evicted from its node", "raise compute.memory or compute.scratch.size if the node ran short"
-    ),
+    Reason.EVICTED: Explanation(_FREE, "the pod was evicted from its node", "see the pod's events for the cause"),
     Reason.SPEC_CHANGED: Explanation(
         _FREE, "the spec has changed since the attempt began", "the next attempt uses the new spec"
     ),
