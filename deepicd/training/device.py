@@ -6,10 +6,9 @@ import os
 import sys
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-from deepicd.errors import UserError
+from deepicd.training.gpus import VISIBLE, check, present, visible
 
 
 class Device:
@@ -48,16 +47,13 @@ class Device:
 
     def split(self, gpus: int, more: int) -> tuple[Mapping[str, str], Mapping[str, str]]:
         """Variables that give one process tree `gpus` of this machine's GPUs, and another one `more`."""
-        chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-        devices = chosen.split(",") if chosen else [str(number) for number in range(gpus + more)]
+        devices = [gpu.named for gpu in visible(os.environ.get(VISIBLE), present())]
         first, second = devices[:gpus], devices[gpus : gpus + more]
-        return {"CUDA_VISIBLE_DEVICES": ",".join(first)}, {"CUDA_VISIBLE_DEVICES": ",".join(second)}
+        return {VISIBLE: ",".join(first)}, {VISIBLE: ",".join(second)}
 
     def check(self, gpus: int) -> None:
-        """Raises: UserError: this machine has fewer GPUs than that."""
-        present = len(list(Path("/dev").glob("nvidia[0-9]*")))
-        if present < gpus:
-            raise UserError(f"spec.compute.gpus: {gpus} wanted, this machine has {present}: lower it")
+        """Raises: UserError: this machine has not that many GPUs that can train together."""
+        check(gpus, os.environ.get(VISIBLE), present())
 
 
 @cache
