@@ -49,7 +49,7 @@ def look(run: DeepICDRun, *, paths: bool = True, verl: bool = True) -> Findings:
         verl: whether to check its overrides against verl's configuration.
     """
     found = Findings()
-    found.note("", lambda: OwnTerms(run.spec.reward.terms or {}))
+    found.note("", lambda: OwnTerms(run.spec.reward.terms or {}).try_out())
     if (judge := run.spec.reward.judge) is not None:
         found.note("spec.reward.judge.rubric", lambda: load_rubric(judge.rubric))
     if verl:

@@ -16,6 +16,7 @@ from deepicd.data import note_files, prompts
 from deepicd.errors import DeepICDError, TerminatedError, UserError
 from deepicd.phases import Phase, PhaseStart
 from deepicd.rewards.judge.rubric import load_rubric
+from deepicd.rewards.own_terms import digests
 from deepicd.run.context import Context
 from deepicd.run.evaluate import evaluate
 from deepicd.run.grpo import grpo
@@ -55,7 +56,7 @@ def plan(run: DeepICDRun) -> list[Stage]:
     if spec.stages.sft is not None:
         chosen = spec.stages.sft
         stages.append(Stage("sft", {**common, "stages": {"sft": steps["sft"]}}, lambda context: sft(context, chosen)))
-    scored_by = {"reward": settings["reward"], **_rubric(run)}
+    scored_by = {"reward": settings["reward"], **_texts_of_reward(run)}
     if spec.stages.grpo is not None:
         goal = spec.stages.grpo
         inputs = {**common, **scored_by, "stages": {"grpo": steps["grpo"]}}
@@ -67,10 +68,11 @@ def plan(run: DeepICDRun) -> list[Stage]:
     return stages
 
 
-def _rubric(run: DeepICDRun) -> dict[str, str]:
-    """The digest of the judge's rubric: a changed text is a changed input."""
-    judge = run.spec.reward.judge
-    return {} if judge is None else {"rubric": load_rubric(judge.rubric).digest}
+def _texts_of_reward(run: DeepICDRun) -> dict[str, Any]:
+    """Digests of the judge's rubric and of the files of own terms: a changed text is a changed input."""
+    judge, terms = run.spec.reward.judge, digests(run.spec.reward.terms or {})
+    rubric = {} if judge is None else {"rubric": load_rubric(judge.rubric).digest}
+    return rubric | ({"terms": terms} if terms else {})
 
 
 _READ = ("admissions", "patients", "diagnoses_icd", "d_icd_diagnoses", "discharge", "train", "validation", "test")
