@@ -37,6 +37,17 @@ class ModelShape:
         return attention + 3 * self.hidden_size * self.intermediate_size + 2 * self.hidden_size
 
     @property
+    def linear_layers(self) -> list[tuple[str, tuple[int, int]]]:
+        """Name and shape (out, in) of each linear layer but the output layer."""
+        hidden, wide = self.hidden_size, self.intermediate_size
+        queries, keys = self.heads * self.head_size, self.key_value_heads * self.head_size
+        return self.layers * [
+            ("q_proj", (queries, hidden)), ("k_proj", (keys, hidden)), ("v_proj", (keys, hidden)),
+            ("o_proj", (hidden, queries)), ("gate_proj", (wide, hidden)), ("up_proj", (wide, hidden)),
+            ("down_proj", (hidden, wide)),
+        ]  # fmt: skip
+
+    @property
     def parameters(self) -> int:
         """Number of parameters."""
         return self.embeddings + self.layers * self.layer + self.hidden_size

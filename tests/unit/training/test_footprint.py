@@ -11,6 +11,7 @@ import yaml
 from deepicd.spec.load import parse
 from deepicd.spec.run import RunSpec
 from deepicd.training.footprint import CHECKPOINT_BYTES, GB, activation_bytes, disk, footprint, shown
+from deepicd.training.log_probs import logprobs_from_logits
 from deepicd.training.model_shape import ModelShape
 
 SAMPLES = Path(__file__).parents[3] / "manifests" / "samples"
@@ -41,10 +42,10 @@ def model(shape: ModelShape, dtype: Any, *, checkpointing: bool) -> Any:
 
 
 def measured_peak(shape: ModelShape, value: int, *, checkpointing: bool, entropy: bool) -> float:
-    """Bytes per token at the peak of an update, but for parameters, gradients and optimizer, with verl's own functions."""
+    """Bytes per token at the peak of an update, but for parameters, gradients and optimizer, with the functions of training."""
     import torch
     from torch.distributed._tools.mem_tracker import MemTracker
-    from verl.utils.torch_functional import entropy_from_logits, logprobs_from_logits
+    from verl.utils.torch_functional import entropy_from_logits
 
     dtype = {2: torch.bfloat16, 4: torch.float32}[value]
     network = model(shape, dtype, checkpointing=checkpointing)
@@ -57,7 +58,7 @@ def measured_peak(shape: ModelShape, value: int, *, checkpointing: bool, entropy
         if entropy:
             logits = logits / torch.tensor(0.9, dtype=dtype)
             bonus = entropy_from_logits(logits).mean()
-        loss = -logprobs_from_logits(logits, ids.reshape(-1)).mean() - 0.001 * bonus
+        loss = -logprobs_from_logits(logits, ids.reshape(-1), inplace_backward=not entropy).mean() - 0.001 * bonus
         del logits
         loss.backward()
     found = {
@@ -136,9 +137,11 @@ def test_the_disk_holds_the_checkpoints_of_one_stage_at_a_time_and_the_models() 
     found = footprint(sample(), QWEN_7B)
     assert found.checkpoint == CHECKPOINT_BYTES * parameters == pytest.approx(91.4 * GB, rel=1e-3)
     assert found.disk == (2 + 3 * 12 + 2) * parameters < 600 * 2**30
-    assert disk(sample(stages={"grpo": {"keepCheckpoints": 1}, "sft": None}), parameters) == (2 * 12 + 2) * parameters
+    assert (
+        disk(sample(stages={"grpo": {"keepCheckpoints": 1}, "sft": None}), parameters, parameters) == (2 * 12 + 2) * parameters
+    )
     only_evaluation = sample(stages={"grpo": None, "sft": None, "evaluate": {}})
-    assert disk(only_evaluation, parameters) == 0
+    assert disk(only_evaluation, parameters, parameters) == 0
 
 
 def test_the_estimate_is_a_table_for_each_stage() -> None:
