@@ -77,7 +77,7 @@ def _look_at_files(run: DeepICDRun, found: Findings) -> None:
     if (traces := data.traces) is not None and run.spec.stages.sft is not None:
         found.note("spec.data.traces", lambda: sft.look(Path(traces)))
     if model.path is not None:
-        found.note("spec.model.path", lambda: found.warnings.extend(base_model.look(str(model.path), model.lora)))
+        found.note("spec.model", lambda: found.warnings.extend(base_model.look(str(model.path), model.lora)))
     if storage is not None and (s3 := storage.s3) is not None:
         found.note("spec.storage.s3", lambda: _look_at_s3(s3))
 

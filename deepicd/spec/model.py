@@ -10,6 +10,7 @@ from deepicd.spec.base import SpecModel
 from deepicd.spec.changes import Later
 from deepicd.spec.prompt import PromptSpec
 from deepicd.spec.rules import divides, exactly_one, python_only
+from deepicd.spec.wording import pattern
 
 HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 """Sizes of an attention head for which vLLM has a CPU kernel; others crash it, minutes later."""
@@ -41,6 +42,9 @@ class TinyModel(SpecModel):
     )
 
 
+_LAYER = pattern("^[A-Za-z0-9_]{1,64}$", "the name of a layer, such as q_proj")
+
+
 class LoraSpec(SpecModel):
     """Low-rank adapters, trained instead of all weights, in SFT and GRPO. Each stage ends with a merged model, and the next
     one trains a new adapter on it.
@@ -50,7 +54,7 @@ class LoraSpec(SpecModel):
     """Rank of the adapters; vLLM takes up to 512."""
     alpha: int = Field(default=32, ge=1)
     """An adapter's output is multiplied by `alpha / rank`."""
-    target_modules: tuple[Annotated[str, Field(pattern="^[A-Za-z0-9_]{1,64}$")], ...] = Field(default=(), max_length=32)
+    target_modules: tuple[Annotated[str, Field(pattern=_LAYER)], ...] = Field(default=(), max_length=32)
     """Linear layers that get an adapter, such as `q_proj`; by default all of them but the output layer."""
 
     rules = (python_only("targetModules: ", lambda lora: _check_targets(lora.target_modules)),)

@@ -82,12 +82,18 @@ class ModelShape:
 
 
 def shape_of(model: ModelSpec) -> ModelShape | None:
-    """The shape of a run's base model; None if its configuration is not on this machine, or the model has another form."""
+    """The shape of a run's base model. None if the model has another form, or its configuration is not on this machine and
+    its name is not known.
+    """
     if model.tiny is not None:
         return ModelShape.of_tiny(model.tiny)
     path = _config(str(model.path))
+    if path is None:
+        from deepicd.training.known_shapes import known_shape
+
+        return known_shape(str(model.path))
     try:
-        return None if path is None else ModelShape.of_config(json.loads(path.read_text(encoding="utf-8")))
+        return ModelShape.of_config(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

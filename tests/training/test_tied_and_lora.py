@@ -23,9 +23,13 @@ PROMPT = {"user": "{note}\nReason in <think>, then name the code in <diagnosis>.
 # Two updates a step, so large that weights that were not sent, or sent wrongly, would show in vLLM's probabilities.
 FEW_GRPO = {
     **GRPO, "maxSteps": 3, "saveEverySteps": 1, "learningRate": 3e-3, "warmupSteps": 0, "ppoMiniBatchSize": 2,
-    "maxPromptTokens": 160, "removePadding": True, "overrides": ["actor_rollout_ref.rollout.calculate_log_probs=True"],
+    "maxPromptTokens": 160, "overrides": ["actor_rollout_ref.rollout.calculate_log_probs=True"],
 }  # fmt: skip
-LORA = {"rank": 8, "alpha": 16}
+# Both ways to form batches: examples packed in a row, and padded ones, as many as have 512 tokens.
+WAYS = {
+    "all weights": (None, {"removePadding": True}),
+    "adapters": ({"rank": 8, "alpha": 16}, {"removePadding": False, "maxTokensPerGpu": 512}),
+}
 
 
 @dataclass
@@ -35,6 +39,7 @@ class Story:
     folder: Path
     base: Path
     """Folder of the model that SFT started from."""
+    batches: dict[str, Any]
     stopped_at: dict[str, int]
     resumed_with: list[int]
     """Steps of GRPO after it was resumed."""
@@ -68,8 +73,9 @@ def tied_model(cohort: Path, folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=[None, LORA], ids=["all weights", "adapters"])
+@pytest.fixture(scope="module", params=WAYS.values(), ids=WAYS)
 def story(request: pytest.FixtureRequest, cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    lora, batches = request.param
     home = tmp_path_factory.mktemp("tied")
     base = home / "base"
     base.mkdir()
@@ -78,9 +84,11 @@ def story(request: pytest.FixtureRequest, cohort: Path, tmp_path_factory: pytest
     ids = pq.read_table(cohort / "train.parquet", columns=["id"])["id"].to_pylist()
     traces.write_text("".join(json.dumps({"id": each, "trace": "It fits."}) + "\n" for each in ids))
     sft = {**SFT, "maxSteps": 60, "saveEverySteps": 100, "removePadding": True, "learningRate": 5e-3}
-    model = {"path": str(base), "dtype": "float32", "prompt": PROMPT, "lora": request.param}
+    model = {"path": str(base), "dtype": "float32", "prompt": PROMPT, "lora": lora}
     data = {"prepared": str(cohort), "traces": str(traces)}
-    run = write_run(home / "run.yaml", "tied", data, {"sft": sft, "grpo": FEW_GRPO, "evaluate": None}, model=model)
+    run = write_run(
+        home / "run.yaml", "tied", data, {"sft": sft, "grpo": {**FEW_GRPO, **batches}, "evaluate": None}, model=model
+    )
     command = ("grpo", str(run), "--dir", str(home / "run"))
     stopped_at = {}
     for stage in ("sft", "grpo"):
@@ -91,7 +99,7 @@ def story(request: pytest.FixtureRequest, cohort: Path, tmp_path_factory: pytest
         stopped_at[stage] = StageFiles(home / "run" / "stages" / stage).checkpoints.last_step
     last = DeepicdProcess(*command)
     code = last.finish()
-    return Story(home / "run", base, stopped_at, last.steps("grpo"), code)
+    return Story(home / "run", base, batches, stopped_at, last.steps("grpo"), code)
 
 
 def test_a_stopped_run_resumes_from_its_checkpoints(story: Story) -> None:
@@ -105,6 +113,12 @@ def test_vllm_answers_with_the_weights_that_are_trained(story: Story) -> None:
     differences = story.metrics("training/rollout_probs_diff_max")
     assert len(differences) == 3
     assert max(differences) < 1e-4
+
+
+def test_packed_sequences_have_an_attention_without_a_mask(story: Story) -> None:
+    chosen = "attention of packed sequences: PyTorch's attention, sequence by sequence"
+    found = {stage for stage in ("sft", "grpo") if chosen in (story.folder / "stages" / stage / "training.log").read_text()}
+    assert found == ({"sft", "grpo"} if story.batches["removePadding"] else {"sft"})
 
 
 @pytest.mark.parametrize("stage", ["sft", "grpo"])

@@ -41,7 +41,16 @@ def model(shape: ModelShape, dtype: Any, *, checkpointing: bool) -> Any:
     return made
 
 
-def measured_peak(shape: ModelShape, value: int, *, checkpointing: bool, entropy: bool) -> float:
+def adapted(network: Any, rank: int) -> Any:
+    """The model with adapters, as verl builds it."""
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    network.enable_input_require_grads()
+    made = get_peft_model(network, LoraConfig(task_type=TaskType.CAUSAL_LM, r=rank, target_modules="all-linear"))
+    return made.to(next(network.parameters()).dtype)
+
+
+def measured_peak(shape: ModelShape, value: int, *, checkpointing: bool, entropy: bool, rank: int = 0) -> float:
     """Bytes per token at the peak of an update, but for parameters, gradients and optimizer, with the functions of training."""
     import torch
     from torch.distributed._tools.mem_tracker import MemTracker
@@ -49,6 +58,7 @@ def measured_peak(shape: ModelShape, value: int, *, checkpointing: bool, entropy
 
     dtype = {2: torch.bfloat16, 4: torch.float32}[value]
     network = model(shape, dtype, checkpointing=checkpointing)
+    network = adapted(network, rank) if rank else network
     tracker = MemTracker()
     tracker.track_external(network)
     ids = torch.randint(0, shape.vocabulary, (ROWS, TOKENS // ROWS))
@@ -75,6 +85,13 @@ def test_activations_are_those_of_a_small_model(value: int, checkpointing: bool)
     assert measured == pytest.approx(kept + work, rel=0.15)
 
 
+@pytest.mark.parametrize("checkpointing", [True, False])
+def test_adapters_change_activations_little(checkpointing: bool) -> None:
+    kept, work = activation_bytes(SMALL, 2, checkpointing=checkpointing)
+    measured = measured_peak(SMALL, 2, checkpointing=checkpointing, entropy=False, rank=4)
+    assert measured == pytest.approx(kept + work, rel=0.25)
+
+
 @pytest.mark.parametrize("value", [2, 4])
 def test_the_logits_of_grpo_are_those_of_a_small_model_with_many_words(value: int) -> None:
     shape = ModelShape(2000, 64, 160, 2, 4, 2, 16, tied=False)
@@ -99,6 +116,35 @@ def test_weights_gradients_optimizer_and_checkpoint_are_those_of_a_small_model(t
     assert state == pytest.approx(stage.optimizer, rel=0.01)
     torch.save([network.state_dict(), optimizer.state_dict()], tmp_path / "checkpoint.pt")
     assert (tmp_path / "checkpoint.pt").stat().st_size == pytest.approx(found.checkpoint, rel=0.02)
+
+
+@pytest.mark.parametrize("targets", [[], ["q_proj", "down_proj"]])
+def test_adapters_leave_the_weights_without_gradients_and_moments(targets: list[str], tmp_path: Path) -> None:
+    import torch
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    lora = LoraConfig(task_type=TaskType.CAUSAL_LM, r=4, target_modules=targets or "all-linear")
+    network: Any = get_peft_model(model(SMALL, torch.float32, checkpointing=False), lora)
+    optimizer = torch.optim.AdamW(network.parameters())
+    network(input_ids=torch.zeros(1, 4, dtype=torch.long)).logits.sum().backward()
+    optimizer.step()
+    spec = sample(compute={"gpus": 1}, model={"lora": {"rank": 4, "targetModules": targets}})
+    found = footprint(spec, SMALL)
+    stage = found.stages["grpo"]
+    trained = [part for part in network.parameters() if part.requires_grad]
+    assert found.trained == sum(part.numel() for part in trained)
+    assert sum(part.nbytes for part in network.parameters()) == pytest.approx(stage.weights, rel=0.01)
+    assert sum(part.grad.nbytes for part in trained) == stage.gradients
+    assert stage.resident == stage.weights + stage.optimizer
+    state = {name: part for name, part in network.state_dict().items() if "lora_" in name}
+    torch.save([state, optimizer.state_dict()], tmp_path / "checkpoint.pt")
+    assert (tmp_path / "checkpoint.pt").stat().st_size == pytest.approx(found.checkpoint, rel=0.4)  # names, in so small a file
+    assert found.checkpoint == 12 * found.trained
+
+
+def test_the_estimate_names_what_adapters_train() -> None:
+    lines = shown(footprint(sample(model={"lora": {"rank": 16}}), QWEN_7B))
+    assert lines[0] == "estimate for 7.62 billion parameters, of which adapters train 40.4 million, in GB on each GPU:"
 
 
 def test_the_released_models_training_fits_80_gb() -> None:
