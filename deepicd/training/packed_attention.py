@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any
@@ -62,11 +63,8 @@ def _varlen(*arguments: Any, **options: Any) -> torch.Tensor:
 def _flash_attn(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *bounds: Any, scale: float | None, window_size: Any
 ) -> torch.Tensor:
-    from flash_attn import flash_attn_varlen_func  # type: ignore[import-not-found]
-
-    found: torch.Tensor = flash_attn_varlen_func(
-        query, key, value, *bounds, softmax_scale=scale, window_size=window_size, causal=True
-    )
+    attend = import_module("flash_attn").flash_attn_varlen_func
+    found: torch.Tensor = attend(query, key, value, *bounds, softmax_scale=scale, window_size=window_size, causal=True)
     return found
 
 

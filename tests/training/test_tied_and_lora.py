@@ -26,7 +26,7 @@ FEW_GRPO = {
     "maxPromptTokens": 160, "overrides": ["actor_rollout_ref.rollout.calculate_log_probs=True"],
 }  # fmt: skip
 # Both ways to form batches: examples packed in a row, and padded ones, as many as have 512 tokens.
-WAYS = {
+WAYS: dict[str, tuple[dict[str, int] | None, dict[str, Any]]] = {
     "all weights": (None, {"removePadding": True}),
     "adapters": ({"rank": 8, "alpha": 16}, {"removePadding": False, "maxTokensPerGpu": 512}),
 }
@@ -73,7 +73,7 @@ def tied_model(cohort: Path, folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=WAYS.values(), ids=WAYS)
+@pytest.fixture(scope="module", params=list(WAYS.values()), ids=list(WAYS))
 def story(request: pytest.FixtureRequest, cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
     lora, batches = request.param
     home = tmp_path_factory.mktemp("tied")
