@@ -37,6 +37,14 @@ class Engine(transformer_impl.FSDPEngineWithLMHead):  # type: ignore[misc]
             self._choose_attention(config)
         super().initialize()
 
+    def forward_step(self, *arguments: Any, **options: Any) -> Any:
+        """See verl's. Raises: UserError: the model cannot be trained with packed sequences."""
+        try:
+            return super().forward_step(*arguments, **options)
+        except UserError as error:
+            StageFiles.from_environment().report_failure(error)
+            raise
+
     def _choose_attention(self, config: Any) -> None:
         text = config.get_text_config()
         head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads

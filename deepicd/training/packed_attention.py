@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from deepicd.errors import UserError
 from deepicd.training.overrides import PACKED
 
 _HALF = (torch.bfloat16, torch.float16)
@@ -153,13 +154,17 @@ class PackedAttention:
         Keys and values may have fewer heads.
 
         Raises:
-            ValueError: the input is not packed, or the model's attention has a part that the kernels lack.
+            ValueError: the input is not packed.
+            UserError: the model's attention needs what the kernels lack.
         """
-        if attention_mask is not None or position_ids is None or query.shape[0] != 1:
-            raise ValueError("packed sequences have one row, positions and no mask")
-        if dropout or other.get("softcap") or other.get("s_aux") is not None:
-            raise ValueError("removePadding: dropout, softcap and sinks of attention are not supported: set it to false")
+        if attention_mask is not None or query.shape[0] != 1:
+            raise ValueError("packed sequences have one row and no mask")
+        if position_ids is None or dropout or other.get("softcap") or other.get("s_aux") is not None:
+            raise UserError(
+                "removePadding: the model's attention has no positions, or has dropout, a softcap or sinks: set it to false"
+            )
         bounds, longest = self._sequences(position_ids)
+        query, key = query.to(value.dtype), key.to(value.dtype)
         groups = query.shape[1] // key.shape[1]
         key, value = (tensor.repeat_interleave(groups, 1) if groups > 1 else tensor for tensor in (key, value))
         rows = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]

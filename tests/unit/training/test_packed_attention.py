@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from deepicd.errors import UserError
 from deepicd.training import packed_attention as module
 from deepicd.training.overrides import PACKED
 from deepicd.training.packed_attention import PackedAttention, by_sequence, choose, disagreement, register
@@ -92,20 +93,25 @@ def test_the_bounds_are_computed_once_for_all_layers() -> None:
     assert attention._sequences(torch.arange(5)[None])[0] is not bounds
 
 
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"attention_mask": torch.ones(1, 5)}, "no mask"),
-        ({"position_ids": None}, "positions"),
-        ({"softcap": 50.0}, "set it to false"),
-        ({"dropout": 0.1}, "set it to false"),
-    ],
-)
-def test_what_the_kernels_lack_is_an_error(changes: dict[str, Any], says: str) -> None:
+@pytest.mark.parametrize("changes", [{"position_ids": None}, {"softcap": 50.0}, {"dropout": 0.1}, {"s_aux": torch.ones(2)}])
+def test_what_the_kernels_lack_is_the_users_to_change(changes: dict[str, Any]) -> None:
     given = {"attention_mask": None, "position_ids": torch.arange(5)[None], **changes}
     query = torch.randn(1, 2, 5, 8)
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(UserError, match=r"^removePadding: .*: set it to false"):
         PackedAttention()(torch.nn.Module(), query, query, query, **given)
+
+
+@pytest.mark.parametrize(("rows", "mask"), [(1, torch.ones(1, 5)), (2, None)])
+def test_padded_batches_are_not_packed(rows: int, mask: torch.Tensor | None) -> None:
+    query = torch.randn(rows, 2, 5, 8)
+    with pytest.raises(ValueError, match="one row and no mask"):
+        PackedAttention()(torch.nn.Module(), query, query, query, mask, position_ids=torch.arange(5)[None])
+
+
+def test_queries_in_another_format_get_that_of_the_values() -> None:
+    query, value = torch.randn(1, 2, 5, 8), torch.randn(1, 2, 5, 8).bfloat16()
+    out, _ = PackedAttention()(torch.nn.Module(), query, query, value, None, position_ids=torch.arange(5)[None])
+    assert out.dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
