@@ -14,6 +14,7 @@ from deepicd.spec.run import DeepICDRun
 from deepicd.spec.storage import S3Spec
 from deepicd.training import base_model
 from deepicd.training.check import check_overrides
+from deepicd.training.model_shape import ModelShape
 
 
 @dataclass
@@ -52,6 +53,9 @@ def look(run: DeepICDRun, *, paths: bool = True, verl: bool = True) -> Findings:
     found.note("", lambda: OwnTerms(run.spec.reward.terms or {}).try_out())
     if (judge := run.spec.reward.judge) is not None:
         found.note("spec.reward.judge.rubric", lambda: load_rubric(judge.rubric))
+    if (tiny := run.spec.model.tiny) is not None:
+        layers = ModelShape.of_tiny(tiny).linear_layers
+        found.note("", lambda: base_model.check_targets(run.spec.model.lora, layers))
     if verl:
         found.note("", lambda: check_overrides(run))
     if paths:
@@ -73,8 +77,7 @@ def _look_at_files(run: DeepICDRun, found: Findings) -> None:
     if (traces := data.traces) is not None and run.spec.stages.sft is not None:
         found.note("spec.data.traces", lambda: sft.look(Path(traces)))
     if model.path is not None:
-        for_grpo = run.spec.stages.grpo is not None
-        found.note("spec.model.path", lambda: found.warnings.extend(base_model.look(str(model.path), for_grpo=for_grpo)))
+        found.note("spec.model", lambda: found.warnings.extend(base_model.look(str(model.path), model.lora)))
     if storage is not None and (s3 := storage.s3) is not None:
         found.note("spec.storage.s3", lambda: _look_at_s3(s3))
 

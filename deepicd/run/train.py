@@ -22,8 +22,8 @@ from deepicd.spec.run import DeepICDRun
 from deepicd.spec.training import GrpoSpec, SftSpec
 from deepicd.training.checkpoints import LocalCheckpoints
 from deepicd.training.device import device
-from deepicd.training.disk_room import check_room, parameters_in, room_for
-from deepicd.training.footprint import model_bytes
+from deepicd.training.disk_room import check_room, room_for
+from deepicd.training.footprint import CHECKPOINT_BYTES, model_bytes, trained_parameters
 from deepicd.training.judge_server import judge_server
 from deepicd.training.launch import GuardedProcess, training_environment, wait_for_earlier
 from deepicd.training.nodes import wait_for_nodes
@@ -32,6 +32,7 @@ from deepicd.training.reward_collapse import RewardWatch
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import StepMetrics, next_launch
 from deepicd.training.supervise import RayStartError, Stop, supervise
+from deepicd.training.weights import linear_layers, parameters_in, tensors_in
 
 OnStep = Callable[[StepMetrics, int | None], None]
 
@@ -195,8 +196,9 @@ def _train(
     checkpoints.drop_incomplete()
     if not _has_weights(files.checkpoints.last / exported):
         if (parameters := parameters_in(model)) is not None:
-            final = model_bytes(run.spec, parameters)
-            check_room(checkpoints, parameters, final, room_for(files.folder, run.spec.compute.scratch))
+            trained = trained_parameters(run.spec, parameters, linear_layers(tensors_in(model) or {}))
+            room = room_for(files.folder, run.spec.compute.scratch)
+            check_room(checkpoints, CHECKPOINT_BYTES * trained, model_bytes(run.spec, parameters), room)
         metrics = next_launch(files.metrics)
         environment = training_environment(spec_file, files, metrics, checkpoints)
         passed_on = worker_environment(environment) if on_nodes else []

@@ -159,6 +159,11 @@ class RunSpec(SpecModel):
             equals("compute.nodes", 1),
             message="reward.judge.model: has its server on one node: give reward.judge.endpoint with compute.nodes above 1",
         ),
+        requires(
+            "model.lora",
+            given("stages.sft", "stages.grpo"),
+            "model.lora: no stage trains: add stages.sft or stages.grpo, or leave model.lora out",
+        ),
         python_only("compute.podTemplatePatch.", _check_patch),
     )
 

@@ -16,7 +16,7 @@ from verl.workers.rollout.llm_server import LLMServerManager
 
 from deepicd.phases import Phase, PhaseFile
 from deepicd.training.checkpoints import LocalCheckpoints
-from deepicd.training.export import export_as_trained
+from deepicd.training.export import export_from_now_on
 from deepicd.training.rollouts import rollout_order
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import OF_COMPLETIONS, OF_TRAINING
@@ -24,10 +24,8 @@ from deepicd.training.step_metrics import OF_COMPLETIONS, OF_TRAINING
 
 def _save_hugging_face_too(worker: Any) -> None:
     """Runs in each actor worker: checkpoints from now on hold a Hugging Face copy of the weights."""
-    export_as_trained()
     for part in getattr(worker, "worker_dict", {"": worker}).values():
-        manager = part.actor.engine.checkpoint_manager
-        manager.checkpoint_save_contents = [*manager.checkpoint_save_contents, "hf_model"]
+        export_from_now_on(part.actor.engine.checkpoint_manager)
 
 
 class _Servers(LLMServerManager):  # type: ignore[misc]

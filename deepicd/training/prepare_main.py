@@ -53,7 +53,7 @@ def prepare_model(run: RunSpec, cohort: Path, place: StageLayout) -> None:
     for made in (place.model, place.prompts):
         made.mkdir()
     corpus = place.traces if run.stages.sft else cohort / "train.parquet"
-    make(run.model, corpus, place.model, for_grpo=run.stages.grpo is not None)
+    make(run.model, corpus, place.model)
     asked = prompt.asked(run)
     asked.store(place.model)
     tokenizer = AutoTokenizer.from_pretrained(place.model)

@@ -16,7 +16,7 @@ from verl.utils.distributed import destroy_global_process_group, initialize_glob
 
 from deepicd.phases import Phase, PhaseFile
 from deepicd.training.checkpoints import LocalCheckpoints
-from deepicd.training.export import export_as_trained
+from deepicd.training.export import export_from_now_on
 from deepicd.training.sft_examples import SftExamples
 from deepicd.training.stage_files import StageFiles
 
@@ -67,9 +67,7 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
 
     def _save_checkpoint(self, step: int) -> None:
         if step >= self.total_training_steps:
-            export_as_trained()
-            manager = self.engine.checkpoint_manager
-            manager.checkpoint_save_contents = [*manager.checkpoint_save_contents, "hf_model"]
+            export_from_now_on(self.engine.checkpoint_manager)
         self._enter(Phase.SAVING)
         local = LocalCheckpoints.from_environment(self._files.checkpoints)
         if self.rank == 0:
