@@ -90,6 +90,8 @@ class StageLayout:
         # Of `grpo` and `evaluate`.
         self.judge_log = folder / "judge.log"
         self.judged = self.metrics / "judge.jsonl"
+        # Of `grpo`, with note text.
+        self.rollouts = folder / "rollouts"
         # Of the training stages.
         self.checkpoints = CheckpointFolders(folder / "checkpoints")
         self.nodes_log = folder / "nodes.log"

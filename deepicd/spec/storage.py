@@ -143,6 +143,8 @@ class StorageSpec(SpecModel):
     """Number of newest checkpoints to keep per stage."""
     keep_best: MayChange[int] = Field(default=1, ge=0)
     """Number of further checkpoints to keep per stage: those with the highest validation reward."""
+    rollouts: MayChange[bool] = False
+    """Upload the completions that `stages.grpo.keepRollouts` keeps too. They hold note text: use a store that may."""
     max_bytes_per_second: MayChange[Size | None] = None
     """Upload no faster than this."""
 
