@@ -56,7 +56,8 @@ def _percent(share: float | None) -> str:
 
 def words_of(known: StepMetrics | Diagnostics) -> dict[str, str]:
     """A training step's diagnostics that have no column, as text by name; empty where unknown."""
-    rate, memory, hours = known.tokens_per_second, known.gpu_memory, known.gpu_hours_left
+    rate, memory, left = known.tokens_per_second, known.gpu_memory, known.gpu_hours_left
+    spent = known.gpu_hours if isinstance(known, StepMetrics) else None  # the operator counts those of a cluster
     return {
         "gradient": _short(known.gradient_norm),
         "entropy": _short(known.entropy),
@@ -66,7 +67,8 @@ def words_of(known: StepMetrics | Diagnostics) -> dict[str, str]:
         "tokens/s": "" if rate is None else f"{rate:,.0f}",
         "MFU": _percent(known.mfu),
         "GPU memory": "" if memory is None else f"{memory:.1f} GiB",
-        "GPU-hours left": "" if hours is None else f"{hours:.1f}",
+        "GPU-hours": "" if spent is None else f"{spent:.1f}",
+        "GPU-hours left": "" if left is None else f"{left:.1f}",
     }
 
 
@@ -129,8 +131,6 @@ class StageView:
         }
         self._cells = self._cells | {name: text for name, text in cells.items() if text}
         facts = words_of(row)
-        if row.gpu_hours is not None:
-            facts["GPU-hours"] = f"{row.gpu_hours:.1f}"
         self._diagnostics = self._diagnostics | {name: text for name, text in facts.items() if text}
 
     def diagnostics(self) -> str:
