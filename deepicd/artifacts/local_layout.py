@@ -97,11 +97,15 @@ class RunFolder:
         return found
 
     def growing(self, attempt: int) -> list[Growing]:
-        """Results of the evaluation; logs and metrics of the stages."""
+        """Results of the evaluation; logs and metrics of the stages; TensorBoard's event files."""
         layout = RunLayout(self.folder)
         results = layout.evaluation.folder
         found = [
             Growing(path, f"{evaluation_folder(attempt)}/{path.relative_to(results).as_posix()}") for path in _files(results)
+        ]
+        found += [
+            Growing(path, f"{logs_folder(attempt)}/{path.relative_to(self.folder).as_posix()}")
+            for path in _files(layout.tensorboard)
         ]
         for stage in map(StageLayout, layout.stages.glob("*/")):
             logs = [stage.log] if stage.log.exists() else []

@@ -32,8 +32,8 @@ cli = Program(
 add_version(cli, "deepicd")
 for command in (run, validate, schema, show_config, sft, grpo, evaluate):
     cli.command()(command)
-for command in (metrics, predict, reward, judge, icd10, report, samples, sync):
-    cli.command()(command)
+for other in (metrics, predict, reward, judge, icd10, report, samples, sync):
+    cli.command()(other)
 for on_cluster in (submit, status, logs, wait, cancel, resume):
     cli.command(rich_help_panel="On a cluster")(on_cluster)
 cli.add_typer(data.app, name="data")

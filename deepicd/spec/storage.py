@@ -54,16 +54,16 @@ class Address:
     port: int
 
 
-def refuse_credentials(section: Any, instead: str) -> Any:
-    """Return what a section of run.yaml holds, unless its endpoint has credentials; `instead`: the field for them.
+def refuse_credentials(section: Any, instead: str, field: str = "endpoint") -> Any:
+    """Return what a section of run.yaml holds, unless the address in its field has credentials; `instead`: the field for them.
 
     Called before the fields are checked, since a field's error would show the value.
 
     Raises:
-        ValueError: the endpoint has a user or password in it.
+        ValueError: the address has a user or password in it.
     """
-    if isinstance(section, dict) and "@" in str(section.get("endpoint")):
-        raise ValueError(f"endpoint: has a user or password in it: remove them, and give {instead}")
+    if isinstance(section, dict) and "@" in str(section.get(field)):
+        raise ValueError(f"{field}: has a user or password in it: remove them, and give {instead}")
     return section
 
 

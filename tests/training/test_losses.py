@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from deepicd.spec.data import SplitSpec
 from deepicd.training import kept_rollouts
 from deepicd.training.kept_rollouts import KeptRollout
 from deepicd.training.step_metrics import launches
+from tests.mlflow_server import StandIn, stand_in
 from tests.training.answering_model import make_answering_model
 from tests.training.deepicd_process import DeepicdProcess
 from tests.training.runs import CANARY, GRPO, write_run, write_tables_with_canary
@@ -36,6 +37,7 @@ class Trained:
     process: DeepicdProcess
     folder: Path
     store: Path
+    mlflow: StandIn
 
     @property
     def stage(self) -> StageLayout:
@@ -55,8 +57,16 @@ Train = Callable[..., Trained]
 
 
 @pytest.fixture(scope="module")
-def train(tmp_path_factory: pytest.TempPathFactory) -> Train:
-    """Train a model that mostly gives one answer, on notes with a canary."""
+def mlflow() -> Iterator[tuple[str, StandIn]]:
+    with stand_in() as (address, served):
+        yield address, served
+
+
+@pytest.fixture(scope="module")
+def train(tmp_path_factory: pytest.TempPathFactory, mlflow: tuple[str, StandIn]) -> Train:
+    """Train a model that mostly gives one answer, on notes with a canary; trackers get the metrics."""
+    address, served = mlflow
+    tracking = {"mlflow": {"uri": address, "experiment": "losses"}, "tensorboard": {}}
     home = tmp_path_factory.mktemp("losses")
     write_tables_with_canary(home / "tables", admissions=200)
     mimic.extract(home / "tables" / "hosp", home / "tables" / "note", home / "cohort", SplitSpec())
@@ -65,11 +75,11 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> Train:
     def run(name: str, **grpo: Any) -> Trained:
         stages = {"grpo": {**GROUPS, **grpo}, "evaluate": None}
         storage = {"folder": str(home / "store" / name)}
-        spec = {"model": {"path": str(model), "dtype": "float32"}, "storage": storage}
+        spec = {"model": {"path": str(model), "dtype": "float32"}, "storage": storage, "tracking": tracking}
         file = write_run(home / f"{name}.yaml", name, {"prepared": str(home / "cohort")}, stages, **spec)
         process = DeepicdProcess("run", str(file), "--dir", str(home / name))
         process.finish()
-        return Trained(process, home / name, home / "store" / name)
+        return Trained(process, home / name, home / "store" / name, served)
 
     return run
 
@@ -90,7 +100,7 @@ def test_a_run_with_everything_that_changes_the_loss_trains(whole: Trained) -> N
 def test_no_group_without_variance_is_trained_on(whole: Trained) -> None:
     groups: dict[tuple[int, str], set[float]] = {}
     for step, rollouts in whole.kept().items():
-        for one in rollouts[: GRPO["rollouts"]]:  # the first group is whole
+        for one in rollouts[:4]:  # the first group is whole
             groups.setdefault((step, one.id), set()).add(one.reward)
     assert len(groups) == STEPS
     assert all(len(rewards) > 1 for rewards in groups.values())
@@ -140,9 +150,20 @@ def test_kept_completions_are_shown(whole: Trained) -> None:
 def test_kept_completions_are_nowhere_else(whole: Trained) -> None:
     assert CANARY not in whole.process.text
     assert CANARY not in whole.stage.log.read_text()
+    assert CANARY not in "".join(whole.mlflow.requests)
+    events = list((whole.folder / "tensorboard" / "grpo").glob("events.*"))
+    assert events
+    assert not [path for path in events if CANARY.encode() in path.read_bytes()]
     names = [path.name for path in whole.store.rglob("*") if path.is_file()]
     assert any(name.startswith("launch-") for name in names)
     assert not [name for name in names if name.endswith(".parquet")]
+
+
+def test_mlflow_gets_each_step(whole: Trained) -> None:
+    run = next(run for run in whole.mlflow.runs.values() if run["info"]["run_name"] == "whole")
+    assert [row["step"] for row in run["history"] if row["key"] == "grpo/entropy"] == list(range(1, STEPS + 1))
+    assert run["info"]["status"] == "FINISHED"
+    assert {"key": "stages.grpo.loss", "value": "dr_grpo"} in run["data"]["params"]
 
 
 def test_a_step_that_finds_no_group_with_variance_ends_the_run(train: Train) -> None:

@@ -65,6 +65,7 @@ def test_results_logs_and_metrics_grow(tmp_path: Path) -> None:
         "evaluate/a/b.json",
         "stages/grpo/training.log",
         "stages/grpo/metrics/launch-0001.jsonl",
+        "tensorboard/grpo/events.out",
     ):
         write(tmp_path / name)
     assert [item.key for item in RunFolder(tmp_path).growing(2)] == [
@@ -72,6 +73,7 @@ def test_results_logs_and_metrics_grow(tmp_path: Path) -> None:
         "attempts/2/evaluation/report.html",
         "attempts/2/logs/grpo/metrics/launch-0001.jsonl",
         "attempts/2/logs/grpo/training.log",
+        "attempts/2/logs/tensorboard/grpo/events.out",
     ]
 
 
