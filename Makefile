@@ -38,10 +38,16 @@ test-kind: setup
 
 # Slow tests, of which `make test` runs a sample or none; then runs on two nodes, with KubeRay in a kind cluster.
 # Needs Go in addition to the tools of test-kind: it builds KubeRay once into the user's cache. KUBERAY_VERSION names another version.
-test-long: setup
+test-long: setup .venv/mlflow
 	$(PYTEST) -m long --numprocesses 2 --dist worksteal tests/unit tests/storage tests/cluster
 	$(PYTEST) -m long --numprocesses 2 --dist worksteal tests/training
 	$(PYTEST) -m long tests/kuberay
+
+# MLflow's own server, which has other versions of what the training stack uses.
+.venv/mlflow: requirements/mlflow.txt .venv/complete
+	rm -rf $@
+	$(APART) $@ -r requirements/mlflow.txt
+	touch $@
 
 # Builds the control plane once into the user's cache: about 20 minutes on two cores.
 cluster-tools:
@@ -130,6 +136,7 @@ lock: setup
 	$(COMPILE) --extra operator --constraint $(LOCK) $(UNUSED_BY_OPERATOR) --output-file requirements/operator.txt
 	$(COMPILE_APART) --group reference --no-emit-package numpy --output-file requirements/reference.txt
 	$(COMPILE_APART) --group sbom --output-file requirements/sbom.txt
+	$(BIN)/uv pip compile $(HASHED) --group mlflow --output-file requirements/mlflow.txt
 	$(foreach name,hatchling uv,grep -o '^$(name)==[^ ]*' $(LOCK) | $(BIN)/uv pip compile - --constraint $(LOCK) $(HASHED) --output-file requirements/$(name).txt;)
 
 # `bench` takes minutes. `bench-training` takes about half an hour and needs an otherwise idle machine.

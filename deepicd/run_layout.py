@@ -5,6 +5,8 @@ lock                        held by the process that executes the run
 run-finished                the run has ended: nothing more is written
 .deepicd-writer.json        the folder's uploader, and its attempts
 judge/verdicts.jsonl        verdicts of the reward's judge, by digests: no text
+mlflow.json                 the run's id at the MLflow server
+tensorboard/STAGE/          event files
 stages/STAGE.inputs.json    the inputs of the stage
 stages/STAGE.completed.json the stage is finished
 stages/STAGE/               see `StageLayout`
@@ -50,6 +52,8 @@ class RunLayout(UploadedFolder):
         self.lock = folder / "lock"
         self.stages = folder / "stages"
         self.judge = folder / "judge"
+        self.mlflow = folder / "mlflow.json"
+        self.tensorboard = folder / "tensorboard"
         self.evaluation = EvaluationLayout(folder / "evaluate")
 
     def stage(self, name: str) -> StageLayout:
@@ -90,6 +94,8 @@ class StageLayout:
         # Of `grpo` and `evaluate`.
         self.judge_log = folder / "judge.log"
         self.judged = self.metrics / "judge.jsonl"
+        # Of `grpo`, with note text.
+        self.rollouts = folder / "rollouts"
         # Of the training stages.
         self.checkpoints = CheckpointFolders(folder / "checkpoints")
         self.nodes_log = folder / "nodes.log"

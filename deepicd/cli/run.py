@@ -96,6 +96,7 @@ def _run_stages(chosen: DeepICDRun, folder: Path | None, wanted: Shown, last: st
     from deepicd.run.evaluate import kl_name
     from deepicd.run.pipeline import run_pipeline
     from deepicd.run.reporter import Reporters
+    from deepicd.run.trackers import Trackers
 
     if wanted.quiet and wanted.verbose:
         raise UserError("--quiet: is given with --verbose: leave one of them out")
@@ -117,9 +118,10 @@ def _run_stages(chosen: DeepICDRun, folder: Path | None, wanted: Shown, last: st
         reports = [stack.enter_context(ProgressReport(send, place))] if send else []
         stored = stack.enter_context(checkpoints_reported())
         restored = reports[0].restored if reports else None
+        trackers = stack.enter_context(Trackers(chosen, place))
         notice = StopNotice()
         stop.acknowledge(lambda signals: shown.stopping(signals, notice.text(signals)))
-        reporters = Reporters(shown, notice, *reports)
+        reporters = Reporters(shown, notice, trackers, *reports)
         seconds = run_pipeline(chosen, place, stop, reporters, last=last, on_checkpoint=stored, on_restore=restored)
     results = RunLayout(place).evaluation
     if "evaluate" in seconds:

@@ -21,7 +21,7 @@ from deepicd.run.context import Context
 from deepicd.run.evaluate import evaluate
 from deepicd.run.grpo import grpo
 from deepicd.run.prepare import prepare
-from deepicd.run.reporter import Eta, Reporter
+from deepicd.run.reporter import Eta, GpuHours, Reporter
 from deepicd.run.sft import sft
 from deepicd.run.stage_record import StageRecord, locked
 from deepicd.run.stored import restore_stage, store_of, uploading
@@ -29,7 +29,8 @@ from deepicd.run_layout import TRAINING_STAGES, RunLayout
 from deepicd.spec.load import dump
 from deepicd.spec.progress import Checkpoint
 from deepicd.spec.run import DeepICDRun
-from deepicd.training.step_metrics import StepMetrics
+from deepicd.training.device import device
+from deepicd.training.step_metrics import StepMetrics, step_seconds
 from deepicd.training.supervise import Stop
 
 
@@ -153,7 +154,9 @@ def _stages(
         record.begin()
         started = time.monotonic()
         on_phase = partial(reporter.phase, stage.name)
-        _act(stage, Context(run, RunLayout(folder), stop, _timed(reporter, stage.name), on_phase))
+        earlier = sum(seconds.values()) + step_seconds(RunLayout(folder).stage(stage.name).metrics)
+        on_step = _timed(reporter, stage.name, _gpu_hours(run, earlier))
+        _act(stage, Context(run, RunLayout(folder), stop, on_step, on_phase))
         seconds[stage.name] = time.monotonic() - started
         record.complete(seconds[stage.name])
         reporter.stage_finished(stage.name, seconds[stage.name], already=False)
@@ -170,9 +173,21 @@ def _prompts_fit(run: DeepICDRun, layout: RunLayout) -> bool:
     return prompts.are_for(folder, prompt.asked(run.spec), None if sft is None else sft.max_tokens)
 
 
-def _timed(reporter: Reporter, stage: str) -> Callable[[StepMetrics, int | None], None]:
+def _gpu_hours(run: DeepICDRun, earlier: float) -> GpuHours | None:
+    if not device().has_gpus:
+        return None
+    compute = run.spec.compute
+    return GpuHours(compute.gpus * compute.nodes + run.spec.judge_gpus, earlier)
+
+
+def _timed(reporter: Reporter, stage: str, gpu_hours: GpuHours | None) -> Callable[[StepMetrics, int | None], None]:
     eta = Eta()
-    return lambda row, total: reporter.step(stage, row, total, eta.seconds(row.step, total))
+
+    def on_step(row: StepMetrics, total: int | None) -> None:
+        left = eta.seconds(row.step, total)
+        reporter.step(stage, row if gpu_hours is None else gpu_hours.added(row, left), total, left)
+
+    return on_step
 
 
 def _records(run: DeepICDRun, folder: Path) -> Iterator[tuple[Stage, StageRecord]]:

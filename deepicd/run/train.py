@@ -24,6 +24,7 @@ from deepicd.training.checkpoints import LocalCheckpoints
 from deepicd.training.device import device
 from deepicd.training.disk_room import check_room, room_for
 from deepicd.training.footprint import CHECKPOINT_BYTES, model_bytes, trained_parameters
+from deepicd.training.gpu_activity import IdleWatch, gpus_idle
 from deepicd.training.judge_server import judge_server
 from deepicd.training.launch import GuardedProcess, training_environment, wait_for_earlier
 from deepicd.training.nodes import wait_for_nodes
@@ -209,7 +210,7 @@ def _train(
                 try:
                     supervise(
                         process, files, metrics, stall_after=run.spec.recovery.stall_after, stop=stop, on_step=on_step,
-                        on_phase=on_phase, untried=untried,
+                        on_phase=on_phase, untried=untried, idle=_idle_watch(run),
                     )  # fmt: skip
                     break
                 except RayStartError:
@@ -245,6 +246,13 @@ def _check_size(run: DeepICDRun, data: TrainingData, batch: int, field: str) -> 
     if rows < batch:
         raise UserError(f"spec.{field}: {batch} is more than the {rows} training examples: lower it, or give more data")
     device().check(run.spec.compute.gpus)
+
+
+def _idle_watch(run: DeepICDRun) -> IdleWatch | None:
+    """None where idle GPUs are no sign of a stall, or only a part of them is on this machine."""
+    if not device().has_gpus or run.spec.compute.nodes > 1 or run.spec.reward.judge is not None:
+        return None
+    return IdleWatch(run.spec.recovery.idle_after, gpus_idle())
 
 
 def _has_weights(folder: Path) -> bool:

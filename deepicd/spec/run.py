@@ -16,6 +16,7 @@ from deepicd.spec.recovery import RecoverySpec
 from deepicd.spec.reward import DEFAULT_WEIGHTS, RewardSpec
 from deepicd.spec.rules import at_most, either, equals, given, matches, multiple_of, never, python_only, requires, unless_given
 from deepicd.spec.storage import StorageSpec
+from deepicd.spec.tracking import TrackingSpec
 from deepicd.spec.training import GrpoSpec, SftSpec
 
 MAX_JUDGED = 960
@@ -82,6 +83,8 @@ class RunSpec(SpecModel):
     """The stages to run."""
     storage: StorageSpec | None = None
     """Where checkpoints, models and results are kept; by default only in the run's folder."""
+    tracking: MayChange[TrackingSpec | None] = None
+    """Trackers for the metrics of each step; none by default. The run's own files have them too."""
     compute: MayChange[ComputeSpec] = ComputeSpec()
     """Resources to run on."""
     recovery: MayChange[RecoverySpec] = RecoverySpec()

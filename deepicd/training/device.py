@@ -28,6 +28,10 @@ class Device:
     """Variables of its process."""
     sft_overrides: tuple[str, ...] = ()
     """verl overrides for SFT."""
+    has_gpus = True
+    """Whether the ranks of training are on GPUs."""
+    seeds_completions = False
+    """Whether `stages.grpo.reproducible: auto` draws each completion with its own seed, which takes a kernel each per token."""
 
     def grpo_overrides(self, max_tokens: int) -> list[str]:
         """verl overrides for GRPO, with prompt and completion of up to `max_tokens`."""

@@ -72,18 +72,29 @@ def check(gpus: int, chosen: str | None, present: Sequence[Gpu]) -> None:
 
 def present() -> list[Gpu]:
     """The GPUs of this machine, or of this container; a GPU that is split by MIG counts as its instances."""
+    api = library()
+    if api is None:
+        numbers = sorted(int(path.name.removeprefix("nvidia")) for path in Path("/dev").glob("nvidia[0-9]*"))
+        return [Gpu(number, "") for number in numbers]
+    return gpus_of(api)
+
+
+def library() -> Any | None:
+    """pynvml, NVIDIA's library of the driver, ready to be asked; None if there is none here, or no driver."""
     try:
         import pynvml
     except ModuleNotFoundError:
-        return _device_files()
+        return None
     try:
         pynvml.nvmlInit()
-    except pynvml.NVMLError:  # no driver, or one without its library
-        return _device_files()
-    try:
-        return [gpu for index in range(pynvml.nvmlDeviceGetCount()) for gpu in _of_device(pynvml, index)]
-    finally:
-        pynvml.nvmlShutdown()
+    except pynvml.NVMLError:
+        return None
+    return pynvml
+
+
+def gpus_of(api: Any) -> list[Gpu]:
+    """The GPUs that pynvml knows, parts of a split one instead of itself."""
+    return [gpu for index in range(api.nvmlDeviceGetCount()) for gpu in _of_device(api, index)]
 
 
 def _of_device(api: Any, index: int) -> list[Gpu]:
@@ -102,11 +113,6 @@ def _of_device(api: Any, index: int) -> list[Gpu]:
             continue
         found.append(Gpu(index, _text(api.nvmlDeviceGetUUID(instance)), is_instance=True))
     return found
-
-
-def _device_files() -> list[Gpu]:
-    numbers = sorted(int(path.name.removeprefix("nvidia")) for path in Path("/dev").glob("nvidia[0-9]*"))
-    return [Gpu(number, "") for number in numbers]
 
 
 def _text(value: bytes | str) -> str:

@@ -12,6 +12,7 @@ from deepicd.spec.run import DeepICDRun
 from deepicd.spec.training import GrpoSpec, SftSpec
 from deepicd.training import reward_manager_path
 from deepicd.training.device import device
+from deepicd.training.losses import loss_settings
 from deepicd.training.override_rules import with_file_logger
 from deepicd.training.stage_files import StageFiles
 
@@ -86,6 +87,7 @@ def grpo_overrides(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: S
         f"{actor}.optim.lr_warmup_steps": grpo.warmup_steps,
         f"{actor}.ppo_mini_batch_size": grpo.ppo_mini_batch_size,
         f"{actor}.ppo_micro_batch_size_per_gpu": grpo.micro_batch_size_per_gpu,
+        **loss_settings(grpo),
         f"{actor}.entropy_coeff": grpo.entropy_coefficient,
         f"{actor}.use_kl_loss": grpo.kl_loss,
         f"{actor}.kl_loss_coef": grpo.kl_loss_coefficient,
@@ -104,7 +106,7 @@ def grpo_overrides(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: S
         f"{rollout}.top_k": grpo.top_k,
         f"{rollout}.dtype": spec.model.dtype,
         f"{rollout}.seed": spec.seed,
-        f"{rollout}.agent.default_agent_loop": "deepicd",
+        f"{rollout}.agent.default_agent_loop": "deepicd" if _seeds_completions(grpo) else "single_turn_agent",
         f"{rollout}.tensor_model_parallel_size": grpo.tensor_parallel,
         f"{rollout}.gpu_memory_utilization": grpo.gpu_memory_utilization,
         f"{rollout}.max_model_len": grpo.max_prompt_tokens + grpo.max_response_tokens,
@@ -146,6 +148,11 @@ def grpo_overrides(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: S
     overrides += device().grpo_overrides(grpo.max_prompt_tokens + grpo.max_response_tokens)
     overrides += [] if several else device().ray_overrides(spec.compute.gpus)
     return [*overrides, *with_file_logger(grpo.overrides)]
+
+
+def _seeds_completions(grpo: GrpoSpec) -> bool:
+    """Whether our agent loop, which gives each completion its own seed, takes the place of verl's."""
+    return device().seeds_completions if grpo.reproducible == "auto" else grpo.reproducible == "always"
 
 
 def worker_environment(environment: Mapping[str, str]) -> list[str]:

@@ -82,6 +82,7 @@ _GRPO = {
             "log_prob_max_token_len_per_gpu": "stages.grpo.maxTokensPerGpu",
         }.items()
     },
+    "algorithm.filter_groups": "stages.grpo.dropGroupsWithoutVariance",
     "reward.num_workers": "",
     "reward.reward_manager": "reward",
     "reward.custom_reward_function": "reward.terms",

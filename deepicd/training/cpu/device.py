@@ -51,6 +51,8 @@ class Cpus(Device):
     server_environment: Mapping[str, str] = {
         name: value for name, value in engine_environment.items() if name != "VLLM_ENABLE_V1_MULTIPROCESSING"
     }
+    has_gpus = False
+    seeds_completions = True
     sft_overrides = ("trainer.device=cpu", "data.num_workers=0")
 
     def grpo_overrides(self, max_tokens: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the run's pods may connect to: DNS, the API server, the store, the judge, and on several nodes each other."""
+"""What the run's pods may connect to: DNS, the API server, the store, the judge, MLflow, and on several nodes each other."""
 
 from __future__ import annotations
 
@@ -48,4 +48,7 @@ def _ports(request: AttemptRequest) -> set[int]:
     judge = request.spec.reward.judge
     if judge is not None and judge.endpoint is not None:
         ports.add(endpoint_address(judge.endpoint).port)
+    tracking = request.spec.tracking
+    if tracking is not None and tracking.mlflow is not None:
+        ports.add(endpoint_address(tracking.mlflow.uri).port)
     return ports

@@ -13,6 +13,7 @@ from deepicd.spec.load import dump
 from deepicd.spec.pod_patch import merge
 from deepicd.spec.progress import progress_name
 from deepicd.spec.resource_names import RUN_ANNOTATION, SYNC, TRAINER
+from deepicd.spec.tracking import PASSWORD, TOKEN, USERNAME
 from deepicd_operator.resources.attempt import AttemptRequest
 from deepicd_operator.resources.volumes import mounts, volumes
 
@@ -174,6 +175,11 @@ def _environment(request: AttemptRequest) -> list[dict[str, Any]]:
     if judge is not None and judge.api_key is not None and judge.api_key.secret is not None:
         key = {"name": judge.api_key.secret, "key": environment.JUDGE_SECRET_KEY}
         own.append({"name": environment.JUDGE_API_KEY, "valueFrom": {"secretKeyRef": key}})
+    tracking = request.spec.tracking
+    if tracking is not None and tracking.mlflow is not None and tracking.mlflow.secret is not None:
+        for name in (TOKEN, USERNAME, PASSWORD):
+            reference = {"name": tracking.mlflow.secret, "key": name, "optional": True}
+            own.append({"name": name, "valueFrom": {"secretKeyRef": reference}})
     given: list[dict[str, Any]] = []
     for variable in request.spec.compute.env:
         if variable.secret is not None:

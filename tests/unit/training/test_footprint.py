@@ -155,7 +155,7 @@ def test_adapters_leave_the_weights_without_gradients_and_moments(targets: list[
 
 def test_the_estimate_names_what_adapters_train() -> None:
     lines = shown(footprint(sample(model={"lora": {"rank": 16}}), QWEN_7B))
-    assert lines[0] == "estimate for 7.62 billion parameters, of which adapters train 40.4 million, in GB on each GPU:"
+    assert lines[0].startswith("estimate for 7.62 billion parameters, of which adapters train 40.4 million, in GB on each GPU")
 
 
 def test_the_released_models_training_fits_80_gb() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from deepicd.errors import UserError
-from deepicd.training.gpus import Gpu, check, visible
+from deepicd.training.gpus import Gpu, check, gpus_of, visible
+from tests.unit.training.nvml import Nvml
 
 WHOLE = [Gpu(number, f"GPU-{letter}{letter}") for number, letter in enumerate("abcd")]
 SPLIT = [Gpu(0, "MIG-aa", is_instance=True), Gpu(0, "MIG-bb", is_instance=True)]
@@ -55,3 +56,8 @@ def test_enough_gpus_and_one_instance_are_accepted() -> None:
     check(4, None, WHOLE)
     check(2, "3,1", WHOLE)
     check(1, "MIG-bb", SPLIT)
+
+
+def test_whole_gpus_and_parts_are_read_from_the_driver() -> None:
+    assert gpus_of(Nvml([0, 0])) == [Gpu(0, "GPU-0"), Gpu(1, "GPU-1")]
+    assert gpus_of(Nvml([0], parts=2)) == [Gpu(0, "MIG-GPU-0-0", is_instance=True), Gpu(0, "MIG-GPU-0-1", is_instance=True)]
