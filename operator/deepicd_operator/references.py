@@ -14,6 +14,7 @@ SECRETS = (
     "compute.dataVolumes[].secret",
     "compute.imagePullSecrets[]",
     "reward.judge.apiKey.secret",
+    "stages.distill.teacher.apiKey.secret",
 )
 """Fields that name a Secret of the run's namespace."""
 SERVICE_ACCOUNTS = ("compute.serviceAccount.name",)
