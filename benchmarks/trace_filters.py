@@ -82,16 +82,16 @@ def _spelled(text: str) -> str:
 
 def _prose(case: cases.Case, rng: random.Random) -> str:
     return (
-        f"{case.complaint.capitalize()} brings this patient in. The note records {_listed(_seen(case))}. There is no {case.denied}, "
-        f"which argues against several other causes. The past history of {_listed([*map(_spelled, case.history)])} would not "
+        f"{case.complaint.capitalize()} brings this patient in. The note records {_listed(_seen(case))}. There is no "
+        f"{case.denied}, which argues against several other causes. The past history of {_listed([*map(_spelled, case.history)])} would not "
         f"account for the whole picture. Taken together the findings point to {_title(case)}."
     )
 
 
 def _differential(case: cases.Case, rng: random.Random) -> str:
     return (
-        f"The main problem is {case.complaint} {case.duration}. On presentation there is {_listed(_seen(case))}. An infection could "
-        f"also look like this, but nothing else in the note supports it. A drug effect is possible and less likely given the "
+        f"The main problem is {case.complaint} {case.duration}. On presentation there is {_listed(_seen(case))}. An infection "
+        f"could also look like this, but nothing else in the note supports it. A drug effect is possible and less likely given the "
         f"course. The absence of {case.denied} matters as well. The best explanation is {_title(case)}."
     )
 
@@ -108,32 +108,32 @@ def _thinking(case: cases.Case, rng: random.Random) -> str:
     first, *rest = _seen(case)
     more = f" Then there is {_listed(rest)}, which fits the same process." if rest else ""
     return (
-        f"Let me go through the note. The patient came in with {case.complaint}. What stands out is {first}.{more} I also looked for "
-        f"{case.denied}; the note denies it. A purely functional cause would be unusual here. So the site and the tempo both "
+        f"Let me go through the note. The patient came in with {case.complaint}. What stands out is {first}.{more} I also looked "
+        f"for {case.denied}; the note denies it. A purely functional cause would be unusual here. So the site and the tempo both "
         f"matter, and the most specific explanation is {_title(case)}."
     )
 
 
 def _terse(case: cases.Case, rng: random.Random) -> str:
     return (
-        f"CC {case.complaint}. Has {'; '.join(_seen(case))}. Denies {case.denied}. PMH {', '.join(case.history)}, not an explanation. "
-        f"Picture most consistent with {_title(case)}."
+        f"CC {case.complaint}. Has {'; '.join(_seen(case))}. Denies {case.denied}. PMH {', '.join(case.history)}, "
+        f"not an explanation. Picture most consistent with {_title(case)}."
     )
 
 
 def _uncertain(case: cases.Case, rng: random.Random) -> str:
     return (
-        f"This admission is for {case.complaint} {case.duration}. Supporting evidence in the note: {_listed(_seen(case))}. It remains "
-        f"uncertain how long this has been going on, and imaging could settle it. If the symptoms had resolved, a benign cause "
+        f"This admission is for {case.complaint} {case.duration}. Supporting evidence in the note: {_listed(_seen(case))}. "
+        f"It remains uncertain how long this has been going on, and imaging could settle it. If the symptoms had resolved, a benign cause "
         f"would be more likely. Denied was {case.denied}. On balance this is {_title(case)}."
     )
 
 
 def _contrast(case: cases.Case, rng: random.Random) -> str:
     return (
-        f"Two readings of {case.complaint} are worth weighing. A systemic illness would usually bring more constitutional symptoms. "
-        f"A local process explains why the patient has {_listed(_seen(case))}. {case.context} Known {_listed(list(case.history))} "
-        f"is background. The local reading wins: {_title(case)}."
+        f"Two readings of {case.complaint} are worth weighing. A systemic illness would usually bring more constitutional "
+        f"symptoms. A local process explains why the patient has {_listed(_seen(case))}. {case.context} Known "
+        f"{_listed(list(case.history))} is background. The local reading wins: {_title(case)}."
     )
 
 
@@ -261,7 +261,11 @@ def _told(example: Example, rng: random.Random, others: list[Example]) -> tuple[
 def _named(example: Example, rng: random.Random, others: list[Example]) -> tuple[str, bool] | None:
     known = Known(content(example.note))
     unknown = [word for word in content(example.title) if word not in known]
-    by_title = (f"This is {_title(example.case)}.", f"The first thought is {_title(example.case)}.", f"{example.title}, I think.")
+    by_title = (
+        f"This is {_title(example.case)}.",
+        f"The first thought is {_title(example.case)}.",
+        f"{example.title}, I think.",
+    )
     code = icd10.display(example.code)
     by_code = (f"{code} comes to mind.", f"This belongs to {example.code[:3]}.", f"The code would be {example.code.lower()}.")
     sentence = rng.choice(by_title if unknown and rng.random() < 0.6 else by_code)
@@ -385,7 +389,9 @@ def main() -> None:
     for rule, counts in caught.items():
         print(f"{rule:14}{counts.planted:>8}{counts.caught / counts.planted:>9.1%}{counts.by_its_rule / counts.planted:>13.1%}")
     rng, own = random.Random(2), list(examples(min(number, 200)))
-    unseen = [(example, written(inserted(example.trace, sentence, rng), example.code)) for example in own for sentence in _TOLD_UNSEEN]
+    unseen = [
+        (example, written(inserted(example.trace, sentence, rng), example.code)) for example in own for sentence in _TOLD_UNSEEN
+    ]
     found = sum(judged(example, text, False, Seen(FILTERS.similarity)) is Rule.TOLD for example, text in unseen)
     print(f"told, phrases that the rule was not written for: {found / len(unseen):.1%} of {len(unseen)}")
     print(f"clean traces lost: {sum(lost.values())} of {clean} ({sum(lost.values()) / clean:.1%}) {dict(lost)}")

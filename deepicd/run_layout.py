@@ -5,6 +5,7 @@ lock                        held by the process that executes the run
 run-finished                the run has ended: nothing more is written
 .deepicd-writer.json        the folder's uploader, and its attempts
 judge/verdicts.jsonl        verdicts of the reward's judge, by digests: no text
+teacher/answers.jsonl       answers of the teacher of `distill`; they quote notes
 stages/STAGE.inputs.json    the inputs of the stage
 stages/STAGE.completed.json the stage is finished
 stages/STAGE/               see `StageLayout`
@@ -50,6 +51,7 @@ class RunLayout(UploadedFolder):
         self.lock = folder / "lock"
         self.stages = folder / "stages"
         self.judge = folder / "judge"
+        self.teacher = folder / "teacher"
         self.evaluation = EvaluationLayout(folder / "evaluate")
 
     def stage(self, name: str) -> StageLayout:
@@ -64,7 +66,7 @@ class RunLayout(UploadedFolder):
 class StageLayout:
     """Paths in and beside the folder of one stage."""
 
-    LOG, METRICS = "training.log", "metrics"
+    LOG, METRICS, DISTILL_COUNTS = "training.log", "metrics", "distill.json"
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -78,18 +80,28 @@ class StageLayout:
         self.metrics = folder / self.METRICS
         self.loop_entered = folder / "loop-entered"
         self.phases = folder / "phases.jsonl"
+        # Of `distill`.
+        self.distilled = folder / "traces.jsonl"
+        self.distill_counts = folder / self.DISTILL_COUNTS
+        self.example_counts = folder / "examples.json"
+        self.later = folder / "later.sqlite"
+        self.teacher_log = folder / "teacher.log"
         # Of `prepare`.
         self.tables = folder / "tables"
         self.cohort = folder / "cohort"
         self.prompts = folder / "prompts"
+        # Of `prepare`, or of `distill` if the run has it.
         self.traces = folder / "sft.parquet"
         self.trace_counts = folder / "traces.json"
         self.model_log = folder / "model.log"
-        # Of `evaluate`.
+        # Of `distill`, `grpo` and `evaluate`.
         self.plan = folder / "plan.json"
         # Of `grpo` and `evaluate`.
         self.judge_log = folder / "judge.log"
         self.judged = self.metrics / "judge.jsonl"
+        self.difficulty = folder / "difficulty.json"
+        self.solved = folder / "solved.jsonl"
+        self.chosen_prompts = folder / "train.parquet"
         # Of the training stages.
         self.checkpoints = CheckpointFolders(folder / "checkpoints")
         self.nodes_log = folder / "nodes.log"

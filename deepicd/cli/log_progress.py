@@ -38,7 +38,8 @@ class LogProgress:
             "trend": None if followed is None else self._trend.add(followed),
             "validation_reward": row.validation_reward, "validation_loss": row.validation_loss,
             "response_tokens": row.response_tokens, "format_rate": row.format_rate, "truncated": row.truncated,
-            "kl": row.kl, "step_seconds": row.seconds, "eta_seconds": round(eta) if eta is not None else None,
+            "kl": row.kl, "kept": row.kept, "answers_per_second": row.rate, "cost": row.cost, "waiting": row.waiting,
+            "step_seconds": row.seconds, "eta_seconds": round(eta) if eta is not None else None,
         }  # fmt: skip
         self._log.info("step", stage=stage, step=row.step, **_known(values))
 

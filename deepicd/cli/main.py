@@ -17,7 +17,7 @@ from deepicd.cli.predict import predict
 from deepicd.cli.program import Program, add_version, call
 from deepicd.cli.report import report
 from deepicd.cli.reward import reward
-from deepicd.cli.run import evaluate, grpo, run, sft
+from deepicd.cli.run import distill, evaluate, grpo, run, sft
 from deepicd.cli.spec import schema, show_config, validate
 from deepicd.cli.sync import sync
 from deepicd.errors import DeepICDError, ExitCode
@@ -29,7 +29,23 @@ cli = Program(
     "Research use only: not for diagnosis, decision support, triage, unsupervised coding or billing.",
 )
 add_version(cli, "deepicd")
-for command in (run, validate, schema, show_config, sft, grpo, evaluate, metrics, predict, reward, judge, icd10, report, sync):
+for command in (
+    run,
+    validate,
+    schema,
+    show_config,
+    distill,
+    sft,
+    grpo,
+    evaluate,
+    metrics,
+    predict,
+    reward,
+    judge,
+    icd10,
+    report,
+    sync,
+):
     cli.command()(command)
 for on_cluster in (submit, status, logs, wait, cancel, resume):
     cli.command(rich_help_panel="On a cluster")(on_cluster)

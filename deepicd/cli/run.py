@@ -1,4 +1,4 @@
-"""`deepicd run`, `sft`, `grpo`, `evaluate`: run all stages, or up to one."""
+"""`deepicd run`, `distill`, `sft`, `grpo`, `evaluate`: run all stages, or up to one."""
 
 from __future__ import annotations
 
@@ -40,13 +40,23 @@ class Shown:
 def run(
     file: SpecFile, folder: RunFolder = None, json_logs: JsonLogs = False, quiet: Quiet = False, verbose: Verbose = False
 ) -> None:
-    """Run all stages: prepare, SFT, GRPO, evaluation, report. On the same folder it resumes where it stopped.
+    """Run all stages: prepare, distillation, SFT, GRPO, evaluation, report. On the same folder it resumes where it stopped.
 
     Ctrl-C or SIGTERM saves a checkpoint after the current step and exits with code 143; a second one exits immediately.
 
     Example: `deepicd run manifests/samples/quickstart.yaml`
     """
     _run_stages(load(file), folder, Shown(json_logs, quiet, verbose))
+
+
+def distill(
+    file: SpecFile, folder: RunFolder = None, json_logs: JsonLogs = False, quiet: Quiet = False, verbose: Verbose = False
+) -> None:
+    """Run the stages up to distillation: a teacher writes the reasoning traces that SFT learns from.
+
+    Example: `deepicd distill run.yaml`
+    """
+    _run_stages(load(file), folder, Shown(json_logs, quiet, verbose), last="distill")
 
 
 def sft(
@@ -81,6 +91,8 @@ def evaluate(
 
 def _run_stages(chosen: DeepICDRun, folder: Path | None, wanted: Shown, last: str | None = None) -> None:
     needed = extras.TRAINING if chosen.spec.storage is None or chosen.spec.storage.s3 is None else (*extras.TRAINING, "boto3")
+    if chosen.spec.stages.distill is not None:
+        needed = (*needed, "rensa")
     extras.require("deepicd run", needed)
     from rich.console import Console
 

@@ -54,4 +54,8 @@ def _of(code: str) -> list[str]:
 def _pattern(code: str) -> re.Pattern[str]:
     head, tail = re.escape(code[:_SHORTEST]), re.escape(code[_SHORTEST:])
     # A category may be a vertebra or a vitamin (T12, B12), so it counts in capitals only.
-    return re.compile(rf"(?<!\w){head}(?:[.\s]{{0,2}}{tail})(?!\w)", re.IGNORECASE) if tail else re.compile(rf"(?<!\w){head}(?!\w)")
+    return (
+        re.compile(rf"(?<!\w){head}(?:[.\s]{{0,2}}{tail})(?!\w)", re.IGNORECASE)
+        if tail
+        else re.compile(rf"(?<!\w){head}(?!\w)")
+    )

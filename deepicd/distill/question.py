@@ -26,6 +26,11 @@ def prompts() -> Mapping[str, str]:
     return found
 
 
+def prompts_digest() -> str:
+    """SHA-256 of the texts: a changed text is a changed input."""
+    return sha256(json.dumps(dict(prompts()), sort_keys=True).encode()).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How one answer is drawn."""

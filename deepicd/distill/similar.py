@@ -1,4 +1,7 @@
-"""The rule `similar`: a trace that is nearly another one. MinHash estimates Jaccard's similarity of their runs of three words."""
+"""The rule `similar`: a trace that is nearly another one.
+
+MinHash estimates Jaccard's similarity of their runs of three words.
+"""
 
 from __future__ import annotations
 
@@ -35,4 +38,3 @@ class Seen:
         self._index.insert(len(self._hashes), hashes)
         self._hashes.append(hashes)
         return True
-

@@ -7,6 +7,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
+from itertools import count
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,6 +25,9 @@ SERVED_NAME = "teacher"
 FAILURES = 32
 """Requests in a row that fail for good before the stage ends."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 60.0
+_OF_A_QUESTION = frozenset({Missing.TIMED_OUT, Missing.SERVER_ERROR, Missing.NOT_AN_ANSWER})
+_ROUNDS = 3
+"""Rounds of tries after which a question is given up that fails in these ways while others are answered."""
 _REMEDIES = {
     Missing.TOO_LONG: "use a teacher with a longer context, or lower stages.grpo.maxPromptTokens or maxResponseTokens",
     Missing.OTHER_MODEL: f"correct {FIELD}.name",
@@ -104,12 +108,15 @@ class Teacher:
         return given
 
     async def _wait_for(self, question: Question) -> Given:
-        pause = _FIRST_PAUSE
-        while True:
+        pause, began = _FIRST_PAUSE, self._clock()
+        for rounds in count(1):
             try:
                 given = await self._endpoint.again(lambda: self._ask(question))
             except FailedError as failed:
-                if failed.reason not in PASSING:
+                # Where others get their answers, the question is at fault.
+                if failed.reason not in PASSING or (
+                    failed.reason in _OF_A_QUESTION and rounds >= _ROUNDS and self._last_answer > began
+                ):
                     raise
                 self._check_patience(failed.reason)
                 asked = failed.wait
@@ -122,6 +129,7 @@ class Teacher:
             finally:
                 self.waiting -= 1
             pause *= 2
+        raise AssertionError("the loop returns or raises")
 
     async def _ask(self, question: Question) -> Given:
         content = await self._endpoint.call("POST", CHAT, question.fields(self._model))
@@ -152,13 +160,23 @@ class Teacher:
 
 
 def _was_cut_off(choices: Any) -> bool:
-    return isinstance(choices, list) and len(choices) == 1 and isinstance(choices[0], dict) and choices[0].get("finish_reason") == "length"
+    return (
+        isinstance(choices, list)
+        and len(choices) == 1
+        and isinstance(choices[0], dict)
+        and choices[0].get("finish_reason") == "length"
+    )
 
 
 def _usage(content: dict[str, Any]) -> dict[str, int]:
     usage = content.get("usage")
     found = usage if isinstance(usage, dict) else {}
     return {name: value if isinstance(value := found.get(name), int) else 0 for name in ("prompt_tokens", "completion_tokens")}
+
+
+def check_key(spec: TeacherSpec) -> None:
+    """Raises: UserError: there is no key where one is expected."""
+    _key(spec)
 
 
 def _key(spec: TeacherSpec) -> str | None:

@@ -53,7 +53,10 @@ def endpoint_rules(*others: str) -> tuple[Rule, ...]:
     return (
         exactly_one(*others, "endpoint"),
         requires("endpoint", given("name"), "name: is missing: give the model's name at the endpoint"),
-        *(requires(field, given("endpoint"), f"{field}: goes with endpoint: remove it") for field in ("name", "apiKey", "dataUse")),
+        *(
+            requires(field, given("endpoint"), f"{field}: goes with endpoint: remove it")
+            for field in ("name", "apiKey", "dataUse")
+        ),
         either(
             never(given("endpoint")),
             given("dataUse"),

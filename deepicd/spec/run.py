@@ -49,9 +49,7 @@ class StagesSpec(SpecModel):
     evaluate: EvaluateSpec | None = EvaluateSpec()
     """Metrics and report; `null` turns it off."""
 
-    rules = (
-        given("distill", "sft", "grpo", "evaluate", message="no stage is given: add distill, sft, grpo or evaluate"),
-    )
+    rules = (given("distill", "sft", "grpo", "evaluate", message="no stage is given: add distill, sft, grpo or evaluate"),)
 
 
 class RunMetadata(SpecModel):
@@ -104,6 +102,11 @@ class RunSpec(SpecModel):
         # The first version had the default weights beside any preset.
         content["reward"]["weights"] = DEFAULT_WEIGHTS | content["reward"]["weights"]
         return content
+
+    @property
+    def prepared_sft(self) -> SftSpec | None:
+        """SFT, if the stage `prepare` makes its examples: not those of traces that `distill` has yet to make."""
+        return self.stages.sft if self.stages.distill is None else None
 
     @property
     def judge_gpus(self) -> int:
