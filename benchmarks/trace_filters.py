@@ -29,6 +29,7 @@ from deepicd.spec.distill import FiltersSpec
 
 CODES = 600
 FILTERS = FiltersSpec()
+SIMILARITY = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +84,17 @@ def _spelled(text: str) -> str:
 def _prose(case: cases.Case, rng: random.Random) -> str:
     return (
         f"{case.complaint.capitalize()} brings this patient in. The note records {_listed(_seen(case))}. There is no "
-        f"{case.denied}, which argues against several other causes. The past history of {_listed([*map(_spelled, case.history)])} would not "
-        f"account for the whole picture. Taken together the findings point to {_title(case)}."
+        f"{case.denied}, which argues against several other causes. The past history of "
+        f"{_listed([*map(_spelled, case.history)])} would not account for the whole picture. Taken together the findings point "
+        f"to {_title(case)}."
     )
 
 
 def _differential(case: cases.Case, rng: random.Random) -> str:
     return (
         f"The main problem is {case.complaint} {case.duration}. On presentation there is {_listed(_seen(case))}. An infection "
-        f"could also look like this, but nothing else in the note supports it. A drug effect is possible and less likely given the "
-        f"course. The absence of {case.denied} matters as well. The best explanation is {_title(case)}."
+        "could also look like this, but nothing else in the note supports it. A drug effect is possible and less likely given "
+        f"the course. The absence of {case.denied} matters as well. The best explanation is {_title(case)}."
     )
 
 
@@ -108,9 +110,9 @@ def _thinking(case: cases.Case, rng: random.Random) -> str:
     first, *rest = _seen(case)
     more = f" Then there is {_listed(rest)}, which fits the same process." if rest else ""
     return (
-        f"Let me go through the note. The patient came in with {case.complaint}. What stands out is {first}.{more} I also looked "
-        f"for {case.denied}; the note denies it. A purely functional cause would be unusual here. So the site and the tempo both "
-        f"matter, and the most specific explanation is {_title(case)}."
+        f"Let me go through the note. The patient came in with {case.complaint}. What stands out is {first}.{more} I also "
+        f"looked for {case.denied}; the note denies it. A purely functional cause would be unusual here. So the site and the "
+        f"tempo both matter, and the most specific explanation is {_title(case)}."
     )
 
 
@@ -124,8 +126,8 @@ def _terse(case: cases.Case, rng: random.Random) -> str:
 def _uncertain(case: cases.Case, rng: random.Random) -> str:
     return (
         f"This admission is for {case.complaint} {case.duration}. Supporting evidence in the note: {_listed(_seen(case))}. "
-        f"It remains uncertain how long this has been going on, and imaging could settle it. If the symptoms had resolved, a benign cause "
-        f"would be more likely. Denied was {case.denied}. On balance this is {_title(case)}."
+        "It remains uncertain how long this has been going on, and imaging could settle it. If the symptoms had resolved, a "
+        f"benign cause would be more likely. Denied was {case.denied}. On balance this is {_title(case)}."
     )
 
 
@@ -359,7 +361,7 @@ def measure(number: int, seed: int = 0) -> tuple[dict[Rule, Caught], Counter[Rul
     """Faults by rule, lost clean traces by rule, and the number of clean traces."""
     rng = random.Random(seed + 1)
     all_examples = list(examples(number, seed))
-    seen = Seen(FILTERS.similarity)
+    seen = Seen(SIMILARITY)
     lost: Counter[Rule] = Counter()
     for example in all_examples:
         if (found := judged(example, written(example.trace, example.code), False, seen)) is not None:
@@ -372,7 +374,7 @@ def measure(number: int, seed: int = 0) -> tuple[dict[Rule, Caught], Counter[Rul
                 continue
             counts = caught[rule]
             counts.planted += 1
-            index = Seen(FILTERS.similarity)
+            index = Seen(SIMILARITY)
             if rule is Rule.SIMILAR:
                 index.add(example.trace)
             found = judged(example, *fault, index)
@@ -392,7 +394,7 @@ def main() -> None:
     unseen = [
         (example, written(inserted(example.trace, sentence, rng), example.code)) for example in own for sentence in _TOLD_UNSEEN
     ]
-    found = sum(judged(example, text, False, Seen(FILTERS.similarity)) is Rule.TOLD for example, text in unseen)
+    found = sum(judged(example, text, False, Seen(SIMILARITY)) is Rule.TOLD for example, text in unseen)
     print(f"told, phrases that the rule was not written for: {found / len(unseen):.1%} of {len(unseen)}")
     print(f"clean traces lost: {sum(lost.values())} of {clean} ({sum(lost.values()) / clean:.1%}) {dict(lost)}")
 

@@ -99,9 +99,8 @@ class StageLayout:
         # Of `grpo` and `evaluate`.
         self.judge_log = folder / "judge.log"
         self.judged = self.metrics / "judge.jsonl"
-        self.difficulty = folder / "difficulty.json"
-        self.solved = folder / "solved.jsonl"
-        self.chosen_prompts = folder / "train.parquet"
+        # Of `grpo`.
+        self.difficulty = folder / "difficulty" / "difficulty.json"
         # Of the training stages.
         self.checkpoints = CheckpointFolders(folder / "checkpoints")
         self.nodes_log = folder / "nodes.log"

@@ -256,14 +256,13 @@ class _Reader:
         elif is_content(token):
             self._phrase.append(token)
 
-    def _read_split(self, token: str, rest: list[str]) -> None:
-        if token not in _SOFT:
+    def _read_split(self, sign: str, rest: list[str]) -> None:
+        if sign not in _SOFT:
             self._end_phrase()
-        if token == "," and self._denied and not self._whole_list and not _goes_on(rest):
+        if sign == "," and self._denied and not self._whole_list and not _goes_on(rest):
             self._denied = False
 
 
 def _goes_on(rest: list[str]) -> bool:
-    """Whether what follows a comma belongs to the list before it: `no fever, chills or cough` has one, `no fever, pain` none."""
-    following = rest[:1]
-    return bool(following) and following[0] in {"or", "nor"}
+    """Whether a denial before a comma goes on after it, as in `no fever, or chills`."""
+    return rest[:1] in (["or"], ["nor"])

@@ -90,9 +90,11 @@ class Harvest:
         Raises:
             TeacherError, UserError, OSError: see `Teacher.answer`.
         """
-        seen = Seen(self._settings.filters.similarity)
+        similarity = self._settings.filters.similarity
+        seen = None if similarity is None else Seen(similarity)
         while await self._ask_all(admissions()):
-            self._keep_distinct(seen)
+            if seen is not None:
+                self._keep_distinct(seen)
         return {identity: state.trace for identity, state in self._states.items() if state.trace is not None}
 
     async def _ask_all(self, admissions: Iterator[Admission]) -> bool:

@@ -143,7 +143,6 @@ def distill(plan: Plan) -> None:
     lines = (json.dumps({"id": identity, "trace": trace}, ensure_ascii=False) + "\n" for identity, trace in traces.items())
     with atomic.replacing(Path(plan.traces)) as file:
         file.writelines(line.encode() for line in lines)
-    Path(plan.traces).chmod(0o600)
     atomic.write(
         Path(plan.counts), json.dumps(_counts(plan, settings, harvest.counts, teacher, progress, later), indent=2) + "\n"
     )

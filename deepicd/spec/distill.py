@@ -66,7 +66,8 @@ class FiltersSpec(SpecModel):
     max_words: int = Field(default=600, ge=1)
     """Most words of a trace."""
     conclusion: float = Field(default=0.3, ge=0, le=1)
-    """Last share of a trace, at least its last sentence, that may name the code or its title; before it, neither may be named."""
+    """Last share of a trace, at least its last sentence, that may name the code or its title. Before it, neither may be
+    named."""
     title_words: float = Field(default=0.8, gt=0, le=1)
     """Share of the title's content words in one sentence that names the title. Words of the note do not count."""
     unfounded: float = Field(default=0.1, ge=0, le=1)
@@ -79,8 +80,9 @@ class FiltersSpec(SpecModel):
     """Most findings that only the later part of the discharge summary has."""
     copied: float = Field(default=0.3, ge=0, le=1)
     """Largest share of words in stretches of 14 or more that follow the note."""
-    similarity: float = Field(default=0.8, gt=0, le=1)
-    """From this similarity on, the later one of two traces is left out: Jaccard's, of their runs of three words, by MinHash."""
+    similarity: float | None = Field(default=0.8, gt=0, le=1)
+    """From this similarity on, the later one of two traces is left out: Jaccard's, of their runs of three words, by MinHash.
+    `null` turns it off."""
 
     rules = (at_least("maxWords", "minWords", "maxWords: is less than minWords: raise it"),)
 
