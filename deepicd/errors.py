@@ -97,6 +97,13 @@ class JudgeError(DeepICDError):
     code = "JudgeUnreachable"
 
 
+class TeacherError(DeepICDError):
+    """The teacher of `stages.distill` cannot be reached, or gives no answers: trying again later may help."""
+
+    exit_code = ExitCode.TRY_LATER
+    code = "TeacherUnreachable"
+
+
 class TerminatedError(DeepICDError):
     """SIGTERM or Ctrl-C arrived; a checkpoint was saved if the stage could still do so."""
 

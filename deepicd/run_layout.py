@@ -7,6 +7,7 @@ run-finished                the run has ended: nothing more is written
 judge/verdicts.jsonl        verdicts of the reward's judge, by digests: no text
 mlflow.json                 the run's id at the MLflow server
 tensorboard/STAGE/          event files
+teacher/answers.jsonl       answers of the teacher of `distill`; they quote notes
 stages/STAGE.inputs.json    the inputs of the stage
 stages/STAGE.completed.json the stage is finished
 stages/STAGE/               see `StageLayout`
@@ -54,6 +55,7 @@ class RunLayout(UploadedFolder):
         self.judge = folder / "judge"
         self.mlflow = folder / "mlflow.json"
         self.tensorboard = folder / "tensorboard"
+        self.teacher = folder / "teacher"
         self.evaluation = EvaluationLayout(folder / "evaluate")
 
     def stage(self, name: str) -> StageLayout:
@@ -68,7 +70,7 @@ class RunLayout(UploadedFolder):
 class StageLayout:
     """Paths in and beside the folder of one stage."""
 
-    LOG, METRICS = "training.log", "metrics"
+    LOG, METRICS, DISTILL_COUNTS = "training.log", "metrics", "distill.json"
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -82,20 +84,29 @@ class StageLayout:
         self.metrics = folder / self.METRICS
         self.loop_entered = folder / "loop-entered"
         self.phases = folder / "phases.jsonl"
+        # Of `distill`.
+        self.distilled = folder / "traces.jsonl"
+        self.distill_counts = folder / self.DISTILL_COUNTS
+        self.example_counts = folder / "examples.json"
+        self.later = folder / "later.sqlite"
+        self.teacher_log = folder / "teacher.log"
         # Of `prepare`.
         self.tables = folder / "tables"
         self.cohort = folder / "cohort"
         self.prompts = folder / "prompts"
+        # Of `prepare`, or of `distill` if the run has it.
         self.traces = folder / "sft.parquet"
         self.trace_counts = folder / "traces.json"
         self.model_log = folder / "model.log"
-        # Of `evaluate`.
+        # Of `distill`, `grpo` and `evaluate`.
         self.plan = folder / "plan.json"
         # Of `grpo` and `evaluate`.
         self.judge_log = folder / "judge.log"
         self.judged = self.metrics / "judge.jsonl"
         # Of `grpo`, with note text.
         self.rollouts = folder / "rollouts"
+        # Of `grpo`.
+        self.difficulty = folder / "difficulty" / "difficulty.json"
         # Of the training stages.
         self.checkpoints = CheckpointFolders(folder / "checkpoints")
         self.nodes_log = folder / "nodes.log"

@@ -42,7 +42,8 @@ class LogProgress:
             "clipped": row.clipped, "rollout_difference": row.rollout_difference,
             "tokens_per_second": row.tokens_per_second, "mfu": row.mfu, "gpu_memory": row.gpu_memory,
             "gpu_hours": row.gpu_hours, "gpu_hours_left": row.gpu_hours_left,
-            "kl": row.kl, "step_seconds": row.seconds, "eta_seconds": round(eta) if eta is not None else None,
+            "kl": row.kl, "kept": row.kept, "answers_per_second": row.rate, "cost": row.cost, "waiting": row.waiting,
+            "step_seconds": row.seconds, "eta_seconds": round(eta) if eta is not None else None,
         }  # fmt: skip
         self._log.info("step", stage=stage, step=row.step, **_known(values))
 

@@ -17,7 +17,7 @@ from deepicd.cli.predict import predict
 from deepicd.cli.program import Program, add_version, call
 from deepicd.cli.report import report
 from deepicd.cli.reward import reward
-from deepicd.cli.run import evaluate, grpo, run, sft
+from deepicd.cli.run import distill, evaluate, grpo, run, sft
 from deepicd.cli.samples import samples
 from deepicd.cli.spec import schema, show_config, validate
 from deepicd.cli.sync import sync
@@ -30,7 +30,7 @@ cli = Program(
     "Research use only: not for diagnosis, decision support, triage, unsupervised coding or billing.",
 )
 add_version(cli, "deepicd")
-for command in (run, validate, schema, show_config, sft, grpo, evaluate):
+for command in (run, validate, schema, show_config, distill, sft, grpo, evaluate):
     cli.command()(command)
 for other in (metrics, predict, reward, judge, icd10, report, samples, sync):
     cli.command()(other)

@@ -16,8 +16,10 @@ BASE = ("STAGE", "STEP", "S/STEP", "ETA", "LOSS", "REWARD", "TREND", "LEN", "FOR
 """Columns of an 80-column terminal."""
 WIDE = ("STAGE", "STEP", "S/STEP", "ETA", "LOSS", "REWARD", "TREND", "LEN", "FORMAT", "TRUNC", "VALID", "KL", "TIME")
 """Columns of a wide one, in their order."""
+_DISTILLED = ("KEPT", "ANSWERS/S", "COST")
+"""Columns of the stage `distill`, in runs that have it."""
 _WIDE_FROM = 100
-_DROPPED = ("TRUNC", "KL", "VALID", "S/STEP", "LEN", "TREND", "FORMAT", "LOSS")
+_DROPPED = ("TRUNC", "KL", "VALID", "S/STEP", "LEN", "TREND", "FORMAT", "LOSS", *_DISTILLED)
 """The first to go if the terminal is too narrow."""
 
 
@@ -128,6 +130,9 @@ class StageView:
             "TRUNC": _percent(row.truncated),
             "VALID": _short(row.validation_reward),
             "KL": _short(row.kl),
+            "KEPT": _percent(row.kept),
+            "ANSWERS/S": _pace(row.rate),
+            "COST": "" if row.cost is None else f"{row.cost:,.2f}",
         }
         self._cells = self._cells | {name: text for name, text in cells.items() if text}
         facts = words_of(row)
@@ -169,7 +174,9 @@ class StageView:
 
 def columns(rows: Sequence[Mapping[str, str]], width: int) -> tuple[list[str], int]:
     """The columns that fit into `width` characters, and the space between them."""
-    wanted = [name for name in (WIDE if width >= _WIDE_FROM else BASE) if name in BASE or any(row.get(name) for row in rows)]
+    *others, time = WIDE if width >= _WIDE_FROM else BASE
+    possible = (*others, *_DISTILLED, time)
+    wanted = [name for name in possible if name in BASE or any(row.get(name) for row in rows)]
     for gap in (2, 1):
         if _width(wanted, rows, gap) <= width:
             return wanted, gap

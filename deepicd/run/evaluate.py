@@ -167,8 +167,9 @@ def kl_name(run: DeepICDRun) -> str:
 def about(context: Context) -> dict[str, Any]:
     """What the report says about the run itself."""
     seconds = {}
-    examples = Examples.read(context.layout.stage("prepare").trace_counts)
-    for stage in ("prepare", *TRAINING_STAGES):
+    made_by = "prepare" if context.run.spec.stages.distill is None else "distill"
+    examples = Examples.read(context.layout.stage(made_by).trace_counts)
+    for stage in ("prepare", "distill", *TRAINING_STAGES):
         marker = context.layout.stage(stage).completed
         if marker.exists():
             seconds[stage] = json.loads(marker.read_text())["seconds"]
@@ -182,6 +183,8 @@ def about(context: Context) -> dict[str, Any]:
         "reasoningOff": _reasoning_off(context),
         "leftOut": [asdict(one) for one in not_used(context)],
         "tracesUntagged": 0 if examples is None else examples.untagged,
+        "distill": _json_of(context.layout.stage("distill").distill_counts),
+        "difficulty": _json_of(context.layout.stage("grpo").difficulty),
         "judge": about_judge(context.run, context.layout.stage("grpo").judged),
     }
 
@@ -209,6 +212,11 @@ def _reasoning_off(context: Context) -> dict[str, int] | None:
     if words is None or words.is_english or not context.run.spec.reward.scores_reasoning:
         return None
     return {"patients": words.patients, "english": words.english}
+
+
+def _json_of(path: Path) -> Any:
+    """A file's content; None without the file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def _write_json(path: Path, content: Any) -> None:

@@ -10,6 +10,7 @@ from deepicd.data import check, mimic, notes, sft
 from deepicd.errors import UserError
 from deepicd.rewards.judge.rubric import load_rubric
 from deepicd.rewards.own_terms import OwnTerms
+from deepicd.run.distill import teacher_model
 from deepicd.spec.run import DeepICDRun
 from deepicd.spec.storage import S3Spec
 from deepicd.training import base_model
@@ -76,6 +77,8 @@ def _look_at_files(run: DeepICDRun, found: Findings) -> None:
         found.note("spec.data.prepared", lambda: check.look(Path(prepared)))
     if (traces := data.traces) is not None and run.spec.stages.sft is not None:
         found.note("spec.data.traces", lambda: sft.look(Path(traces)))
+    if (chosen := run.spec.stages.distill) is not None:
+        found.note("spec.stages.distill.teacher", lambda: teacher_model(chosen.teacher))
     if model.path is not None:
         found.note("spec.model", lambda: found.warnings.extend(base_model.look(str(model.path), model.lora)))
     if storage is not None and (s3 := storage.s3) is not None:

@@ -1,4 +1,4 @@
-"""`prepare → sft → grpo → evaluate`: finished stages are not repeated, interrupted ones resume."""
+"""`prepare → distill → sft → grpo → evaluate`: finished stages are not repeated, interrupted ones resume."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from typing import Any
 
 from deepicd import atomic, prompt
 from deepicd.data import note_files, prompts
+from deepicd.distill.question import prompts_digest
 from deepicd.errors import DeepICDError, TerminatedError, UserError
 from deepicd.phases import Phase, PhaseStart
 from deepicd.rewards.judge.rubric import load_rubric
 from deepicd.rewards.own_terms import digests
 from deepicd.run.context import Context
+from deepicd.run.distill import distill
 from deepicd.run.evaluate import evaluate
 from deepicd.run.grpo import grpo
 from deepicd.run.prepare import prepare
@@ -54,6 +56,10 @@ def plan(run: DeepICDRun) -> list[Stage]:
     steps = {name: chosen or {} for name, chosen in settings["stages"].items()}
     inputs = {"data": settings["data"], "model": settings["model"], "tables": _tables(run)}
     stages = [Stage("prepare", inputs, prepare)]
+    if spec.stages.distill is not None:
+        taught = spec.stages.distill
+        inputs = {"seed": spec.seed, "stages": {"distill": steps["distill"]}, "prompts": prompts_digest()}
+        stages.append(Stage("distill", inputs, lambda context: distill(context, taught)))
     if spec.stages.sft is not None:
         chosen = spec.stages.sft
         stages.append(Stage("sft", {**common, "stages": {"sft": steps["sft"]}}, lambda context: sft(context, chosen)))
@@ -129,15 +135,20 @@ def _stages(
     last: str | None,
 ) -> dict[str, float]:
     seconds: dict[str, float] = {}
-    prompts_fit = _prompts_fit(run, RunLayout(folder))
+    layout = RunLayout(folder)
+    prompts_fit = _prompts_fit(run, layout)
     for stage, record in records:
         if last is not None and last in seconds:
             break
+        if stage.name == "distill" and _is_needless(record, records, restore, layout):
+            seconds[stage.name] = 0.0
+            reporter.stage_finished(stage.name, 0.0, already=True)
+            continue
         fetches = restore is not None and not record.completed() and stage.name in TRAINING_STAGES
         if fetches:
             reporter.stage_started(stage.name)
             reporter.phase(stage.name, PhaseStart(Phase.DOWNLOAD))
-        if restore is not None and fetches and restore(stage.name, RunLayout(folder).stage(stage.name).folder):
+        if restore is not None and fetches and restore(stage.name, layout.stage(stage.name).folder):
             record.begin()
             record.complete(0.0)
         done = record.completed()
@@ -154,13 +165,29 @@ def _stages(
         record.begin()
         started = time.monotonic()
         on_phase = partial(reporter.phase, stage.name)
-        earlier = sum(seconds.values()) + step_seconds(RunLayout(folder).stage(stage.name).metrics)
+        earlier = sum(seconds.values()) + step_seconds(layout.stage(stage.name).metrics)
         on_step = _timed(reporter, stage.name, _gpu_hours(run, earlier))
-        _act(stage, Context(run, RunLayout(folder), stop, on_step, on_phase))
+        _act(stage, Context(run, layout, stop, on_step, on_phase))
         seconds[stage.name] = time.monotonic() - started
         record.complete(seconds[stage.name])
         reporter.stage_finished(stage.name, seconds[stage.name], already=False)
     return seconds
+
+
+def _is_needless(
+    record: StageRecord,
+    records: list[tuple[Stage, StageRecord]],
+    restore: Callable[[str, Path], bool] | None,
+    layout: RunLayout,
+) -> bool:
+    """Whether `distill` is not needed any more: traces are not stored, but the model that has learned from them may be."""
+    learner = next((later for stage, later in records if stage.name == "sft"), None)
+    if learner is None or record.completed():
+        return False
+    if restore is not None and not learner.completed() and restore("sft", layout.stage("sft").folder):
+        learner.begin()
+        learner.complete(0.0)
+    return learner.completed() is not None
 
 
 def _prompts_fit(run: DeepICDRun, layout: RunLayout) -> bool:
@@ -168,7 +195,7 @@ def _prompts_fit(run: DeepICDRun, layout: RunLayout) -> bool:
 
     Earlier versions wrote none. The budgets are not among the inputs of `prepare`, so that runs of those versions resume.
     """
-    sft = run.spec.stages.sft
+    sft = run.spec.prepared_sft
     folder = layout.stage("prepare").prompts
     return prompts.are_for(folder, prompt.asked(run.spec), None if sft is None else sft.max_tokens)
 

@@ -43,6 +43,8 @@ class FailureCode(StrEnum):
     """The store could not be reached, or kept failing."""
     JUDGE = "JudgeUnreachable"
     """The reward's judge could not be reached, or too many of its verdicts were missing."""
+    TEACHER = "TeacherUnreachable"
+    """The teacher of `stages.distill` could not be reached, or gave no answer for its `giveUpAfter`."""
     TERMINATED = "Terminated"
     """The process was asked to end (SIGTERM)."""
     CRASH = "Crashed"

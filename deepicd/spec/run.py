@@ -10,6 +10,7 @@ from deepicd.spec.base import SpecModel
 from deepicd.spec.changes import Later, MayChange, decisive
 from deepicd.spec.compute import ComputeSpec
 from deepicd.spec.data import DataSpec
+from deepicd.spec.distill import DistillSpec
 from deepicd.spec.model import ModelSpec
 from deepicd.spec.pod_shape import check_patch
 from deepicd.spec.recovery import RecoverySpec
@@ -40,6 +41,8 @@ class EvaluateSpec(SpecModel):
 class StagesSpec(SpecModel):
     """The stages after `prepare`; one that is left out is not run."""
 
+    distill: Later[DistillSpec | None] = None
+    """Reasoning traces from a teacher, which SFT then learns from."""
     sft: SftSpec | None = None
     """Supervised fine-tuning on reasoning traces."""
     grpo: GrpoSpec | None = None
@@ -47,7 +50,7 @@ class StagesSpec(SpecModel):
     evaluate: EvaluateSpec | None = EvaluateSpec()
     """Metrics and report; `null` turns it off."""
 
-    rules = (given("sft", "grpo", "evaluate", message="no stage is given: add sft, grpo or evaluate"),)
+    rules = (given("distill", "sft", "grpo", "evaluate", message="no stage is given: add distill, sft, grpo or evaluate"),)
 
 
 class RunMetadata(SpecModel):
@@ -104,6 +107,11 @@ class RunSpec(SpecModel):
         return content
 
     @property
+    def prepared_sft(self) -> SftSpec | None:
+        """SFT, if the stage `prepare` makes its examples: not those of traces that `distill` has yet to make."""
+        return self.stages.sft if self.stages.distill is None else None
+
+    @property
     def judge_gpus(self) -> int:
         """GPUs that the judge's own server needs beside `compute.gpus`."""
         judge = self.reward.judge
@@ -117,9 +125,15 @@ class RunSpec(SpecModel):
     rules = (
         requires(
             "stages.sft",
-            given("data.synthetic", "data.traces"),
-            "stages.sft learns from reasoning traces: give data.traces, or leave stages.sft out",
+            given("data.synthetic", "data.traces", "stages.distill"),
+            "stages.sft learns from reasoning traces: give data.traces or stages.distill, or leave stages.sft out",
         ),
+        requires(
+            "stages.distill",
+            never(given("data.traces")),
+            "data.traces: stages.distill has its own traces made: remove one of the two",
+        ),
+        requires("stages.distill", multiple_of("compute.gpus", of="stages.distill.teacher.tensorParallel")),
         requires(
             "stages.sft",
             requires("stages.sft.maxTokensPerGpu", multiple_of("stages.sft.trainBatchSize", of="compute.gpus")),

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from deepicd.spec.base import SpecModel
 from deepicd.spec.compute import NAME_PATTERN
-from deepicd.spec.judge import endpoint_address
+from deepicd.spec.endpoint import endpoint_address
 from deepicd.spec.rules import given, python_only
 from deepicd.spec.storage import refuse_credentials
 from deepicd.spec.wording import pattern

@@ -64,6 +64,19 @@ class OverlongPenaltySpec(SpecModel):
     """Subtracted from the reward of a completion with `maxResponseTokens` tokens; in units of the reward."""
 
 
+class DifficultySpec(SpecModel):
+    """Which training prompts GRPO leaves out, by how often its start model solves them. A prompt is solved by a completion
+    whose code is the gold code.
+    """
+
+    samples: int = Field(default=8, ge=1, le=1024)
+    """Completions sampled per prompt, at GRPO's `temperature`."""
+    drop_solved: float | None = Field(default=None, gt=0, le=1)
+    """Leave out prompts that at least this share of the completions solves, such as 1; by default none."""
+    drop_unsolved: float | None = Field(default=None, ge=0, lt=1)
+    """Leave out prompts that at most this share of the completions solves, such as 0; by default none."""
+
+
 class GrpoSpec(SpecModel):
     """GRPO with vLLM rollouts and the reward of `spec.reward`. `grpo: {}` is the released model's training."""
 
@@ -124,6 +137,9 @@ class GrpoSpec(SpecModel):
     starts one more kernel for each completion and token. `auto`: only on CPUs."""
     tensor_parallel: int = Field(default=1, ge=1)
     """GPUs over which vLLM splits the model."""
+    difficulty: Later[DifficultySpec | None] = None
+    """Sample the start model on the training prompts before the first step, and leave out prompts by difficulty; off by
+    default."""
     gpu_memory_utilization: MayChange[float] = Field(default=0.4, gt=0, le=1)
     """Share of GPU memory that vLLM may take."""
     gradient_checkpointing: MayChange[bool] = True

@@ -55,6 +55,11 @@ class Device:
         first, second = devices[:gpus], devices[gpus : gpus + more]
         return {VISIBLE: ",".join(first)}, {VISIBLE: ",".join(second)}
 
+    def parallel_arguments(self, gpus: int, tensor_parallel: int) -> list[str]:
+        """Arguments of a vLLM server with `gpus / tensor_parallel` copies of a model, each on `tensor_parallel` GPUs."""
+        sizes = {"--tensor-parallel-size": tensor_parallel, "--data-parallel-size": gpus // tensor_parallel}
+        return [part for name, size in sizes.items() if size > 1 for part in (name, str(size))]
+
     def check(self, gpus: int) -> None:
         """Raises: UserError: this machine has not that many GPUs that can train together."""
         check(gpus, os.environ.get(VISIBLE), present())

@@ -26,6 +26,9 @@ WITHOUT_VARIANCE = f"{OF_TRAINING}groups_without_variance"
 GPU_MEMORY = f"{OF_TRAINING}gpu_memory_gib"
 SECONDS = "timing_s/step"
 
+OF_DISTILLATION = "distill/"
+"""Prefix of what `distill` says about its answers so far."""
+
 _REWARD = "critic/score/mean"
 _VALIDATION = "val-"
 _GRADIENT = ("actor/grad_norm", "train/grad_norm")
@@ -77,6 +80,14 @@ class StepMetrics:
     """Mean sampled reward on the validation split, where the step had one."""
     validation_loss: float | None = None
     """SFT's loss on the validation split, where the step had one."""
+    kept: float | None = None
+    """Share of the admissions asked about so far that have a trace (`distill`)."""
+    rate: float | None = None
+    """Answers of the teacher a second (`distill`)."""
+    cost: float | None = None
+    """What the teacher's answers cost so far, where prices are given (`distill`)."""
+    waiting: int | None = None
+    """Requests that wait for the teacher to answer again, if there are any (`distill`)."""
     not_finite: str | None = None
     """Name of a watched metric that was NaN or infinite."""
     update_skipped: bool | None = None
@@ -97,6 +108,10 @@ class StepMetrics:
 
 def _finite(value: Any) -> float | None:
     return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
 
 
 def read_step(line: str) -> StepMetrics:
@@ -132,6 +147,10 @@ def read_step(line: str) -> StepMetrics:
                if name.startswith("reward_") and value is not None},
         validation_reward=mean.get("score", mean.get("reward")),
         validation_loss=first("val/loss"),
+        kept=first(f"{OF_DISTILLATION}kept"),
+        rate=first(f"{OF_DISTILLATION}rate"),
+        cost=first(f"{OF_DISTILLATION}cost"),
+        waiting=_whole(first(f"{OF_DISTILLATION}waiting")),
         # orjson writes NaN and infinity as null.
         not_finite=next((name for name in _WATCHED if name in data and _finite(data[name]) is None), None),
         update_skipped=next((_finite(data[name]) is None for name in _GRADIENT if name in data), None),

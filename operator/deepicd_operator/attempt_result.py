@@ -46,6 +46,7 @@ _FAILURES = {
     FailureCode.STALL: Reason.STALLED,
     FailureCode.STORE: Reason.STORE_UNREACHABLE,
     FailureCode.JUDGE: Reason.JUDGE_UNREACHABLE,
+    FailureCode.TEACHER: Reason.TEACHER_UNREACHABLE,
     FailureCode.TERMINATED: Reason.TERMINATED,
     FailureCode.CRASH: Reason.CRASHED,
 }

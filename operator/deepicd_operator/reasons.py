@@ -81,6 +81,7 @@ class Reason(StrEnum):
     STALLED = "Stalled"
     STORE_UNREACHABLE = "StoreUnreachable"
     JUDGE_UNREACHABLE = "JudgeUnreachable"
+    TEACHER_UNREACHABLE = "TeacherUnreachable"
     UPLOAD_FAILED = "UploadFailed"
     OUT_OF_MEMORY = "OutOfMemory"
     OUT_OF_DISK = "OutOfDisk"
@@ -242,6 +243,11 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         _RETRY,
         "the reward's judge could not be reached, or too many of its verdicts were missing",
         "check reward.judge.endpoint, its server and key, and the NetworkPolicy; or set reward.judge.onFailure to skip",
+    ),
+    Reason.TEACHER_UNREACHABLE: Explanation(
+        _RETRY,
+        "the teacher of stages.distill could not be reached, or gave no answer for its giveUpAfter",
+        "check stages.distill.teacher.endpoint, its server, its limits and the NetworkPolicy; the answers so far are kept",
     ),
     Reason.UPLOAD_FAILED: Explanation(
         _RETRY,

@@ -91,5 +91,9 @@ class Cpus(Device):
         """All processes share the cores."""
         return {}, {}
 
+    def parallel_arguments(self, gpus: int, tensor_parallel: int) -> list[str]:
+        """One copy."""
+        return []
+
     def check(self, gpus: int) -> None:
         """Any number is accepted."""

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from deepicd.errors import UserError
-from deepicd.spec.judge import endpoint_address
+from deepicd.spec.endpoint import endpoint_address
 from deepicd.spec.load import parse
 from deepicd.spec.run import DeepICDRun
 from deepicd.spec.storage import Address
