@@ -234,7 +234,8 @@ def _column(values: list[Any]) -> pa.Array:
 
 def _measures(content: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, tuple[float | None, ...]]]:
     """Path, value and ends of the interval of each measure in nested metrics; chapters and groups by their name, other items of
-    lists by their place."""
+    lists by their place.
+    """
     if content.keys() >= {"value", "interval"}:
         yield path, (content["value"], *(content["interval"] or (None, None)))
         return

@@ -53,6 +53,16 @@ class Device:
         first, second = devices[:gpus], devices[gpus : gpus + more]
         return {"CUDA_VISIBLE_DEVICES": ",".join(first)}, {"CUDA_VISIBLE_DEVICES": ",".join(second)}
 
+    def engines(self, gpus: int, each: int, variables: Mapping[str, str]) -> list[dict[str, str]]:
+        """Variables of each engine that generates; `variables` are those of the process that starts them.
+
+        `gpus`: of this machine's GPUs in all; `each`: of one engine.
+        """
+        chosen = variables.get("CUDA_VISIBLE_DEVICES") or os.environ.get("CUDA_VISIBLE_DEVICES")
+        devices = (chosen.split(",") if chosen else [str(number) for number in range(gpus)])[:gpus]
+        full = [devices[start : start + each] for start in range(0, len(devices) - each + 1, each)]
+        return [{"CUDA_VISIBLE_DEVICES": ",".join(own)} for own in full] or [{}]
+
     def check(self, gpus: int) -> None:
         """Raises: UserError: this machine has fewer GPUs than that."""
         present = len(list(Path("/dev").glob("nvidia[0-9]*")))

@@ -89,5 +89,9 @@ class Cpus(Device):
         """All processes share the cores."""
         return {}, {}
 
+    def engines(self, gpus: int, each: int, variables: Mapping[str, str]) -> list[dict[str, str]]:
+        """One engine, which uses all cores."""
+        return [{}]
+
     def check(self, gpus: int) -> None:
         """Any number is accepted."""
