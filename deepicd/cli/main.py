@@ -10,6 +10,7 @@ from typing import NoReturn
 from deepicd import extras
 from deepicd.cli import artifacts, data
 from deepicd.cli.cluster import cancel, logs, resume, status, submit, wait
+from deepicd.cli.compare import compare
 from deepicd.cli.icd10 import icd10
 from deepicd.cli.judge import judge
 from deepicd.cli.metrics import metrics
@@ -29,7 +30,23 @@ cli = Program(
     "Research use only: not for diagnosis, decision support, triage, unsupervised coding or billing.",
 )
 add_version(cli, "deepicd")
-for command in (run, validate, schema, show_config, sft, grpo, evaluate, metrics, predict, reward, judge, icd10, report, sync):
+for command in (
+    run,
+    validate,
+    schema,
+    show_config,
+    sft,
+    grpo,
+    evaluate,
+    metrics,
+    compare,
+    predict,
+    reward,
+    judge,
+    icd10,
+    report,
+    sync,
+):
     cli.command()(command)
 for on_cluster in (submit, status, logs, wait, cancel, resume):
     cli.command(rich_help_panel="On a cluster")(on_cluster)
