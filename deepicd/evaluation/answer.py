@@ -29,7 +29,7 @@ def answer(plan: Plan, plan_file: str) -> None:
         SystemExit: the process of an engine failed; it has written why.
     """
     admissions = read_admissions(Path(plan.test), plan.max_admissions)
-    batches = len(chunks(len(admissions)))
+    batches = len(chunks(len(admissions), plan.batch))
     parts = open_parts(plan)
     for own in parts.values():
         own.begin()

@@ -66,7 +66,7 @@ class Engine:
     def __init__(self, plan: Plan, number: int, admissions: Sequence[dict[str, Any]]) -> None:
         self._plan = plan
         self._admissions = admissions
-        self._slices = chunks(len(admissions))
+        self._slices = chunks(len(admissions), plan.batch)
         self._own = share(len(self._slices), number, len(plan.engines))
         # The phases of one engine stand for all.
         self._phases = PhaseFile(Path(plan.phases)) if number == 0 else None

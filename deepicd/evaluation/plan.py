@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 CHUNK = 64
-"""Admissions per batch: small enough to show progress and to lose little, large enough to keep vLLM busy."""
+"""Admissions per batch of a run: small enough to show progress and to lose little, large enough to keep vLLM busy."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ class Plan:
     """Arguments of vLLM's engine."""
     engines: list[dict[str, str]]
     """Variables of the process of each engine: which GPUs it has."""
+    batch: int
+    """Admissions per batch."""
     parts: str
     """Folder of the answers so far."""
     out: str
@@ -88,7 +90,7 @@ class Plan:
             if name not in {"models", "engines", "parts", "out", "seconds", "progress", "total", "phases", "failure"}
         }  # fmt: skip
         read = [_stamp(Path(path)) for path in (self.test, self.cohort, model.path)]
-        return sha256(json.dumps([chosen, asdict(model), read, CHUNK], sort_keys=True).encode()).hexdigest()
+        return sha256(json.dumps([chosen, asdict(model), read], sort_keys=True).encode()).hexdigest()
 
 
 def _stamp(path: Path) -> list[tuple[str, int, int]]:
@@ -98,9 +100,9 @@ def _stamp(path: Path) -> list[tuple[str, int, int]]:
     return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in found]
 
 
-def chunks(admissions: int) -> list[slice]:
+def chunks(admissions: int, batch: int) -> list[slice]:
     """The admissions of each batch."""
-    return [slice(start, start + CHUNK) for start in range(0, admissions, CHUNK)]
+    return [slice(start, start + batch) for start in range(0, admissions, batch)]
 
 
 def share(batches: int, engine: int, engines: int) -> list[int]:

@@ -20,7 +20,7 @@ from deepicd.data.sft import Examples
 from deepicd.errors import CrashError
 from deepicd.evaluation import classes, predictions, report
 from deepicd.evaluation.comparisons import compare_all
-from deepicd.evaluation.plan import Model, Plan
+from deepicd.evaluation.plan import CHUNK, Model, Plan
 from deepicd.evaluation.predictions import Prediction
 from deepicd.phases import Phase, PhaseStart
 from deepicd.rewards import cohort_words
@@ -117,6 +117,7 @@ def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
         stages=str(context.layout.stages),
         engine=engine,
         engines=[],
+        batch=CHUNK,
         parts=str(files.parts),
         out=str(out),
         seconds=str(files.answer_seconds),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deepicd.evaluation.plan import CHUNK, Model, Plan, chunks, share
+from deepicd.evaluation.plan import Model, Plan, chunks, share
 
 
 @pytest.mark.parametrize("engines", [1, 2, 3, 8])
@@ -18,8 +18,8 @@ def test_each_batch_belongs_to_exactly_one_engine(engines: int) -> None:
 
 
 def test_batches_hold_all_admissions_once() -> None:
-    found = [number for own in chunks(2 * CHUNK + 1) for number in range(2 * CHUNK + 1)[own]]
-    assert found == list(range(2 * CHUNK + 1))
+    found = [number for own in chunks(9, 4) for number in range(9)[own]]
+    assert found == list(range(9))
 
 
 def plan(folder: Path, **changed: object) -> Plan:
@@ -32,6 +32,7 @@ def plan(folder: Path, **changed: object) -> Plan:
         models=models, test=str(folder / "test.parquet"), cohort=str(folder / "cohort.parquet"), prompt={"user": "{note}"},
         max_admissions=None, samples=2, temperature=1.0, top_k=-1, max_prompt_tokens=8, max_response_tokens=4, seed=0,
         opened_think=True, reward={}, constrained=False, premature_closure=False, stages="", engine={}, engines=[{}],
+        batch=4,
         parts=str(folder / "parts"), out="", seconds="", progress="", total="", phases="", failure="",
     )  # fmt: skip
     return replace(known, **changed)  # type: ignore[arg-type]
@@ -47,7 +48,7 @@ def test_the_runs_models_share_an_engine_and_others_have_their_own(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("changed", "same"),
-    [({"samples": 3}, False), ({"seed": 1}, False), ({"constrained": True}, False), ({"reward": {"preset": "strict"}}, False),
+    [({"samples": 3}, False), ({"batch": 5}, False), ({"seed": 1}, False), ({"constrained": True}, False), ({"reward": {"preset": "strict"}}, False),
      ({"engines": [{}, {}]}, True), ({"progress": "x"}, True), ({"models": []}, True)],
 )  # fmt: skip
 def test_answers_count_while_what_decides_them_is_the_same(tmp_path: Path, changed: dict[str, object], same: bool) -> None:
