@@ -129,12 +129,15 @@ UNUSED_ON_CPU := $(foreach name,nvidia-cusolver triton nvidia-nvtx cuda-bindings
 UNUSED_BY_OPERATOR := $(foreach name,contourpy cycler duckdb fonttools jinja2 kiwisolver markupsafe matplotlib numpy packaging \
 	pillow psutil pyarrow pyparsing,--no-emit-package $(name))
 
+# What scikit-learn and fairlearn share with it.
+IN_TRAINING_STACK := $(foreach name,numpy pandas python-dateutil six tzdata,--no-emit-package $(name))
+
 lock: setup
 	$(COMPILE) --extra train --output-file requirements/gpu.txt
 	$(COMPILE) --extra train-cpu --extra operator --extra dev --constraint requirements/gpu.txt $(UNUSED_ON_CPU) --output-file $(LOCK)
 	$(COMPILE) --extra train-cpu --constraint $(LOCK) $(UNUSED_ON_CPU) --output-file requirements/trainer-cpu.txt
 	$(COMPILE) --extra operator --constraint $(LOCK) $(UNUSED_BY_OPERATOR) --output-file requirements/operator.txt
-	$(COMPILE_APART) --group reference --no-emit-package numpy --output-file requirements/reference.txt
+	$(COMPILE_APART) --group reference $(IN_TRAINING_STACK) --output-file requirements/reference.txt
 	$(COMPILE_APART) --group sbom --output-file requirements/sbom.txt
 	$(BIN)/uv pip compile $(HASHED) --group mlflow --output-file requirements/mlflow.txt
 	$(foreach name,hatchling uv,grep -o '^$(name)==[^ ]*' $(LOCK) | $(BIN)/uv pip compile - --constraint $(LOCK) $(HASHED) --output-file requirements/$(name).txt;)

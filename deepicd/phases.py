@@ -53,6 +53,8 @@ class Phase(StrEnum):
     """A checkpoint is written."""
     ANSWERS = "answers"
     """A model answers the test split."""
+    BASELINE = "baseline"
+    """A baseline is trained, and answers the test split."""
     METRICS = "metrics"
     """Metrics and their intervals are computed."""
     REPORT = "report"

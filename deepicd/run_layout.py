@@ -100,6 +100,9 @@ class StageLayout:
         self.model_log = folder / "model.log"
         # Of `distill`, `grpo` and `evaluate`.
         self.plan = folder / "plan.json"
+        self.parts = folder / "answers"
+        self.answer_seconds = folder / "seconds.json"
+        self.baselines = folder / "baselines"
         # Of `grpo` and `evaluate`.
         self.judge_log = folder / "judge.log"
         self.judged = self.metrics / "judge.jsonl"
@@ -125,6 +128,8 @@ class EvaluationLayout:
         self.folder = folder
         self.predictions = folder / "predictions.parquet"
         self.metrics = folder / self.METRICS
+        self.comparisons = folder / "comparisons.json"
+        self.classes = folder / "by_class.parquet"
         self.curves = folder / "curves.jsonl"
         self.about = folder / "about.json"
         self.report = folder / self.REPORT

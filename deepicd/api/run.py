@@ -79,18 +79,21 @@ class Run:
         """A row for each model and admission of the test split.
 
         Columns: `model` (base, sft, grpo), `id`, `subject_id`, `gold`, `prediction`, `faults` (a list), `reward`,
-        `fiscal_years`, `local_gold`, and `terms.NAME` for each term of the reward.
+        `fiscal_years`, `local_gold`, `samples` (codes of the sampled completions), and `terms.NAME` for each term of the
+        reward, `confidence.LEVEL` and `variants.NAME` where the evaluation has them.
         """
         import pyarrow as pa
 
         from deepicd.evaluation import predictions
 
         table = predictions.read_table(self._results.predictions)
-        terms = [dict(row or ()) for row in table["terms"].to_pylist()]
-        spread = {name: [row.get(name) for row in terms] for name in sorted({name for row in terms for name in row})}
-        table = table.drop_columns("terms")
-        for name, values in spread.items():
-            table = table.append_column(f"terms.{name}", pa.array(values, pa.float64()))
+        for column, kind in (("terms", pa.float64()), ("confidence", pa.float64()), ("variants", pa.string())):
+            if column not in table.column_names:
+                continue
+            cells = [dict(row or ()) for row in table[column].to_pylist()]
+            table = table.drop_columns(column)
+            for name in sorted({name for row in cells for name in row}):
+                table = table.append_column(f"{column}.{name}", pa.array([row.get(name) for row in cells], kind))
         return table
 
     @property
@@ -230,14 +233,17 @@ def _column(values: list[Any]) -> pa.Array:
 
 
 def _measures(content: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, tuple[float | None, ...]]]:
-    """Path, value and ends of the interval of each measure in nested metrics; chapters by their number."""
-    if content.keys() == {"value", "interval"}:
+    """Path, value and ends of the interval of each measure in nested metrics; chapters and groups by their name, other items of
+    lists by their place.
+    """
+    if content.keys() >= {"value", "interval"}:
         yield path, (content["value"], *(content["interval"] or (None, None)))
         return
     for name, inner in content.items():
         below = f"{path}.{name}".lstrip(".")
         if isinstance(inner, list):
-            for chapter in (item for item in inner if isinstance(item, dict)):
-                yield from _measures(chapter, f"{below}.{chapter['chapter']}")
+            for place, item in enumerate(inner):
+                if isinstance(item, dict):
+                    yield from _measures(item, f"{below}.{item.get('chapter', item.get('group', place))}")
         elif isinstance(inner, dict):
             yield from _measures(inner, below)

@@ -10,6 +10,7 @@ from typing import NoReturn
 from deepicd import extras
 from deepicd.cli import artifacts, data
 from deepicd.cli.cluster import cancel, logs, resume, status, submit, wait
+from deepicd.cli.compare import compare
 from deepicd.cli.icd10 import icd10
 from deepicd.cli.judge import judge
 from deepicd.cli.metrics import metrics
@@ -32,7 +33,7 @@ cli = Program(
 add_version(cli, "deepicd")
 for command in (run, validate, schema, show_config, distill, sft, grpo, evaluate):
     cli.command()(command)
-for other in (metrics, predict, reward, judge, icd10, report, samples, sync):
+for other in (metrics, compare, predict, reward, judge, icd10, report, samples, sync):
     cli.command()(other)
 for on_cluster in (submit, status, logs, wait, cancel, resume):
     cli.command(rich_help_panel="On a cluster")(on_cluster)

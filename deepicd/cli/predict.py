@@ -52,6 +52,9 @@ def predict(
             "--opened-think/--no-opened-think", help="End the prompt in an opened `<think>`.", show_default="the model's own"
         ),
     ] = None,
+    constrained: Annotated[
+        bool, typer.Option("--constrained", help="Let the model name only codes of the table, billable in any fiscal year.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what vLLM prints, on stderr.")] = False,
 ) -> None:
     """Predict a code for each note: lines `{"id": …, "note": …}` in, lines `{"id": …, "code": …}` out. Research use only.
@@ -78,7 +81,9 @@ def predict(
     with _output_of_vllm(shown=verbose):
         from deepicd.evaluation.predict import predict_notes
 
-        answers = predict_notes(model, notes, asked, opened_think=opened_think, engine=device().engine, with_traces=traces)
+        answers = predict_notes(
+            model, notes, asked, opened_think=opened_think, engine=device().engine, with_traces=traces, constrained=constrained
+        )
     for (identity, _), found in zip(requests, answers, strict=True):
         typer.echo(json.dumps({"id": identity, **found}))
     if shortened := sum(bool(found["shortened"]) for found in answers):

@@ -64,8 +64,14 @@ class StopNotice:
             return f"Leaving at once: the processes of {self._stage} are being ended"
         if self._stage in TRAINING_STAGES and self._in_loop:
             return f"{self._checkpoint()}; {_AGAIN}"
-        lost = "has made no step since it started" if self._stage in TRAINING_STAGES else "starts again when the run is resumed"
-        return f"Leaving at once: {self._stage} {lost}"
+        return f"Leaving at once: {self._stage} {self._lost()}"
+
+    def _lost(self) -> str:
+        if self._stage in TRAINING_STAGES:
+            return "has made no step since it started"
+        if self._stage == "evaluate":
+            return "resumes after its last batch of answers"
+        return "starts again when the run is resumed"
 
     def _checkpoint(self) -> str:
         if self._phase == Phase.ENDING:

@@ -7,11 +7,12 @@ the Bootstrap, 1993, ch. 13; clusters: Davison & Hinkley, Bootstrap Methods, 199
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from deepicd.evaluation.classification import FloatArray
+from deepicd.evaluation.metrics_schema import Measure
 
 LEVEL = 0.95
 """Coverage of every interval."""
@@ -39,6 +40,34 @@ def patient_weights(subjects: Sequence[str], samples: int, seed: int) -> Iterato
         drawn = generator.integers(size, size=(rows, size)) + np.arange(rows)[:, None] * size
         times = np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size)
         yield np.ascontiguousarray(times.T[patient], dtype=np.float64)
+
+
+def resample(
+    subjects: Sequence[str], samples: int, seed: int, statistics: Callable[[FloatArray], Mapping[str, FloatArray]]
+) -> tuple[dict[str, float], dict[str, FloatArray]]:
+    """Point estimates of statistics, and their values on samples of patients.
+
+    Args:
+        subjects: the patient of each of N admissions.
+        samples: number of samples R.
+        seed: of the samples.
+        statistics: [K] values of each statistic for weights [N, K].
+
+    Returns:
+        The value of each statistic, and [R] its values; no values without samples.
+    """
+    point = {name: float(value[0]) for name, value in statistics(np.ones((len(subjects), 1))).items()}
+    chunks = [statistics(weights) for weights in patient_weights(subjects, samples, seed)]
+    drawn = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in (point if chunks else ())}
+    return point, drawn
+
+
+def measure(value: float, samples: FloatArray | None) -> Measure:
+    """A number with the interval of its values on the samples; nothing of an undefined number."""
+    if np.isnan(value):
+        return {"value": None, "interval": None}
+    ends = None if samples is None else interval(samples)
+    return {"value": value, "interval": None if ends is None else list(ends)}
 
 
 def interval(values: FloatArray) -> tuple[float, float] | None:

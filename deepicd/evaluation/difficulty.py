@@ -15,7 +15,8 @@ from typing import Any
 from deepicd import completion
 from deepicd.appended import AppendedFile
 from deepicd.data.rows import is_local
-from deepicd.evaluation.answer import CHUNK, read_admissions
+from deepicd.evaluation.engine import read_admissions
+from deepicd.evaluation.plan import CHUNK
 from deepicd.phases import Phase, PhaseFile
 from deepicd.spec.training import DifficultySpec
 

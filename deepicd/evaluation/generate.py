@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vllm import LLM, SamplingParams
+from vllm.sampling_params import StructuredOutputsParams
 
 from deepicd.data.example_tokens import Chat
 
@@ -31,6 +32,8 @@ class Sampling:
     top_k: int = -1
     """Draw from this many of the likeliest tokens; -1: from all."""
     samples: int = 1
+    structural_tag: str | None = None
+    """Constrains the completions (`deepicd.evaluation.constraint`)."""
 
 
 GREEDY = Sampling()
@@ -91,6 +94,9 @@ class Generator:
             top_k=sampling.top_k,
             max_tokens=self._max_response_tokens,
             seed=seed,
+            structured_outputs=None
+            if sampling.structural_tag is None
+            else StructuredOutputsParams(structural_tag=sampling.structural_tag),
         )
 
     def _tokens(self, chat: Chat) -> list[int]:

@@ -12,14 +12,16 @@ import numpy as np
 
 from deepicd import icd10
 from deepicd.errors import UserError
-from deepicd.evaluation import bootstrap
+from deepicd.evaluation import bootstrap, sampling, variants
 from deepicd.evaluation.classification import FloatArray
 from deepicd.evaluation.frequency import Frequency
 from deepicd.evaluation.levels import Level, chapter_title
 from deepicd.evaluation.metrics_schema import (
     DEFINITIONS,
     SCHEMA,
+    AlternativeMetrics,
     ChapterMetrics,
+    Closure,
     Comparison,
     FrequencyMetrics,
     LevelMetrics,
@@ -27,7 +29,7 @@ from deepicd.evaluation.metrics_schema import (
     Metrics,
 )
 from deepicd.evaluation.predictions import Prediction
-from deepicd.evaluation.statistics import TestSet, encode, outside_years, statistics
+from deepicd.evaluation.statistics import MAJORITY, TestSet, encode, outside_years, statistics
 
 HEADLINES = (
     *(f"{level}.macroF1" for level in Level),
@@ -47,7 +49,7 @@ class _Measures:
         self._samples = _bootstrap([test], samples, seed)[0]
 
     def __getitem__(self, name: str) -> Measure:
-        return _measure(float(self._values[name][0]), self._samples.get(name))
+        return bootstrap.measure(float(self._values[name][0]), self._samples.get(name))
 
 
 def compute(
@@ -58,6 +60,7 @@ def compute(
     bootstrap_samples: int = 1000,
     seed: int = 0,
     reward_name: str = "reward",
+    seconds: Mapping[str, float] | None = None,
 ) -> Metrics:
     """Compute every metric of one model.
 
@@ -68,6 +71,7 @@ def compute(
         bootstrap_samples: number of patient samples for the intervals; 0: no intervals.
         seed: seed of the patient samples.
         reward_name: `reward`, or `reward_without_judge` if the run's judge was not available.
+        seconds: of generation per admission, `free` and `constrained`; None if they were not measured.
 
     Raises:
         UserError: `predictions` is empty, or a gold or training code is neither in ICD-10-CM nor local.
@@ -76,7 +80,7 @@ def compute(
     measures = _Measures(test, bootstrap_samples, seed)
     terms = sorted(name for name in test.observations if name.startswith("term."))
     faults = [name for name in test.observations if name.startswith("fault.")]
-    return {
+    found: Metrics = {
         "schema": SCHEMA,
         "definitions": DEFINITIONS,
         "admissions": len(predictions),
@@ -106,7 +110,54 @@ def compute(
             "mean": measures["reward"],
             "terms": {name.removeprefix("term."): measures[name] for name in terms},
         },
+        "absent": {},
     }
+    _add_sampling(found, predictions, test, measures)
+    if variants.CONSTRAINED in test.alternatives:
+        levels = {level.value: _alternative(variants.CONSTRAINED, level, measures) for level in Level}
+        found["constrained"] = {"levels": levels, "secondsPerAdmission": dict(seconds or {})}
+    if conditions := [name for name in (variants.HALF, variants.MISLED) if f"{Level.CODE}.{name}.held" in test.observations]:
+        found["prematureClosure"] = {
+            name: {level.value: _closure(name, level, measures) for level in Level} for name in conditions
+        }
+    return found
+
+
+def _add_sampling(found: Metrics, predictions: Sequence[Prediction], test: TestSet, measures: _Measures) -> None:
+    if MAJORITY not in test.alternatives:
+        found["absent"]["sampling"] = "only one answer per admission is known: no completions were sampled"
+        return
+    drawn = sampling.smallest_number(predictions)
+    found["sampling"] = {
+        "samples": drawn,
+        "levels": {
+            level.value: {
+                "passAt": {str(k): measures[f"{level}.pass.{k}"] for k in sampling.sizes(drawn)},
+                "agreement": measures[f"{level}.agreement"],
+                "majority": _alternative(MAJORITY, level, measures),
+            }
+            for level in Level
+        },
+    }
+
+
+def _alternative(name: str, level: Level, measures: _Measures) -> AlternativeMetrics:
+    return {
+        "macroF1": measures[f"{level}.{name}.macroF1"],
+        "microF1": measures[f"{level}.{name}.microF1"],
+        "accuracy": measures[f"{level}.{name}.accuracy"],
+        "gain": measures[f"{level}.{name}.gain"],
+    }
+
+
+def _closure(condition: str, level: Level, measures: _Measures) -> Closure:
+    found: Closure = {
+        "held": measures[f"{level}.{condition}.held"],
+        "right": measures[f"{level}.{condition}.right"],
+    }
+    if condition == variants.MISLED:
+        found["followed"] = measures[f"{level}.{condition}.followed"]
+    return found
 
 
 def compare(
@@ -127,7 +178,7 @@ def compare(
     return {
         "admissions": len(first),
         "differences": {
-            name: _measure(
+            name: bootstrap.measure(
                 float(points[1][name][0] - points[0][name][0]),
                 samples[1][name] - samples[0][name] if samples[0] else None,
             )
@@ -146,13 +197,6 @@ def _bootstrap(tests: Sequence[TestSet], samples: int, seed: int) -> list[dict[s
         {name: np.concatenate([chunk[name] for chunk in collected]) for name in (collected[0] if collected else ())}
         for collected in chunks
     ]
-
-
-def _measure(value: float, samples: FloatArray | None) -> Measure:
-    if np.isnan(value):
-        return {"value": None, "interval": None}
-    ends = None if samples is None else bootstrap.interval(samples)
-    return {"value": value, "interval": None if ends is None else list(ends)}
 
 
 def _gold_outside_years(predictions: Sequence[Prediction]) -> int | None:

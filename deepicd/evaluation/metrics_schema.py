@@ -6,7 +6,7 @@ none was requested. The file has `DEFINITIONS` next to the numbers.
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 SCHEMA = "deepicd.io/metrics/v1"
 
@@ -30,6 +30,19 @@ DEFINITIONS = {
     "admission can be in; among those whose years are known",
     "faults": "share of completions with each fault; one completion may have several",
     "reward": "mean over the scored admissions; reward_without_judge: without the run's judge, which was not available",
+    "passAt": "unbiased estimate of the probability that at least one of k sampled completions is right: the share of the "
+    "subsets of k samples that hold a right one",
+    "agreement": "share of the samples whose class is that of the greedy answer, over the admissions with a valid one",
+    "majority": "the most frequent valid code of the samples; of equally frequent ones the greedy answer, then the first drawn",
+    "gain": "macroF1 of this answer minus that of the free greedy answer, paired by patient",
+    "prematureClosure": "half_note: only the first half of the note; wrong_first: the diagnosis of another admission "
+    "is stated before the note. held: share of valid answers that stay the same; right: share that is right; followed: share "
+    "that becomes the stated wrong diagnosis, where that was not the answer before",
+    "calibration": "over the admissions with a valid answer. ece: mean difference of confidence and accuracy in ten bins of "
+    "equal width, weighted by admissions; overconfidence: mean confidence minus accuracy; brier: mean squared difference of "
+    "confidence and being right; aurc: mean share of wrong answers over all coverages, answers of high confidence first",
+    "fairness": "gap: accuracy of a group minus that of the largest group; pHolm: corrected over all gaps of a level; groups "
+    "of fewer than 20 patients are suppressed",
     "interval": "95 % percentile interval of a bootstrap that draws patients; of a macro F1 over many rare classes it is "
     "somewhat too narrow",
 }
@@ -107,8 +120,124 @@ class Bootstrap(TypedDict):
     method: str
 
 
+class AlternativeMetrics(TypedDict):
+    """Another answer of the model to each admission, at one level."""
+
+    macroF1: Measure
+    microF1: Measure
+    accuracy: Measure
+    gain: Measure
+
+
+class SampledLevel(TypedDict):
+    """The samples at one level."""
+
+    passAt: dict[str, Measure]
+    """By k, as text: powers of two up to the number of samples, and that number."""
+    agreement: Measure
+    majority: AlternativeMetrics
+
+
+class Sampling(TypedDict):
+    """The completions sampled beside the greedy one."""
+
+    samples: int
+    levels: dict[str, SampledLevel]
+
+
+class Constrained(TypedDict):
+    """Greedy answers where the diagnosis tag can hold only codes of the table."""
+
+    levels: dict[str, AlternativeMetrics]
+    secondsPerAdmission: dict[str, float]
+    """Seconds of generation per admission, `free` and `constrained`; empty if they were not measured."""
+
+
+class Closure(TypedDict):
+    """The answers under one condition, at one level; `followed` only where a wrong diagnosis is stated."""
+
+    held: Measure
+    right: Measure
+    followed: NotRequired[Measure]
+
+
+class Bin(TypedDict):
+    """The admissions whose confidence is above `low`, and at most `high`; the first bin also has 0."""
+
+    low: float
+    high: float
+    admissions: int
+    confidence: float
+    """Their mean."""
+    accuracy: Measure
+
+
+class RiskPoint(TypedDict):
+    """If only answers of at least this confidence are given: their share of all answers, and how many of them are wrong."""
+
+    confidence: float
+    coverage: float
+    risk: float
+
+
+class LevelCalibration(TypedDict):
+    """One level."""
+
+    ece: float
+    """Without an interval: resampling biases it upwards."""
+    overconfidence: Measure
+    brier: Measure
+    aurc: Measure
+    bins: list[Bin]
+    """Those that are not empty."""
+    riskCoverage: list[RiskPoint]
+    """At most 100 points."""
+
+
+class Calibration(TypedDict):
+    """Confidence and accuracy of the admissions with a valid answer."""
+
+    confidence: str
+    """What the confidence is."""
+    answered: int
+    levels: dict[str, LevelCalibration]
+
+
+class Gap(Measure):
+    """Accuracy of a group minus that of the largest group; `p`, `pHolm` and `significant` are null without samples."""
+
+    p: float | None
+    pHolm: float | None
+    significant: bool | None
+
+
+class FairnessGroup(TypedDict):
+    """One group of patients; the largest one has no gap."""
+
+    group: str
+    admissions: int
+    patients: int
+    accuracy: dict[str, Measure]
+    gap: NotRequired[dict[str, Gap]]
+
+
+class Fairness(TypedDict):
+    """One attribute, such as sex."""
+
+    reference: str
+    """The largest group."""
+    groups: list[FairnessGroup]
+    """The largest first."""
+    suppressed: list[str]
+    """Groups of fewer than 20 patients."""
+    largestGap: dict[str, float]
+    """Between any two groups that are shown, by level."""
+    conclusion: str
+    """What can and cannot be concluded, in a sentence."""
+
+
 class Metrics(TypedDict):
-    """The content of metrics.json for one model."""
+    """The content of metrics.json for one model. A key that is not required is missing where `absent` has its reason."""
 
     schema: str
     definitions: dict[str, str]
@@ -123,6 +252,15 @@ class Metrics(TypedDict):
     byChapter: list[ChapterMetrics]
     rates: Rates
     reward: Reward
+    absent: dict[str, str]
+    """Why a number could not be computed, by the name of its key: `sampling`, `calibration`, `fairness.language`, …."""
+    sampling: NotRequired[Sampling]
+    constrained: NotRequired[Constrained]
+    prematureClosure: NotRequired[dict[str, dict[str, Closure]]]
+    """By condition, `half_note` and `wrong_first`, and level."""
+    calibration: NotRequired[Calibration]
+    fairness: NotRequired[dict[str, Fairness]]
+    """By attribute: sex, age, race, insurance, language."""
 
 
 class Comparison(TypedDict):

@@ -11,6 +11,7 @@ from deepicd.completion import Completion
 from deepicd.data.prompts import ChatTokens, check_template, opens_think, shorten_notes
 from deepicd.data.shorten import Shortened
 from deepicd.errors import UserError
+from deepicd.evaluation.constraint import structural_tag
 from deepicd.prompt import Asked
 
 NO_ADMISSION_NOTE = "no_admission_note"
@@ -25,6 +26,7 @@ def predict_notes(
     opened_think: bool | None,
     engine: Mapping[str, Any],
     with_traces: bool,
+    constrained: bool = False,
 ) -> list[dict[str, Any]]:
     """The greedy answer for each note: see `show`.
 
@@ -37,6 +39,7 @@ def predict_notes(
         opened_think: whether the prompt ends in an opened `<think>`; None: as in the model's chat template.
         engine: arguments of vLLM's engine.
         with_traces: whether the answers include the reasoning traces, which repeat content of the note.
+        constrained: whether the diagnosis tag can hold only codes of the table.
 
     Raises:
         UserError: the model has no chat template, or one that rejects the prompt; the prompt alone exceeds its budget.
@@ -44,7 +47,7 @@ def predict_notes(
     tokenizer = load_tokenizer(model, asked, opened_think)
     present = [note for note in notes if note is not None]
     shortened = shorten_notes(present, asked.prompt, asked.max_prompt_tokens, ChatTokens(tokenizer), "--max-prompt-tokens")
-    answers = iter(_answer(model, tokenizer, shortened, asked, engine) if present else [])
+    answers = iter(_answer(model, tokenizer, shortened, asked, engine, constrained=constrained) if present else [])
     found = []
     for note in notes:
         if note is None:
@@ -75,15 +78,16 @@ def load_tokenizer(model: Path, asked: Asked, opened_think: bool | None) -> Any:
 
 
 def _answer(
-    model: Path, tokenizer: Any, shortened: Sequence[Shortened], asked: Asked, engine: Mapping[str, Any]
+    model: Path, tokenizer: Any, shortened: Sequence[Shortened], asked: Asked, engine: Mapping[str, Any], *, constrained: bool
 ) -> list[tuple[Completion, Shortened]]:
-    from deepicd.evaluation.generate import GREEDY, Generator
+    from deepicd.evaluation.generate import GREEDY, Generator, Sampling
 
     generator = Generator(
         model, max_prompt_tokens=asked.max_prompt_tokens, max_response_tokens=asked.max_response_tokens, engine=engine, seed=0,
         chat_template=tokenizer.chat_template,
     )  # fmt: skip
-    [generated] = generator.generate([asked.prompt.messages(one.note) for one in shortened], GREEDY)
+    sampling = Sampling(structural_tag=structural_tag()) if constrained else GREEDY
+    [generated] = generator.generate([asked.prompt.messages(one.note) for one in shortened], sampling)
     generator.close()
     opened = opens_think(tokenizer, asked.prompt)
     return [

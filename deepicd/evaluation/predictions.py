@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _CODE = re.compile(r"[A-Z0-9]{1,8}")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _COLUMNS = ("model", "id", "subject_id", "gold", "prediction", "faults", "reward", "terms")
-_LATER_COLUMNS = ("fiscal_years", "local_gold")
+_LATER_COLUMNS = ("fiscal_years", "local_gold", "samples", "confidence", "variants")
 """Missing in files of earlier versions, which get the defaults."""
 
 
@@ -44,6 +44,12 @@ class Prediction:
     """The first and last fiscal year that the admission can be in; None if unknown."""
     local_gold: bool = False
     """Whether the gold code is one of the hospital's own, which no release of ICD-10-CM has."""
+    samples: tuple[str | None, ...] | None = None
+    """Codes of the completions sampled beside the greedy one, in the order of drawing; None without sampling."""
+    confidence: Mapping[str, float] = field(default_factory=dict)
+    """The model's own probability of its answer by level, in [0, 1]; empty for models that state none."""
+    variants: Mapping[str, str | None] = field(default_factory=dict)
+    """Greedy answers to the same admission under another condition (`deepicd.evaluation.variants`), by its name."""
 
 
 def valid_answers(predictions: Sequence[Prediction]) -> list[str | None]:
@@ -51,9 +57,17 @@ def valid_answers(predictions: Sequence[Prediction]) -> list[str | None]:
 
     A code can be right if it was billable in any release of ICD-10-CM, or is a local gold code of this test set.
     """
-    local = {record.gold for record in predictions if record.local_gold}
-    answers = (record.prediction for record in predictions)
-    return [code if code is not None and fault_of(code, local=code in local) is None else None for code in answers]
+    return valid_codes((record.prediction for record in predictions), local_codes(predictions))
+
+
+def local_codes(predictions: Sequence[Prediction]) -> set[str]:
+    """The local gold codes of a test set."""
+    return {record.gold for record in predictions if record.local_gold}
+
+
+def valid_codes(codes: Iterable[str | None], local: Collection[str]) -> list[str | None]:
+    """Each code that can be right, None for the others; see `valid_answers`."""
+    return [code if code is not None and fault_of(code, local=code in local) is None else None for code in codes]
 
 
 def write(path: Path, predictions: Mapping[str, Sequence[Prediction]]) -> None:
@@ -81,6 +95,9 @@ def write(path: Path, predictions: Mapping[str, Sequence[Prediction]]) -> None:
                     "terms": list(record.terms.items()),
                     "fiscal_years": None if record.fiscal_years is None else list(record.fiscal_years),
                     "local_gold": record.local_gold,
+                    "samples": None if record.samples is None else list(record.samples),
+                    "confidence": list(record.confidence.items()),
+                    "variants": list(record.variants.items()),
                 }
             )
     schema = pyarrow.schema(
@@ -91,6 +108,9 @@ def write(path: Path, predictions: Mapping[str, Sequence[Prediction]]) -> None:
             ("terms", pyarrow.map_(pyarrow.string(), pyarrow.float64())),
             ("fiscal_years", pyarrow.list_(pyarrow.int32())),
             ("local_gold", pyarrow.bool_()),
+            ("samples", pyarrow.list_(pyarrow.string())),
+            ("confidence", pyarrow.map_(pyarrow.string(), pyarrow.float64())),
+            ("variants", pyarrow.map_(pyarrow.string(), pyarrow.string())),
         ]
     )
     with atomic.replacing(path) as file:
@@ -100,10 +120,14 @@ def write(path: Path, predictions: Mapping[str, Sequence[Prediction]]) -> None:
 def _refuse_text(model: str, record: Prediction) -> None:
     names = {"model": [model], "id": [record.id], "subject_id": [record.subject_id]}
     names |= {"faults": list(record.faults or ()), "terms": list(record.terms)}
+    names |= {"confidence": list(record.confidence), "variants": list(record.variants)}
     for column, values in names.items():
         if not all(_NAME.fullmatch(value) for value in values):
             raise ValueError(f"predictions: {column}: a value is not an id or name of at most 64 characters")
-    for column, code in (("gold", record.gold), ("prediction", record.prediction)):
+    codes = [("gold", record.gold), ("prediction", record.prediction)]
+    codes += [("samples", code) for code in record.samples or ()]
+    codes += [("variants", code) for code in record.variants.values()]
+    for column, code in codes:
         if code is not None and not _CODE.fullmatch(code):
             raise ValueError(f"predictions: {column} of {record.id}: is not a code of at most 8 letters and digits")
 
@@ -138,8 +162,10 @@ def read(path: Path) -> dict[str, list[Prediction]]:
     predictions: dict[str, list[Prediction]] = {}
     for row in read_table(path).to_pylist():
         model = row.pop("model")
-        row["terms"] = dict(row["terms"] or ())
-        for name in ("faults", "fiscal_years"):
+        for name in ("terms", "confidence", "variants"):
+            if name in row:
+                row[name] = dict(row[name] or ())
+        for name in ("faults", "fiscal_years", "samples"):
             if row.get(name) is not None:
                 row[name] = tuple(row[name])
         predictions.setdefault(model, []).append(Prediction(**row))

@@ -14,11 +14,15 @@ import numpy as np
 from deepicd import icd10
 from deepicd.completion import CODE_FAULTS, Fault
 from deepicd.errors import UserError
-from deepicd.evaluation import classification
+from deepicd.evaluation import classification, sampling, variants
 from deepicd.evaluation.classification import BoolArray, FloatArray, Labels
 from deepicd.evaluation.frequency import Frequency, thirds
 from deepicd.evaluation.levels import Level, class_of
-from deepicd.evaluation.predictions import Prediction, valid_answers
+from deepicd.evaluation.predictions import Prediction, valid_answers, valid_codes
+from deepicd.evaluation.predictions import local_codes as local_codes_of
+
+MAJORITY = "majority"
+"""Name of the answer that most of the samples give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,8 @@ class TestSet:
     """Admissions of the training set per class; None if unknown: then there are no frequency groups."""
     observations: Mapping[str, FloatArray]
     """[N] values that are averaged over admissions: 0 or 1 for rates, otherwise rewards; NaN if unknown."""
+    alternatives: Mapping[str, Mapping[Level, Labels]]
+    """The same gold classes with other answers of the model: `majority` of its samples, `constrained`."""
 
 
 def encode(
@@ -63,13 +69,18 @@ def encode(
             raise UserError("training counts: hold a code that is not in ICD-10-CM: correct or drop it")
     class_at = cache(class_of)
     answers = valid_answers(predictions)
-    labels = {
-        level: classification.encode(
-            [class_at(record.gold, level) for record in predictions],
-            [None if code is None else class_at(code, level) for code in answers],
-        )
-        for level in Level
-    }
+
+    def labelled(codes: Sequence[str | None]) -> dict[Level, Labels]:
+        return {
+            level: classification.encode(
+                [class_at(record.gold, level) for record in predictions],
+                [None if code is None else class_at(code, level) for code in codes],
+            )
+            for level in Level
+        }
+
+    labels = labelled(answers)
+    named = local_codes_of(predictions)
     training = None if train_counts is None else {level: _training(train_counts, level) for level in Level}
     return TestSet(
         subjects=tuple(record.subject_id for record in predictions),
@@ -80,7 +91,10 @@ def encode(
             for level in Level
         },
         training=training,
-        observations=_observations(predictions, answers),
+        observations=_observations(predictions, answers)
+        | _of_samples(predictions, answers, named)
+        | _of_closure(predictions, answers, named),
+        alternatives={name: labelled(codes) for name, codes in _alternatives(predictions, named).items()},
     )
 
 
@@ -129,6 +143,70 @@ def _observations(predictions: Sequence[Prediction], answers: Sequence[str | Non
     return observations
 
 
+def _alternatives(predictions: Sequence[Prediction], local: Collection[str]) -> dict[str, list[str | None]]:
+    """Other valid answers of the model to all admissions, by name."""
+    found = {}
+    if sampling.smallest_number(predictions):
+        found[MAJORITY] = [sampling.majority(record, local) for record in predictions]
+    if all(variants.CONSTRAINED in record.variants for record in predictions):
+        found[variants.CONSTRAINED] = valid_codes((record.variants[variants.CONSTRAINED] for record in predictions), local)
+    return found
+
+
+def _of_samples(
+    predictions: Sequence[Prediction], answers: Sequence[str | None], local: Collection[str]
+) -> dict[str, FloatArray]:
+    """`LEVEL.pass.K` and `LEVEL.agreement` of each admission; nothing if one has no samples."""
+    drawn = sampling.smallest_number(predictions)
+    if not drawn:
+        return {}
+    valid = [valid_codes(record.samples or (), local) for record in predictions]
+    found: dict[str, FloatArray] = {}
+    for level in Level:
+        right = [
+            sum(code is not None and class_of(code, level) == class_of(record.gold, level) for code in codes)
+            for record, codes in zip(predictions, valid, strict=True)
+        ]
+        for k in sampling.sizes(drawn):
+            values = [sampling.pass_at(number, len(codes), k) for number, codes in zip(right, valid, strict=True)]
+            found[f"{level}.pass.{k}"] = np.array(values)
+        agreed = [sampling.agreement(answer, codes, level) for answer, codes in zip(answers, valid, strict=True)]
+        found[f"{level}.agreement"] = np.array([np.nan if value is None else value for value in agreed])
+    return found
+
+
+def _of_closure(
+    predictions: Sequence[Prediction], answers: Sequence[str | None], local: Collection[str]
+) -> dict[str, FloatArray]:
+    """`LEVEL.CONDITION.held`, `.right` and, with a planted diagnosis, `.followed`; NaN where an admission does not count."""
+    found: dict[str, FloatArray] = {}
+    for condition in (variants.HALF, variants.MISLED):
+        if not any(condition in record.variants for record in predictions):
+            continue
+        changed = valid_codes((record.variants.get(condition) for record in predictions), local)
+        for level in Level:
+            held, right, followed = [], [], []
+            for record, before, after in zip(predictions, answers, changed, strict=True):
+                asked = condition in record.variants
+                planted = record.variants.get(variants.PLANTED)
+                held.append(_same(before, after, level) if asked and before is not None else np.nan)
+                right.append(_same(record.gold, after, level) if asked else np.nan)
+                # An answer that was the planted one before does not follow it.
+                counts = asked and planted is not None and not _same(planted, before, level)
+                counts = counts and not _same(planted, record.gold, level)
+                followed.append(_same(planted, after, level) if counts else np.nan)
+            found[f"{level}.{condition}.held"] = np.array(held, dtype=np.float64)
+            found[f"{level}.{condition}.right"] = np.array(right, dtype=np.float64)
+            if condition == variants.MISLED:
+                found[f"{level}.{condition}.followed"] = np.array(followed, dtype=np.float64)
+    return found
+
+
+def _same(first: str | None, second: str | None, level: Level) -> float:
+    """1 if both codes have the same class, else 0; a missing code is like none."""
+    return float(first is not None and second is not None and class_of(first, level) == class_of(second, level))
+
+
 def outside_years(record: Prediction, code: str | None) -> bool | None:
     """Whether a code was billable in some release, but in none of the years that the admission can be in.
 
@@ -163,6 +241,12 @@ def statistics(test: TestSet, weights: FloatArray) -> dict[str, FloatArray]:
         for name, macro_f1, accuracy in zip(test.groups[level], *by_group, strict=True):
             values[f"{level}.{name}.macroF1"] = macro_f1
             values[f"{level}.{name}.accuracy"] = accuracy
+        for name, by_level in test.alternatives.items():
+            other = classification.count(by_level[level], weights)
+            values[f"{level}.{name}.macroF1"] = classification.macro_f1(other)
+            values[f"{level}.{name}.microF1"] = classification.micro_f1(other)
+            values[f"{level}.{name}.accuracy"] = classification.accuracy(other)
+            values[f"{level}.{name}.gain"] = values[f"{level}.{name}.macroF1"] - values[f"{level}.macroF1"]
     observed = np.stack(list(test.observations.values()))
     known = ~np.isnan(observed)
     means = classification.ratio(np.where(known, observed, 0.0) @ weights, known.astype(np.float64) @ weights)

@@ -5,37 +5,38 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import structlog
 
 from deepicd import atomic, prompt
 from deepicd.artifacts.publish import installed_versions
 from deepicd.data.prompts import FILE as PROMPTS_FILE
-from deepicd.data.rows import is_local
 from deepicd.data.sft import Examples
 from deepicd.errors import CrashError
-from deepicd.evaluation import metrics, predictions, report
-from deepicd.evaluation.answer import Plan
+from deepicd.evaluation import classes, predictions, report
+from deepicd.evaluation.comparisons import compare_all
+from deepicd.evaluation.plan import CHUNK, Model, Plan
 from deepicd.evaluation.predictions import Prediction
 from deepicd.phases import Phase, PhaseStart
 from deepicd.rewards import cohort_words
 from deepicd.rewards.judge import watch
 from deepicd.rewards.judge.judging import REWARD, WITHOUT_JUDGE
 from deepicd.rewards.judge.rubric import load_rubric
+from deepicd.run.baselines import baselines, wanted
 from deepicd.run.context import Context
 from deepicd.run.curves import curve_rows
+from deepicd.run.measure import TrainingCodes, measure
 from deepicd.run.prepare import not_used
 from deepicd.run_layout import TRAINING_STAGES
+from deepicd.spec.evaluate import EvaluateSpec
 from deepicd.spec.judge import TERM
 from deepicd.spec.load import dump
-from deepicd.spec.run import DeepICDRun, EvaluateSpec
+from deepicd.spec.run import DeepICDRun
 from deepicd.spec.training import GrpoSpec
 from deepicd.training.device import device
 from deepicd.training.judge_server import judge_server
@@ -53,10 +54,13 @@ def models(context: Context, settings: EvaluateSpec) -> dict[str, Path]:
 
 
 def evaluate(context: Context, settings: EvaluateSpec) -> None:
-    """Fill the run's `evaluate/`: predictions.parquet, metrics.json, curves.jsonl, about.json, report.html."""
+    """Fill the run's `evaluate/` (`deepicd.run_layout.EvaluationLayout`)."""
     results = context.layout.evaluation
     _answer(context, settings, results.predictions)
     by_model = predictions.read(results.predictions)
+    if wanted(settings):
+        by_model = {**baselines(context, settings, next(iter(by_model.values()))), **by_model}
+        predictions.write(results.predictions, by_model)
     context.on_phase(PhaseStart(Phase.METRICS))
     name = reward_name(context.run, by_model)
     if name == WITHOUT_JUDGE:
@@ -64,8 +68,15 @@ def evaluate(context: Context, settings: EvaluateSpec) -> None:
             f"reward.judge: was not available: the reward on the test split excludes it, and is called {WITHOUT_JUDGE}",
             log=str(context.layout.stage("evaluate").log),
         )
-    measured = _measure(context, settings, by_model, name)
+    training = TrainingCodes.read(context.prompts("train"))
+    seed = context.run.spec.seed
+    seconds = json.loads(context.layout.stage("evaluate").answer_seconds.read_text())
+    measured = measure(
+        by_model, settings, training=training, test=context.prompts("test"), seed=seed, reward_name=name, seconds=seconds
+    )
     _write_json(results.metrics, measured)
+    _write_json(results.comparisons, compare_all(by_model, bootstrap_samples=settings.bootstrap_samples, seed=seed))
+    classes.write(results.classes, classes.rows(by_model, training.counts))
     _write_curves(context, results.curves)
     _write_json(results.about, about(context))
     context.on_phase(PhaseStart(Phase.REPORT))
@@ -88,8 +99,9 @@ def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
     }
     environment = {**offline_environment(), **device().engine_environment}
     plan = Plan(
-        models={name: str(path) for name, path in models(context, settings).items()},
+        models=[asdict(model) for model in _asked_models(context, settings)],
         test=str(context.prompts("test")),
+        cohort=str(context.split("test")),
         prompt=asdict(prompt.of(spec.model.prompt)),
         max_admissions=settings.max_admissions,
         samples=settings.samples,
@@ -100,16 +112,24 @@ def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
         seed=spec.seed,
         opened_think=spec.model.opened_think,
         reward=spec.reward.model_dump(exclude_unset=True),
+        constrained=settings.constrained,
+        premature_closure=settings.premature_closure,
         stages=str(context.layout.stages),
         engine=engine,
+        engines=[],
+        batch=CHUNK,
+        parts=str(files.parts),
         out=str(out),
+        seconds=str(files.answer_seconds),
         progress=str(progress),
         total=str(files.loop_entered),
         phases=str(files.phases),
+        failure=str(files.failure),
     )
-    _write_json(files.plan, asdict(plan))
     files.begin_phases()
     with _judge(context, files) as variables:
+        engines = device().engines(spec.compute.gpus, int(engine["tensor_parallel_size"]), variables)
+        _write_json(files.plan, asdict(replace(plan, engines=engines)))
         process = GuardedProcess(
             [sys.executable, "-m", "deepicd.evaluation.answer", str(files.plan)], {**environment, **variables}, files.log
         )
@@ -117,6 +137,15 @@ def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
             process, files, progress, stall_after=context.run.spec.recovery.stall_after, stop=context.stop,
             on_step=context.on_step, on_phase=context.on_phase, training=False,
         )  # fmt: skip
+
+
+def _asked_models(context: Context, settings: EvaluateSpec) -> list[Model]:
+    """The models to ask, others before those of the run: the report's last model is the last that was trained."""
+    others = [
+        Model(name, other.path, own=False, prompt=None if other.prompt is None else asdict(prompt.of(other.prompt)))
+        for name, other in settings.models.items()
+    ]
+    return [*others, *(Model(name, str(path), own=True, prompt=None) for name, path in models(context, settings).items())]
 
 
 @contextmanager
@@ -133,25 +162,10 @@ def _judge(context: Context, files: StageFiles) -> Iterator[Mapping[str, str]]:
 
 def reward_name(run: DeepICDRun, by_model: Mapping[str, Sequence[Prediction]]) -> str:
     """What the predictions' rewards are called: without a judge that the run has, they have another name."""
-    judged = run.spec.reward.judge is None or all(TERM in one.terms for records in by_model.values() for one in records)
+    judged = run.spec.reward.judge is None or all(
+        TERM in one.terms for records in by_model.values() for one in records if one.reward is not None
+    )
     return REWARD if judged else WITHOUT_JUDGE
-
-
-def _measure(context: Context, settings: EvaluateSpec, by_model: dict[str, list[Prediction]], reward: str) -> dict[str, Any]:
-    rows = pq.read_table(context.prompts("train"), columns=["code", "extra_info"]).to_pylist()
-    counts = Counter(row["code"] for row in rows)
-    local = {row["code"] for row in rows if is_local(row["extra_info"])}
-    return {
-        name: metrics.compute(
-            records,
-            train_counts=counts,
-            local_codes=local,
-            bootstrap_samples=settings.bootstrap_samples,
-            seed=context.run.spec.seed,
-            reward_name=reward,
-        )
-        for name, records in by_model.items()
-    }
 
 
 def _write_curves(context: Context, path: Path) -> None:

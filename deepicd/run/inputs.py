@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from deepicd.data import check, mimic, notes, sft
 from deepicd.errors import UserError
 from deepicd.rewards.judge.rubric import load_rubric
 from deepicd.rewards.own_terms import OwnTerms
+from deepicd.run import baselines
 from deepicd.run.distill import teacher_model
 from deepicd.spec.run import DeepICDRun
 from deepicd.spec.storage import S3Spec
@@ -81,8 +83,26 @@ def _look_at_files(run: DeepICDRun, found: Findings) -> None:
         found.note("spec.stages.distill.teacher", lambda: teacher_model(chosen.teacher))
     if model.path is not None:
         found.note("spec.model", lambda: found.warnings.extend(base_model.look(str(model.path), model.lora)))
+    _look_at_evaluation(run, found)
     if storage is not None and (s3 := storage.s3) is not None:
         found.note("spec.storage.s3", lambda: _look_at_s3(s3))
+
+
+def _look_at_evaluation(run: DeepICDRun, found: Findings) -> None:
+    settings = run.spec.stages.evaluate
+    if settings is None:
+        return
+    found.note("spec.stages.evaluate.baselines", lambda: baselines.require(settings))
+    for name, other in settings.models.items():
+        place = f"spec.stages.evaluate.models.{name}.path"
+        found.note(place, partial(_look_at_model, found, other.path, place))
+    if (encoder := settings.encoder) is not None:
+        place = "spec.stages.evaluate.encoder.path"
+        found.note(place, partial(_look_at_model, found, encoder.path, place))
+
+
+def _look_at_model(found: Findings, path: str, place: str) -> None:
+    found.warnings.extend(base_model.look(path, place=place))
 
 
 def _look_at_s3(s3: S3Spec) -> None:

@@ -35,16 +35,27 @@ def load(path: Path) -> DeepICDRun:
 
 
 def read_run(path: Path) -> Any:
-    """Content of a run.yaml as it was written, but with the texts of its prompt file instead of the file's path.
+    """Content of a run.yaml as it was written, but with the texts of its prompt files instead of the files' paths.
 
     Raises:
-        UserError: a file is missing, or is not YAML; the prompt file holds no prompt.
+        UserError: a file is missing, or is not YAML; a prompt file holds no prompt.
     """
     content = read_yaml(path)
     match content:
-        case {"spec": {"model": {"prompt": {"file": str(file)} as prompt} as model}} if len(prompt) == 1:
-            model["prompt"] = read_prompt(path.parent / file).model_dump(exclude_none=True)
+        case {"spec": {"model": dict(model)}}:
+            _read_prompt_of(model, path.parent)
+    match content:
+        case {"spec": {"stages": {"evaluate": {"models": dict(models)}}}}:
+            for model in models.values():
+                _read_prompt_of(model, path.parent)
     return content
+
+
+def _read_prompt_of(model: Any, folder: Path) -> None:
+    """Replace a model's prompt file, if it names only that, by its texts."""
+    match model:
+        case {"prompt": {"file": str(file)} as prompt} if len(prompt) == 1:
+            model["prompt"] = read_prompt(folder / file).model_dump(exclude_none=True)
 
 
 def read_prompt(path: Path) -> PromptSpec:

@@ -11,6 +11,7 @@ from deepicd.spec.changes import Later, MayChange, decisive
 from deepicd.spec.compute import ComputeSpec
 from deepicd.spec.data import DataSpec
 from deepicd.spec.distill import DistillSpec
+from deepicd.spec.evaluate import EvaluateSpec
 from deepicd.spec.model import ModelSpec
 from deepicd.spec.pod_shape import check_patch
 from deepicd.spec.recovery import RecoverySpec
@@ -23,19 +24,6 @@ from deepicd.spec.training import GrpoSpec, SftSpec
 MAX_JUDGED = 960
 """Completions of a step that can wait for their groups' verdicts: Ray runs 1,000 calls of verl's reward worker concurrently."""
 RUN_NAME = r"^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$"
-
-
-class EvaluateSpec(SpecModel):
-    """Evaluation of the run's models on the test split."""
-
-    base: Later[bool] = True
-    """Evaluate the base model beside the trained ones. A run that trains none evaluates it anyway."""
-    max_admissions: int | None = Field(default=None, ge=1)
-    """Evaluate on at most this many admissions of the test split."""
-    samples: int = Field(default=4, ge=1)
-    """Completions sampled per admission for the held-out reward; the headline metrics are greedy."""
-    bootstrap_samples: int = Field(default=1000, ge=0)
-    """Patient-level bootstrap samples for the 95 % intervals; 0 leaves the intervals out."""
 
 
 class StagesSpec(SpecModel):

@@ -126,8 +126,10 @@ def _save_tiny_weights(tiny: TinyModel, tokenizer: Any, out: Path) -> None:
     Qwen2ForCausalLM(config).save_pretrained(out)
 
 
-def look(path: str, lora: LoraSpec | None = None) -> list[str]:
+def look(path: str, lora: LoraSpec | None = None, *, place: str = "spec.model.path") -> list[str]:
     """Look at a model's folder, or for a hub's name in the cache, without loading it; returns warnings.
+
+    `place`: the field with the path, for messages.
 
     Raises:
         UserError: it is neither a folder nor a name on the hub, it is not in the cache and the hub cannot be asked, its
@@ -141,25 +143,23 @@ def look(path: str, lora: LoraSpec | None = None) -> list[str]:
         try:
             folder = Path(snapshot_download(path, local_files_only=True))
         except HFValidationError:
-            raise UserError(
-                f"spec.model.path: no folder {path}: give the folder of a Hugging Face model, or its name"
-            ) from None
+            raise UserError(f"{place}: no folder {path}: give the folder of a Hugging Face model, or its name") from None
         except LocalEntryNotFoundError:
             if constants.HF_HUB_OFFLINE:
                 raise UserError(
-                    f"spec.model.path: '{path}' is neither a folder nor in the cache, and HF_HUB_OFFLINE is set: "
+                    f"{place}: '{path}' is neither a folder nor in the cache, and HF_HUB_OFFLINE is set: "
                     "give the folder of a Hugging Face model, or download it"
                 ) from None
-            return [f"spec.model.path: '{path}' is neither a folder nor in the cache: the run will download it from the hub"]
+            return [f"{place}: '{path}' is neither a folder nor in the cache: the run will download it from the hub"]
     present = {file.name for file in folder.iterdir()}
     if "config.json" not in present or not present & _TOKENIZERS or not any(name.endswith(_WEIGHTS) for name in present):
-        raise UserError(f"spec.model.path: '{path}' is not a Hugging Face model: {_NEEDS}")
+        raise UserError(f"{place}: '{path}' is not a Hugging Face model: {_NEEDS}")
     try:
         damaged = not isinstance(json.loads((folder / "config.json").read_bytes()), dict)
     except ValueError:
         damaged = True
     if damaged:
-        raise UserError(f"spec.model.path: {folder / 'config.json'} is damaged: download the model again")
+        raise UserError(f"{place}: {folder / 'config.json'} is damaged: download the model again")
     _check_targets_in(folder, lora)
     return []
 

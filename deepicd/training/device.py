@@ -60,6 +60,16 @@ class Device:
         sizes = {"--tensor-parallel-size": tensor_parallel, "--data-parallel-size": gpus // tensor_parallel}
         return [part for name, size in sizes.items() if size > 1 for part in (name, str(size))]
 
+    def engines(self, gpus: int, each: int, variables: Mapping[str, str]) -> list[dict[str, str]]:
+        """Variables of each engine that generates; `variables` are those of the process that starts them.
+
+        `gpus`: of this machine's GPUs in all; `each`: of one engine.
+        """
+        chosen = variables.get(VISIBLE) or os.environ.get(VISIBLE)
+        devices = (chosen.split(",") if chosen else [str(number) for number in range(gpus)])[:gpus]
+        full = [devices[start : start + each] for start in range(0, len(devices) - each + 1, each)]
+        return [{VISIBLE: ",".join(own)} for own in full] or [{}]
+
     def check(self, gpus: int) -> None:
         """Raises: UserError: this machine has not that many GPUs that can train together."""
         check(gpus, os.environ.get(VISIBLE), present())

@@ -15,7 +15,7 @@ _STEPS = 120
 _NOTE_TOKENS = 12
 
 
-def make_answering_model(cohort: Path, folder: Path) -> Path:
+def make_answering_model(cohort: Path, folder: Path, says: str = ANSWER) -> Path:
     """Write the model's folder; returns it."""
     import pyarrow.parquet as pq
     import torch
@@ -25,7 +25,7 @@ def make_answering_model(cohort: Path, folder: Path) -> Path:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     notes = [row[-1]["content"] for row in pq.read_table(cohort / "train.parquet", columns=["prompt"])["prompt"].to_pylist()]
-    answer = tokenizer(ANSWER, add_special_tokens=False)["input_ids"]
+    answer = tokenizer(says, add_special_tokens=False)["input_ids"]
     opening = tokenizer.apply_chat_template(prompt.messages(""), tokenize=False, add_generation_prompt=True)[-30:]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # several wait for each other on a busy machine

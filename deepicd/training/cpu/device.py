@@ -95,5 +95,9 @@ class Cpus(Device):
         """One copy."""
         return []
 
+    def engines(self, gpus: int, each: int, variables: Mapping[str, str]) -> list[dict[str, str]]:
+        """One engine, which uses all cores."""
+        return [{}]
+
     def check(self, gpus: int) -> None:
         """Any number is accepted."""

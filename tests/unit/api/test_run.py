@@ -26,7 +26,8 @@ def test_a_run_has_its_name_and_its_spec_with_defaults(run: Run) -> None:
 def test_predictions_have_a_column_for_each_term(run: Run) -> None:
     table = run.predictions
     assert table.column_names == [
-        "model", "id", "subject_id", "gold", "prediction", "faults", "reward", "fiscal_years", "local_gold", "terms.outcome",
+        "model", "id", "subject_id", "gold", "prediction", "faults", "reward", "fiscal_years", "local_gold", "samples",
+        "terms.outcome",
     ]  # fmt: skip
     assert table["prediction"].to_pylist() == ["I10", None, None, *CODES]
     assert table["terms.outcome"].to_pylist() == [0.0] * 3 + [1.0] * 3

@@ -66,7 +66,7 @@ def test_before_the_first_step_has_ended_no_time_is_named() -> None:
     ("stage", "phase", "text"),
     [
         ("prepare", Phase.COHORT, "Leaving at once: prepare starts again when the run is resumed"),
-        ("evaluate", Phase.ANSWERS, "Leaving at once: evaluate starts again when the run is resumed"),
+        ("evaluate", Phase.ANSWERS, "Leaving at once: evaluate resumes after its last batch of answers"),
         ("grpo", Phase.DOWNLOAD, "Leaving when the files of grpo are fetched from the store"),
         ("grpo", Phase.MODEL, "Leaving at once: grpo has made no step since it started"),
     ],

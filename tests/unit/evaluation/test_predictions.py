@@ -35,6 +35,9 @@ def test_the_file_has_ids_codes_and_names_only(tmp_path: Path) -> None:
         "terms",
         "fiscal_years",
         "local_gold",
+        "samples",
+        "confidence",
+        "variants",
     ]
 
 

@@ -78,7 +78,8 @@ def test_bounds_defaults_and_choices_are_those_of_the_models() -> None:
 
 
 def test_every_rule_of_every_model_is_at_every_place_of_the_model() -> None:
-    found = {path.lstrip("."): node.get("x-kubernetes-validations", []) for path, node in places(schema())}
+    # The paths of models do not name the key of a map.
+    found = {path.lstrip(".").replace("{}", ""): node.get("x-kubernetes-validations", []) for path, node in places(schema())}
     for path, model in sections(DeepICDRun):
         for rule in model.rules:
             if rule.cel and path != "metadata":

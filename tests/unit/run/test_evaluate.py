@@ -12,8 +12,9 @@ from deepicd.rewards.judge import watch
 from deepicd.run.context import Context
 from deepicd.run.evaluate import about_judge, models, reward_name
 from deepicd.run_layout import RunLayout
+from deepicd.spec.evaluate import EvaluateSpec
 from deepicd.spec.load import parse
-from deepicd.spec.run import DeepICDRun, EvaluateSpec
+from deepicd.spec.run import DeepICDRun
 from tests.unit.spec.test_load import quickstart
 from tests.unit.stops import NeverStop
 

@@ -170,3 +170,11 @@ def test_paths_and_overrides_are_looked_at_on_request_only(tmp_path: Path) -> No
     assert look(run, paths=False, verl=False) == Findings()
     with pytest.raises(UserError, match=r"overrides\[0\].*; .*train.parquet: missing"):
         look(run).raise_any()
+
+
+def test_the_models_and_the_encoder_of_the_evaluation_are_looked_for(tmp_path: Path) -> None:
+    evaluate = {"models": {"other": {"path": str(tmp_path)}}, "encoder": {"path": "/none"}}
+    found = looked({"synthetic": {}}, stages={"evaluate": evaluate})
+    assert [problem.partition(": ")[0] for problem in found.problems] == [
+        "spec.stages.evaluate.models.other.path", "spec.stages.evaluate.encoder.path",
+    ]  # fmt: skip

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from deepicd.evaluation.answer import read_admissions
+from deepicd.evaluation.engine import read_admissions
 
 
 @pytest.mark.parametrize("key", ["id", "hadm_id"])

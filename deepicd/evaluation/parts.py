@@ -1,0 +1,123 @@
+"""Answers as they come: a file for each batch of each model. They hold ids, codes, names and numbers, no text.
+
+PARTS/MODEL/key         digest of what decides the answers
+PARTS/MODEL/00003.json  answers of the fourth batch
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from deepicd import atomic
+from deepicd.data.rows import is_local
+from deepicd.evaluation.predictions import Prediction
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One model's answer for one admission."""
+
+    id: str
+    code: str | None
+    """Of the greedy completion."""
+    faults: list[str]
+    samples: list[str | None]
+    """Codes of the sampled completions."""
+    reward: float
+    """Mean over the samples."""
+    terms: dict[str, float]
+    judged: tuple[float, dict[str, float]] | None
+    """Reward and terms with the judge's term; None without a judge."""
+    variants: dict[str, str | None]
+    """See `deepicd.evaluation.variants`."""
+
+
+class Parts:
+    """The answers of one model in a folder."""
+
+    def __init__(self, folder: Path, model: str, key: str) -> None:
+        """Open the model's folder; answers with another key are deleted."""
+        self._folder = folder / model
+        self._key = key
+
+    def begin(self) -> None:
+        """Delete what was answered under another key. Only one process may do so, before any engine starts."""
+        mark = self._folder / "key"
+        if not mark.exists() or mark.read_text() != self._key:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.mkdir(parents=True)
+            atomic.write(mark, self._key)
+
+    def has(self, batch: int) -> bool:
+        """Whether a batch is answered."""
+        return self._path(batch).exists()
+
+    def write(self, batch: int, answers: Sequence[Answer], seconds: Mapping[str, float]) -> None:
+        """Write the answers of a batch, and the seconds of generation that they took, by kind."""
+        content = {"answers": [asdict(answer) for answer in answers], "seconds": dict(seconds)}
+        atomic.write(self._path(batch), json.dumps(content))
+
+    def read(self, batches: int) -> tuple[list[Answer], dict[str, float]]:
+        """All answers in order, and their seconds.
+
+        Raises:
+            FileNotFoundError: a batch is not answered.
+        """
+        answers: list[Answer] = []
+        seconds: dict[str, float] = {}
+        for batch in range(batches):
+            content = json.loads(self._path(batch).read_text())
+            answers += [Answer(**fields) for fields in content["answers"]]
+            for kind, spent in content["seconds"].items():
+                seconds[kind] = seconds.get(kind, 0.0) + spent
+        return answers, {kind: spent / len(answers) for kind, spent in seconds.items()}
+
+    def _path(self, batch: int) -> Path:
+        return self._folder / f"{batch:05d}.json"
+
+
+def to_predictions(
+    admissions: Sequence[Mapping[str, Any]], by_model: Mapping[str, Sequence[Answer]]
+) -> dict[str, list[Prediction]]:
+    """The predictions of every model. The judge counts for all answers, or, if one was given without it, for none.
+
+    Args:
+        admissions: rows of `answer.read_admissions`.
+        by_model: one answer for each of them, in the same order.
+    """
+    judged = all(answer.judged is not None for answers in by_model.values() for answer in answers)
+    return {
+        name: [_prediction(admission, answer, judged=judged) for admission, answer in zip(admissions, answers, strict=True)]
+        for name, answers in by_model.items()
+    }
+
+
+def _prediction(admission: Mapping[str, Any], answer: Answer, *, judged: bool) -> Prediction:
+    years = admission["extra_info"].get("fiscal_years")
+    reward, terms = answer.judged if judged and answer.judged is not None else (answer.reward, answer.terms)
+    return Prediction(
+        id=str(admission["id"]),
+        subject_id=str(admission["subject_id"]),
+        gold=admission["code"],
+        prediction=answer.code,
+        faults=tuple(answer.faults),
+        reward=reward,
+        terms=terms,
+        fiscal_years=None if years is None else (years[0], years[1]),
+        local_gold=is_local(admission["extra_info"]),
+        samples=tuple(answer.samples),
+        variants=answer.variants,
+    )
+
+
+def mean_terms(scores: Sequence[Any]) -> tuple[float, dict[str, float]]:
+    """Mean value and terms of the samples' scores; a term is NaN where all are."""
+    names = scores[0].terms
+    known = {name: [score.terms[name] for score in scores if score.terms[name] == score.terms[name]] for name in names}
+    return fmean(score.value for score in scores), {name: fmean(own) if own else float("nan") for name, own in known.items()}

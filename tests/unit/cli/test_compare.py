@@ -1,0 +1,96 @@
+"""`deepicd compare`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from deepicd.artifacts.store.folder import FolderStore
+from deepicd.cli.compare import compare
+from deepicd.errors import UserError
+from deepicd.evaluation import predictions
+from deepicd.evaluation.predictions import Prediction
+from deepicd.run_layout import RunLayout
+from tests.unit.evaluation.test_comparisons import answers
+
+
+def run(*arguments: object) -> str:
+    app = typer.Typer()
+    app.command()(compare)
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if isinstance(result.exception, Exception):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def evaluated(folder: Path, models: Mapping[str, Sequence[Prediction]]) -> Path:
+    place = RunLayout(folder).evaluation
+    place.folder.mkdir(parents=True)
+    predictions.write(place.predictions, models)
+    return folder
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> tuple[Path, Path]:
+    first = evaluated(tmp_path / "seed-0", {"sft": answers(0.2, seed=1), "grpo": answers(0.9, seed=2)})
+    return first, evaluated(tmp_path / "seed-1", {"grpo": answers(0.9, seed=3)})
+
+
+def test_models_of_several_runs_have_the_name_of_their_run(two: tuple[Path, Path]) -> None:
+    printed = run(*two, "--bootstrap", 100)
+    assert "120 admissions of 60 patients" in printed
+    for name in ("seed-0/sft", "seed-0/grpo", "seed-1/grpo"):
+        assert name in printed
+    [line] = [line for line in printed.splitlines() if line.startswith("seed-1/grpo - seed-0/sft")]
+    assert line.endswith(", significant")
+
+
+def test_one_run_compares_its_own_models(two: tuple[Path, Path]) -> None:
+    assert "\ngrpo - sft: +" in run(two[0], "--bootstrap", 100, "--measure", "code.accuracy")
+
+
+def test_json_has_metrics_and_all_differences(two: tuple[Path, Path]) -> None:
+    found = json.loads(run(*two, "--bootstrap", 100, "--json", "--model", "grpo"))
+    assert list(found["models"]) == ["seed-0/grpo", "seed-1/grpo"]
+    [pair] = found["comparisons"]["pairs"]
+    assert {"code.macroF1", "category.accuracy", "validCode"} <= set(pair["differences"])
+
+
+def test_admissions_that_a_model_did_not_answer_are_left_out_and_counted(tmp_path: Path, two: tuple[Path, Path]) -> None:
+    fewer = evaluated(tmp_path / "small", {"sft": answers(1, seed=1, number=100)})
+    printed = run(two[1], fewer, "--bootstrap", 0)
+    assert "100 admissions of 50 patients" in printed
+    assert "seed-1/grpo: 20 admissions left out" in printed
+    assert "small/sft:" not in printed.split("Differences")[0]
+
+
+def test_a_run_is_read_from_its_store(tmp_path: Path, two: tuple[Path, Path]) -> None:
+    store = FolderStore(tmp_path / "store" / "stored" / "0123456789ab")
+    content = RunLayout(two[1]).evaluation.predictions.read_bytes()
+    store.write("attempts/1/evaluation/predictions.parquet", content)
+    store.write("attempts/1/evaluation/metrics.json", b"{}")
+    printed = run(two[0], tmp_path / "store" / "stored", "--bootstrap", 0)
+    assert "stored/grpo" in printed
+
+
+def test_a_folder_of_fetched_results_is_read_too(two: tuple[Path, Path]) -> None:
+    assert "evaluate/sft" in run(two[0] / "evaluate", two[1], "--bootstrap", 0)
+
+
+def test_what_cannot_be_compared_is_refused(tmp_path: Path, two: tuple[Path, Path]) -> None:
+    with pytest.raises(UserError, match="--model: no run has base: the models are grpo, sft"):
+        run(*two, "--model", "base")
+    other = evaluated(tmp_path / "other", {"sft": [Prediction("x", "x", "I10", None)]})
+    with pytest.raises(UserError, match="no admission in common"):
+        run(two[0], other)
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    (begun / "run.yaml").touch()
+    with pytest.raises(UserError, match="is not evaluated yet"):
+        run(begun)

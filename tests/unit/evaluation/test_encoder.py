@@ -1,0 +1,67 @@
+"""The encoder baseline, with a tiny BERT."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deepicd.errors import UserError
+from deepicd.evaluation.encoder import Settings, encoder
+from tests.unit.evaluation.test_baselines import SPLITS, TEST, WORDS
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Several wait for each other on a busy machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("bert")
+    words = sorted({word for text in [*SPLITS.train.texts, *WORDS.values()] for word in text.split()})
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]))
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=len(words) + 5, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
+        max_position_embeddings=32,
+    )  # fmt: skip
+    BertForMaskedLM(config).save_pretrained(folder)
+    return folder
+
+
+def settings(path: Path, **changed: float) -> Settings:
+    known = {"max_tokens": 16, "epochs": 4, "batch_size": 8, "learning_rate": 5e-3, "seed": 0} | changed
+    return Settings(path=str(path), **known)  # type: ignore[arg-type]
+
+
+def test_a_tiny_encoder_learns_which_words_decide(tiny_bert: Path) -> None:
+    found = encoder(SPLITS, settings(tiny_bert))
+    right = sum(code == gold for code, gold in zip(found.codes, TEST.codes, strict=True))
+    assert right >= 36
+    assert 1 <= found.settings["epoch"] <= 4
+    assert all(0 < levels["code"] <= levels["chapter"] <= 1 for levels in found.confidence)
+
+
+def test_the_same_seed_gives_the_same_answers(tiny_bert: Path) -> None:
+    once, again = (encoder(SPLITS, settings(tiny_bert, epochs=1)) for _ in range(2))
+    assert once == again
+
+
+def test_what_is_no_encoder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^spec.stages.evaluate.encoder.path: .* is no encoder"):
+        encoder(SPLITS, settings(tmp_path))
+
+
+def test_more_tokens_than_the_encoder_takes_are_refused(tiny_bert: Path) -> None:
+    with pytest.raises(UserError, match=r"^spec.stages.evaluate.encoder.maxTokens: is 33, the model takes 32"):
+        encoder(SPLITS, settings(tiny_bert, max_tokens=33))
