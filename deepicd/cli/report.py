@@ -17,7 +17,7 @@ def report(
 
     Example: deepicd report runs/quickstart
     """
-    from deepicd.evaluation import report as evaluation_report  # matplotlib would slow other commands
+    from deepicd.evaluation import report as evaluation_report  # its libraries would slow other commands
 
     out = RunLayout(run_folder).evaluation.report
     evaluation_report.write_report(evaluation_report.load(run_folder), out)

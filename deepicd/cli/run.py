@@ -124,7 +124,7 @@ def _run_stages(chosen: DeepICDRun, folder: Path | None, wanted: Shown, last: st
     results = RunLayout(place).evaluation
     if "evaluate" in seconds:
         found = load_report(place)
-        said = warnings(found.metrics, synthetic=chosen.spec.data.synthetic is not None)
+        said = warnings(found.metrics, synthetic=found.is_synthetic, left_out=found.left_out or ())
         if wanted.as_json:
             typer.echo(json.dumps({"seconds": seconds, "report": str(results.report), "warnings": said}))
         else:

@@ -37,6 +37,12 @@ def interval(measure: Measure, write: Callable[[float | None], str]) -> str:
     return " to ".join(minus(write(end)) for end in measure["interval"])
 
 
+def with_interval(measure: Measure, write: Callable[[float | None], str]) -> str:
+    """A number with its interval: `41.3 [38.9, 43.5]`; the number without an interval."""
+    ends = [minus(write(end)) for end in measure["interval"] or ()]
+    return f"{minus(write(measure['value']))} [{', '.join(ends)}]" if ends else minus(write(measure["value"]))
+
+
 def signed(value: float | None, write: Callable[[float | None], str]) -> str:
     """A difference with its sign: `+2.4`, `−0.3`."""
     text = minus(write(value))

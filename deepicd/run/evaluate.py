@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +184,15 @@ def about(context: Context) -> dict[str, Any]:
         "leftOut": [asdict(one) for one in not_used(context)],
         "tracesUntagged": 0 if examples is None else examples.untagged,
         "judge": about_judge(context.run, context.layout.stage("grpo").judged),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "hardware": hardware(context.run),
     }
+
+
+def hardware(run: DeepICDRun) -> dict[str, Any]:
+    """What the run trains on; see `Report.hardware`."""
+    ranks = run.spec.compute.gpus * run.spec.compute.nodes
+    return device().describe(ranks) | ({"judgeGpus": run.spec.judge_gpus} if run.spec.judge_gpus else {})
 
 
 def about_judge(run: DeepICDRun, judged: Path) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -53,11 +54,26 @@ class Device:
         first, second = devices[:gpus], devices[gpus : gpus + more]
         return {"CUDA_VISIBLE_DEVICES": ",".join(first)}, {"CUDA_VISIBLE_DEVICES": ",".join(second)}
 
+    def describe(self, gpus: int) -> dict[str, Any]:
+        """What the report says about the machine: `name`, and the number of `gpus` or `cores`."""
+        return {"name": _gpu_name(), "gpus": gpus}
+
     def check(self, gpus: int) -> None:
         """Raises: UserError: this machine has fewer GPUs than that."""
         present = len(list(Path("/dev").glob("nvidia[0-9]*")))
         if present < gpus:
             raise UserError(f"spec.compute.gpus: {gpus} wanted, this machine has {present}: lower it")
+
+
+def _gpu_name() -> str:
+    """The GPUs' model, as the driver calls it; `GPU` where nvidia-smi does not answer."""
+    try:
+        found = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, check=True, timeout=30
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return "GPU"
+    return ", ".join(dict.fromkeys(line.strip() for line in found.stdout.splitlines() if line.strip())) or "GPU"
 
 
 @cache

@@ -1,0 +1,111 @@
+"""The first screen: what was trained on what, the verdict, the warnings and the table."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from markupsafe import Markup
+
+from deepicd.evaluation.formatting import duration
+from deepicd.evaluation.metrics_schema import Comparison
+from deepicd.evaluation.report.comparisons import differences
+from deepicd.evaluation.report.inputs import Report
+from deepicd.evaluation.report.section import render
+from deepicd.evaluation.report.verdict import Difference, verdict, verdict_of_one
+from deepicd.evaluation.warnings import SYNTHETIC, warnings
+from deepicd.run_layout import TRAINING_STAGES
+
+LEVEL_TITLES = {"chapter": "Chapter", "category": "Category", "code": "Full code"}
+
+
+def overview(report: Report) -> Markup:
+    """The first screen's HTML."""
+    pairs = differences(report)
+    return render(
+        "overview.html.j2",
+        report=report,
+        first=next(iter(report.metrics.values())),
+        facts=facts(report),
+        verdict=_verdict(report, pairs),
+        warnings=warnings(report.metrics, synthetic=False, left_out=report.left_out or ()),
+        synthetic=SYNTHETIC if report.is_synthetic else None,
+        differences=pairs,
+        level_titles=LEVEL_TITLES,
+    )
+
+
+def facts(report: Report) -> dict[str, str]:
+    """What was trained on what, when, where and for how long: a title and a text for each fact that is known."""
+    found = {"Model": _model(report), "Data": _data(report), "Evaluated on": _evaluated(report)}
+    if report.finished:
+        found["Finished"] = datetime.fromisoformat(report.finished).strftime("%-d %B %Y, %H:%M UTC")
+    if report.hardware:
+        found["Hardware"] = _hardware(report)
+    if report.stage_seconds:
+        found["Time"] = _time(report)
+    return {title: text for title, text in found.items() if text}
+
+
+def gpu_hours(report: Report) -> float | None:
+    """GPU-hours of SFT and GRPO, the judge's GPUs included; None on CPUs, or if it is not known.
+
+    A stage that was resumed counts all its steps, since its own duration is that of the last launch.
+    """
+    hardware = report.hardware or {}
+    if not hardware.get("gpus"):
+        return None
+    hours = 0.0
+    for stage in TRAINING_STAGES:
+        gpus = hardware["gpus"] + (hardware.get("judgeGpus", 0) if stage == "grpo" else 0)
+        hours += gpus * _seconds(report, stage) / 3600
+    return hours or None
+
+
+def _seconds(report: Report, stage: str) -> float:
+    steps = sum(row.get("seconds") or 0.0 for row in report.curves if row["stage"] == stage)
+    return max(report.stage_seconds.get(stage, 0.0), steps)
+
+
+def _model(report: Report) -> str:
+    model = report.spec.get("model") or {}
+    name = model.get("path") or ("a small model with random weights" if model.get("tiny") is not None else "")
+    stages = [stage.upper() for stage in TRAINING_STAGES if (report.spec.get("stages") or {}).get(stage) is not None]
+    return f"{name}, {' then '.join(stages)}" if name and stages else name
+
+
+def _data(report: Report) -> str:
+    data = report.spec.get("data") or {}
+    kinds = {"synthetic": "synthetic admissions", "mimic": "MIMIC-IV", "notes": "own notes", "prepared": "a prepared cohort"}
+    kind = next((title for name, title in kinds.items() if data.get(name)), "")
+    train = ((report.prompts or {}).get("splits") or {}).get("train")
+    return f"{kind}, {train['notes']:,} admissions for training" if kind and train else kind
+
+
+def _evaluated(report: Report) -> str:
+    first = next(iter(report.metrics.values()))
+    return f"{first['admissions']:,} test admissions of {first['patients']:,} patients"
+
+
+def _hardware(report: Report) -> str:
+    found = report.hardware or {}
+    if found.get("gpus"):
+        judge = found.get("judgeGpus", 0)
+        return f"{found['gpus']} × {found['name']}" + (f" (and {judge} for the judge)" if judge else "")
+    return f"{found['cores']} CPU cores ({found['name']}), no GPU"
+
+
+def _time(report: Report) -> str:
+    whole = duration(sum(max(seconds, _seconds(report, stage)) for stage, seconds in report.stage_seconds.items()))
+    hours = gpu_hours(report)
+    return whole if hours is None else f"{whole}; {hours:.1f} GPU-hours of training"
+
+
+def _verdict(report: Report, pairs: list[tuple[str, str, Comparison]]) -> str:
+    trained = report.trained
+    if len(trained) < 2:
+        model = trained[-1]
+        levels = report.metrics[model]["levels"]
+        return verdict_of_one(model, {level: own["macroF1"] for level, own in levels.items()})
+    first, second = trained[-2:]
+    found = next(comparison for before, after, comparison in pairs if (before, after) == (first, second))
+    return verdict(first, second, [Difference(level, found["differences"][f"{level}.macroF1"]) for level in LEVEL_TITLES])
