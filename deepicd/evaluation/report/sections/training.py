@@ -97,7 +97,9 @@ def curve(rows: Sequence[Row], series: Mapping[str, str], title: str, *, height:
     y = {"type": "quantitative", "title": None, "scale": {"zero": False}, "axis": {"tickCount": 4, "format": "~g"}}
     encoding = {"x": x, "y": {"field": "value", **y}, "color": charts.colours(names, lines=True)}
     line: Spec = {"type": "line", "strokeWidth": 2, "interpolate": "monotone"}
-    layers: list[Spec] = [{"transform": [{"filter": "!datum.long"}], "mark": line, "encoding": encoding}]
+    layers: list[Spec] = []
+    if not all(row["long"] for row in data):
+        layers.append({"transform": [{"filter": "!datum.long"}], "mark": line, "encoding": encoding})
     if any(row["few"] for row in data):
         dots = {"type": "point", "filled": True, "size": 26, "opacity": 1}
         layers.append({"transform": [{"filter": "datum.few"}], "mark": dots, "encoding": encoding})
