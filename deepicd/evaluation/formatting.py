@@ -62,6 +62,20 @@ def excludes_zero(measure: Measure) -> bool:
     return ends is not None and (ends[0] > 0 or ends[1] < 0)
 
 
+MOST_BY_CHANCE = 0.05
+"""A difference counts as real if its p-value, after Holm's correction, is below this."""
+
+
+def is_real(measure: Measure, p: float | None = None) -> bool:
+    """Whether a difference is more than chance: by its corrected p-value, or by its interval where there is none."""
+    return measure["value"] is not None and (excludes_zero(measure) if p is None else p < MOST_BY_CHANCE)
+
+
+def p_value(p: float) -> str:
+    """`p = 0.031`, `p < 0.001`."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
 def duration(seconds: float) -> str:
     """A time span: `42 s`, `3 min 05 s`, `2 h 07 min`."""
     whole = round(seconds)

@@ -24,6 +24,7 @@ from deepicd.data.sft import Examples
 from deepicd.errors import CrashError
 from deepicd.evaluation import metrics, predictions, report
 from deepicd.evaluation.answer import Plan
+from deepicd.evaluation.card import write_cards
 from deepicd.evaluation.predictions import Prediction
 from deepicd.phases import Phase, PhaseStart
 from deepicd.rewards import cohort_words
@@ -54,7 +55,9 @@ def models(context: Context, settings: EvaluateSpec) -> dict[str, Path]:
 
 
 def evaluate(context: Context, settings: EvaluateSpec) -> None:
-    """Fill the run's `evaluate/`: predictions.parquet, metrics.json, curves.jsonl, about.json, report.html."""
+    """Fill the run's `evaluate/`: predictions.parquet, metrics.json, curves.jsonl, about.json, report.html, and the cards of its
+    models, which are in the models' folders too.
+    """
     results = context.layout.evaluation
     _answer(context, settings, results.predictions)
     by_model = predictions.read(results.predictions)
@@ -70,7 +73,9 @@ def evaluate(context: Context, settings: EvaluateSpec) -> None:
     _write_curves(context, results.curves)
     _write_json(results.about, about(context))
     context.on_phase(PhaseStart(Phase.REPORT))
-    report.write_report(report.load(context.layout.folder), results.report)
+    found = report.load(context.layout.folder)
+    report.write_report(found, results.report)
+    write_cards(found, context.layout)
 
 
 def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 from deepicd.evaluation.metrics import compare
-from deepicd.evaluation.metrics_schema import Comparison
+from deepicd.evaluation.metrics_schema import Comparison, Measure
 from deepicd.evaluation.report.inputs import Report
+
+_MOST_PAIRS = 6
+"""Number of pairs up to which all are shown."""
+_NOTHING: Measure = {"value": None, "interval": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two models, and the differences `second - first` by measure, such as `category.macroF1`."""
+
+    first: str
+    second: str
+    measures: Mapping[str, Measure]
+    p: Mapping[str, float | None]
+    """p-values after Holm's correction, by measure; empty where they were not computed."""
 
 
 def difference(report: Report, first: str, second: str) -> Comparison:
@@ -18,8 +37,36 @@ def difference(report: Report, first: str, second: str) -> Comparison:
     )
 
 
-def differences(report: Report) -> list[tuple[str, str, Comparison]]:
-    """Every pair of models, later minus earlier. Pairs of consecutive models come first."""
+def pairs(report: Report) -> list[Pair]:
+    """The pairs of models to show: all, consecutive ones first; with many models those with the last trained one."""
     models = list(report.metrics)
-    pairs = [(models[at], models[at + gap]) for gap in range(1, len(models)) for at in range(len(models) - gap)]
-    return [(first, second, difference(report, first, second)) for first, second in pairs]
+    chosen = [(models[at], models[at + gap]) for gap in range(1, len(models)) for at in range(len(models) - gap)]
+    if len(chosen) > _MOST_PAIRS:
+        last = report.trained[-1]
+        chosen = [(name, last) for name in models if name != last]
+    return [_pair(report, first, second) for first, second in chosen]
+
+
+def last_pair(report: Report) -> Pair | None:
+    """The last two models of the run's training; None with fewer."""
+    return _pair(report, *report.trained[-2:]) if len(report.trained) > 1 else None
+
+
+def _pair(report: Report, first: str, second: str) -> Pair:
+    for one in (report.comparisons or {"pairs": ()})["pairs"]:
+        if (one["first"], one["second"]) == (first, second):
+            return _of_file(one, first, second, 1)
+        if (one["first"], one["second"]) == (second, first):
+            return _of_file(one, first, second, -1)
+    return Pair(first, second, difference(report, first, second)["differences"], {})
+
+
+def _of_file(one: Mapping[str, Any], first: str, second: str, sign: int) -> Pair:
+    measures: dict[str, Measure] = dict.fromkeys(one.get("absent") or (), _NOTHING)
+    for name, found in one["differences"].items():
+        ends = found["interval"]
+        measures[name] = {
+            "value": sign * found["value"],
+            "interval": None if ends is None else sorted(sign * end for end in ends),
+        }
+    return Pair(first, second, measures, {name: found["pHolm"] for name, found in one["differences"].items()})

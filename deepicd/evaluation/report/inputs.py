@@ -54,6 +54,8 @@ class Report:
     hardware: Mapping[str, Any] | None = None
     """`name` and number of `gpus` of all ranks and of the judge (`judgeGpus`), or `name` and number of `cores` of a run on
     CPUs; None in runs of earlier versions."""
+    comparisons: Mapping[str, Any] | None = None
+    """`pairs` of models with the paired difference of each measure (`deepicd.io/comparisons/v1`); None without the file."""
 
     @property
     def content(self) -> Mapping[str, Any]:
@@ -105,4 +107,5 @@ def load(run_folder: Path) -> Report:
         judge=about.get("judge"),
         finished=about.get("finished"),
         hardware=about.get("hardware"),
+        comparisons=read_object(place.comparisons, ("pairs",)) if place.comparisons.is_file() else None,
     )

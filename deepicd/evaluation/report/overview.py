@@ -7,8 +7,7 @@ from datetime import datetime
 from markupsafe import Markup
 
 from deepicd.evaluation.formatting import duration
-from deepicd.evaluation.metrics_schema import Comparison
-from deepicd.evaluation.report.comparisons import differences
+from deepicd.evaluation.report.comparisons import last_pair, pairs
 from deepicd.evaluation.report.inputs import Report
 from deepicd.evaluation.report.section import render
 from deepicd.evaluation.report.verdict import Difference, verdict, verdict_of_one
@@ -20,16 +19,15 @@ LEVEL_TITLES = {"chapter": "Chapter", "category": "Category", "code": "Full code
 
 def overview(report: Report) -> Markup:
     """The first screen's HTML."""
-    pairs = differences(report)
     return render(
         "overview.html.j2",
         report=report,
         first=next(iter(report.metrics.values())),
         facts=facts(report),
-        verdict=_verdict(report, pairs),
+        verdict=verdict_of(report),
         warnings=warnings(report.metrics, synthetic=False, left_out=report.left_out or ()),
         synthetic=SYNTHETIC if report.is_synthetic else None,
-        differences=pairs,
+        pairs=pairs(report),
         level_titles=LEVEL_TITLES,
     )
 
@@ -100,12 +98,12 @@ def _time(report: Report) -> str:
     return whole if hours is None else f"{whole}; {hours:.1f} GPU-hours of training"
 
 
-def _verdict(report: Report, pairs: list[tuple[str, str, Comparison]]) -> str:
-    trained = report.trained
-    if len(trained) < 2:
-        model = trained[-1]
-        levels = report.metrics[model]["levels"]
-        return verdict_of_one(model, {level: own["macroF1"] for level, own in levels.items()})
-    first, second = trained[-2:]
-    found = next(comparison for before, after, comparison in pairs if (before, after) == (first, second))
-    return verdict(first, second, [Difference(level, found["differences"][f"{level}.macroF1"]) for level in LEVEL_TITLES])
+def verdict_of(report: Report) -> str:
+    """The verdict about the last two models of the run's training, or about its only one."""
+    pair = last_pair(report)
+    if pair is None:
+        levels = report.metrics[report.trained[-1]]["levels"]
+        return verdict_of_one(report.trained[-1], {level: own["macroF1"] for level, own in levels.items()})
+    names = {level: f"{level}.macroF1" for level in LEVEL_TITLES}
+    found = [Difference(level, pair.measures[name], pair.p.get(name)) for level, name in names.items()]
+    return verdict(pair.first, pair.second, found)

@@ -15,15 +15,18 @@ from deepicd.evaluation.report.charts import CONFIG
 from deepicd.evaluation.report.inputs import Report
 from deepicd.evaluation.report.section import Section, render
 from deepicd.evaluation.report.sections import (
+    calibration,
     codes,
     cohort,
     confusion,
     definitions,
+    fairness,
     faults,
     frequency,
     levels,
     next_steps,
     reward,
+    samples,
     settings,
     traces,
     training,
@@ -37,6 +40,9 @@ SECTIONS: tuple[Callable[[Report], Section | None], ...] = (
     frequency.section,
     codes.section,
     confusion.section,
+    samples.section,
+    calibration.section,
+    fairness.section,
     faults.section,
     traces.section,
     next_steps.section,

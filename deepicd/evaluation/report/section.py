@@ -12,6 +12,9 @@ import jinja2
 from markupsafe import Markup
 
 from deepicd.evaluation import formatting
+from deepicd.evaluation.metrics_schema import Metrics
+
+_TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +33,32 @@ class Section:
     """`columns` and `rows` of long tables, by the name of the element `data-table`: see `report.js`."""
 
 
+def part(metrics: Metrics, name: str) -> Any:
+    """A part of a model's metrics that an evaluation may lack; None without it."""
+    return dict(metrics).get(name)
+
+
+def reason(metrics: Mapping[str, Metrics], name: str) -> str:
+    """Why no model has a part of the metrics; empty if that is not recorded, since the evaluation was not asked for it."""
+    found = (str((part(own, "absent") or {}).get(name, "")) for own in metrics.values())
+    return next(filter(None, found), "")
+
+
 def render(template: str, **content: Any) -> Markup:
     """Fill a template of `templates`."""
-    return Markup(_environment().get_template(template).render(**content))  # noqa: S704 - the template escapes
+    return Markup(_environment(_TEMPLATES, escapes=True).get_template(template).render(**content))  # noqa: S704 - the template escapes
+
+
+def render_text(folder: Path, template: str, **content: Any) -> str:
+    """Fill a template of plain text."""
+    return _environment(folder, escapes=False).get_template(template).render(**content)
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def _environment(folder: Path, *, escapes: bool) -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
+        loader=jinja2.FileSystemLoader(folder),
+        autoescape=escapes,  # noqa: S701 - the cards are Markdown
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

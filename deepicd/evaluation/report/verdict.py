@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from deepicd.evaluation.formatting import excludes_zero, percent, signed, with_interval
+from deepicd.evaluation.formatting import is_real, percent, signed, with_interval
 from deepicd.evaluation.metrics_schema import Measure
 
 LEVEL_NAMES = {"chapter": "chapter level", "category": "category level", "code": "full code"}
-MOST_BY_CHANCE = 0.05
-"""The largest p-value, after Holm's correction, of a difference that counts as real."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +28,7 @@ class Difference:
     @property
     def is_real(self) -> bool:
         """Whether it is more than chance."""
-        return self.is_known and (excludes_zero(self.measure) if self.p is None else self.p <= MOST_BY_CHANCE)
+        return is_real(self.measure, self.p)
 
     def __str__(self) -> str:
         return signed(self.measure["value"], lambda _: with_interval(self.measure, percent))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import isfinite
 
-from deepicd.evaluation.report.comparisons import difference
+from deepicd.evaluation.formatting import is_real
+from deepicd.evaluation.report.comparisons import last_pair
 from deepicd.evaluation.report.inputs import Report
 from deepicd.evaluation.report.section import Section, render
 from deepicd.evaluation.warnings import LEAST_FORMAT, MOST_TRUNCATED
@@ -50,9 +51,9 @@ def _still_rises(report: Report) -> bool:
 
 def _undecided(report: Report) -> str:
     """The last two models as words, if their difference is within chance at any level; else empty."""
-    if len(report.trained) < 2:
+    pair = last_pair(report)
+    if pair is None:
         return ""
-    first, second = report.trained[-2:]
-    found = difference(report, first, second)["differences"]
-    ends = [measure["interval"] for name, measure in found.items() if name.endswith(".macroF1")]
-    return f"{first} and {second}" if any(pair is not None and pair[0] <= 0 <= pair[1] for pair in ends) else ""
+    known = [name for name, measure in pair.measures.items() if name.endswith(".macroF1") and measure["interval"] is not None]
+    unclear = any(not is_real(pair.measures[name], pair.p.get(name)) for name in known)
+    return f"{pair.first} and {pair.second}" if unclear else ""

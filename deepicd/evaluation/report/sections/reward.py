@@ -14,26 +14,33 @@ from deepicd.spec.reward import PRESETS
 
 def section(report: Report) -> Section | None:
     """The reward's terms; None if nothing was scored and the run has no reward."""
-    first = next(iter(report.metrics.values()))
-    rows = [
-        {"step": row["step"], **(row.get("terms") or {})}
-        for row in report.curves
-        if row["stage"] == "grpo" and row.get("terms")
-    ]
-    by_step = sorted({name for row in rows for name in row if name != "step"})
-    names = list(dict.fromkeys([*first["reward"]["terms"], *by_step]))
+    names = terms(report)
     if not names:
         return None
+    rows, by_step = _by_step(report)
     charts = {"terms": curve(rows, {name: name for name in by_step}, "Mean of each term", height=240)} if by_step else {}
-    spec = report.spec.get("reward") or {}
     html = render(
         "reward.html.j2",
         report=report,
-        first=first,
-        terms=[{"name": name, "weight": _weight(spec, name), "definition": definition(spec, name)} for name in names],
+        first=next(iter(report.metrics.values())),
+        terms=names,
         has_chart=bool(charts),
     )
     return Section("reward", "Reward", "Reward", html, charts)
+
+
+def terms(report: Report) -> list[dict[str, Any]]:
+    """Name, weight (None if it is not known) and definition of each term that was scored."""
+    spec = report.spec.get("reward") or {}
+    scored = next(iter(report.metrics.values()))["reward"]["terms"]
+    names = dict.fromkeys([*scored, *_by_step(report)[1]])
+    return [{"name": name, "weight": _weight(spec, name), "definition": definition(spec, name)} for name in names]
+
+
+def _by_step(report: Report) -> tuple[list[dict[str, Any]], list[str]]:
+    """The terms' means by step of GRPO, as rows, and the names of the terms."""
+    grpo = [row for row in report.curves if row["stage"] == "grpo" and row.get("terms")]
+    return [{"step": row["step"], **row["terms"]} for row in grpo], sorted({name for row in grpo for name in row["terms"]})
 
 
 def _weight(spec: Mapping[str, Any], term: str) -> float | None:

@@ -28,12 +28,12 @@ class Setting:
 def section(report: Report) -> Section:
     """The run.yaml and the versions of the packages."""
     text = report.settings if isinstance(report.settings, str) else yaml.safe_dump(dict(report.settings), sort_keys=False)
-    html = render("settings.html.j2", changed=_changed(report), settings=text, versions=report.versions)
+    html = render("settings.html.j2", changed=changed_settings(report), settings=text, versions=report.versions)
     return Section("settings", "Settings and versions", "Settings", html)
 
 
-def _changed(report: Report) -> list[Setting] | None:
-    """None if this version cannot read the run.yaml."""
+def changed_settings(report: Report) -> list[Setting] | None:
+    """The settings that differ from their defaults; None if this version cannot read the run.yaml."""
     try:
         return list(changed(parse(report.content, "run.yaml").spec, "spec"))
     except UserError:

@@ -25,9 +25,13 @@ MOST_POINTS = 600
 """Points of a curve; with more steps a point is the mean of several."""
 TITLES = {
     "reward": "Reward", "loss": "Loss", "kl": "KL", "responseTokens": "Response length (tokens)",
-    "formatRate": "Without a fault of form", "truncated": "Cut off at the token limit", "seconds": "Seconds a step",
+    "formatRate": "Without a fault of form", "truncated": "Cut off at the token limit", "entropy": "Entropy (nats a token)",
+    "gradientNorm": "Gradient norm", "clipped": "Tokens with a clipped ratio",
+    "groupsWithoutVariance": "Groups without variance", "rolloutDifference": "Trainer against vLLM (probability)",
+    "seconds": "Seconds a step", "tokensPerSecond": "Tokens a second", "mfu": "Share of peak speed",
+    "gpuMemory": "GPU memory (GiB)",
 }  # fmt: skip
-"""Titles of the numbers that every run has; another number's title is its name, in words."""
+"""Titles of the known numbers, in their order; another number's title is its name, in words."""
 _VALIDATION = {"reward": "validationReward", "loss": "validationLoss"}
 """The validation's series in the chart of a number of the steps."""
 _KL_OF_UPDATE = "actor/ppo_kl"
