@@ -38,13 +38,13 @@ def of_cohort(cohort: Cohort) -> list[LeftOut]:
 
 def of_examples(examples: Examples) -> list[LeftOut]:
     """Traces that became no SFT example, and training admissions without a trace."""
+    elsewhere = LeftOut("traces", examples.elsewhere, examples.traces, "not of a training admission", by_choice=True)
     traces = {
-        "not of a training admission": examples.elsewhere,
         "empty": examples.empty,
         "a tag (<think> or <diagnosis>) inside the text: give only the reasoning": examples.tagged,
     }
     admissions = examples.traces - examples.elsewhere + examples.without_trace
-    found = [LeftOut("traces", count, examples.traces, reason) for reason, count in traces.items()]
+    found = [elsewhere, *(LeftOut("traces", count, examples.traces, reason) for reason, count in traces.items())]
     found.append(LeftOut("training admissions", examples.without_trace, admissions, "no trace, so no SFT example"))
     return [one for one in found if one.count]
 

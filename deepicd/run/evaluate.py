@@ -55,8 +55,9 @@ def models(context: Context, settings: EvaluateSpec) -> dict[str, Path]:
 
 
 def evaluate(context: Context, settings: EvaluateSpec) -> None:
-    """Fill the run's `evaluate/`: predictions.parquet, metrics.json, curves.jsonl, about.json, report.html, and the cards of its
-    models, which are in the models' folders too.
+    """Fill the run's `evaluate/`: predictions.parquet, metrics.json, curves.jsonl, about.json, report.html, models' cards.
+
+    The cards are in the models' folders too.
     """
     results = context.layout.evaluation
     _answer(context, settings, results.predictions)

@@ -10,8 +10,6 @@ from deepicd.evaluation.metrics import compare
 from deepicd.evaluation.metrics_schema import Comparison, Measure
 from deepicd.evaluation.report.inputs import Report
 
-_MOST_PAIRS = 6
-"""Number of pairs up to which all are shown."""
 _NOTHING: Measure = {"value": None, "interval": None}
 
 
@@ -38,21 +36,19 @@ def difference(report: Report, first: str, second: str) -> Comparison:
 
 
 def pairs(report: Report) -> list[Pair]:
-    """The pairs of models to show: all, consecutive ones first; with many models those with the last trained one."""
-    models = list(report.metrics)
+    """The pairs to show: the models of the run's training, consecutive ones first, then its last against each other one."""
+    models, others = report.trained, [name for name in report.metrics if name not in report.trained]
     chosen = [(models[at], models[at + gap]) for gap in range(1, len(models)) for at in range(len(models) - gap)]
-    if len(chosen) > _MOST_PAIRS:
-        last = report.trained[-1]
-        chosen = [(name, last) for name in models if name != last]
-    return [_pair(report, first, second) for first, second in chosen]
+    return [pair_of(report, first, second) for first, second in (*chosen, *((name, models[-1]) for name in others))]
 
 
 def last_pair(report: Report) -> Pair | None:
     """The last two models of the run's training; None with fewer."""
-    return _pair(report, *report.trained[-2:]) if len(report.trained) > 1 else None
+    return pair_of(report, *report.trained[-2:]) if len(report.trained) > 1 else None
 
 
-def _pair(report: Report, first: str, second: str) -> Pair:
+def pair_of(report: Report, first: str, second: str) -> Pair:
+    """The paired difference of two models: from the run's file, or else computed."""
     for one in (report.comparisons or {"pairs": ()})["pairs"]:
         if (one["first"], one["second"]) == (first, second):
             return _of_file(one, first, second, 1)

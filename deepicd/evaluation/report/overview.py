@@ -7,7 +7,7 @@ from datetime import datetime
 from markupsafe import Markup
 
 from deepicd.evaluation.formatting import duration
-from deepicd.evaluation.report.comparisons import last_pair, pairs
+from deepicd.evaluation.report.comparisons import Pair, last_pair, pair_of, pairs
 from deepicd.evaluation.report.inputs import Report
 from deepicd.evaluation.report.section import render
 from deepicd.evaluation.report.verdict import Difference, verdict, verdict_of_one
@@ -99,11 +99,22 @@ def _time(report: Report) -> str:
 
 
 def verdict_of(report: Report) -> str:
-    """The verdict about the last two models of the run's training, or about its only one."""
-    pair = last_pair(report)
+    """The verdict about the run's last two models, or its only one; then about the last and the best other model."""
+    pair, last = last_pair(report), report.trained[-1]
     if pair is None:
-        levels = report.metrics[report.trained[-1]]["levels"]
-        return verdict_of_one(report.trained[-1], {level: own["macroF1"] for level, own in levels.items()})
+        levels = report.metrics[last]["levels"]
+        found = [verdict_of_one(last, {level: own["macroF1"] for level, own in levels.items()})]
+    else:
+        found = [_verdict(pair)]
+    others = [name for name in report.metrics if name not in report.trained]
+    if others:
+        best = max(others, key=lambda name: report.metrics[name]["levels"]["category"]["macroF1"]["value"] or 0.0)
+        found.append(_verdict(pair_of(report, best, last)))
+    return " ".join(found)
+
+
+def _verdict(pair: Pair) -> str:
     names = {level: f"{level}.macroF1" for level in LEVEL_TITLES}
-    found = [Difference(level, pair.measures[name], pair.p.get(name)) for level, name in names.items()]
-    return verdict(pair.first, pair.second, found)
+    return verdict(
+        pair.first, pair.second, [Difference(level, pair.measures[name], pair.p.get(name)) for level, name in names.items()]
+    )

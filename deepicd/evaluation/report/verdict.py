@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from deepicd.evaluation.formatting import is_real, percent, signed, with_interval
 from deepicd.evaluation.metrics_schema import Measure
 
+UNIT = "in points of macro F1 with 95 % intervals"
 LEVEL_NAMES = {"chapter": "chapter level", "category": "category level", "code": "full code"}
 
 
@@ -46,22 +47,21 @@ def verdict(first: str, second: str, differences: Sequence[Difference]) -> str:
     sentences = []
     if better or worse:
         parts = [f"{word} than {_name(first)} at {_levels(of)}" for word, of in (("better", better), ("worse", worse)) if of]
-        sentences.append(f"{_name(second)} is {', and '.join(parts)} (points of macro F1, 95 % interval).")
+        sentences.append(f"{_name(second)} is {', and '.join(parts)}, {UNIT}.")
     if unclear and sentences:
         sentences.append(f"At {_levels(unclear)} the test set cannot tell.")
     elif unclear:
-        sentences.append(f"The test set cannot tell {_name(second)} from {_name(first)} at {_levels(unclear)}.")
+        sentences.append(f"The test set cannot tell {_name(second)} from {_name(first)} at {_levels(unclear)}, {UNIT}.")
     if unknown:
-        sentences.append(
-            f"At {_list([LEVEL_NAMES[one.level] for one in unknown])} there is no interval, so chance cannot be judged."
-        )
+        places = _list([LEVEL_NAMES[one.level] for one in unknown])
+        sentences.append(f"At {places} there is no interval, so chance cannot be judged.")
     return " ".join(sentences)
 
 
 def verdict_of_one(model: str, f1: Mapping[str, Measure]) -> str:
     """The same for a run with one model: its macro F1 by level."""
     parts = [f"{with_interval(own, percent)} at {LEVEL_NAMES[level]}" for level, own in f1.items()]
-    return f"{_name(model)} has a macro F1 of {_list(parts)} (percent). It was compared with no other model."
+    return f"{_name(model)} has a macro F1 of {_list(parts)} (percent)."
 
 
 def _name(model: str) -> str:

@@ -13,7 +13,7 @@ from deepicd.evaluation.report.section import Section, render
 
 def section(report: Report) -> Section:
     """Each chapter, and each gold code of the test set."""
-    last = list(report.metrics)[-1]
+    last = report.trained[-1]
     columns = [
         {"title": "Code", "kind": "text"},
         {"title": "Description", "kind": "text"},
@@ -29,16 +29,17 @@ def section(report: Report) -> Section:
 
 
 def rows(report: Report) -> list[list[Any]]:
-    """A row for each gold code of the test set: code, description, admissions, F1 by model, recall and precision of the last.
+    """A row for each gold code of the test set: code, description, admissions, F1 by model, recall and precision.
 
-    Shares in percent; None where a share is not defined.
+    The last two are of the last trained model. Shares in percent; None where a share is not defined.
     """
     counted = [_counts(records) for records in report.predictions.values()]
     gold = sorted({record.gold for record in next(iter(report.predictions.values()))})
+    last = list(report.predictions).index(report.trained[-1])
     found = []
     for code in gold:
         by_model = [counts.get(code, (0, 0, 0)) for counts in counted]
-        right, admissions, named = by_model[-1]
+        right, admissions, named = by_model[last]
         found.append(
             [
                 icd10.display(code), icd10.description(code) if icd10.is_valid(code) else "", admissions,
@@ -66,12 +67,14 @@ def _share(part: int, whole: int) -> float | None:
 def _chapters(report: Report) -> list[dict[str, Any]]:
     """Rows of the table by chapter, with the metrics of every model."""
     own = [{row["chapter"]: row for row in model["byChapter"]} for model in report.metrics.values()]
+    last = own[list(report.metrics).index(report.trained[-1])]
     return [
         {
             "chapter": chapter,
             "title": row["title"],
             "admissions": row["admissions"],
             "models": [chapters[chapter] for chapters in own],
+            "last": row,
         }
-        for chapter, row in own[-1].items()
+        for chapter, row in last.items()
     ]

@@ -15,12 +15,13 @@ def section(report: Report) -> Section:
     """A heat map, with a choice of the model."""
     counted = {model: by_chapter(records) for model, records in report.predictions.items()}
     html = render("confusion.html.j2", several=len(counted) > 1)
-    return Section("confusion", "Confusion between chapters", "Confusion", html, {"confusion": _heat_map(counted)})
+    return Section(
+        "confusion", "Confusion between chapters", "Confusion", html, {"confusion": _heat_map(counted, report.trained[-1])}
+    )
 
 
-def _heat_map(counted: dict[str, Confusion]) -> Spec:
+def _heat_map(counted: dict[str, Confusion], last: str) -> Spec:
     """Shares of each gold chapter's admissions by predicted chapter; each row sums to 100 %."""
-    last = list(counted)[-1]
     rows, said = [], []
     for model, found in counted.items():
         totals = found.admissions.sum(axis=1)

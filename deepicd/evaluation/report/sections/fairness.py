@@ -44,7 +44,7 @@ def section(report: Report) -> Section | None:
 
 def _drawn(gaps: list[dict[str, Any]]) -> Spec:
     said = "; ".join(f"{row['group']}: {row['value']:+.1f}" for row in gaps)
-    x = {"type": "quantitative", "title": "accuracy minus that of the largest group (points)", "scale": {"zero": True}}
+    x = {"type": "quantitative", "title": "accuracy minus that of the largest group (points)", "axis": {"tickCount": 8}}
     y = {"field": "group", "type": "nominal", "sort": [row["group"] for row in gaps], "title": None}
     real = {"condition": {"test": "datum.real", "value": "var(--warn)"}, "value": charts.MUTED}
     tooltip = [

@@ -11,16 +11,20 @@ from deepicd.evaluation.report.section import Section, render
 
 def section(report: Report) -> Section | None:
     """Macro F1 by frequency in the training set; None if that is unknown."""
-    models = list(report.metrics)
-    levels = [level for level in LEVEL_TITLES if all(own["levels"][level]["byFrequency"] for own in report.metrics.values())]
-    if not levels:
+    known = {
+        model: own
+        for model, own in report.metrics.items()
+        if all(own["levels"][level]["byFrequency"] for level in LEVEL_TITLES)
+    }
+    if not known:
         return None
+    models, levels = list(known), list(LEVEL_TITLES)
     drawn = {}
     for level in levels[1:]:
         rows = [
             charts.bar(group.value, model, measure)
             for group in Frequency
-            for model, own in report.metrics.items()
+            for model, own in known.items()
             if (measure := (own["levels"][level]["byFrequency"] or {})[group.value]["macroF1"])["value"] is not None
         ]
         groups = [group.value for group in Frequency]
@@ -30,10 +34,9 @@ def section(report: Report) -> Section | None:
         drawn[f"frequency-{level}"] = charts.chart(description, 190, data=charts.values(rows), layer=layers)
     html = render(
         "frequency.html.j2",
-        report=report,
-        models=models,
-        levels={level: LEVEL_TITLES[level] for level in levels},
+        known=known,
+        levels=LEVEL_TITLES,
         drawn=levels[1:],
-        first=next(iter(report.metrics.values())),
+        first=next(iter(known.values())),
     )
     return Section("frequency", "Rare and frequent codes", "Frequency", html, drawn)

@@ -100,7 +100,7 @@ def curve(rows: Sequence[Row], series: Mapping[str, str], title: str, *, height:
     }  # fmt: skip
     y = {"type": "quantitative", "title": None, "scale": {"zero": False}, "axis": {"tickCount": 4, "format": "~g"}}
     encoding = {"x": x, "y": {"field": "value", **y}, "color": charts.colours(names, lines=True)}
-    line: Spec = {"type": "line", "strokeWidth": 2, "interpolate": "monotone"}
+    line: Spec = {"type": "line", "strokeWidth": 2}
     layers: list[Spec] = []
     if not all(row["long"] for row in data):
         layers.append({"transform": [{"filter": "!datum.long"}], "mark": line, "encoding": encoding})
@@ -108,8 +108,8 @@ def curve(rows: Sequence[Row], series: Mapping[str, str], title: str, *, height:
         dots = {"type": "point", "filled": True, "size": 26, "opacity": 1}
         layers.append({"transform": [{"filter": "datum.few"}], "mark": dots, "encoding": encoding})
     if any(row["long"] for row in data):
-        span = max(len(points) for points in known.values()) // 20
-        window = {"window": [{"op": "mean", "field": "value", "as": "mean"}], "frame": [-span, 0], "groupby": ["series"]}
+        span = max(len(points) for points in known.values()) // 40
+        window = {"window": [{"op": "mean", "field": "value", "as": "mean"}], "frame": [-span, span], "groupby": ["series"]}
         smoothed = {**encoding, "y": {"field": "mean", **y}}
         is_long = {"filter": "datum.long"}
         layers.append({"transform": [is_long], "mark": {**line, "opacity": 0.3, "strokeWidth": 1}, "encoding": encoding})

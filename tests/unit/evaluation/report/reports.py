@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -110,3 +111,57 @@ def row_of(page: str, section: str, name: str) -> str:
 def without_scripts(page: str) -> str:
     """The page without the libraries' code and its data."""
     return re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+
+
+def measure(value: float, low: float, high: float) -> dict[str, Any]:
+    return {"value": value, "interval": [low, high]}
+
+
+def _at_each_level(content: Any) -> dict[str, Any]:
+    return dict.fromkeys(("chapter", "category", "code"), content)
+
+
+def fully_evaluated() -> Report:
+    """The same report with everything that an evaluation can be asked for, in the form of metrics.json and comparisons.json."""
+    report = made_report()
+    half = measure(0.5, 0.4, 0.6)
+    answer = {"macroF1": half, "microF1": half, "accuracy": half, "gain": measure(-0.02, -0.04, 0.01)}
+    calibration = {
+        "ece": 0.12, "overconfidence": half, "brier": half, "aurc": half,
+        "bins": [{"low": 0.4, "high": 0.5, "admissions": 30, "confidence": 0.45, "accuracy": half}],
+        "riskCoverage": [{"confidence": 0.9, "coverage": 0.2, "risk": 0.1}, {"confidence": 0.1, "coverage": 1.0, "risk": 0.5}],
+    }  # fmt: skip
+    gap = {**measure(-0.1, -0.2, -0.05), "p": 0.001, "pHolm": 0.004, "significant": True}
+    groups = [
+        {"group": "male", "admissions": 50, "patients": 25, "accuracy": _at_each_level(half)},
+        {"group": "female", "admissions": 30, "patients": 21, "accuracy": _at_each_level(half), "gap": _at_each_level(gap)},
+    ]
+    more = {
+        "absent": {"fairness.age": "no admission has an age"},
+        "sampling": {
+            "samples": 4,
+            "levels": _at_each_level({"passAt": {"1": half, "2": half, "4": half}, "agreement": half, "majority": answer}),
+        },
+        "constrained": {"levels": _at_each_level(answer), "secondsPerAdmission": {"free": 0.02, "constrained": 0.025}},
+        "prematureClosure": {
+            "half_note": _at_each_level({"held": half, "right": half}),
+            "wrong_first": _at_each_level({"held": half, "right": half, "followed": measure(0.25, 0.2, 0.3)}),
+        },
+        "calibration": {"confidence": "agreement of 4 samples", "answered": 77, "levels": _at_each_level(calibration)},
+        "fairness": {
+            "sex": {
+                "reference": "male", "groups": groups, "suppressed": ["other"], "largestGap": {},
+                "conclusion": "There is a gap.",
+            }
+        },
+    }  # fmt: skip
+    names = ("chapter.macroF1", "category.macroF1", "code.macroF1", "format", "validCode")
+    difference = {**measure(0.1, 0.05, 0.15), "p": 0.01, "pHolm": 0.2, "significant": False}
+    pair = {
+        "first": "sft",
+        "second": "grpo",
+        "differences": dict.fromkeys(names, difference),
+        "absent": {"reward": "sft: no value of reward"},
+    }
+    metrics: Any = {name: {**own, **more} for name, own in report.metrics.items()}
+    return replace(report, metrics=metrics, comparisons={"pairs": [pair]})

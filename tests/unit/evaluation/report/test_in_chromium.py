@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from deepicd.evaluation.report import html
+from tests.unit.evaluation.report.reports import fully_evaluated
+
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 NO_NETWORK = ("--proxy-server=127.0.0.1:9", "--proxy-bypass-list=<-loopback>", "--disable-component-update", "--no-first-run")
 
@@ -40,6 +43,15 @@ def test_every_chart_and_table_is_drawn_and_the_console_stays_empty(
     assert [name for name, inside in places if "<svg" not in inside] == []
     table = drawn[drawn.index('data-table="codes"') :]
     assert table[: table.index("</table>")].count("<tr") == 1 + 7
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+def test_so_is_everything_that_an_evaluation_can_be_asked_for(tmp_path: Path) -> None:
+    page = html(fully_evaluated())
+    drawn, console = opened(page, tmp_path)
+    assert console == []
+    for name in ("reliability", "risk", "fairness", "pass-code"):
+        assert "<svg" in drawn[drawn.index(f'data-chart="{name}"') :][:400]
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")

@@ -19,7 +19,7 @@ WORSE = Difference("chapter", measure(-0.02, -0.03, -0.01))
 
 def test_a_gain_beyond_chance_is_better_and_the_rest_cannot_be_told() -> None:
     assert verdict("sft", "grpo", [BETTER, UNCLEAR]) == (
-        "GRPO is better than SFT at category level (+4.1 [1.2, 7.0]) (points of macro F1, 95 % interval). "
+        "GRPO is better than SFT at category level (+4.1 [1.2, 7.0]), in points of macro F1 with 95 % intervals. "
         "At full code (+0.3 [−1.0, 1.6]) the test set cannot tell."
     )
 
@@ -35,7 +35,9 @@ def test_levels_that_disagree_are_both_named() -> None:
 
 
 def test_differences_within_chance_are_no_gain() -> None:
-    assert verdict("sft", "grpo", [UNCLEAR]) == ("The test set cannot tell GRPO from SFT at full code (+0.3 [−1.0, 1.6]).")
+    assert verdict("sft", "grpo", [UNCLEAR]) == (
+        "The test set cannot tell GRPO from SFT at full code (+0.3 [−1.0, 1.6]), in points of macro F1 with 95 % intervals."
+    )
 
 
 @pytest.mark.parametrize("missing", [measure(0.5), measure(None)])
@@ -56,6 +58,5 @@ def test_a_difference_of_exactly_0_is_neither_better_nor_worse() -> None:
 
 def test_one_model_is_described_by_its_own_numbers() -> None:
     assert verdict_of_one("sft", {"chapter": measure(0.5, 0.4, 0.6), "code": measure(0.25)}) == (
-        "SFT has a macro F1 of 50.0 [40.0, 60.0] at chapter level and 25.0 at full code (percent). "
-        "It was compared with no other model."
+        "SFT has a macro F1 of 50.0 [40.0, 60.0] at chapter level and 25.0 at full code (percent)."
     )
