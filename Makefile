@@ -126,8 +126,7 @@ COMPILE_APART := $(BIN)/uv pip compile $(HASHED) --constraint $(LOCK)
 # NVIDIA packages that torch does not load on a machine without a GPU.
 UNUSED_ON_CPU := $(foreach name,nvidia-cusolver triton nvidia-nvtx cuda-bindings cuda-pathfinder,--no-emit-package $(name))
 # Packages that `deepicd run` needs but the operator does not; a test imports the operator without them.
-UNUSED_BY_OPERATOR := $(foreach name,contourpy cycler duckdb fonttools jinja2 kiwisolver markupsafe matplotlib numpy packaging \
-	pillow psutil pyarrow pyparsing,--no-emit-package $(name))
+UNUSED_BY_OPERATOR := $(foreach name,duckdb itables jinja2 markupsafe numpy psutil pyarrow vl-convert-python,--no-emit-package $(name))
 
 # What scikit-learn and fairlearn share with it.
 IN_TRAINING_STACK := $(foreach name,numpy pandas python-dateutil six tzdata,--no-emit-package $(name))

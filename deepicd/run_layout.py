@@ -25,6 +25,8 @@ TRAINING_STAGES = ("sft", "grpo")
 """Stages with checkpoints, in the order of training."""
 MODELS = ("base", *TRAINING_STAGES)
 """Models of a run, in the order of training."""
+CARDS = ("README.md", "tripod-llm.md")
+"""Files of a trained model that say what it is: written by each evaluation, so they are no part of the stored model."""
 _STEP = "global_step_"
 _DURABLE = ".durable"
 
@@ -122,7 +124,7 @@ class StageLayout:
 class EvaluationLayout:
     """Paths of the results of the stage `evaluate`."""
 
-    METRICS, REPORT = "metrics.json", "report.html"
+    METRICS, REPORT, CARDS = "metrics.json", "report.html", "cards"
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -133,6 +135,7 @@ class EvaluationLayout:
         self.curves = folder / "curves.jsonl"
         self.about = folder / "about.json"
         self.report = folder / self.REPORT
+        self.cards = folder / self.CARDS
 
 
 @dataclass(frozen=True)

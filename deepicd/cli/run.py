@@ -146,7 +146,7 @@ def _show_results(chosen: DeepICDRun, place: Path, seconds: dict[str, float], co
     from deepicd.evaluation.warnings import warnings
 
     report, found = RunLayout(place).evaluation.report, load_report(place)
-    said = warnings(found.metrics, synthetic=chosen.spec.data.synthetic is not None)
+    said = warnings(found.metrics, synthetic=found.is_synthetic, left_out=found.left_out or ())
     if as_json:
         typer.echo(json.dumps({"seconds": seconds, "report": str(report), "warnings": said}))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -70,9 +71,24 @@ class Device:
         full = [devices[start : start + each] for start in range(0, len(devices) - each + 1, each)]
         return [{VISIBLE: ",".join(own)} for own in full] or [{}]
 
+    def describe(self, gpus: int) -> dict[str, Any]:
+        """What the report says about the machine: `name`, and the number of `gpus` or `cores`."""
+        return {"name": _gpu_name(), "gpus": gpus}
+
     def check(self, gpus: int) -> None:
         """Raises: UserError: this machine has not that many GPUs that can train together."""
         check(gpus, os.environ.get(VISIBLE), present())
+
+
+def _gpu_name() -> str:
+    """The GPUs' model, as the driver calls it; `GPU` where nvidia-smi does not answer."""
+    try:
+        found = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, check=True, timeout=30
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return "GPU"
+    return ", ".join(dict.fromkeys(line.strip() for line in found.stdout.splitlines() if line.strip())) or "GPU"
 
 
 @cache

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 from typing import Any
 
 from deepicd.training.device import Device
@@ -99,5 +100,15 @@ class Cpus(Device):
         """One engine, which uses all cores."""
         return [{}]
 
+    def describe(self, gpus: int) -> dict[str, Any]:
+        """See `Device`."""
+        return {"name": _cpu_name(Path("/proc/cpuinfo")), "cores": len(os.sched_getaffinity(0))}
+
     def check(self, gpus: int) -> None:
         """Any number is accepted."""
+
+
+def _cpu_name(cpuinfo: Path) -> str:
+    """The processor's model as Linux calls it; `CPU` where it has no name."""
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "CPU")
