@@ -12,7 +12,7 @@ from deepicd.spec.rules import at_least, either, equals, multiple_of, requires, 
 
 
 class SftSpec(SpecModel):
-    """Supervised fine-tuning of all weights on reasoning traces."""
+    """Supervised fine-tuning on reasoning traces."""
 
     train_batch_size: int = Field(default=32, ge=1)
     """Examples per optimiser step, over all GPUs."""

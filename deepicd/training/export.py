@@ -85,13 +85,14 @@ def check_export(folder: Path, dtype: str) -> None:
     Raises:
         CrashError: a tensor is missing, is left over, or has another shape or format.
     """
-    from transformers import AutoModelForCausalLM
+    import transformers
 
     tensors = tensors_in(folder)
     if tensors is None:
         raise CrashError(f"{folder}: the exported model has no weights that can be read: resume the run to write it again")
     formats = {tensor.dtype for tensor in tensors.values()}
-    _, found = AutoModelForCausalLM.from_pretrained(
+    (architecture,) = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"]
+    _, found = getattr(transformers, architecture, transformers.AutoModelForCausalLM).from_pretrained(
         folder, device_map={"": "meta"}, output_loading_info=True, ignore_mismatched_sizes=True, dtype=getattr(torch, dtype)
     )
     problems = {

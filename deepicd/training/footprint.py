@@ -15,8 +15,11 @@ MB = 10**6
 CHECKPOINT_BYTES = 12
 """Bytes of a checkpoint per trained parameter: weights and AdamW's two moments, in float32."""
 _VALUE_BYTES = {"bfloat16": 2, "float32": 4}
-_LOGITS = {"sft": 4, "grpo": 7}
-"""Arrays as large as the logits at the peak: with their gradients, and GRPO's temperature and entropy."""
+_LOGITS = {"sft": 2, "grpo": 7}
+"""Arrays as large as the logits at the peak: with their gradients, and GRPO's temperature and entropy. SFT's gradients
+overwrite them."""
+_PADDED_LOGITS = {"sft": 4, "grpo": 7}
+"""Where batches are padded, and logits copied without the padding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,8 @@ def stage_memory(name: str, stage: SftSpec | GrpoSpec, run: RunSpec, shape: Mode
     longest = stage.max_tokens if isinstance(stage, SftSpec) else stage.max_prompt_tokens + stage.max_response_tokens
     tokens = stage.max_tokens_per_gpu or stage.micro_batch_size_per_gpu * longest
     kept, work = activation_bytes(shape, value, checkpointing=stage.gradient_checkpointing)
-    peak = kept + max(work, _LOGITS[name] * value * shape.vocabulary)
+    arrays = (_LOGITS if stage.remove_padding else _PADDED_LOGITS)[name]
+    peak = kept + max(work, arrays * value * shape.vocabulary)
     found = StageMemory(
         tokens=tokens,
         weights=4 * weights,

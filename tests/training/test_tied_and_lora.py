@@ -20,27 +20,31 @@ from tests.training.runs import GRPO, SFT, TINY, write_run
 pytestmark = [pytest.mark.training, pytest.mark.timeout(1500)]
 
 PROMPT = {"user": "{note}\nReason in <think>, then name the code in <diagnosis>."}
+STEPS = {"sft": 60, "grpo": 8}
 # Two updates a step, so large that weights that were not sent, or sent wrongly, would show in vLLM's probabilities.
 FEW_GRPO = {
-    **GRPO, "maxSteps": 3, "saveEverySteps": 1, "learningRate": 3e-3, "warmupSteps": 0, "ppoMiniBatchSize": 2,
+    **GRPO, "maxSteps": STEPS["grpo"], "saveEverySteps": 8, "learningRate": 3e-3, "warmupSteps": 0, "ppoMiniBatchSize": 2,
     "maxPromptTokens": 160, "overrides": ["actor_rollout_ref.rollout.calculate_log_probs=True"],
 }  # fmt: skip
 # Both ways to form batches: examples packed in a row, and padded ones, as many as have 512 tokens.
-WAYS: dict[str, tuple[dict[str, int] | None, dict[str, Any]]] = {
-    "all weights": (None, {"removePadding": True}),
-    "adapters": ({"rank": 8, "alpha": 16}, {"removePadding": False, "maxTokensPerGpu": 512}),
-}
+PACKED: dict[str, Any] = {"removePadding": True}
+PADDED: dict[str, Any] = {"removePadding": False, "maxTokensPerGpu": 512}
+WAYS = [
+    pytest.param((None, PACKED, ("grpo",)), id="all weights", marks=pytest.mark.long),
+    pytest.param(({"rank": 8, "alpha": 16}, PADDED, ("sft", "grpo")), id="adapters"),
+]
 
 
 @dataclass
 class Story:
-    """A run of SFT and GRPO, stopped by SIGTERM in each stage, and resumed."""
+    """A run of SFT and GRPO, stopped by SIGTERM, and resumed."""
 
     folder: Path
     base: Path
     """Folder of the model that SFT started from."""
     batches: dict[str, Any]
     stopped_at: dict[str, int]
+    """Steps of the stages in which it was stopped."""
     resumed_with: list[int]
     """Steps of GRPO after it was resumed."""
     code: int
@@ -73,9 +77,9 @@ def tied_model(cohort: Path, folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=list(WAYS.values()), ids=list(WAYS))
+@pytest.fixture(scope="module", params=WAYS)
 def story(request: pytest.FixtureRequest, cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
-    lora, batches = request.param
+    lora, batches, stopped_in = request.param
     home = tmp_path_factory.mktemp("tied")
     base = home / "base"
     base.mkdir()
@@ -83,7 +87,7 @@ def story(request: pytest.FixtureRequest, cohort: Path, tmp_path_factory: pytest
     traces = home / "traces.jsonl"
     ids = pq.read_table(cohort / "train.parquet", columns=["id"])["id"].to_pylist()
     traces.write_text("".join(json.dumps({"id": each, "trace": "It fits."}) + "\n" for each in ids))
-    sft = {**SFT, "maxSteps": 60, "saveEverySteps": 100, "removePadding": True, "learningRate": 5e-3}
+    sft = {**SFT, "maxSteps": STEPS["sft"], "saveEverySteps": 100, "removePadding": True, "learningRate": 5e-3}
     model = {"path": str(base), "dtype": "float32", "prompt": PROMPT, "lora": lora}
     data = {"prepared": str(cohort), "traces": str(traces)}
     run = write_run(
@@ -91,7 +95,7 @@ def story(request: pytest.FixtureRequest, cohort: Path, tmp_path_factory: pytest
     )
     command = ("grpo", str(run), "--dir", str(home / "run"))
     stopped_at = {}
-    for stage in ("sft", "grpo"):
+    for stage in stopped_in:
         process = DeepicdProcess(*command)
         process.wait_for_step(stage, 1)
         process.process.send_signal(signal.SIGTERM)
@@ -103,15 +107,14 @@ def story(request: pytest.FixtureRequest, cohort: Path, tmp_path_factory: pytest
 
 
 def test_a_stopped_run_resumes_from_its_checkpoints(story: Story) -> None:
-    assert 0 < story.stopped_at["sft"] < 60
-    assert 0 < story.stopped_at["grpo"] < 3
-    assert story.resumed_with == list(range(story.stopped_at["grpo"] + 1, 4))
+    assert all(0 < story.stopped_at[stage] < STEPS[stage] for stage in story.stopped_at)
+    assert story.resumed_with == list(range(story.stopped_at["grpo"] + 1, STEPS["grpo"] + 1))
     assert story.code == 0
 
 
 def test_vllm_answers_with_the_weights_that_are_trained(story: Story) -> None:
     differences = story.metrics("training/rollout_probs_diff_max")
-    assert len(differences) == 3
+    assert len(differences) == STEPS["grpo"]
     assert max(differences) < 1e-4
 
 

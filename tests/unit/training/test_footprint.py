@@ -10,6 +10,7 @@ import yaml
 
 from deepicd.spec.load import parse
 from deepicd.spec.run import RunSpec
+from deepicd.training import log_probs
 from deepicd.training.footprint import CHECKPOINT_BYTES, GB, activation_bytes, disk, footprint, shown
 from deepicd.training.log_probs import logprobs_from_logits
 from deepicd.training.model_shape import ModelShape
@@ -109,6 +110,15 @@ def test_the_logits_of_grpo_are_those_of_a_small_model_with_many_words(value: in
     kept, _ = activation_bytes(shape, value, checkpointing=True)
     measured = measured_peak(shape, value, checkpointing=True, entropy=True)
     assert measured == pytest.approx(kept + 7 * value * shape.vocabulary, rel=0.1)
+
+
+@pytest.mark.parametrize("value", [2, 4])
+def test_the_logits_of_sft_are_overwritten_by_their_gradients(value: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_probs, "ROWS", 16)  # as few of this model's rows as 512 are of a large one's
+    shape = ModelShape(2000, 64, 160, 2, 4, 2, 16, tied=False)
+    kept, _ = activation_bytes(shape, value, checkpointing=True)
+    array = value * shape.vocabulary
+    assert kept + array < measured_peak(shape, value, checkpointing=True, entropy=False) < kept + 2 * array
 
 
 def test_weights_gradients_optimizer_and_checkpoint_are_those_of_a_small_model(tmp_path: Path) -> None:
