@@ -77,7 +77,7 @@ class RewardCodeError(CrashError):
 
 
 class StallError(DeepICDError):
-    """A stage made no step for `recovery.stallAfter`."""
+    """A stage made no step for `recovery.stallAfter`, or for `recovery.idleAfter` on idle GPUs."""
 
     exit_code = ExitCode.TRY_LATER
     code = "Stalled"

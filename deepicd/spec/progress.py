@@ -38,7 +38,7 @@ class FailureCode(StrEnum):
     OUT_OF_MEMORY = "OutOfMemory"
     """The machine ran out of memory, or the container reached its limit; not a GPU."""
     STALL = "Stalled"
-    """A stage made no step for `recovery.stallAfter`."""
+    """A stage made no step for `recovery.stallAfter`, or for `recovery.idleAfter` on idle GPUs."""
     STORE = "StoreUnreachable"
     """The store could not be reached, or kept failing."""
     JUDGE = "JudgeUnreachable"

@@ -160,8 +160,9 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
         scale = self.config.actor_rollout_ref.actor.loss_scale_factor
         if scale is not None:
             metrics |= per_token(metrics, scale)
-        if self.config.trainer.device != "cpu":  # on which verl's number is of the process
-            metrics[GPU_MEMORY] = metrics["actor/perf/max_memory_reserved_gb"]
+        held = metrics.get("actor/perf/max_memory_reserved_gb")
+        if held is not None and self.config.trainer.device != "cpu":  # on which verl's number is of the process
+            metrics[GPU_MEMORY] = held
         # verl averages what the reward says about a completion over validations only.
         keys = [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
         stored = trainer_base.tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=["extra_fields"])

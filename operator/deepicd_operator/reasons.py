@@ -234,7 +234,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.CRASHED: Explanation(_RETRY, "a process of the training stack failed", "see the pod's log if it happens again"),
     Reason.STALLED: Explanation(
-        _RETRY, "no step for recovery.stallAfter", "see the pod's log; raise recovery.stallAfter if steps take that long"
+        _RETRY,
+        "no step for recovery.stallAfter, or for recovery.idleAfter on idle GPUs",
+        "see the pod's log; raise recovery.stallAfter or recovery.idleAfter if steps take that long",
     ),
     Reason.STORE_UNREACHABLE: Explanation(
         _RETRY, "the store could not be reached", "check storage.s3.endpoint, the bucket, its credentials and the NetworkPolicy"

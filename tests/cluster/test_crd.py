@@ -231,6 +231,11 @@ def test_a_run_that_version_0_1_0_stored_stays_as_it_is_and_may_change_what_may(
     expected = json.loads(path.read_text())["spec"]
     expected["model"]["prompt"] = {"preset": "deepicd"}
     expected["stages"]["evaluate"]["base"] = True
+    later = {"loss": "grpo", "dropGroupsWithoutVariance": False, "klSchedule": "constant", "reproducible": "auto"}
+    expected["stages"]["grpo"] |= later
+    expected["recovery"]["idleAfter"] = "150s"
+    if "storage" in expected:
+        expected["storage"]["rollouts"] = False
     if "synthetic" in expected["data"]:
         expected["data"]["synthetic"]["frequencyExponent"] = 0.8
     assert made["spec"] == expected
