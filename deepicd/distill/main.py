@@ -10,7 +10,6 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from deepicd.distill import later_parts
 from deepicd.distill.answers import Answers
 from deepicd.distill.harvest import Admission, Counts, Harvest
 from deepicd.distill.later_parts import LaterParts
+from deepicd.distill.plan import Plan
 from deepicd.distill.question import prompts
 from deepicd.distill.teacher import Teacher
 from deepicd.errors import DeepICDError
@@ -34,44 +34,6 @@ from deepicd.spec.distill import DistillSpec
 EVERY_SECONDS = 5.0
 """Time between two lines of progress."""
 _BATCH = 256
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to ask, and where; stored as JSON."""
-
-    settings: dict[str, Any]
-    """Fields of `DistillSpec`."""
-    identity: str
-    """Of the teacher's model, for the keys of its answers."""
-    own_prompt: dict[str, Any] | None
-    """Fields of the `Prompt` that the teacher was trained with, if it is asked with that."""
-    seed: int
-    prompts: str
-    """Parquet file of the training split, as the student sees it."""
-    student_prompt: dict[str, Any]
-    """Fields of the `Prompt` of that file."""
-    cohort: str
-    """Folder of the cohort."""
-    notes: dict[str, Any] | None
-    """Fields of `NotesSource`, if the cohort was made of the user's own notes."""
-    discharge: str | None
-    """Folder with the table of discharge summaries, if it was made of them. Without either, later parts are unknown."""
-    english: bool
-    answers: str
-    """Folder of the kept answers."""
-    later: str
-    """File for what the later parts have; deleted at the end."""
-    traces: str
-    counts: str
-    """distill.json."""
-    progress: str
-    """File that gets lines of progress, in the format of verl's metrics logger."""
-    total: str
-    """File that gets the number of admissions."""
-    phases: str
-    failure: str
-    """File for the reason why the stage cannot continue."""
 
 
 class Progress:
@@ -221,11 +183,6 @@ def _counts(
         "english": plan.english,
         "filters": settings.filters.model_dump(by_alias=True, mode="json"),
     }
-
-
-def plan_text(plan: Plan) -> str:
-    """The plan as JSON."""
-    return json.dumps(asdict(plan), indent=2) + "\n"
 
 
 def main(plan_file: str) -> int:

@@ -6,59 +6,24 @@ import json
 import sys
 from contextlib import ExitStack
 from dataclasses import asdict
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from deepicd import prompt
-from deepicd.distill.main import Plan, plan_text
+from deepicd.distill.plan import Plan
 from deepicd.errors import UserError
 from deepicd.phases import Phase, PhaseStart
 from deepicd.rewards import cohort_words
 from deepicd.run.context import Context
-from deepicd.run_layout import MODELS, RunLayout, usual_folder
-from deepicd.spec.distill import DistillSpec, TeacherSpec
+from deepicd.run.teacher_model import identity_of, teacher_model
+from deepicd.spec.distill import DistillSpec
 from deepicd.training.launch import GuardedProcess, offline_environment, wait_for_earlier
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import next_launch
 from deepicd.training.supervise import supervise
 from deepicd.training.teacher_server import teacher_server
-
-_FIELD = "spec.stages.distill.teacher"
-
-
-def teacher_model(teacher: TeacherSpec) -> str | None:
-    """The folder or hub name of a teacher that the run serves; None for an endpoint.
-
-    Raises:
-        UserError: the other run has no trained model.
-    """
-    if teacher.run is None:
-        return teacher.model
-    named = Path(teacher.run)
-    folder = named if named.is_dir() else usual_folder(teacher.run)
-    layout = RunLayout(folder)
-    for name in reversed(MODELS):
-        made = layout.maker(name)
-        if name != "base" and made.completed.exists() and made.model.is_dir():
-            return str(made.model.resolve())
-    raise UserError(
-        f"{_FIELD}.run: {folder} is not a run with a trained model: give the folder of a finished run, or its name below runs/"
-    )
-
-
-def identity_of(teacher: TeacherSpec, model: str | None) -> str:
-    """What an answer's key says of the model: a name at an endpoint, or a folder's path with the state of its files."""
-    if model is None:
-        return f"{teacher.endpoint} {teacher.name}"
-    folder = Path(model)
-    if not folder.is_dir():
-        return model
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    state = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    return f"{model} {sha256(json.dumps(state).encode()).hexdigest()}"
 
 
 def distill(context: Context, settings: DistillSpec) -> None:
@@ -75,7 +40,7 @@ def distill(context: Context, settings: DistillSpec) -> None:
     model = teacher_model(settings.teacher)
     progress = next_launch(files.metrics)
     plan = _plan(context, settings, model, files, progress)
-    files.plan.write_text(plan_text(plan))
+    files.plan.write_text(plan.to_json())
     with ExitStack() as stack:
         if model is not None:
             context.on_phase(PhaseStart(Phase.SERVER, log=files.teacher_log))

@@ -12,7 +12,7 @@ from deepicd.errors import UserError
 from deepicd.rewards.judge.rubric import load_rubric
 from deepicd.rewards.own_terms import OwnTerms
 from deepicd.run import baselines
-from deepicd.run.distill import teacher_model
+from deepicd.run.teacher_model import teacher_model
 from deepicd.spec.run import DeepICDRun
 from deepicd.spec.storage import S3Spec
 from deepicd.training import base_model

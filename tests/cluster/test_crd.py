@@ -101,6 +101,16 @@ def test_every_sample_is_accepted_with_the_defaults_of_the_models(api: Api, name
         ({"spec__reward": {"judge": JUDGE}}, "weights.judge: is missing or 0"),
         ({"spec__reward": {"judge": {}, "weights": {"judge": 1}}}, "give exactly one of model, endpoint"),
         ({"spec__reward": {"judge": {"endpoint": "http://a.svc/v1"}, "weights": {"judge": 1}}}, "name: is missing"),
+        (
+            {"spec__stages__distill": {"teacher": {"endpoint": "https://api.example.org/v1", "name": "x"}}},
+            "endpoint: is not on this machine",
+        ),
+        ({"spec__stages__distill": {"teacher": {"run": "a", "model": "b"}}}, "give exactly one of run, model, endpoint"),
+        ({"spec__stages__distill": {"teacher": {"run": "a", "name": "b"}}}, "name: goes with endpoint"),
+        (
+            {"spec__data": {"prepared": "x", "traces": "t"}, "spec__stages__distill": {"teacher": {"run": "a"}}},
+            "data.traces: stages.distill has its own traces made",
+        ),
         ({"spec__reward": {"judge": COLOCATED, "weights": {"judge": 1}}}, "colocated is not built yet"),
         (
             {"spec__reward": {"judge": JUDGE, "weights": {"judge": 1}}, "spec__stages__grpo__rollouts": 128},

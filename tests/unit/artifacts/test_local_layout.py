@@ -129,3 +129,14 @@ def test_the_marker_is_beside_the_folder_and_is_deleted_with_it(save: Save, tmp_
 def test_the_reference_in_the_store(tmp_path: Path) -> None:
     assert Complete(tmp_path, "sft", 5).ref(2) == CheckpointRef(2, "sft", 5)
     assert Complete(tmp_path, "base", None).ref(2) == ModelRef(2, "base")
+
+
+def test_of_distillation_only_counts_and_logs_are_uploaded(tmp_path: Path) -> None:
+    place = tmp_path / "stages" / "distill"
+    for name in ("traces.jsonl", "sft.parquet", "later.sqlite", "plan.json", "teacher.log", "distill.json", "training.log"):
+        write(place / name)
+    write(place / "metrics" / "launch-0001.jsonl")
+    write(tmp_path / "teacher" / "answers.jsonl")
+    write(tmp_path / "stages" / "grpo" / "difficulty" / "train.parquet")
+    keys = {item.key.partition("/logs/")[2] for item in RunFolder(tmp_path).growing(1)}
+    assert keys == {"distill/distill.json", "distill/training.log", "distill/metrics/launch-0001.jsonl"}

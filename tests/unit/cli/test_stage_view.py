@@ -119,3 +119,13 @@ def test_what_a_step_does_not_know_is_not_shown() -> None:
     stage = StageView(0.0)
     stage.step(StepMetrics(3, gradient_norm=0.52), 15, None)
     assert stage.diagnostics() == "gradient 0.520"
+
+
+def test_distillation_has_columns_of_its_own_which_other_runs_do_not_show() -> None:
+    stage = StageView(0.0)
+    stage.step(StepMetrics(500, kept=0.876, rate=12.34, cost=3.2109, waiting=4), 2000, 120.0)
+    cells = stage.cells("distill", 60.0)
+    assert (cells["STEP"], cells["KEPT"], cells["ANSWERS/S"], cells["COST"]) == ("500/2000", "88 %", "12.3", "3.21")
+    assert {"KEPT", "ANSWERS/S", "COST"} <= set(columns([cells], 120)[0])
+    assert not {"KEPT", "ANSWERS/S", "COST"} & set(columns([{"STAGE": "sft"}], 120)[0])
+    assert columns([cells], 80)[0][-1] == "TIME"

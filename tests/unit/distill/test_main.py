@@ -18,7 +18,7 @@ import pytest
 from deepicd.data import mimic, sources
 from deepicd.distill.answers import FILE
 from deepicd.distill.later_parts import LaterParts
-from deepicd.distill.main import Plan, plan_text
+from deepicd.distill.plan import Plan
 from deepicd.prompt import DEEPICD
 from deepicd.spec.data import SplitSpec
 from tests.judge_stub import MODEL, Reply, Stub, stub
@@ -51,7 +51,7 @@ def plan(home: Path, folder: Path, server: Stub, **fields: Any) -> Plan:
 
 def start(one: Plan, folder: Path) -> subprocess.Popen[str]:
     path = folder / "plan.json"
-    path.write_text(plan_text(one))
+    path.write_text(one.to_json())
     return subprocess.Popen(
         [sys.executable, "-m", "deepicd.distill.main", str(path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

@@ -269,6 +269,21 @@ def test_a_judge_with_a_server_of_its_own_gets_gpus_of_its_own() -> None:
     assert trainer(compute__gpus=1)["resources"]["limits"]["nvidia.com/gpu"] == "1"
 
 
+TEACHER: dict[str, Any] = {"endpoint": "http://teacher.models.svc:8001/v1", "name": "teacher"}
+
+
+def test_pods_may_reach_the_teacher() -> None:
+    policy = made("NetworkPolicy", stages__distill={"teacher": TEACHER})["spec"]
+    assert [port["port"] for rule in policy["egress"] for port in rule["ports"]] == [53, 53, 443, 6443, 8001]
+
+
+def test_the_teachers_key_comes_from_its_secret() -> None:
+    found = trainer(stages__distill={"teacher": {**TEACHER, "apiKey": {"secret": "teacher-key"}}})["env"]
+    key = next(each for each in found if each["name"] == "DEEPICD_TEACHER_API_KEY")
+    assert key["valueFrom"]["secretKeyRef"] == {"name": "teacher-key", "key": "apiKey"}
+    assert not [each for each in found if each["name"] == "DEEPICD_JUDGE_API_KEY"]
+
+
 SEVERAL: dict[str, Any] = {
     "compute__nodes": 3,
     "compute__scratch": {"size": "50Gi", "storageClass": "shared"},

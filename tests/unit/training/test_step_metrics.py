@@ -119,3 +119,10 @@ def test_a_validation_line_joins_the_step_it_follows(tmp_path: Path) -> None:
 def test_an_update_with_a_gradient_that_is_not_finite_is_known_as_skipped(data: str, skipped: bool | None) -> None:
     row = read_step(f'{{"step": 1, "data": {data}}}')
     assert (row.update_skipped, row.not_finite) == (skipped, None)
+
+
+def test_distillation_says_what_was_kept_and_its_cost() -> None:
+    data = {"distill/kept": 0.5, "distill/rate": 2.5, "distill/cost": 0.25, "distill/waiting": 3}
+    row = read_step(json.dumps({"step": 7, "data": data}))
+    assert (row.step, row.kept, row.rate, row.cost, row.waiting) == (7, 0.5, 2.5, 0.25, 3)
+    assert read_step('{"step": 1, "data": {}}').waiting is None
