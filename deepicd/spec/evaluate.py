@@ -77,7 +77,7 @@ class EvaluateSpec(SpecModel):
     rules = (
         read_by_field(
             f"self.models.all(name, name.matches('{_NAME}') && !(name in {list(_OWN)}))",
-            f"models: a name is not one to {40} lower-case letters, digits, dots and dashes, or is one of {', '.join(_OWN)}",
+            f"models: a name has 1 to 40 lower-case letters, digits, dots and dashes, and is none of {', '.join(_OWN)}",
         ),
     )
 

@@ -240,7 +240,8 @@ def test_a_run_that_version_0_1_0_stored_stays_as_it_is_and_may_change_what_may(
     # Defaults of fields that version 0.1.0 did not know.
     expected = json.loads(path.read_text())["spec"]
     expected["model"]["prompt"] = {"preset": "deepicd"}
-    expected["stages"]["evaluate"]["base"] = True
+    evaluate = {"base": True, "models": {}, "baselines": [], "calibration": True, "fairness": True}
+    expected["stages"]["evaluate"] |= {**evaluate, "constrained": False, "prematureClosure": False}
     later = {"loss": "grpo", "dropGroupsWithoutVariance": False, "klSchedule": "constant", "reproducible": "auto"}
     expected["stages"]["grpo"] |= later
     expected["recovery"]["idleAfter"] = "150s"

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
+from deepicd import prompt
+from deepicd.api.run import load_run
+from deepicd.data.prompts import PromptCounts
+from deepicd.evaluation import predictions
+from deepicd.evaluation.engine import read_admissions
 from deepicd.evaluation.predictions import Prediction
+from deepicd.evaluation.result_files import read_metrics
 from deepicd.rewards import Score
 from deepicd.rewards.judge import watch
+from deepicd.run import evaluate as module
 from deepicd.run.context import Context
 from deepicd.run.evaluate import about_judge, models, reward_name
 from deepicd.run_layout import RunLayout
 from deepicd.spec.evaluate import EvaluateSpec
 from deepicd.spec.load import parse
 from deepicd.spec.run import DeepICDRun
+from tests.training.runs import prepared_cohort
 from tests.unit.spec.test_load import quickstart
 from tests.unit.stops import NeverStop
 
@@ -86,3 +97,77 @@ def test_the_base_model_is_evaluated_unless_left_out_beside_a_trained_one(
     stages: dict[str, object], base: bool, found: list[str]
 ) -> None:
     assert evaluated(stages, EvaluateSpec(base=base)) == found
+
+
+@pytest.fixture(scope="module")
+def evaluated_run(tmp_path_factory: pytest.TempPathFactory) -> RunLayout:
+    """A run whose models' answers are made up, and the rest of its evaluation is not; with a baseline."""
+    home = tmp_path_factory.mktemp("run")
+    cohort = prepared_cohort(home)
+    layout = RunLayout(home / "run")
+    place = layout.stage("prepare")
+    place.prompts.mkdir(parents=True)
+    for split in ("train", "validation", "test"):
+        shutil.copy(cohort / f"{split}.parquet", place.prompts)
+    PromptCounts(prompt.DEEPICD, 448, {}, 0, 0.0).write(place.prompts)
+    content = {
+        "apiVersion": "deepicd.io/v1alpha1", "kind": "DeepICDRun", "metadata": {"name": "run"},
+        "spec": {"model": {"tiny": {}}, "data": {"prepared": str(cohort)}, "stages": {"sft": {}, "evaluate": {}}},
+    }  # fmt: skip
+    content["spec"]["data"]["traces"] = "traces.jsonl"  # type: ignore[index]
+    context = Context(parse(content, "run.yaml"), layout, NeverStop(), lambda *_: None)
+
+    def answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
+        rows = read_admissions(context.prompts("test"), settings.max_admissions)
+        models = {
+            name: [
+                Prediction(row["id"], row["subject_id"], row["code"], row["code"] if place % right else None,
+                           () if place % right else ("no_diagnosis",), place % right, {"outcome": float(place % right > 0)},
+                           samples=(row["code"], None))
+                for place, row in enumerate(rows)
+            ]
+            for name, right in (("base", 2), ("sft", 5))
+        }  # fmt: skip
+        out.parent.mkdir(parents=True)
+        predictions.write(out, models)
+        seconds = context.layout.stage("evaluate").answer_seconds
+        seconds.parent.mkdir(parents=True, exist_ok=True)
+        seconds.write_text("{}")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_answer", answer)
+        settings = EvaluateSpec(baselines=["majority"], bootstrap_samples=50)
+        module.evaluate(context, settings)
+    return layout
+
+
+def test_one_table_has_the_baselines_before_the_runs_models(evaluated_run: RunLayout) -> None:
+    measured = read_metrics(evaluated_run.evaluation.metrics)
+    assert list(measured) == list(predictions.read(evaluated_run.evaluation.predictions)) == ["majority", "base", "sft"]
+    assert measured["majority"]["rates"]["format"]["value"] is None
+    assert "sampling" in measured["majority"]["absent"]
+    assert measured["majority"]["calibration"]["confidence"] == "the model's own probability"
+    assert measured["sft"]["sampling"]["levels"]["code"]["passAt"]["2"]["value"] == 1
+
+
+def test_differences_classes_and_report_are_written_with_it(evaluated_run: RunLayout) -> None:
+    place = evaluated_run.evaluation
+    pairs = json.loads(place.comparisons.read_text())["pairs"]
+    assert [(pair["first"], pair["second"]) for pair in pairs] == [("majority", "base"), ("majority", "sft"), ("base", "sft")]
+    rows = pq.read_table(place.classes).to_pylist()
+    assert {row["model"] for row in rows} == {"majority", "base", "sft"}
+    assert max(row["training"] for row in rows) > 0
+    assert "majority" in place.report.read_text()
+
+
+def test_groups_of_patients_are_compared_or_absent_with_a_reason(evaluated_run: RunLayout) -> None:
+    own = read_metrics(evaluated_run.evaluation.metrics)["sft"]
+    absent = {name.removeprefix("fairness.") for name in own["absent"] if name.startswith("fairness.")}
+    assert absent | set(own.get("fairness", {})) == {"sex", "age", "race", "insurance", "language"}
+
+
+def test_measures_of_all_parts_can_be_read_as_rows(evaluated_run: RunLayout) -> None:
+    (evaluated_run.folder / "run.yaml").write_text(json.loads(evaluated_run.evaluation.about.read_text())["settings"])
+    rows = {(row["model"], row["metric"]) for row in load_run(evaluated_run.folder).measures.to_pylist()}
+    assert ("sft", "calibration.levels.code.brier") in rows
+    assert ("sft", "sampling.levels.code.majority.gain") in rows
