@@ -95,7 +95,8 @@ def _hardware(report: Report) -> str:
 def _time(report: Report) -> str:
     whole = duration(sum(max(seconds, _seconds(report, stage)) for stage, seconds in report.stage_seconds.items()))
     hours = gpu_hours(report)
-    return whole if hours is None else f"{whole}; {hours:.1f} GPU-hours of training"
+    trained = "" if hours is None else f"; {hours:.1f} GPU-hours of training"
+    return f"{whole} ({', '.join(report.stage_seconds)}){trained}"
 
 
 def verdict_of(report: Report) -> str:
