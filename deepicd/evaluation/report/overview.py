@@ -22,7 +22,7 @@ def overview(report: Report) -> Markup:
     return render(
         "overview.html.j2",
         report=report,
-        first=next(iter(report.metrics.values())),
+        last=report.last,
         facts=facts(report),
         verdict=verdict_of(report),
         warnings=warnings(report.metrics, synthetic=False, left_out=report.left_out or ()),
@@ -80,8 +80,8 @@ def _data(report: Report) -> str:
 
 
 def _evaluated(report: Report) -> str:
-    first = next(iter(report.metrics.values()))
-    return f"{first['admissions']:,} test admissions of {first['patients']:,} patients"
+    last = report.last
+    return f"{last['admissions']:,} test admissions of {last['patients']:,} patients"
 
 
 def _hardware(report: Report) -> str:
