@@ -55,10 +55,7 @@ def models(context: Context, settings: EvaluateSpec) -> dict[str, Path]:
 
 
 def evaluate(context: Context, settings: EvaluateSpec) -> None:
-    """Fill the run's `evaluate/`: predictions.parquet, metrics.json, curves.jsonl, about.json, report.html, models' cards.
-
-    The cards are in the models' folders too.
-    """
+    """Fill the run's `evaluate/` (`deepicd.run_layout.EvaluationLayout`)."""
     results = context.layout.evaluation
     _answer(context, settings, results.predictions)
     by_model = predictions.read(results.predictions)
