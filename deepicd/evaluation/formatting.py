@@ -43,6 +43,11 @@ def with_interval(measure: Measure, write: Callable[[float | None], str]) -> str
     return f"{minus(write(measure['value']))} [{', '.join(ends)}]" if ends else minus(write(measure["value"]))
 
 
+def signed_with_interval(measure: Measure, write: Callable[[float | None], str]) -> str:
+    """A difference with its interval: `+2.4 [1.2, 3.6]`."""
+    return signed(measure["value"], lambda _: with_interval(measure, write))
+
+
 def signed(value: float | None, write: Callable[[float | None], str]) -> str:
     """A difference with its sign: `+2.4`, `−0.3`."""
     text = minus(write(value))

@@ -12,13 +12,16 @@ from deepicd.evaluation import formatting
 from deepicd.evaluation.report import Report
 from deepicd.evaluation.report.comparisons import last_pair
 from deepicd.evaluation.report.overview import LEVEL_TITLES, facts, verdict_of
-from deepicd.evaluation.report.section import part
+from deepicd.evaluation.report.section import part, render_text
 from deepicd.evaluation.report.sections.reward import terms
 from deepicd.evaluation.report.sections.settings import changed_settings
 from deepicd.evaluation.warnings import SYNTHETIC, warnings
 
 TEMPLATES = Path(__file__).parent / "templates"
 TASK = "text-generation"
+PUBLIC = ("spec.model.", "spec.data.synthetic.", "spec.reward.", "spec.stages.", "spec.seed")
+"""Settings that a card may show. The others name machines, stores and folders, and decide nothing about the model."""
+PRIVATE = ("spec.model.path", "spec.reward.judge.endpoint", "spec.reward.judge.apiKey", "spec.reward.judge.dataUse")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -27,22 +30,23 @@ def model_card(report: Report, model: str) -> str:
     from huggingface_hub import ModelCard
 
     own = report.metrics[model]
-    return str(
-        ModelCard.from_template(
-            _data(report, model),
-            template_path=str(TEMPLATES / "README.md.j2"),
-            **content(report, model),
-            prompts=report.prompts,
-            left_out=report.left_out or (),
-            terms=terms(report),
-            changed=changed_settings(report) or (),
-            versions=report.versions,
-            own=own,
-            fairness=part(own, "fairness") or {},
-            calibration=part(own, "calibration"),
-            absent=part(own, "absent") or {},
-        )
+    text = render_text(
+        TEMPLATES,
+        "README.md.j2",
+        **content(report, model),
+        prompts=report.prompts,
+        left_out=report.left_out or (),
+        terms=terms(report),
+        changed=[
+            one for one in changed_settings(report) or () if one.path.startswith(PUBLIC) and not one.path.startswith(PRIVATE)
+        ],
+        versions=report.versions,
+        own=own,
+        fairness=part(own, "fairness") or {},
+        calibration=part(own, "calibration"),
+        absent=part(own, "absent") or {},
     )
+    return str(ModelCard(f"---\n{_data(report, model).to_yaml()}\n---\n\n{text}"))
 
 
 def content(report: Report, model: str) -> dict[str, Any]:
@@ -54,13 +58,26 @@ def content(report: Report, model: str) -> dict[str, Any]:
         "f": formatting,
         "version": version("deepicd"),
         "synthetic": SYNTHETIC if report.is_synthetic else None,
-        "facts": facts(report),
+        "facts": _facts(report),
         "verdict": verdict_of(report) if model == report.trained[-1] else None,
         "warnings": warnings({model: report.metrics[model]}, synthetic=False, left_out=report.left_out or ()),
         "metrics": {name: own for name, own in report.metrics.items() if name not in _later(report, model)},
         "pair": pair if pair is not None and pair.second == model else None,
         "level_titles": LEVEL_TITLES,
     }
+
+
+def _facts(report: Report) -> dict[str, str]:
+    """The facts of the report, with a model's folder by its last name only."""
+    found, path = facts(report), (report.spec.get("model") or {}).get("path")
+    if path and not is_of_hub(path):
+        found["Model"] = found["Model"].replace(path, Path(path).name)
+    return found
+
+
+def is_of_hub(path: str) -> bool:
+    """Whether a model's path is a name of the Hugging Face Hub."""
+    return bool(_HUB_NAME.fullmatch(path)) and not Path(path).exists()
 
 
 def _later(report: Report, model: str) -> list[str]:
@@ -90,7 +107,7 @@ def _data(report: Report, model: str) -> Any:
     ]
     return ModelCardData(
         model_name=f"{report.run} ({model})",
-        base_model=base if base and _HUB_NAME.fullmatch(base) and not Path(base).exists() else None,
+        base_model=base if base and is_of_hub(base) else None,
         library_name="transformers",
         pipeline_tag=TASK,
         tags=[

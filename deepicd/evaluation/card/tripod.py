@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +36,8 @@ def tripod_llm(report: Report, model: str) -> str:
 
 def items(report: Report, model: str) -> Iterator[Item]:
     """The items in the statement's order."""
-    own, known = report.metrics[model], facts(report)
+    own, shared = report.metrics[model], content(report, model)
+    known = shared["facts"]
     levels = [
         f"macro F1 at {title.lower()}: {with_interval(own['levels'][level]['macroF1'], percent)} %"
         for level, title in LEVEL_TITLES.items()
@@ -62,7 +64,10 @@ def items(report: Report, model: str) -> Iterator[Item]:
         "Sources and their dates, languages and countries, why they were chosen, how representative they are.",
     )
     yield Item(
-        6, "Analytical methods", _methods(report), "Why this model and these settings were chosen, and how settings were tried."
+        6,
+        "Analytical methods",
+        _methods(report, stages),
+        "Why this model and these settings were chosen, and how settings were tried.",
     )
     yield Item(
         7,
@@ -121,9 +126,9 @@ def _flow(report: Report) -> list[str]:
     return [f"{one['count']:,} of {one['of']:,} {one['what']} left out: {one['reason']}." for one in report.left_out or ()]
 
 
-def _methods(report: Report) -> list[str]:
+def _methods(report: Report, stages: str) -> list[str]:
     spec = report.spec
-    grpo, stages = (spec.get("stages") or {}).get("grpo") or {}, facts(report).get("Model", "")
+    grpo = (spec.get("stages") or {}).get("grpo") or {}
     names = ("temperature", "topK", "maxPromptTokens", "maxResponseTokens", "learningRate")
     values = [f"{name} {grpo[name]}" for name in names if grpo.get(name) is not None]
     found = [f"Model: {stages}.", "The evaluation decodes greedily, one completion for each admission."]
@@ -139,8 +144,8 @@ def _prompt(report: Report) -> list[str]:
         return ["deepicd.json of the model has the prompt."]
     return [
         "deepicd.json of the model has the prompt and its budgets.",
-        *([f"System: {used.system}"] if used.system else []),
-        f"User: {used.user}",
+        *([f"System: {json.dumps(used.system, ensure_ascii=False)}"] if used.system else []),
+        f"User: {json.dumps(used.user, ensure_ascii=False)}",
     ]
 
 

@@ -24,7 +24,7 @@ class Report:
     run: str
     """Name of the run."""
     metrics: Mapping[str, Metrics]
-    """Metrics of every model, in the order of training: base, sft, grpo."""
+    """Metrics of every model: baselines and other models, then those of the training in its order: base, sft, grpo."""
     predictions: Mapping[str, Sequence[Prediction]]
     """Predictions of the same models, all for the same admissions."""
     curves: Sequence[Mapping[str, Any]]
@@ -77,6 +77,11 @@ class Report:
     def trained(self) -> list[str]:
         """Models of the run's own training, in order; all models if none of them has such a name."""
         return [name for name in self.metrics if name in MODELS] or list(self.metrics)
+
+    @property
+    def last(self) -> Metrics:
+        """Metrics of the last trained model: what all models share is read from them, since others may lack rewards."""
+        return self.metrics[self.trained[-1]]
 
 
 def load(run_folder: Path) -> Report:

@@ -22,7 +22,7 @@ def overview(report: Report) -> Markup:
     return render(
         "overview.html.j2",
         report=report,
-        first=next(iter(report.metrics.values())),
+        last=report.last,
         facts=facts(report),
         verdict=verdict_of(report),
         warnings=warnings(report.metrics, synthetic=False, left_out=report.left_out or ()),
@@ -80,8 +80,8 @@ def _data(report: Report) -> str:
 
 
 def _evaluated(report: Report) -> str:
-    first = next(iter(report.metrics.values()))
-    return f"{first['admissions']:,} test admissions of {first['patients']:,} patients"
+    last = report.last
+    return f"{last['admissions']:,} test admissions of {last['patients']:,} patients"
 
 
 def _hardware(report: Report) -> str:
@@ -95,7 +95,8 @@ def _hardware(report: Report) -> str:
 def _time(report: Report) -> str:
     whole = duration(sum(max(seconds, _seconds(report, stage)) for stage, seconds in report.stage_seconds.items()))
     hours = gpu_hours(report)
-    return whole if hours is None else f"{whole}; {hours:.1f} GPU-hours of training"
+    trained = "" if hours is None else f"; {hours:.1f} GPU-hours of training"
+    return f"{whole} ({', '.join(report.stage_seconds)}){trained}"
 
 
 def verdict_of(report: Report) -> str:

@@ -61,6 +61,7 @@ def _environment(folder: Path, *, escapes: bool) -> jinja2.Environment:
         autoescape=escapes,  # noqa: S701 - the cards are Markdown
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
+        keep_trailing_newline=not escapes,
         lstrip_blocks=True,
     )
     environment.globals["f"] = formatting

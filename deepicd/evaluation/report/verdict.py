@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from deepicd.evaluation.formatting import is_real, percent, signed, with_interval
+from deepicd.evaluation.formatting import is_real, percent, signed_with_interval, with_interval
 from deepicd.evaluation.metrics_schema import Measure
 
 UNIT = "in points of macro F1 with 95 % intervals"
@@ -32,7 +32,7 @@ class Difference:
         return is_real(self.measure, self.p)
 
     def __str__(self) -> str:
-        return signed(self.measure["value"], lambda _: with_interval(self.measure, percent))
+        return signed_with_interval(self.measure, percent)
 
 
 def verdict(first: str, second: str, differences: Sequence[Difference]) -> str:

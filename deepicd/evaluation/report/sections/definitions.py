@@ -8,5 +8,5 @@ from deepicd.evaluation.report.section import Section, render
 
 def section(report: Report) -> Section:
     """The definitions of metrics.json."""
-    first = next(iter(report.metrics.values()))
-    return Section("definitions", "Definitions", "Definitions", render("definitions.html.j2", first=first))
+    last = report.last
+    return Section("definitions", "Definitions", "Definitions", render("definitions.html.j2", last=last))

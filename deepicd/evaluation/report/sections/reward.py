@@ -22,7 +22,7 @@ def section(report: Report) -> Section | None:
     html = render(
         "reward.html.j2",
         report=report,
-        first=next(iter(report.metrics.values())),
+        last=report.last,
         terms=names,
         has_chart=bool(charts),
     )
@@ -32,7 +32,7 @@ def section(report: Report) -> Section | None:
 def terms(report: Report) -> list[dict[str, Any]]:
     """Name, weight (None if it is not known) and definition of each term that was scored."""
     spec = report.spec.get("reward") or {}
-    scored = next(iter(report.metrics.values()))["reward"]["terms"]
+    scored = report.last["reward"]["terms"]
     names = dict.fromkeys([*scored, *_by_step(report)[1]])
     return [{"name": name, "weight": _weight(spec, name), "definition": definition(spec, name)} for name in names]
 

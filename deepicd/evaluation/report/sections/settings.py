@@ -73,5 +73,7 @@ def _shown(model: BaseModel, name: str) -> str:
     value = model.model_dump(mode="json", by_alias=True, exclude_none=True, include={name})
     if not value:
         return "none"
-    text = yaml.safe_dump(next(iter(value.values())), default_flow_style=True, width=10_000, allow_unicode=True)
+    [found] = value.values()
+    quoted = '"' if isinstance(found, str) and "\n" in found else None
+    text = yaml.safe_dump(found, default_flow_style=True, default_style=quoted, width=10_000, allow_unicode=True)
     return text.removesuffix("\n...\n").strip()

@@ -53,6 +53,22 @@ def test_a_model_of_the_hub_is_named_as_base_and_a_folder_is_not(report: Report,
         assert ("base_model: org/model-7b" in card) is named
 
 
+def test_folders_stores_and_endpoints_are_in_no_card(report: Report) -> None:
+    content = quickstart()
+    content["spec"]["model"] = {"path": "/secret/place/my-model"}
+    content["spec"]["storage"] = {"folder": "/secret/store"}
+    content["spec"]["reward"] = {
+        "weights": {"judge": 0.1},
+        "judge": {"endpoint": "http://127.0.0.1:1/v1", "name": "a judge", "apiKey": {"env": "SECRET_KEY"}},
+    }
+    hidden = replace(report, settings=dump(parse(content, "run.yaml")))
+    for text in (model_card(hidden, "grpo"), tripod_llm(hidden, "grpo")):
+        assert "my-model, SFT then GRPO" in text
+        for private in ("/secret", "127.0.0.1", "SECRET_KEY"):
+            assert private not in text
+    assert "| `spec.reward.judge.name` | a judge |" in model_card(hidden, "grpo")
+
+
 def test_the_card_has_what_a_reader_must_know(report: Report) -> None:
     card = model_card(report, "grpo")
     for title in ("Intended use", "Out-of-scope use", "Data", "Training", "Results", "Fairness", "Limits", "Citation"):

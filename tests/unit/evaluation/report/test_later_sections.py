@@ -12,7 +12,7 @@ from deepicd.evaluation.report import Report, html
 from deepicd.evaluation.report.comparisons import pair_of, pairs
 from deepicd.evaluation.report.overview import overview, verdict_of
 from deepicd.evaluation.report.sections import calibration, fairness, samples
-from tests.unit.evaluation.report.reports import answers, fully_evaluated, text_of
+from tests.unit.evaluation.report.reports import answers, fully_evaluated, row_of, text_of
 
 
 @pytest.fixture(scope="module")
@@ -87,15 +87,18 @@ def test_a_pair_of_the_file_can_be_turned_round_and_what_it_lacks_is_unknown(eva
 
 def test_other_models_are_compared_with_the_last_trained_one_only(report: Report) -> None:
     weak, strong = answers(0.0, 4), answers(1.0, 5)
-    more = {"weak": weak, "strong": strong}
+    unscored = [replace(record, faults=None, reward=None, terms={}) for record in weak]
+    more = {"weak": unscored, "strong": strong}
     wider = replace(
         report,
-        metrics={**report.metrics, **{name: compute(records, bootstrap_samples=50) for name, records in more.items()}},
-        predictions={**report.predictions, **more},
+        metrics={**{name: compute(records, bootstrap_samples=50) for name, records in more.items()}, **report.metrics},
+        predictions={**more, **report.predictions},
     )
     assert [(pair.first, pair.second) for pair in pairs(wider)] == [
         ("base", "sft"), ("sft", "grpo"), ("base", "grpo"), ("weak", "grpo"), ("strong", "grpo"),
     ]  # fmt: skip
     assert "GRPO is worse than strong at chapter level" in verdict_of(wider)
     assert "than weak" not in verdict_of(wider)
-    assert "Rare and frequent codes" in html(wider)
+    page = html(wider)
+    assert "Rare and frequent codes" in page
+    assert row_of(page, "reward", "outcome").startswith("outcome 1 if the answer is the gold code, else 0. 0.5 – 1.000")

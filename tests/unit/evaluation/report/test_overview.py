@@ -41,7 +41,7 @@ def test_the_facts_say_what_was_trained_on_what_when_and_where(report: Report) -
         "Evaluated on": "80 test admissions of 40 patients",
         "Finished": "31 January 2026, 12:00 UTC",
         "Hardware": "4 × NVIDIA H200",
-        "Time": "3 min 05 s; 0.2 GPU-hours of training",
+        "Time": "3 min 05 s (prepare, grpo); 0.2 GPU-hours of training",
     }
 
 
