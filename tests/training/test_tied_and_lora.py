@@ -31,7 +31,7 @@ PACKED: dict[str, Any] = {"removePadding": True}
 PADDED: dict[str, Any] = {"removePadding": False, "maxTokensPerGpu": 512}
 WAYS = [
     pytest.param((None, PACKED, ("grpo",)), id="all weights", marks=pytest.mark.long),
-    pytest.param(({"rank": 8, "alpha": 16}, PADDED, ("sft", "grpo")), id="adapters"),
+    pytest.param(({"rank": 8, "alpha": 32}, PADDED, ("sft", "grpo")), id="adapters"),
 ]
 
 
@@ -73,6 +73,7 @@ def tied_model(cohort: Path, folder: Path) -> Path:
     base_model.make(spec.spec.model, cohort / "train.parquet", folder)
     config = AutoConfig.from_pretrained(folder)
     config.tie_word_embeddings = True
+    config.initializer_range = 0.2  # else all tokens are about as likely, and adapters change little
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     return folder
 
@@ -113,9 +114,11 @@ def test_a_stopped_run_resumes_from_its_checkpoints(story: Story) -> None:
 
 
 def test_vllm_answers_with_the_weights_that_are_trained(story: Story) -> None:
-    differences = story.metrics("training/rollout_probs_diff_max")
+    differences = story.metrics("rollout_corr/log_ppl_abs_diff")
     assert len(differences) == STEPS["grpo"]
-    assert max(differences) < 1e-4
+    # By how much a step's updates change the log-probabilities: without them vLLM would differ by as much.
+    changes = [abs(change) for change in story.metrics("actor/ppo_kl")]
+    assert max(differences) < 1e-5 < 1e-3 < max(changes[:-1])
 
 
 def test_packed_sequences_have_an_attention_without_a_mask(story: Story) -> None:
