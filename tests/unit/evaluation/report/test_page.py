@@ -40,7 +40,7 @@ def test_every_link_of_the_navigation_has_its_section_and_every_section_its_link
     sections = {attributes["id"] for tag, attributes in elements if tag == "section"} - {"summary"}
     links = {(attributes["href"] or "").removeprefix("#") for tag, attributes in elements if tag == "a"} - {"top"}
     assert sections == links
-    assert len(sections) == 12
+    assert len(sections) >= 12
 
 
 def test_the_page_loads_nothing_and_runs_only_its_own_scripts(page: str) -> None:
