@@ -64,6 +64,8 @@ class StopNotice:
             return f"Leaving at once: the processes of {self._stage} are being ended"
         if self._stage in TRAINING_STAGES and self._in_loop:
             return f"{self._checkpoint()}; {_AGAIN}"
+        if self._phase == Phase.TEACHER:
+            return f"Leaving at once: {self._stage} keeps the teacher's answers so far"
         lost = "has made no step since it started" if self._stage in TRAINING_STAGES else "starts again when the run is resumed"
         return f"Leaving at once: {self._stage} {lost}"
 
