@@ -26,7 +26,7 @@ def test_nothing_is_left_out_by_default() -> None:
     ],
 )
 def test_each_side_leaves_out_its_own(sides: dict[str, float], kept: str, dropped: tuple[int, int]) -> None:
-    settings = DifficultySpec(samples=4, **sides)  # type: ignore[arg-type]
+    settings = DifficultySpec(samples=4, **sides)
     found = choose(SOLVED, settings)
     assert found.kept == frozenset(kept)
     assert (found.dropped_solved, found.dropped_unsolved) == dropped
