@@ -38,10 +38,16 @@ test-kind: setup
 
 # Slow tests, of which `make test` runs a sample or none; then runs on two nodes, with KubeRay in a kind cluster.
 # Needs Go in addition to the tools of test-kind: it builds KubeRay once into the user's cache. KUBERAY_VERSION names another version.
-test-long: setup
+test-long: setup .venv/mlflow
 	$(PYTEST) -m long --numprocesses 2 --dist worksteal tests/unit tests/storage tests/cluster
 	$(PYTEST) -m long --numprocesses 2 --dist worksteal tests/training
 	$(PYTEST) -m long tests/kuberay
+
+# MLflow's own server, which has other versions of what the training stack uses.
+.venv/mlflow: requirements/mlflow.txt .venv/complete
+	rm -rf $@
+	$(APART) $@ -r requirements/mlflow.txt
+	touch $@
 
 # Builds the control plane once into the user's cache: about 20 minutes on two cores.
 cluster-tools:
@@ -120,8 +126,7 @@ COMPILE_APART := $(BIN)/uv pip compile $(HASHED) --constraint $(LOCK)
 # NVIDIA packages that torch does not load on a machine without a GPU.
 UNUSED_ON_CPU := $(foreach name,nvidia-cusolver triton nvidia-nvtx cuda-bindings cuda-pathfinder,--no-emit-package $(name))
 # Packages that `deepicd run` needs but the operator does not; a test imports the operator without them.
-UNUSED_BY_OPERATOR := $(foreach name,contourpy cycler duckdb fonttools jinja2 kiwisolver markupsafe matplotlib numpy packaging \
-	pillow psutil pyarrow pyparsing,--no-emit-package $(name))
+UNUSED_BY_OPERATOR := $(foreach name,duckdb itables jinja2 markupsafe numpy psutil pyarrow vl-convert-python,--no-emit-package $(name))
 
 # What scikit-learn and fairlearn share with it.
 IN_TRAINING_STACK := $(foreach name,numpy pandas python-dateutil six tzdata,--no-emit-package $(name))
@@ -133,6 +138,7 @@ lock: setup
 	$(COMPILE) --extra operator --constraint $(LOCK) $(UNUSED_BY_OPERATOR) --output-file requirements/operator.txt
 	$(COMPILE_APART) --group reference $(IN_TRAINING_STACK) --output-file requirements/reference.txt
 	$(COMPILE_APART) --group sbom --output-file requirements/sbom.txt
+	$(BIN)/uv pip compile $(HASHED) --group mlflow --output-file requirements/mlflow.txt
 	$(foreach name,hatchling uv,grep -o '^$(name)==[^ ]*' $(LOCK) | $(BIN)/uv pip compile - --constraint $(LOCK) $(HASHED) --output-file requirements/$(name).txt;)
 
 # `bench` takes minutes. `bench-training` takes about half an hour and needs an otherwise idle machine.

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from deepicd import icd10
+from deepicd.errors import UserError
 from deepicd.written_codes import written_codes
 
 _THINK, _THINK_END = "<think>", "</think>"
@@ -91,6 +92,9 @@ def parse(text: str, *, opened_think: bool = True, truncated: bool = False, loca
         truncated: whether the generator stopped at its token limit.
         local: the hospital's own codes, normalised; no release needs to have them.
 
+    Raises:
+        UserError: `text` is not a str.
+
     Example:
         >>> from deepicd import parse
         >>> found = parse("<think>Weak toe extension fits L5.</think> The answer: <diagnosis>m51.16</diagnosis>")
@@ -99,6 +103,8 @@ def parse(text: str, *, opened_think: bool = True, truncated: bool = False, loca
         >>> [str(fault) for fault in found.faults], found.well_formed
         (['text_outside'], False)
     """
+    if not isinstance(text, str):
+        raise UserError(f"text: is a {type(text).__name__}: give a str")
     found: set[Fault] = {Fault.TRUNCATED} if truncated else set()
     trace, rest = _split_trace(text, opened_think=opened_think)
     if not trace:

@@ -36,6 +36,11 @@ class UserError(DeepICDError):
     exit_code = ExitCode.USER_ERROR
     code = "BadInput"
 
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+        """One line each; a terminal shows them below each other."""
+
 
 class NotANumberError(UserError):
     """Loss or reward is NaN or infinite."""
@@ -72,7 +77,7 @@ class RewardCodeError(CrashError):
 
 
 class StallError(DeepICDError):
-    """A stage made no step for `recovery.stallAfter`."""
+    """A stage made no step for `recovery.stallAfter`, or for `recovery.idleAfter` on idle GPUs."""
 
     exit_code = ExitCode.TRY_LATER
     code = "Stalled"
@@ -90,6 +95,13 @@ class JudgeError(DeepICDError):
 
     exit_code = ExitCode.TRY_LATER
     code = "JudgeUnreachable"
+
+
+class TeacherError(DeepICDError):
+    """The teacher of `stages.distill` cannot be reached, or gives no answers: trying again later may help."""
+
+    exit_code = ExitCode.TRY_LATER
+    code = "TeacherUnreachable"
 
 
 class TerminatedError(DeepICDError):

@@ -11,7 +11,7 @@ TRAINING = ("torch", "transformers", "verl", "vllm", "ray", "hydra")
 """Modules that training and prediction need."""
 _TRAIN = "'deepicd[train]', or 'deepicd[train-cpu]' without a GPU"
 _EXTRAS = {
-    **dict.fromkeys((*TRAINING, "huggingface_hub", "omegaconf", "tensordict", "tokenizers"), _TRAIN),
+    **dict.fromkeys((*TRAINING, "huggingface_hub", "omegaconf", "rensa", "tensordict", "tokenizers"), _TRAIN),
     **dict.fromkeys(("boto3", "botocore", "urllib3"), "'deepicd[s3]'"),
     **dict.fromkeys(("aiohttp", "kubernetes"), "'deepicd[cluster]'"),
     **dict.fromkeys(("kopf", "prometheus_client"), "'deepicd[operator]'"),

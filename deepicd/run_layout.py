@@ -5,6 +5,9 @@ lock                        held by the process that executes the run
 run-finished                the run has ended: nothing more is written
 .deepicd-writer.json        the folder's uploader, and its attempts
 judge/verdicts.jsonl        verdicts of the reward's judge, by digests: no text
+mlflow.json                 the run's id at the MLflow server
+tensorboard/STAGE/          event files
+teacher/answers.jsonl       answers of the teacher of `distill`; they quote notes
 stages/STAGE.inputs.json    the inputs of the stage
 stages/STAGE.completed.json the stage is finished
 stages/STAGE/               see `StageLayout`
@@ -22,6 +25,8 @@ TRAINING_STAGES = ("sft", "grpo")
 """Stages with checkpoints, in the order of training."""
 MODELS = ("base", *TRAINING_STAGES)
 """Models of a run, in the order of training."""
+CARDS = ("README.md", "tripod-llm.md")
+"""Files of a trained model that say what it is: written by each evaluation, so they are no part of the stored model."""
 _STEP = "global_step_"
 _DURABLE = ".durable"
 
@@ -50,6 +55,9 @@ class RunLayout(UploadedFolder):
         self.lock = folder / "lock"
         self.stages = folder / "stages"
         self.judge = folder / "judge"
+        self.mlflow = folder / "mlflow.json"
+        self.tensorboard = folder / "tensorboard"
+        self.teacher = folder / "teacher"
         self.evaluation = EvaluationLayout(folder / "evaluate")
 
     def stage(self, name: str) -> StageLayout:
@@ -64,7 +72,7 @@ class RunLayout(UploadedFolder):
 class StageLayout:
     """Paths in and beside the folder of one stage."""
 
-    LOG, METRICS = "training.log", "metrics"
+    LOG, METRICS, DISTILL_COUNTS = "training.log", "metrics", "distill.json"
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -78,14 +86,21 @@ class StageLayout:
         self.metrics = folder / self.METRICS
         self.loop_entered = folder / "loop-entered"
         self.phases = folder / "phases.jsonl"
+        # Of `distill`.
+        self.distilled = folder / "traces.jsonl"
+        self.distill_counts = folder / self.DISTILL_COUNTS
+        self.example_counts = folder / "examples.json"
+        self.later = folder / "later.sqlite"
+        self.teacher_log = folder / "teacher.log"
         # Of `prepare`.
         self.tables = folder / "tables"
         self.cohort = folder / "cohort"
         self.prompts = folder / "prompts"
+        # Of `prepare`, or of `distill` if the run has it.
         self.traces = folder / "sft.parquet"
         self.trace_counts = folder / "traces.json"
         self.model_log = folder / "model.log"
-        # Of `evaluate`.
+        # Of `distill`, `grpo` and `evaluate`.
         self.plan = folder / "plan.json"
         self.parts = folder / "answers"
         self.answer_seconds = folder / "seconds.json"
@@ -93,6 +108,10 @@ class StageLayout:
         # Of `grpo` and `evaluate`.
         self.judge_log = folder / "judge.log"
         self.judged = self.metrics / "judge.jsonl"
+        # Of `grpo`, with note text.
+        self.rollouts = folder / "rollouts"
+        # Of `grpo`.
+        self.difficulty = folder / "difficulty" / "difficulty.json"
         # Of the training stages.
         self.checkpoints = CheckpointFolders(folder / "checkpoints")
         self.nodes_log = folder / "nodes.log"
@@ -105,7 +124,7 @@ class StageLayout:
 class EvaluationLayout:
     """Paths of the results of the stage `evaluate`."""
 
-    METRICS, REPORT = "metrics.json", "report.html"
+    METRICS, REPORT, CARDS = "metrics.json", "report.html", "cards"
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -116,6 +135,7 @@ class EvaluationLayout:
         self.curves = folder / "curves.jsonl"
         self.about = folder / "about.json"
         self.report = folder / self.REPORT
+        self.cards = folder / self.CARDS
 
 
 @dataclass(frozen=True)

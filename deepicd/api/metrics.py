@@ -43,8 +43,8 @@ def metrics(
         A nested dict with the definition of each number under `definitions`; a number has a `value` and an `interval`.
 
     Raises:
-        UserError: the sequences differ in length or are empty, or a right code was never billable. The message names the
-            position, counted from 0.
+        UserError: an argument is not a sequence, they differ in length or are empty, or a right code was never billable. The
+            message names the position, counted from 0.
 
     Example:
         >>> import deepicd
@@ -57,6 +57,9 @@ def metrics(
     from deepicd.evaluation import external
     from deepicd.evaluation.metrics import compute
 
+    for name, codes in {"gold": gold, "predicted": predicted}.items():
+        if isinstance(codes, str | bytes) or not (hasattr(codes, "__len__") and hasattr(codes, "__iter__")):
+            raise UserError(f"{name}: is a {type(codes).__name__}: give a sequence of codes, one an admission")
     columns = {"predicted": predicted, "patients": patients, "fiscal_years": fiscal_years}
     for name, column in columns.items():
         if column is not None and len(column) != len(gold):

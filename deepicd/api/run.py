@@ -122,8 +122,9 @@ class Run:
     def curves(self) -> pa.Table:
         """A row for each step of SFT and GRPO so far.
 
-        Columns: `stage`, `step`, `reward`, `kl`, `loss`, `seconds`, `responseTokens`, `validationReward`, `validationLoss`, and
-        `terms.NAME`, the mean of each term of the reward over the validation split.
+        Columns: `stage`, `step`, `reward`, `kl`, `loss`, `seconds`, `responseTokens`, `validationReward`, `validationLoss`, the
+        diagnostics (`gradientNorm`, `entropy`, `clipped`, `rolloutDifference`, `groupsWithoutVariance`, `tokensPerSecond`,
+        `mfu`, `gpuMemory`), and `terms.NAME`, the mean of each term of the reward over the validation split.
         """
         import pyarrow as pa
 

@@ -12,6 +12,7 @@ from deepicd.artifacts.layout import (
     CheckpointRef,
     Committed,
     ModelRef,
+    cards_folder,
     evaluation_folder,
     logs_folder,
     manifest_key,
@@ -24,7 +25,7 @@ from deepicd.artifacts.store.base import DamagedError, OnBytes, Store
 from deepicd.artifacts.store.folder import local_errors
 from deepicd.artifacts.verify import matches
 from deepicd.errors import UserError
-from deepicd.run_layout import CheckpointFolders
+from deepicd.run_layout import CARDS, CheckpointFolders
 
 KINDS = ("checkpoint", "model", "evaluation", "logs")
 
@@ -80,6 +81,20 @@ def fetch_committed(store: Store, made: Manifest, out: Path, on_bytes: OnBytes |
     except DamagedError as error:
         raise UserError(f"{store.url}/{error}: {_other(store, made.ref)}") from None
     return target
+
+
+def fetch_cards(store: Store, stage: str, model: Path) -> list[Path]:
+    """Download the cards of a stage's model, from the newest evaluation that wrote them, into the model's folder."""
+    attempts = {number for item in store.list(ATTEMPTS) if (number := parse_attempt(item.key))}
+    for attempt in sorted(attempts, reverse=True):
+        found = {name: store.read(f"{cards_folder(attempt, stage)}/{name}") for name in CARDS}
+        if any(found.values()):
+            for name, content in found.items():
+                if content is not None:
+                    with local_errors(model / name):
+                        atomic.write(model / name, content[0])
+            return [model / name for name, content in found.items() if content is not None]
+    return []
 
 
 def _other(store: Store, damaged: Committed) -> str:

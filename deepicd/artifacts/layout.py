@@ -103,6 +103,11 @@ def evaluation_metrics_key(attempt: int) -> str:
     return f"{evaluation_folder(attempt)}/{EvaluationLayout.METRICS}"
 
 
+def cards_folder(attempt: int, stage: str) -> str:
+    """Folder of the cards of a stage's model, as an attempt's evaluation wrote them."""
+    return f"{evaluation_folder(attempt)}/{EvaluationLayout.CARDS}/{stage}"
+
+
 def logs_folder(attempt: int) -> str:
     """Folder of an attempt's logs and training metrics, with a folder for each stage."""
     return f"{attempt_folder(attempt)}/logs"

@@ -1,7 +1,7 @@
 """What to upload from a local folder: complete checkpoints and models, and files that grow.
 
-There are two kinds of folder: verl's own checkpoint folder, and the folder of a whole run. Note text is never uploaded: a
-run's tables, cohort and SFT examples are not listed.
+There are two kinds of folder: verl's own checkpoint folder, and the folder of a whole run. Note text is not uploaded: a run's
+tables, cohort, traces, teacher's answers and SFT examples are not listed, and GRPO's kept completions only on request.
 """
 
 from __future__ import annotations
@@ -83,6 +83,8 @@ class RunFolder:
     """The folder of `deepicd run`."""
 
     folder: Path
+    rollouts: bool = False
+    """Whether GRPO's kept completions are uploaded, which hold note text."""
 
     def complete(self) -> list[Complete]:
         """Complete checkpoints of both training stages, and the models of finished stages."""
@@ -95,17 +97,21 @@ class RunFolder:
         return found
 
     def growing(self, attempt: int) -> list[Growing]:
-        """Results of the evaluation; logs and metrics of the stages."""
+        """Results of the evaluation; logs, metrics and counts of the stages; TensorBoard's event files."""
         layout = RunLayout(self.folder)
         results = layout.evaluation.folder
         found = [
             Growing(path, f"{evaluation_folder(attempt)}/{path.relative_to(results).as_posix()}") for path in _files(results)
         ]
+        found += [
+            Growing(path, f"{logs_folder(attempt)}/{path.relative_to(self.folder).as_posix()}")
+            for path in _files(layout.tensorboard)
+        ]
         for stage in map(StageLayout, layout.stages.glob("*/")):
-            logs = [stage.log] if stage.log.exists() else []
+            logs = [path for path in (stage.log, stage.distill_counts) if path.exists()]
             found += [
                 Growing(path, f"{logs_folder(attempt)}/{stage.name}/{path.relative_to(stage.folder).as_posix()}")
-                for path in (*logs, *_files(stage.metrics))
+                for path in (*logs, *_files(stage.metrics), *(_files(stage.rollouts) if self.rollouts else ()))
             ]
         return sorted(found, key=lambda item: item.key)
 

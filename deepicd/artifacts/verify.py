@@ -11,6 +11,7 @@ from deepicd.artifacts.layout import Committed
 from deepicd.artifacts.manifest import Manifest
 from deepicd.artifacts.restore import read_manifest
 from deepicd.artifacts.store.base import OnBytes, Store, Transferred
+from deepicd.run_layout import CARDS
 
 _BATCH = 256 * 2**20
 """Bytes on the local disk at a time; a larger file is a batch of its own."""
@@ -31,8 +32,10 @@ def verify(store: Store, ref: Committed, on_bytes: OnBytes | None = None) -> Man
 
 
 def matches(made: Manifest, folder: Path) -> bool:
-    """Whether a local folder holds exactly what a manifest lists."""
-    if {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} != {f.path for f in made.files}:
+    """Whether a local folder holds exactly what a manifest lists, apart from a model's cards."""
+    listed = {file.path for file in made.files}
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    if not listed <= found <= listed.union(CARDS):
         return False
     return all(
         (folder / file.path).stat().st_size == file.size and _digest(folder / file.path) == file.sha256 for file in made.files

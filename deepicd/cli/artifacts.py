@@ -89,7 +89,7 @@ def get(
 
     Example: `deepicd artifacts get s3://models/deepicd/quickstart --dir downloads`
     """
-    from deepicd.artifacts.fetch import KINDS, Wanted, fetch_committed, fetch_files
+    from deepicd.artifacts.fetch import KINDS, Wanted, fetch_cards, fetch_committed, fetch_files
 
     if what not in (_RESULTS, *KINDS):
         raise UserError(f"--what: is '{what}': give one of {', '.join((_RESULTS, *KINDS))}")
@@ -99,7 +99,10 @@ def get(
         if kind in ("checkpoint", "model"):
             chosen = wanted.choose(source)
             with _progress(f"{chosen.ref}", chosen.size) as on_bytes:
-                typer.echo(fetch_committed(source, chosen, folder, on_bytes))
+                target = fetch_committed(source, chosen, folder, on_bytes)
+            typer.echo(target)
+            for path in fetch_cards(source, chosen.stage, target) if kind == "model" else ():
+                typer.echo(path)
         else:
             for path in fetch_files(source, wanted, folder):
                 typer.echo(path)

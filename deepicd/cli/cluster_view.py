@@ -12,7 +12,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from deepicd.cli.stage_view import show_number, show_seconds
+from deepicd.cli.stage_view import show_number, show_seconds, words_of
+from deepicd.spec.progress import Diagnostics
 
 Raw = dict[str, Any]
 
@@ -113,9 +114,11 @@ def _facts(status: Raw) -> Table:
     checkpoint = status.get("lastVerifiedCheckpoint") or {}
     f1 = ", ".join(f"{level} {show_number(metrics[level])}" for level in ("chapter", "category", "code") if level in metrics)
     cost = f", cost {status['cost']:.2f}" if "cost" in status else ""
+    known = words_of(Diagnostics.model_validate(status.get("diagnostics") or {}))
     rows = (
         ("reward", columns.get("reward", "")),
         ("KL", columns.get("kl", "")),
+        ("diagnostics", ", ".join(f"{name} {text}" for name, text in known.items() if text)),
         ("ETA", columns.get("eta", "")),
         ("macro F1", f1),
         ("checkpoint", f"{checkpoint['stage']} step {checkpoint['step']}\n{checkpoint['uri']}" if checkpoint else ""),

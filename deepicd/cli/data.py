@@ -130,6 +130,8 @@ def check(
 
     Example: `deepicd data check cohort --note mimic-iv-note/2.2/note`
     """
+    from glob import has_magic
+
     from deepicd.cli.cohort_view import print_report
     from deepicd.data.check import check as examine
     from deepicd.data.check import to_json
@@ -138,6 +140,8 @@ def check(
 
     if not note:
         report = examine(folder)
+    elif len(note) == 1 and not (Path(note[0]).exists() or has_magic(note[0])):
+        raise UserError(f"--note: no file or folder {note[0]}: give the folder with discharge, or the file of your notes")
     elif len(note) == 1 and Path(note[0]).is_dir():
         report = examine(folder, Path(note[0]))
     else:
@@ -168,12 +172,15 @@ def _source(files: list[str], columns: list[str], sections: Sections) -> NotesSo
     from pydantic import ValidationError
 
     from deepicd.errors import UserError
-    from deepicd.spec.data import NotesSource
+    from deepicd.spec.data import NOTE_COLUMNS, NotesSource
     from deepicd.spec.wording import expected
 
     pairs = [one.partition("=") for one in columns]
     if (wrong := next((name for name, _, column in pairs if not (name and column)), None)) is not None:
         raise UserError(f"--column {wrong}: names no column of the file: write NAME=COLUMN, such as note=text")
+    for name, _, column in pairs:
+        if name not in NOTE_COLUMNS and column in NOTE_COLUMNS:
+            raise UserError(f"--column {name}={column}: the file's name for a column comes second: write {column}={name}")
     try:
         return NotesSource(files=tuple(files), columns={name: column for name, _, column in pairs}, sections=sections.value)
     except ValidationError as error:

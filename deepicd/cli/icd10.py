@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
@@ -15,7 +16,10 @@ from deepicd.errors import UserError
 from deepicd.icd10.titles import nearest_codes, nearest_words, search
 
 _WIDTH = 80
+_LONGEST = 20
+"""Characters of a mistyped code that a message shows."""
 _LABEL = 10
+_ICD9 = re.compile(r"[0-9]{3}(\.[0-9]{1,2})?")
 _CODE = 9  # the longest has 8 characters with its dot
 
 
@@ -31,9 +35,13 @@ def icd10(
 
     Example: deepicd icd10 M51.16
     """
-    codes = [code for code in map(as_code, query) if code is not None]
-    if len(codes) < len(query):
-        found = _search(" ".join(query))
+    words = " ".join(query).split()
+    if not words:
+        raise UserError("CODE|WORDS: is empty: give codes, or words of a title")
+    codes = [code for code in map(as_code, words) if code is not None]
+    if len(codes) < len(words):
+        _refuse_mixed(words)
+        found = _search(" ".join(words))
         if as_json:
             typer.echo(json.dumps([_facts(code) for code in found[:limit]], indent=2))
         else:
@@ -45,6 +53,16 @@ def icd10(
         typer.echo(json.dumps([_facts(code) | _place(code) for code in codes], indent=2))
     else:
         typer.echo("\n\n".join("\n".join(_code(code)) for code in codes))
+
+
+def _refuse_mixed(words: Sequence[str]) -> None:
+    """Raise for words of which one is an existing code, or has the form of one of ICD-9-CM and starts no word of a title."""
+    for word in words:
+        code = as_code(word)
+        if code is not None and table.is_valid(code):
+            raise UserError(f"words: {word} is a code and others are not: give only codes, or only words of a title")
+        if _ICD9.fullmatch(word) and nearest_words(word):
+            raise UserError(f"code: {word} has the form of an ICD-9-CM code: give one of ICD-10-CM, or words of its title")
 
 
 def _check(code: str) -> None:
@@ -93,6 +111,8 @@ def _code(code: str) -> Iterator[str]:
 def _search(text: str) -> Sequence[str]:
     found = search(text)
     if not found:
+        if len(text.split()) == 1 and any(sign.isdigit() for sign in text):
+            raise UserError(f"code: {text[:_LONGEST]} has not the form of an ICD-10-CM code, such as M51.16: correct it")
         hints = [
             f"no title has {word}, the nearest word is {alike}" if alike else f"replace {word}, which no title has"
             for word, alike in nearest_words(text).items()

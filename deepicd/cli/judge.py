@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from deepicd.cli.lines import ON_ERROR_HELP, OnError, Skipped
 from deepicd.errors import UserError
+from deepicd.json_lines import read_object
 from deepicd.rewards.judge.agreement import by_criterion
 from deepicd.rewards.judge.question import question
 from deepicd.rewards.judge.rubric import Rubric
@@ -128,11 +129,8 @@ def _experts(path: Path, rubric: Rubric) -> dict[str, dict[str, bool]]:
 
 
 def _expert(where: str, line: bytes, rubric: Rubric) -> tuple[str, dict[str, bool]]:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        raise UserError(f"{where}: is not JSON in UTF-8: give an object with id and verdict") from None
-    verdict = record.get("verdict") if isinstance(record, dict) else None
+    record = read_object(line, where, "give an object with id and verdict")
+    verdict = record.get("verdict")
     if not isinstance(verdict, dict) or not isinstance(record.get("id"), str | int):
         raise UserError(f"{where}: has no id or no verdict: give an object with both")
     for name, answer in verdict.items():

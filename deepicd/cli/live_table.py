@@ -58,6 +58,7 @@ class LiveProgress:
             if stage.running and (phase := stage.phase(now)):
                 lines.append(Text(f"{name}: {phase}"))
                 lines += [Text(before)] if (before := stage.before(width)) else []
+                lines += [Text(facts)] if (facts := stage.diagnostics()) else []
                 lines += [Text(f"log: {_from_here(stage.log)}")] if stage.log else []
         lines += [Text(self._legend[name], style="dim") for name in names if name in self._legend and len(stages) > 1]
         lines += [Text(self._notice, style="bold yellow")] if self._notice else []

@@ -38,7 +38,12 @@ class LogProgress:
             "trend": None if followed is None else self._trend.add(followed),
             "validation_reward": row.validation_reward, "validation_loss": row.validation_loss,
             "response_tokens": row.response_tokens, "format_rate": row.format_rate, "truncated": row.truncated,
-            "kl": row.kl, "step_seconds": row.seconds, "eta_seconds": round(eta) if eta is not None else None,
+            "groups_without_variance": row.groups_without_variance, "gradient_norm": row.gradient_norm, "entropy": row.entropy,
+            "clipped": row.clipped, "rollout_difference": row.rollout_difference,
+            "tokens_per_second": row.tokens_per_second, "mfu": row.mfu, "gpu_memory": row.gpu_memory,
+            "gpu_hours": row.gpu_hours, "gpu_hours_left": row.gpu_hours_left,
+            "kl": row.kl, "kept": row.kept, "answers_per_second": row.rate, "cost": row.cost, "waiting": row.waiting,
+            "step_seconds": row.seconds, "eta_seconds": round(eta) if eta is not None else None,
         }  # fmt: skip
         self._log.info("step", stage=stage, step=row.step, **_known(values))
 

@@ -18,10 +18,11 @@ from deepicd.cli.predict import predict
 from deepicd.cli.program import Program, add_version, call
 from deepicd.cli.report import report
 from deepicd.cli.reward import reward
-from deepicd.cli.run import evaluate, grpo, run, sft
+from deepicd.cli.run import distill, evaluate, grpo, run, sft
+from deepicd.cli.samples import samples
 from deepicd.cli.spec import schema, show_config, validate
 from deepicd.cli.sync import sync
-from deepicd.errors import DeepICDError, ExitCode
+from deepicd.errors import DeepICDError, ExitCode, UserError
 from deepicd.spec.environment import PROGRESS
 
 cli = Program(
@@ -30,24 +31,10 @@ cli = Program(
     "Research use only: not for diagnosis, decision support, triage, unsupervised coding or billing.",
 )
 add_version(cli, "deepicd")
-for command in (
-    run,
-    validate,
-    schema,
-    show_config,
-    sft,
-    grpo,
-    evaluate,
-    metrics,
-    compare,
-    predict,
-    reward,
-    judge,
-    icd10,
-    report,
-    sync,
-):
+for command in (run, validate, schema, show_config, distill, sft, grpo, evaluate):
     cli.command()(command)
+for other in (metrics, compare, predict, reward, judge, icd10, report, samples, sync):
+    cli.command()(other)
 for on_cluster in (submit, status, logs, wait, cancel, resume):
     cli.command(rich_help_panel="On a cluster")(on_cluster)
 cli.add_typer(data.app, name="data")
@@ -55,11 +42,12 @@ cli.add_typer(artifacts.app, name="artifacts")
 
 
 def app() -> NoReturn:
-    """Run the command line; a `DeepICDError` becomes one line on stderr and its exit code."""
+    """Run the command line; a `DeepICDError` becomes a line on stderr, or one per problem, and its exit code."""
     try:
         call(cli)
     except DeepICDError as error:
-        sys.stderr.write(f"error: {error}\n")
+        for line in error.problems if isinstance(error, UserError) else (error,):
+            sys.stderr.write(f"error: {line}\n")
         if PROGRESS in os.environ:
             from deepicd.kubernetes.attempt_config_map import write_termination_log
 

@@ -17,7 +17,7 @@ import typer
 
 from deepicd import extras
 from deepicd.errors import CrashError, DeepICDError, UserError
-from deepicd.json_lines import check_names
+from deepicd.json_lines import check_names, read_object
 from deepicd.prompt import STORED, Asked, of, stored
 from deepicd.spec.load import read_prompt
 
@@ -162,14 +162,17 @@ def read_request(number: int, line: bytes) -> tuple[Any, str]:
     Raises:
         UserError: it is no such object in UTF-8. The message quotes nothing of it.
     """
-    try:
-        content = json.loads(line)
-        if isinstance(content, dict):
-            check_names(content, ("id", "note"), f"standard input line {number}")
-        identity, note = content["id"], content["note"]
-        note.encode()
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):  # half a character is a ValueError
-        note = None
+    where = f"standard input line {number}"
+    content = read_object(line, where, 'give {"id": …, "note": "…"}')
+    check_names(content, ("id", "note"), where)
+    for name in ("id", "note"):
+        if name not in content:
+            raise UserError(f'{where}: {name}: is missing: give {{"id": …, "note": "…"}}')
+    note = content["note"]
     if not isinstance(note, str):
-        raise UserError(f'standard input line {number}: is not {{"id": …, "note": "…"}}: fix the line, in UTF-8')
-    return identity, note
+        raise UserError(f"{where}: note: is not text: put it in quotes")
+    try:
+        note.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{where}: note: has half of a character (a lone surrogate): write the note again, in UTF-8") from None
+    return content["id"], note

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from deepicd.errors import UserError
 from deepicd.run_layout import RunLayout
 
 
@@ -17,7 +18,10 @@ def report(
 
     Example: deepicd report runs/quickstart
     """
-    from deepicd.evaluation import report as evaluation_report  # matplotlib would slow other commands
+    if not run_folder.is_dir():
+        found = "is a file" if run_folder.is_file() else "no such folder"
+        raise UserError(f"{run_folder}: {found}: give the folder of an evaluated run, such as runs/quickstart")
+    from deepicd.evaluation import report as evaluation_report  # its libraries would slow other commands
 
     out = RunLayout(run_folder).evaluation.report
     evaluation_report.write_report(evaluation_report.load(run_folder), out)

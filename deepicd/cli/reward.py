@@ -46,8 +46,8 @@ def reward(
 
     Takes {"id", "completion", "gold"}, and "note" to have the reasoning scored (without it that term is 0);
     gives {"id", "score", "terms"}, with null for a missing term; "score_without_judge" instead of "score" if
-    the reward's judge is not available. Gold is a code that was billable in any fiscal year from 2016 to 2026 or, with
-    "local_gold": true, a code of your own.
+    the reward's judge is not available. Ids are passed on and may repeat, for several completions of one note. Gold
+    is a code that was billable in any fiscal year from 2016 to 2026 or, with "local_gold": true, a code of your own.
 
     Example: deepicd reward --preset deepicd-r1 < in.jsonl > out.jsonl
     """

@@ -1,4 +1,4 @@
-"""`deepicd run`, `sft`, `grpo`, `evaluate`: run all stages, or up to one."""
+"""`deepicd run`, `distill`, `sft`, `grpo`, `evaluate`: run all stages, or up to one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import structlog
 import typer
@@ -18,6 +18,9 @@ from deepicd.run_layout import RunLayout, usual_folder
 from deepicd.spec.load import load
 from deepicd.spec.progress import PROGRESS_KEY
 from deepicd.spec.run import DeepICDRun
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 RunFolder = Annotated[Path | None, typer.Option("--dir", metavar="FOLDER", help="The run's folder.", show_default="runs/NAME")]
 JsonLogs = Annotated[bool, typer.Option("--json", help="Log JSON lines instead of the live table.")]
@@ -40,13 +43,23 @@ class Shown:
 def run(
     file: SpecFile, folder: RunFolder = None, json_logs: JsonLogs = False, quiet: Quiet = False, verbose: Verbose = False
 ) -> None:
-    """Run all stages: prepare, SFT, GRPO, evaluation, report. On the same folder it resumes where it stopped.
+    """Run all stages: prepare, distillation, SFT, GRPO, evaluation, report. On the same folder it resumes where it stopped.
 
     Ctrl-C or SIGTERM saves a checkpoint after the current step and exits with code 143; a second one exits immediately.
 
     Example: `deepicd run manifests/samples/quickstart.yaml`
     """
     _run_stages(load(file), folder, Shown(json_logs, quiet, verbose))
+
+
+def distill(
+    file: SpecFile, folder: RunFolder = None, json_logs: JsonLogs = False, quiet: Quiet = False, verbose: Verbose = False
+) -> None:
+    """Run the stages up to distillation: a teacher writes the reasoning traces that SFT learns from.
+
+    Example: `deepicd distill run.yaml`
+    """
+    _run_stages(load(file), folder, Shown(json_logs, quiet, verbose), last="distill")
 
 
 def sft(
@@ -81,21 +94,22 @@ def evaluate(
 
 def _run_stages(chosen: DeepICDRun, folder: Path | None, wanted: Shown, last: str | None = None) -> None:
     needed = extras.TRAINING if chosen.spec.storage is None or chosen.spec.storage.s3 is None else (*extras.TRAINING, "boto3")
+    if chosen.spec.stages.distill is not None:
+        needed = (*needed, "rensa")
     extras.require("deepicd run", needed)
     from rich.console import Console
 
-    from deepicd.cli import logs, summary
+    from deepicd.cli import logs
     from deepicd.cli.follow import FollowedLogs
     from deepicd.cli.live_table import LiveProgress
     from deepicd.cli.log_progress import LogProgress
     from deepicd.cli.stop import SignalStop
     from deepicd.cli.stop_notice import StopNotice
-    from deepicd.evaluation.report import load as load_report
-    from deepicd.evaluation.warnings import warnings
     from deepicd.kubernetes.attempt_config_map import ProgressReport, checkpoints_reported, send_to
     from deepicd.run.evaluate import kl_name
     from deepicd.run.pipeline import run_pipeline
     from deepicd.run.reporter import Reporters
+    from deepicd.run.trackers import Trackers
 
     if wanted.quiet and wanted.verbose:
         raise UserError("--quiet: is given with --verbose: leave one of them out")
@@ -117,18 +131,26 @@ def _run_stages(chosen: DeepICDRun, folder: Path | None, wanted: Shown, last: st
         reports = [stack.enter_context(ProgressReport(send, place))] if send else []
         stored = stack.enter_context(checkpoints_reported())
         restored = reports[0].restored if reports else None
+        trackers = stack.enter_context(Trackers(chosen, place))
         notice = StopNotice()
         stop.acknowledge(lambda signals: shown.stopping(signals, notice.text(signals)))
-        reporters = Reporters(shown, notice, *reports)
+        reporters = Reporters(shown, notice, trackers, *reports)
         seconds = run_pipeline(chosen, place, stop, reporters, last=last, on_checkpoint=stored, on_restore=restored)
-    results = RunLayout(place).evaluation
     if "evaluate" in seconds:
-        found = load_report(place)
-        said = warnings(found.metrics, synthetic=chosen.spec.data.synthetic is not None)
-        if wanted.as_json:
-            typer.echo(json.dumps({"seconds": seconds, "report": str(results.report), "warnings": said}))
-        else:
-            summary.show(console, found, said, seconds, results.report)
+        _show_results(chosen, place, seconds, console, as_json=wanted.as_json)
+
+
+def _show_results(chosen: DeepICDRun, place: Path, seconds: dict[str, float], console: Console, *, as_json: bool) -> None:
+    from deepicd.cli import summary
+    from deepicd.evaluation.report import load as load_report
+    from deepicd.evaluation.warnings import warnings
+
+    report, found = RunLayout(place).evaluation.report, load_report(place)
+    said = warnings(found.metrics, synthetic=found.is_synthetic, left_out=found.left_out or ())
+    if as_json:
+        typer.echo(json.dumps({"seconds": seconds, "report": str(report), "warnings": said}))
+    else:
+        summary.show(console, found, said, seconds, report)
 
 
 def _check(chosen: DeepICDRun) -> None:

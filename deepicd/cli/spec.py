@@ -15,7 +15,7 @@ from deepicd.training.model_shape import shape_of
 
 SpecFile = Annotated[Path, typer.Argument(metavar="FILE", help="The run.yaml.", show_default=False)]
 
-_ELSEWHERE = " (with --no-paths the files are not looked for: they may be those of a cluster)"
+_ELSEWHERE = "if the paths are those of a cluster, --no-paths does not look for them"
 
 
 def validate(
@@ -33,14 +33,14 @@ def validate(
     """
     from deepicd.run.inputs import look
 
-    name, problems, warnings, hint, needs = None, [], [], "", None
+    name, problems, warnings, found_in_files, needs = None, [], [], False, None
     try:
         run = spec.load(file)
     except UserError as error:
-        problems = [str(error)]
+        problems = list(error.problems)
     else:
         found = look(run, paths=paths, verl=verl)
-        name, warnings, hint = run.metadata.name, found.warnings, _ELSEWHERE if found.in_files else ""
+        name, warnings, found_in_files = run.metadata.name, found.warnings, found.in_files
         problems = [f"{file}: {problem}" for problem in found.problems]
         if not problems and (shape := shape_of(run.spec.model)) is not None:
             needs = footprint(run.spec, shape)
@@ -49,7 +49,9 @@ def validate(
     for warning in warnings:
         typer.echo(f"warning: {warning}", err=True)
     if problems:
-        raise UserError("; ".join(problems) + hint)
+        if found_in_files:
+            typer.echo(f"note: {_ELSEWHERE}", err=True)
+        raise UserError(*problems)
     if not as_json:
         typer.echo("\n".join([f"{file}: is a valid DeepICDRun '{name}'", *([] if needs is None else shown(needs))]))
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 from statistics import fmean
 
 from deepicd.phases import Phase, PhaseStart
+from deepicd.spec.progress import Diagnostics
 from deepicd.training.step_metrics import StepMetrics
 
 TREND_STEPS = 10
@@ -15,8 +16,10 @@ BASE = ("STAGE", "STEP", "S/STEP", "ETA", "LOSS", "REWARD", "TREND", "LEN", "FOR
 """Columns of an 80-column terminal."""
 WIDE = ("STAGE", "STEP", "S/STEP", "ETA", "LOSS", "REWARD", "TREND", "LEN", "FORMAT", "TRUNC", "VALID", "KL", "TIME")
 """Columns of a wide one, in their order."""
+_DISTILLED = ("KEPT", "ANSWERS/S", "COST")
+"""Columns of the stage `distill`, in runs that have it."""
 _WIDE_FROM = 100
-_DROPPED = ("TRUNC", "KL", "VALID", "S/STEP", "LEN", "TREND", "FORMAT", "LOSS")
+_DROPPED = ("TRUNC", "KL", "VALID", "S/STEP", "LEN", "TREND", "FORMAT", "LOSS", *_DISTILLED)
 """The first to go if the terminal is too narrow."""
 
 
@@ -53,6 +56,24 @@ def _percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.0f} %"
 
 
+def words_of(known: StepMetrics | Diagnostics) -> dict[str, str]:
+    """A training step's diagnostics that have no column, as text by name; empty where unknown."""
+    rate, memory, left = known.tokens_per_second, known.gpu_memory, known.gpu_hours_left
+    spent = known.gpu_hours if isinstance(known, StepMetrics) else None  # the operator counts those of a cluster
+    return {
+        "gradient": _short(known.gradient_norm),
+        "entropy": _short(known.entropy),
+        "clipped": _percent(known.clipped),
+        "off vLLM by": _short(known.rollout_difference),
+        "groups without variance": _percent(known.groups_without_variance),
+        "tokens/s": "" if rate is None else f"{rate:,.0f}",
+        "MFU": _percent(known.mfu),
+        "GPU memory": "" if memory is None else f"{memory:.1f} GiB",
+        "GPU-hours": "" if spent is None else f"{spent:.1f}",
+        "GPU-hours left": "" if left is None else f"{left:.1f}",
+    }
+
+
 class Trend:
     """A value against the mean of the values before it."""
 
@@ -74,6 +95,7 @@ class StageView:
         self._spent: float | None = None
         self._cells: dict[str, str] = {}
         self._trend = Trend()
+        self._diagnostics: dict[str, str] = {}
         self._phases: list[tuple[PhaseStart, float]] = []
 
     @property
@@ -108,8 +130,17 @@ class StageView:
             "TRUNC": _percent(row.truncated),
             "VALID": _short(row.validation_reward),
             "KL": _short(row.kl),
+            "KEPT": _percent(row.kept),
+            "ANSWERS/S": _pace(row.rate),
+            "COST": "" if row.cost is None else f"{row.cost:,.2f}",
         }
         self._cells = self._cells | {name: text for name, text in cells.items() if text}
+        facts = words_of(row)
+        self._diagnostics = self._diagnostics | {name: text for name, text in facts.items() if text}
+
+    def diagnostics(self) -> str:
+        """What the last step says about whether the stage learns and how fast, in one line; empty if nothing is known."""
+        return ", ".join(f"{name} {text}" for name, text in self._diagnostics.items())
 
     def finish(self, seconds: float, *, already: bool) -> None:
         """The stage has ended."""
@@ -143,7 +174,9 @@ class StageView:
 
 def columns(rows: Sequence[Mapping[str, str]], width: int) -> tuple[list[str], int]:
     """The columns that fit into `width` characters, and the space between them."""
-    wanted = [name for name in (WIDE if width >= _WIDE_FROM else BASE) if name in BASE or any(row.get(name) for row in rows)]
+    *others, time = WIDE if width >= _WIDE_FROM else BASE
+    possible = (*others, *_DISTILLED, time)
+    wanted = [name for name in possible if name in BASE or any(row.get(name) for row in rows)]
     for gap in (2, 1):
         if _width(wanted, rows, gap) <= width:
             return wanted, gap

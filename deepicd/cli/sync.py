@@ -110,7 +110,8 @@ def _store(run: DeepICDRun | None, address: str | None, endpoint_url: str | None
 
 
 def _source(run: DeepICDRun | None, folder: Path | None, stage: str | None) -> Source:
-    from deepicd.artifacts.local_layout import RunFolder, VerlFolder
+    from deepicd.artifacts.local_layout import VerlFolder
+    from deepicd.run.stored import run_folder
     from deepicd.run_layout import TRAINING_STAGES, usual_folder
 
     if stage is not None and stage not in TRAINING_STAGES:
@@ -119,7 +120,7 @@ def _source(run: DeepICDRun | None, folder: Path | None, stage: str | None) -> S
         raise UserError("--dir: give the folder that verl writes its checkpoints to")
     if run is None or stage is not None:
         return VerlFolder(Path(folder or "").resolve(), stage or "grpo")
-    return RunFolder((folder or usual_folder(run.metadata.name)).resolve())
+    return run_folder(run, (folder or usual_folder(run.metadata.name)).resolve())
 
 
 def _sync(run: DeepICDRun | None, target: Store, attempt: int, source: Source) -> Sync:

@@ -26,6 +26,8 @@ REASONS: Mapping[str, str] = {
     "empty_note": "note empty, or without complaint, present illness and history",
 }
 """Reasons to drop an admission, in the order in which they are checked."""
+BY_CHOICE = frozenset({"no_diagnosis", "no_icd10_diagnosis", "no_note"})
+"""Those that the task implies: an admission without a diagnosis in ICD-10, or without a note, cannot be an example."""
 
 
 @dataclass(frozen=True, slots=True)

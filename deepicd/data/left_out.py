@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deepicd.data.cohort import REASONS, Cohort
+from deepicd.data.cohort import BY_CHOICE, REASONS, Cohort
 from deepicd.data.sft import Examples
 
 
@@ -19,6 +19,8 @@ class LeftOut:
     count: int
     of: int
     reason: str
+    by_choice: bool = False
+    """Whether the task or a setting excludes them; otherwise they are a loss."""
 
     def __str__(self) -> str:
         return f"{self.count:,} of {self.of:,} {self.what}: {self.reason}"
@@ -27,7 +29,8 @@ class LeftOut:
 def of_cohort(cohort: Cohort) -> list[LeftOut]:
     """Admissions that the extraction dropped, and notes that it set aside."""
     admissions = [
-        LeftOut("admissions", count, cohort.admissions, REASONS.get(name, name)) for name, count in cohort.dropped.items()
+        LeftOut("admissions", count, cohort.admissions, REASONS.get(name, name), by_choice=name in BY_CHOICE)
+        for name, count in cohort.dropped.items()
     ]
     notes = [LeftOut("notes", count, cohort.notes, name.replace("_", " ")) for name, count in cohort.notes_set_aside.items()]
     return [one for one in (*admissions, *notes) if one.count]
@@ -35,13 +38,13 @@ def of_cohort(cohort: Cohort) -> list[LeftOut]:
 
 def of_examples(examples: Examples) -> list[LeftOut]:
     """Traces that became no SFT example, and training admissions without a trace."""
+    elsewhere = LeftOut("traces", examples.elsewhere, examples.traces, "not of a training admission", by_choice=True)
     traces = {
-        "not of a training admission": examples.elsewhere,
         "empty": examples.empty,
         "a tag (<think> or <diagnosis>) inside the text: give only the reasoning": examples.tagged,
     }
     admissions = examples.traces - examples.elsewhere + examples.without_trace
-    found = [LeftOut("traces", count, examples.traces, reason) for reason, count in traces.items()]
+    found = [elsewhere, *(LeftOut("traces", count, examples.traces, reason) for reason, count in traces.items())]
     found.append(LeftOut("training admissions", examples.without_trace, admissions, "no trace, so no SFT example"))
     return [one for one in found if one.count]
 
@@ -64,4 +67,4 @@ def of_limits(prompts: Mapping[str, Any], validation: int | None, test: int | No
     for split, (limit, field) in limits.items():
         notes = prompts["splits"].get(split, {"notes": 0})["notes"]
         if limit is not None and notes > limit:
-            yield LeftOut(f"{split} admissions", notes - limit, notes, f"{field} is {limit:,}")
+            yield LeftOut(f"{split} admissions", notes - limit, notes, f"{field} is {limit:,}", by_choice=True)

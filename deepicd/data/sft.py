@@ -18,7 +18,7 @@ from deepicd.data.prompts import ChatTokens, ExampleCounts, read_notes
 from deepicd.data.shorten import shorten, split
 from deepicd.data.tables import reading
 from deepicd.errors import UserError
-from deepicd.json_lines import ROUNDED, check_names, is_rounded
+from deepicd.json_lines import ROUNDED, check_names, is_rounded, read_object
 from deepicd.prompt import Prompt
 
 _TAG = re.compile(r"</?(?:think|diagnosis)\b", re.IGNORECASE)
@@ -197,15 +197,10 @@ def _traces(path: Path) -> Iterator[tuple[int, str, str]]:
 
 
 def _parse(line: str, where: str) -> tuple[str, str]:
-    try:
-        value: Any = json.loads(line)
-    except (json.JSONDecodeError, RecursionError):
-        value = None
-    admission = trace = None
-    if isinstance(value, dict):
-        check_names(value, _FIELDS, where)
-        # Files of earlier versions have hadm_id; an id next to it was never read.
-        admission, trace = value.get("hadm_id", value.get("id")), value.get("trace")
+    value = read_object(line, where, 'give {"id": …, "trace": "…"}')
+    check_names(value, _FIELDS, where)
+    # Files of earlier versions have hadm_id; an id next to it was never read.
+    admission, trace = value.get("hadm_id", value.get("id")), value.get("trace")
     if is_rounded(admission):
         raise UserError(f"{where}: id: {ROUNDED}")
     if not isinstance(admission, int | str) or isinstance(admission, bool) or not isinstance(trace, str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -57,6 +58,33 @@ def compare(folder: Path, source: Source) -> list[tuple[str, str, set[str]]]:
     if kept != compared:
         raise UserError(f"{named}: has {compared} of the {kept} notes of the cohort: give what it was extracted from")
     return found
+
+
+def parts(cohort: Path, split: str, source: Source, work: Path) -> Iterator[tuple[str, str, str]]:
+    """The texts that the notes of a split were cut from, as the cohort has recorded the cut: id, earlier and later part.
+
+    The source is streamed, in any order. DuckDB spills to `work`.
+
+    Raises:
+        UserError: a file is missing or damaged, or was not written with its cuts.
+    """
+    recorded = cohort / rows.SOURCES
+    if not recorded.is_file():
+        raise UserError(f"{recorded}: missing: run {WRITERS} again")
+    with TemporaryDirectory(prefix=".parts-", dir=work) as folder, closing(connect(Path(folder))) as connection, database():
+        named, texts = _texts(source, Path(folder) / "texts.parquet")
+        with reading(recorded):
+            cuts = _keyed(recorded, "note_id, later")
+        query = f"""
+            SELECT s.id, s.later, n.text
+            FROM {texts} n JOIN (SELECT c.* FROM ({cuts}) c JOIN ({_keyed(cohort / f"{split}.parquet", "code")}) USING (id)) s
+                 ON trim(n.note_id) = s.note_id
+        """  # noqa: S608 - the files' names are quoted
+        with reading(named):
+            for batch in connection.sql(query).to_arrow_reader(_BATCH):
+                for row in batch.to_pylist():
+                    text = row["text"] or ""
+                    yield row["id"], text[: row["later"]], text[row["later"] :]
 
 
 def _keyed(path: Path, columns: str) -> str:

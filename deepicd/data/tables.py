@@ -72,7 +72,8 @@ def find(folder: Path, name: str, required: Sequence[str]) -> Table:
             does not end in a line break (it was cut off).
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder: give the folder that holds {name}.csv.gz")
+        found_there = "is a file" if folder.is_file() else "no such folder"
+        raise UserError(f"{folder}: {found_there}: give the folder that holds {name}.csv.gz")
     found = [path for path in (folder / f"{name}.csv", folder / f"{name}.csv.gz") if path.is_file()]
     if not found:
         raise UserError(f"{folder}: table {name} is missing: put {name}.csv or {name}.csv.gz there")

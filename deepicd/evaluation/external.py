@@ -15,7 +15,7 @@ from deepicd import icd10
 from deepicd.completion import Fault, as_code, fault_of
 from deepicd.errors import UserError
 from deepicd.evaluation.predictions import Prediction
-from deepicd.json_lines import ROUNDED, check_names, is_rounded
+from deepicd.json_lines import ROUNDED, check_names, is_rounded, read_object
 
 _FIELDS = ("id", "subject_id", "gold", "prediction", "fiscal_years", "local_gold")
 _LONGEST_CODE = 8
@@ -63,13 +63,7 @@ def read(
 
 
 def _prediction(line: bytes, where: str) -> Prediction:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):  # a UnicodeDecodeError is a ValueError
-        raise UserError(f"{where}: is not JSON: write one object a line, in UTF-8") from None
-    if not isinstance(record, dict):
-        raise UserError(f"{where}: is {_shown(record)}, not an object with id, subject_id, gold and prediction")
-    return prediction_of(record, where)
+    return prediction_of(read_object(line, where, "give one with id, subject_id, gold and prediction"), where)
 
 
 def prediction_of(record: Mapping[str, Any], where: str) -> Prediction:

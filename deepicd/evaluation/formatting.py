@@ -37,6 +37,17 @@ def interval(measure: Measure, write: Callable[[float | None], str]) -> str:
     return " to ".join(minus(write(end)) for end in measure["interval"])
 
 
+def with_interval(measure: Measure, write: Callable[[float | None], str]) -> str:
+    """A number with its interval: `41.3 [38.9, 43.5]`; the number without an interval."""
+    ends = [minus(write(end)) for end in measure["interval"] or ()]
+    return f"{minus(write(measure['value']))} [{', '.join(ends)}]" if ends else minus(write(measure["value"]))
+
+
+def signed_with_interval(measure: Measure, write: Callable[[float | None], str]) -> str:
+    """A difference with its interval: `+2.4 [1.2, 3.6]`."""
+    return signed(measure["value"], lambda _: with_interval(measure, write))
+
+
 def signed(value: float | None, write: Callable[[float | None], str]) -> str:
     """A difference with its sign: `+2.4`, `−0.3`."""
     text = minus(write(value))
@@ -54,6 +65,20 @@ def excludes_zero(measure: Measure) -> bool:
     """Whether the interval excludes 0."""
     ends = measure["interval"]
     return ends is not None and (ends[0] > 0 or ends[1] < 0)
+
+
+MOST_BY_CHANCE = 0.05
+"""A difference counts as real if its p-value, after Holm's correction, is below this."""
+
+
+def is_real(measure: Measure, p: float | None = None) -> bool:
+    """Whether a difference is more than chance: by its corrected p-value, or by its interval where there is none."""
+    return measure["value"] is not None and (excludes_zero(measure) if p is None else p < MOST_BY_CHANCE)
+
+
+def p_value(p: float) -> str:
+    """`p = 0.031`, `p < 0.001`."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def duration(seconds: float) -> str:

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import hypot
+from typing import Any
 
+from deepicd.data.left_out import LeftOut
 from deepicd.evaluation.formatting import percent, signed
 from deepicd.evaluation.metrics_schema import Measure, Metrics
 
+SYNTHETIC = "Synthetic data: the admissions are invented, so no score says anything about medicine."
 MOST_TRUNCATED = 0.1
+LEAST_FORMAT = 0.5
+MOST_LOST = 0.05
+"""Share of the admissions, notes or traces that may be lost against the run's intention."""
 _OUTCOMES = ("outcome", "right")
 """Terms of the presets that say whether the code is right."""
 
 
-def warnings(metrics: Mapping[str, Metrics], *, synthetic: bool) -> list[str]:
+def warnings(metrics: Mapping[str, Metrics], *, synthetic: bool, left_out: Sequence[Mapping[str, Any]] = ()) -> list[str]:
     """One line each, the most important first; none if there is nothing to say.
 
     Args:
         metrics: of every model, in the order of training.
         synthetic: whether the admissions are invented.
+        left_out: what the run did not use (`LeftOut`, as mappings).
     """
-    found = ["Synthetic data: the admissions are invented, so no score says anything about medicine."] if synthetic else []
-    return [*found, *_all_zero(metrics), *_truncated(metrics), *_reward_without_outcome(metrics)]
+    found = [SYNTHETIC] if synthetic else []
+    return [
+        *found,
+        *_all_zero(metrics),
+        *_formless(metrics),
+        *_truncated(metrics),
+        *_reward_without_outcome(metrics),
+        *_lost([LeftOut(**one) for one in left_out]),
+    ]
 
 
 def _all_zero(metrics: Mapping[str, Metrics]) -> Iterator[str]:
@@ -30,6 +44,13 @@ def _all_zero(metrics: Mapping[str, Metrics]) -> Iterator[str]:
         yield "All scores are 0: no model named a single right chapter."
     elif list(metrics)[-1] in zero:
         yield f"All scores of {list(metrics)[-1]} are 0: it named no right chapter, though another model did."
+
+
+def _formless(metrics: Mapping[str, Metrics]) -> Iterator[str]:
+    shares = {model: own["rates"]["format"]["value"] for model, own in metrics.items() if model != "base"}
+    few = [f"{model} {percent(share)} %" for model, share in shares.items() if share is not None and share < LEAST_FORMAT]
+    if few:
+        yield f"Fewer than {100 * LEAST_FORMAT:.0f} % of the completions have the required form: {', '.join(few)}."
 
 
 def _truncated(metrics: Mapping[str, Metrics]) -> Iterator[str]:
@@ -71,3 +92,15 @@ def _has_risen(before: Measure, after: Measure) -> bool:
     ends = [measure["interval"] for measure in (before, after)]
     noise = hypot(*((high - low) / 2 for low, high in (pair or (0.0, 0.0) for pair in ends)))
     return after["value"] - before["value"] > noise
+
+
+def _lost(left_out: Sequence[LeftOut]) -> Iterator[str]:
+    losses: dict[str, list[LeftOut]] = {}
+    for one in left_out:
+        if not one.by_choice:
+            losses.setdefault(one.what, []).append(one)
+    for what, found in losses.items():
+        count, of = sum(one.count for one in found), max(one.of for one in found)
+        if count > MOST_LOST * of:
+            main = max(found, key=lambda one: one.count)
+            yield f"{percent(count / of)} % of the {what} were lost ({count:,} of {of:,}), most for one reason: {main.reason}."

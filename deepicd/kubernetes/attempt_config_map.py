@@ -24,6 +24,7 @@ from deepicd.spec.progress import (
     CHECKPOINT_KEY,
     UPLOAD_KEY,
     Checkpoint,
+    Diagnostics,
     Failure,
     FailureCode,
     LevelMetrics,
@@ -196,6 +197,8 @@ class ProgressReport:
         seen = {"reward": reward, "kl": row.kl}
         self._state |= {name: value for name, value in seen.items() if value is not None}
         self._state |= {"stage": stage, "step": row.step, "steps": total, "eta_seconds": eta}
+        if (known := diagnostics_of(row)) is not None:  # a validation has none
+            self._state["diagnostics"] = known
         self._post()
 
     def stage_finished(self, stage: str, seconds: float, *, already: bool) -> None:
@@ -211,6 +214,12 @@ class ProgressReport:
 
     def _again(self) -> str | None:
         return write(self._last.model_copy(update={"time": datetime.now(UTC)})) if self._last is not None else None
+
+
+def diagnostics_of(row: StepMetrics) -> Diagnostics | None:
+    """The step's diagnostics; None if it has none."""
+    known = {name: getattr(row, name) for name in Diagnostics.model_fields}
+    return Diagnostics(**known) if row.gradient_norm is not None else None
 
 
 def level_metrics(path: Path) -> LevelMetrics | None:

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from deepicd.errors import UserError
-from deepicd.json_lines import ROUNDED, check_names, is_rounded
+from deepicd.json_lines import ROUNDED, check_names, is_rounded, read_object
 from deepicd.rewards.cohort_words import CohortWords
 from deepicd.rewards.judge.rollout import Rollout
 from deepicd.rewards.presets import check_gold, make_scorer
@@ -107,12 +107,7 @@ def read_samples(
 
 
 def _read(number: int, line: bytes, *, as_written: bool) -> tuple[str | int, Sample]:
-    try:
-        fields = json.loads(line)
-    except (ValueError, RecursionError):
-        raise UserError(f"line {number}: is not JSON in UTF-8: {_REQUIRED}") from None
-    if not isinstance(fields, dict):
-        raise UserError(f"line {number}: is not a JSON object: {_REQUIRED}")
+    fields = read_object(line, f"line {number}", _REQUIRED)
     check_names(fields, _FIELDS, f"line {number}")
     for name in ("id", "completion", "gold"):
         if name not in fields:

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import math
+import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from hashlib import sha256
 from numbers import Real
+from pathlib import Path
+from types import ModuleType
 
 from deepicd.errors import UserError
 from deepicd.rewards.sample import Sample
 from deepicd.spec.reward import OwnTerm
 
-Function = Callable[[list[str], list[str], list[str | None]], Sequence[float]]
-"""Takes the completions, right codes and notes of a batch; returns one number per completion, NaN where the term is missing."""
+Function = Callable[[Sequence[Sample]], Sequence[float]]
+"""Takes a batch; returns one number per completion, NaN where the term is missing."""
+
+_TRIAL = (
+    Sample(
+        "Weak toe extension fits L5.</think>\n<diagnosis>M5116</diagnosis>", "M5116", "Shooting leg pain, weak toe extension."
+    ),
+    Sample("", "I10", "Headache.", truncated=True),
+)
 
 
 class OwnTerms:
@@ -25,7 +38,8 @@ class OwnTerms:
         Raises:
             UserError: one cannot be imported; the message names its field.
         """
-        self._functions = {name: _import(f"reward.terms.{name}.path", term.path) for name, term in terms.items()}
+        self._functions = {name: _function(f"reward.terms.{name}", term) for name, term in terms.items()}
+        self._within_1 = {name for name, term in terms.items() if term.file is not None}
 
     def __call__(self, samples: Sequence[Sample], golds: Sequence[str]) -> list[dict[str, float]]:
         """The terms of each sample, NaN where one is missing.
@@ -39,19 +53,41 @@ class OwnTerms:
                 its line, not its text, which may quote a note.
         """
         found: list[dict[str, float]] = [{} for _ in samples]
+        given = [replace(sample, gold=gold) for sample, gold in zip(samples, golds, strict=True)]
         for name, function in self._functions.items():
-            completions, notes = [sample.completion for sample in samples], [sample.note for sample in samples]
-            values = _values(name, function, completions, list(golds), notes)
+            values = _values(name, function, given)
             if len(values) != len(samples):
                 raise UserError(f"reward.terms.{name}: gave {len(values)} values for {len(samples)} completions: give one each")
             for terms, value in zip(found, values, strict=True):
-                terms[name] = _number(name, value)
+                terms[name] = number = _number(name, value)
+                if name in self._within_1 and (number < 0 or number > 1):  # NaN is neither
+                    raise UserError(f"reward.terms.{name}: gave {number:g}: give numbers from 0 to 1, or NaN if one is missing")
         return found
 
+    def try_out(self) -> None:
+        """Call the functions with two completions, a good one and an empty one. Raises: UserError: as `__call__`."""
+        self(_TRIAL, [sample.gold for sample in _TRIAL])
 
-def _values(name: str, function: Function, completions: list[str], golds: list[str], notes: list[str | None]) -> list[object]:
+
+def digests(terms: Mapping[str, OwnTerm]) -> dict[str, str]:
+    """SHA-256 of the file of each term that has one.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    return {name: _digest(f"reward.terms.{name}.file", Path(term.file)) for name, term in terms.items() if term.file}
+
+
+def _digest(field: str, path: Path) -> str:
     try:
-        found = function(completions, golds, notes)
+        return sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"{field}: {path}: {error.strerror}: give the Python file of the function") from None
+
+
+def _values(name: str, function: Function, samples: Sequence[Sample]) -> list[object]:
+    try:
+        found = function(samples)
         if hasattr(found, "__iter__"):
             return list(found)  # a generator raises its errors here
         failure = f"returned a {type(found).__name__}, not a list: return a list with one number per completion"
@@ -72,19 +108,49 @@ def _number(name: str, value: object) -> float:
     raise UserError(f"reward.terms.{name}: gave a value that is not a finite number: give a float, or NaN if it is missing")
 
 
-def _import(field: str, path: str) -> Function:
-    module_name, _, function_name = path.partition(":")
+def _function(field: str, term: OwnTerm) -> Function:
+    if term.file is not None:
+        path, function = Path(term.file), str(term.function)
+        name = f"deepicd_own_terms_{_digest(f'{field}.file', path)}"
+        found: Function = _named(f"{field}.function", _import(f"{field}.file", name, path), function, str(path))
+        return found
+    module_name, _, function_name = str(term.path).partition(":")
+    of_lists = _named(f"{field}.path", _import(f"{field}.path", module_name), function_name, module_name)
+    return lambda samples: of_lists(
+        [sample.completion for sample in samples], [sample.gold for sample in samples], [sample.note for sample in samples]
+    )
+
+
+def _named(field: str, module: ModuleType, name: str, title: str) -> Callable[..., Sequence[float]]:
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise UserError(f"{field}: {title} has no function {name}: name one that it has")
+    found: Callable[..., Sequence[float]] = function
+    return found
+
+
+def _import(field: str, name: str, file: Path | None = None) -> ModuleType:
+    """A module by its name, or by its file under that name: a file is imported once, and once more after it has changed."""
     try:
-        module = importlib.import_module(module_name)
+        return importlib.import_module(name) if file is None else _of_file(name, file)
     except ModuleNotFoundError as error:
         raise UserError(
             f"{field}: no module {error.name}: install it where the run trains, or put its folder on PYTHONPATH"
         ) from None
     except (Exception, SystemExit) as error:
         said = " ".join(str(error).split())
-        raise UserError(f"{field}: importing {module_name} raised {type(error).__name__}: {said}: correct the module") from None
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        raise UserError(f"{field}: {module_name} has no function {function_name}: name one, as in package.module:function")
-    found: Function = function
-    return found
+        raise UserError(f"{field}: importing {file or name} raised {type(error).__name__}: {said}: correct it") from None
+
+
+def _of_file(name: str, file: Path) -> ModuleType:
+    if name in sys.modules:
+        return sys.modules[name]
+    module = ModuleType(name)
+    module.__file__ = str(file)
+    sys.modules[name] = module  # dataclasses look for theirs there
+    try:
+        importlib.machinery.SourceFileLoader(name, str(file)).exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

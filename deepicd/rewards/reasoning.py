@@ -252,7 +252,27 @@ def _copied(traces: Texts, notes: Texts, note_rows: words.Ints) -> tuple[words.F
     return copied, wedged
 
 
+def copied_shares(pairs: Sequence[tuple[str, str]]) -> list[float]:
+    """C of each pair of trace and note, in [0, 1]: see `uncopied`."""
+    if not pairs:
+        return []
+    found = words.split([*(note for _, note in pairs), *(trace for trace, _ in pairs)])
+    numbers, stems = words.number(found.stems, lexicon.KNOWN)
+    known = lexicon.lexicon(stems)
+    start = found.bounds[len(pairs)]
+    notes = Texts(numbers[:start], found.bounds[: len(pairs) + 1], found.opens[:start], known)
+    traces = Texts(numbers[start:], found.bounds[len(pairs) :] - start, found.opens[start:], known)
+    note_rows = np.repeat(np.arange(len(pairs)) * notes.size, np.diff(traces.bounds))
+    copied, _ = _copied(traces, notes, note_rows)
+    shares: list[float] = _share_copied(traces, copied).tolist()
+    return shares
+
+
 def _uncopied(traces: Texts, copied: words.Flags) -> Floats:
+    return ramp(-_share_copied(traces, copied), -COPIED_ALL, -COPIED_FREE)
+
+
+def _share_copied(traces: Texts, copied: words.Flags) -> Floats:
     before = np.zeros(len(copied) + 1, dtype=np.bool_)
     before[1:] = copied
     before[traces.bounds] = False
@@ -262,4 +282,5 @@ def _uncopied(traces: Texts, copied: words.Flags) -> Floats:
     starts, ends = np.flatnonzero(copied & ~before[:-1]), np.flatnonzero(copied & ~after[1:]) + 1
     lengths = ends - starts
     copies = np.bincount(traces.owners[starts], lengths * (lengths >= STRETCH), minlength=len(traces.words))
-    return ramp(-copies / traces.words, -COPIED_ALL, -COPIED_FREE)
+    share: Floats = copies / traces.words
+    return share

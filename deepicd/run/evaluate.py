@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from deepicd.data.prompts import FILE as PROMPTS_FILE
 from deepicd.data.sft import Examples
 from deepicd.errors import CrashError
 from deepicd.evaluation import classes, predictions, report
+from deepicd.evaluation.card import write_cards
 from deepicd.evaluation.comparisons import compare_all
 from deepicd.evaluation.plan import CHUNK, Model, Plan
 from deepicd.evaluation.predictions import Prediction
@@ -54,7 +56,7 @@ def models(context: Context, settings: EvaluateSpec) -> dict[str, Path]:
 
 
 def evaluate(context: Context, settings: EvaluateSpec) -> None:
-    """Fill the run's `evaluate/` (`deepicd.run_layout.EvaluationLayout`)."""
+    """Fill the run's `evaluate/` (`deepicd.run_layout.EvaluationLayout`). The models' cards are in their folders too."""
     results = context.layout.evaluation
     _answer(context, settings, results.predictions)
     by_model = predictions.read(results.predictions)
@@ -80,7 +82,9 @@ def evaluate(context: Context, settings: EvaluateSpec) -> None:
     _write_curves(context, results.curves)
     _write_json(results.about, about(context))
     context.on_phase(PhaseStart(Phase.REPORT))
-    report.write_report(report.load(context.layout.folder), results.report)
+    found = report.load(context.layout.folder)
+    report.write_report(found, results.report)
+    write_cards(found, context.layout)
 
 
 def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
@@ -181,8 +185,9 @@ def kl_name(run: DeepICDRun) -> str:
 def about(context: Context) -> dict[str, Any]:
     """What the report says about the run itself."""
     seconds = {}
-    examples = Examples.read(context.layout.stage("prepare").trace_counts)
-    for stage in ("prepare", *TRAINING_STAGES):
+    made_by = "prepare" if context.run.spec.stages.distill is None else "distill"
+    examples = Examples.read(context.layout.stage(made_by).trace_counts)
+    for stage in ("prepare", "distill", *TRAINING_STAGES):
         marker = context.layout.stage(stage).completed
         if marker.exists():
             seconds[stage] = json.loads(marker.read_text())["seconds"]
@@ -196,8 +201,18 @@ def about(context: Context) -> dict[str, Any]:
         "reasoningOff": _reasoning_off(context),
         "leftOut": [asdict(one) for one in not_used(context)],
         "tracesUntagged": 0 if examples is None else examples.untagged,
+        "distill": _json_of(context.layout.stage("distill").distill_counts),
+        "difficulty": _json_of(context.layout.stage("grpo").difficulty),
         "judge": about_judge(context.run, context.layout.stage("grpo").judged),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "hardware": hardware(context.run),
     }
+
+
+def hardware(run: DeepICDRun) -> dict[str, Any]:
+    """What the run trains on; see `Report.hardware`."""
+    ranks = run.spec.compute.gpus * run.spec.compute.nodes
+    return device().describe(ranks) | ({"judgeGpus": run.spec.judge_gpus} if run.spec.judge_gpus else {})
 
 
 def about_judge(run: DeepICDRun, judged: Path) -> dict[str, Any] | None:
@@ -223,6 +238,11 @@ def _reasoning_off(context: Context) -> dict[str, int] | None:
     if words is None or words.is_english or not context.run.spec.reward.scores_reasoning:
         return None
     return {"patients": words.patients, "english": words.english}
+
+
+def _json_of(path: Path) -> Any:
+    """A file's content; None without the file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def _write_json(path: Path, content: Any) -> None:

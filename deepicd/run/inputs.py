@@ -12,10 +12,12 @@ from deepicd.errors import UserError
 from deepicd.rewards.judge.rubric import load_rubric
 from deepicd.rewards.own_terms import OwnTerms
 from deepicd.run import baselines
+from deepicd.run.teacher_model import teacher_model
 from deepicd.spec.run import DeepICDRun
 from deepicd.spec.storage import S3Spec
 from deepicd.training import base_model
 from deepicd.training.check import check_overrides
+from deepicd.training.model_shape import ModelShape
 
 
 @dataclass
@@ -39,7 +41,7 @@ class Findings:
     def raise_any(self) -> None:
         """Raises: UserError: there are problems; names all of them."""
         if self.problems:
-            raise UserError("; ".join(self.problems))
+            raise UserError(*self.problems)
 
 
 def look(run: DeepICDRun, *, paths: bool = True, verl: bool = True) -> Findings:
@@ -51,9 +53,12 @@ def look(run: DeepICDRun, *, paths: bool = True, verl: bool = True) -> Findings:
         verl: whether to check its overrides against verl's configuration.
     """
     found = Findings()
-    found.note("", lambda: OwnTerms(run.spec.reward.terms or {}))
+    found.note("", lambda: OwnTerms(run.spec.reward.terms or {}).try_out())
     if (judge := run.spec.reward.judge) is not None:
         found.note("spec.reward.judge.rubric", lambda: load_rubric(judge.rubric))
+    if (tiny := run.spec.model.tiny) is not None:
+        layers = ModelShape.of_tiny(tiny).linear_layers
+        found.note("", lambda: base_model.check_targets(run.spec.model.lora, layers))
     if verl:
         found.note("", lambda: check_overrides(run))
     if paths:
@@ -74,9 +79,10 @@ def _look_at_files(run: DeepICDRun, found: Findings) -> None:
         found.note("spec.data.prepared", lambda: check.look(Path(prepared)))
     if (traces := data.traces) is not None and run.spec.stages.sft is not None:
         found.note("spec.data.traces", lambda: sft.look(Path(traces)))
+    if (chosen := run.spec.stages.distill) is not None:
+        found.note("spec.stages.distill.teacher", lambda: teacher_model(chosen.teacher))
     if model.path is not None:
-        for_grpo = run.spec.stages.grpo is not None
-        found.note("spec.model.path", lambda: found.warnings.extend(base_model.look(str(model.path), for_grpo=for_grpo)))
+        found.note("spec.model", lambda: found.warnings.extend(base_model.look(str(model.path), model.lora)))
     _look_at_evaluation(run, found)
     if storage is not None and (s3 := storage.s3) is not None:
         found.note("spec.storage.s3", lambda: _look_at_s3(s3))
@@ -96,7 +102,7 @@ def _look_at_evaluation(run: DeepICDRun, found: Findings) -> None:
 
 
 def _look_at_model(found: Findings, path: str, place: str) -> None:
-    found.warnings.extend(base_model.look(path, for_grpo=False, place=place))
+    found.warnings.extend(base_model.look(path, place=place))
 
 
 def _look_at_s3(s3: S3Spec) -> None:

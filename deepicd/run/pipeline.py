@@ -1,4 +1,4 @@
-"""`prepare → sft → grpo → evaluate`: finished stages are not repeated, interrupted ones resume."""
+"""`prepare → distill → sft → grpo → evaluate`: finished stages are not repeated, interrupted ones resume."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from typing import Any
 
 from deepicd import atomic, prompt
 from deepicd.data import note_files, prompts
+from deepicd.distill.question import prompts_digest
 from deepicd.errors import DeepICDError, TerminatedError, UserError
 from deepicd.phases import Phase, PhaseStart
 from deepicd.rewards.judge.rubric import load_rubric
+from deepicd.rewards.own_terms import digests
 from deepicd.run.context import Context
+from deepicd.run.distill import distill
 from deepicd.run.evaluate import evaluate
 from deepicd.run.grpo import grpo
 from deepicd.run.prepare import prepare
-from deepicd.run.reporter import Eta, Reporter
+from deepicd.run.reporter import Eta, GpuHours, Reporter
 from deepicd.run.sft import sft
 from deepicd.run.stage_record import StageRecord, locked
 from deepicd.run.stored import restore_stage, store_of, uploading
@@ -28,7 +31,8 @@ from deepicd.run_layout import TRAINING_STAGES, RunLayout
 from deepicd.spec.load import dump
 from deepicd.spec.progress import Checkpoint
 from deepicd.spec.run import DeepICDRun
-from deepicd.training.step_metrics import StepMetrics
+from deepicd.training.device import device
+from deepicd.training.step_metrics import StepMetrics, step_seconds
 from deepicd.training.supervise import Stop
 
 
@@ -52,10 +56,14 @@ def plan(run: DeepICDRun) -> list[Stage]:
     steps = {name: chosen or {} for name, chosen in settings["stages"].items()}
     inputs = {"data": settings["data"], "model": settings["model"], "tables": _tables(run)}
     stages = [Stage("prepare", inputs, prepare)]
+    if spec.stages.distill is not None:
+        taught = spec.stages.distill
+        inputs = {"seed": spec.seed, "stages": {"distill": steps["distill"]}, "prompts": prompts_digest()}
+        stages.append(Stage("distill", inputs, lambda context: distill(context, taught)))
     if spec.stages.sft is not None:
         chosen = spec.stages.sft
         stages.append(Stage("sft", {**common, "stages": {"sft": steps["sft"]}}, lambda context: sft(context, chosen)))
-    scored_by = {"reward": settings["reward"], **_rubric(run)}
+    scored_by = {"reward": settings["reward"], **_texts_of_reward(run)}
     if spec.stages.grpo is not None:
         goal = spec.stages.grpo
         inputs = {**common, **scored_by, "stages": {"grpo": steps["grpo"]}}
@@ -67,10 +75,11 @@ def plan(run: DeepICDRun) -> list[Stage]:
     return stages
 
 
-def _rubric(run: DeepICDRun) -> dict[str, str]:
-    """The digest of the judge's rubric: a changed text is a changed input."""
-    judge = run.spec.reward.judge
-    return {} if judge is None else {"rubric": load_rubric(judge.rubric).digest}
+def _texts_of_reward(run: DeepICDRun) -> dict[str, Any]:
+    """Digests of the judge's rubric and of the files of own terms: a changed text is a changed input."""
+    judge, terms = run.spec.reward.judge, digests(run.spec.reward.terms or {})
+    rubric = {} if judge is None else {"rubric": load_rubric(judge.rubric).digest}
+    return rubric | ({"terms": terms} if terms else {})
 
 
 _READ = ("admissions", "patients", "diagnoses_icd", "d_icd_diagnoses", "discharge", "train", "validation", "test")
@@ -126,15 +135,20 @@ def _stages(
     last: str | None,
 ) -> dict[str, float]:
     seconds: dict[str, float] = {}
-    prompts_fit = _prompts_fit(run, RunLayout(folder))
+    layout = RunLayout(folder)
+    prompts_fit = _prompts_fit(run, layout)
     for stage, record in records:
         if last is not None and last in seconds:
             break
+        if stage.name == "distill" and _is_needless(record, records, restore, layout):
+            seconds[stage.name] = 0.0
+            reporter.stage_finished(stage.name, 0.0, already=True)
+            continue
         fetches = restore is not None and not record.completed() and stage.name in TRAINING_STAGES
         if fetches:
             reporter.stage_started(stage.name)
             reporter.phase(stage.name, PhaseStart(Phase.DOWNLOAD))
-        if restore is not None and fetches and restore(stage.name, RunLayout(folder).stage(stage.name).folder):
+        if restore is not None and fetches and restore(stage.name, layout.stage(stage.name).folder):
             record.begin()
             record.complete(0.0)
         done = record.completed()
@@ -151,11 +165,29 @@ def _stages(
         record.begin()
         started = time.monotonic()
         on_phase = partial(reporter.phase, stage.name)
-        _act(stage, Context(run, RunLayout(folder), stop, _timed(reporter, stage.name), on_phase))
+        earlier = sum(seconds.values()) + step_seconds(layout.stage(stage.name).metrics)
+        on_step = _timed(reporter, stage.name, _gpu_hours(run, earlier))
+        _act(stage, Context(run, layout, stop, on_step, on_phase))
         seconds[stage.name] = time.monotonic() - started
         record.complete(seconds[stage.name])
         reporter.stage_finished(stage.name, seconds[stage.name], already=False)
     return seconds
+
+
+def _is_needless(
+    record: StageRecord,
+    records: list[tuple[Stage, StageRecord]],
+    restore: Callable[[str, Path], bool] | None,
+    layout: RunLayout,
+) -> bool:
+    """Whether `distill` is not needed any more: traces are not stored, but the model that has learned from them may be."""
+    learner = next((later for stage, later in records if stage.name == "sft"), None)
+    if learner is None or record.completed():
+        return False
+    if restore is not None and not learner.completed() and restore("sft", layout.stage("sft").folder):
+        learner.begin()
+        learner.complete(0.0)
+    return learner.completed() is not None
 
 
 def _prompts_fit(run: DeepICDRun, layout: RunLayout) -> bool:
@@ -163,14 +195,26 @@ def _prompts_fit(run: DeepICDRun, layout: RunLayout) -> bool:
 
     Earlier versions wrote none. The budgets are not among the inputs of `prepare`, so that runs of those versions resume.
     """
-    sft = run.spec.stages.sft
+    sft = run.spec.prepared_sft
     folder = layout.stage("prepare").prompts
     return prompts.are_for(folder, prompt.asked(run.spec), None if sft is None else sft.max_tokens)
 
 
-def _timed(reporter: Reporter, stage: str) -> Callable[[StepMetrics, int | None], None]:
+def _gpu_hours(run: DeepICDRun, earlier: float) -> GpuHours | None:
+    if not device().has_gpus:
+        return None
+    compute = run.spec.compute
+    return GpuHours(compute.gpus * compute.nodes + run.spec.judge_gpus, earlier)
+
+
+def _timed(reporter: Reporter, stage: str, gpu_hours: GpuHours | None) -> Callable[[StepMetrics, int | None], None]:
     eta = Eta()
-    return lambda row, total: reporter.step(stage, row, total, eta.seconds(row.step, total))
+
+    def on_step(row: StepMetrics, total: int | None) -> None:
+        left = eta.seconds(row.step, total)
+        reporter.step(stage, row if gpu_hours is None else gpu_hours.added(row, left), total, left)
+
+    return on_step
 
 
 def _records(run: DeepICDRun, folder: Path) -> Iterator[tuple[Stage, StageRecord]]:

@@ -16,6 +16,7 @@ from deepicd.data import cohort, left_out, mimic, notes, sft, synthetic
 from deepicd.data.cohort import WRITERS
 from deepicd.data.left_out import LeftOut
 from deepicd.data.prompts import FILE
+from deepicd.distill.teacher import check_key
 from deepicd.errors import UserError
 from deepicd.phases import Phase, PhaseStart
 from deepicd.rewards import cohort_words
@@ -24,6 +25,7 @@ from deepicd.rewards.own_terms import OwnTerms
 from deepicd.run.context import Context
 from deepicd.spec.model import ModelSpec
 from deepicd.spec.reward import RewardSpec
+from deepicd.training.examples_main import read_counts
 from deepicd.training.launch import wait_for_earlier
 from deepicd.training.prepare_main import build
 
@@ -31,7 +33,7 @@ _NOTES_READ = 256
 
 
 def prepare(context: Context) -> None:
-    """Fill the stage's folder: `cohort/`, `words.json`, `model/`, `prompts/`, and `sft.parquet` if there is an SFT stage.
+    """Fill the stage's folder: `cohort/`, `words.json`, `model/`, `prompts/`, and `sft.parquet` for SFT without `distill`.
 
     Raises:
         UserError: the tables, the traces, the model, the prompt or a term of the reward is invalid.
@@ -41,6 +43,8 @@ def prepare(context: Context) -> None:
     OwnTerms(spec.reward.terms or {})  # fails before hours of SFT
     if spec.reward.judge is not None and spec.reward.judge.endpoint is not None:
         Judge(spec.reward.judge)  # so does this, without a rubric or a key
+    if spec.stages.distill is not None:
+        check_key(spec.stages.distill.teacher)
     wait_for_earlier(place.model_log)
     if place.folder.exists():
         shutil.rmtree(place.folder)
@@ -60,7 +64,7 @@ def prepare(context: Context) -> None:
     if not corpus.is_file():
         raise UserError(f"spec.data.prepared: {corpus} does not exist: give a folder that {WRITERS} has written")
     count_words(spec.reward, corpus, place.folder / cohort_words.FILE)
-    if spec.stages.sft is not None:
+    if spec.prepared_sft is not None:
         context.on_phase(PhaseStart(Phase.EXAMPLES))
         examples = sft.write(corpus, traces, place.traces)
         examples.write(place.trace_counts)
@@ -83,7 +87,9 @@ def not_used(context: Context) -> list[LeftOut]:
     """What the run leaves out of its data, as far as its files say; those of earlier versions say less."""
     place, stages = context.layout.stage("prepare"), context.run.spec.stages
     prompts = json.loads((place.prompts / FILE).read_text(encoding="utf-8"))
-    examples = sft.Examples.read(place.trace_counts)
+    distilled = context.layout.stage("distill")
+    examples = sft.Examples.read((place if stages.distill is None else distilled).trace_counts)
+    prompts |= (read_counts(distilled) or {}) if stages.distill is not None else {}
     validation = stages.grpo.max_validation_admissions if stages.grpo else None
     test = stages.evaluate.max_admissions if stages.evaluate else None
     return [

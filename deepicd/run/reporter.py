@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from deepicd.phases import PhaseStart
@@ -64,3 +66,18 @@ class Eta:
         self._seen.append((step, time.monotonic()))
         (first, began), (_, now) = self._seen[0], self._seen[-1]
         return (now - began) / (step - first) * (total - step) if total is not None and step > first else None
+
+
+class GpuHours:
+    """GPU-hours of a run up to a stage's last step, and to the stage's end."""
+
+    def __init__(self, gpus: int, earlier: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """`gpus`: that the run holds; `earlier`: seconds that it held them before this launch of the stage."""
+        self._gpus, self._earlier, self._clock = gpus, earlier, clock
+        self._began = clock()
+
+    def added(self, row: StepMetrics, eta: float | None) -> StepMetrics:
+        """The step with its GPU-hours; `eta`: seconds to the end of the stage, if known."""
+        hours = self._gpus / 3600
+        spent = self._earlier + self._clock() - self._began
+        return replace(row, gpu_hours=hours * spent, gpu_hours_left=None if eta is None else hours * eta)

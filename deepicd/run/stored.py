@@ -39,6 +39,11 @@ def store_of(run: DeepICDRun, endpoint_url: str | None = None) -> Store | None:
     return open_store(f"{store_url(storage)}/{run_path(run)}", storage=storage, endpoint_url=endpoint_url)
 
 
+def run_folder(run: DeepICDRun, folder: Path) -> RunFolder:
+    """A run's folder, with what of it the run lets upload."""
+    return RunFolder(folder, rollouts=run.spec.storage is not None and run.spec.storage.rollouts)
+
+
 def sync_of(run: DeepICDRun, store: Store, attempt: int, source: Source) -> Sync:
     """The uploads of one attempt of a run."""
     storage = run.spec.storage
@@ -73,7 +78,7 @@ def uploading(
         return
     with sole_writer(folder) as writer:
         attempt = choose_attempt(store, folder, writer)
-        sync = sync_of(run, store, attempt, RunFolder(folder))
+        sync = sync_of(run, store, attempt, run_folder(run, folder))
         sync.on_checkpoint = on_checkpoint
         sync.start()
         patience: float | None = None

@@ -22,8 +22,9 @@ from deepicd.spec.run import DeepICDRun
 from deepicd.spec.training import GrpoSpec, SftSpec
 from deepicd.training.checkpoints import LocalCheckpoints
 from deepicd.training.device import device
-from deepicd.training.disk_room import check_room, parameters_in, room_for
-from deepicd.training.footprint import model_bytes
+from deepicd.training.disk_room import check_room, room_for
+from deepicd.training.footprint import CHECKPOINT_BYTES, model_bytes, trained_parameters
+from deepicd.training.gpu_activity import IdleWatch, gpus_idle
 from deepicd.training.judge_server import judge_server
 from deepicd.training.launch import GuardedProcess, training_environment, wait_for_earlier
 from deepicd.training.nodes import wait_for_nodes
@@ -32,6 +33,7 @@ from deepicd.training.reward_collapse import RewardWatch
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import StepMetrics, next_launch
 from deepicd.training.supervise import RayStartError, Stop, supervise
+from deepicd.training.weights import linear_layers, parameters_in, tensors_in
 
 OnStep = Callable[[StepMetrics, int | None], None]
 
@@ -195,8 +197,9 @@ def _train(
     checkpoints.drop_incomplete()
     if not _has_weights(files.checkpoints.last / exported):
         if (parameters := parameters_in(model)) is not None:
-            final = model_bytes(run.spec, parameters)
-            check_room(checkpoints, parameters, final, room_for(files.folder, run.spec.compute.scratch))
+            trained = trained_parameters(run.spec, parameters, linear_layers(tensors_in(model) or {}))
+            room = room_for(files.folder, run.spec.compute.scratch)
+            check_room(checkpoints, CHECKPOINT_BYTES * trained, model_bytes(run.spec, parameters), room)
         metrics = next_launch(files.metrics)
         environment = training_environment(spec_file, files, metrics, checkpoints)
         passed_on = worker_environment(environment) if on_nodes else []
@@ -207,7 +210,7 @@ def _train(
                 try:
                     supervise(
                         process, files, metrics, stall_after=run.spec.recovery.stall_after, stop=stop, on_step=on_step,
-                        on_phase=on_phase, untried=untried,
+                        on_phase=on_phase, untried=untried, idle=_idle_watch(run),
                     )  # fmt: skip
                     break
                 except RayStartError:
@@ -243,6 +246,13 @@ def _check_size(run: DeepICDRun, data: TrainingData, batch: int, field: str) -> 
     if rows < batch:
         raise UserError(f"spec.{field}: {batch} is more than the {rows} training examples: lower it, or give more data")
     device().check(run.spec.compute.gpus)
+
+
+def _idle_watch(run: DeepICDRun) -> IdleWatch | None:
+    """None where idle GPUs are no sign of a stall, or only a part of them is on this machine."""
+    if not device().has_gpus or run.spec.compute.nodes > 1 or run.spec.reward.judge is not None:
+        return None
+    return IdleWatch(run.spec.recovery.idle_after, gpus_idle())
 
 
 def _has_weights(folder: Path) -> bool:

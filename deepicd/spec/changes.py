@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -56,13 +56,20 @@ def decisive(model: type[BaseModel], content: Mapping[str, Any], section: bool =
         for inner in models_in(field.annotation):
             if isinstance(default, Mapping):
                 default = decisive(inner, default, here)
-            if isinstance(value, Mapping):
+            if isinstance(value, Mapping) and _has_names(field.annotation):
+                kept[alias] = value = {key: decisive(inner, each, here) for key, each in value.items()}
+            elif isinstance(value, Mapping):
                 kept[alias] = value = decisive(inner, value, here)
                 here = here and not value
         # Where a later field has another default by now than null, earlier versions recorded null.
         if here or (Mark.LATER in field.metadata and value in (None, default)):
             del kept[alias]
     return kept
+
+
+def _has_names(annotation: Any) -> bool:
+    """Whether an annotation is a map of models by name, such as `dict[str, Model] | None`."""
+    return any(get_origin(part) is dict for part in (annotation, *get_args(annotation)))
 
 
 def _default(field: FieldInfo) -> Any:

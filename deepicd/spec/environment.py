@@ -14,10 +14,14 @@ NAMESPACE = "DEEPICD_NAMESPACE"
 """Namespace of that ConfigMap."""
 JUDGE_API_KEY = "DEEPICD_JUDGE_API_KEY"
 """Key of the judge's endpoint, from the Secret that `reward.judge.apiKey.secret` names."""
-JUDGE_SECRET_KEY = "apiKey"  # noqa: S105  (a key's name)
-"""Key in that Secret."""
+TEACHER_API_KEY = "DEEPICD_TEACHER_API_KEY"
+"""Key of the teacher's endpoint, from the Secret that `stages.distill.teacher.apiKey.secret` names."""
+ENDPOINT_SECRET_KEY = "apiKey"  # noqa: S105  (a key's name)
+"""Key in those Secrets."""
 JUDGE_ENDPOINT = "DEEPICD_JUDGE_ENDPOINT"
 """Address of the judge's server that the run itself has started."""
+TEACHER_ENDPOINT = "DEEPICD_TEACHER_ENDPOINT"
+"""Address of the teacher's server that the run itself has started."""
 OPERATORS_PREFIX = "DEEPICD_"
 """Variables whose names begin with it are the operator's."""
 OPERATORS_VARIABLES = (RUN_UID, ATTEMPT, PROGRESS, NAMESPACE)

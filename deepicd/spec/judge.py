@@ -4,53 +4,18 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
 from deepicd.spec.base import Duration, SpecModel
 from deepicd.spec.changes import MayChange
-from deepicd.spec.compute import NAME_PATTERN, VARIABLE_PATTERN
-from deepicd.spec.rules import either, equals, exactly_one, given, matches, never, python_only, requires
-from deepicd.spec.storage import Address, address_of, refuse_credentials
-from deepicd.spec.wording import pattern
+from deepicd.spec.endpoint import ENDPOINT, EndpointKey, endpoint_rules
+from deepicd.spec.rules import either, equals
+from deepicd.spec.storage import refuse_credentials
 
 TERM = "judge"
 """Name of the judge's term."""
 DEFAULT_RUBRIC = "default"
-_PORT_AND_PATH = r"(:[0-9]{1,5})?(/[^\s?#]*)?$"
-_ENDPOINT = pattern(
-    r"^https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])" + _PORT_AND_PATH,
-    "an http:// or https:// address, such as http://judge:8000/v1",
-)
-_BYTES = r"(\.[0-9]{1,3})"
-INSIDE = (
-    "(?i)^https?://"
-    rf"(localhost|127{_BYTES}{{3}}|10{_BYTES}{{3}}|192\.168{_BYTES}{{2}}|172\.(1[6-9]|2[0-9]|3[01]){_BYTES}{{2}}"
-    r"|\[(::1|f[cd][0-9a-f]{2}:[0-9a-f:]*)\]|([a-z0-9-]+\.)+svc(\.cluster\.local)?\.?)" + _PORT_AND_PATH
-)
-"""Endpoints on this machine, in a private network, or a service of the cluster."""
-
-
-class JudgeKey(SpecModel):
-    """Where the endpoint's key is stored: exactly one of `env`, `secret`."""
-
-    env: str | None = Field(default=None, pattern=VARIABLE_PATTERN, max_length=253)
-    """Environment variable that holds the key. On a cluster give it the pod by `compute.env`."""
-    secret: str | None = Field(default=None, pattern=NAME_PATTERN, max_length=253)
-    """On a cluster: the Secret that has the key as `apiKey`. On one machine the variable `DEEPICD_JUDGE_API_KEY` is read."""
-
-    rules = (exactly_one("env", "secret"),)
-
-
-def endpoint_address(endpoint: str) -> Address:
-    """Host and port of the judge's endpoint.
-
-    Raises:
-        ValueError: it is not an address.
-    """
-    parts = urlsplit(endpoint)
-    return address_of(f"{parts.scheme}://{parts.netloc}")
 
 
 class JudgeSpec(SpecModel):
@@ -60,11 +25,11 @@ class JudgeSpec(SpecModel):
 
     model: str | None = Field(default=None, min_length=1)
     """Folder or hub name of a chat model. The run starts a vLLM server for it, on separate GPUs, and stops it."""
-    endpoint: str | None = Field(default=None, pattern=_ENDPOINT, max_length=1024)
+    endpoint: str | None = Field(default=None, pattern=ENDPOINT, max_length=1024)
     """Address of a server with the OpenAI API, such as `http://judge.models.svc:8000/v1`."""
     name: str | None = Field(default=None, min_length=1, max_length=256)
     """The model's name at the endpoint."""
-    api_key: JudgeKey | None = None
+    api_key: EndpointKey | None = None
     """The endpoint's key; none by default."""
     data_use: str | None = Field(default=None, min_length=10, max_length=1024)
     """Who attests what about sending notes to the endpoint. Needed unless the endpoint is on this machine, in a private
@@ -92,21 +57,9 @@ class JudgeSpec(SpecModel):
         return refuse_credentials(value, "apiKey")
 
     rules = (
-        exactly_one("model", "endpoint"),
-        requires("endpoint", given("name"), "name: is missing: give the model's name at the endpoint"),
-        requires("model", never(given("name")), "name: goes with endpoint: remove it"),
-        requires("model", never(given("apiKey")), "apiKey: goes with endpoint: remove it"),
-        requires("dataUse", given("endpoint"), "dataUse: goes with endpoint: remove it"),
+        *endpoint_rules("model"),
         either(
             equals("placement", "server"),
             message="placement: colocated is not built yet: use server, with a GPU for the judge or an endpoint",
         ),
-        either(
-            never(given("endpoint")),
-            given("dataUse"),
-            matches("endpoint", INSIDE),
-            message="endpoint: is not on this machine, in a private network or a service of the cluster (.svc), and notes are "
-            "sent to it: use another, or say in dataUse who attests that the data use agreement allows it",
-        ),
-        python_only("endpoint: ", lambda judge: judge.endpoint is None or endpoint_address(judge.endpoint)),
     )

@@ -86,8 +86,8 @@ def _part(path: Path, model: type[M], content: Any, whole: str) -> M:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        problems = [_problem(item, whole) for item in error.errors(include_url=False)]
-        raise UserError(f"{path}: " + "; ".join(problems)) from None
+        problems = [line for item in error.errors(include_url=False) for line in _problems(item, whole)]
+        raise UserError(*(f"{path}: {problem}" for problem in problems)) from None
 
 
 class _TwiceError(Exception):
@@ -151,20 +151,22 @@ def parse(content: Any, source: str) -> DeepICDRun:
     except ValidationError as error:
         found = error.errors(include_url=False)
         refused = UnknownFieldError if any(item["type"] == UNKNOWN_FIELD for item in found) else UserError
-        raise refused(f"{source}: " + "; ".join(_problem(item) for item in found)) from None
+        raise refused(*(f"{source}: {problem}" for item in found for problem in _problems(item))) from None
 
 
-def _problem(error: Any, whole: str = "run") -> str:
+def _problems(error: Any, whole: str = "run") -> list[str]:
     field = ".".join(str(part) for part in error["loc"]) or whole
     if error["type"] == RULE:
-        return "; ".join(_below(field, message) for message in error["ctx"]["broken"])
+        return [_below(field, message) for message in error["ctx"]["broken"]]
     if error["loc"] and error["loc"][-1] == "[key]":
-        return f"{field.removesuffix('.[key]')}: its name {expected(error)}"
-    return f"{field}: {expected(error)}"
+        return [f"{field.removesuffix('.[key]')}: its name {expected(error)}"]
+    if error["type"] == "value_error":
+        return [_below(field, expected(error))]
+    return [f"{field}: {expected(error)}"]
 
 
 def _below(section: str, message: str) -> str:
-    """A rule's message with the path of its field, or of the section if it names none or several."""
+    """A message about a section with the path of its field, or of the section if it names none or several."""
     if not re.match(r"[\w.]+: ", message):
         return f"{section}: {message}"
     return message if section == "run" else f"{section}.{message}"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
 from deepicd.spec.base import SpecModel
 from deepicd.spec.changes import Later
 from deepicd.spec.prompt import PromptSpec
-from deepicd.spec.rules import divides, exactly_one
+from deepicd.spec.rules import divides, exactly_one, python_only
+from deepicd.spec.wording import pattern
 
 HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 """Sizes of an attention head for which vLLM has a CPU kernel; others crash it, minutes later."""
@@ -41,6 +42,34 @@ class TinyModel(SpecModel):
     )
 
 
+_LAYER = pattern("^[A-Za-z0-9_]{1,64}$", "the name of a layer, such as q_proj")
+
+
+class LoraSpec(SpecModel):
+    """Low-rank adapters, trained instead of all weights, in SFT and GRPO. Each stage ends with a merged model, and the next
+    one trains a new adapter on it.
+    """
+
+    rank: int = Field(default=32, ge=1, le=512)
+    """Rank of the adapters; vLLM takes up to 512."""
+    alpha: int = Field(default=32, ge=1)
+    """An adapter's output is multiplied by `alpha / rank`."""
+    target_modules: tuple[Annotated[str, Field(pattern=_LAYER)], ...] = Field(default=(), max_length=32)
+    """Linear layers that get an adapter, such as `q_proj`; by default all of them but the output layer."""
+
+    rules = (python_only("targetModules: ", lambda lora: _check_targets(lora.target_modules)),)
+
+
+EMBEDDINGS = ("lm_head", "embed_tokens")
+"""Layers that get no adapter."""
+
+
+def _check_targets(names: tuple[str, ...]) -> None:
+    for name in names:
+        if name in EMBEDDINGS:
+            raise ValueError(f"{name}: vLLM takes no adapter of embeddings: leave it out")
+
+
 class ModelSpec(SpecModel):
     """The base model: exactly one of `path`, `tiny`."""
 
@@ -55,6 +84,8 @@ class ModelSpec(SpecModel):
     template does not open it, `prepare` adds it. `false` is for a template that does not, and a model that writes the tag."""
     prompt: Later[PromptSpec] = PromptSpec(preset="deepicd")
     """The prompt in training, evaluation and prediction; stored with each model."""
+    lora: Later[LoraSpec | None] = None
+    """Train low-rank adapters instead of all weights."""
 
     rules = (exactly_one("path", "tiny"),)
 

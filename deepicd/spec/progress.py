@@ -38,11 +38,13 @@ class FailureCode(StrEnum):
     OUT_OF_MEMORY = "OutOfMemory"
     """The machine ran out of memory, or the container reached its limit; not a GPU."""
     STALL = "Stalled"
-    """A stage made no step for `recovery.stallAfter`."""
+    """A stage made no step for `recovery.stallAfter`, or for `recovery.idleAfter` on idle GPUs."""
     STORE = "StoreUnreachable"
     """The store could not be reached, or kept failing."""
     JUDGE = "JudgeUnreachable"
     """The reward's judge could not be reached, or too many of its verdicts were missing."""
+    TEACHER = "TeacherUnreachable"
+    """The teacher of `stages.distill` could not be reached, or gave no answer for its `giveUpAfter`."""
     TERMINATED = "Terminated"
     """The process was asked to end (SIGTERM)."""
     CRASH = "Crashed"
@@ -77,6 +79,35 @@ class LevelMetrics(_Report):
     """Macro F1 of categories (first three characters)."""
     code: float | None = Field(default=None, ge=0, le=1)
     """Macro F1 of full codes."""
+
+
+class Diagnostics(_Report):
+    """What a training stage's last step says about whether it learns and how fast; each has the name of its column in
+    curves.jsonl. A value that is not known is left out.
+    """
+
+    gradient_norm: float | None = Field(default=None, allow_inf_nan=False)
+    """Norm of the gradient before it is clipped."""
+    entropy: float | None = Field(default=None, allow_inf_nan=False)
+    """Mean entropy of the policy per token, in nats."""
+    clipped: float | None = Field(default=None, allow_inf_nan=False)
+    """Share of tokens whose probability ratio was clipped."""
+    rollout_difference: float | None = Field(default=None, allow_inf_nan=False)
+    """Mean absolute difference between the trainer's and vLLM's probability of a token."""
+    response_tokens: float | None = Field(default=None, allow_inf_nan=False)
+    """Mean length of the completions."""
+    truncated: float | None = Field(default=None, allow_inf_nan=False)
+    """Share of completions that reached the token limit."""
+    groups_without_variance: float | None = Field(default=None, allow_inf_nan=False)
+    """Share of groups whose completions all have the same reward."""
+    tokens_per_second: float | None = Field(default=None, allow_inf_nan=False)
+    """Tokens of the step, with prompts, by its duration."""
+    mfu: float | None = Field(default=None, allow_inf_nan=False)
+    """Share of the GPUs' peak speed that the update used."""
+    gpu_memory: float | None = Field(default=None, allow_inf_nan=False)
+    """Most memory that PyTorch has held on one GPU in training, in GiB."""
+    gpu_hours_left: float | None = Field(default=None, allow_inf_nan=False)
+    """GPU-hours to the end of the stage."""
 
 
 class Checkpoint(_Report):
@@ -120,6 +151,8 @@ class Progress(_Report):
     """KL divergence of the last step."""
     eta_seconds: float | None = Field(default=None, ge=0, lt=1e9)
     """Time left in the stage."""
+    diagnostics: Diagnostics | None = None
+    """What the last training step says about whether it learns and how fast."""
     metrics: LevelMetrics | None = None
     """Results of the evaluation, once there are any."""
     resumed_from: str | None = Field(default=None, max_length=2048)

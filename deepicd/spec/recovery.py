@@ -21,12 +21,15 @@ class RewardCollapseSpec(SpecModel):
 
 
 class RecoverySpec(SpecModel):
-    """When an attempt is ended, and what follows. On one machine `stallAfter` and `rewardCollapse` have an effect,
+    """When an attempt is ended, and what follows. On one machine `stallAfter`, `idleAfter` and `rewardCollapse` have an effect,
     the rest is for the cluster.
     """
 
     stall_after: Duration = timedelta(minutes=30)
     """End the attempt when a stage makes no step for this long; start-up counts, `prepare` does not."""
+    idle_after: Duration = timedelta(seconds=150)
+    """End the attempt when a training stage that has made a step makes no further one for this long while all GPUs are idle
+    and no checkpoint is written. Raise it if the reward's own terms take longer. No effect with several nodes or a judge."""
     reward_collapse: RewardCollapseSpec | None = None
     """End the run when GRPO's reward collapses; off by default."""
     max_attempts: int = Field(default=5, ge=1, le=100)

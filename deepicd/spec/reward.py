@@ -14,7 +14,7 @@ from deepicd.spec.base import SpecModel
 from deepicd.spec.changes import Later
 from deepicd.spec.judge import TERM as JUDGE
 from deepicd.spec.judge import JudgeSpec
-from deepicd.spec.rules import read_by_field
+from deepicd.spec.rules import exactly_one, given, never, read_by_field, requires
 from deepicd.spec.wording import pattern
 
 PresetName = Literal["deepicd", "deepicd-r1", "strict"]
@@ -62,6 +62,7 @@ OWN_WEIGHT = 1.0
 """Weight of a term of the run's own that has none."""
 TERM_PATTERN = pattern("^[a-z][a-z0-9_]{0,31}$", "lower-case letters, digits and '_', beginning with a letter, at most 32")
 TermName = Annotated[str, StringConstraints(pattern=TERM_PATTERN)]
+_NAME_PATTERN = pattern("^[A-Za-z_][A-Za-z0-9_]*$", "the name of a function")
 _FUNCTION_PATTERN = pattern(
     r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$",
     "the path of a function, package.module:function",
@@ -76,12 +77,24 @@ def _describe(name: PresetName) -> str:
 
 
 class OwnTerm(SpecModel):
-    """A term of the run's own: a Python function."""
+    """A term of the run's own: a Python function. Exactly one of `file`, `path`."""
 
-    path: str = Field(pattern=_FUNCTION_PATTERN, max_length=256)
-    """The function, `package.module:function`. It must be importable where the run trains: from the image or environment, or
-    from a folder on PYTHONPATH. It is called with three lists (completions, right codes, notes; a note may be None) and
-    returns a list with one number per completion. NaN means that there is no value, and adds nothing to the reward."""
+    file: Later[str | None] = Field(default=None, min_length=1, max_length=1024)
+    """The Python file of the function, with `function`. Its content is part of the run. On a cluster it is a path in the pod
+    (`compute.dataVolumes`: a ConfigMap or a volume). The function is called with a list of `deepicd.Sample` and returns a list
+    with a number from 0 to 1 for each. NaN means that there is no value, and adds nothing to the reward."""
+    function: Later[str | None] = Field(default=None, pattern=_NAME_PATTERN, max_length=128)
+    """Name of the function in `file`."""
+    path: str | None = Field(default=None, pattern=_FUNCTION_PATTERN, max_length=256)
+    """A function of an installed package, `package.module:function`. It must be importable where the run trains. It is called
+    with three lists (completions, right codes, notes; a note may be None) and returns a list with one finite number, or NaN,
+    per completion."""
+
+    rules = (
+        exactly_one("file", "path"),
+        requires("file", given("function"), "function: is missing: name the function in the file"),
+        requires("path", never(given("function")), "function: goes with file: remove it, its path names the function"),
+    )
 
 
 class RewardSpec(SpecModel):

@@ -7,9 +7,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from deepicd.spec.base import SpecModel
-from deepicd.spec.changes import MayChange, decisive
+from deepicd.spec.changes import Later, MayChange, decisive
 from deepicd.spec.compute import ComputeSpec
 from deepicd.spec.data import DataSpec
+from deepicd.spec.distill import DistillSpec
 from deepicd.spec.evaluate import EvaluateSpec
 from deepicd.spec.model import ModelSpec
 from deepicd.spec.pod_shape import check_patch
@@ -17,6 +18,7 @@ from deepicd.spec.recovery import RecoverySpec
 from deepicd.spec.reward import DEFAULT_WEIGHTS, RewardSpec
 from deepicd.spec.rules import at_most, either, equals, given, matches, multiple_of, never, python_only, requires, unless_given
 from deepicd.spec.storage import StorageSpec
+from deepicd.spec.tracking import TrackingSpec
 from deepicd.spec.training import GrpoSpec, SftSpec
 
 MAX_JUDGED = 960
@@ -27,6 +29,8 @@ RUN_NAME = r"^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$"
 class StagesSpec(SpecModel):
     """The stages after `prepare`; one that is left out is not run."""
 
+    distill: Later[DistillSpec | None] = None
+    """Reasoning traces from a teacher, which SFT then learns from."""
     sft: SftSpec | None = None
     """Supervised fine-tuning on reasoning traces."""
     grpo: GrpoSpec | None = None
@@ -34,7 +38,7 @@ class StagesSpec(SpecModel):
     evaluate: EvaluateSpec | None = EvaluateSpec()
     """Metrics and report; `null` turns it off."""
 
-    rules = (given("sft", "grpo", "evaluate", message="no stage is given: add sft, grpo or evaluate"),)
+    rules = (given("distill", "sft", "grpo", "evaluate", message="no stage is given: add distill, sft, grpo or evaluate"),)
 
 
 class RunMetadata(SpecModel):
@@ -70,6 +74,8 @@ class RunSpec(SpecModel):
     """The stages to run."""
     storage: StorageSpec | None = None
     """Where checkpoints, models and results are kept; by default only in the run's folder."""
+    tracking: MayChange[TrackingSpec | None] = None
+    """Trackers for the metrics of each step; none by default. The run's own files have them too."""
     compute: MayChange[ComputeSpec] = ComputeSpec()
     """Resources to run on."""
     recovery: MayChange[RecoverySpec] = RecoverySpec()
@@ -89,6 +95,11 @@ class RunSpec(SpecModel):
         return content
 
     @property
+    def prepared_sft(self) -> SftSpec | None:
+        """SFT, if the stage `prepare` makes its examples: not those of traces that `distill` has yet to make."""
+        return self.stages.sft if self.stages.distill is None else None
+
+    @property
     def judge_gpus(self) -> int:
         """GPUs that the judge's own server needs beside `compute.gpus`."""
         judge = self.reward.judge
@@ -102,9 +113,15 @@ class RunSpec(SpecModel):
     rules = (
         requires(
             "stages.sft",
-            given("data.synthetic", "data.traces"),
-            "stages.sft learns from reasoning traces: give data.traces, or leave stages.sft out",
+            given("data.synthetic", "data.traces", "stages.distill"),
+            "stages.sft learns from reasoning traces: give data.traces or stages.distill, or leave stages.sft out",
         ),
+        requires(
+            "stages.distill",
+            never(given("data.traces")),
+            "data.traces: stages.distill has its own traces made: remove one of the two",
+        ),
+        requires("stages.distill", multiple_of("compute.gpus", of="stages.distill.teacher.tensorParallel")),
         requires(
             "stages.sft",
             requires("stages.sft.maxTokensPerGpu", multiple_of("stages.sft.trainBatchSize", of="compute.gpus")),
@@ -146,6 +163,11 @@ class RunSpec(SpecModel):
             never(given("reward.judge.model")),
             equals("compute.nodes", 1),
             message="reward.judge.model: has its server on one node: give reward.judge.endpoint with compute.nodes above 1",
+        ),
+        requires(
+            "model.lora",
+            given("stages.sft", "stages.grpo"),
+            "model.lora: no stage trains: add stages.sft or stages.grpo, or leave model.lora out",
         ),
         python_only("compute.podTemplatePatch.", _check_patch),
     )

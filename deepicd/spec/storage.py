@@ -54,16 +54,19 @@ class Address:
     port: int
 
 
-def refuse_credentials(section: Any, instead: str) -> Any:
-    """Return what a section of run.yaml holds, unless its endpoint has credentials; `instead`: the field for them.
+def refuse_credentials(section: Any, instead: str, field: str = "endpoint") -> Any:
+    """Return what a section of run.yaml holds, unless the address in its field has credentials; `instead`: the field for them.
 
     Called before the fields are checked, since a field's error would show the value.
 
     Raises:
-        ValueError: the endpoint has a user or password in it.
+        ValueError: the address has a user, a password or a query, which may hold a key.
     """
-    if isinstance(section, dict) and "@" in str(section.get("endpoint")):
-        raise ValueError(f"endpoint: has a user or password in it: remove them, and give {instead}")
+    address = str(section.get(field)) if isinstance(section, dict) else ""
+    if "@" in address:
+        raise ValueError(f"{field}: has a user or password in it: remove them, and give {instead}")
+    if "?" in address or "#" in address:
+        raise ValueError(f"{field}: has more than an address from its ? or # on: remove it, and give a key by {instead}")
     return section
 
 
@@ -143,6 +146,8 @@ class StorageSpec(SpecModel):
     """Number of newest checkpoints to keep per stage."""
     keep_best: MayChange[int] = Field(default=1, ge=0)
     """Number of further checkpoints to keep per stage: those with the highest validation reward."""
+    rollouts: MayChange[bool] = False
+    """Upload the completions that `stages.grpo.keepRollouts` keeps too. They hold note text: use a store that may."""
     max_bytes_per_second: MayChange[Size | None] = None
     """Upload no faster than this."""
 

@@ -7,12 +7,12 @@ from typing import Literal
 from pydantic import Field
 
 from deepicd.spec.base import SpecModel
-from deepicd.spec.changes import MayChange
-from deepicd.spec.rules import at_least, multiple_of, unless_given
+from deepicd.spec.changes import Later, MayChange
+from deepicd.spec.rules import at_least, either, equals, multiple_of, requires, unless_given
 
 
 class SftSpec(SpecModel):
-    """Supervised fine-tuning of all weights on reasoning traces."""
+    """Supervised fine-tuning on reasoning traces."""
 
     train_batch_size: int = Field(default=32, ge=1)
     """Examples per optimiser step, over all GPUs."""
@@ -53,6 +53,30 @@ class SftSpec(SpecModel):
     )
 
 
+class OverlongPenaltySpec(SpecModel):
+    """A penalty for completions that come close to the token limit, as DAPO has it. Only the rollouts that GRPO learns from
+    get it, not validation or evaluation.
+    """
+
+    tokens: int = Field(ge=1)
+    """The last tokens before `maxResponseTokens`, over which the penalty rises in a straight line from 0."""
+    penalty: float = Field(default=1.0, gt=0)
+    """Subtracted from the reward of a completion with `maxResponseTokens` tokens; in units of the reward."""
+
+
+class DifficultySpec(SpecModel):
+    """Which training prompts GRPO leaves out, by how often its start model solves them. A prompt is solved by a completion
+    whose code is the gold code.
+    """
+
+    samples: int = Field(default=8, ge=1, le=1024)
+    """Completions sampled per prompt, at GRPO's `temperature`."""
+    drop_solved: float | None = Field(default=None, gt=0, le=1)
+    """Leave out prompts that at least this share of the completions solves, such as 1; by default none."""
+    drop_unsolved: float | None = Field(default=None, ge=0, lt=1)
+    """Leave out prompts that at most this share of the completions solves, such as 0; by default none."""
+
+
 class GrpoSpec(SpecModel):
     """GRPO with vLLM rollouts and the reward of `spec.reward`. `grpo: {}` is the released model's training."""
 
@@ -83,6 +107,18 @@ class GrpoSpec(SpecModel):
     """Passes over the training split."""
     max_steps: int | None = Field(default=None, ge=1)
     """Stop after this many steps, regardless of `epochs`."""
+    loss: Later[Literal["grpo", "dr_grpo", "dapo", "gspo"]] = "grpo"
+    """`grpo`: the card's, with verl's mean over all tokens. `dr_grpo`: advantages are not divided by the group's standard
+    deviation, and a completion's loss by `maxResponseTokens` instead of its length. `dapo`: `grpo` with a higher
+    `clipRatioHigh`. `gspo`: one probability ratio for a whole completion."""
+    clip_ratio_high: Later[float | None] = Field(default=None, gt=0)
+    """How far a probability ratio may rise above 1 before it is clipped; by default 0.2, 0.28 with `dapo` and 0.0004 with
+    `gspo`."""
+    drop_groups_without_variance: Later[bool] = False
+    """Replace prompts whose completions all have the same reward, from which nothing is learned, by further prompts. A step
+    ends the run if it has drawn ten times `trainBatchSize` prompts and still has too few."""
+    overlong_penalty: Later[OverlongPenaltySpec | None] = None
+    """Penalty for completions that come close to `maxResponseTokens`; none by default."""
     entropy_coefficient: float = Field(default=0.001, ge=0)
     """Weight of the entropy bonus."""
     kl_in_reward: bool = False
@@ -93,8 +129,17 @@ class GrpoSpec(SpecModel):
     """Add the KL to the reference policy to the loss, times `klLossCoefficient`."""
     kl_loss_coefficient: float = Field(default=0.001, ge=0)
     """Weight of the KL loss; needs `klLoss: true`."""
+    kl_schedule: Later[Literal["constant", "cosine"]] = "constant"
+    """`cosine`: the KL's coefficients fall from their value at the first step to 0 at the last, along half a cosine. Needs
+    `klInReward` or `klLoss`."""
+    reproducible: Later[Literal["auto", "always", "never"]] = "auto"
+    """Draw each completion with its own seed, so that a resumed run draws what an uninterrupted one would. On a GPU vLLM then
+    starts one more kernel for each completion and token. `auto`: only on CPUs."""
     tensor_parallel: int = Field(default=1, ge=1)
     """GPUs over which vLLM splits the model."""
+    difficulty: Later[DifficultySpec | None] = None
+    """Sample the start model on the training prompts before the first step, and leave out prompts by difficulty; off by
+    default."""
     gpu_memory_utilization: MayChange[float] = Field(default=0.4, gt=0, le=1)
     """Share of GPU memory that vLLM may take."""
     gradient_checkpointing: MayChange[bool] = True
@@ -115,6 +160,9 @@ class GrpoSpec(SpecModel):
     """Steps between validations, which sample at `temperature`; one before the first step, one after the last."""
     max_validation_admissions: MayChange[int | None] = Field(default=None, ge=1)
     """Validate on at most this many admissions."""
+    keep_rollouts: MayChange[int | None] = Field(default=None, ge=1)
+    """Keep this many completions of each step, whole groups first, with their prompts and rewards, in the run's folder. They
+    hold notes: `deepicd samples` shows them. None by default."""
     overrides: tuple[str, ...] = ()
     """verl overrides in Hydra's syntax, applied last; checked against verl's configuration before anything starts."""
 
@@ -125,5 +173,19 @@ class GrpoSpec(SpecModel):
             "maxTokensPerGpu",
             "maxPromptTokens + maxResponseTokens",
             "maxTokensPerGpu: is less than one prompt with its completion, maxPromptTokens + maxResponseTokens: raise it",
+        ),
+        requires(
+            "overlongPenalty",
+            at_least(
+                "maxResponseTokens",
+                "overlongPenalty.tokens",
+                "overlongPenalty.tokens: is more than maxResponseTokens: lower it",
+            ),
+        ),
+        either(
+            equals("klSchedule", "constant"),
+            equals("klInReward", True),
+            equals("klLoss", True),
+            message="klSchedule: there is no KL to schedule: set klInReward or klLoss to true",
         ),
     )

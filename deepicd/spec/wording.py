@@ -31,7 +31,8 @@ def expected(error: Mapping[str, Any]) -> str:
     kind, context, found = error["type"], error.get("ctx") or {}, error["input"]
     asked = _ASKED.get(kind) or next((words for name, words in _TYPES.items() if kind.startswith(f"{name}_")), None)
     if kind == "value_error":
-        return f"{context['error']}{_got(found) if isinstance(found, _SCALAR) else ''}"
+        words = str(context["error"]).rstrip(".")
+        return words if repr(found) in words or not isinstance(found, _SCALAR) else f"{words}{_got(found)}"
     if asked is None:  # one of our own, such as an unknown field
         return str(error["msg"])
     words = asked if isinstance(asked, str) else asked(context)

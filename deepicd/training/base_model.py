@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from deepicd import prompt
 from deepicd.data.prompts import check_template, closes_think, opens_think
 from deepicd.errors import UserError
-from deepicd.spec.model import ModelSpec, TinyModel
+from deepicd.spec.model import LoraSpec, ModelSpec, TinyModel
+from deepicd.training.weights import linear_layers, tensors_in
 
 _TINY_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -23,21 +25,21 @@ _TOKENIZERS = {"tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt"}
 _NEEDS = "it needs config.json, a tokenizer and *.safetensors"
 
 
-def make(model: ModelSpec, corpus: Path, out: Path, *, for_grpo: bool = True) -> None:
+def make(model: ModelSpec, corpus: Path, out: Path) -> None:
     """Write the base model's folder.
 
     With `openedThink` the chat template's generation prompt ends in an opened `<think>`: its own, or ours. So every later
     reader of the folder (SFT, vLLM, a user's own server) opens the trace in the same way.
 
     Raises:
-        UserError: `model.path` is a model that cannot be loaded, has no chat template or one that does not take the prompt,
-            or cannot be trained by GRPO.
+        UserError: `model.path` is a model that cannot be loaded, has no chat template or one that does not take the prompt.
     """
     if model.tiny is not None:
         tokenizer = _train_tokenizer(model.tiny, _texts(corpus))
         _save_tiny_weights(model.tiny, tokenizer, out)
     else:
-        tokenizer = _link_model(str(model.path), out, for_grpo=for_grpo)
+        tokenizer = _link_model(str(model.path), out)
+        _check_targets_in(out, model.lora)  # `validate` could not, if the hub had the model
     _open_think(tokenizer, model)
     tokenizer.save_pretrained(out)
 
@@ -116,7 +118,7 @@ def _save_tiny_weights(tiny: TinyModel, tokenizer: Any, out: Path) -> None:
         num_attention_heads=tiny.heads,
         num_key_value_heads=tiny.heads,
         max_position_embeddings=4096,
-        tie_word_embeddings=False,  # tied ones break the weight sync to vLLM
+        tie_word_embeddings=False,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -124,17 +126,14 @@ def _save_tiny_weights(tiny: TinyModel, tokenizer: Any, out: Path) -> None:
     Qwen2ForCausalLM(config).save_pretrained(out)
 
 
-_TIED = "tied embeddings, which verl cannot send to vLLM: use a model without, or leave stages.grpo out"
-
-
-def look(path: str, *, for_grpo: bool, place: str = "spec.model.path") -> list[str]:
+def look(path: str, lora: LoraSpec | None = None, *, place: str = "spec.model.path") -> list[str]:
     """Look at a model's folder, or for a hub's name in the cache, without loading it; returns warnings.
 
     `place`: the field with the path, for messages.
 
     Raises:
-        UserError: it is neither a folder nor a name on the hub, it is not in the cache and the hub cannot be asked, or its
-            folder lacks a file.
+        UserError: it is neither a folder nor a name on the hub, it is not in the cache and the hub cannot be asked, its
+            folder lacks a file, or it has none of the layers that get an adapter.
     """
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
@@ -156,15 +155,35 @@ def look(path: str, *, for_grpo: bool, place: str = "spec.model.path") -> list[s
     if "config.json" not in present or not present & _TOKENIZERS or not any(name.endswith(_WEIGHTS) for name in present):
         raise UserError(f"{place}: '{path}' is not a Hugging Face model: {_NEEDS}")
     try:
-        tied = json.loads((folder / "config.json").read_bytes()).get("tie_word_embeddings")
-    except (ValueError, AttributeError):
-        raise UserError(f"{place}: {folder / 'config.json'} is damaged: download the model again") from None
-    if for_grpo and tied is True:
-        raise UserError(f"{place}: '{path}' has {_TIED}")
+        damaged = not isinstance(json.loads((folder / "config.json").read_bytes()), dict)
+    except ValueError:
+        damaged = True
+    if damaged:
+        raise UserError(f"{place}: {folder / 'config.json'} is damaged: download the model again")
+    _check_targets_in(folder, lora)
     return []
 
 
-def _link_model(path: str, out: Path, *, for_grpo: bool) -> Any:
+def _check_targets_in(folder: Path, lora: LoraSpec | None) -> None:
+    if (tensors := tensors_in(folder)) is not None:
+        check_targets(lora, linear_layers(tensors))
+
+
+def check_targets(lora: LoraSpec | None, layers: Iterable[tuple[str, Any]]) -> None:
+    """Check that a model has each layer that gets an adapter; `layers`: its linear ones, by name.
+
+    Raises:
+        UserError: it has not.
+    """
+    names = {name for name, _ in layers}
+    for count, target in enumerate(lora.target_modules if lora is not None else ()):
+        if target not in names:
+            near = get_close_matches(target, names, n=1)
+            remedy = f"did you mean '{near[0]}'?" if near else f"give some of {', '.join(sorted(names))}"
+            raise UserError(f"spec.model.lora.targetModules[{count}]: the model has no linear layer '{target}': {remedy}")
+
+
+def _link_model(path: str, out: Path) -> Any:
     """Fill `out` with links to a model's files; returns its tokenizer, to be saved beside them."""
     from huggingface_hub import snapshot_download
     from transformers import AutoConfig, AutoTokenizer
@@ -177,7 +196,7 @@ def _link_model(path: str, out: Path, *, for_grpo: bool) -> Any:
             "give the folder of a Hugging Face model"
         ) from None
     try:
-        config = AutoConfig.from_pretrained(source)
+        AutoConfig.from_pretrained(source)
         tokenizer = AutoTokenizer.from_pretrained(source)
         if not any(file.name.endswith(_WEIGHTS) for file in source.iterdir()):
             raise OSError("no weights")
@@ -185,8 +204,6 @@ def _link_model(path: str, out: Path, *, for_grpo: bool) -> Any:
         raise UserError(f"spec.model.path: '{path}' is not a Hugging Face model: {_NEEDS}") from None
     if not tokenizer.chat_template:
         raise UserError(f"spec.model.path: the tokenizer of '{path}' has no chat template: use an instruction-tuned model")
-    if for_grpo and config.tie_word_embeddings:
-        raise UserError(f"spec.model.path: '{path}' has {_TIED}")
     for file in source.iterdir():
         if file.is_file():
             (out / file.name).symlink_to(file.resolve())

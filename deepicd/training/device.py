@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-from deepicd.errors import UserError
+from deepicd.training.gpus import VISIBLE, check, present, visible
 
 
 class Device:
@@ -29,6 +29,10 @@ class Device:
     """Variables of its process."""
     sft_overrides: tuple[str, ...] = ()
     """verl overrides for SFT."""
+    has_gpus = True
+    """Whether the ranks of training are on GPUs."""
+    seeds_completions = False
+    """Whether `stages.grpo.reproducible: auto` draws each completion with its own seed, which takes a kernel each per token."""
 
     def grpo_overrides(self, max_tokens: int) -> list[str]:
         """verl overrides for GRPO, with prompt and completion of up to `max_tokens`."""
@@ -48,26 +52,43 @@ class Device:
 
     def split(self, gpus: int, more: int) -> tuple[Mapping[str, str], Mapping[str, str]]:
         """Variables that give one process tree `gpus` of this machine's GPUs, and another one `more`."""
-        chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-        devices = chosen.split(",") if chosen else [str(number) for number in range(gpus + more)]
+        devices = [gpu.named for gpu in visible(os.environ.get(VISIBLE), present())]
         first, second = devices[:gpus], devices[gpus : gpus + more]
-        return {"CUDA_VISIBLE_DEVICES": ",".join(first)}, {"CUDA_VISIBLE_DEVICES": ",".join(second)}
+        return {VISIBLE: ",".join(first)}, {VISIBLE: ",".join(second)}
+
+    def parallel_arguments(self, gpus: int, tensor_parallel: int) -> list[str]:
+        """Arguments of a vLLM server with `gpus / tensor_parallel` copies of a model, each on `tensor_parallel` GPUs."""
+        sizes = {"--tensor-parallel-size": tensor_parallel, "--data-parallel-size": gpus // tensor_parallel}
+        return [part for name, size in sizes.items() if size > 1 for part in (name, str(size))]
 
     def engines(self, gpus: int, each: int, variables: Mapping[str, str]) -> list[dict[str, str]]:
         """Variables of each engine that generates; `variables` are those of the process that starts them.
 
         `gpus`: of this machine's GPUs in all; `each`: of one engine.
         """
-        chosen = variables.get("CUDA_VISIBLE_DEVICES") or os.environ.get("CUDA_VISIBLE_DEVICES")
+        chosen = variables.get(VISIBLE) or os.environ.get(VISIBLE)
         devices = (chosen.split(",") if chosen else [str(number) for number in range(gpus)])[:gpus]
         full = [devices[start : start + each] for start in range(0, len(devices) - each + 1, each)]
-        return [{"CUDA_VISIBLE_DEVICES": ",".join(own)} for own in full] or [{}]
+        return [{VISIBLE: ",".join(own)} for own in full] or [{}]
+
+    def describe(self, gpus: int) -> dict[str, Any]:
+        """What the report says about the machine: `name`, and the number of `gpus` or `cores`."""
+        return {"name": _gpu_name(), "gpus": gpus}
 
     def check(self, gpus: int) -> None:
-        """Raises: UserError: this machine has fewer GPUs than that."""
-        present = len(list(Path("/dev").glob("nvidia[0-9]*")))
-        if present < gpus:
-            raise UserError(f"spec.compute.gpus: {gpus} wanted, this machine has {present}: lower it")
+        """Raises: UserError: this machine has not that many GPUs that can train together."""
+        check(gpus, os.environ.get(VISIBLE), present())
+
+
+def _gpu_name() -> str:
+    """The GPUs' model, as the driver calls it; `GPU` where nvidia-smi does not answer."""
+    try:
+        found = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, check=True, timeout=30
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return "GPU"
+    return ", ".join(dict.fromkeys(line.strip() for line in found.stdout.splitlines() if line.strip())) or "GPU"
 
 
 @cache

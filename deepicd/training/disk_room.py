@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import shutil
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,30 +11,15 @@ from deepicd.errors import UserError
 from deepicd.spec import environment
 from deepicd.spec.compute import ScratchSpec
 from deepicd.training.checkpoints import LocalCheckpoints
-from deepicd.training.footprint import CHECKPOINT_BYTES, GB
+from deepicd.training.footprint import GB
 
 
-def parameters_in(model: Path) -> int | None:
-    """Number of parameters in the safetensors files of a model's folder; None if it has none that can be read."""
-    try:
-        return sum(_parameters(path) for path in model.glob("*.safetensors")) or None
-    except (OSError, ValueError, KeyError, TypeError, struct.error):
-        return None
-
-
-def _parameters(path: Path) -> int:
-    with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(min(length, 100 * 2**20)))
-    return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
-
-
-def check_room(checkpoints: LocalCheckpoints, parameters: int, exported: int, room: int) -> None:
+def check_room(checkpoints: LocalCheckpoints, checkpoint: int, exported: int, room: int) -> None:
     """Refuse a stage whose checkpoints would fill the disk.
 
     Args:
         checkpoints: of the stage, with how many are kept.
-        parameters: of the model.
+        checkpoint: bytes of one.
         exported: bytes of the final model.
         room: bytes that the stage may still write.
 
@@ -47,11 +29,11 @@ def check_room(checkpoints: LocalCheckpoints, parameters: int, exported: int, ro
     # With a store, training waits until an older one is durable there, and deletes it.
     kept = 1 if checkpoints.stored else checkpoints.keep
     present = _size(checkpoints.folders.folder)
-    need = (kept + 1) * CHECKPOINT_BYTES * parameters + exported
+    need = (kept + 1) * checkpoint + exported
     if room < need - present:
         raise UserError(
             f"{checkpoints.folders.folder}: {room / GB:.1f} GB are free, and the stage writes {(need - present) / GB:.1f} GB, "
-            f"with checkpoints of {CHECKPOINT_BYTES * parameters / GB:.1f} GB each: free space or lower keepCheckpoints; "
+            f"with checkpoints of {checkpoint / GB:.1f} GB each: free space or lower keepCheckpoints; "
             "on a cluster raise compute.scratch.size"
         )
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from deepicd.spec.run import RunSpec
 from deepicd.spec.training import GrpoSpec, SftSpec
 from deepicd.training.model_shape import ModelShape
+from deepicd.training.weights import adapter_parameters
 
 GB = 10**9
+MB = 10**6
 CHECKPOINT_BYTES = 12
-"""Bytes of a checkpoint per parameter: weights and AdamW's two moments, in float32."""
+"""Bytes of a checkpoint per trained parameter: weights and AdamW's two moments, in float32."""
 _VALUE_BYTES = {"bfloat16": 2, "float32": 4}
-_LOGITS = {"sft": 4, "grpo": 7}
-"""Arrays as large as the logits at the peak: with their gradients, and GRPO's temperature and entropy."""
+_LOGITS = {"sft": 2, "grpo": 7}
+"""Arrays as large as the logits at the peak: with their gradients, and GRPO's temperature and entropy. SFT's gradients
+overwrite them."""
+_PADDED_LOGITS = {"sft": 4, "grpo": 7}
+"""Where batches are padded, and logits copied without the padding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +29,7 @@ class StageMemory:
     tokens: int
     """Most tokens in a forward pass."""
     weights: int
-    """A GPU's share of the float32 weights."""
+    """A GPU's share of the float32 weights, with adapters."""
     gradients: int
     optimizer: int
     gathered: int
@@ -55,6 +61,8 @@ class Footprint:
     """What a run takes."""
 
     parameters: int
+    trained: int
+    """Parameters that are trained: all, or those of the adapters."""
     gpus: int
     stages: dict[str, StageMemory]
     checkpoint: int
@@ -70,34 +78,48 @@ def footprint(run: RunSpec, shape: ModelShape) -> Footprint:
         stages["sft"] = stage_memory("sft", sft, run, shape, run.compute.gpus)
     if (grpo := run.stages.grpo) is not None:
         stages["grpo"] = stage_memory("grpo", grpo, run, shape, run.compute.gpus * run.compute.nodes)
+    trained = _trained(run, shape)
     return Footprint(
-        shape.parameters, run.compute.gpus, stages, CHECKPOINT_BYTES * shape.parameters, disk(run, shape.parameters)
+        shape.parameters, trained, run.compute.gpus, stages, CHECKPOINT_BYTES * trained, disk(run, shape.parameters, trained)
     )
+
+
+def trained_parameters(run: RunSpec, parameters: int, layers: Iterable[tuple[str, tuple[int, ...]]]) -> int:
+    """How many of a model's `parameters` are trained; `layers`: name and shape of each linear one."""
+    lora = run.model.lora
+    return parameters if lora is None else adapter_parameters(layers, lora.rank, lora.target_modules)
+
+
+def _trained(run: RunSpec, shape: ModelShape) -> int:
+    return trained_parameters(run, shape.parameters, shape.linear_layers)
 
 
 def stage_memory(name: str, stage: SftSpec | GrpoSpec, run: RunSpec, shape: ModelShape, gpus: int) -> StageMemory:
     """The memory of one stage on each of `gpus`, over which the weights are spread."""
-    value, share = _VALUE_BYTES[run.model.dtype], shape.parameters // gpus
+    value, trained = _VALUE_BYTES[run.model.dtype], _trained(run, shape) // gpus
+    # Frozen weights are there beside the adapters, and have no gradients.
+    weights = trained if run.model.lora is None else shape.parameters // gpus + trained
+    gathered = value * (shape.embeddings + 2 * shape.layer) * (2 if run.model.lora is None else 1)
     longest = stage.max_tokens if isinstance(stage, SftSpec) else stage.max_prompt_tokens + stage.max_response_tokens
     tokens = stage.max_tokens_per_gpu or stage.micro_batch_size_per_gpu * longest
     kept, work = activation_bytes(shape, value, checkpointing=stage.gradient_checkpointing)
-    peak = kept + max(work, _LOGITS[name] * value * shape.vocabulary)
+    arrays = (_LOGITS if stage.remove_padding else _PADDED_LOGITS)[name]
+    peak = kept + max(work, arrays * value * shape.vocabulary)
     found = StageMemory(
         tokens=tokens,
-        weights=4 * share,
-        gradients=4 * share,
-        optimizer=8 * share,
-        gathered=0 if gpus == 1 and value == 4 else 2 * value * (shape.embeddings + 2 * shape.layer),
+        weights=4 * weights,
+        gradients=4 * trained,
+        optimizer=8 * trained,
+        gathered=0 if gpus == 1 and value == 4 else gathered,
         activations=tokens * peak,
     )
     if isinstance(stage, SftSpec):
         return found
-    stays = (0 if stage.offload_parameters else 4) + (0 if stage.offload_optimizer else 8)
     return replace(
         found,
         engine_weights=value * shape.parameters // stage.tensor_parallel,
         engine_share=stage.gpu_memory_utilization,
-        resident=stays * share,
+        resident=(0 if stage.offload_parameters else found.weights) + (0 if stage.offload_optimizer else found.optimizer),
     )
 
 
@@ -114,8 +136,8 @@ def activation_bytes(shape: ModelShape, value: int, *, checkpointing: bool) -> t
     return shape.layers * layer, backward
 
 
-def disk(run: RunSpec, parameters: int) -> int:
-    """Bytes of a run's folder at its largest.
+def disk(run: RunSpec, parameters: int, trained: int) -> int:
+    """Bytes of a run's folder at its largest; `trained`: how many of the `parameters` are.
 
     While a checkpoint is written the ones before it are still there. SFT's go when it is done, and its model stays.
     """
@@ -123,7 +145,7 @@ def disk(run: RunSpec, parameters: int) -> int:
     model = 0
     for stage in (run.stages.sft, run.stages.grpo):
         if stage is not None:
-            checkpoints = (stage.keep_checkpoints + 1) * CHECKPOINT_BYTES * parameters
+            checkpoints = (stage.keep_checkpoints + 1) * CHECKPOINT_BYTES * trained
             sizes.append(model + checkpoints + model_bytes(run, parameters))
             model += model_bytes(run, parameters)
     return max(sizes)
@@ -136,21 +158,22 @@ def model_bytes(run: RunSpec, parameters: int) -> int:
 
 def shown(found: Footprint) -> list[str]:
     """Lines for a person: gigabytes for each stage on each GPU, and the disk."""
-    size = found.parameters
-    counted = f"{size / 1e9:.2f} billion" if size >= 5e7 else f"{size / 1e6:.1f} million"
-    lines = [f"estimate for {counted} parameters, in GB on each GPU:"]
+    trains = "" if found.trained == found.parameters else f", of which adapters train {_counted(found.trained)}"
+    largest = max((stage.smallest_gpu for stage in found.stages.values()), default=found.disk)
+    unit, scale = ("GB", GB) if largest >= GB else ("MB", MB)
+    lines = [f"estimate for {_counted(found.parameters)} parameters{trains}, in {unit} on each GPU (on CPUs: in each process):"]
     rows: list[tuple[str, list[str]]] = [("", list(found.stages))]
     for title, name in (
-        ("weights", "weights"), ("gradients", "gradients"), ("optimizer", "optimizer"), ("gathered weights", "gathered"),
-        ("activations", "activations"), ("update", "training"), ("vLLM's weights", "engine_weights"),
-        ("smallest GPU", "smallest_gpu"),
+        ("weights", "weights"), ("gradients", "gradients"), ("optimizer", "optimizer"), ("weights being used", "gathered"),
+        ("activations", "activations"), ("sum of these", "training"), ("vLLM's weights", "engine_weights"),
+        ("GPU needs at least", "smallest_gpu"),
     ):  # fmt: skip
-        rows.append((title, [_gigabytes(getattr(stage, name)) for stage in found.stages.values()]))
+        rows.append((title, [f"{getattr(stage, name) / scale:.1f}" for stage in found.stages.values()]))
     rows.insert(1, ("tokens in a pass", [f"{stage.tokens}" for stage in found.stages.values()]))
-    lines += ["  " + f"{title:<18}" + "".join(f"{cell:>10}" for cell in cells) for title, cells in rows]
-    lines.append(f"a checkpoint: {_gigabytes(found.checkpoint)} GB, disk needed: {_gigabytes(found.disk)} GB")
+    lines += ["  " + f"{title:<20}" + "".join(f"{cell:>10}" for cell in cells) for title, cells in rows]
+    lines.append(f"a checkpoint: {found.checkpoint / scale:.1f} {unit}, disk needed: {found.disk / scale:.1f} {unit}")
     return lines
 
 
-def _gigabytes(size: int) -> str:
-    return f"{size / GB:.1f}" if size >= GB else f"{size / GB:.3f}"
+def _counted(size: int) -> str:
+    return f"{size / 1e9:.2f} billion" if size >= 5e7 else f"{size / 1e6:.1f} million"

@@ -1,4 +1,4 @@
-"""External module for verl's processes: registers our trainer and our rollout once verl's own are imported."""
+"""External module for verl's processes: registers our trainer, rollout and engine once verl's own are imported."""
 
 from __future__ import annotations
 
@@ -15,5 +15,10 @@ def _register_agent_loop(module: ModuleType) -> None:
     import deepicd.training.agent_loop  # noqa: F401
 
 
+def _register_engine(module: ModuleType) -> None:
+    import deepicd.training.engine  # noqa: F401
+
+
+after_import("verl.workers.engine.fsdp.transformer_impl", _register_engine)
 after_import("verl.trainer.ppo.v1.trainer_sync", _register_trainer)
 after_import("verl.experimental.agent_loop.single_turn_agent_loop", _register_agent_loop)

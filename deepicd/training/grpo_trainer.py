@@ -1,9 +1,11 @@
 """verl's synchronous trainer, with a checkpoint on request, a Hugging Face copy of the final weights, batches in order, its
-phases, and the shares of well-formed and truncated completions.
+phases, the KL's schedule, a limit for the prompts of a step, and more metrics of its completions.
 """
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -14,20 +16,31 @@ from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.workers.rollout.llm_server import LLMServerManager
 
+from deepicd.errors import UserError
 from deepicd.phases import Phase, PhaseFile
+from deepicd.spec.load import load
+from deepicd.spec.training import GrpoSpec
 from deepicd.training.checkpoints import LocalCheckpoints
-from deepicd.training.export import export_as_trained
+from deepicd.training.completion_facts import per_token, without_variance
+from deepicd.training.export import export_from_now_on
+from deepicd.training.kept_rollouts import KeptRollout, keep
+from deepicd.training.losses import MOST_DRAWN, kl_share
 from deepicd.training.rollouts import rollout_order
-from deepicd.training.stage_files import StageFiles
-from deepicd.training.step_metrics import OF_COMPLETIONS, OF_TRAINING
+from deepicd.training.stage_files import SPEC_VARIABLE, StageFiles
+from deepicd.training.step_metrics import GPU_MEMORY, OF_COMPLETIONS, OF_TRAINING, WITHOUT_VARIANCE
 
 
 def _save_hugging_face_too(worker: Any) -> None:
     """Runs in each actor worker: checkpoints from now on hold a Hugging Face copy of the weights."""
-    export_as_trained()
     for part in getattr(worker, "worker_dict", {"": worker}).values():
-        manager = part.actor.engine.checkpoint_manager
-        manager.checkpoint_save_contents = [*manager.checkpoint_save_contents, "hf_model"]
+        export_from_now_on(part.actor.engine.checkpoint_manager)
+
+
+def _set_kl_loss_coefficient(worker: Any, value: float) -> None:
+    """Runs in each actor worker: the coefficient of the KL loss from now on."""
+    for part in getattr(worker, "worker_dict", {"": worker}).values():
+        # verl freezes its settings.
+        object.__setattr__(part.loss_fn.keywords["config"], "kl_loss_coef", value)
 
 
 class _Servers(LLMServerManager):  # type: ignore[misc]
@@ -54,6 +67,9 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
             config.trainer.v1.trainer_mode = "sync"
         super().__init__(config)
         self._files = StageFiles.from_environment()
+        chosen = load(Path(os.environ[SPEC_VARIABLE])).spec.stages.grpo
+        assert chosen is not None  # noqa: S101 - this is its trainer
+        self._grpo: GrpoSpec = chosen
         self._phases = PhaseFile(self._files.phases)
         self._phases.enter(Phase.MODEL)
         self._in_loop = False
@@ -86,6 +102,7 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
     def on_step_begin(self) -> None:
         super().on_step_begin()
         self._places.clear()
+        self._set_kl_coefficients()
         if self.global_steps == self.total_training_steps:
             ray.get([worker.__ray_call__.remote(_save_hugging_face_too) for worker in self.actor_rollout_wg.workers])
 
@@ -97,6 +114,28 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
             # The loop ends after this step, once its metrics are written, and without a validation.
             self.total_training_steps = self.global_steps
             self.config.trainer.test_freq = -1
+
+    def _set_kl_coefficients(self) -> None:
+        if self._grpo.kl_schedule == "constant":
+            return
+        share = kl_share(self._grpo, self.global_steps, self.total_training_steps)
+        if self.config.algorithm.use_kl_in_reward:
+            self.kl_ctrl_in_reward.value = share * self.config.algorithm.kl_ctrl.kl_coef
+        actor = self.config.actor_rollout_ref.actor
+        if actor.use_kl_loss:
+            value = share * actor.kl_loss_coef
+            workers = self.actor_rollout_wg.workers
+            ray.get([worker.__ray_call__.remote(_set_kl_loss_coefficient, value) for worker in workers])
+
+    def _add_prompts_to_generate(self, num_prompts: int) -> int:
+        if len(self._places) + num_prompts > MOST_DRAWN * self.config.data.train_batch_size:
+            error = UserError(
+                f"stages.grpo.dropGroupsWithoutVariance: {len(self._places)} prompts of step {self.global_steps} have too few "
+                "groups with different rewards: set it to false, raise rollouts or temperature, or start from a better model"
+            )
+            self._files.report_failure(error)
+            raise error
+        return int(super()._add_prompts_to_generate(num_prompts))
 
     def _submit_batch_to_rollout(self, batch: Any) -> int:
         for prompt in batch["uid"]:
@@ -118,10 +157,41 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
 
     def _compute_metrics(self, batch: Any, metrics: dict[str, Any], *arguments: Any, **options: Any) -> None:
         super()._compute_metrics(batch, metrics, *arguments, **options)
+        scale = self.config.actor_rollout_ref.actor.loss_scale_factor
+        if scale is not None:
+            metrics |= per_token(metrics, scale)
+        held = metrics.get("actor/perf/max_memory_reserved_gb")
+        if held is not None and self.config.trainer.device != "cpu":  # on which verl's number is of the process
+            metrics[GPU_MEMORY] = held
         # verl averages what the reward says about a completion over validations only.
         keys = [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
         stored = trainer_base.tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=["extra_fields"])
         facts = [fields.get("reward_extra_info", {}) for fields in stored.pop("extra_fields").tolist()]
         for name in OF_COMPLETIONS:
-            if all(name in fact for fact in facts):  # an override may name another reward manager than ours
-                metrics[f"{OF_TRAINING}{name}"] = fmean(fact[name] for fact in facts)
+            metrics[f"{OF_TRAINING}{name}"] = fmean(fact[name] for fact in facts)
+        metrics[WITHOUT_VARIANCE] = without_variance(keys, [fact["score"] for fact in facts], metrics)
+        if self._grpo.keep_rollouts is not None:
+            self._keep_rollouts([keys[place] for place in rollout_order(keys, self._places)][: self._grpo.keep_rollouts])
+
+    def _keep_rollouts(self, keys: list[str]) -> None:
+        fields = ["prompts", "responses", "rm_scores", "reward_model", "extra_info", "extra_fields"]
+        stored = trainer_base.tq.kv_batch_get(keys=keys, partition_id="train", select_fields=fields)
+        gold, about, facts = (stored.pop(name).tolist() for name in ("reward_model", "extra_info", "extra_fields"))
+        prompts, completions, scores = (stored[name].unbind() for name in ("prompts", "responses", "rm_scores"))
+        kept = []
+        for place, key in enumerate(keys):
+            terms = dict(facts[place]["reward_extra_info"])
+            kept.append(
+                KeptRollout(
+                    step=self.global_steps,
+                    id=about[place]["id"],
+                    rollout=int(key.split("_")[1]),
+                    prompt=self.tokenizer.decode(prompts[place]),
+                    completion=self.tokenizer.decode(completions[place], skip_special_tokens=True),
+                    gold=gold[place]["ground_truth"],
+                    tokens=len(completions[place]),
+                    reward=float(scores[place].sum()),
+                    terms={name.removeprefix("reward_"): value for name, value in terms.items() if name != "score"},
+                )
+            )
+        keep(self._files.rollouts, kept)

@@ -76,7 +76,7 @@ def shared_memory_of(pids: list[int]) -> set[str]:
                 with contextlib.suppress(OSError):
                     path = f"/proc/{pid}/fd/{descriptor}"
                     if os.readlink(path).startswith(_SHARED_MEMORY):
-                        inodes.add(os.stat(path).st_ino)
+                        inodes.add(Path(path).stat().st_ino)
     with contextlib.suppress(OSError), os.scandir(_SHARED_MEMORY) as entries:
         return {entry.path for entry in entries if entry.inode() in inodes}
     return set()

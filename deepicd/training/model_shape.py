@@ -37,6 +37,17 @@ class ModelShape:
         return attention + 3 * self.hidden_size * self.intermediate_size + 2 * self.hidden_size
 
     @property
+    def linear_layers(self) -> list[tuple[str, tuple[int, int]]]:
+        """Name and shape (out, in) of each linear layer but the output layer."""
+        hidden, wide = self.hidden_size, self.intermediate_size
+        queries, keys = self.heads * self.head_size, self.key_value_heads * self.head_size
+        return self.layers * [
+            ("q_proj", (queries, hidden)), ("k_proj", (keys, hidden)), ("v_proj", (keys, hidden)),
+            ("o_proj", (hidden, queries)), ("gate_proj", (wide, hidden)), ("up_proj", (wide, hidden)),
+            ("down_proj", (hidden, wide)),
+        ]  # fmt: skip
+
+    @property
     def parameters(self) -> int:
         """Number of parameters."""
         return self.embeddings + self.layers * self.layer + self.hidden_size
@@ -71,12 +82,18 @@ class ModelShape:
 
 
 def shape_of(model: ModelSpec) -> ModelShape | None:
-    """The shape of a run's base model; None if its configuration is not on this machine, or the model has another form."""
+    """The shape of a run's base model. None if the model has another form, or its configuration is not on this machine and
+    its name is not known.
+    """
     if model.tiny is not None:
         return ModelShape.of_tiny(model.tiny)
     path = _config(str(model.path))
+    if path is None:
+        from deepicd.training.known_shapes import known_shape
+
+        return known_shape(str(model.path))
     try:
-        return None if path is None else ModelShape.of_config(json.loads(path.read_text(encoding="utf-8")))
+        return ModelShape.of_config(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

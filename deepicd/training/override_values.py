@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from typing import Any, get_args, get_type_hints
 
 from deepicd.errors import CrashError, ExitCode, UserError
+from deepicd.spec.wording import expected
 from deepicd.training.launch import exit_code_of
 from deepicd.training.override_rules import LOGGER, BadOverrideError, parsed
 from deepicd.training.verl_config import compose
@@ -88,7 +89,7 @@ def _check_type(found: Any, config: Any) -> None:
         # As JSON, in which a list may be a tuple.
         TypeAdapter(hint).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
-        raise BadOverrideError(f"{found.key_or_group}: {error.errors()[0]['msg']}, found {value}") from None
+        raise BadOverrideError(f"{found.key_or_group}: {expected(error.errors()[0])}") from None
 
 
 def _is_plain(hint: Any) -> bool:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
+from deepicd.spec.model import LoraSpec
 from deepicd.spec.run import DeepICDRun
 from deepicd.spec.training import GrpoSpec, SftSpec
 from deepicd.training import reward_manager_path
 from deepicd.training.device import device
+from deepicd.training.losses import loss_settings
 from deepicd.training.override_rules import with_file_logger
 from deepicd.training.stage_files import StageFiles
+
+PACKED = "deepicd_packed"
+"""Our attention for packed sequences, as transformers knows it."""
 
 Value = str | int | float | bool | None | list[str] | Path
 
@@ -51,9 +55,9 @@ def _write(settings: Mapping[str, Value]) -> list[str]:
     return [f"{key}={hydra_text(value)}" for key, value in settings.items()]
 
 
-def attention() -> str:
-    """The attention for transformers: FlashAttention where it is installed, else PyTorch's own."""
-    return "sdpa" if find_spec("flash_attn") is None else "flash_attention_2"
+def attention(*, remove_padding: bool) -> str:
+    """The attention for transformers; for packed sequences our engine chooses by what the device can."""
+    return PACKED if remove_padding else "sdpa"
 
 
 def grpo_overrides(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: StageFiles) -> list[str]:
@@ -75,7 +79,7 @@ def grpo_overrides(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: S
         "data.truncation": "error",
         "data.seed": spec.seed,
         "actor_rollout_ref.model.path": data.model,
-        "+actor_rollout_ref.model.override_config.attn_implementation": attention(),
+        "+actor_rollout_ref.model.override_config.attn_implementation": attention(remove_padding=grpo.remove_padding),
         "actor_rollout_ref.model.use_remove_padding": grpo.remove_padding,
         "actor_rollout_ref.model.enable_gradient_checkpointing": grpo.gradient_checkpointing,
         f"{actor}.strategy": "fsdp2",
@@ -83,6 +87,7 @@ def grpo_overrides(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: S
         f"{actor}.optim.lr_warmup_steps": grpo.warmup_steps,
         f"{actor}.ppo_mini_batch_size": grpo.ppo_mini_batch_size,
         f"{actor}.ppo_micro_batch_size_per_gpu": grpo.micro_batch_size_per_gpu,
+        **loss_settings(grpo),
         f"{actor}.entropy_coeff": grpo.entropy_coefficient,
         f"{actor}.use_kl_loss": grpo.kl_loss,
         f"{actor}.kl_loss_coef": grpo.kl_loss_coefficient,
@@ -101,7 +106,7 @@ def grpo_overrides(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: S
         f"{rollout}.top_k": grpo.top_k,
         f"{rollout}.dtype": spec.model.dtype,
         f"{rollout}.seed": spec.seed,
-        f"{rollout}.agent.default_agent_loop": "deepicd",
+        f"{rollout}.agent.default_agent_loop": "deepicd" if _seeds_completions(grpo) else "single_turn_agent",
         f"{rollout}.tensor_model_parallel_size": grpo.tensor_parallel,
         f"{rollout}.gpu_memory_utilization": grpo.gpu_memory_utilization,
         f"{rollout}.max_model_len": grpo.max_prompt_tokens + grpo.max_response_tokens,
@@ -123,6 +128,10 @@ def grpo_overrides(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: S
         # verl would delete the last complete checkpoint before the new one is complete: we delete after it.
         "trainer.max_actor_ckpt_to_keep": None,
     }
+    settings |= _adapters("actor_rollout_ref.model", f"{actor}.checkpoint", spec.model.lora)
+    if spec.model.lora is not None:
+        # vLLM reads the frozen weights itself, and gets only adapters from then on.
+        settings[f"{rollout}.load_format"] = "auto"
     if grpo.max_tokens_per_gpu is not None:
         # The log-probabilities of policy and reference follow the actor's.
         settings |= {f"{actor}.use_dynamic_bsz": True, f"{actor}.ppo_max_token_len_per_gpu": grpo.max_tokens_per_gpu}
@@ -139,6 +148,11 @@ def grpo_overrides(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: S
     overrides += device().grpo_overrides(grpo.max_prompt_tokens + grpo.max_response_tokens)
     overrides += [] if several else device().ray_overrides(spec.compute.gpus)
     return [*overrides, *with_file_logger(grpo.overrides)]
+
+
+def _seeds_completions(grpo: GrpoSpec) -> bool:
+    """Whether our agent loop, which gives each completion its own seed, takes the place of verl's."""
+    return device().seeds_completions if grpo.reproducible == "auto" else grpo.reproducible == "always"
 
 
 def worker_environment(environment: Mapping[str, str]) -> list[str]:
@@ -162,7 +176,7 @@ def sft_overrides(run: DeepICDRun, sft: SftSpec, data: TrainingData, files: Stag
         "data.micro_batch_size_per_gpu": sft.micro_batch_size_per_gpu,
         "data.use_dynamic_bsz": sft.max_tokens_per_gpu is not None,
         "model.path": data.model,
-        "+model.override_config.attn_implementation": attention(),
+        "+model.override_config.attn_implementation": attention(remove_padding=sft.remove_padding),
         "model.use_remove_padding": sft.remove_padding,
         "model.enable_gradient_checkpointing": sft.gradient_checkpointing,
         "engine": "fsdp",
@@ -181,12 +195,26 @@ def sft_overrides(run: DeepICDRun, sft: SftSpec, data: TrainingData, files: Stag
         "trainer.test_freq": sft.save_every_steps if data.validation else -1,
         "trainer.max_ckpt_to_keep": None,
     }
+    settings |= _adapters("model", "checkpoint", spec.model.lora)
     if sft.max_tokens_per_gpu is not None:
         settings["data.max_token_len_per_gpu"] = sft.max_tokens_per_gpu
     overrides = _write(settings)
     if spec.model.dtype == "float32":
         overrides.append(f"+engine.mixed_precision={_FULL_PRECISION}")
     return [*overrides, *device().sft_overrides, *with_file_logger(sft.overrides)]
+
+
+def _adapters(model: str, checkpoint: str, lora: LoraSpec | None) -> dict[str, Value]:
+    """Settings of low-rank adapters; `model`, `checkpoint`: verl's sections."""
+    if lora is None:
+        return {}
+    return {
+        f"{model}.lora_rank": lora.rank,
+        f"{model}.lora_alpha": lora.alpha,
+        f"{model}.target_modules": list(lora.target_modules) or "all-linear",
+        # The frozen weights are those of `model.path`.
+        f"+{checkpoint}.save_lora_only": True,
+    }
 
 
 # Autocast follows this, not `dtype`.

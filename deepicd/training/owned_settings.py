@@ -19,7 +19,9 @@ _TRAINER = {
     "data.train_batch_size": "stages.{stage}.trainBatchSize",
     "data.custom_cls": "",
 }
+_LORA = {"lora_rank": "rank", "lora_alpha": "alpha", "target_modules": "targetModules", "lora": "", "lora_adapter_path": ""}
 _SFT = {
+    **{f"model.{name}": f"model.lora.{field}".rstrip(".") for name, field in _LORA.items()},
     "trainer.test_freq": "stages.sft.saveEverySteps",
     "trainer.max_ckpt_to_keep": "stages.sft.keepCheckpoints",
     "trainer.seed": "seed",
@@ -39,6 +41,7 @@ _SFT = {
 }
 _MODEL, _ACTOR, _ROLLOUT, _REF = (f"actor_rollout_ref.{part}" for part in ("model", "actor", "rollout", "ref"))
 _GRPO = {
+    **{f"{_MODEL}.{name}": f"model.lora.{field}".rstrip(".") for name, field in _LORA.items()},
     "trainer.test_freq": "stages.grpo.validateEverySteps",
     "trainer.val_before_train": "",
     "trainer.val_only": "stages.evaluate",
@@ -79,6 +82,7 @@ _GRPO = {
             "log_prob_max_token_len_per_gpu": "stages.grpo.maxTokensPerGpu",
         }.items()
     },
+    "algorithm.filter_groups": "stages.grpo.dropGroupsWithoutVariance",
     "reward.num_workers": "",
     "reward.reward_manager": "reward",
     "reward.custom_reward_function": "reward.terms",

@@ -43,7 +43,7 @@ def prepare_model(run: RunSpec, cohort: Path, place: StageLayout) -> None:
     Args:
         run: the prompt, and its budgets.
         cohort: folder written by `deepicd.data.mimic.extract` or `deepicd.data.notes.extract`.
-        place: the stage's folder. It holds SFT's examples if the run has SFT; the model and the prompts are written to it.
+        place: the stage's folder. It holds SFT's examples if `prepare` makes them; the model and the prompts are written to it.
 
     Raises:
         UserError: the model, its tokenizer, the prompt or a budget is unsuitable.
@@ -52,17 +52,17 @@ def prepare_model(run: RunSpec, cohort: Path, place: StageLayout) -> None:
 
     for made in (place.model, place.prompts):
         made.mkdir()
-    corpus = place.traces if run.stages.sft else cohort / "train.parquet"
-    make(run.model, corpus, place.model, for_grpo=run.stages.grpo is not None)
+    corpus = place.traces if run.prepared_sft else cohort / "train.parquet"
+    make(run.model, corpus, place.model)
     asked = prompt.asked(run)
     asked.store(place.model)
     tokenizer = AutoTokenizer.from_pretrained(place.model)
-    tokens = ChatTokens(tokenizer, end_of_answer(tokenizer, stop_tokens(place.model)) if run.stages.sft else ())
+    tokens = ChatTokens(tokenizer, end_of_answer(tokenizer, stop_tokens(place.model)) if run.prepared_sft else ())
     splits = write_prompts(cohort, place.prompts, asked.prompt, asked.max_prompt_tokens, tokens)
     check_prompts(place.prompts / "train.parquet", tokenizer, asked.prompt)
     longest = fitted = None
-    if run.stages.sft is not None:
-        longest = run.stages.sft.max_tokens
+    if run.prepared_sft is not None:
+        longest = run.prepared_sft.max_tokens
         fitted = sft.fit(place.traces, place.prompts / "train.parquet", asked.prompt, longest, tokens)
         check_examples(place.traces, tokenizer, place.model)
     PromptCounts(

@@ -17,6 +17,7 @@ from deepicd.errors import DeepICDError, RewardCodeError, UserError
 from deepicd.rewards import Sample, Score, cohort_words, make_scorer
 from deepicd.rewards.judge.rollout import Rollout
 from deepicd.spec.load import load
+from deepicd.training.losses import overlong_penalty
 from deepicd.training.rollout_judge import RolloutJudge, rollout_judge
 from deepicd.training.stage_files import SPEC_VARIABLE, StageFiles
 
@@ -35,6 +36,7 @@ class RewardManager(RewardManagerBase):  # type: ignore[misc]
         cohort = cohort_words.of_run(self._files.folder.parent)
         self._opened_think = spec.model.opened_think
         self._score = make_scorer(spec.reward, opened_think=self._opened_think, cohort=cohort)
+        self._overlong = None if spec.stages.grpo is None else spec.stages.grpo.overlong_penalty
         self._waiting: list[tuple[Sample, asyncio.Future[Score]]] = []
         self._judge = rollout_judge(spec, self._files)
 
@@ -52,7 +54,15 @@ class RewardManager(RewardManagerBase):  # type: ignore[misc]
         if self._judge is not None:
             score = await self._judged(self._judge, data, Rollout(sample, score))
         terms = {f"reward_{name}": value for name, value in score.terms.items()}
-        return {"reward_score": score.value, "reward_extra_info": {"score": score.value, **terms, **self._facts(sample)}}
+        value = score.value - self._penalty(data)
+        return {"reward_score": value, "reward_extra_info": {"score": value, **terms, **self._facts(sample)}}
+
+    def _penalty(self, data: DataProto) -> float:
+        """The penalty for a completion's length, which only those that are trained on get."""
+        item = data[-1:][0]
+        if item.non_tensor_batch["extra_info"]["split"] != "train":
+            return 0.0
+        return overlong_penalty(self._overlong, _length(item), self.config.data.max_response_length)
 
     def _facts(self, sample: Sample) -> dict[str, float]:
         """The values of `OF_COMPLETIONS`."""
@@ -76,8 +86,7 @@ class RewardManager(RewardManagerBase):  # type: ignore[misc]
 
     def _sample(self, data: DataProto) -> Sample:
         item = data[-1:][0]
-        response = item.batch["responses"]
-        length = int(item.batch["attention_mask"][-response.shape[-1] :].sum())
+        response, length = item.batch["responses"], _length(item)
         text = self.tokenizer.decode(response[:length], skip_special_tokens=True)
         ended = length > 0 and int(response[length - 1]) == self.tokenizer.eos_token_id
         fields = item.non_tensor_batch
@@ -106,6 +115,11 @@ class RewardManager(RewardManagerBase):  # type: ignore[misc]
         self._files.report_failure(error)
         for _, future in batch:
             future.set_exception(error)
+
+
+def _length(item: Any) -> int:
+    """Tokens of a completion."""
+    return int(item.batch["attention_mask"][-item.batch["responses"].shape[-1] :].sum())
 
 
 def _raised(error: Exception) -> DeepICDError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,16 @@ import torch
 import torch.distributed
 from omegaconf import DictConfig
 from verl.trainer.sft_trainer import SFTTrainer
+from verl.utils import tensordict_utils as tu
 from verl.utils.device import auto_set_device
 from verl.utils.distributed import destroy_global_process_group, initialize_global_process_group
 
 from deepicd.phases import Phase, PhaseFile
 from deepicd.training.checkpoints import LocalCheckpoints
-from deepicd.training.export import export_as_trained
+from deepicd.training.export import export_from_now_on
 from deepicd.training.sft_examples import SftExamples
 from deepicd.training.stage_files import StageFiles
+from deepicd.training.step_metrics import GPU_MEMORY, SECONDS
 
 
 class Trainer(SFTTrainer):  # type: ignore[misc]
@@ -56,7 +59,12 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
         if self.rank == 0:
             self._files.enter_loop(self.total_training_steps)
         self._enter(Phase.STEPS)
+        began = time.monotonic()
         output = self._train_batch(data=data)
+        metrics = tu.get(output, "metrics")
+        metrics[SECONDS] = time.monotonic() - began
+        if self.device_name != "cpu":  # on which verl's number is of the process
+            metrics[GPU_MEMORY] = metrics["perf/max_memory_reserved_gb"]
         flag = torch.tensor([int(self._files.stop_request.exists())], device=self.device_name)
         # All ranks leave at the same step, whichever saw the request first.
         torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
@@ -67,9 +75,7 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
 
     def _save_checkpoint(self, step: int) -> None:
         if step >= self.total_training_steps:
-            export_as_trained()
-            manager = self.engine.checkpoint_manager
-            manager.checkpoint_save_contents = [*manager.checkpoint_save_contents, "hf_model"]
+            export_from_now_on(self.engine.checkpoint_manager)
         self._enter(Phase.SAVING)
         local = LocalCheckpoints.from_environment(self._files.checkpoints)
         if self.rank == 0:

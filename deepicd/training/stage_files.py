@@ -6,14 +6,16 @@ import json
 import os
 from pathlib import Path
 
-from deepicd.errors import CrashError, DeepICDError, JudgeError, RewardCodeError, UserError
+from deepicd.errors import CrashError, DeepICDError, JudgeError, RewardCodeError, TeacherError, UserError
 from deepicd.phases import Phase, PhaseFile
 from deepicd.run_layout import StageLayout
 
 FOLDER_VARIABLE = "DEEPICD_STAGE_FOLDER"
 SPEC_VARIABLE = "DEEPICD_RUN_SPEC"
 
-_REPORTED: dict[str, type[DeepICDError]] = {kind.code: kind for kind in (CrashError, JudgeError, RewardCodeError, UserError)}
+_REPORTED: dict[str, type[DeepICDError]] = {
+    kind.code: kind for kind in (CrashError, JudgeError, RewardCodeError, TeacherError, UserError)
+}
 
 
 class StageFiles(StageLayout):

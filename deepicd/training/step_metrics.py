@@ -21,7 +21,13 @@ KL_OF_UPDATE = "actor/ppo_kl"
 OF_COMPLETIONS = ("well_formed", "truncated")
 """What our reward manager says about each completion besides its reward, 0 or 1."""
 OF_TRAINING = "deepicd/"
-"""Prefix of their means over the completions that a step trains on."""
+"""Prefix of their means over the completions that a step trains on, and of further metrics of ours."""
+WITHOUT_VARIANCE = f"{OF_TRAINING}groups_without_variance"
+GPU_MEMORY = f"{OF_TRAINING}gpu_memory_gib"
+SECONDS = "timing_s/step"
+
+OF_DISTILLATION = "distill/"
+"""Prefix of what `distill` says about its answers so far."""
 
 _REWARD = "critic/score/mean"
 _VALIDATION = "val-"
@@ -48,12 +54,40 @@ class StepMetrics:
     """Share of the step's rollouts without a fault of form."""
     truncated: float | None = None
     """Share of the step's rollouts that reached the token limit."""
+    groups_without_variance: float | None = None
+    """Share of the step's groups whose completions all have the same reward: nothing is learned from them."""
+    gradient_norm: float | None = None
+    """Norm of the gradient before it is clipped."""
+    entropy: float | None = None
+    """Mean entropy of the policy per token of the rollouts, in nats."""
+    clipped: float | None = None
+    """Share of the rollouts' tokens whose probability ratio was clipped."""
+    rollout_difference: float | None = None
+    """Mean absolute difference between the trainer's and vLLM's probability of a rollout's token."""
+    tokens_per_second: float | None = None
+    """Tokens of the step, with prompts, by its duration, over all GPUs."""
+    mfu: float | None = None
+    """Share of the GPUs' peak speed that the update used, in [0, 1]; None where verl does not know the peak, as on CPUs."""
+    gpu_memory: float | None = None
+    """Most memory that PyTorch has held on one GPU in training, without vLLM's, in GiB; None on CPUs."""
+    gpu_hours: float | None = None
+    """GPU-hours of the run so far, known only while it runs."""
+    gpu_hours_left: float | None = None
+    """GPU-hours to the end of the stage, known only while it runs."""
     terms: Mapping[str, float] = field(default_factory=dict)
     """Mean of each reward term over the validation, where the step had one."""
     validation_reward: float | None = None
     """Mean sampled reward on the validation split, where the step had one."""
     validation_loss: float | None = None
     """SFT's loss on the validation split, where the step had one."""
+    kept: float | None = None
+    """Share of the admissions asked about so far that have a trace (`distill`)."""
+    rate: float | None = None
+    """Answers of the teacher a second (`distill`)."""
+    cost: float | None = None
+    """What the teacher's answers cost so far, where prices are given (`distill`)."""
+    waiting: int | None = None
+    """Requests that wait for the teacher to answer again, if there are any (`distill`)."""
     not_finite: str | None = None
     """Name of a watched metric that was NaN or infinite."""
     update_skipped: bool | None = None
@@ -64,6 +98,9 @@ class StepMetrics:
         return {
             "step": self.step, "reward": self.reward, "kl": self.kl, "loss": self.loss, "seconds": self.seconds,
             "responseTokens": self.response_tokens, "formatRate": self.format_rate, "truncated": self.truncated,
+            "groupsWithoutVariance": self.groups_without_variance, "gradientNorm": self.gradient_norm, "entropy": self.entropy,
+            "clipped": self.clipped, "rolloutDifference": self.rollout_difference,
+            "tokensPerSecond": self.tokens_per_second, "mfu": self.mfu, "gpuMemory": self.gpu_memory,
             "terms": dict(self.terms),
             "validationReward": self.validation_reward, "validationLoss": self.validation_loss,
         }  # fmt: skip
@@ -71,6 +108,10 @@ class StepMetrics:
 
 def _finite(value: Any) -> float | None:
     return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
 
 
 def read_step(line: str) -> StepMetrics:
@@ -82,20 +123,34 @@ def read_step(line: str) -> StepMetrics:
         return next((_finite(data[name]) for name in names if name in data), None)
 
     validation = {key: value for key, value in data.items() if key.startswith(_VALIDATION)}
+    tokens, seconds = first("perf/total_num_tokens", "train/global_tokens"), first(SECONDS)
     mean = {key.split("/")[-2]: _finite(value) for key, value in validation.items() if "/mean@" in key}
     return StepMetrics(
         step=int(content["step"]),
         reward=first(_REWARD),
         kl=first("actor/reward_kl_penalty", "actor/kl_loss", KL_OF_UPDATE),
         loss=first("train/loss", "actor/pg_loss"),
-        seconds=first("timing_s/step"),
+        seconds=seconds,
         response_tokens=first("response_length/mean"),
         format_rate=first(f"{OF_TRAINING}well_formed"),
         truncated=first(f"{OF_TRAINING}truncated"),
+        groups_without_variance=first(WITHOUT_VARIANCE),
+        gradient_norm=first(*_GRADIENT),
+        entropy=first("actor/entropy"),
+        clipped=first("actor/pg_clipfrac"),
+        rollout_difference=first("training/rollout_probs_diff_mean"),
+        tokens_per_second=tokens / seconds if tokens and seconds else None,
+        # Where verl does not know a device's peak, it counts it as infinite.
+        mfu=first("perf/mfu/actor", "train/mfu") or None,
+        gpu_memory=first(GPU_MEMORY),
         terms={name.removeprefix("reward_"): value for name, value in mean.items()
                if name.startswith("reward_") and value is not None},
         validation_reward=mean.get("score", mean.get("reward")),
         validation_loss=first("val/loss"),
+        kept=first(f"{OF_DISTILLATION}kept"),
+        rate=first(f"{OF_DISTILLATION}rate"),
+        cost=first(f"{OF_DISTILLATION}cost"),
+        waiting=_whole(first(f"{OF_DISTILLATION}waiting")),
         # orjson writes NaN and infinity as null.
         not_finite=next((name for name in _WATCHED if name in data and _finite(data[name]) is None), None),
         update_skipped=next((_finite(data[name]) is None for name in _GRADIENT if name in data), None),
@@ -112,6 +167,11 @@ class MetricsFile:
         """The steps that were written since the last call."""
         for line in self._lines.read():
             yield read_step(line.decode())
+
+
+def step_seconds(folder: Path) -> float:
+    """Duration of all steps of a stage so far, over all launches: a step that was made twice counts twice."""
+    return sum(row.seconds or 0.0 for path in launches(folder) for row in MetricsFile(path).new_steps())
 
 
 def launches(folder: Path) -> list[Path]:

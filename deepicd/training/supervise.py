@@ -15,6 +15,7 @@ from deepicd.errors import CrashError, NotANumberError, StallError, TerminatedEr
 from deepicd.phases import OnPhase, PhaseFile, ignore
 from deepicd.spec.base import format_duration
 from deepicd.training.exit_reasons import explain_exit
+from deepicd.training.gpu_activity import IdleWatch
 from deepicd.training.process_names import RAY_NODE, node_name, worker_name
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import MetricsFile, StepMetrics
@@ -163,6 +164,14 @@ def _check_workers(watch: Watch, living: dict[int, str], now: float, scratch: Pa
                 file.write(f"{watch.missing}: {path.read_text(errors='replace')[:_MOST_CHARACTERS]}\n")
 
 
+def _check_stall(watch: Watch, idle: IdleWatch | None, files: StageFiles, now: float) -> None:
+    if files.waiting_for_disk.exists():
+        watch.pause(now)
+    elif idle is not None:
+        idle.check(now)
+    watch.check_stall(now)
+
+
 class Process(Protocol):
     """A stage's process, such as `GuardedProcess`."""
 
@@ -192,6 +201,7 @@ def supervise(
     on_phase: OnPhase = ignore,
     training: bool = True,
     untried: str | None = None,
+    idle: IdleWatch | None = None,
     living: Callable[[int], dict[int, str]] = workers,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
@@ -201,6 +211,7 @@ def supervise(
     `training`: the process saves a checkpoint when it is asked to stop, and the end of a Ray or vLLM process means a crash
     until all steps are made; one that only generates is ended immediately, and ends its engines itself.
     `untried`: the field with the user's settings for the training stack, if no step has been made with them.
+    `idle`: ends the stage when its GPUs are idle, if that is looked at.
     `living`: its Ray and vLLM processes.
 
     Raises:
@@ -215,17 +226,22 @@ def supervise(
         # Phases first: a step line belongs to the phase in which it was made.
         for start in phases.new():
             on_phase(start)
+            if idle is not None:
+                idle.enter(start.phase)
         made = list(rows.new_steps())
         for row in made:
             watch.check_step(row, now)
             on_step(row, files.total_steps)
+        if idle is not None and any(row.step > 0 for row in made):
+            idle.moved()
         return bool(made)
 
     rows = MetricsFile(metrics)
     try:
         _follow(
-            process, files, watch, stop, report, training=training, untried=untried, living=living, clock=clock, sleep=sleep
-        )
+            process, files, watch, stop, report, training=training, untried=untried, idle=idle, living=living, clock=clock,
+            sleep=sleep,
+        )  # fmt: skip
     except CrashError as error:
         if watch.missing in RAY_NODE and not files.loop_entered.exists():
             raise RayStartError(str(error)) from error
@@ -241,6 +257,7 @@ def _follow(
     *,
     training: bool,
     untried: str | None,
+    idle: IdleWatch | None,
     living: Callable[[int], dict[int, str]],
     clock: Callable[[], float],
     sleep: Callable[[float], None],
@@ -268,9 +285,7 @@ def _follow(
                 files.stop_request.touch()
             if stop_requested() and (stop.insisted or not training or not files.loop_entered.exists()):
                 break
-            if files.waiting_for_disk.exists():
-                watch.pause(now)
-            watch.check_stall(now)
+            _check_stall(watch, idle, files, now)
             if training and not files.loop_left.exists():
                 _check_workers(watch, living(process.pid), now, process.scratch, files.log)
             sleep(POLL_SECONDS)

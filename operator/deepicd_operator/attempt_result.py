@@ -30,7 +30,12 @@ _BY_KUBELET = {
     "Shutdown": Reason.NODE_LOST,
     "Terminated": Reason.NODE_LOST,
 }
-"""By the reason of a pod that its kubelet rejected or ended. Any other (Evicted, OutOfcpu, NodeAffinity, …) is an eviction."""
+"""By the reason of a pod that its kubelet rejected or ended. Any other (OutOfcpu, NodeAffinity, …) is an eviction."""
+_RAN_SHORT = (
+    (re.compile(r"low on resource: memory"), Reason.OUT_OF_MEMORY),
+    (re.compile(r"low on resource: (ephemeral-storage|inodes)|local (ephemeral )?storage|EmptyDir"), Reason.OUT_OF_DISK),
+)
+"""By the message with which a kubelet evicts a pod: what its node or the pod ran out of, and would again."""
 _FAILURES = {
     FailureCode.BAD_INPUT: Reason.BAD_INPUT,
     FailureCode.REWARD_CODE: Reason.REWARD_CODE_FAILED,
@@ -41,6 +46,7 @@ _FAILURES = {
     FailureCode.STALL: Reason.STALLED,
     FailureCode.STORE: Reason.STORE_UNREACHABLE,
     FailureCode.JUDGE: Reason.JUDGE_UNREACHABLE,
+    FailureCode.TEACHER: Reason.TEACHER_UNREACHABLE,
     FailureCode.TERMINATED: Reason.TERMINATED,
     FailureCode.CRASH: Reason.CRASHED,
 }
@@ -241,8 +247,13 @@ def _disruption(job: JobView, pod: PodView | None, seen: str | None) -> Reason |
     why = (pod.disruption if pod is not None else "") or seen or ""
     given_up = pod.reason if pod is not None and pod.phase == "Failed" else ""
     if why or given_up:
-        return _DISRUPTIONS.get(why) or _BY_KUBELET.get(given_up, Reason.EVICTED)
+        return _DISRUPTIONS.get(why) or _BY_KUBELET.get(given_up) or _eviction(pod)
     return Reason.EVICTED if "DisruptionTarget" in job.message else None
+
+
+def _eviction(pod: PodView | None) -> Reason:
+    message = pod.message if pod is not None and pod.reason == "Evicted" else ""
+    return next((reason for pattern, reason in _RAN_SHORT if pattern.search(message)), Reason.EVICTED)
 
 
 def _on_lost_node(attempt: Attempt, snapshot: Snapshot, now: datetime) -> str:

@@ -158,7 +158,7 @@ def _checked(spec: RunSpec, paths: tuple[str, ...], settings: Settings) -> froze
 
 def _named(spec: RunSpec, paths: tuple[str, ...]) -> dict[str, str]:
     """Return the names in the spec's own fields, each with its field."""
-    content = spec.model_dump(mode="json", by_alias=True, include={"compute", "reward", "storage"})
+    content = spec.model_dump(mode="json", by_alias=True, include={"compute", "reward", "storage", "tracking"})
     return {name: path for path in paths for name in names_at(path, content)}
 
 

@@ -81,8 +81,10 @@ class Reason(StrEnum):
     STALLED = "Stalled"
     STORE_UNREACHABLE = "StoreUnreachable"
     JUDGE_UNREACHABLE = "JudgeUnreachable"
+    TEACHER_UNREACHABLE = "TeacherUnreachable"
     UPLOAD_FAILED = "UploadFailed"
     OUT_OF_MEMORY = "OutOfMemory"
+    OUT_OF_DISK = "OutOfDisk"
     TERMINATED = "Terminated"
     POD_DELETED = "PodDeleted"
     JOB_DELETED = "JobDeleted"
@@ -232,7 +234,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.CRASHED: Explanation(_RETRY, "a process of the training stack failed", "see the pod's log if it happens again"),
     Reason.STALLED: Explanation(
-        _RETRY, "no step for recovery.stallAfter", "see the pod's log; raise recovery.stallAfter if steps take that long"
+        _RETRY,
+        "no step for recovery.stallAfter, or for recovery.idleAfter on idle GPUs",
+        "see the pod's log; raise recovery.stallAfter or recovery.idleAfter if steps take that long",
     ),
     Reason.STORE_UNREACHABLE: Explanation(
         _RETRY, "the store could not be reached", "check storage.s3.endpoint, the bucket, its credentials and the NetworkPolicy"
@@ -242,6 +246,11 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "the reward's judge could not be reached, or too many of its verdicts were missing",
         "check reward.judge.endpoint, its server and key, and the NetworkPolicy; or set reward.judge.onFailure to skip",
     ),
+    Reason.TEACHER_UNREACHABLE: Explanation(
+        _RETRY,
+        "the teacher of stages.distill could not be reached, or gave no answer for its giveUpAfter",
+        "check stages.distill.teacher.endpoint, its server, its limits and the NetworkPolicy; the answers so far are kept",
+    ),
     Reason.UPLOAD_FAILED: Explanation(
         _RETRY,
         "the uploader did not store everything",
@@ -249,17 +258,20 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.OUT_OF_MEMORY: Explanation(
         _RETRY,
-        "the container used more than its memory limit",
+        "the container used more than its memory limit, or its node ran out of memory",
         "raise compute.memory, or lower microBatchSizePerGpu",
+    ),
+    Reason.OUT_OF_DISK: Explanation(
+        _RETRY,
+        "the pod wrote more than it may, or its node ran out of disk",
+        "raise compute.scratch.size or name a compute.scratch.storageClass, or lower keepCheckpoints",
     ),
     Reason.TERMINATED: Explanation(_RETRY, "the trainer was asked to stop", "see the pod's events for the cause"),
     Reason.POD_DELETED: Explanation(_RETRY, "the pod was deleted from outside", "set spec.suspend to true to stop a run"),
     Reason.JOB_DELETED: Explanation(
         _RETRY, "the attempt's Job was deleted from outside", "set spec.suspend to true to stop a run"
     ),
-    Reason.EVICTED: Explanation(
-        _FREE, "the pod was evicted from its node", "raise compute.memory or compute.scratch.size if the node ran short"
-    ),
+    Reason.EVICTED: Explanation(_FREE, "the pod was evicted from its node", "see the pod's events for the cause"),
     Reason.SPEC_CHANGED: Explanation(
         _FREE, "the spec has changed since the attempt began", "the next attempt uses the new spec"
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from deepicd.spec.progress import Progress
+from deepicd.spec.progress import Diagnostics, Progress
 from deepicd_operator.snapshot import Snapshot
 from deepicd_operator.status import Attempt, RunStatus, VerifiedCheckpoint
 
@@ -76,7 +76,10 @@ def _fields(report: Progress) -> dict[str, Any]:
     """Return the fields of the status that depend only on the report."""
     eta = None if report.eta_seconds is None else round(report.eta_seconds)
     numbers = {"reward": _rounded(report.reward), "kl": _rounded(report.kl)}
-    return {"stage": report.stage, "step": report.step, "steps": report.steps, "eta_seconds": eta, **numbers}
+    known = report.diagnostics
+    rounded = None if known is None else Diagnostics(**{name: _rounded(value) for name, value in known})
+    place = {"stage": report.stage, "step": report.step, "steps": report.steps, "eta_seconds": eta}
+    return place | {"diagnostics": rounded} | numbers
 
 
 def _rounded(value: float | None) -> float | None:

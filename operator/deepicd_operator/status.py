@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field, ValidationError
 
-from deepicd.spec.progress import Checkpoint, LevelMetrics, StageName
+from deepicd.spec.progress import Checkpoint, Diagnostics, LevelMetrics, StageName
 from deepicd_operator.conditions import Conditions, StatusModel
 
 State = Literal["Pending", "Running", "Suspended", "Succeeded", "Failed"]
@@ -130,6 +130,8 @@ class RunStatus(StatusModel):
     """KL divergence of the last step."""
     eta_seconds: int | None = None
     """Time left in the stage."""
+    diagnostics: Diagnostics | None = None
+    """What the last training step says about whether it learns and how fast."""
     metrics: LevelMetrics | None = None
     """Macro F1 on the test split at three levels."""
     attempt: int = 0

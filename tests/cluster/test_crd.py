@@ -101,6 +101,16 @@ def test_every_sample_is_accepted_with_the_defaults_of_the_models(api: Api, name
         ({"spec__reward": {"judge": JUDGE}}, "weights.judge: is missing or 0"),
         ({"spec__reward": {"judge": {}, "weights": {"judge": 1}}}, "give exactly one of model, endpoint"),
         ({"spec__reward": {"judge": {"endpoint": "http://a.svc/v1"}, "weights": {"judge": 1}}}, "name: is missing"),
+        (
+            {"spec__stages__distill": {"teacher": {"endpoint": "https://api.example.org/v1", "name": "x"}}},
+            "endpoint: is not on this machine",
+        ),
+        ({"spec__stages__distill": {"teacher": {"run": "a", "model": "b"}}}, "give exactly one of run, model, endpoint"),
+        ({"spec__stages__distill": {"teacher": {"run": "a", "name": "b"}}}, "name: goes with endpoint"),
+        (
+            {"spec__data": {"prepared": "x", "traces": "t"}, "spec__stages__distill": {"teacher": {"run": "a"}}},
+            "data.traces: stages.distill has its own traces made",
+        ),
         ({"spec__reward": {"judge": COLOCATED, "weights": {"judge": 1}}}, "colocated is not built yet"),
         (
             {"spec__reward": {"judge": JUDGE, "weights": {"judge": 1}}, "spec__stages__grpo__rollouts": 128},
@@ -232,6 +242,11 @@ def test_a_run_that_version_0_1_0_stored_stays_as_it_is_and_may_change_what_may(
     expected["model"]["prompt"] = {"preset": "deepicd"}
     evaluate = {"base": True, "models": {}, "baselines": [], "calibration": True, "fairness": True}
     expected["stages"]["evaluate"] |= {**evaluate, "constrained": False, "prematureClosure": False}
+    later = {"loss": "grpo", "dropGroupsWithoutVariance": False, "klSchedule": "constant", "reproducible": "auto"}
+    expected["stages"]["grpo"] |= later
+    expected["recovery"]["idleAfter"] = "150s"
+    if "storage" in expected:
+        expected["storage"]["rollouts"] = False
     if "synthetic" in expected["data"]:
         expected["data"]["synthetic"]["frequencyExponent"] = 0.8
     assert made["spec"] == expected

@@ -161,11 +161,11 @@ def test_a_preempted_attempt_is_not_counted_and_resumes_when_there_is_room(
         api.delete("PriorityClass", namespace)
 
 
-def test_a_pod_that_its_kubelet_ends_is_an_eviction(api: Api, namespace: str, operator: OperatorProcess) -> None:
-    api.create(quickstart(namespace, recovery__maxAttempts=1))
+def test_an_eviction_for_lack_of_disk_is_counted(api: Api, namespace: str, operator: OperatorProcess) -> None:
+    api.create(quickstart(namespace, recovery__maxAttempts=2))
     fail_pod(api, running_pod(api, namespace), "Evicted", "The node was low on resource: ephemeral-storage.")
     attempt = ended(api, namespace)
-    assert (attempt["reason"], attempt["counted"]) == ("Evicted", False)
+    assert (attempt["reason"], attempt["counted"]) == ("OutOfDisk", True)
     assert "ephemeral-storage" in attempt["message"]
     running_pod(api, namespace, 2)
 

@@ -249,7 +249,7 @@ def test_the_bucket_holds_models_checkpoints_results_and_logs(story: Story) -> N
     keys = [item.key for item in store.list()]
     for part in ("/models/base/manifest.json", "/models/sft/manifest.json", "/models/grpo/manifest.json",
                  f"/checkpoints/step-{LONG_GRPO['maxSteps']:06}/manifest.json", "/evaluation/report.html",
-                 "/evaluation/metrics.json", "/logs/grpo/training.log"):  # fmt: skip
+                 "/evaluation/metrics.json", "/evaluation/cards/grpo/README.md", "/logs/grpo/training.log"):  # fmt: skip
         assert [key for key in keys if key.endswith(part)], part
 
 

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from deepicd import icd10, prompt
 from deepicd.completion import Completion, Fault, as_code, fault_of, parse
+from deepicd.errors import UserError
 
 MEGABYTE = 1_000_000
 
@@ -256,3 +257,8 @@ def test_an_opened_think_and_one_in_the_completion_are_the_same(text: str) -> No
 )
 def test_a_code_can_be_right_if_it_was_ever_billable_or_is_local(code: str, local: bool, fault: Fault | None) -> None:
     assert fault_of(code, local=local) is fault
+
+
+def test_what_is_no_text_is_refused() -> None:
+    with pytest.raises(UserError, match=r"^text: is a NoneType: give a str$"):
+        parse(None)  # type: ignore[arg-type]

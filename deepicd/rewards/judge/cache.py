@@ -1,16 +1,17 @@
 """Verdicts by the digest of the question. Holds no text of a note or completion.
 
-A file of JSON lines that only grows: `{"key": …, "answers": "yny…"}`, in the order of the rubric's criteria. A line is written
-with one call, so a killed process leaves at most one torn line at the end, which is skipped.
+A file of JSON lines that only grows: `{"key": …, "answers": "yny…"}`, in the order of the rubric's criteria. A torn line is
+skipped.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+
+from deepicd.appended import AppendedFile
 
 FILE = "verdicts.jsonl"
 _LINE = re.compile(r'\{"key": "([0-9a-f]{64})", "answers": "([yn]+)"\}')
@@ -21,13 +22,14 @@ class Cache:
 
     def __init__(self, folder: Path | None) -> None:
         """Read what is there; the folder is created with the first verdict."""
-        self._path = None if folder is None else folder / FILE
         self._known: dict[str, str] = {}
-        self._torn = False
-        if self._path is not None and self._path.exists():
-            content = self._path.read_text(encoding="utf-8", errors="replace")
-            self._known = dict(_LINE.findall(content))
-            self._torn = not content.endswith("\n")
+        self._file: AppendedFile | None = None
+        if folder is None:
+            return
+        path = folder / FILE
+        content = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        self._known = dict(_LINE.findall(content))
+        self._file = AppendedFile(path, torn=bool(content) and not content.endswith("\n"))
 
     def __len__(self) -> int:
         return len(self._known)
@@ -45,16 +47,6 @@ class Cache:
         """
         new = {key: "".join("y" if answer else "n" for answer in verdict) for key, verdict in verdicts.items()}
         self._known |= new
-        if self._path is None or not new:
-            return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        lines = "".join(f"{json.dumps({'key': key, 'answers': answers})}\n" for key, answers in new.items())
-        left = (("\n" if self._torn else "") + lines).encode()
-        self._torn = True
-        file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        try:
-            while left:  # one call, unless the disk is full
-                left = left[os.write(file, left) :]
-        finally:
-            os.close(file)
-        self._torn = False
+        if self._file is not None and new:
+            lines = "".join(f"{json.dumps({'key': key, 'answers': answers})}\n" for key, answers in new.items())
+            self._file.add(lines.encode())

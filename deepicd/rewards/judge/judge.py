@@ -11,9 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from deepicd.endpoint import PASSING, Missing
 from deepicd.errors import JudgeError, UserError
 from deepicd.rewards.judge.cache import Cache
-from deepicd.rewards.judge.client import BATCH, PASSING, Client, Missing
+from deepicd.rewards.judge.client import BATCH, Client
 from deepicd.rewards.judge.question import Question
 from deepicd.rewards.judge.rubric import Rubric, load_rubric, to_verdict
 from deepicd.spec.environment import JUDGE_API_KEY, JUDGE_ENDPOINT

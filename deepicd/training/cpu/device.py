@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 from typing import Any
 
 from deepicd.training.device import Device
@@ -51,6 +52,8 @@ class Cpus(Device):
     server_environment: Mapping[str, str] = {
         name: value for name, value in engine_environment.items() if name != "VLLM_ENABLE_V1_MULTIPROCESSING"
     }
+    has_gpus = False
+    seeds_completions = True
     sft_overrides = ("trainer.device=cpu", "data.num_workers=0")
 
     def grpo_overrides(self, max_tokens: int) -> list[str]:
@@ -89,9 +92,23 @@ class Cpus(Device):
         """All processes share the cores."""
         return {}, {}
 
+    def parallel_arguments(self, gpus: int, tensor_parallel: int) -> list[str]:
+        """One copy."""
+        return []
+
     def engines(self, gpus: int, each: int, variables: Mapping[str, str]) -> list[dict[str, str]]:
         """One engine, which uses all cores."""
         return [{}]
 
+    def describe(self, gpus: int) -> dict[str, Any]:
+        """See `Device`."""
+        return {"name": _cpu_name(Path("/proc/cpuinfo")), "cores": len(os.sched_getaffinity(0))}
+
     def check(self, gpus: int) -> None:
         """Any number is accepted."""
+
+
+def _cpu_name(cpuinfo: Path) -> str:
+    """The processor's model as Linux calls it; `CPU` where it has no name."""
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "CPU")

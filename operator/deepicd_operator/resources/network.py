@@ -1,10 +1,10 @@
-"""What the run's pods may connect to: DNS, the API server, the store, the judge, and on several nodes each other."""
+"""What the run's pods may connect to: DNS, API server, store, judge, teacher, MLflow, and on several nodes each other."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from deepicd.spec.judge import endpoint_address
+from deepicd.spec.endpoint import endpoint_address
 from deepicd.spec.resource_names import RUN_LABEL
 from deepicd.spec.storage import address_of
 from deepicd_operator.resources.attempt import AttemptRequest
@@ -45,7 +45,11 @@ def _ports(request: AttemptRequest) -> set[int]:
     storage = request.spec.storage
     if storage is not None and storage.s3 is not None and storage.s3.endpoint is not None:
         ports.add(address_of(storage.s3.endpoint).port)
-    judge = request.spec.reward.judge
-    if judge is not None and judge.endpoint is not None:
-        ports.add(endpoint_address(judge.endpoint).port)
+    judge, distill, tracking = request.spec.reward.judge, request.spec.stages.distill, request.spec.tracking
+    endpoints = [
+        None if judge is None else judge.endpoint,
+        None if distill is None else distill.teacher.endpoint,
+        None if tracking is None or tracking.mlflow is None else tracking.mlflow.uri,
+    ]
+    ports.update(endpoint_address(endpoint).port for endpoint in endpoints if endpoint is not None)
     return ports

@@ -13,6 +13,7 @@ from deepicd.spec.load import dump
 from deepicd.spec.pod_patch import merge
 from deepicd.spec.progress import progress_name
 from deepicd.spec.resource_names import RUN_ANNOTATION, SYNC, TRAINER
+from deepicd.spec.tracking import PASSWORD, TOKEN, USERNAME
 from deepicd_operator.resources.attempt import AttemptRequest
 from deepicd_operator.resources.volumes import mounts, volumes
 
@@ -170,10 +171,12 @@ def _environment(request: AttemptRequest) -> list[dict[str, Any]]:
     ]
     if request.spec.has_uploader:
         own.append({"name": environment.SIDECAR, "value": "1"})
-    judge = request.spec.reward.judge
-    if judge is not None and judge.api_key is not None and judge.api_key.secret is not None:
-        key = {"name": judge.api_key.secret, "key": environment.JUDGE_SECRET_KEY}
-        own.append({"name": environment.JUDGE_API_KEY, "valueFrom": {"secretKeyRef": key}})
+    own += _endpoint_keys(request)
+    tracking = request.spec.tracking
+    if tracking is not None and tracking.mlflow is not None and tracking.mlflow.secret is not None:
+        for name in (TOKEN, USERNAME, PASSWORD):
+            reference = {"name": tracking.mlflow.secret, "key": name, "optional": True}
+            own.append({"name": name, "valueFrom": {"secretKeyRef": reference}})
     given: list[dict[str, Any]] = []
     for variable in request.spec.compute.env:
         if variable.secret is not None:
@@ -183,3 +186,16 @@ def _environment(request: AttemptRequest) -> list[dict[str, Any]]:
             given.append({"name": variable.name, "value": variable.value})
     chosen = {variable["name"] for variable in given}
     return [variable for variable in own if variable["name"] not in chosen] + given
+
+
+def _endpoint_keys(request: AttemptRequest) -> list[dict[str, Any]]:
+    judge, distill = request.spec.reward.judge, request.spec.stages.distill
+    keys = {
+        environment.JUDGE_API_KEY: None if judge is None else judge.api_key,
+        environment.TEACHER_API_KEY: None if distill is None else distill.teacher.api_key,
+    }
+    return [
+        {"name": name, "valueFrom": {"secretKeyRef": {"name": key.secret, "key": environment.ENDPOINT_SECRET_KEY}}}
+        for name, key in keys.items()
+        if key is not None and key.secret is not None
+    ]

@@ -49,6 +49,9 @@ def test_a_local_code_can_be_right() -> None:
         ({"patients": [1, 2]}, "patients: has 2 entries, gold has 4"),
         ({"patients": [1, 2, None, 3]}, r"admission \[2\]: patients: is missing"),
         ({"gold": ["I10", "M51", "I10", "I10"]}, r'admission \[1\]: gold: "M51" is a header'),
+        ({"gold": None}, "gold: is a NoneType: give a sequence of codes"),
+        ({"gold": "M5116"}, "gold: is a str: give a sequence of codes"),
+        ({"predicted": iter(["I10"])}, "predicted: is a .*iterator: give a sequence of codes"),
         ({"train_counts": {"I10": -1}}, "train_counts: I10: -1 is not a count"),
     ],
 )

@@ -65,6 +65,7 @@ def test_results_logs_and_metrics_grow(tmp_path: Path) -> None:
         "evaluate/a/b.json",
         "stages/grpo/training.log",
         "stages/grpo/metrics/launch-0001.jsonl",
+        "tensorboard/grpo/events.out",
     ):
         write(tmp_path / name)
     assert [item.key for item in RunFolder(tmp_path).growing(2)] == [
@@ -72,13 +73,14 @@ def test_results_logs_and_metrics_grow(tmp_path: Path) -> None:
         "attempts/2/evaluation/report.html",
         "attempts/2/logs/grpo/metrics/launch-0001.jsonl",
         "attempts/2/logs/grpo/training.log",
+        "attempts/2/logs/tensorboard/grpo/events.out",
     ]
 
 
 def test_what_may_hold_note_text_is_never_taken(tmp_path: Path) -> None:
     for name in (
         "stages/prepare/cohort/test.parquet", "stages/prepare/tables/note/discharge.csv.gz", "stages/prepare/sft.parquet",
-        "stages/prepare/model.log", "stages/evaluate/plan.json", "run.yaml",
+        "stages/prepare/model.log", "stages/grpo/rollouts/step-000001.parquet", "stages/evaluate/plan.json", "run.yaml",
         "evaluate/metrics.tmp", "evaluate/report.html.part", "evaluate/.hidden",
     ):  # fmt: skip
         write(tmp_path / name)
@@ -87,6 +89,13 @@ def test_what_may_hold_note_text_is_never_taken(tmp_path: Path) -> None:
     for name in ("rollouts/1.jsonl", "1.jsonl", "cohort.parquet"):
         write(tmp_path / name)
     assert VerlFolder(tmp_path).growing(1) == []
+
+
+def test_kept_completions_are_taken_if_the_store_is_for_them(tmp_path: Path) -> None:
+    for name in ("step-000001.parquet", ".step-000002.parquet"):
+        write(tmp_path / "stages/grpo/rollouts" / name)
+    found = RunFolder(tmp_path, rollouts=True).growing(1)
+    assert [item.key for item in found] == ["attempts/1/logs/grpo/rollouts/step-000001.parquet"]
 
 
 def test_an_unfinished_file_is_never_taken(tmp_path: Path) -> None:
@@ -120,3 +129,14 @@ def test_the_marker_is_beside_the_folder_and_is_deleted_with_it(save: Save, tmp_
 def test_the_reference_in_the_store(tmp_path: Path) -> None:
     assert Complete(tmp_path, "sft", 5).ref(2) == CheckpointRef(2, "sft", 5)
     assert Complete(tmp_path, "base", None).ref(2) == ModelRef(2, "base")
+
+
+def test_of_distillation_only_counts_and_logs_are_uploaded(tmp_path: Path) -> None:
+    place = tmp_path / "stages" / "distill"
+    for name in ("traces.jsonl", "sft.parquet", "later.sqlite", "plan.json", "teacher.log", "distill.json", "training.log"):
+        write(place / name)
+    write(place / "metrics" / "launch-0001.jsonl")
+    write(tmp_path / "teacher" / "answers.jsonl")
+    write(tmp_path / "stages" / "grpo" / "difficulty" / "train.parquet")
+    keys = {item.key.partition("/logs/")[2] for item in RunFolder(tmp_path).growing(1)}
+    assert keys == {"distill/distill.json", "distill/training.log", "distill/metrics/launch-0001.jsonl"}

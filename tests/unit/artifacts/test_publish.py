@@ -12,6 +12,7 @@ from deepicd.artifacts.layout import CheckpointRef, ModelRef, manifest_key
 from deepicd.artifacts.publish import Origin, VanishedError, publish
 from deepicd.artifacts.store.base import ChangedError, OnBytes, Transferred
 from deepicd.artifacts.store.folder import FolderStore
+from deepicd.artifacts.verify import matches, verify
 from deepicd.errors import UserError
 
 Save = Callable[..., Path]
@@ -140,3 +141,18 @@ def test_a_name_that_cannot_be_listed_is_an_error_of_the_user(
     (folder / "manifest.json").write_text("{}")
     with pytest.raises(UserError, match="rename it"):
         publish(store, REF, folder, origin)
+
+
+def test_a_models_cards_are_no_part_of_it_and_may_change_during_its_upload(origin: Origin, save: Save, tmp_path: Path) -> None:
+    folder = save(tmp_path / "m", 50)
+
+    def evaluate() -> None:
+        (folder / "README.md").write_text("a card")
+
+    store = interfering(tmp_path / "store", evaluate)
+    made = publish(store, ModelRef(1, "grpo"), folder, origin).manifest
+    assert [file.path for file in made.files] == ["actor/model.pt", "data.pt"]
+    assert verify(store, ModelRef(1, "grpo")) == made
+    assert matches(made, folder)
+    (folder / "else.md").write_text("not a card")
+    assert not matches(made, folder)

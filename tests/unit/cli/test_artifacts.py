@@ -115,6 +115,17 @@ def test_get_fetches_what_is_named(root: Path, tmp_path: Path) -> None:
     assert (out / "logs" / "grpo" / "training.log").read_text() == "a line"
 
 
+def test_get_puts_the_cards_of_the_newest_evaluation_into_the_models_folder(root: Path, tmp_path: Path) -> None:
+    store = FolderStore(root)
+    for attempt in (1, 2):
+        store.write(f"attempts/{attempt}/evaluation/cards/grpo/README.md", f"card {attempt}".encode())
+    store.write("attempts/3/evaluation/cards/sft/README.md", b"another model")
+    for _ in range(2):
+        printed = run("get", root, "--dir", tmp_path / "out", "--what", "model").split()
+        assert printed == [str(tmp_path / "out" / "model-grpo"), str(tmp_path / "out" / "model-grpo" / "README.md")]
+        assert (tmp_path / "out" / "model-grpo" / "README.md").read_text() == "card 2"
+
+
 def test_get_again_accepts_what_exists(root: Path, tmp_path: Path) -> None:
     first = run("get", root, "--dir", tmp_path / "out", "--what", "checkpoint")
     assert run("get", root, "--dir", tmp_path / "out", "--what", "checkpoint") == first

@@ -15,6 +15,7 @@ STATUS: dict[str, Any] = {
     "columns": {"step": "120/1406", "reward": "0.41", "kl": "0.012", "f1Category": "", "eta": "9h", "gpuHours": "4.2"},
     "lastVerifiedCheckpoint": {"stage": "grpo", "step": 100, "uri": "s3://models/q/attempts/2/checkpoints/step-000100"},
     "metrics": {"category": 0.8},
+    "diagnostics": {"entropy": 1.5, "mfu": 0.41},
     "conditions": [
         {"type": "Accepted", "status": "True", "reason": "Valid", "message": "the spec is valid"},
         {"type": "StepsStalled", "status": "True", "reason": "Stalled", "message": "no step for recovery.stallAfter"},
@@ -95,7 +96,7 @@ def test_no_runs_say_how_to_start_one() -> None:
 def test_one_run_shows_checkpoint_cost_conditions_and_attempts() -> None:
     text = shown(one_run(run(**STATUS)))
     for expected in ("grpo step 100", "s3://models/q", "cost 12.60", "category 0.800", "no step for recovery.stallAfter",
-                     "NodeLost", "137", "gpu-3"):  # fmt: skip
+                     "entropy 1.500, MFU 41 %", "NodeLost", "137", "gpu-3"):  # fmt: skip
         assert expected in text
 
 

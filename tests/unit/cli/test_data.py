@@ -83,6 +83,11 @@ def test_check_reports_everything_within_80_columns(cohort: Path) -> None:
     assert max(map(len, printed.splitlines())) <= 80
 
 
+def test_check_names_a_source_that_is_not_there(cohort: Path) -> None:
+    with pytest.raises(UserError, match=r"^--note: no file or folder /none: give the folder with discharge, or the file"):
+        run("check", cohort, "--note", "/none")
+
+
 def test_check_fails_on_patients_in_two_splits(cohort: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad"
     shutil.copytree(cohort, bad)
@@ -136,6 +141,7 @@ def test_notes_with_other_column_names_are_read_and_checked_by_mapping_them(tmp_
     [
         ("visit", "--column visit: names no column of the file: write NAME=COLUMN"),
         ("=visit", "--column : names no column"),
+        ("mrn=patient_id", "--column mrn=patient_id: the file's name for a column comes second: write patient_id=mrn"),
         ("patient=mrn", "--column: unknown column 'patient': did you mean 'patient_id'?"),
     ],
 )

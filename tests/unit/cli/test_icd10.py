@@ -88,6 +88,10 @@ def test_no_line_is_longer_than_80_columns(arguments: list[str]) -> None:
         (["lumbar", "radiculopaty"], "words: .*no title has radiculopaty, the nearest word is radiculopathy"),
         (["lumbar", "pneumonia"], "words: no title has all of them: give fewer words"),
         (["?"], "words: no title"),
+        ([" "], r"CODE\|WORDS: is empty: give codes, or words of a title"),
+        (["ZZZ99"], r"code: ZZZ99 has not the form of an ICD-10-CM code, such as M51\.16"),
+        (["250.00"], r"code: 250\.00 has the form of an ICD-9-CM code: give one of ICD-10-CM"),
+        (["M5116 foo"], "words: M5116 is a code and others are not"),
     ],
 )
 def test_what_is_missing_is_an_error_of_one_line(arguments: list[str], message: str) -> None:

@@ -7,10 +7,10 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from deepicd import endpoint
 from deepicd.cli.judge import judge
 from deepicd.cli.reward import reward
 from deepicd.errors import JudgeError, UserError
-from deepicd.rewards.judge import client
 from tests.judge_stub import MODEL, Reply, Stub, criteria, stub
 
 CANARY = "zanzibarcanary"
@@ -21,7 +21,7 @@ REWARD.command()(reward)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr(endpoint, "_FIRST_WAIT", 0.01)
 
 
 def line(

@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 from deepicd.cli.main import cli
 
 COMMANDS = [
-    ["run"], ["validate"], ["schema"], ["show-config"], ["sft"], ["grpo"], ["evaluate"], ["metrics"], ["predict"], ["reward"],
-    ["judge"], ["icd10"], ["report"], ["sync"], ["submit"], ["status"], ["logs"], ["wait"], ["cancel"], ["resume"],
+    ["run"], ["validate"], ["schema"], ["show-config"], ["distill"], ["sft"], ["grpo"], ["evaluate"], ["metrics"],
+    ["predict"], ["reward"], ["judge"], ["icd10"], ["report"], ["sync"],
+    ["submit"], ["status"], ["logs"], ["wait"], ["cancel"], ["resume"],
     ["data", "synthetic"], ["data", "mimic"], ["data", "notes"], ["data", "check"],
     ["artifacts", "ls"], ["artifacts", "get"], ["artifacts", "verify"], ["artifacts", "prune"], ["artifacts", "url"],
 ]  # fmt: skip
@@ -46,6 +47,16 @@ def test_an_error_is_one_line_on_stderr_with_its_exit_code(tmp_path: Path) -> No
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""
+
+
+def test_several_problems_of_a_run_are_a_line_each(tmp_path: Path) -> None:
+    text = (SAMPLES / "quickstart.yaml").read_text().replace("sft:", "sftt:", 1).replace("seed: 0", "seed: x", 1)
+    (tmp_path / "run.yaml").write_text(text)
+    result = deepicd("validate", str(tmp_path / "run.yaml"))
+    assert result.returncode == 64
+    lines = result.stderr.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith(f"error: {tmp_path}/run.yaml: spec.") for line in lines)
 
 
 @pytest.mark.parametrize(("name", "options"), [("quickstart", []), ("deepicd-r1-7b", ["--no-paths"])])

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import pytest
 import typer
 from typer.testing import CliRunner
 
@@ -36,3 +37,10 @@ def test_a_run_that_was_not_evaluated_is_an_error_of_the_user(tmp_path: Path) ->
 
 def test_help_shows_an_example() -> None:
     assert "deepicd report runs/quickstart" in CliRunner().invoke(app, ["--help"]).stdout
+
+
+@pytest.mark.parametrize(("name", "found"), [("none", "no such folder"), ("file", "is a file")])
+def test_what_is_no_folder_is_named(tmp_path: Path, name: str, found: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=f"{name}: {found}: give the folder of an evaluated run"):
+        report(tmp_path / name)

@@ -97,3 +97,35 @@ def test_the_columns_never_exceed_the_width(width: int, step: str) -> None:
     names, gap = columns([row], width)
     assert shown_width(names, gap, row) <= width
     assert {"STAGE", "STEP", "TIME"} <= set(names)
+
+
+def test_a_steps_diagnostics_are_shown_in_words() -> None:
+    stage = StageView(0.0)
+    stage.step(
+        StepMetrics(
+            3, gradient_norm=0.52, entropy=1.234, clipped=0.01, rollout_difference=0.0004, groups_without_variance=0.25,
+            tokens_per_second=12345.6, mfu=0.41, gpu_memory=61.53, gpu_hours=1.26, gpu_hours_left=30.04,
+        ),
+        15, None,
+    )  # fmt: skip
+    stage.step(StepMetrics(3, validation_reward=0.5), 15, None)
+    assert stage.diagnostics() == (
+        "gradient 0.520, entropy 1.234, clipped 1 %, off vLLM by 4e-4, groups without variance 25 %, tokens/s 12,346, "
+        "MFU 41 %, GPU memory 61.5 GiB, GPU-hours 1.3, GPU-hours left 30.0"
+    )
+
+
+def test_what_a_step_does_not_know_is_not_shown() -> None:
+    stage = StageView(0.0)
+    stage.step(StepMetrics(3, gradient_norm=0.52), 15, None)
+    assert stage.diagnostics() == "gradient 0.520"
+
+
+def test_distillation_has_columns_of_its_own_which_other_runs_do_not_show() -> None:
+    stage = StageView(0.0)
+    stage.step(StepMetrics(500, kept=0.876, rate=12.34, cost=3.2109, waiting=4), 2000, 120.0)
+    cells = stage.cells("distill", 60.0)
+    assert (cells["STEP"], cells["KEPT"], cells["ANSWERS/S"], cells["COST"]) == ("500/2000", "88 %", "12.3", "3.21")
+    assert {"KEPT", "ANSWERS/S", "COST"} <= set(columns([cells], 120)[0])
+    assert not {"KEPT", "ANSWERS/S", "COST"} & set(columns([{"STAGE": "sft"}], 120)[0])
+    assert columns([cells], 80)[0][-1] == "TIME"

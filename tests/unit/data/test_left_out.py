@@ -43,5 +43,5 @@ def test_examples_that_do_not_fit_are_left_out_by_a_setting() -> None:
 
 def test_admissions_beyond_a_limit_are_left_out_by_it() -> None:
     [found] = of_limits(prompts(0), None, 200)
-    assert found == LeftOut("test admissions", 100, 300, "stages.evaluate.maxAdmissions is 200")
+    assert found == LeftOut("test admissions", 100, 300, "stages.evaluate.maxAdmissions is 200", by_choice=True)
     assert list(of_limits(prompts(0), 300, 400)) == []

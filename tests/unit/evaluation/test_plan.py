@@ -48,9 +48,9 @@ def test_the_runs_models_share_an_engine_and_others_have_their_own(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("changed", "same"),
-    [({"samples": 3}, False), ({"batch": 5}, False),
-     ({"seed": 1}, False), ({"constrained": True}, False), ({"reward": {"preset": "strict"}}, False),
-     ({"engines": [{}, {}]}, True), ({"progress": "x"}, True), ({"models": []}, True)],
+    [({"samples": 3}, False), ({"batch": 5}, False), ({"seed": 1}, False), ({"constrained": True}, False),
+     ({"reward": {"preset": "strict"}}, False), ({"engines": [{}, {}]}, True),
+     ({"progress": "x"}, True), ({"models": []}, True)],
 )  # fmt: skip
 def test_answers_count_while_what_decides_them_is_the_same(tmp_path: Path, changed: dict[str, object], same: bool) -> None:
     model = Model("sft", str(tmp_path / "sft"), own=True, prompt=None)

@@ -78,3 +78,27 @@ def test_a_rise_within_the_intervals_is_chance() -> None:
 def test_without_a_term_for_right_codes_accuracy_decides() -> None:
     metrics = {"sft": model([0.3], right=50), "grpo": model([0.9], right=50)}
     assert "50.0 % to 50.0 %" in warnings(metrics, synthetic=False)[0]
+
+
+def left_out(what: str, count: int, *, by_choice: bool = False) -> dict[str, object]:
+    return {"what": what, "count": count, "of": 1000, "reason": f"reason {count}", "by_choice": by_choice}
+
+
+def test_more_than_a_twentieth_lost_is_said_with_the_main_reason() -> None:
+    metrics = {"sft": model([0.5])}
+    assert warnings(metrics, synthetic=False, left_out=[left_out("admissions", 20), left_out("admissions", 30)]) == []
+    assert warnings(metrics, synthetic=False, left_out=[left_out("admissions", 20), left_out("admissions", 31)]) == [
+        "5.1 % of the admissions were lost (51 of 1,000), most for one reason: reason 31."
+    ]
+
+
+def test_what_the_task_or_a_setting_excludes_is_no_loss() -> None:
+    assert warnings({"sft": model([0.5])}, synthetic=False, left_out=[left_out("admissions", 900, by_choice=True)]) == []
+
+
+def test_few_completions_of_the_required_form_are_said_of_trained_models() -> None:
+    formless, formed = model([0.5], truncated=51), model([0.5], truncated=50)
+    assert "Fewer than 50 % of the completions have the required form: sft 49.0 %." in warnings(
+        {"sft": formless}, synthetic=False
+    )
+    assert not any("required form" in line for line in warnings({"base": formless, "sft": formed}, synthetic=False))

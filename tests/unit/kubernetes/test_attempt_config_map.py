@@ -28,7 +28,7 @@ from deepicd.kubernetes.attempt_config_map import (
     send_to,
     write_termination_log,
 )
-from deepicd.spec.progress import FailureCode, Progress, read_failure, read_progress
+from deepicd.spec.progress import Diagnostics, FailureCode, Progress, read_failure, read_progress
 from deepicd.training.step_metrics import StepMetrics
 
 
@@ -112,10 +112,11 @@ def test_a_report_holds_the_newest_of_each_number(tmp_path: Path) -> None:
     box = Box()
     with ProgressReport(box.send, tmp_path, interval=0) as report:
         report.stage_started("grpo")
-        report.step("grpo", StepMetrics(3, reward=0.4, kl=0.01), 15, 120.0)
+        report.step("grpo", StepMetrics(3, reward=0.4, kl=0.01, gradient_norm=0.5, entropy=1.5, gpu_hours_left=30.0), 15, 120.0)
         report.step("grpo", StepMetrics(4, validation_reward=0.5), 15, None)
     last = box.last
     assert (last.stage, last.step, last.steps, last.reward, last.kl) == ("grpo", 4, 15, 0.5, 0.01)
+    assert last.diagnostics == Diagnostics(gradient_norm=0.5, entropy=1.5, gpu_hours_left=30.0)
     assert last.eta_seconds is None
     assert last.failure is None
 

@@ -146,9 +146,9 @@ class PodMade:
     def disrupted(self, reason: str) -> Self:
         return self.condition("DisruptionTarget", "True", reason)
 
-    def given_up(self, reason: str) -> Self:
+    def given_up(self, reason: str, message: str = "The node had condition: [PIDPressure]. ") -> Self:
         """Its kubelet evicts it."""
-        self.raw["status"] |= {"phase": "Failed", "reason": reason, "message": "The node was low on resource: memory."}
+        self.raw["status"] |= {"phase": "Failed", "reason": reason, "message": message}
         return self
 
     def deleting(self, gone_by: datetime = NOON) -> Self:

@@ -89,7 +89,7 @@ def test_every_rule_of_every_model_is_at_every_place_of_the_model() -> None:
 def test_only_what_needs_python_is_left_to_python() -> None:
     left = [path for path, model in sections(DeepICDRun) for rule in model.rules if not rule.cel]
     assert left == [
-        "spec", "spec.reward.judge", "spec.storage.s3", "spec.compute",
+        "spec", "spec.reward.judge", "spec.stages.distill.teacher", "spec.storage.s3", "spec.tracking.mlflow", "spec.compute",
     ]  # podTemplatePatch, endpoints, affinity  # fmt: skip
 
 
@@ -97,8 +97,13 @@ def test_no_model_has_a_check_across_fields_that_is_no_rule() -> None:
     for path, model in sections(DeepICDRun):
         checks = set(model.__pydantic_decorators__.model_validators) - {"_name_unknown_fields", "_rules_hold"}
         # Refused before any message could show the password.
-        with_endpoint = path in ("spec.storage.s3", "spec.reward.judge")
-        assert checks == ({"_no_credentials_in_endpoint"} if with_endpoint else set()), path
+        of_address = {
+            "spec.storage.s3": {"_no_credentials_in_endpoint"},
+            "spec.reward.judge": {"_no_credentials_in_endpoint"},
+            "spec.stages.distill.teacher": {"_no_credentials_in_endpoint"},
+            "spec.tracking.mlflow": {"_no_credentials_in_uri"},
+        }
+        assert checks == of_address.get(path, set()), path
 
 
 def test_rules_are_written_out() -> None:

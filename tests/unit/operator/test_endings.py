@@ -43,6 +43,20 @@ RETRIED: list[tuple[str, Callable[[], Seen], bool]] = [
     ("PodDeleted", lambda: (JobMade().failed(),), True),
     ("JobDeleted", tuple, True),
 ]  # fmt: skip
+KUBELET_MESSAGES = [
+    ("OutOfMemory", "The node was low on resource: memory. Threshold quantity: 100Mi, available: 80Mi. ", True),
+    ("OutOfDisk", "The node was low on resource: ephemeral-storage. Threshold quantity: 10Gi, available: 9Gi. ", True),
+    ("OutOfDisk", "The node was low on resource: inodes. ", True),
+    ("OutOfDisk", 'Usage of EmptyDir volume "scratch" exceeds the limit "600Gi". ', True),
+    ("OutOfDisk", "Pod ephemeral local storage usage exceeds the total limit of containers 10Gi. ", True),
+    ("OutOfDisk", 'Container trainer exceeded its local ephemeral storage limit "10Gi". ', True),
+    ("Evicted", "The node was low on resource: pids. ", False),
+    ("Evicted", "The node had condition: [DiskPressure]. ", False),
+]
+RETRIED += [
+    (reason, lambda message=message: (JobMade().failed(), PodMade().given_up("Evicted", message)), counted)  # type: ignore[misc]
+    for reason, message, counted in KUBELET_MESSAGES
+]
 
 
 @pytest.mark.parametrize(("reason", "seen", "counted"), RETRIED)

@@ -226,6 +226,9 @@ BY_FIELD: dict[str, dict[str, Any]] = {
     "storage.s3.credentials.secretName": {"storage": {"s3": {"bucket": "models", "credentials": {"secretName": "payroll"}}}},
     "compute.env[].secret.name": {"compute__env": [{"name": "A", "secret": {"name": "payroll", "key": "k"}}]},
     "compute.dataVolumes[].secret": {"compute__dataVolumes": [{"secret": "payroll", "path": "/x"}]},
+    "tracking.mlflow.secret": {
+        "tracking": {"mlflow": {"uri": "https://mlflow.example.org", "experiment": "coding", "secret": "payroll"}}
+    },
     "compute.imagePullSecrets[]": {"compute__imagePullSecrets": ["payroll"]},
 }
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from deepicd.spec.progress import Diagnostics
 from deepicd_operator import resources
 from deepicd_operator.reasons import Reason
 from deepicd_operator.snapshot import Refusal
@@ -130,12 +131,14 @@ def test_nothing_is_written_while_nothing_changes() -> None:
 def test_reports_become_status() -> None:
     story = Story()
     story.now(0)
-    seen = report(at(60), step=120, steps=1406, reward=0.41, kl=0.012, eta_seconds=32500.4)
+    seen = report(at(60), step=120, steps=1406, reward=0.41, kl=0.012, eta_seconds=32500.4,
+                  diagnostics=Diagnostics(entropy=1.23456789, mfu=0.4))  # fmt: skip
     story.now(61, JobMade(), PodMade().running(at(1)), progress=seen, stored=checkpoint(100))
     status = story.status
     assert (status.state, status.stage, status.step, status.steps) == ("Running", "grpo", 120, 1406)
     shown = status.columns
     assert (shown.step, shown.reward, shown.kl, shown.eta, shown.checkpoint) == ("120/1406", "0.41", "0.012", "9h", "grpo/100")
+    assert status.diagnostics == Diagnostics(entropy=1.23457, mfu=0.4)
     assert story.condition("CheckpointDurable") == ("True", "Uploaded")
     assert story.condition("StepsStalled") == ("False", "Stepping")
 

@@ -240,6 +240,22 @@ def test_pods_may_reach_the_judge() -> None:
     assert [port["port"] for rule in policy["egress"] for port in rule["ports"]] == [53, 53, 443, 6443, 8000]
 
 
+MLFLOW: dict[str, Any] = {"mlflow": {"uri": "http://mlflow.tracking.svc:5000/team", "experiment": "coding", "secret": "mlflow"}}
+
+
+def test_pods_may_reach_mlflow() -> None:
+    policy = made("NetworkPolicy", tracking=MLFLOW)["spec"]
+    assert [port["port"] for rule in policy["egress"] for port in rule["ports"]] == [53, 53, 443, 5000, 6443]
+
+
+def test_mlflows_credentials_come_from_those_keys_that_its_secret_has() -> None:
+    found = {
+        each["name"]: each["valueFrom"]["secretKeyRef"] for each in trainer(tracking=MLFLOW)["env"] if "MLFLOW" in each["name"]
+    }
+    names = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+    assert found == {name: {"name": "mlflow", "key": name, "optional": True} for name in names}
+
+
 def test_the_judges_key_comes_from_its_secret() -> None:
     found = trainer(reward={"weights": {"judge": 0.1}, "judge": {**JUDGE, "apiKey": {"secret": "judge-key"}}})["env"]
     key = next(each for each in found if each["name"] == "DEEPICD_JUDGE_API_KEY")
@@ -251,6 +267,21 @@ def test_a_judge_with_a_server_of_its_own_gets_gpus_of_its_own() -> None:
     container = trainer(reward={"weights": {"judge": 0.1}, "judge": judge}, compute__gpus=1)
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "3"
     assert trainer(compute__gpus=1)["resources"]["limits"]["nvidia.com/gpu"] == "1"
+
+
+TEACHER: dict[str, Any] = {"endpoint": "http://teacher.models.svc:8001/v1", "name": "teacher"}
+
+
+def test_pods_may_reach_the_teacher() -> None:
+    policy = made("NetworkPolicy", stages__distill={"teacher": TEACHER})["spec"]
+    assert [port["port"] for rule in policy["egress"] for port in rule["ports"]] == [53, 53, 443, 6443, 8001]
+
+
+def test_the_teachers_key_comes_from_its_secret() -> None:
+    found = trainer(stages__distill={"teacher": {**TEACHER, "apiKey": {"secret": "teacher-key"}}})["env"]
+    key = next(each for each in found if each["name"] == "DEEPICD_TEACHER_API_KEY")
+    assert key["valueFrom"]["secretKeyRef"] == {"name": "teacher-key", "key": "apiKey"}
+    assert not [each for each in found if each["name"] == "DEEPICD_JUDGE_API_KEY"]
 
 
 SEVERAL: dict[str, Any] = {

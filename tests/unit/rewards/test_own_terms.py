@@ -1,12 +1,14 @@
 import math
 import traceback
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from deepicd.errors import UserError
 from deepicd.rewards import Sample, make_scorer
-from deepicd.spec.reward import PRESETS, PresetName, RewardSpec
+from deepicd.rewards.own_terms import OwnTerms, digests
+from deepicd.spec.reward import PRESETS, OwnTerm, PresetName, RewardSpec
 
 MODULE = """
 import math
@@ -109,7 +111,7 @@ def test_what_the_function_raises_is_named_without_its_text(function: str) -> No
     ("path", "says"),
     [
         ("no_such_module:f", "reward.terms.mine.path: no module no_such_module: install it where the run trains"),
-        ("terms_of_a_test:nothing", "reward.terms.mine.path: terms_of_a_test has no function nothing"),
+        ("terms_of_a_test:nothing", "reward.terms.mine.path: terms_of_a_test has no function nothing: name one that it has"),
         ("terms_of_a_test:LIST", "reward.terms.mine.path: terms_of_a_test has no function LIST"),
         ("broken_terms_of_a_test:f", "reward.terms.mine.path: importing broken_terms_of_a_test raised ZeroDivisionError"),
         ("lines_of_a_test:f", "reward.terms.mine.path: importing lines_of_a_test raised ValueError: one and more: correct"),
@@ -126,3 +128,80 @@ def test_numbers_of_numpy_are_numbers() -> None:
     score = make_scorer(reward("same_note"), opened_think=True)([SAMPLES[1]])[0]
     assert score.terms["mine"] == 1
     assert type(score.terms["mine"]) is float
+
+
+FILE = """
+from dataclasses import dataclass
+
+@dataclass
+class Length:
+    of: int
+
+def brief(samples):
+    return [1 / Length(1 + len(sample.completion)).of for sample in samples]
+
+def golds(samples):
+    return [float(sample.gold == "M5116" and not sample.truncated) for sample in samples]
+
+def above(samples):
+    return [1.5 for _ in samples]
+
+def missing(samples):
+    return [float("nan")] * len(samples)
+
+def broken(samples):
+    raise KeyError(samples[0].note)
+"""
+
+
+def of_file(tmp_path: Path, function: str, name: str = "terms.py") -> RewardSpec:
+    (tmp_path / "terms.py").write_text(FILE)
+    return RewardSpec.model_validate({"terms": {"mine": {"file": str(tmp_path / name), "function": function}}})
+
+
+def test_a_function_of_a_file_gets_samples_with_normalised_codes(tmp_path: Path) -> None:
+    found = make_scorer(of_file(tmp_path, "golds"), opened_think=True)(
+        [Sample("", " m51.16"), Sample("", "M5116", truncated=True)]
+    )
+    assert [score.terms["mine"] for score in found] == [1, 0]
+
+
+def test_a_file_that_changes_is_imported_again(tmp_path: Path) -> None:
+    first = make_scorer(of_file(tmp_path, "brief"), opened_think=True)([Sample("abc", "M5116")])[0].terms["mine"]
+    spec = of_file(tmp_path, "brief")
+    (tmp_path / "terms.py").write_text("def brief(samples):\n    return [0.5] * len(samples)\n")
+    assert (first, make_scorer(spec, opened_think=True)(SAMPLES)[0].terms["mine"]) == (0.25, 0.5)
+
+
+def test_the_digest_of_a_file_is_that_of_its_content(tmp_path: Path) -> None:
+    spec = of_file(tmp_path, "brief")
+    assert digests(spec.terms or {}) == {"mine": sha256(FILE.encode()).hexdigest()}
+    assert digests(reward("brief").terms or {}) == {}
+
+
+@pytest.mark.parametrize(
+    ("function", "name", "says"),
+    [
+        ("above", "terms.py", r"^reward\.terms\.mine: gave 1\.5: give numbers from 0 to 1, or NaN if one is missing$"),
+        ("broken", "terms.py", r"^reward\.terms\.mine: raised KeyError at .*terms\.py:\d+: correct the function$"),
+        ("nothing", "terms.py", r"^reward\.terms\.mine\.function: .*terms\.py has no function nothing: name one that it has$"),
+        ("brief", "none.py", r"^reward\.terms\.mine\.file: .*none\.py: No such file or directory: give the Python file"),
+    ],
+)
+def test_a_trial_finds_what_is_wrong_with_a_file(tmp_path: Path, function: str, name: str, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        OwnTerms(of_file(tmp_path, function, name).terms or {}).try_out()
+
+
+def test_a_trial_accepts_missing_values(tmp_path: Path) -> None:
+    OwnTerms(of_file(tmp_path, "missing").terms or {}).try_out()
+
+
+def test_a_broken_file_is_named_and_imported_again_once_it_is_mended(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("import no_such_module")
+    term = {"mine": OwnTerm(file=str(tmp_path / "broken.py"), function="f")}
+    with pytest.raises(UserError, match=r"^reward\.terms\.mine\.file: no module no_such_module: install it"):
+        OwnTerms(term)
+    (tmp_path / "broken.py").write_text("f = 1 / 0")
+    with pytest.raises(UserError, match=r"^reward\.terms\.mine\.file: importing .*broken\.py raised ZeroDivisionError"):
+        OwnTerms(term)

@@ -7,8 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 from huggingface_hub import constants
+from safetensors.numpy import save_file
 
 from deepicd.data.synthetic import write_tables
 from deepicd.errors import UserError
@@ -104,10 +106,36 @@ def test_a_models_folder_is_looked_at(tmp_path: Path) -> None:
     assert "it needs config.json" in only(looked(notes(tmp_path), **model))
     for name in ("tokenizer.json", "model.safetensors"):
         (tmp_path / name).write_text("{}")
+    (tmp_path / "config.json").write_text("[]")
+    assert "config.json is damaged" in only(looked(notes(tmp_path), **model))
     (tmp_path / "config.json").write_text('{"tie_word_embeddings": true}')
-    assert "tied embeddings" in only(looked(notes(tmp_path), **model))
-    (tmp_path / "config.json").write_text('{"tie_word_embeddings": false}')
     assert looked(notes(tmp_path), **model) == Findings()
+
+
+@pytest.mark.parametrize(
+    ("targets", "says"),
+    [
+        (
+            ["q_proj", "up_prj"],
+            "spec.model.lora.targetModules[1]: the model has no linear layer 'up_prj': did you mean 'up_proj'?",
+        ),
+        (["norm"], "spec.model.lora.targetModules[0]: the model has no linear layer 'norm': give some of q_proj, up_proj"),
+        (["up_proj"], ""),
+    ],
+)
+def test_adapters_are_for_layers_that_the_model_has(targets: list[str], says: str, tmp_path: Path) -> None:
+    for name in ("tokenizer.json", "config.json"):
+        (tmp_path / name).write_text("{}")
+    shapes = {"a.q_proj.weight": (4, 4), "a.up_proj.weight": (8, 4), "norm.weight": (4,), "lm_head.weight": (9, 4)}
+    save_file({name: numpy.zeros(shape, "float32") for name, shape in shapes.items()}, tmp_path / "model.safetensors")
+    model = {"model": {"path": str(tmp_path), "lora": {"targetModules": targets}}, "stages": {"grpo": {}}}
+    assert looked(notes(tmp_path), **model).problems == ([says] if says else [])
+
+
+def test_adapters_of_a_tiny_model_are_for_its_layers(tmp_path: Path) -> None:
+    model = {"model": {"tiny": {}, "lora": {"targetModules": ["qproj"]}}, "stages": {"grpo": {}}}
+    (problem,) = looked(notes(tmp_path), **model).problems
+    assert problem.endswith("the model has no linear layer 'qproj': did you mean 'q_proj'?")
 
 
 def test_a_model_that_may_be_downloaded_is_a_warning_and_a_problem_without_the_hub(

@@ -242,3 +242,62 @@ def test_a_full_disk_is_for_the_user_to_fix(run: DeepICDRun, tmp_path: Path, mon
     use(monkeypatch, prepare=fail(OSError(errno.ENOSPC, "No space left on device")))
     with pytest.raises(UserError, match="the disk is full: free space, then run again"):
         run_pipeline(run, tmp_path, NeverStop(), Events())
+
+
+def with_distillation(run: DeepICDRun, **fields: Any) -> DeepICDRun:
+    content = run.model_dump(by_alias=True, mode="json")
+    teacher = {"endpoint": "http://127.0.0.1:1/v1", "name": "teacher", **fields.pop("teacher", {})}
+    content["spec"]["stages"]["distill"] = {"teacher": teacher, **fields}
+    return DeepICDRun.model_validate(content)
+
+
+def test_distillation_comes_between_prepare_and_sft(run: DeepICDRun) -> None:
+    assert [stage.name for stage in plan(with_distillation(run))] == ["prepare", "distill", "sft", "grpo", "evaluate"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "changed"),
+    [
+        ({"samples": 9}, {"distill", "sft", "grpo", "evaluate"}),
+        ({"filters": {"later": 1}}, {"distill", "sft", "grpo", "evaluate"}),
+        ({"teacher": {"concurrency": 9, "giveUpAfter": "9m", "prices": {"prompt": 1}}}, set()),
+    ],
+)
+def test_a_setting_of_distillation_changes_what_learns_from_it(
+    fields: dict[str, Any], changed: set[str], run: DeepICDRun, tmp_path: Path
+) -> None:
+    both = (with_distillation(run), with_distillation(run, **fields))
+    digests = [{stage.name: record.digest for stage, record in pipeline._records(each, tmp_path)} for each in both]
+    assert {name for name in digests[0] if digests[0][name] != digests[1][name]} == changed
+
+
+def test_a_run_whose_sft_model_is_there_needs_no_traces(
+    run: DeepICDRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, prepare=prepared, distill=nothing, sft=nothing)
+    run_pipeline(run, tmp_path, NeverStop(), Events())
+    RunLayout(tmp_path).stage("distill").completed.unlink()
+    use(monkeypatch, prepare=prepared, distill=fail(AssertionError()), sft=fail(AssertionError()))
+    events = Events()
+    run_pipeline(run, tmp_path, NeverStop(), events)
+    assert events.seen == [("already", "prepare"), ("already", "distill"), ("already", "sft")]
+
+
+def test_traces_are_not_made_again_if_the_store_has_the_sft_model(
+    run: DeepICDRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def restore(store: object, stage: str, folder: Path, on_restore: object = None) -> bool:
+        asked.append(stage)
+        return stage == "sft"
+
+    content = run.model_dump(by_alias=True, mode="json")
+    content["spec"]["storage"] = {"folder": str(tmp_path / "store")}
+    stored = DeepICDRun.model_validate(content)
+    monkeypatch.setattr(pipeline, "restore_stage", restore)
+    use(monkeypatch, prepare=prepared, distill=fail(AssertionError()), sft=fail(AssertionError()))
+    events = Events()
+    assert list(run_pipeline(stored, tmp_path / "run", NeverStop(), events)) == ["prepare", "distill", "sft"]
+    assert events.seen[-2:] == [("already", "distill"), ("already", "sft")]
+    assert asked == ["sft"]

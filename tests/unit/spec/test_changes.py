@@ -4,6 +4,7 @@ import pytest
 
 from deepicd.spec.base import Field, SpecModel
 from deepicd.spec.changes import Fixed, FixedField, Later, MayChange, decisive, fixed_fields
+from deepicd.spec.reward import RewardSpec
 from deepicd.spec.run import RunSpec
 
 
@@ -68,3 +69,12 @@ def test_what_cannot_change_is_listed_with_the_sections_that_may_be_left_out() -
 )
 def test_what_a_result_is_made_of_cannot_change(path: str) -> None:
     assert path in [field.path for field in fixed_fields(RunSpec, "spec")]
+
+
+def test_a_later_field_of_models_by_name_is_left_out_at_its_default() -> None:
+    terms = {"brief": {"path": "m:f"}, "path": {"path": "m:g"}}
+    now = RewardSpec.model_validate({"terms": terms}).model_dump(mode="json", by_alias=True)
+    assert decisive(RewardSpec, now)["terms"] == terms
+    of_file = {"brief": {"file": "terms.py", "function": "f", "path": None}}
+    now = RewardSpec.model_validate({"terms": of_file}).model_dump(mode="json", by_alias=True)
+    assert decisive(RewardSpec, now)["terms"] == of_file

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from deepicd.errors import UserError
-from deepicd.spec.judge import endpoint_address
+from deepicd.spec.endpoint import endpoint_address
 from deepicd.spec.load import parse
 from deepicd.spec.run import DeepICDRun
 from deepicd.spec.storage import Address
@@ -55,7 +55,7 @@ def test_a_judge_may_be_added_to_a_preset_with_fixed_weights(preset: str) -> Non
         ({**FAR, "dataUse": "trust me"}, "spec.reward.judge.dataUse"),
         ({**ENDPOINT, "endpoint": "judge:8000"}, "spec.reward.judge.endpoint: must be an http:// or https:// address"),
         ({**ENDPOINT, "endpoint": "http://127.0.0.1:99999/v1"}, "spec.reward.judge.endpoint: is not an address"),
-        ({**ENDPOINT, "endpoint": "http://127.0.0.1/v1?key=x"}, "judge.endpoint: must be an http:// or https:// address"),
+        ({**ENDPOINT, "endpoint": "http://127.0.0.1/v1?key=x"}, "judge.endpoint: has more than an address"),
         ({**ENDPOINT, "tumeout": "5s"}, "unknown field 'tumeout': did you mean 'timeout'?"),
     ],
 )
@@ -68,9 +68,9 @@ def test_a_mistake_in_the_judge_is_named(judge: dict[str, Any], says: str) -> No
 @pytest.mark.parametrize(
     ("judge", "weights", "says"),
     [
-        (ENDPOINT, {}, "spec.reward.weights: judge: is missing or 0: give the judge a weight"),
-        (ENDPOINT, {"judge": 0}, "spec.reward.weights: judge: is missing or 0"),
-        (None, {"judge": 0.1}, "spec.reward.weights: judge: there is no judge: give reward.judge"),
+        (ENDPOINT, {}, "spec.reward.weights.judge: is missing or 0: give the judge a weight"),
+        (ENDPOINT, {"judge": 0}, "spec.reward.weights.judge: is missing or 0"),
+        (None, {"judge": 0.1}, "spec.reward.weights.judge: there is no judge: give reward.judge"),
     ],
 )
 def test_judge_and_weight_go_together(judge: dict[str, Any] | None, weights: dict[str, float], says: str) -> None:
@@ -89,6 +89,9 @@ def test_no_term_of_the_users_own_is_called_judge() -> None:
 def test_credentials_in_an_endpoint_are_refused_without_showing_them() -> None:
     with pytest.raises(UserError, match="has a user or password in it") as error:
         run({"endpoint": "https://me:swordfish@127.0.0.1/v1", "name": "judge"})
+    assert "swordfish" not in str(error.value)
+    with pytest.raises(UserError, match=r"endpoint: has more than an address from its \? or # on: remove it") as error:
+        run({"endpoint": "https://127.0.0.1/v1?key=swordfish", "name": "judge"})
     assert "swordfish" not in str(error.value)
 
 

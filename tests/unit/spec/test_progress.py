@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from deepicd.spec.progress import (
     MAX_PROGRESS_BYTES,
+    Diagnostics,
     Failure,
     FailureCode,
     LevelMetrics,
@@ -25,6 +26,7 @@ NOON = datetime(2026, 4, 1, 12, tzinfo=UTC)
 def test_a_report_survives_being_written_and_read() -> None:
     report = Progress(
         stage="grpo", step=3, steps=15, reward=0.4, kl=0.01, eta_seconds=90, metrics=LevelMetrics(category=0.5), time=NOON,
+        diagnostics=Diagnostics(entropy=1.5, mfu=0.4),
         failure=Failure(code=FailureCode.STALL, message="no step"),
     )  # fmt: skip
     assert read_progress(write(report)) == report

@@ -56,7 +56,11 @@ def test_a_reward_that_is_written_out_is_the_same(preset: str) -> None:
         ({"Brief": {"path": "m:f"}}, "String should match pattern"),
         ({"brief": {"path": "m.f"}}, "String should match pattern"),
         ({"brief": {"path": "m:f()"}}, "String should match pattern"),
-        ({"brief": {}}, "Field required"),
+        ({"brief": {}}, "give exactly one of file, path"),
+        ({"brief": {"file": "/t.py", "path": "m:f"}}, "give exactly one of file, path"),
+        ({"brief": {"file": "/t.py"}}, "function: is missing: name the function in the file"),
+        ({"brief": {"path": "m:f", "function": "g"}}, "function: goes with file: remove it"),
+        ({"brief": {"file": "/t.py", "function": "a.b"}}, "String should match pattern"),
     ],
 )
 def test_a_mistake_in_the_terms_is_named(terms: dict[str, Any], says: str) -> None:

@@ -89,7 +89,7 @@ def test_an_endpoint_with_credentials_in_it_is_refused_without_showing_them() ->
     given = {"s3": {"bucket": "runs", "endpoint": "https://key:the-secret@store"}}
     with pytest.raises(UserError) as error:
         parse(quickstart(spec__storage=given), "run.yaml")
-    assert "spec.storage.s3: endpoint: has a user or password in it" in str(error.value)
+    assert "spec.storage.s3.endpoint: has a user or password in it" in str(error.value)
     assert "the-secret" not in str(error.value)
 
 

@@ -62,6 +62,25 @@ def test_a_given_model_gets_the_opened_think_and_keeps_its_files(tiny: Path, cor
     assert {path.name: path.read_bytes() for path in tiny.iterdir()} == before
 
 
+def test_a_model_without_the_layers_that_get_adapters_is_refused(tiny: Path, corpus: Path, tmp_path: Path) -> None:
+    model = {"path": str(tiny), "lora": {"targetModules": ["query"]}}
+    with pytest.raises(UserError, match=r"targetModules\[0\]: the model has no linear layer 'query'"):
+        make(ModelSpec.model_validate(model), corpus, tmp_path)
+
+
+def test_a_model_with_tied_embeddings_can_be_trained(tiny: Path, corpus: Path, tmp_path: Path) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    source, out = tmp_path / "source", tmp_path / "out"
+    shutil.copytree(tiny, source)
+    out.mkdir()
+    config = AutoConfig.from_pretrained(tiny)
+    config.tie_word_embeddings = True
+    AutoModelForCausalLM.from_config(config).save_pretrained(source)
+    make(ModelSpec(path=str(source)), corpus, out)
+    assert json.loads((out / "config.json").read_text())["tie_word_embeddings"] is True
+
+
 def test_a_chat_without_generation_prompt_is_not_changed_by_the_opened_think(tiny: Path, corpus: Path, tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 

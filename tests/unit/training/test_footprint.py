@@ -10,7 +10,9 @@ import yaml
 
 from deepicd.spec.load import parse
 from deepicd.spec.run import RunSpec
+from deepicd.training import log_probs
 from deepicd.training.footprint import CHECKPOINT_BYTES, GB, activation_bytes, disk, footprint, shown
+from deepicd.training.log_probs import logprobs_from_logits
 from deepicd.training.model_shape import ModelShape
 
 SAMPLES = Path(__file__).parents[3] / "manifests" / "samples"
@@ -40,11 +42,20 @@ def model(shape: ModelShape, dtype: Any, *, checkpointing: bool) -> Any:
     return made
 
 
+def adapted(network: Any, rank: int) -> Any:
+    """The model with adapters, as verl builds it."""
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    network.enable_input_require_grads()
+    made = get_peft_model(network, LoraConfig(task_type=TaskType.CAUSAL_LM, r=rank, target_modules="all-linear"))
+    return made.to(next(network.parameters()).dtype)
+
+
 def measured_peak(shape: ModelShape, value: int, *, checkpointing: bool, entropy: bool) -> float:
-    """Bytes per token at the peak of an update, but for parameters, gradients and optimizer, with verl's own functions."""
+    """Bytes per token at the peak of an update, but for parameters, gradients and optimizer, with the functions of training."""
     import torch
     from torch.distributed._tools.mem_tracker import MemTracker
-    from verl.utils.torch_functional import entropy_from_logits, logprobs_from_logits
+    from verl.utils.torch_functional import entropy_from_logits
 
     dtype = {2: torch.bfloat16, 4: torch.float32}[value]
     network = model(shape, dtype, checkpointing=checkpointing)
@@ -57,7 +68,7 @@ def measured_peak(shape: ModelShape, value: int, *, checkpointing: bool, entropy
         if entropy:
             logits = logits / torch.tensor(0.9, dtype=dtype)
             bonus = entropy_from_logits(logits).mean()
-        loss = -logprobs_from_logits(logits, ids.reshape(-1)).mean() - 0.001 * bonus
+        loss = -logprobs_from_logits(logits, ids.reshape(-1), inplace_backward=not entropy).mean() - 0.001 * bonus
         del logits
         loss.backward()
     found = {
@@ -74,12 +85,40 @@ def test_activations_are_those_of_a_small_model(value: int, checkpointing: bool)
     assert measured == pytest.approx(kept + work, rel=0.15)
 
 
+def test_with_adapters_layers_keep_little_more() -> None:
+    import torch
+
+    network = adapted(model(SMALL, torch.bfloat16, checkpointing=False), 4)
+    weights = {part.untyped_storage().data_ptr() for part in network.parameters()}
+    kept: dict[int, int] = {}
+
+    def note(tensor: Any) -> Any:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        network(input_ids=torch.randint(0, SMALL.vocabulary, (ROWS, TOKENS // ROWS)), use_cache=False)
+    expected, _ = activation_bytes(SMALL, 2, checkpointing=False)
+    assert sum(kept.values()) / TOKENS == pytest.approx(expected, rel=0.15)
+
+
 @pytest.mark.parametrize("value", [2, 4])
 def test_the_logits_of_grpo_are_those_of_a_small_model_with_many_words(value: int) -> None:
     shape = ModelShape(2000, 64, 160, 2, 4, 2, 16, tied=False)
     kept, _ = activation_bytes(shape, value, checkpointing=True)
     measured = measured_peak(shape, value, checkpointing=True, entropy=True)
     assert measured == pytest.approx(kept + 7 * value * shape.vocabulary, rel=0.1)
+
+
+@pytest.mark.parametrize("value", [2, 4])
+def test_the_logits_of_sft_are_overwritten_by_their_gradients(value: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_probs, "ROWS", 16)  # as few of this model's rows as 512 are of a large one's
+    shape = ModelShape(2000, 64, 160, 2, 4, 2, 16, tied=False)
+    kept, _ = activation_bytes(shape, value, checkpointing=True)
+    array = value * shape.vocabulary
+    assert kept + array < measured_peak(shape, value, checkpointing=True, entropy=False) < kept + 2 * array
 
 
 def test_weights_gradients_optimizer_and_checkpoint_are_those_of_a_small_model(tmp_path: Path) -> None:
@@ -98,6 +137,35 @@ def test_weights_gradients_optimizer_and_checkpoint_are_those_of_a_small_model(t
     assert state == pytest.approx(stage.optimizer, rel=0.01)
     torch.save([network.state_dict(), optimizer.state_dict()], tmp_path / "checkpoint.pt")
     assert (tmp_path / "checkpoint.pt").stat().st_size == pytest.approx(found.checkpoint, rel=0.02)
+
+
+@pytest.mark.parametrize("targets", [[], ["q_proj", "down_proj"]])
+def test_adapters_leave_the_weights_without_gradients_and_moments(targets: list[str], tmp_path: Path) -> None:
+    import torch
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    lora = LoraConfig(task_type=TaskType.CAUSAL_LM, r=4, target_modules=targets or "all-linear")
+    network: Any = get_peft_model(model(SMALL, torch.float32, checkpointing=False), lora)
+    optimizer = torch.optim.AdamW(network.parameters())
+    network(input_ids=torch.zeros(1, 4, dtype=torch.long)).logits.sum().backward()
+    optimizer.step()
+    spec = sample(compute={"gpus": 1}, model={"lora": {"rank": 4, "targetModules": targets}})
+    found = footprint(spec, SMALL)
+    stage = found.stages["grpo"]
+    trained = [part for part in network.parameters() if part.requires_grad]
+    assert found.trained == sum(part.numel() for part in trained)
+    assert sum(part.nbytes for part in network.parameters()) == pytest.approx(stage.weights, rel=0.01)
+    assert sum(part.grad.nbytes for part in trained) == stage.gradients
+    assert stage.resident == stage.weights + stage.optimizer
+    state = {name: part for name, part in network.state_dict().items() if "lora_" in name}
+    torch.save([state, optimizer.state_dict()], tmp_path / "checkpoint.pt")
+    assert (tmp_path / "checkpoint.pt").stat().st_size == pytest.approx(found.checkpoint, rel=0.4)  # names, in so small a file
+    assert found.checkpoint == 12 * found.trained
+
+
+def test_the_estimate_names_what_adapters_train() -> None:
+    lines = shown(footprint(sample(model={"lora": {"rank": 16}}), QWEN_7B))
+    assert lines[0].startswith("estimate for 7.62 billion parameters, of which adapters train 40.4 million, in GB on each GPU")
 
 
 def test_the_released_models_training_fits_80_gb() -> None:
@@ -136,14 +204,16 @@ def test_the_disk_holds_the_checkpoints_of_one_stage_at_a_time_and_the_models() 
     found = footprint(sample(), QWEN_7B)
     assert found.checkpoint == CHECKPOINT_BYTES * parameters == pytest.approx(91.4 * GB, rel=1e-3)
     assert found.disk == (2 + 3 * 12 + 2) * parameters < 600 * 2**30
-    assert disk(sample(stages={"grpo": {"keepCheckpoints": 1}, "sft": None}), parameters) == (2 * 12 + 2) * parameters
+    assert (
+        disk(sample(stages={"grpo": {"keepCheckpoints": 1}, "sft": None}), parameters, parameters) == (2 * 12 + 2) * parameters
+    )
     only_evaluation = sample(stages={"grpo": None, "sft": None, "evaluate": {}})
-    assert disk(only_evaluation, parameters) == 0
+    assert disk(only_evaluation, parameters, parameters) == 0
 
 
 def test_the_estimate_is_a_table_for_each_stage() -> None:
     lines = shown(footprint(sample(), QWEN_7B))
-    assert lines[0] == "estimate for 7.62 billion parameters, in GB on each GPU:"
+    assert lines[0] == "estimate for 7.62 billion parameters, in GB on each GPU (on CPUs: in each process):"
     assert lines[1].split() == ["sft", "grpo"]
     assert ["weights", "7.6", "7.6"] in [line.split() for line in lines]
     assert lines[-1].startswith("a checkpoint: 91.4 GB, disk needed: 304.6 GB")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from deepicd.spec.model import ModelSpec, TinyModel
-from deepicd.training.disk_room import parameters_in
 from deepicd.training.model_shape import ModelShape, shape_of
+from deepicd.training.weights import parameters_in
 
 # config.json of models that people train, and their numbers of parameters in billions.
 QWEN_7B = {

@@ -169,3 +169,35 @@ def test_the_file_that_deepicd_follows_is_always_written(stage: str, value: str,
 )
 def test_values_are_written_in_hydras_grammar(value: Any, text: str) -> None:
     assert hydra_text(value) == text
+
+
+@pytest.mark.parametrize("targets", [[], ["q_proj", "v_proj"]])
+def test_adapters_are_verls_in_both_stages(targets: list[str]) -> None:
+    content = yaml.safe_load((SAMPLES / "one-gpu.yaml").read_text())
+    content["spec"]["model"]["lora"] = {"rank": 8, "alpha": 24, "targetModules": targets}
+    run = parse(content, "run.yaml")
+    for stage, model, checkpoint in (
+        ("sft", "model", "checkpoint"), ("grpo", "actor_rollout_ref.model", "actor_rollout_ref.actor.checkpoint"),
+    ):  # fmt: skip
+        config = composed(run, stage)
+        section = OmegaConf.select(config, model)
+        assert (section.lora_rank, section.lora_alpha, section.target_modules) == (8, 24, targets or "all-linear")
+        assert OmegaConf.select(config, checkpoint).save_lora_only is True
+    assert composed(run, "grpo").actor_rollout_ref.rollout.load_format == "auto"
+
+
+def test_without_adapters_all_weights_are_trained_and_sent() -> None:
+    run = load(SAMPLES / "deepicd-r1-7b.yaml")
+    config = composed(run, "grpo").actor_rollout_ref
+    assert config.model.lora_rank == 0
+    assert config.rollout.load_format == "dummy"
+
+
+@pytest.mark.parametrize(("remove_padding", "attention"), [(True, "deepicd_packed"), (False, "sdpa")])
+def test_packed_sequences_get_the_attention_that_the_device_has(remove_padding: bool, attention: str) -> None:
+    content = yaml.safe_load((SAMPLES / "one-gpu.yaml").read_text())
+    for stage in ("sft", "grpo"):
+        content["spec"]["stages"][stage]["removePadding"] = remove_padding
+    run = parse(content, "run.yaml")
+    assert composed(run, "sft").model.override_config.attn_implementation == attention
+    assert composed(run, "grpo").actor_rollout_ref.model.override_config.attn_implementation == attention

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deepicd.training.step_metrics import MetricsFile, all_steps, next_launch, read_step
+from deepicd.training.step_metrics import MetricsFile, all_steps, next_launch, read_step, step_seconds
 
 
 def line(step: int, **data: float | None) -> str:
@@ -26,6 +26,42 @@ def test_a_grpo_step_has_the_shares_of_well_formed_and_truncated_completions() -
     step = read_step(line(3, deepicd__well_formed=0.75, deepicd__truncated=0.25))
     assert (step.format_rate, step.truncated) == (0.75, 0.25)
     assert (step.to_json()["formatRate"], step.to_json()["truncated"]) == (0.75, 0.25)
+
+
+def test_a_grpo_step_has_verls_diagnostics() -> None:
+    data = {
+        "actor/grad_norm": 0.5, "actor/entropy": 1.25, "actor/pg_clipfrac": 0.01, "training/rollout_probs_diff_mean": 2e-3,
+        "deepicd/groups_without_variance": 0.25, "perf/total_num_tokens": 3000, "timing_s/step": 1.5, "perf/mfu/actor": 0.4,
+        "deepicd/gpu_memory_gib": 61.5,
+    }  # fmt: skip
+    row = read_step(json.dumps({"step": 1, "data": data})).to_json()
+    assert {name: row[name] for name in _DIAGNOSTICS} == {
+        "gradientNorm": 0.5, "entropy": 1.25, "clipped": 0.01, "rolloutDifference": 2e-3, "groupsWithoutVariance": 0.25,
+        "tokensPerSecond": 2000.0, "mfu": 0.4, "gpuMemory": 61.5,
+    }  # fmt: skip
+
+
+def test_an_sft_step_has_those_that_sft_has() -> None:
+    data = {"train/grad_norm": 0.5, "train/global_tokens": 4000, "timing_s/step": 2.0, "train/mfu": 0.3}
+    row = read_step(json.dumps({"step": 1, "data": data})).to_json()
+    known = {name: row[name] for name in _DIAGNOSTICS if row[name] is not None}
+    assert known == {"gradientNorm": 0.5, "tokensPerSecond": 2000.0, "mfu": 0.3}
+
+
+_DIAGNOSTICS = (
+    "gradientNorm", "entropy", "clipped", "rolloutDifference", "groupsWithoutVariance", "tokensPerSecond", "mfu", "gpuMemory",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["perf__mfu__actor", "train__mfu"])
+def test_a_device_whose_peak_verl_does_not_know_has_no_mfu(name: str) -> None:
+    assert read_step(line(1, **{name: 0.0})).mfu is None
+
+
+def test_the_time_of_a_stages_steps_counts_repeated_ones_twice(tmp_path: Path) -> None:
+    next_launch(tmp_path).write_text("".join(line(step, timing_s__step=2.0) + "\n" for step in (1, 2, 3)))
+    next_launch(tmp_path).write_text(line(3, timing_s__step=1.0) + "\n" + line(3, val__loss=1.0) + "\n")
+    assert step_seconds(tmp_path) == 7.0
 
 
 def test_an_sft_step_has_a_loss_and_no_reward() -> None:
@@ -83,3 +119,10 @@ def test_a_validation_line_joins_the_step_it_follows(tmp_path: Path) -> None:
 def test_an_update_with_a_gradient_that_is_not_finite_is_known_as_skipped(data: str, skipped: bool | None) -> None:
     row = read_step(f'{{"step": 1, "data": {data}}}')
     assert (row.update_skipped, row.not_finite) == (skipped, None)
+
+
+def test_distillation_says_what_was_kept_and_its_cost() -> None:
+    data = {"distill/kept": 0.5, "distill/rate": 2.5, "distill/cost": 0.25, "distill/waiting": 3}
+    row = read_step(json.dumps({"step": 7, "data": data}))
+    assert (row.step, row.kept, row.rate, row.cost, row.waiting) == (7, 0.5, 2.5, 0.25, 3)
+    assert read_step('{"step": 1, "data": {}}').waiting is None

@@ -12,6 +12,7 @@ import pytest
 
 from deepicd.errors import CrashError, DeepICDError, NotANumberError, StallError, TerminatedError, UserError
 from deepicd.phases import Phase, PhaseFile
+from deepicd.training.gpu_activity import IdleWatch
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import StepMetrics
 from deepicd.training.supervise import LEAVE_SECONDS, SKIPPED_UPDATES, RayStartError, Watch, supervise, workers
@@ -236,3 +237,27 @@ def test_rays_processes_are_found_by_the_names_that_they_give_themselves() -> No
         for process in began:
             process.communicate(b"\n")
     assert [found.get(process.pid) for process in began] == list(named.values())
+
+
+def with_step(folder: Path) -> Stage:
+    """A stage that makes one step, after a validation, and then none."""
+    stage = Stage(folder, lasts=50)
+    stage.files.begin_phases()
+    stage.at(5, lambda: stage.files.metrics.write_text('{"step": 0, "data": {}}\n'))
+    stage.at(20, lambda: stage.files.metrics.write_text('{"step": 0, "data": {}}\n{"step": 1, "data": {}}\n'))
+    return stage
+
+
+def test_a_stage_whose_gpus_stay_idle_after_a_step_has_stalled(tmp_path: Path) -> None:
+    stage = with_step(tmp_path)
+    with pytest.raises(StallError, match=r"no step, and idle GPUs, for 10s \(recovery.idleAfter\)"):
+        stage.follow(idle=IdleWatch(timedelta(seconds=10), lambda: True))
+    assert 30 <= stage.now < 32
+    assert stage.ended
+
+
+def test_gpus_may_be_idle_while_the_disk_is_waited_for(tmp_path: Path) -> None:
+    stage = with_step(tmp_path)
+    stage.at(21, stage.files.waiting_for_disk.touch)
+    stage.follow(idle=IdleWatch(timedelta(seconds=10), lambda: True))
+    assert stage.now >= 50

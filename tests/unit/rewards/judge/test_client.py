@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from deepicd import endpoint as module
+from deepicd.endpoint import Missing
 from deepicd.errors import JudgeError, UserError
-from deepicd.rewards.judge import client as module
-from deepicd.rewards.judge.client import Client, Missing
+from deepicd.rewards.judge.client import Client
 from tests.judge_stub import MODEL, Reply, Stub, completed, stub
 
 CANARY = "zanzibarcanary"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from deepicd import endpoint
 from deepicd.errors import JudgeError
 from deepicd.rewards import Sample, Score
-from deepicd.rewards.judge import client
 from deepicd.rewards.judge.grouped import GroupedJudge
 from deepicd.rewards.judge.judge import Judge
 from deepicd.rewards.judge.rollout import Rollout
@@ -114,7 +114,7 @@ def test_where_all_rollouts_are_right_the_judge_may_be_level() -> None:
 
 
 def test_an_error_reaches_every_rollout_of_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr(endpoint, "_FIRST_WAIT", 0.01)
     with stub() as server:
         server.always = lambda prompts: Reply(500)
         with pytest.raises(JudgeError):

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from deepicd import endpoint
+from deepicd.endpoint import Missing
 from deepicd.errors import JudgeError, UserError
-from deepicd.rewards.judge import client, judge
-from deepicd.rewards.judge.client import Missing
+from deepicd.rewards.judge import judge
 from deepicd.rewards.judge.judge import Judge, Verdict
 from deepicd.rewards.judge.question import Question
 from deepicd.rewards.judge.rubric import load_rubric
@@ -24,8 +25,8 @@ YES = (True,) * len(NAMES)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "_FIRST_WAIT", 0.01)
-    monkeypatch.setattr(client, "_LONGEST_WAIT", 0.02)
+    monkeypatch.setattr(endpoint, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr(endpoint, "_LONGEST_WAIT", 0.02)
     monkeypatch.setattr(judge, "_PAUSE_SECONDS", 0.05)
 
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from deepicd import endpoint
 from deepicd.rewards import Sample, Score
-from deepicd.rewards.judge import client
 from deepicd.rewards.judge.judging import Judging
 from deepicd.rewards.judge.rollout import Rollout
 from deepicd.spec.reward import RewardSpec
@@ -14,7 +14,7 @@ GROUPS = [[Rollout(Sample("Pain.</think><diagnosis>M5116</diagnosis>", "M5116", 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr(endpoint, "_FIRST_WAIT", 0.01)
 
 
 def reward(server: Stub, **judge: object) -> RewardSpec:

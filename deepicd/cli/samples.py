@@ -1,0 +1,68 @@
+"""`deepicd samples`: the completions that GRPO has kept."""
+
+from __future__ import annotations
+
+import json
+import pydoc
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deepicd.errors import UserError
+from deepicd.run_layout import RunLayout, usual_folder
+
+if TYPE_CHECKING:
+    from deepicd.training.kept_rollouts import KeptRollout
+
+
+def samples(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run in runs/, or its folder.", show_default=False)],
+    step: Annotated[int | None, typer.Option(metavar="N", min=1, help="Step to show.", show_default="the newest")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Show every step, from the first.")] = False,
+    prompts: Annotated[bool, typer.Option("--prompts/--no-prompts", help="Show the prompt of each group.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
+) -> None:
+    """Page through completions of GRPO with their prompts, rewards and terms. They hold note text.
+
+    A run keeps them with stages.grpo.keepRollouts.
+
+    Example: deepicd samples quickstart --step 10
+    """
+    from deepicd.training import kept_rollouts
+
+    place = Path(run) if Path(run).is_dir() else usual_folder(run)
+    folder = RunLayout(place).stage("grpo").rollouts
+    known = kept_rollouts.steps(folder)
+    if not known:
+        raise UserError(f"{place}: holds no completions: set stages.grpo.keepRollouts and run GRPO")
+    if step is not None and every:
+        raise UserError("--all: is given with --step: leave one of them out")
+    if step is not None and step not in known:
+        near = min(known, key=lambda other: abs(other - step))
+        raise UserError(f"--step: {step} has no completions: the nearest with some is {near}, the newest {known[-1]}")
+    chosen = known if every else [step or known[-1]]
+    found = (one for each in chosen for one in kept_rollouts.read(folder, each))
+    if as_json:
+        for one in found:
+            typer.echo(json.dumps(asdict(one), ensure_ascii=False))
+    elif sys.stdout.isatty():
+        pydoc.pager("".join(_shown(found, prompts=prompts)))
+    else:
+        sys.stdout.writelines(_shown(found, prompts=prompts))
+
+
+def _shown(rollouts: Iterator[KeptRollout], *, prompts: bool) -> Iterator[str]:
+    """Each completion under its prompt, which is shown once for its group."""
+    group = None
+    for one in rollouts:
+        if (one.step, one.id) != group:
+            group = (one.step, one.id)
+            yield f"{'═' * 80}\nstep {one.step}, admission {one.id}, gold {one.gold}\n"
+            yield f"{one.prompt}\n" if prompts else ""
+        terms = ", ".join(f"{name} {value:.3g}" for name, value in one.terms.items())
+        yield f"{'─' * 80}\ncompletion {one.rollout}: reward {one.reward:.3f} ({terms}), {one.tokens} tokens\n"
+        yield f"{one.completion}\n"

@@ -1,0 +1,77 @@
+"""Which answers of a teacher are kept: each rule by itself is in a file of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from deepicd.distill.form import Answer
+from deepicd.distill.founded import Note
+from deepicd.distill.named import conclusion, is_named
+from deepicd.distill.told import shows_that_it_was_told
+from deepicd.distill.vocabulary import words
+from deepicd.rewards.reasoning import copied_shares
+from deepicd.spec.distill import FiltersSpec
+
+
+class Rule(StrEnum):
+    """Why an answer is not kept; the first that applies."""
+
+    FORM = "form"
+    """Not the asked form: no reasoning, no code, text around them, or cut off at the token limit."""
+    CODE = "code"
+    """Another code than the gold code."""
+    LENGTH = "length"
+    """Fewer words than `minWords`, or more than `maxWords`."""
+    TOLD = "told"
+    """It shows that its writer was given the answer."""
+    NAMED = "named"
+    """It names the code or the title before its conclusion."""
+    LATER = "later"
+    """Findings of the later part of the discharge summary."""
+    NUMBERS = "numbers"
+    """Numbers that the note does not have."""
+    CONTRADICTED = "contradicted"
+    """Findings that the note has the other way round."""
+    UNFOUNDED = "unfounded"
+    """Findings that the note does not have."""
+    COPIED = "copied"
+    """A near-copy of the note."""
+    SIMILAR = "similar"
+    """Nearly the trace of another admission."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What an answer is about."""
+
+    code: str
+    """The gold code, without its dot."""
+    title: str
+    """Its title; empty if it has none."""
+    note: Note
+    english: bool = True
+    """Whether the notes are in English: the rules on findings read English."""
+
+
+def rejected(answer: Answer, case: Case, filters: FiltersSpec) -> Rule | None:
+    """The first rule that rejects an answer, of all but `SIMILAR`; None if it is kept so far."""
+    if answer.trace is None or not answer.well_formed:
+        return Rule.FORM
+    if answer.code != case.code:
+        return Rule.CODE
+    if not filters.min_words <= len(words(answer.trace)) <= filters.max_words:
+        return Rule.LENGTH
+    before, _ = conclusion(answer.trace, filters.conclusion)
+    support = case.note.support(answer.trace)
+    [copied] = copied_shares([(answer.trace, case.note.text)])
+    found = {
+        Rule.TOLD: shows_that_it_was_told(answer.trace, case.note.text),
+        Rule.NAMED: is_named(before, case.code, case.title, case.note.text, filters.title_words),
+        Rule.LATER: case.english and support.later > filters.later,
+        Rule.NUMBERS: support.unknown_numbers > filters.unknown_numbers,
+        Rule.CONTRADICTED: case.english and support.contradictions > filters.contradictions,
+        Rule.UNFOUNDED: case.english and support.share_unfounded > filters.unfounded,
+        Rule.COPIED: copied > filters.copied,
+    }
+    return next((rule for rule, applies in found.items() if applies), None)

@@ -1,0 +1,39 @@
+"""Reads a teacher's answer: reasoning, then the code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deepicd.completion import parse
+
+_OPENS, _CLOSES = "<reasoning>", "</reasoning>"
+_THOUGHT = "</think>"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A teacher's answer, read."""
+
+    trace: str | None
+    code: str | None
+    well_formed: bool
+
+
+def read(text: str, *, truncated: bool, own_prompt: bool) -> Answer:
+    """Read an answer.
+
+    Args:
+        text: the answer.
+        truncated: whether it was cut off at the token limit.
+        own_prompt: whether the teacher got the prompt that it was trained with, whose form is `<think>…</think>`. Otherwise it
+            is `<reasoning>…</reasoning>`, and what a teacher thinks before it is left out.
+    """
+    if own_prompt:
+        found = parse(text, truncated=truncated)
+    else:
+        written = text.rpartition(_THOUGHT)[2]
+        if written.count(_OPENS) != 1 or written.count(_CLOSES) != 1:
+            return Answer(None, None, well_formed=False)
+        tagged = written.replace(_OPENS, "<think>").replace(_CLOSES, _THOUGHT)
+        found = parse(tagged, opened_think=False, truncated=truncated)
+    return Answer(found.trace, found.code, found.well_formed)

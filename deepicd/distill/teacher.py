@@ -1,0 +1,190 @@
+"""Asks the teacher: from the kept answers, else from its server. It waits out failures that pass, up to `giveUpAfter`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from itertools import count
+from types import TracebackType
+from typing import Any, Self
+
+from deepicd.distill.answers import Answers, Given
+from deepicd.distill.question import Question
+from deepicd.endpoint import CHAT, PASSING, Endpoint, FailedError, Missing, content_of
+from deepicd.errors import TeacherError, UserError
+from deepicd.spec.base import format_duration
+from deepicd.spec.distill import TeacherSpec
+from deepicd.spec.environment import TEACHER_API_KEY, TEACHER_ENDPOINT
+
+FIELD = "stages.distill.teacher"
+SERVED_NAME = "teacher"
+"""Name of the model on a server that the run has started."""
+FAILURES = 32
+"""Requests in a row that fail for good before the stage ends."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 60.0
+_OF_A_QUESTION = frozenset({Missing.TIMED_OUT, Missing.SERVER_ERROR, Missing.NOT_AN_ANSWER})
+_ROUNDS = 3
+"""Rounds of tries after which a question is given up that fails in these ways while others are answered."""
+_REMEDIES = {
+    Missing.TOO_LONG: "use a teacher with a longer context, or lower stages.grpo.maxPromptTokens or maxResponseTokens",
+    Missing.OTHER_MODEL: f"correct {FIELD}.name",
+}
+
+
+class Teacher:
+    """Answers questions. An asynchronous context."""
+
+    def __init__(self, spec: TeacherSpec, answers: Answers, identity: str, clock: Callable[[], float] = time.monotonic) -> None:
+        """Prepare the client.
+
+        Args:
+            spec: of the teacher. Without an endpoint the environment has the address of its server.
+            answers: those that are kept.
+            identity: of the model, for the keys of answers.
+            clock: seconds.
+
+        Raises:
+            UserError: there is no key where one is expected, or no server.
+        """
+        address = spec.endpoint or os.environ.get(TEACHER_ENDPOINT)
+        if address is None:
+            raise UserError(f"{FIELD}: has no server here: deepicd distill starts one")
+        self.failed: Counter[Missing] = Counter()
+        """Questions without an answer, by reason."""
+        self.asked = self.from_kept = self.waiting = 0
+        self._spec, self._answers, self._identity, self._clock = spec, answers, identity, clock
+        self._model = spec.name or SERVED_NAME
+        self._endpoint = Endpoint(
+            address,
+            self._model,
+            key=_key(spec),
+            timeout_seconds=spec.timeout.total_seconds(),
+            field=FIELD,
+            unreachable=TeacherError,
+            connections=spec.concurrency,
+        )
+        self._slots = asyncio.Semaphore(spec.concurrency)
+        self._last_answer = clock()
+        self._failures = 0
+
+    async def __aenter__(self) -> Self:
+        await self._endpoint.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._endpoint.__aexit__(kind, error, trace)
+
+    async def check(self) -> None:
+        """See `Endpoint.check`."""
+        await self._endpoint.check()
+        self._last_answer = self._clock()
+
+    async def answer(self, question: Question) -> Given | None:
+        """The answer to a question; None if the teacher has none for good.
+
+        Raises:
+            TeacherError: it gave no answer to anything for `giveUpAfter`.
+            UserError: it refuses the key, or most questions.
+            OSError: the answer cannot be kept.
+        """
+        key = question.key(self._identity)
+        if (kept := self._answers.get(key)) is not None:
+            self.from_kept += 1
+            return kept
+        async with self._slots:
+            try:
+                given = await self._wait_for(question)
+            except FailedError as failed:
+                self._count_failure(failed.reason)
+                return None
+        self._answers.add(key, given)
+        self.asked += 1
+        self._failures = 0
+        return given
+
+    async def _wait_for(self, question: Question) -> Given:
+        pause, began = _FIRST_PAUSE, self._clock()
+        for rounds in count(1):
+            try:
+                given = await self._endpoint.again(lambda: self._ask(question))
+            except FailedError as failed:
+                # Where others get their answers, the question is at fault.
+                if failed.reason not in PASSING or (
+                    failed.reason in _OF_A_QUESTION and rounds >= _ROUNDS and self._last_answer > began
+                ):
+                    raise
+                self._check_patience(failed.reason)
+                asked = failed.wait
+            else:
+                self._last_answer = self._clock()
+                return given
+            self.waiting += 1
+            try:
+                await asyncio.sleep(min(max(pause, asked or 0), _LONGEST_PAUSE))
+            finally:
+                self.waiting -= 1
+            pause *= 2
+        raise AssertionError("the loop returns or raises")
+
+    async def _ask(self, question: Question) -> Given:
+        content = await self._endpoint.call("POST", CHAT, question.fields(self._model))
+        if not self._endpoint.is_named(content):
+            raise FailedError(Missing.OTHER_MODEL)
+        choices = content.get("choices")
+        text = content_of(choices[0]) if isinstance(choices, list) and len(choices) == 1 else None
+        if text is None:
+            if _was_cut_off(choices):  # it thought up to its limit
+                return Given("", truncated=True, **_usage(content))
+            raise FailedError(Missing.NOT_AN_ANSWER)
+        return Given(text, truncated=_was_cut_off(choices), **_usage(content))
+
+    def _check_patience(self, reason: Missing) -> None:
+        limit = self._spec.give_up_after
+        if self._clock() - self._last_answer > limit.total_seconds():
+            raise TeacherError(
+                f"{FIELD}: no answer for {format_duration(limit)} (giveUpAfter): {reason}: check its server, then run again: "
+                "the answers so far are kept"
+            )
+
+    def _count_failure(self, reason: Missing) -> None:
+        self.failed[reason] += 1
+        self._failures += 1
+        if self._failures >= FAILURES:
+            remedy = _REMEDIES.get(reason, "use a server with the OpenAI API that takes these requests, such as vLLM")
+            raise UserError(f"{FIELD}: the last {FAILURES} requests have no answer: {reason}: {remedy}")
+
+
+def _was_cut_off(choices: Any) -> bool:
+    return (
+        isinstance(choices, list)
+        and len(choices) == 1
+        and isinstance(choices[0], dict)
+        and choices[0].get("finish_reason") == "length"
+    )
+
+
+def _usage(content: dict[str, Any]) -> dict[str, int]:
+    usage = content.get("usage")
+    found = usage if isinstance(usage, dict) else {}
+    return {name: value if isinstance(value := found.get(name), int) else 0 for name in ("prompt_tokens", "completion_tokens")}
+
+
+def check_key(spec: TeacherSpec) -> None:
+    """Raises: UserError: there is no key where one is expected."""
+    _key(spec)
+
+
+def _key(spec: TeacherSpec) -> str | None:
+    if spec.endpoint is None:
+        return os.environ.get(TEACHER_API_KEY)
+    if spec.api_key is None:
+        return None
+    name = spec.api_key.env or TEACHER_API_KEY
+    if not os.environ.get(name):
+        raise UserError(f"{FIELD}.apiKey: the variable {name} is not set: set it to the endpoint's key")
+    return os.environ[name]

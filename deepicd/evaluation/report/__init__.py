@@ -1,0 +1,11 @@
+"""report.html of a run: one file that opens without a network and holds no note text.
+
+It uses only numbers, codes and settings: no field of `Report` can hold a note. Each file of `sections` makes one section
+from a `Report`; `page` puts them together.
+"""
+
+from deepicd.evaluation.report.comparisons import difference
+from deepicd.evaluation.report.inputs import Report, load
+from deepicd.evaluation.report.page import html, write_report
+
+__all__ = ["Report", "difference", "html", "load", "write_report"]

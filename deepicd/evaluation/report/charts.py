@@ -1,0 +1,125 @@
+"""Vega-Lite specifications of the report's charts. Colours are the page's CSS variables, so they follow dark mode and print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from deepicd.evaluation.formatting import interval, percent
+from deepicd.evaluation.metrics_schema import Measure
+
+Spec = dict[str, Any]
+
+INK, MUTED, RULE, ACCENT = "var(--ink)", "var(--muted)", "var(--rule)", "var(--c2)"
+COLOURS = tuple(f"var(--c{number})" for number in range(1, 9))
+"""Distinct in lightness as well as in hue, so that a grey print shows the difference."""
+
+CONFIG: Spec = {
+    "font": "system-ui, sans-serif",
+    "background": "transparent",
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": MUTED, "titleColor": MUTED, "labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal",
+        "domainColor": RULE, "tickColor": RULE, "gridColor": RULE, "gridOpacity": 0.6, "titlePadding": 8, "labelLimit": 260,
+    },
+    "legend": {
+        "labelColor": INK, "titleColor": MUTED, "labelFontSize": 12, "title": None, "orient": "top", "symbolType": "square",
+        "offset": 8, "padding": 0, "labelLimit": 300,
+    },
+    "text": {"color": INK, "fontSize": 11},
+    "header": {"labelColor": INK, "titleColor": MUTED},
+}  # fmt: skip
+
+
+def chart(description: str, height: int | Spec, **parts: Any) -> Spec:
+    """A chart as wide as its place on the page. `description` is for screen readers, and has the numbers."""
+    return {
+        "description": description,
+        "width": "container",
+        "height": height,
+        "autosize": {"type": "fit-x", "contains": "padding"},
+        **parts,
+    }
+
+
+def values(rows: Iterable[Mapping[str, Any]]) -> Spec:
+    """Rows of data, numbers with five digits."""
+    return {"values": [{name: _short(value) for name, value in row.items()} for row in rows]}
+
+
+def colours(names: Sequence[str], *, lines: bool = False) -> Spec:
+    """The encoding of a series' colour, the same for each chart of these series. The first of `lines` is no grey."""
+    palette = COLOURS[1:] if lines else COLOURS
+    scale = {"domain": list(names), "range": [palette[at % len(palette)] for at in range(len(names))]}
+    symbol = {"symbolType": "stroke", "symbolStrokeWidth": 3} if lines else {}
+    legend = {"symbolOpacity": 1, **symbol} if len(names) > 1 else None
+    return {"field": "series", "type": "nominal", "scale": scale, "legend": legend}
+
+
+def bar(group: str, series: str, measure: Measure) -> Spec:
+    """A row for `interval_layers`: the measure in percent, without what it lacks."""
+    ends = measure["interval"] or (None, None)
+    found = {"value": measure["value"], "low": ends[0], "high": ends[1]}
+    shown = percent(measure["value"]) + (f" ({interval(measure, percent)})" if measure["interval"] else "")
+    return {
+        "group": group, "series": series, "shown": shown,
+        **{name: 100 * value for name, value in found.items() if value is not None},
+    }  # fmt: skip
+
+
+def said(rows: Iterable[Mapping[str, Any]]) -> str:
+    """The rows' numbers as words."""
+    return "; ".join(f"{row['group']}, {row['series']}: {row['shown']}" for row in rows)
+
+
+def interval_layers(measured: str, position: Spec, series: Sequence[str], *, title: str, horizontal: bool = True) -> list[Spec]:
+    """Bars with their intervals, for rows of `bar`.
+
+    Args:
+        measured: `x` or `y`, the channel of the value.
+        position: encoding of the group on the other channel.
+        series: names of the series, in order.
+        title: of the value's axis.
+        horizontal: whether bars of a group are below each other.
+    """
+    other, offset = ("y", "yOffset") if horizontal else ("x", "xOffset")
+    apart = {offset: {"field": "series", "sort": list(series)}} if len(series) > 1 else {}
+    tooltip = [{"field": "group", "title": " "}, {"field": "series", "title": "model"}, {"field": "shown", "title": title}]
+    return [
+        {
+            "mark": {"type": "bar", "cornerRadiusEnd": 2},
+            "encoding": {
+                measured: {"field": "value", "type": "quantitative", "title": title, "scale": {"nice": True, "zero": True}},
+                other: position, **apart, "color": colours(series), "tooltip": tooltip,
+            },
+        },
+        {
+            "transform": [{"filter": "isValid(datum.low)"}],
+            "mark": {"type": "rule", "color": INK, "strokeWidth": 1.2},
+            "encoding": {
+                measured: {"field": "low", "type": "quantitative"}, f"{measured}2": {"field": "high"},
+                other: position, **apart, "tooltip": tooltip,
+            },
+        },
+    ]  # fmt: skip
+
+
+def hover_layer(series: Sequence[str], x: Spec) -> Spec:
+    """A line at the step nearest to the pointer, with the values of all series there."""
+    tooltip = [{"field": "step", "type": "quantitative", "title": "step"}]
+    tooltip += [{"field": name, "type": "quantitative", "title": name, "format": ".4~g"} for name in series]
+    nearest = {"type": "point", "fields": ["step"], "nearest": True, "on": "pointerover", "clear": "pointerout"}
+    return {
+        "transform": [{"pivot": "series", "value": "value", "groupby": ["step"]}],
+        "params": [{"name": "near", "select": nearest}],
+        "mark": {"type": "rule", "color": MUTED},
+        "encoding": {
+            "x": x,
+            "opacity": {"condition": {"param": "near", "empty": False, "value": 0.8}, "value": 0},
+            "tooltip": tooltip,
+        },
+    }  # fmt: skip
+
+
+def _short(value: Any) -> Any:
+    return float(f"{value:.5g}") if isinstance(value, float) else value

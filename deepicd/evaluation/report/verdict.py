@@ -1,0 +1,76 @@
+"""The result of a run in two sentences, drawn from its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from deepicd.evaluation.formatting import is_real, percent, signed_with_interval, with_interval
+from deepicd.evaluation.metrics_schema import Measure
+
+UNIT = "in points of macro F1 with 95 % intervals"
+LEVEL_NAMES = {"chapter": "chapter level", "category": "category level", "code": "full code"}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Macro F1 of the second model minus that of the first at one level, on the same samples of patients."""
+
+    level: str
+    measure: Measure
+    p: float | None = None
+    """After Holm's correction; None if it was not computed: then the interval decides."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the sign can be judged at all."""
+        return self.measure["value"] is not None and (self.p is not None or self.measure["interval"] is not None)
+
+    @property
+    def is_real(self) -> bool:
+        """Whether it is more than chance."""
+        return is_real(self.measure, self.p)
+
+    def __str__(self) -> str:
+        return signed_with_interval(self.measure, percent)
+
+
+def verdict(first: str, second: str, differences: Sequence[Difference]) -> str:
+    """One or two sentences about a pair of models, from the differences `second - first` at each level.
+
+    The first sentence has what is more than chance, the second what is not or cannot be judged.
+    """
+    better = [one for one in differences if one.is_real and (one.measure["value"] or 0) > 0]
+    worse = [one for one in differences if one.is_real and (one.measure["value"] or 0) < 0]
+    unclear = [one for one in differences if one.is_known and one not in (*better, *worse)]
+    unknown = [one for one in differences if not one.is_known]
+    sentences = []
+    if better or worse:
+        parts = [f"{word} than {_name(first)} at {_levels(of)}" for word, of in (("better", better), ("worse", worse)) if of]
+        sentences.append(f"{_name(second)} is {', and '.join(parts)}, {UNIT}.")
+    if unclear and sentences:
+        sentences.append(f"At {_levels(unclear)} the test set cannot tell.")
+    elif unclear:
+        sentences.append(f"The test set cannot tell {_name(second)} from {_name(first)} at {_levels(unclear)}, {UNIT}.")
+    if unknown:
+        places = _list([LEVEL_NAMES[one.level] for one in unknown])
+        sentences.append(f"At {places} there is no interval, so chance cannot be judged.")
+    return " ".join(sentences)
+
+
+def verdict_of_one(model: str, f1: Mapping[str, Measure]) -> str:
+    """The same for a run with one model: its macro F1 by level."""
+    parts = [f"{with_interval(own, percent)} at {LEVEL_NAMES[level]}" for level, own in f1.items()]
+    return f"{_name(model)} has a macro F1 of {_list(parts)} (percent)."
+
+
+def _name(model: str) -> str:
+    return model.upper() if model in ("sft", "grpo") else "the base model" if model == "base" else model
+
+
+def _levels(differences: Sequence[Difference]) -> str:
+    return _list([f"{LEVEL_NAMES[one.level]} ({one})" for one in differences])
+
+
+def _list(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -1,0 +1,119 @@
+"""The NVIDIA GPUs that a process may use: those of the driver, as CUDA_VISIBLE_DEVICES chooses among them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deepicd.errors import UserError
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A GPU, or an instance of one that is split by MIG."""
+
+    index: int
+    """Of the GPU, as the driver counts."""
+    uuid: str
+    """Such as `GPU-…` or `MIG-…`; empty if it is not known."""
+    is_instance: bool = False
+
+    @property
+    def named(self) -> str:
+        """What CUDA_VISIBLE_DEVICES calls it."""
+        return self.uuid if self.is_instance else str(self.index)
+
+
+def visible(chosen: str | None, present: Sequence[Gpu]) -> list[Gpu]:
+    """The GPUs that CUDA shows, by its own rules (CUDA Programming Guide, "CUDA Environment Variables").
+
+    Args:
+        chosen: the value of CUDA_VISIBLE_DEVICES; None if it is not set. It names indices, or beginnings of UUIDs; what
+            follows an entry that names no GPU is not shown.
+        present: the driver's GPUs.
+    """
+    if chosen is None:
+        return list(present)
+    found: list[Gpu] = []
+    for entry in map(str.strip, chosen.split(",")):
+        named = [gpu for gpu in present if _is(entry, gpu) and gpu not in found]
+        if not named:
+            break
+        found.append(named[0])
+    return found
+
+
+def _is(entry: str, gpu: Gpu) -> bool:
+    if entry.isdigit():
+        return int(entry) == gpu.index
+    return bool(entry) and gpu.uuid.startswith(entry)
+
+
+def check(gpus: int, chosen: str | None, present: Sequence[Gpu]) -> None:
+    """Refuse a run that this machine has not the GPUs for; arguments as for `visible`.
+
+    Raises:
+        UserError: fewer are visible, or some of several are instances of MIG, between which NCCL has no path.
+    """
+    shown = visible(chosen, present)
+    if len(shown) < gpus:
+        hidden = f" and {VISIBLE}={chosen} shows {len(shown)}" if len(present) > len(shown) else ""
+        raise UserError(f"spec.compute.gpus: {gpus} wanted, this machine has {len(present)}{hidden}: lower it")
+    if gpus > 1 and any(gpu.is_instance for gpu in shown[:gpus]):
+        raise UserError(
+            f"spec.compute.gpus: {gpus} wanted, and GPUs here are split by MIG, whose instances cannot train together: "
+            "use whole GPUs, or gpus: 1"
+        )
+
+
+def present() -> list[Gpu]:
+    """The GPUs of this machine, or of this container; a GPU that is split by MIG counts as its instances."""
+    api = library()
+    if api is None:
+        numbers = sorted(int(path.name.removeprefix("nvidia")) for path in Path("/dev").glob("nvidia[0-9]*"))
+        return [Gpu(number, "") for number in numbers]
+    return gpus_of(api)
+
+
+def library() -> Any | None:
+    """pynvml, NVIDIA's library of the driver, ready to be asked; None if there is none here, or no driver."""
+    try:
+        import pynvml
+    except ModuleNotFoundError:
+        return None
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    return pynvml
+
+
+def gpus_of(api: Any) -> list[Gpu]:
+    """The GPUs that pynvml knows, parts of a split one instead of itself."""
+    return [gpu for index in range(api.nvmlDeviceGetCount()) for gpu in _of_device(api, index)]
+
+
+def _of_device(api: Any, index: int) -> list[Gpu]:
+    device = api.nvmlDeviceGetHandleByIndex(index)
+    try:
+        split = api.nvmlDeviceGetMigMode(device)[0] == api.NVML_DEVICE_MIG_ENABLE
+    except api.NVMLError_NotSupported:
+        split = False
+    if not split:
+        return [Gpu(index, _text(api.nvmlDeviceGetUUID(device)))]
+    found = []
+    for place in range(api.nvmlDeviceGetMaxMigDeviceCount(device)):
+        try:
+            instance = api.nvmlDeviceGetMigDeviceHandleByIndex(device, place)
+        except api.NVMLError_NotFound:
+            continue
+        found.append(Gpu(index, _text(api.nvmlDeviceGetUUID(instance)), is_instance=True))
+    return found
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,60 @@
+"""The completions that `stages.grpo.keepRollouts` keeps: a parquet file for each step. They hold note text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+_NAME = re.compile(r"step-([0-9]{6,})\.parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRollout:
+    """One completion of GRPO."""
+
+    step: int
+    id: str
+    """The admission's, as in the cohort."""
+    rollout: int
+    """Its number among the completions of the prompt, from 0."""
+    prompt: str
+    """The text that the model got, with the special tokens of its chat template."""
+    completion: str
+    """The text that was scored."""
+    gold: str
+    """The right code."""
+    tokens: int
+    """Tokens of the completion."""
+    reward: float
+    terms: Mapping[str, float]
+    """The reward's terms by name, `well_formed` and `truncated`."""
+
+
+def keep(folder: Path, rollouts: Sequence[KeptRollout]) -> None:
+    """Write a step's completions, at least one, instead of those of an earlier try of the step."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder.mkdir(exist_ok=True)
+    path = folder / f"step-{rollouts[0].step:06d}.parquet"
+    unfinished = path.with_name(f".{path.name}")
+    pq.write_table(pa.Table.from_pylist([asdict(one) for one in rollouts]), unfinished, compression="zstd")
+    unfinished.replace(path)
+
+
+def steps(folder: Path) -> list[int]:
+    """The steps with kept completions, ascending."""
+    found = (_NAME.fullmatch(path.name) for path in folder.glob("step-*.parquet"))
+    return sorted(int(match[1]) for match in found if match)
+
+
+def read(folder: Path, step: int) -> Iterator[KeptRollout]:
+    """The completions of one step that `steps` lists, in order: prompt by prompt."""
+    import pyarrow.parquet as pq
+
+    rows: list[dict[str, Any]] = pq.read_table(folder / f"step-{step:06d}.parquet").to_pylist()
+    for row in rows:
+        yield KeptRollout(**row)

@@ -1,0 +1,150 @@
+"""Models with tied embeddings, and adapters: what is trained is what vLLM answers with, what is stored and what is resumed."""
+
+from __future__ import annotations
+
+import json
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from deepicd.spec.load import load
+from deepicd.training import base_model
+from deepicd.training.stage_files import StageFiles
+from tests.training.deepicd_process import DeepicdProcess
+from tests.training.runs import GRPO, SFT, TINY, write_run
+
+pytestmark = [pytest.mark.training, pytest.mark.timeout(1500)]
+
+PROMPT = {"user": "{note}\nReason in <think>, then name the code in <diagnosis>."}
+STEPS = {"sft": 60, "grpo": 8}
+# Two updates a step, so large that weights that were not sent, or sent wrongly, would show in vLLM's probabilities.
+FEW_GRPO = {
+    **GRPO, "maxSteps": STEPS["grpo"], "saveEverySteps": 8, "learningRate": 3e-3, "warmupSteps": 0, "ppoMiniBatchSize": 2,
+    "maxPromptTokens": 160, "overrides": ["actor_rollout_ref.rollout.calculate_log_probs=True"],
+}  # fmt: skip
+# Both ways to form batches: examples packed in a row, and padded ones, as many as have 512 tokens.
+PACKED: dict[str, Any] = {"removePadding": True}
+PADDED: dict[str, Any] = {"removePadding": False, "maxTokensPerGpu": 512}
+WAYS = [
+    pytest.param((None, PACKED, ("grpo",)), id="all weights", marks=pytest.mark.long),
+    pytest.param(({"rank": 8, "alpha": 32}, PADDED, ("sft", "grpo")), id="adapters"),
+]
+
+
+@dataclass
+class Story:
+    """A run of SFT and GRPO, stopped by SIGTERM, and resumed."""
+
+    folder: Path
+    base: Path
+    """Folder of the model that SFT started from."""
+    batches: dict[str, Any]
+    stopped_at: dict[str, int]
+    """Steps of the stages in which it was stopped."""
+    resumed_with: list[int]
+    """Steps of GRPO after it was resumed."""
+    code: int
+
+    def model(self, stage: str) -> Any:
+        from transformers import AutoModelForCausalLM
+
+        return AutoModelForCausalLM.from_pretrained(self.folder / "stages" / stage / "model")
+
+    def metrics(self, name: str) -> list[float]:
+        """A metric of verl's, by step of GRPO, over all launches."""
+        lines = [
+            json.loads(line)
+            for path in sorted((self.folder / "stages" / "grpo" / "metrics").glob("*.jsonl"))
+            for line in path.read_text().splitlines()
+        ]
+        found = {line["step"]: line["data"][name] for line in lines if name in line["data"]}
+        return [found[step] for step in sorted(found)]
+
+
+def tied_model(cohort: Path, folder: Path) -> Path:
+    """A tiny Qwen2 model with tied embeddings, as the smaller Qwen2.5 and Llama 3.2 have them."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    spec = load(write_run(folder / "tiny.yaml", "tiny", {"prepared": str(cohort)}, {"evaluate": {}}, model={"tiny": TINY}))
+    base_model.make(spec.spec.model, cohort / "train.parquet", folder)
+    config = AutoConfig.from_pretrained(folder)
+    config.tie_word_embeddings = True
+    config.initializer_range = 0.2  # else all tokens are about as likely, and adapters change little
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def story(request: pytest.FixtureRequest, cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    lora, batches, stopped_in = request.param
+    home = tmp_path_factory.mktemp("tied")
+    base = home / "base"
+    base.mkdir()
+    tied_model(cohort, base)
+    traces = home / "traces.jsonl"
+    ids = pq.read_table(cohort / "train.parquet", columns=["id"])["id"].to_pylist()
+    traces.write_text("".join(json.dumps({"id": each, "trace": "It fits."}) + "\n" for each in ids))
+    sft = {**SFT, "maxSteps": STEPS["sft"], "saveEverySteps": 100, "removePadding": True, "learningRate": 5e-3}
+    model = {"path": str(base), "dtype": "float32", "prompt": PROMPT, "lora": lora}
+    data = {"prepared": str(cohort), "traces": str(traces)}
+    run = write_run(
+        home / "run.yaml", "tied", data, {"sft": sft, "grpo": {**FEW_GRPO, **batches}, "evaluate": None}, model=model
+    )
+    command = ("grpo", str(run), "--dir", str(home / "run"))
+    stopped_at = {}
+    for stage in stopped_in:
+        process = DeepicdProcess(*command)
+        process.wait_for_step(stage, 1)
+        process.process.send_signal(signal.SIGTERM)
+        process.finish()
+        stopped_at[stage] = StageFiles(home / "run" / "stages" / stage).checkpoints.last_step
+    last = DeepicdProcess(*command)
+    code = last.finish()
+    return Story(home / "run", base, batches, stopped_at, last.steps("grpo"), code)
+
+
+def test_a_stopped_run_resumes_from_its_checkpoints(story: Story) -> None:
+    assert all(0 < story.stopped_at[stage] < STEPS[stage] for stage in story.stopped_at)
+    assert story.resumed_with == list(range(story.stopped_at["grpo"] + 1, STEPS["grpo"] + 1))
+    assert story.code == 0
+
+
+def test_vllm_answers_with_the_weights_that_are_trained(story: Story) -> None:
+    differences = story.metrics("rollout_corr/log_ppl_abs_diff")
+    assert len(differences) == STEPS["grpo"]
+    # By how much a step's updates change the log-probabilities: without them vLLM would differ by as much.
+    changes = [abs(change) for change in story.metrics("actor/ppo_kl")]
+    assert max(differences) < 1e-5 < 1e-3 < max(changes[:-1])
+
+
+def test_packed_sequences_have_an_attention_without_a_mask(story: Story) -> None:
+    chosen = "attention of packed sequences: PyTorch's attention, sequence by sequence"
+    found = {stage for stage in ("sft", "grpo") if chosen in (story.folder / "stages" / stage / "training.log").read_text()}
+    assert found == ({"sft", "grpo"} if story.batches["removePadding"] else {"sft"})
+
+
+@pytest.mark.parametrize("stage", ["sft", "grpo"])
+def test_an_exported_model_is_tied_and_whole(story: Story, stage: str) -> None:
+    from safetensors.torch import load_file
+
+    names = load_file(story.folder / "stages" / stage / "model" / "model.safetensors").keys()
+    assert names == load_file(story.base / "model.safetensors").keys()
+    model = story.model(stage)
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+
+
+@pytest.mark.parametrize("stage", ["sft", "grpo"])
+def test_a_stage_changes_what_it_trains(story: Story, stage: str) -> None:
+    from safetensors.torch import load_file
+
+    start = story.base if stage == "sft" else story.folder / "stages" / "sft" / "model"
+    before = load_file(start / "model.safetensors")
+    after = load_file(story.folder / "stages" / stage / "model" / "model.safetensors")
+    changed = {name for name, tensor in after.items() if (tensor - before[name]).abs().max() > 1e-4}
+    linear = {name for name in after if name.endswith("proj.weight")}
+    adapted = load(story.folder / "run.yaml").spec.model.lora is not None
+    assert changed == linear if adapted else changed >= linear | {"model.embed_tokens.weight"}
