@@ -50,7 +50,7 @@ def test_so_is_everything_that_an_evaluation_can_be_asked_for(tmp_path: Path) ->
     page = html(fully_evaluated())
     drawn, console = opened(page, tmp_path)
     assert console == []
-    for name in ("reliability", "risk", "fairness", "pass-code"):
+    for name in ("reliability", "risk", "fairness", "pass-code", "difficulty"):
         assert "<svg" in drawn[drawn.index(f'data-chart="{name}"') :][:400]
 
 
