@@ -12,7 +12,7 @@ from deepicd.cli.main import cli
 
 COMMANDS = [
     ["run"], ["validate"], ["schema"], ["show-config"], ["sft"], ["grpo"], ["evaluate"], ["metrics"], ["predict"], ["reward"],
-    ["judge"], ["icd10"], ["report"], ["sync"], ["submit"], ["status"], ["logs"], ["wait"], ["cancel"], ["resume"],
+    ["judge"], ["icd10"], ["report"], ["samples"], ["sync"], ["submit"], ["status"], ["logs"], ["wait"], ["cancel"], ["resume"],
     ["data", "synthetic"], ["data", "mimic"], ["data", "notes"], ["data", "check"],
     ["artifacts", "ls"], ["artifacts", "get"], ["artifacts", "verify"], ["artifacts", "prune"], ["artifacts", "url"],
 ]  # fmt: skip
