@@ -61,10 +61,8 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
         self._enter(Phase.STEPS)
         began = time.monotonic()
         output = self._train_batch(data=data)
-        metrics = tu.get(output, "metrics")
-        metrics[SECONDS] = time.monotonic() - began
-        if self.device_name != "cpu":  # on which verl's number is of the process
-            metrics[GPU_MEMORY] = metrics["perf/max_memory_reserved_gb"]
+        if output is not None:  # one rank of those that share a sequence has it
+            self._add_metrics(tu.get(output, "metrics"), time.monotonic() - began)
         flag = torch.tensor([int(self._files.stop_request.exists())], device=self.device_name)
         # All ranks leave at the same step, whichever saw the request first.
         torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
@@ -72,6 +70,11 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
             self._stopping = True
             self.save_freq = 1
         return output
+
+    def _add_metrics(self, metrics: dict[str, Any], seconds: float) -> None:
+        metrics[SECONDS] = seconds
+        if self.device_name != "cpu":  # on which verl's number is of the process
+            metrics[GPU_MEMORY] = metrics["perf/max_memory_reserved_gb"]
 
     def _save_checkpoint(self, step: int) -> None:
         if step >= self.total_training_steps:

@@ -41,7 +41,8 @@ def _object(model: type[BaseModel], definitions: dict[str, Any]) -> dict[str, An
     result: dict[str, Any] = {"type": "object", "description": _one_line(written.get("description", ""))}
     if required := written.get("required"):
         result["required"] = list(required)
-    result["properties"] = properties
+    if properties:  # the API server drops empty ones, and helm would see another's change
+        result["properties"] = properties
     if rules := rules_of(model):
         result["x-kubernetes-validations"] = rules
     return result

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from deepicd.cli.main import cli
 
 COMMANDS = [
-    ["run"], ["validate"], ["schema"], ["show-config"], ["distill"], ["sft"], ["grpo"], ["evaluate"], ["metrics"],
-    ["predict"], ["reward"], ["judge"], ["icd10"], ["report"], ["sync"],
+    ["run"], ["validate"], ["schema"], ["show-config"], ["distill"], ["sft"], ["grpo"], ["evaluate"], ["metrics"], ["compare"],
+    ["predict"], ["reward"], ["judge"], ["icd10"], ["report"], ["samples"], ["sync"],
     ["submit"], ["status"], ["logs"], ["wait"], ["cancel"], ["resume"],
     ["data", "synthetic"], ["data", "mimic"], ["data", "notes"], ["data", "check"],
     ["artifacts", "ls"], ["artifacts", "get"], ["artifacts", "verify"], ["artifacts", "prune"], ["artifacts", "url"],
