@@ -34,9 +34,9 @@ def teacher_model(teacher: TeacherSpec) -> str | None:
 
 
 def identity_of(teacher: TeacherSpec, model: str | None) -> str:
-    """What an answer's key says of the model: a name at an endpoint, or a folder's path with the state of its files."""
+    """What an answer's key says of the model: its name at any endpoint, or its folder's path and the state of its files."""
     if model is None:
-        return f"{teacher.endpoint} {teacher.name}"
+        return str(teacher.name)
     folder = Path(model)
     if not folder.is_dir():
         return model

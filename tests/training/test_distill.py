@@ -110,7 +110,7 @@ def context_of(distilled: Distilled, difficulty: dict[str, Any]) -> tuple[Contex
         "apiVersion": "deepicd.io/v1alpha1", "kind": "DeepICDRun", "metadata": {"name": "distilled"},
         "spec": {
             "model": {"path": str(distilled.folder / "model"), "dtype": "float32"}, "data": {"prepared": "cohort"},
-            "stages": {"grpo": {**GRPO, "difficulty": difficulty}}, "compute": {"gpus": 1},
+            "stages": {"grpo": {**GRPO, "temperature": 0.2, "difficulty": difficulty}}, "compute": {"gpus": 1},
         },
     }))  # fmt: skip
     run = parse(content, "run.yaml")
@@ -124,8 +124,9 @@ def test_prompts_are_left_out_by_difficulty_and_sampling_resumes(distilled: Dist
     model = distilled.folder / "model"
     left = pq.read_table(training_prompts(context, grpo, model))
     found = json.loads(result.read_text())
-    assert (found["prompts"], found["histogram"][0], sum(found["histogram"])) == (TRAINED, TRAINED // 4, TRAINED)
-    assert found["kept"] == left.num_rows < TRAINED
+    assert found["prompts"] == sum(found["histogram"]) == TRAINED
+    assert found["histogram"][0] >= TRAINED // 4, "those of the other code"
+    assert found["kept"] == left.num_rows == TRAINED - found["histogram"][-1] < TRAINED
     assert "J189" in set(left["code"].to_pylist())
     solved = result.with_name("solved.jsonl")
     before = read_solved(solved)

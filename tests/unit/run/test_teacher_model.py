@@ -49,6 +49,7 @@ def test_a_model_that_was_trained_again_has_another_identity(tmp_path: Path) -> 
     assert identity_of(teacher, str(tmp_path)) != first
 
 
-def test_an_endpoint_is_identified_by_its_address_and_model() -> None:
-    one = TeacherSpec(endpoint="http://127.0.0.1/v1", name="x")
-    assert identity_of(one, None) != identity_of(TeacherSpec(endpoint="http://127.0.0.1/v1", name="y"), None)
+def test_a_model_at_an_endpoint_is_identified_by_its_name_wherever_its_server_is() -> None:
+    one = identity_of(TeacherSpec(endpoint="http://127.0.0.1/v1", name="x"), None)
+    assert identity_of(TeacherSpec(endpoint="http://127.0.0.1:8001/v1", name="x"), None) == one
+    assert identity_of(TeacherSpec(endpoint="http://127.0.0.1/v1", name="y"), None) != one
