@@ -40,7 +40,7 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings(path: Path, **changed: float) -> Settings:
-    known = {"max_tokens": 16, "epochs": 8, "batch_size": 8, "learning_rate": 5e-3, "seed": 0} | changed
+    known = {"max_tokens": 16, "epochs": 8, "batch_size": 8, "learning_rate": 2e-3, "seed": 0} | changed
     return Settings(path=str(path), **known)  # type: ignore[arg-type]
 
 
