@@ -7,7 +7,7 @@ LOCK := requirements/cpu.txt
 APART = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --target
 SOURCES := deepicd operator charts docs release tests benchmarks
 
-.PHONY: setup quickstart test test-kind test-long cluster-tools images operator-image trainer-image lint format lock docs sbom release bench bench-training clean
+.PHONY: setup quickstart test test-kind test-long cluster-tools images operator-image trainer-image lint format lock docs sbom release bench bench-training check-gpu clean
 
 setup: .venv/complete
 
@@ -151,5 +151,19 @@ bench-training: setup
 	$(BIN)/python benchmarks/learning.py --dir runs/benchmark-learning
 	$(BIN)/python benchmarks/training.py runs/benchmark-learning/seed-0
 
+# What only a GPU shows, in under eight minutes on one GPU (benchmarks/check_gpu.py). Takes the python3 of PATH if it has deepicd
+# and vLLM, as in the trainer's image; else it installs the lock for GPUs in .venv-gpu. CHECK=--cpu is a trial without a GPU.
+CHECK ?=
+check-gpu:
+	@if python3 -c 'import deepicd, vllm' 2>/dev/null; then python3 benchmarks/check_gpu.py $(CHECK); \
+	else $(MAKE) .venv-gpu/complete && .venv-gpu/bin/python benchmarks/check_gpu.py $(CHECK); fi
+
+.venv-gpu/complete: requirements/gpu.txt requirements/uv.txt requirements/hatchling.txt pyproject.toml
+	test -x .venv-gpu/bin/python || $(PYTHON) -m venv .venv-gpu
+	.venv-gpu/bin/python -m pip install --quiet --require-hashes -r requirements/uv.txt
+	.venv-gpu/bin/uv pip install --quiet --python .venv-gpu/bin/python --require-hashes -r requirements/gpu.txt -r requirements/hatchling.txt
+	.venv-gpu/bin/uv pip install --quiet --python .venv-gpu/bin/python --no-deps --no-build-isolation --editable .
+	touch $@
+
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist site
+	rm -rf .venv .venv-gpu .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist site

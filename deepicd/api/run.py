@@ -153,7 +153,7 @@ class Run:
     @property
     def seconds(self) -> dict[str, float]:
         """Duration of each finished stage."""
-        markers = {name: self._layout.stage(name).completed for name in ("prepare", *TRAINING_STAGES, "evaluate")}
+        markers = {name: self._layout.stage(name).completed for name in ("prepare", "distill", *TRAINING_STAGES, "evaluate")}
         return {name: json.loads(path.read_text())["seconds"] for name, path in markers.items() if path.is_file()}
 
     @property

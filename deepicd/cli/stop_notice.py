@@ -71,6 +71,8 @@ class StopNotice:
             return "has made no step since it started"
         if self._stage == "evaluate":
             return "resumes after its last batch of answers"
+        if self._phase == Phase.TEACHER:
+            return "keeps the teacher's answers so far"
         return "starts again when the run is resumed"
 
     def _checkpoint(self) -> str:

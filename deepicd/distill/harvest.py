@@ -76,6 +76,7 @@ class Harvest:
         self.counts = Counts()
         self._settings, self._teacher, self._seed, self._own, self._english = settings, teacher, seed, own, english
         self._in_flight = in_flight
+        self._samples = settings.samples if settings.temperature > 0 else 1  # a further answer would be the same
         self._states: dict[str, _State] = {}
 
     async def run(self, admissions: Callable[[], Iterator[Admission]]) -> dict[str, str]:
@@ -107,7 +108,7 @@ class Harvest:
                 if state is None:
                     state = self._states[admission.id] = _State()
                     self.counts.admissions += 1
-                if state.trace is not None or state.asked >= self._settings.samples:
+                if state.trace is not None or state.asked >= self._samples:
                     continue
                 worked = True
                 running.add(asyncio.create_task(self._ask(admission, state)))
@@ -124,7 +125,7 @@ class Harvest:
         settings, counts = self._settings, self.counts
         chat = messages(admission.note, admission.code, admission.title, oracle=settings.oracle, own=self._own)
         case: Case | None = None
-        while state.trace is None and state.asked < settings.samples:
+        while state.trace is None and state.asked < self._samples:
             seed = seed_of(self._seed, admission.id, state.asked)
             state.asked += 1
             given = await self._teacher.answer(
@@ -158,7 +159,7 @@ class Harvest:
             state.trace = None
             self.counts.rejected[Rule.SIMILAR] += 1
             self.counts.kept -= 1
-            if state.asked < self._settings.samples:
+            if state.asked < self._samples:
                 self.counts.settled -= 1
 
 

@@ -97,7 +97,7 @@ class DistillSpec(SpecModel):
     samples: int = Field(default=4, ge=1, le=64)
     """Most answers to ask for per admission; the first that passes all filters is kept."""
     temperature: float = Field(default=0.9, ge=0, le=2)
-    """Sampling temperature."""
+    """Sampling temperature; with 0 there is one answer per admission."""
     max_response_tokens: int = Field(default=1024, ge=16)
     """Longest answer. A teacher that thinks before it answers needs more."""
     max_admissions: int | None = Field(default=None, ge=1)

@@ -60,7 +60,7 @@ class OverlongPenaltySpec(SpecModel):
 
     tokens: int = Field(ge=1)
     """The last tokens before `maxResponseTokens`, over which the penalty rises in a straight line from 0."""
-    penalty: float = Field(default=1.0, gt=0)
+    penalty: float = Field(default=0.5, gt=0)
     """Subtracted from the reward of a completion with `maxResponseTokens` tokens; in units of the reward."""
 
 

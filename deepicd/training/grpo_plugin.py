@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 
 from deepicd.training.imports import after_import
+from deepicd.training.weight_sockets import use_own_sockets
 
 
 def _register_trainer(module: ModuleType) -> None:
@@ -21,4 +22,5 @@ def _register_engine(module: ModuleType) -> None:
 
 after_import("verl.workers.engine.fsdp.transformer_impl", _register_engine)
 after_import("verl.trainer.ppo.v1.trainer_sync", _register_trainer)
+use_own_sockets()
 after_import("verl.experimental.agent_loop.single_turn_agent_loop", _register_agent_loop)

@@ -26,6 +26,7 @@ from deepicd.errors import ExitCode
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _SHARED_MEMORY = "/dev/shm/"  # noqa: S108 - where POSIX shared memory lives
+_SOCKETS = "/tmp"  # noqa: S108 - where verl makes its sockets
 POLL_SECONDS = 0.2
 SCAN_SECONDS = 5.0
 GRACE_SECONDS = 3.0
@@ -135,6 +136,10 @@ def _remove(segments: set[str], scratch: str) -> None:
     for segment in segments:
         with contextlib.suppress(OSError):
             os.unlink(segment)
+    # verl's sockets, which have the launch's name (deepicd.training.weight_sockets).
+    for socket in Path(_SOCKETS).glob(f"rl-colocate-zmq-*-{Path(scratch).name}-*"):
+        with contextlib.suppress(OSError):
+            socket.unlink()
     shutil.rmtree(scratch, ignore_errors=True)
 
 

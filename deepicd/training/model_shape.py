@@ -81,6 +81,18 @@ class ModelShape:
         )  # fmt: skip
 
 
+_KNOWN = {
+    "Qwen/Qwen2.5-0.5B": ModelShape(151936, 896, 4864, 24, 14, 2, 64, tied=True),
+    "Qwen/Qwen2.5-1.5B": ModelShape(151936, 1536, 8960, 28, 12, 2, 128, tied=True),
+    "Qwen/Qwen2.5-3B": ModelShape(151936, 2048, 11008, 36, 16, 2, 128, tied=True),
+    "Qwen/Qwen2.5-7B": ModelShape(152064, 3584, 18944, 28, 28, 4, 128, tied=False),
+    "meta-llama/Llama-3.2-1B": ModelShape(128256, 2048, 8192, 16, 32, 8, 64, tied=True),
+    "meta-llama/Llama-3.2-3B": ModelShape(128256, 3072, 8192, 28, 24, 8, 128, tied=True),
+    "meta-llama/Llama-3.1-8B": ModelShape(128256, 4096, 14336, 32, 32, 8, 128, tied=False),
+}
+"""Models that people train, by their names on the hub: for an estimate before anything is downloaded."""
+
+
 def shape_of(model: ModelSpec) -> ModelShape | None:
     """The shape of a run's base model. None if the model has another form, or its configuration is not on this machine and
     its name is not known.
@@ -89,9 +101,7 @@ def shape_of(model: ModelSpec) -> ModelShape | None:
         return ModelShape.of_tiny(model.tiny)
     path = _config(str(model.path))
     if path is None:
-        from deepicd.training.known_shapes import known_shape
-
-        return known_shape(str(model.path))
+        return _KNOWN.get(str(model.path).removesuffix("-Instruct"))
     try:
         return ModelShape.of_config(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):

@@ -91,8 +91,8 @@ def test_only_right_answers_of_a_teacher_without_the_answer_are_kept(distilled: 
     traces = [json.loads(line) for line in place.distilled.read_text().splitlines()]
     assert {row["trace"] for row in traces} == {"pain."}
     assert {int(row["id"]) % 4 for row in traces} == {0, 1, 2}
-    assert counts["rejected"] == {"code": 2 * TRAINED // 4}
-    assert counts["answers"] == TRAINED * 3 // 4 + 2 * TRAINED // 4
+    assert counts["rejected"] == {"code": TRAINED // 4}
+    assert counts["answers"] == TRAINED
     assert counts["tokens"]["completion"] > 0
 
 

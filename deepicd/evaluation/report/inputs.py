@@ -54,6 +54,12 @@ class Report:
     hardware: Mapping[str, Any] | None = None
     """`name` and number of `gpus` of all ranks and of the judge (`judgeGpus`), or `name` and number of `cores` of a run on
     CPUs; None in runs of earlier versions."""
+    distill: Mapping[str, Any] | None = None
+    """Counts of the stage `distill`: `answers` of the `teacher`, those `rejected` by rule, `traces` that were kept, `tokens`,
+    `cost`; None without the stage."""
+    difficulty: Mapping[str, Any] | None = None
+    """Training prompts of GRPO by how often its start model solves them: `histogram` from 0 to `samples`, `prompts`, `kept`,
+    `droppedSolved`, `droppedUnsolved`; None if difficulty decides nothing."""
     comparisons: Mapping[str, Any] | None = None
     """`pairs` of models with the paired difference of each measure (`deepicd.io/comparisons/v1`); None without the file."""
 
@@ -112,5 +118,7 @@ def load(run_folder: Path) -> Report:
         judge=about.get("judge"),
         finished=about.get("finished"),
         hardware=about.get("hardware"),
+        distill=about.get("distill"),
+        difficulty=about.get("difficulty"),
         comparisons=read_object(place.comparisons, ("pairs",)) if place.comparisons.is_file() else None,
     )

@@ -20,6 +20,8 @@ from deepicd.evaluation.report.sections import (
     cohort,
     confusion,
     definitions,
+    difficulty,
+    distillation,
     fairness,
     faults,
     frequency,
@@ -34,6 +36,8 @@ from deepicd.evaluation.report.sections import (
 
 SECTIONS: tuple[Callable[[Report], Section | None], ...] = (
     cohort.section,
+    distillation.section,
+    difficulty.section,
     training.section,
     reward.section,
     levels.section,

@@ -67,6 +67,7 @@ def test_before_the_first_step_has_ended_no_time_is_named() -> None:
     [
         ("prepare", Phase.COHORT, "Leaving at once: prepare starts again when the run is resumed"),
         ("evaluate", Phase.ANSWERS, "Leaving at once: evaluate resumes after its last batch of answers"),
+        ("distill", Phase.TEACHER, "Leaving at once: distill keeps the teacher's answers so far"),
         ("grpo", Phase.DOWNLOAD, "Leaving when the files of grpo are fetched from the store"),
         ("grpo", Phase.MODEL, "Leaving at once: grpo has made no step since it started"),
     ],

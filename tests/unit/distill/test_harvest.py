@@ -132,3 +132,10 @@ def test_questions_without_an_answer_are_counted_and_leave_the_others(tmp_path: 
         traces, counts = harvest(server, tmp_path, samples=2)
     assert len(traces) == 7
     assert counts.unanswered == 2
+
+
+def test_a_greedy_teacher_is_asked_once(tmp_path: Path) -> None:
+    with stub() as server:
+        server.always = answering(lambda prompt: "no")
+        _, counts = harvest(server, tmp_path, samples=4, temperature=0)
+    assert counts.answers == len(PARTS)

@@ -138,6 +138,20 @@ def test_a_named_semaphore_of_a_killed_process_is_removed(tmp_path: Path) -> Non
     assert not semaphore.exists()
 
 
+def test_sockets_with_the_launchs_name_are_removed(tmp_path: Path) -> None:
+    name = f"dicd-test-{os.getpid()}"
+    (tmp_path / name).mkdir()
+    own, other = (Path(f"/tmp/rl-colocate-zmq-01-{launch}-replica-0-rank-0.sock") for launch in (name, f"{name}x"))
+    try:
+        for path in (own, other):
+            path.touch()
+        command = [sys.executable, "-m", "deepicd.training.guard", str(os.getpid()), str(tmp_path / name), "--", "true"]
+        assert subprocess.run(command, check=False).returncode == 0
+        assert (own.exists(), other.exists()) == (False, True)
+    finally:
+        other.unlink()
+
+
 def test_memory_of_other_processes_is_left_alone(tmp_path: Path) -> None:
     foreign = Path(f"/dev/shm/deepicd-test-foreign-{os.getpid()}")
     foreign.write_bytes(b"x")

@@ -164,4 +164,10 @@ def fully_evaluated() -> Report:
         "absent": {"reward": "sft: no value of reward"},
     }
     metrics: Any = {name: {**own, **more} for name, own in report.metrics.items()}
-    return replace(report, metrics=metrics, comparisons={"pairs": [pair]})
+    distill = {
+        "teacher": {"run": None, "model": None, "endpoint": "http://127.0.0.1:1/v1", "name": "a teacher"}, "admissions": 60,
+        "answers": 100, "traces": 50, "rejected": {"named": 30, "form": 20}, "tokens": {"prompt": 9000, "completion": 5000},
+        "cost": 1.25,
+    }  # fmt: skip
+    difficulty = {"samples": 2, "prompts": 60, "kept": 45, "droppedSolved": 5, "droppedUnsolved": 10, "histogram": [10, 45, 5]}
+    return replace(report, metrics=metrics, comparisons={"pairs": [pair]}, distill=distill, difficulty=difficulty)

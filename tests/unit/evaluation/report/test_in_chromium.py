@@ -50,13 +50,15 @@ def test_so_is_everything_that_an_evaluation_can_be_asked_for(tmp_path: Path) ->
     page = html(fully_evaluated())
     drawn, console = opened(page, tmp_path)
     assert console == []
-    for name in ("reliability", "risk", "fairness", "pass-code"):
+    for name in ("reliability", "risk", "fairness", "pass-code", "difficulty"):
         assert "<svg" in drawn[drawn.index(f'data-chart="{name}"') :][:400]
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
 def test_a_script_that_the_policy_does_not_name_is_refused(page: str, tmp_path: Path) -> None:
-    injected = page.replace("</body>", "<script>document.title = 'changed'</script></body>")
+    before, end, after = page.rpartition("</body>")
+    injected = f"{before}<script>document.title = 'changed'</script>{end}{after}"
     drawn, console = opened(injected, tmp_path)
+    assert 'data-drawn="yes"' in drawn
     assert "<title>changed" not in drawn
-    assert any("Content Security Policy" in line for line in console)
+    assert ["Content Security Policy" in line for line in console] == [True]

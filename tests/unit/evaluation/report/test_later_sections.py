@@ -11,7 +11,7 @@ from deepicd.evaluation.metrics import compute
 from deepicd.evaluation.report import Report, html
 from deepicd.evaluation.report.comparisons import pair_of, pairs
 from deepicd.evaluation.report.overview import overview, verdict_of
-from deepicd.evaluation.report.sections import calibration, fairness, samples
+from deepicd.evaluation.report.sections import calibration, difficulty, distillation, fairness, samples
 from tests.unit.evaluation.report.reports import answers, fully_evaluated, row_of, text_of
 
 
@@ -83,6 +83,24 @@ def test_a_pair_of_the_file_can_be_turned_round_and_what_it_lacks_is_unknown(eva
     assert turned.measures["code.macroF1"] == {"value": -0.1, "interval": [-0.15, -0.05]}
     assert turned.measures["reward"] == {"value": None, "interval": None}
     assert turned.p["code.macroF1"] == 0.2
+
+
+def test_the_teachers_answers_are_counted_by_the_rule_that_rejected_them(evaluated: Report, report: Report) -> None:
+    found = distillation.section(evaluated)
+    assert found is not None
+    text = text_of(found.html)
+    assert "100 answers for 60 admissions − 30 30.0 % named − 20 20.0 % form 50 traces kept" in text
+    assert "a teacher wrote" in text
+    assert "127.0.0.1" not in text
+    assert distillation.section(report) is None
+
+
+def test_the_difficulty_of_the_prompts_is_drawn_with_those_left_out(evaluated: Report, report: Report) -> None:
+    found = difficulty.section(evaluated)
+    assert found is not None
+    assert "60 training prompts − 5 8.3 % solved too often" in text_of(found.html)
+    assert [row["prompts"] for row in found.charts["difficulty"]["data"]["values"]] == [10, 45, 5]
+    assert difficulty.section(report) is None
 
 
 def test_other_models_are_compared_with_the_last_trained_one_only(report: Report) -> None:

@@ -1,0 +1,21 @@
+"""The traces that a teacher wrote: which of its answers were rejected, and why."""
+
+from __future__ import annotations
+
+from deepicd.evaluation.report.inputs import Report
+from deepicd.evaluation.report.section import Section, render
+
+
+def section(report: Report) -> Section | None:
+    """The flow of the teacher's answers; None without the stage `distill`."""
+    counts = report.distill
+    if counts is None:
+        return None
+    rows = [
+        {"count": count, "of": counts["answers"], "reason": rule, "by_choice": True}
+        for rule, count in counts["rejected"].items()
+    ]
+    teacher = counts.get("teacher") or {}
+    name = next((str(teacher[key]) for key in ("name", "model", "run") if teacher.get(key)), "a model")
+    html = render("distillation.html.j2", counts=counts, rows=rows, teacher=name)
+    return Section("distillation", "Traces from the teacher", "Distillation", html)
