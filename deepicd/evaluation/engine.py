@@ -88,13 +88,13 @@ class Engine:
         self._enter(Phase.ENDING)
 
     def _ask_group(self, group: Sequence[Model], left: dict[str, list[int]]) -> None:
-        from deepicd.evaluation.generate import Generator
-
         plan = self._plan
         waiting = [model for model in group if left[model.name]]
         self._enter(Phase.VLLM, waiting[0])
         folder = Path(waiting[0].path) if waiting[0].own else other_models.folder(waiting[0])
         asked = self._asked(waiting[0], folder)
+        from deepicd.evaluation.generate import Generator  # slow: a model that cannot be asked is refused before
+
         added = variants.MOST_ADDED if plan.premature_closure else 0
         generator = Generator(
             folder, max_prompt_tokens=plan.max_prompt_tokens + added, max_response_tokens=plan.max_response_tokens,

@@ -68,7 +68,8 @@ def prepare(model: Model, where: Path, plan: Plan, cohort: Sequence[Chat]) -> tu
     try:
         tokenizer = load_tokenizer(where, asked, opened or None)
     except UserError as error:
-        raise UserError(f"{setting(model.name)}: {error}") from None
+        # The message of `deepicd predict` begins with its option.
+        raise UserError(f"{setting(model.name)}: {str(error).partition(': ')[2]}") from None
     whole = [prompts.DEEPICD.note(messages) for messages in cohort]
     budget = "spec.stages.grpo.maxPromptTokens"
     shortened = shorten_notes(whole, asks, plan.max_prompt_tokens, ChatTokens(tokenizer), budget)

@@ -33,14 +33,14 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
     config = BertConfig(
         vocab_size=len(words) + 5, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
-        max_position_embeddings=32,
+        max_position_embeddings=32, initializer_range=0.2, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
     )  # fmt: skip
     BertForMaskedLM(config).save_pretrained(folder)
     return folder
 
 
 def settings(path: Path, **changed: float) -> Settings:
-    known = {"max_tokens": 16, "epochs": 4, "batch_size": 8, "learning_rate": 5e-3, "seed": 0} | changed
+    known = {"max_tokens": 16, "epochs": 4, "batch_size": 8, "learning_rate": 2e-3, "seed": 0} | changed
     return Settings(path=str(path), **known)  # type: ignore[arg-type]
 
 
