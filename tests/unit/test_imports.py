@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = {"torch", "verl", "vllm", "ray", "transformers", "matplotlib", "duckdb", "pyarrow", "pandas", "hydra"}
+HEAVY = {"torch", "verl", "vllm", "ray", "transformers", "vl_convert", "duckdb", "pyarrow", "pandas", "hydra"}
 
 
 @pytest.mark.parametrize("module", ["deepicd.spec", "deepicd.cli.main", "deepicd.rewards", "deepicd.evaluation.metrics"])

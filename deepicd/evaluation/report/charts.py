@@ -57,7 +57,7 @@ def colours(names: Sequence[str], *, lines: bool = False) -> Spec:
 
 
 def bar(group: str, series: str, measure: Measure) -> Spec:
-    """A row for `interval_layers`: the measure in percent, without what it lacks."""
+    """A row for `bar_layers`: the measure in percent, without what it lacks."""
     ends = measure["interval"] or (None, None)
     found = {"value": measure["value"], "low": ends[0], "high": ends[1]}
     shown = percent(measure["value"]) + (f" ({interval(measure, percent)})" if measure["interval"] else "")
@@ -72,36 +72,36 @@ def said(rows: Iterable[Mapping[str, Any]]) -> str:
     return "; ".join(f"{row['group']}, {row['series']}: {row['shown']}" for row in rows)
 
 
-def interval_layers(measured: str, position: Spec, series: Sequence[str], *, title: str, horizontal: bool = True) -> list[Spec]:
-    """Bars with their intervals, for rows of `bar`.
+def bar_layers(
+    rows: Sequence[Mapping[str, Any]], measured: str, position: Spec, series: Sequence[str], *, title: str
+) -> list[Spec]:
+    """Bars with their intervals, where they have one.
 
     Args:
+        rows: of `bar`.
         measured: `x` or `y`, the channel of the value.
         position: encoding of the group on the other channel.
         series: names of the series, in order.
         title: of the value's axis.
-        horizontal: whether bars of a group are below each other.
     """
-    other, offset = ("y", "yOffset") if horizontal else ("x", "xOffset")
+    other, offset = ("y", "yOffset") if measured == "x" else ("x", "xOffset")
     apart = {offset: {"field": "series", "sort": list(series)}} if len(series) > 1 else {}
     tooltip = [{"field": "group", "title": " "}, {"field": "series", "title": "model"}, {"field": "shown", "title": title}]
-    return [
-        {
-            "mark": {"type": "bar", "cornerRadiusEnd": 2},
-            "encoding": {
-                measured: {"field": "value", "type": "quantitative", "title": title, "scale": {"nice": True, "zero": True}},
-                other: position, **apart, "color": colours(series), "tooltip": tooltip,
-            },
-        },
-        {
-            "transform": [{"filter": "isValid(datum.low)"}],
-            "mark": {"type": "rule", "color": INK, "strokeWidth": 1.2},
-            "encoding": {
-                measured: {"field": "low", "type": "quantitative"}, f"{measured}2": {"field": "high"},
-                other: position, **apart, "tooltip": tooltip,
-            },
-        },
-    ]  # fmt: skip
+    value = {"field": "value", "type": "quantitative", "title": title, "scale": {"nice": True, "zero": True}}
+    place = {other: position, **apart, "tooltip": tooltip}
+    bars = {
+        "mark": {"type": "bar", "cornerRadiusEnd": 2},
+        "encoding": {measured: value, **place, "color": colours(series)},
+    }
+    if not any("low" in row for row in rows):
+        return [bars]
+    ends = {measured: {"field": "low", "type": "quantitative"}, f"{measured}2": {"field": "high"}}
+    intervals = {
+        "transform": [{"filter": "isValid(datum.low)"}],
+        "mark": {"type": "rule", "color": INK, "strokeWidth": 1.2},
+        "encoding": {**ends, **place},
+    }
+    return [bars, intervals]
 
 
 def hover_layer(series: Sequence[str], x: Spec) -> Spec:

@@ -41,7 +41,7 @@ def section(report: Report) -> Section | None:
     if rows:
         titles = [TITLES.get(name, name) for name in seen]
         position = {"field": "group", "type": "nominal", "sort": titles, "title": None}
-        layers = charts.interval_layers("x", position, list(parsed), title="completions with the fault (%)")
+        layers = charts.bar_layers(rows, "x", position, list(parsed), title="completions with the fault (%)")
         height = (13 * len(parsed) + 10) * len(seen)
         description = f"Faults in percent of completions. {charts.said(rows)}"
         drawn["faults"] = charts.chart(description, height, data=charts.values(rows), layer=layers)

@@ -29,7 +29,7 @@ def section(report: Report) -> Section | None:
         ]
         groups = [group.value for group in Frequency]
         position = {"field": "group", "type": "nominal", "sort": groups, "title": None, "axis": {"labelAngle": 0}}
-        layers = charts.interval_layers("y", position, models, title="macro F1 (%)", horizontal=False)
+        layers = charts.bar_layers(rows, "y", position, models, title="macro F1 (%)")
         description = f"{LEVEL_TITLES[level]}: macro F1 in percent by frequency in the training set. {charts.said(rows)}"
         drawn[f"frequency-{level}"] = charts.chart(description, 190, data=charts.values(rows), layer=layers)
     html = render(

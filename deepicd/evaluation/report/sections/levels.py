@@ -23,7 +23,7 @@ def section(report: Report) -> Section:
         "title": None,
         "axis": {"labelAngle": 0},
     }
-    layers = charts.interval_layers("y", position, models, title="macro F1 (%)", horizontal=False)
+    layers = charts.bar_layers(rows, "y", position, models, title="macro F1 (%)")
     chart = charts.chart(f"Macro F1 in percent by level. {charts.said(rows)}", 230, data=charts.values(rows), layer=layers)
     html = render("levels.html.j2", report=report, models=models, level_titles=LEVEL_TITLES)
     return Section("levels", "Results by level", "Levels", html, {"levels": chart})

@@ -21,7 +21,7 @@ SMOOTHED_ABOVE = 60
 """Number of steps above which a curve is drawn faint, under its running mean over a twentieth of the steps."""
 FEW = 12
 """Number of points up to which each is marked."""
-MOST_POINTS = 600
+MOST_POINTS = 300
 """Points of a curve; with more steps a point is the mean of several."""
 TITLES = {
     "reward": "Reward", "loss": "Loss", "kl": "KL", "responseTokens": "Response length (tokens)",
@@ -89,11 +89,9 @@ def curve(rows: Sequence[Row], series: Mapping[str, str], title: str, *, height:
     """
     known = {name: points for name, key in series.items() if (points := _points(rows, key))}
     names = list(known)
-    data = [
-        {"step": step, "series": name, "value": value, "long": len(points) > SMOOTHED_ABOVE, "few": len(points) <= FEW}
-        for name, points in known.items()
-        for step, value in points
-    ]
+    data = [{"step": step, "series": name, "value": value} for name, points in known.items() for step, value in points]
+    long = [name for name, points in known.items() if len(points) > SMOOTHED_ABOVE]
+    few = [name for name, points in known.items() if len(points) <= FEW]
     x = {
         "field": "step", "type": "quantitative", "title": "step", "scale": {"nice": False},
         "axis": {"tickMinStep": 1, "format": "d", "grid": False},
@@ -102,24 +100,28 @@ def curve(rows: Sequence[Row], series: Mapping[str, str], title: str, *, height:
     encoding = {"x": x, "y": {"field": "value", **y}, "color": charts.colours(names, lines=True)}
     line: Spec = {"type": "line", "strokeWidth": 2}
     layers: list[Spec] = []
-    if not all(row["long"] for row in data):
-        layers.append({"transform": [{"filter": "!datum.long"}], "mark": line, "encoding": encoding})
-    if any(row["few"] for row in data):
+    if len(long) < len(names):
+        layers.append({"transform": [_only([name for name in names if name not in long])], "mark": line, "encoding": encoding})
+    if few:
         dots = {"type": "point", "filled": True, "size": 26, "opacity": 1}
-        layers.append({"transform": [{"filter": "datum.few"}], "mark": dots, "encoding": encoding})
-    if any(row["long"] for row in data):
+        layers.append({"transform": [_only(few)], "mark": dots, "encoding": encoding})
+    if long:
         span = max(len(points) for points in known.values()) // 40
         window = {"window": [{"op": "mean", "field": "value", "as": "mean"}], "frame": [-span, span], "groupby": ["series"]}
         smoothed = {**encoding, "y": {"field": "mean", **y}}
-        is_long = {"filter": "datum.long"}
-        layers.append({"transform": [is_long], "mark": {**line, "opacity": 0.3, "strokeWidth": 1}, "encoding": encoding})
-        layers.append({"transform": [is_long, window], "mark": line, "encoding": smoothed})
+        layers.append({"transform": [_only(long)], "mark": {**line, "opacity": 0.3, "strokeWidth": 1}, "encoding": encoding})
+        layers.append({"transform": [_only(long), window], "mark": line, "encoding": smoothed})
     layers.append(charts.hover_layer(names, x))
     said = "; ".join(
         f"{name} {points[0][1]:.3g} at step {points[0][0]}, {points[-1][1]:.3g} at step {points[-1][0]}"
         for name, points in known.items()
     )
     return charts.chart(f"{title} by step: {said}", height, data=charts.values(data), layer=layers)
+
+
+def _only(series: Sequence[str]) -> Spec:
+    """A filter for the points of these series."""
+    return {"filter": {"field": "series", "oneOf": list(series)}}
 
 
 def _points(rows: Sequence[Row], key: str) -> list[tuple[int, float]]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from deepicd.evaluation.report import html
+from deepicd.evaluation.metrics import compute
+from deepicd.evaluation.report import Report, html
 from tests.unit.evaluation.report.reports import fully_evaluated
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -52,6 +54,15 @@ def test_so_is_everything_that_an_evaluation_can_be_asked_for(tmp_path: Path) ->
     assert console == []
     for name in ("reliability", "risk", "fairness", "pass-code", "difficulty"):
         assert "<svg" in drawn[drawn.index(f'data-chart="{name}"') :][:400]
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+def test_numbers_without_intervals_are_drawn_too(report: Report, tmp_path: Path) -> None:
+    plain = {
+        name: compute(records, train_counts={"I10": 5}, bootstrap_samples=0) for name, records in report.predictions.items()
+    }
+    _, console = opened(html(replace(report, metrics=plain, curves=report.curves[:1])), tmp_path)
+    assert console == []
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")

@@ -43,8 +43,8 @@ def test_a_long_curve_is_smoothed_and_its_few_validations_are_marked() -> None:
     found = rows(61, reward=0.5)
     found[-1]["validationReward"] = 0.7
     spec = curve(found, {"training": "reward", "validation": "validationReward"}, "Reward")
-    flags = {row["series"]: (row["long"], row["few"]) for row in spec["data"]["values"]}
-    assert flags == {"training": (True, False), "validation": (False, True)}
+    chosen = [layer["transform"][0]["filter"]["oneOf"] for layer in spec["layer"] if "filter" in layer["transform"][0]]
+    assert chosen == [["validation"], ["validation"], ["training"], ["training"]]
     assert any("window" in step for layer in spec["layer"] for step in layer.get("transform", ()))
     short = curve(rows(60, reward=0.5), {"training": "reward"}, "Reward")
     assert not any("window" in step for layer in short["layer"] for step in layer.get("transform", ()))
