@@ -38,13 +38,16 @@ def compare(
     runs: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN...",
+            metavar="RUN",
             help="Folder of an evaluated run, its address in a store (s3://BUCKET/PREFIX/RUN), or its name with --store or "
             "on the cluster.",
             show_default=False,
         ),
     ],
-    measure: Annotated[Compared, typer.Option(help="Measure whose differences are printed.")] = Compared.CATEGORY_F1,
+    measure: Annotated[
+        Compared,
+        typer.Option(metavar="MEASURE", help=f"Measure whose differences are printed: {', '.join(Compared)}."),
+    ] = Compared.CATEGORY_F1,
     model: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only models of this name; may be repeated.", show_default="all")
     ] = None,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from deepicd.training.gpus import VISIBLE, check, present, visible
+from deepicd.training.gpus import VISIBLE, check, present
 
 
 class Device:
@@ -52,7 +52,7 @@ class Device:
 
     def split(self, gpus: int, more: int) -> tuple[Mapping[str, str], Mapping[str, str]]:
         """Variables that give one process tree `gpus` of this machine's GPUs, and another one `more`."""
-        devices = [gpu.named for gpu in visible(os.environ.get(VISIBLE), present())]
+        devices = _devices(gpus + more, os.environ.get(VISIBLE))
         first, second = devices[:gpus], devices[gpus : gpus + more]
         return {VISIBLE: ",".join(first)}, {VISIBLE: ",".join(second)}
 
@@ -66,8 +66,7 @@ class Device:
 
         `gpus`: of this machine's GPUs in all; `each`: of one engine.
         """
-        chosen = variables.get(VISIBLE) or os.environ.get(VISIBLE)
-        devices = (chosen.split(",") if chosen else [str(number) for number in range(gpus)])[:gpus]
+        devices = _devices(gpus, variables.get(VISIBLE) or os.environ.get(VISIBLE))[:gpus]
         full = [devices[start : start + each] for start in range(0, len(devices) - each + 1, each)]
         return [{VISIBLE: ",".join(own)} for own in full] or [{}]
 
@@ -89,6 +88,11 @@ def _gpu_name() -> str:
     except (OSError, subprocess.SubprocessError):
         return "GPU"
     return ", ".join(dict.fromkeys(line.strip() for line in found.stdout.splitlines() if line.strip())) or "GPU"
+
+
+def _devices(count: int, chosen: str | None) -> list[str]:
+    """What CUDA_VISIBLE_DEVICES calls each GPU: as it is set, or those that are present, or the first `count`."""
+    return chosen.split(",") if chosen else [gpu.named for gpu in present()] or [str(number) for number in range(count)]
 
 
 @cache

@@ -90,7 +90,7 @@ def test_the_first_rows_of_notes_are_read(tmp_path: Path, changes: dict[str, str
         ([], "is empty"),
         (['{"id": 1, "Trace": "zebracanary"}'], "line 1: unknown field 'Trace': did you mean 'trace'?"),
         (['{"id": "2.27E+07", "trace": "zebracanary"}'], "line 1: id: is in scientific notation"),
-        (['{"id": 1, "trace": "x"}', "zebracanary"], "line 2 is not"),
+        (['{"id": 1, "trace": "x"}', "zebracanary"], "line 2: is not JSON"),
     ],
 )
 def test_the_first_traces_are_read(tmp_path: Path, lines: list[str], says: str) -> None:
