@@ -40,7 +40,7 @@ test-kind: setup
 # Needs Go in addition to the tools of test-kind: it builds KubeRay once into the user's cache. KUBERAY_VERSION names another version.
 test-long: setup .venv/mlflow
 	$(PYTEST) -m long --numprocesses 2 --dist worksteal tests/unit tests/storage tests/cluster
-	$(PYTEST) -m long --numprocesses 2 --dist worksteal tests/training
+	$(PYTEST) -m long --numprocesses 2 --dist loadfile tests/training
 	$(PYTEST) -m long tests/kuberay
 
 # MLflow's own server, which has other versions of what the training stack uses.

@@ -91,7 +91,8 @@ def test_the_reward_of_the_evaluation_has_the_judge(judged: Judged) -> None:
 
 def test_no_note_text_leaves_the_judge(judged: Judged) -> None:
     assert CANARY not in judged.output
-    kept = [*judged.layout.judge.iterdir(), *judged.layout.evaluation.folder.iterdir()]
+    kept = [path for path in judged.layout.evaluation.folder.rglob("*") if path.is_file()]
+    kept += judged.layout.judge.iterdir()
     for stage in ("grpo", "evaluate"):
         place = judged.layout.stage(stage)
         kept += [place.log, place.judge_log, *place.metrics.iterdir()]
