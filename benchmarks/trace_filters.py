@@ -4,7 +4,7 @@
 
 Clean traces come from the generator of synthetic cases and from seven other ways to write the same reasoning. Each fault is one
 change of a clean trace. Prints, for each rule: faults, share caught by any rule, share caught by that rule; then the share of
-clean traces that is lost. The phrases of `told` were written without looking at the rule's patterns.
+clean traces that is lost. The rule `told` was changed after its phrases were seen: others, written later, are measured apart.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
 
 from deepicd import icd10
 from deepicd.data import extracted
@@ -159,71 +162,7 @@ def inserted(trace: str, sentence: str, rng: random.Random) -> str:
 # Faults: each gives the answer's text and whether it was cut off, or None where the example does not allow it.
 Fault = Callable[[Example, random.Random, list[Example]], tuple[str, bool] | None]
 
-_TOLD = (
-    "We are told that the code is already settled.",
-    "The provided diagnosis is consistent with these symptoms.",
-    "Given the correct code, I need to justify it.",
-    "The answer given is a spinal problem, so the findings should be read that way.",
-    "As instructed, I will not mention the title.",
-    "I must not reveal that I know the answer.",
-    "Working backwards from the final label, the symptoms make sense.",
-    "The gold diagnosis matches this presentation.",
-    "The official title mentions the side, so I look for it.",
-    "According to the prompt, the reasoning should lead there.",
-    "This leads to the given code.",
-    "I have been asked to explain the coded diagnosis.",
-    "The target code includes laterality.",
-    "The known diagnosis explains the complaint.",
-    "I should pretend to reach this conclusion from the note.",
-    "Since the discharge diagnosis is known, this fits.",
-    "The user wants reasoning that ends in that code.",
-    "The hint points to the same organ.",
-    "We know the final diagnosis is in this chapter.",
-    "The task says to conceal the code.",
-    "My instructions are to arrive at this code.",
-    "The reference answer names the same region.",
-    "It was coded at discharge as the principal problem.",
-    "The expected answer is a specific subtype.",
-    "Without naming the diagnosis yet, the symptoms line up with it.",
-    "The supplied title has the word acute in it.",
-    "I was given the diagnosis beforehand.",
-    "The true label confirms this.",
-    "Knowing the outcome, the early symptoms are easy to read.",
-    "The diagnosis I have been handed is compatible with this.",
-    "The system message asks for a chain of reasons.",
-    "My goal is to make the conclusion look as if it followed from the note.",
-    "The record's label was shared with me.",
-    "Because the code is given, only one region needs attention.",
-    "I will build the argument so that it ends at the specified code.",
-    "The correct ICD-10-CM code has already been decided.",
-    "The prompt lists a title that has a side in it.",
-    "We were provided with the diagnosis.",
-    "The solution is already known to me.",
-    "This is consistent with the title I was shown.",
-    "I need to conceal what I know.",
-    "The final code is fixed, so the other options fall away.",
-    "Per the instructions the trace ends here.",
-    "The answer key has it as the principal problem.",
-)
-_TOLD_UNSEEN = (
-    "Since somebody already settled what this is, I only collect the supporting facts.",
-    "The code in the request has a laterality.",
-    "From the title I can see that the left side is meant.",
-    "I was informed of the diagnosis in advance.",
-    "The instructions forbid me to say how I know.",
-    "What I was shown says the same.",
-    "As the label indicates, this is the acute form.",
-    "I have the answer in front of me, so the rest is presentation.",
-    "The coded condition explains each of these.",
-    "To keep it hidden I will talk about the findings first.",
-    "The description that came with the note is more specific.",
-    "The assigned category leaves no doubt.",
-    "This must end in the disease that I was assigned.",
-    "The metadata lists the principal problem.",
-    "With the solution in hand, the path is clear.",
-    "My reasoning has to look independent of the given result.",
-)
-"""Written after the rule, and never used to change it."""
+_PHRASES: dict[str, list[str]] = yaml.safe_load(Path(__file__).with_name("told_phrases.yaml").read_text())
 
 
 def _form(example: Example, rng: random.Random, others: list[Example]) -> tuple[str, bool]:
@@ -257,7 +196,7 @@ def _length(example: Example, rng: random.Random, others: list[Example]) -> tupl
 
 
 def _told(example: Example, rng: random.Random, others: list[Example]) -> tuple[str, bool]:
-    return written(inserted(example.trace, rng.choice(_TOLD), rng), example.code), False
+    return written(inserted(example.trace, rng.choice(_PHRASES["seen"]), rng), example.code), False
 
 
 def _named(example: Example, rng: random.Random, others: list[Example]) -> tuple[str, bool] | None:
@@ -392,7 +331,9 @@ def main() -> None:
         print(f"{rule:14}{counts.planted:>8}{counts.caught / counts.planted:>9.1%}{counts.by_its_rule / counts.planted:>13.1%}")
     rng, own = random.Random(2), list(examples(min(number, 200)))
     unseen = [
-        (example, written(inserted(example.trace, sentence, rng), example.code)) for example in own for sentence in _TOLD_UNSEEN
+        (example, written(inserted(example.trace, sentence, rng), example.code))
+        for example in own
+        for sentence in _PHRASES["unseen"]
     ]
     found = sum(judged(example, text, False, Seen(SIMILARITY)) is Rule.TOLD for example, text in unseen)
     print(f"told, phrases that the rule was not written for: {found / len(unseen):.1%} of {len(unseen)}")

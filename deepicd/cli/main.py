@@ -31,10 +31,11 @@ cli = Program(
     "Research use only: not for diagnosis, decision support, triage, unsupervised coding or billing.",
 )
 add_version(cli, "deepicd")
-for command in (run, validate, schema, show_config, distill, sft, grpo, evaluate):
+for command in (
+    run, validate, schema, show_config, distill, sft, grpo, evaluate, metrics, compare, predict, reward, judge, icd10, report,
+    samples, sync,
+):  # fmt: skip
     cli.command()(command)
-for other in (metrics, compare, predict, reward, judge, icd10, report, samples, sync):
-    cli.command()(other)
 for on_cluster in (submit, status, logs, wait, cancel, resume):
     cli.command(rich_help_panel="On a cluster")(on_cluster)
 cli.add_typer(data.app, name="data")

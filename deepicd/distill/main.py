@@ -21,7 +21,7 @@ from deepicd.distill import later_parts
 from deepicd.distill.answers import Answers
 from deepicd.distill.harvest import Admission, Counts, Harvest
 from deepicd.distill.later_parts import LaterParts
-from deepicd.distill.plan import Plan
+from deepicd.distill.plan import DistillPlan
 from deepicd.distill.question import prompts
 from deepicd.distill.teacher import Teacher
 from deepicd.errors import DeepICDError
@@ -81,7 +81,7 @@ def _seconds(launch: Path) -> float:
     return float(json.loads(lines[-1])["data"].get("distill/seconds", 0.0)) if lines else 0.0
 
 
-def distill(plan: Plan) -> None:
+def distill(plan: DistillPlan) -> None:
     """Run the plan.
 
     Raises:
@@ -113,7 +113,7 @@ def distill(plan: Plan) -> None:
 
 
 async def _work(
-    plan: Plan, settings: DistillSpec, teacher: Teacher, harvest: Harvest, parts: LaterParts, progress: Progress
+    plan: DistillPlan, settings: DistillSpec, teacher: Teacher, harvest: Harvest, parts: LaterParts, progress: Progress
 ) -> dict[str, str]:
     async with teacher:
         await teacher.check()
@@ -132,7 +132,7 @@ async def _note(progress: Progress, harvest: Harvest, teacher: Teacher) -> None:
         progress.note(harvest.counts, teacher)
 
 
-def _admissions(plan: Plan, limit: int | None, parts: LaterParts) -> Iterator[Admission]:
+def _admissions(plan: DistillPlan, limit: int | None, parts: LaterParts) -> Iterator[Admission]:
     asks = Prompt(**plan.student_prompt)
     file = pq.ParquetFile(plan.prompts)
     key = rows.key(file.schema_arrow.names)
@@ -145,7 +145,7 @@ def _admissions(plan: Plan, limit: int | None, parts: LaterParts) -> Iterator[Ad
         left -= min(left, len(batch))
 
 
-def _collect_later(plan: Plan) -> Path | None:
+def _collect_later(plan: DistillPlan) -> Path | None:
     source = Path(plan.discharge) if plan.discharge is not None else None
     found = source or (None if plan.notes is None else NotesSource.model_validate(plan.notes))
     if found is None:
@@ -157,7 +157,7 @@ def _collect_later(plan: Plan) -> Path | None:
 
 
 def _counts(
-    plan: Plan, settings: DistillSpec, counts: Counts, teacher: Teacher, progress: Progress, later: Path | None
+    plan: DistillPlan, settings: DistillSpec, counts: Counts, teacher: Teacher, progress: Progress, later: Path | None
 ) -> dict[str, Any]:
     cost = progress.cost(counts)
     chosen = settings.teacher
@@ -187,7 +187,7 @@ def _counts(
 
 def main(plan_file: str) -> int:
     """Run the plan in a JSON file; returns the exit code."""
-    plan = Plan(**json.loads(Path(plan_file).read_text()))
+    plan = DistillPlan(**json.loads(Path(plan_file).read_text()))
     try:
         distill(plan)
     except DeepICDError as error:

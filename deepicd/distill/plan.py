@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Plan:
+class DistillPlan:
     """What to ask, and where; stored as JSON."""
 
     settings: dict[str, Any]

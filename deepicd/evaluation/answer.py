@@ -18,10 +18,10 @@ from deepicd.errors import DeepICDError, UserError
 from deepicd.evaluation import predictions
 from deepicd.evaluation.engine import Engine, open_parts, read_admissions
 from deepicd.evaluation.parts import to_predictions
-from deepicd.evaluation.plan import Plan, chunks
+from deepicd.evaluation.plan import EvaluationPlan, chunks
 
 
-def answer(plan: Plan, plan_file: str) -> None:
+def answer(plan: EvaluationPlan, plan_file: str) -> None:
     """Ask all models with all engines, and write predictions.parquet and the seconds.
 
     Raises:
@@ -43,7 +43,7 @@ def answer(plan: Plan, plan_file: str) -> None:
     atomic.write(Path(plan.seconds), json.dumps({name: seconds for name, (_, seconds) in found.items()}))
 
 
-def _run_engines(plan: Plan, plan_file: str) -> None:
+def _run_engines(plan: EvaluationPlan, plan_file: str) -> None:
     """Run a process for each engine; if one fails, end the others."""
     command = [sys.executable, "-m", "deepicd.evaluation.answer", plan_file]
     running = [
@@ -67,7 +67,7 @@ def _run_engines(plan: Plan, plan_file: str) -> None:
 
 def main(plan_file: str, engine: str | None = None) -> None:
     """Run the plan in a JSON file, or the share of one of its engines."""
-    plan = Plan(**json.loads(Path(plan_file).read_text()))
+    plan = EvaluationPlan(**json.loads(Path(plan_file).read_text()))
     try:
         if engine is None:
             answer(plan, plan_file)
@@ -78,7 +78,7 @@ def main(plan_file: str, engine: str | None = None) -> None:
         sys.exit(error.exit_code)
 
 
-def _report(plan: Plan, error: DeepICDError) -> None:
+def _report(plan: EvaluationPlan, error: DeepICDError) -> None:
     """Tell the process that follows this one; the first report is kept."""
     sys.stderr.write(f"{error}\n")
     try:

@@ -22,7 +22,7 @@ from deepicd.spec.training import DifficultySpec
 
 
 @dataclass(frozen=True)
-class Plan:
+class DifficultyPlan:
     """Which model to sample, and on what; stored as JSON."""
 
     model: str
@@ -109,7 +109,7 @@ def count_solved(texts: Sequence[tuple[str, bool]], row: Mapping[str, Any], *, o
     )
 
 
-def sample(plan: Plan) -> None:
+def sample(plan: DifficultyPlan) -> None:
     """Sample the prompts that are left."""
     from deepicd.evaluation.generate import Generator, Sampling
 
@@ -144,7 +144,7 @@ def sample(plan: Plan) -> None:
 
 def main(plan_file: str) -> None:
     """Run the plan in a JSON file."""
-    sample(Plan(**json.loads(Path(plan_file).read_text())))
+    sample(DifficultyPlan(**json.loads(Path(plan_file).read_text())))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from deepicd.data.rows import is_local
 from deepicd.evaluation import other_models, variants
 from deepicd.evaluation.constraint import structural_tag
 from deepicd.evaluation.parts import Answer, Parts, mean_terms
-from deepicd.evaluation.plan import Model, Plan, chunks, share
+from deepicd.evaluation.plan import EvaluationPlan, Model, chunks, share
 from deepicd.phases import Phase, PhaseFile
 from deepicd.prompt import Prompt
 from deepicd.rewards import Sample, Score, cohort_words, make_scorer
@@ -54,7 +54,7 @@ def read_admissions(test: Path, limit: int | None) -> list[dict[str, Any]]:
     return [row | {"id": row[key]} for row in pq.read_table(test, columns=columns).slice(0, limit).to_pylist()]
 
 
-def open_parts(plan: Plan) -> dict[str, Parts]:
+def open_parts(plan: EvaluationPlan) -> dict[str, Parts]:
     """The answers of each model so far, by name."""
     models = [model for group in plan.groups() for model in group]
     return {model.name: Parts(Path(plan.parts), model.name, plan.key(model)) for model in models}
@@ -63,7 +63,7 @@ def open_parts(plan: Plan) -> dict[str, Parts]:
 class Engine:
     """Asks all models about one share of the batches."""
 
-    def __init__(self, plan: Plan, number: int, admissions: Sequence[dict[str, Any]]) -> None:
+    def __init__(self, plan: EvaluationPlan, number: int, admissions: Sequence[dict[str, Any]]) -> None:
         self._plan = plan
         self._admissions = admissions
         self._slices = chunks(len(admissions), plan.batch)
@@ -220,7 +220,7 @@ def _timed(generator: Generator, chats: Sequence[Chat], sampling: Sampling, seco
     return found
 
 
-def _planted(plan: Plan, admissions: Sequence[dict[str, Any]]) -> list[str | None]:
+def _planted(plan: EvaluationPlan, admissions: Sequence[dict[str, Any]]) -> list[str | None]:
     if not plan.premature_closure:
         return [None] * len(admissions)
     ids, codes = [str(row["id"]) for row in admissions], [row["code"] for row in admissions]

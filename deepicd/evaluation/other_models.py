@@ -9,7 +9,7 @@ from deepicd import prompt as prompts
 from deepicd.data.example_tokens import Chat
 from deepicd.data.prompts import ChatTokens, opens_think, shorten_notes
 from deepicd.errors import UserError
-from deepicd.evaluation.plan import Model, Plan
+from deepicd.evaluation.plan import EvaluationPlan, Model
 from deepicd.evaluation.predict import load_tokenizer
 from deepicd.prompt import Asked, Prompt
 
@@ -50,7 +50,9 @@ def prompt_of(model: Model, where: Path, run: Prompt) -> Prompt:
     return run if known is None else known.prompt
 
 
-def prepare(model: Model, where: Path, plan: Plan, cohort: Sequence[Chat]) -> tuple[Prompt, list[str], bool, str | None]:
+def prepare(
+    model: Model, where: Path, plan: EvaluationPlan, cohort: Sequence[Chat]
+) -> tuple[Prompt, list[str], bool, str | None]:
     """Prompt, notes within the run's budget by this model's tokenizer, whether its prompt opens `<think>`, and its template.
 
     Args:

@@ -17,6 +17,7 @@ from typing import Any
 from deepicd import atomic
 from deepicd.data.rows import is_local
 from deepicd.evaluation.predictions import Prediction
+from deepicd.rewards import Score
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Parts:
     """The answers of one model in a folder."""
 
     def __init__(self, folder: Path, model: str, key: str) -> None:
-        """Open the model's folder; answers with another key are deleted."""
+        """`folder`: of all models; `key`: digest of what decides the answers."""
         self._folder = folder / model
         self._key = key
 
@@ -88,7 +89,7 @@ def to_predictions(
     """The predictions of every model. The judge counts for all answers, or, if one was given without it, for none.
 
     Args:
-        admissions: rows of `answer.read_admissions`.
+        admissions: rows of `engine.read_admissions`.
         by_model: one answer for each of them, in the same order.
     """
     judged = all(answer.judged is not None for answers in by_model.values() for answer in answers)
@@ -116,7 +117,7 @@ def _prediction(admission: Mapping[str, Any], answer: Answer, *, judged: bool) -
     )
 
 
-def mean_terms(scores: Sequence[Any]) -> tuple[float, dict[str, float]]:
+def mean_terms(scores: Sequence[Score]) -> tuple[float, dict[str, float]]:
     """Mean value and terms of the samples' scores; a term is NaN where all are."""
     names = scores[0].terms
     known = {name: [score.terms[name] for score in scores if score.terms[name] == score.terms[name]] for name in names}

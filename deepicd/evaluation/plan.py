@@ -29,7 +29,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Plan:
+class EvaluationPlan:
     """Which models to ask, and what."""
 
     models: list[dict[str, Any]]

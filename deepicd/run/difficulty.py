@@ -15,7 +15,7 @@ import structlog
 from deepicd import atomic
 from deepicd.data.rows import key
 from deepicd.errors import UserError
-from deepicd.evaluation.difficulty import Chosen, Plan, choose, read_solved
+from deepicd.evaluation.difficulty import Chosen, DifficultyPlan, choose, read_solved
 from deepicd.run.context import Context
 from deepicd.spec.training import DifficultySpec, GrpoSpec
 from deepicd.training.device import device
@@ -65,7 +65,7 @@ def _sample(context: Context, settings: GrpoSpec, chosen: DifficultySpec, model:
         leftover.unlink(missing_ok=True)
     progress = next_launch(files.metrics)
     device().check(spec.compute.gpus)
-    plan = Plan(
+    plan = DifficultyPlan(
         model=str(model),
         prompts=str(context.prompts("train")),
         samples=chosen.samples,
@@ -75,12 +75,7 @@ def _sample(context: Context, settings: GrpoSpec, chosen: DifficultySpec, model:
         max_response_tokens=settings.max_response_tokens,
         seed=spec.seed,
         opened_think=spec.model.opened_think,
-        engine={
-            "dtype": spec.model.dtype,
-            "tensor_parallel_size": settings.tensor_parallel,
-            "gpu_memory_utilization": 0.9,
-            **device().engine,
-        },
+        engine=device().generator(spec.model.dtype, settings.tensor_parallel),
         solved=str(solved),
         progress=str(progress),
         total=str(files.loop_entered),

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from deepicd import prompt
-from deepicd.distill.plan import Plan
+from deepicd.distill.plan import DistillPlan
 from deepicd.errors import UserError
 from deepicd.phases import Phase, PhaseStart
 from deepicd.rewards import cohort_words
@@ -58,7 +58,7 @@ def distill(context: Context, settings: DistillSpec) -> None:
     _report(json.loads(files.distill_counts.read_text()))
 
 
-def _plan(context: Context, settings: DistillSpec, model: str | None, files: StageFiles, progress: Path) -> Plan:
+def _plan(context: Context, settings: DistillSpec, model: str | None, files: StageFiles, progress: Path) -> DistillPlan:
     data, layout = context.run.spec.data, context.layout
     own = None
     if model is not None and not settings.oracle and (stored := prompt.stored(Path(model))) is not None:
@@ -66,7 +66,7 @@ def _plan(context: Context, settings: DistillSpec, model: str | None, files: Sta
     discharge = data.mimic.note if data.mimic else str(layout.stage("prepare").tables / "note") if data.synthetic else None
     words = cohort_words.of_run(layout.stages)
     notes: dict[str, Any] | None = None if data.notes is None else data.notes.model_dump(mode="json")
-    return Plan(
+    return DistillPlan(
         settings=settings.model_dump(mode="json"),
         identity=identity_of(settings.teacher, model),
         own_prompt=None if own is None else asdict(own),

@@ -22,7 +22,7 @@ from deepicd.errors import CrashError
 from deepicd.evaluation import classes, predictions, report
 from deepicd.evaluation.card import write_cards
 from deepicd.evaluation.comparisons import compare_all
-from deepicd.evaluation.plan import CHUNK, Model, Plan
+from deepicd.evaluation.plan import CHUNK, EvaluationPlan, Model
 from deepicd.evaluation.predictions import Prediction
 from deepicd.phases import Phase, PhaseStart
 from deepicd.rewards import cohort_words
@@ -95,14 +95,9 @@ def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
     files.loop_entered.unlink(missing_ok=True)
     files.failure.unlink(missing_ok=True)
     progress = next_launch(files.metrics)
-    engine: dict[str, Any] = {
-        "dtype": spec.model.dtype,
-        "tensor_parallel_size": sampling.tensor_parallel,
-        "gpu_memory_utilization": 0.9,
-        **device().engine,
-    }
+    engine: dict[str, Any] = device().generator(spec.model.dtype, sampling.tensor_parallel)
     environment = {**offline_environment(), **device().engine_environment}
-    plan = Plan(
+    plan = EvaluationPlan(
         models=[asdict(model) for model in _asked_models(context, settings)],
         test=str(context.prompts("test")),
         cohort=str(context.split("test")),

@@ -34,6 +34,10 @@ class Device:
     seeds_completions = False
     """Whether `stages.grpo.reproducible: auto` draws each completion with its own seed, which takes a kernel each per token."""
 
+    def generator(self, dtype: str, tensor_parallel: int) -> dict[str, Any]:
+        """Arguments of vLLM's engine when it only generates, with a model on `tensor_parallel` GPUs."""
+        return {"dtype": dtype, "tensor_parallel_size": tensor_parallel, "gpu_memory_utilization": 0.9, **self.engine}
+
     def grpo_overrides(self, max_tokens: int) -> list[str]:
         """verl overrides for GRPO, with prompt and completion of up to `max_tokens`."""
         return []

@@ -14,7 +14,7 @@ import pytest
 
 from deepicd import icd10, prompt
 from deepicd.evaluation import predictions
-from deepicd.evaluation.plan import Model, Plan
+from deepicd.evaluation.plan import EvaluationPlan, Model
 from deepicd.evaluation.predictions import Prediction
 from deepicd.spec.model import ModelSpec
 from deepicd.training.base_model import make
@@ -29,7 +29,7 @@ HEADER = "pain.</think>\n<diagnosis>M51</diagnosis><|im_end|>"
 ADMISSIONS = 32
 
 
-def ask(plan: Plan, folder: Path) -> dict[str, list[Prediction]]:
+def ask(plan: EvaluationPlan, folder: Path) -> dict[str, list[Prediction]]:
     """Run the plan as the stage does."""
     file = folder / "plan.json"
     file.write_text(json.dumps(asdict(plan)))
@@ -41,7 +41,7 @@ def ask(plan: Plan, folder: Path) -> dict[str, list[Prediction]]:
     return predictions.read(Path(plan.out))
 
 
-def steps(plan: Plan) -> list[int]:
+def steps(plan: EvaluationPlan) -> list[int]:
     """Steps of the progress since the last look."""
     path = Path(plan.progress)
     found = [json.loads(line)["step"] for line in path.read_text().splitlines()] if path.exists() else []
@@ -78,7 +78,7 @@ def story(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
         Model("base", str(home / "base"), own=True, prompt=None),
     ]
     files = {name: str(home / name) for name in ("parts", "out", "seconds", "progress", "total", "phases", "failure")}
-    plan = Plan(
+    plan = EvaluationPlan(
         models=[asdict(model) for model in models], test=test, cohort=test, prompt=asdict(prompt.DEEPICD),
         max_admissions=ADMISSIONS, samples=2, temperature=1.0, top_k=-1, max_prompt_tokens=448, max_response_tokens=24, seed=0,
         opened_think=True, reward={}, constrained=True, premature_closure=True, stages=str(home / "stages"),

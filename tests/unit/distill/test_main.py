@@ -18,7 +18,7 @@ import pytest
 from deepicd.data import mimic, sources
 from deepicd.distill.answers import FILE
 from deepicd.distill.later_parts import LaterParts
-from deepicd.distill.plan import Plan
+from deepicd.distill.plan import DistillPlan
 from deepicd.prompt import DEEPICD
 from deepicd.spec.data import SplitSpec
 from tests.judge_stub import MODEL, Reply, Stub, stub
@@ -36,11 +36,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def plan(home: Path, folder: Path, server: Stub, **fields: Any) -> Plan:
+def plan(home: Path, folder: Path, server: Stub, **fields: Any) -> DistillPlan:
     folder.mkdir(exist_ok=True)
     teacher = {"endpoint": server.url, "name": MODEL, "timeout": "5s", "concurrency": 4, **fields.pop("teacher", {})}
     settings = {"teacher": teacher, "maxAdmissions": NUMBER, "samples": 2, "filters": {"similarity": 1, "copied": 1}, **fields}
-    return Plan(
+    return DistillPlan(
         settings=settings, identity="identity", own_prompt=None, seed=1, prompts=str(home / "cohort" / "train.parquet"),
         student_prompt=asdict(DEEPICD), cohort=str(home / "cohort"), notes=None, discharge=str(home / "note"), english=True,
         answers=str(folder / "teacher"), later=str(folder / "later.sqlite"), traces=str(folder / "traces.jsonl"),
@@ -49,7 +49,7 @@ def plan(home: Path, folder: Path, server: Stub, **fields: Any) -> Plan:
     )  # fmt: skip
 
 
-def start(one: Plan, folder: Path) -> subprocess.Popen[str]:
+def start(one: DistillPlan, folder: Path) -> subprocess.Popen[str]:
     path = folder / "plan.json"
     path.write_text(one.to_json())
     return subprocess.Popen(
@@ -57,7 +57,7 @@ def start(one: Plan, folder: Path) -> subprocess.Popen[str]:
     )
 
 
-def finished(one: Plan, folder: Path) -> tuple[int, str]:
+def finished(one: DistillPlan, folder: Path) -> tuple[int, str]:
     process = start(one, folder)
     output, _ = process.communicate(timeout=120)
     return process.returncode, output
@@ -170,7 +170,7 @@ def test_a_prepared_cohort_has_no_later_parts_to_compare_with(home: Path, tmp_pa
     with stub() as server:
         server.always = lambda prompts: reply(good(prompts[0]))
         one = plan(home, tmp_path, server, maxAdmissions=3)
-        assert finished(Plan(**{**asdict(one), "discharge": None}), tmp_path)[0] == 0
+        assert finished(DistillPlan(**{**asdict(one), "discharge": None}), tmp_path)[0] == 0
     assert json.loads((tmp_path / "distill.json").read_text())["laterParts"] == "unknown"
     with LaterParts(None) as none:
         assert not none.of("1").words

@@ -15,12 +15,12 @@ from deepicd.errors import ExitCode
 from deepicd.evaluation import answer, predictions
 from deepicd.evaluation.engine import open_parts
 from deepicd.evaluation.parts import Answer
-from deepicd.evaluation.plan import Model, Plan
+from deepicd.evaluation.plan import EvaluationPlan, Model
 from tests.unit.evaluation.test_plan import plan as plan_of
 
 
 @pytest.fixture
-def plan(tmp_path: Path) -> Plan:
+def plan(tmp_path: Path) -> EvaluationPlan:
     """Two admissions and one model, which is no model."""
     (tmp_path / "model").mkdir()
     rows = [
@@ -42,7 +42,7 @@ def plan(tmp_path: Path) -> Plan:
     return found
 
 
-def test_a_model_that_cannot_be_asked_is_reported_as_the_users_error(plan: Plan, tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_asked_is_reported_as_the_users_error(plan: EvaluationPlan, tmp_path: Path) -> None:
     found = replace(plan, models=[asdict(Model("released", "/none", own=False, prompt=None))])
     (tmp_path / "plan.json").write_text(json.dumps(asdict(found)))
     with pytest.raises(SystemExit) as left:
@@ -52,7 +52,7 @@ def test_a_model_that_cannot_be_asked_is_reported_as_the_users_error(plan: Plan,
     assert reported["message"].startswith("spec.stages.evaluate.models.released.path: '/none' is not a folder")
 
 
-def test_answers_that_are_all_there_are_only_put_together(plan: Plan, tmp_path: Path) -> None:
+def test_answers_that_are_all_there_are_only_put_together(plan: EvaluationPlan, tmp_path: Path) -> None:
     parts = open_parts(plan)["released"]
     parts.begin()
     for batch in range(2):
@@ -63,7 +63,7 @@ def test_answers_that_are_all_there_are_only_put_together(plan: Plan, tmp_path: 
     assert (Path(plan.total).read_text(), Path(plan.progress).exists()) == ("2", False)
 
 
-def test_an_engine_that_fails_ends_the_others(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_fails_ends_the_others(plan: EvaluationPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The first one never ends by itself.
     fake = tmp_path / "python"
     fake.write_text('#!/bin/sh\n[ "$4" = 0 ] && exec sleep 600\nexit 7\n')

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deepicd.evaluation.plan import Model, Plan, chunks, share
+from deepicd.evaluation.plan import EvaluationPlan, Model, chunks, share
 
 
 @pytest.mark.parametrize("engines", [1, 2, 3, 8])
@@ -22,13 +22,13 @@ def test_batches_hold_all_admissions_once() -> None:
     assert found == list(range(9))
 
 
-def plan(folder: Path, **changed: object) -> Plan:
+def plan(folder: Path, **changed: object) -> EvaluationPlan:
     for name in ("test.parquet", "cohort.parquet"):
         if not (folder / name).exists():
             (folder / name).touch()
     (folder / "sft").mkdir(exist_ok=True)
     models = [asdict(Model("other", "some/model", own=False, prompt=None)), *_own(folder)]
-    known = Plan(
+    known = EvaluationPlan(
         models=models, test=str(folder / "test.parquet"), cohort=str(folder / "cohort.parquet"), prompt={"user": "{note}"},
         max_admissions=None, samples=2, temperature=1.0, top_k=-1, max_prompt_tokens=8, max_response_tokens=4, seed=0,
         opened_think=True, reward={}, constrained=False, premature_closure=False, stages="", engine={}, engines=[{}],

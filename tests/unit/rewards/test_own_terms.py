@@ -193,8 +193,10 @@ def test_a_trial_finds_what_is_wrong_with_a_file(tmp_path: Path, function: str, 
         OwnTerms(of_file(tmp_path, function, name).terms or {}).try_out()
 
 
-def test_a_trial_accepts_missing_values(tmp_path: Path) -> None:
-    OwnTerms(of_file(tmp_path, "missing").terms or {}).try_out()
+def test_a_trial_accepts_missing_values_as_scoring_does(tmp_path: Path) -> None:
+    terms = OwnTerms(of_file(tmp_path, "missing").terms or {})
+    terms.try_out()
+    assert all(math.isnan(found["mine"]) for found in terms(SAMPLES, ["M5116", "M5116"]))
 
 
 def test_a_broken_file_is_named_and_imported_again_once_it_is_mended(tmp_path: Path) -> None:

@@ -31,7 +31,10 @@ def test_every_threshold_has_a_default() -> None:
 
 @pytest.mark.parametrize("teacher", [NEAR, {"run": "other"}, {"model": "/models/teacher"}])
 def test_there_are_three_kinds_of_teacher(teacher: dict[str, Any]) -> None:
-    run(teacher)
+    distill = run(teacher).spec.stages.distill
+    assert distill is not None
+    kinds = ("run", "model", "endpoint")
+    assert {kind: getattr(distill.teacher, kind) for kind in kinds} == {kind: teacher.get(kind) for kind in kinds}
 
 
 @pytest.mark.parametrize(
