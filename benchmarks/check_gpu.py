@@ -27,7 +27,7 @@ import yaml
 Figures = dict[str, Any]
 
 DEEPICD = str(Path(sys.executable).with_name("deepicd"))
-STEPS, STOP_AFTER = 6, 3
+STEPS, STOP_AFTER = 6, 1
 SMALL = {"vocabulary": 1400, "hiddenSize": 128, "intermediateSize": 384, "layers": 2, "heads": 4}
 BYTES_PER_PARAMETER = 16
 """Of weights, gradients and optimizer in float32."""
@@ -112,7 +112,7 @@ def write_run(path: Path, model: Figures, *, cpu: bool, steps: int, stages: tupl
            "maxTokensPerGpu": prompt + response if cpu else 8192}  # fmt: skip
     grpo = {
         "trainBatchSize": 8, "ppoMiniBatchSize": 8, "rollouts": 4 if cpu else 8,
-        "maxSteps": steps, "saveEverySteps": STOP_AFTER,
+        "maxSteps": steps, "saveEverySteps": steps,
         "maxPromptTokens": prompt, "maxResponseTokens": response, "maxTokensPerGpu": prompt + response if cpu else 8192,
         "learningRate": 1e-4,
     }  # fmt: skip
@@ -140,23 +140,25 @@ def deepicd(*arguments: str | Path, stop_after: int | None = None, limit: float 
         Failed: it ends with an error, or not in time.
     """
     process = subprocess.Popen(
-        [DEEPICD, *map(str, arguments), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [DEEPICD, *map(str, arguments), "--json"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     assert process.stdout is not None
-    assert process.stderr is not None
     deadline = time.monotonic() + limit
     lines: list[Figures] = []
+    said = ""
     for line in process.stdout:
-        if line.startswith("{"):
-            lines.append(json.loads(line))
-        newest = lines[-1] if lines else {}
+        if not line.startswith("{"):
+            said = line.strip() or said
+            continue
+        lines.append(json.loads(line))
+        newest = lines[-1]
         if newest.get("event") == "step" and newest["stage"] == "grpo" and newest["step"] == stop_after:
             process.send_signal(signal.SIGTERM)
         if time.monotonic() > deadline:
             process.send_signal(signal.SIGTERM)
-    error, code = process.stderr.read().strip(), process.wait()
+    code = process.wait()
     if code != (143 if stop_after is not None else 0):
-        raise Failed(f"{arguments[0]} ended with exit code {code}: {(error.splitlines() or [''])[-1]}")
+        raise Failed(f"deepicd {arguments[0]} ended with exit code {code}: {said}")
     return lines
 
 
