@@ -40,9 +40,14 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     [file] = Path(found.origin).parent.glob("*.gguf")
     folder = tmp_path_factory.mktemp("smollm2")
-    # The reader gives the tokenizer the wrong end of a turn.
+    # The reader of GGUF gives the tokenizer another end of a turn and a decoder of SentencePiece. By that xgrammar misreads the
+    # tokens: its mask then allows none, and the server ends each request.
     tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, eos_token="<|im_end|>")
     tokenizer.save_pretrained(folder)
+    saved = json.loads((folder / "tokenizer.json").read_text())
+    saved["decoder"] = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
+    saved["model"]["byte_fallback"] = False
+    (folder / "tokenizer.json").write_text(json.dumps(saved))
     AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(folder)
     return folder
 

@@ -48,6 +48,7 @@ class Cpus(Device):
     }
     server_arguments = (
         "--enforce-eager", "--max-num-seqs", "64", "--gpu-memory-utilization", "0.4", "--distributed-executor-backend", "uni",
+        "--no-enable-chunked-prefill",  # see `engine`
     )  # fmt: skip
     server_environment: Mapping[str, str] = {
         name: value for name, value in engine_environment.items() if name != "VLLM_ENABLE_V1_MULTIPROCESSING"
