@@ -40,11 +40,23 @@ def test_differences_within_chance_are_no_gain() -> None:
     )
 
 
-@pytest.mark.parametrize("missing", [measure(0.5), measure(None)])
-def test_without_an_interval_nothing_is_claimed(missing: Measure) -> None:
+@pytest.mark.parametrize(("missing", "shown"), [(measure(0.5), "+50.0"), (measure(None), "–")])
+def test_without_an_interval_nothing_is_claimed(missing: Measure, shown: str) -> None:
     assert verdict("sft", "grpo", [Difference("code", missing)]) == (
-        "At full code there is no interval, so chance cannot be judged."
+        f"GRPO minus SFT is {shown} at full code, in points of macro F1 without an interval: it may be chance."
     )
+
+
+def test_a_sentence_begins_with_a_capital_whichever_model_it_is_about() -> None:
+    assert verdict("tfidf", "base", [BETTER, UNCLEAR]).startswith("The base model is better than tfidf at category level")
+    assert verdict("tfidf", "base", [Difference("code", measure(0.5))]).startswith("The base model minus tfidf")
+    assert verdict_of_one("base", {"code": measure(0.25)}) == "The base model has a macro F1 of 25.0 at full code (percent)."
+
+
+def test_an_interval_that_excludes_0_and_is_not_significant_is_explained() -> None:
+    corrected = Difference("code", measure(0.1, 0.05, 0.15), 0.2)
+    assert verdict("sft", "grpo", [corrected]).endswith("with 95 % intervals, after Holm's correction.")
+    assert verdict("sft", "grpo", [WORSE, corrected]).endswith("the test set cannot tell, after Holm's correction.")
 
 
 @pytest.mark.parametrize(("p", "real"), [(0.04, True), (0.06, False)])
