@@ -21,7 +21,10 @@ TEMPLATES = Path(__file__).parent / "templates"
 TASK = "text-generation"
 PUBLIC = ("spec.model.", "spec.data.synthetic.", "spec.reward.", "spec.stages.", "spec.seed")
 """Settings that a card may show. The others name machines, stores and folders, and decide nothing about the model."""
-PRIVATE = ("spec.model.path", "spec.reward.judge.endpoint", "spec.reward.judge.apiKey", "spec.reward.judge.dataUse")
+PRIVATE = frozenset({"path", "endpoint", "apiKey", "dataUse"})
+"""Parts of the names of settings that it does not show: the text says what a reader needs of them."""
+_PLACE = re.compile(r"\w+://[^\s\"'{}\[\],]+|(?<![\w.])(?:~|\.{1,2})?/(?:[^\s\"'{}\[\],/]+/)*(?=[^\s\"'{}\[\],/])")
+"""An address, or the folders of a path up to its last name."""
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -34,12 +37,12 @@ def model_card(report: Report, model: str) -> str:
         TEMPLATES,
         "README.md.j2",
         **content(report, model),
+        cell=cell,
         prompts=report.prompts,
         left_out=report.left_out or (),
         terms=terms(report),
-        changed=[
-            one for one in changed_settings(report) or () if one.path.startswith(PUBLIC) and not one.path.startswith(PRIVATE)
-        ],
+        changed=[one for one in changed_settings(report) or () if is_public(one.path)],
+        sent=sent_notes(report),
         versions=report.versions,
         own=own,
         fairness=part(own, "fairness") or {},
@@ -47,6 +50,29 @@ def model_card(report: Report, model: str) -> str:
         absent=part(own, "absent") or {},
     )
     return str(ModelCard(f"---\n{_data(report, model).to_yaml()}\n---\n\n{text}"))
+
+
+def is_public(path: str) -> bool:
+    """Whether a card shows the setting of this path."""
+    return path.startswith(PUBLIC) and not set(path.split(".")) & PRIVATE
+
+
+def cell(text: str) -> str:
+    """A text as a cell of a Markdown table, with paths cut to their last name and without addresses."""
+    shown = " ".join(_PLACE.sub(lambda found: "…" if "://" in found[0] else "", text).split())
+    return shown.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+
+
+def sent_notes(report: Report) -> list[str]:
+    """Who got notes of the data under which attestation, a sentence each."""
+    spec = report.spec
+    distilled = (spec.get("stages") or {}).get("distill") or {}
+    asked = {"teacher of its traces": distilled.get("teacher"), "judge of its reward": (spec.get("reward") or {}).get("judge")}
+    return [
+        f"Notes were sent to the {who} ({one.get('name')}), under this attestation: {' '.join(one['dataUse'].split())}"
+        for who, one in asked.items()
+        if one and one.get("dataUse")
+    ]
 
 
 def content(report: Report, model: str) -> dict[str, Any]:
@@ -58,7 +84,8 @@ def content(report: Report, model: str) -> dict[str, Any]:
         "f": formatting,
         "version": version("deepicd"),
         "synthetic": SYNTHETIC if report.is_synthetic else None,
-        "facts": _facts(report),
+        "facts": _facts(report, model),
+        "rewarded": model == "grpo",
         "verdict": verdict_of(report) if model == report.trained[-1] else None,
         "warnings": warnings({model: report.metrics[model]}, synthetic=False, left_out=report.left_out or ()),
         "metrics": {name: own for name, own in report.metrics.items() if name not in _later(report, model)},
@@ -67,9 +94,9 @@ def content(report: Report, model: str) -> dict[str, Any]:
     }
 
 
-def _facts(report: Report) -> dict[str, str]:
-    """The facts of the report, with a model's folder by its last name only."""
-    found, path = facts(report), (report.spec.get("model") or {}).get("path")
+def _facts(report: Report, model: str) -> dict[str, str]:
+    """The facts of the report as they are for this model, with a model's folder by its last name only."""
+    found, path = facts(report, until=model), (report.spec.get("model") or {}).get("path")
     if path and not is_of_hub(path):
         found["Model"] = found["Model"].replace(path, Path(path).name)
     return found

@@ -66,7 +66,7 @@ def items(report: Report, model: str) -> Iterator[Item]:
     yield Item(
         6,
         "Analytical methods",
-        _methods(report, stages),
+        _methods(report, model, stages),
         "Why this model and these settings were chosen, and how settings were tried.",
     )
     yield Item(
@@ -83,7 +83,7 @@ def items(report: Report, model: str) -> Iterator[Item]:
     )
     yield Item(9, "Prompting", _prompt(report), "How the prompt was designed and selected, and on which data.")
     yield Item(10, "Summarisation", [_shortened(report)], "Nothing, unless notes were summarised before.")
-    yield Item(11, "Instruction tuning and alignment", _alignment(report), "Why this reward, and who evaluated it.")
+    yield Item(11, "Instruction tuning and alignment", _alignment(report, model), "Why this reward, and who evaluated it.")
     yield Item(
         12,
         "Compute",
@@ -126,13 +126,15 @@ def _flow(report: Report) -> list[str]:
     return [f"{one['count']:,} of {one['of']:,} {one['what']} left out: {one['reason']}." for one in report.left_out or ()]
 
 
-def _methods(report: Report, stages: str) -> list[str]:
+def _methods(report: Report, model: str, stages: str) -> list[str]:
     spec = report.spec
     grpo = (spec.get("stages") or {}).get("grpo") or {}
     names = ("temperature", "topK", "maxPromptTokens", "maxResponseTokens", "learningRate")
     values = [f"{name} {grpo[name]}" for name in names if grpo.get(name) is not None]
-    found = [f"Model: {stages}.", "The evaluation decodes greedily, one completion for each admission."]
-    if values:
+    drawn = part(report.metrics[model], "sampling")
+    beside = f", and draws {drawn['samples']} more for the reward and the confidence" if drawn else ""
+    found = [f"Model: {stages}.", f"The evaluation decodes one completion for each admission greedily{beside}."]
+    if values and model == "grpo":
         found.append(f"GRPO: {', '.join(values)}; seed {spec.get('seed', 'not recorded')}.")
     return [*found, f"Versions: {', '.join(f'{name} {number}' for name, number in report.versions.items())}."]
 
@@ -156,7 +158,9 @@ def _shortened(report: Report) -> str:
     )
 
 
-def _alignment(report: Report) -> list[str]:
+def _alignment(report: Report, model: str) -> list[str]:
+    if model != "grpo":
+        return ["Supervised fine-tuning on traces and answers. This model was not trained on a reward."]
     reward = report.spec.get("reward") or {}
     weights = ", ".join(f"{name} {weight:g}" for name, weight in (reward.get("weights") or {}).items())
     judge = (

@@ -14,6 +14,7 @@ from deepicd.evaluation.card import write_cards
 from deepicd.evaluation.card.model_card import model_card
 from deepicd.evaluation.card.tripod import items, tripod_llm
 from deepicd.evaluation.formatting import percent, with_interval
+from deepicd.evaluation.metrics import compute
 from deepicd.evaluation.report import Report
 from deepicd.run_layout import CARDS, RunLayout
 from deepicd.spec.load import dump, parse
@@ -96,7 +97,7 @@ def test_what_was_evaluated_of_fairness_is_in_both_files(report: Report) -> None
         name: {**own, "fairness": fairness, "absent": {"fairness.age": "no ages"}} for name, own in report.metrics.items()
     }
     judged = replace(report, metrics=metrics)
-    assert "**Sex.** No gap can be seen. Not shown, fewer than 20 patients: other." in model_card(judged, "grpo")
+    assert "- **Sex.** No gap can be seen.\n" in model_card(judged, "grpo")
     assert "- Age: not computed: no ages." in model_card(judged, "grpo")
     assert "Sex: No gap can be seen." in tripod_llm(judged, "grpo")
 
@@ -139,3 +140,74 @@ def test_the_cards_are_in_each_trained_models_folder_and_among_the_results(repor
             assert own == (layout.evaluation.cards / model / name).read_text(encoding="utf-8")
             assert json.dumps(model)[1:-1] in own
     assert not (layout.evaluation.cards / "base").exists()
+
+
+def settings_of(changes: dict[str, Any]) -> str:
+    content = quickstart()
+    content["spec"] |= changes
+    return dump(parse(content, "run.yaml"))
+
+
+def test_places_of_other_models_files_and_teachers_are_in_no_card(report: Report) -> None:
+    own = {"path": "/secret/site/other-model", "prompt": {"system": "In <think> and <diagnosis>.", "user": "{note}"}}
+    settings = settings_of(
+        {
+            "reward": {"weights": {"brevity": 0.1}, "terms": {"brevity": {"file": "/secret/code/terms.py", "function": "f"}}},
+            "stages": {
+                "distill": {"teacher": {"endpoint": "http://127.0.0.1:9/v1", "name": "big", "apiKey": {"env": "SECRET_KEY"}}},
+                "sft": {"overrides": ["trainer.default_local_dir=/secret/disk/x"]},
+                "grpo": {},
+                "evaluate": {"models": {"released": own}, "encoder": {"path": "/secret/site/bert"}},
+            },
+        }
+    )
+    hidden = replace(report, settings=settings)
+    card = model_card(hidden, "grpo")
+    for private in ("/secret", "site", "127.0.0.1", "SECRET_KEY"):
+        assert private not in card + tripod_llm(hidden, "grpo")
+    for public in ("other-model", "terms.py", "| `spec.stages.distill.teacher.name` | big |"):
+        assert public in card
+
+
+def test_a_card_says_to_whom_notes_were_sent_and_who_attested_it(report: Report) -> None:
+    teacher = {"endpoint": "https://api.example.org/v1", "name": "big", "dataUse": "Data office:\nno retention | 2026-01"}
+    settings = settings_of({"stages": {"distill": {"teacher": teacher}, "sft": {}, "grpo": {}, "evaluate": {}}})
+    card = model_card(replace(report, settings=settings), "grpo")
+    sentence = "Notes were sent to the teacher of its traces (big), under this attestation: Data office: no retention | 2026-01"
+    assert sentence in card
+    assert "attestation" not in model_card(report, "grpo")
+
+
+def test_a_card_says_only_what_is_true_of_its_own_model(report: Report) -> None:
+    sft, grpo = model_card(report, "sft"), model_card(report, "grpo")
+    assert "SFT then GRPO" in grpo
+    assert "GRPO" not in sft.partition("## Intended use")[0]
+    assert "The reward of GRPO is a weighted sum" in grpo
+    assert "This model was not trained on a reward" in sft
+    assert "text that training rewarded" in grpo
+    assert "rewarded" not in sft
+    for text in (tripod_llm(report, "sft"),):
+        assert "Reward preset" not in text
+        assert "GRPO: temperature" not in text
+
+
+def test_without_intervals_a_card_claims_none(report: Report) -> None:
+    plain: Any = {name: compute(records, bootstrap_samples=0) for name, records in report.predictions.items()}
+    card = model_card(replace(report, metrics=plain), "grpo")
+    assert "95 % intervals" not in card[card.index("## Results") :]
+    assert "The results are without intervals" in card
+
+
+@pytest.mark.parametrize("name", ["a|b", "a\\|b", "<script>alert(1)</script>", "a: b #c", "- x", "'\"", "名前 モデル", "{{ x }}"])
+def test_no_name_breaks_a_card(name: str, report: Report, tmp_path: Path) -> None:
+    content = quickstart()
+    content["spec"]["model"] = {"path": f"/models/{name}"}
+    text = model_card(replace(report, settings=content, run=name), "grpo")
+    path = tmp_path / "README.md"
+    path.write_text(text, encoding="utf-8")
+    read = ModelCard.load(path)
+    assert str(read) == text
+    assert read.data.to_dict()["model-index"][0]["name"] == f"{name} (grpo)"
+    [row] = [line for line in text.splitlines() if line.startswith("| Model |")]
+    assert row.replace("\\\\", "").replace("\\|", "").count("|") == 3
+    assert "<script" not in row
