@@ -48,12 +48,17 @@ class Parts:
         self._key = key
 
     def begin(self) -> None:
-        """Delete what was answered under another key. Only one process may do so, before any engine starts."""
+        """Delete what was answered under another key, and damaged files. Only one process may do so, before any engine starts."""
         mark = self._folder / "key"
         if not mark.exists() or mark.read_text() != self._key:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder.mkdir(parents=True)
             atomic.write(mark, self._key)
+        for path in self._folder.glob("*.json"):
+            try:
+                _content(path)
+            except ValueError:
+                path.unlink()
 
     def has(self, batch: int) -> bool:
         """Whether a batch is answered."""
@@ -73,14 +78,28 @@ class Parts:
         answers: list[Answer] = []
         seconds: dict[str, float] = {}
         for batch in range(batches):
-            content = json.loads(self._path(batch).read_text())
-            answers += [Answer(**fields) for fields in content["answers"]]
-            for kind, spent in content["seconds"].items():
-                seconds[kind] = seconds.get(kind, 0.0) + spent
+            found, spent = _content(self._path(batch))
+            answers += found
+            for kind, own in spent.items():
+                seconds[kind] = seconds.get(kind, 0.0) + own
         return answers, {kind: spent / len(answers) for kind, spent in seconds.items()}
 
     def _path(self, batch: int) -> Path:
         return self._folder / f"{batch:05d}.json"
+
+
+def _content(path: Path) -> tuple[list[Answer], dict[str, float]]:
+    """Answers and seconds of a batch.
+
+    Raises:
+        FileNotFoundError: it is not answered.
+        ValueError: the file is damaged.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+        return [Answer(**fields) for fields in content["answers"]], dict(content["seconds"])
+    except (KeyError, TypeError):
+        raise ValueError(f"{path}: holds no answers") from None
 
 
 def to_predictions(

@@ -10,6 +10,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from deepicd.run_layout import CARDS
+
 CHUNK = 64
 """Admissions per batch of a run: small enough to show progress and to lose little, large enough to keep vLLM busy."""
 
@@ -94,9 +96,12 @@ class EvaluationPlan:
 
 
 def _stamp(path: Path) -> list[tuple[str, int, int]]:
-    """Name, size and time of a file, or of each file of a folder; nothing for a name on the hub."""
+    """Name, size and time of a file, or of each file of a folder; nothing for a name on the hub.
+
+    Without the model's cards, which each evaluation writes again: they decide no answer.
+    """
     files = sorted(path.iterdir()) if path.is_dir() else [path]
-    found = [(file.name, file.stat()) for file in files if file.is_file()]
+    found = [(file.name, file.stat()) for file in files if file.is_file() and file.name not in CARDS]
     return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in found]
 
 

@@ -60,3 +60,14 @@ def test_the_judge_counts_for_all_answers_or_for_none() -> None:
     mixed = to_predictions([ADMISSION], {"sft": [with_judge], "grpo": [answer()]})
     assert [found.reward for [found] in mixed.values()] == [0.5, 0.5]
     assert "judge" not in mixed["sft"][0].terms
+
+
+@pytest.mark.parametrize("damage", ["", '{"answers": [', "[]", '{"answers": [{"id": "7"}], "seconds": {}}', "\x00\x00"])
+def test_a_damaged_batch_is_asked_about_again(damage: str, tmp_path: Path) -> None:
+    parts = Parts(tmp_path, "sft", "key")
+    parts.begin()
+    for batch in (0, 1):
+        parts.write(batch, [answer()], {})
+    next(tmp_path.glob("sft/00001.json")).write_text(damage)
+    parts.begin()
+    assert (parts.has(0), parts.has(1)) == (True, False)
