@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from deepicd.errors import UserError
 from deepicd.evaluation import classification
 from deepicd.evaluation.classification import FloatArray
 from deepicd.evaluation.levels import Level, class_of
@@ -23,6 +24,10 @@ _ALPHAS = (1e-6, 1e-5, 1e-4)
 _NEIGHBOURS = (1, 5, 15, 50)
 _TUNED_ON = 2000
 """Most validation admissions for tuning."""
+_WITHOUT_SPACES = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+"""Characters of scripts that put no spaces between words (Thai, Lao, Burmese, Khmer, Japanese, Chinese)."""
+_WORD = rf"[^\W{_WITHOUT_SPACES}]{{2,}}|[{_WITHOUT_SPACES}]"
+"""A word of at least two letters or digits, or one character of such a script, whose pairs then stand for its words."""
 _ROWS = 512
 """Notes whose probabilities are in memory."""
 
@@ -64,6 +69,8 @@ def majority(splits: Splits) -> Answered:
 
 def tfidf(splits: Splits) -> Answered:
     """TF-IDF of words and pairs of words, and a linear model for each code (logistic loss, L2).
+
+    Chinese, Japanese and other scripts without spaces count by characters and pairs of characters.
 
     Tuned: strength of the penalty and class weights, by category macro F1 on the validation split.
     """
@@ -133,9 +140,14 @@ def _vectors(splits: Splits) -> _Vectors:
 
     smallest = 2 if len(splits.train.texts) >= 100 else 1
     vectorizer = TfidfVectorizer(
-        ngram_range=(1, 2), min_df=smallest, max_features=_FEATURES, sublinear_tf=True, dtype=np.float32
+        ngram_range=(1, 2), min_df=smallest, max_features=_FEATURES, sublinear_tf=True, dtype=np.float32, token_pattern=_WORD
     )
-    train = vectorizer.fit_transform(splits.train.texts)
+    try:
+        train = vectorizer.fit_transform(splits.train.texts)
+    except ValueError:  # it has no class of its own for an empty vocabulary
+        raise UserError(
+            "spec.stages.evaluate.baselines: the training notes share no words, which tfidf and neighbours need: leave these out"
+        ) from None
     return _Vectors(train, vectorizer.transform(splits.validation.texts[:_TUNED_ON]), vectorizer.transform(splits.test))
 
 
