@@ -18,7 +18,7 @@ from deepicd import atomic, prompt
 from deepicd.artifacts.publish import installed_versions
 from deepicd.data.prompts import FILE as PROMPTS_FILE
 from deepicd.data.sft import Examples
-from deepicd.errors import CrashError
+from deepicd.errors import CrashError, UserError
 from deepicd.evaluation import classes, predictions, report
 from deepicd.evaluation.card import write_cards
 from deepicd.evaluation.comparisons import compare_all
@@ -34,7 +34,7 @@ from deepicd.run.context import Context
 from deepicd.run.curves import curve_rows
 from deepicd.run.measure import TrainingCodes, measure
 from deepicd.run.prepare import not_used
-from deepicd.run_layout import TRAINING_STAGES
+from deepicd.run_layout import TRAINING_STAGES, RunLayout
 from deepicd.spec.evaluate import EvaluateSpec
 from deepicd.spec.judge import TERM
 from deepicd.spec.load import dump
@@ -85,6 +85,15 @@ def evaluate(context: Context, settings: EvaluateSpec) -> None:
     found = report.load(context.layout.folder)
     report.write_report(found, results.report)
     write_cards(found, context.layout)
+
+
+def are_whole(layout: RunLayout) -> bool:
+    """Whether the results of a finished evaluation are there and can be read: if not, it is repeated from its kept answers."""
+    try:
+        report.load(layout.folder)
+    except UserError:
+        return False
+    return layout.evaluation.report.is_file()
 
 
 def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:

@@ -20,7 +20,7 @@ from deepicd.rewards.judge.rubric import load_rubric
 from deepicd.rewards.own_terms import digests
 from deepicd.run.context import Context
 from deepicd.run.distill import distill
-from deepicd.run.evaluate import evaluate
+from deepicd.run.evaluate import are_whole, evaluate
 from deepicd.run.grpo import grpo
 from deepicd.run.prepare import prepare
 from deepicd.run.reporter import Eta, GpuHours, Reporter
@@ -153,6 +153,8 @@ def _stages(
             record.complete(0.0)
         done = record.completed()
         if stage.name == "prepare" and not prompts_fit and not all(later.completed() for _, later in records):
+            done = None
+        if stage.name == "evaluate" and not are_whole(layout):
             done = None
         if done:
             seconds[stage.name] = done["seconds"]

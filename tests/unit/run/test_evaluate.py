@@ -171,3 +171,19 @@ def test_measures_of_all_parts_can_be_read_as_rows(evaluated_run: RunLayout) -> 
     rows = {(row["model"], row["metric"]) for row in load_run(evaluated_run.folder).measures.to_pylist()}
     assert ("sft", "calibration.levels.code.brier") in rows
     assert ("sft", "sampling.levels.code.majority.gain") in rows
+
+
+@pytest.mark.parametrize("damaged", ["predictions", "metrics", "comparisons", "about", "report"])
+@pytest.mark.parametrize("how", ["missing", "torn"])
+def test_an_evaluation_with_damaged_results_is_not_finished(
+    evaluated_run: RunLayout, tmp_path: Path, damaged: str, how: str
+) -> None:
+    copy = RunLayout(tmp_path / "copy")
+    shutil.copytree(evaluated_run.evaluation.folder, copy.evaluation.folder)
+    assert module.are_whole(copy)
+    path: Path = getattr(copy.evaluation, damaged)
+    if how == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert module.are_whole(copy) is ((damaged, how) in {("comparisons", "missing"), ("report", "torn")})
