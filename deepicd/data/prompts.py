@@ -127,10 +127,16 @@ class PromptCounts:
 
 
 def are_for(folder: Path, asked: Asked, max_example_tokens: int | None) -> bool:
-    """Whether the prompts in a folder have this prompt and these budgets. `max_example_tokens`: None without SFT."""
+    """Whether the prompts in a folder have this prompt and these budgets, and can be read. `max_example_tokens`: None without
+    SFT."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         found = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:  # written by an earlier version
+        for path in folder.glob("*.parquet"):
+            pq.read_metadata(path)
+    except (FileNotFoundError, ValueError, pa.ArrowException):  # written by an earlier version, or damaged
         return False
     wanted = (asdict(asked.prompt), asked.max_prompt_tokens, max_example_tokens)
     return (found["prompt"], found["max_prompt_tokens"], found["max_example_tokens"]) == wanted

@@ -43,6 +43,7 @@ def model_card(report: Report, model: str) -> str:
         terms=terms(report),
         changed=[one for one in changed_settings(report) or () if is_public(one.path)],
         sent=sent_notes(report),
+        splits=how_split(report),
         versions=report.versions,
         own=own,
         fairness=part(own, "fairness") or {},
@@ -61,6 +62,12 @@ def cell(text: str) -> str:
     """A text as a cell of a Markdown table, with paths cut to their last name and without addresses."""
     shown = " ".join(_PLACE.sub(lambda found: "…" if "://" in found[0] else "", text).split())
     return shown.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+
+
+def how_split(report: Report) -> str:
+    """How the cohort was split, a sentence."""
+    prepared = (report.spec.get("data") or {}).get("prepared")
+    return "The prepared cohort came with its splits." if prepared else "Splits are by patient."
 
 
 def sent_notes(report: Report) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from deepicd import prompt
 from deepicd.errors import UserError
-from deepicd.evaluation.card.model_card import TEMPLATES, content
+from deepicd.evaluation.card.model_card import TEMPLATES, content, how_split, sent_notes
 from deepicd.evaluation.formatting import percent, with_interval
 from deepicd.evaluation.report import Report
 from deepicd.evaluation.report.overview import LEVEL_TITLES, facts
@@ -119,7 +119,7 @@ def _data(report: Report) -> list[str]:
     found = [f"{facts(report).get('Data', 'Not recorded')}."]
     for name, split in ((report.prompts or {}).get("splits") or {}).items():
         found.append(f"{name}: {split['notes']:,} notes, {split['shortened']:,} of them shortened.")
-    return [*found, "Splits are by patient."]
+    return [*found, how_split(report), *sent_notes(report)]
 
 
 def _flow(report: Report) -> list[str]:

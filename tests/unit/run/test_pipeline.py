@@ -207,6 +207,21 @@ def test_notes_are_shortened_again_if_a_remaining_stage_has_another_budget(
     assert finished.seen == [("already", "prepare"), ("already", "sft")], "nothing is to come that would read them"
 
 
+@pytest.mark.parametrize("damaged", ["prompts.json", "test.parquet"])
+def test_prompts_that_are_damaged_are_written_again(
+    damaged: str, run: DeepICDRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, prepare=prepared, sft=fail(CrashError("boom")))
+    with pytest.raises(CrashError):
+        run_pipeline(run, tmp_path, NeverStop(), Events())
+    path = RunLayout(tmp_path).stage("prepare").prompts / damaged
+    path.write_bytes(b"PAR1\0\0")
+    use(monkeypatch, prepare=lambda context: (path.unlink(), prepared(context))[1], sft=nothing)
+    events = Events()
+    run_pipeline(run, tmp_path, NeverStop(), events)
+    assert ("started", "prepare") in events.seen
+
+
 def test_a_failed_stage_resumes_and_a_finished_one_is_not_repeated(
     run: DeepICDRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

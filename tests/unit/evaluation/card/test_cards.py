@@ -211,3 +211,10 @@ def test_no_name_breaks_a_card(name: str, report: Report, tmp_path: Path) -> Non
     [row] = [line for line in text.splitlines() if line.startswith("| Model |")]
     assert row.replace("\\\\", "").replace("\\|", "").count("|") == 3
     assert "<script" not in row
+
+
+def test_a_card_does_not_vouch_for_the_splits_of_a_prepared_cohort(report: Report) -> None:
+    settings = settings_of({"data": {"prepared": "/cohort", "traces": "/traces.jsonl"}})
+    for made, by_patient in ((report, True), (replace(report, settings=settings), False)):
+        for text in (model_card(made, "grpo"), tripod_llm(made, "grpo")):
+            assert ("Splits are by patient." in text) is by_patient
