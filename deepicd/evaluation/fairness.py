@@ -80,13 +80,13 @@ def measure(
     samples = significance.samples_needed(tests, bootstrap_samples)
     subjects = [record.subject_id for record in predictions]
 
+    rows = [(f"{attribute} {group}", member) for attribute, found in groups.items() for group, member in found.members.items()]
+    members = np.stack([member for _, member in rows])
+
     def statistics(weights: FloatArray) -> dict[str, FloatArray]:
-        return {
-            f"{attribute} {group} {level}": ratio((member * right[level]) @ weights, member @ weights)
-            for attribute, found in groups.items()
-            for group, member in found.members.items()
-            for level in Level
-        }
+        sizes = members @ weights
+        shares = {level: ratio((members * right[level]) @ weights, sizes) for level in Level}
+        return {f"{name} {level}": shares[level][row] for row, (name, _) in enumerate(rows) for level in Level}
 
     point, drawn = bootstrap.resample(subjects, samples, seed, statistics)
     fair = {attribute: _attribute(attribute, found, point, drawn) for attribute, found in groups.items()}
