@@ -59,6 +59,17 @@ class Parts:
         """Whether a batch is answered."""
         return self._path(batch).exists()
 
+    def unjudged(self, batches: int) -> list[int]:
+        """The answered batches that have an answer without the judge's score."""
+        return [
+            batch for batch in range(batches)
+            if self.has(batch) and any(answer["judged"] is None for answer in self._content(batch)["answers"])
+        ]  # fmt: skip
+
+    def drop(self, batch: int) -> None:
+        """Delete the answers of a batch, so that it is answered again."""
+        self._path(batch).unlink()
+
     def write(self, batch: int, answers: Sequence[Answer], seconds: Mapping[str, float]) -> None:
         """Write the answers of a batch, and the seconds of generation that they took, by kind."""
         content = {"answers": [asdict(answer) for answer in answers], "seconds": dict(seconds)}
@@ -73,11 +84,15 @@ class Parts:
         answers: list[Answer] = []
         seconds: dict[str, float] = {}
         for batch in range(batches):
-            content = json.loads(self._path(batch).read_text())
+            content = self._content(batch)
             answers += [Answer(**fields) for fields in content["answers"]]
             for kind, spent in content["seconds"].items():
                 seconds[kind] = seconds.get(kind, 0.0) + spent
         return answers, {kind: spent / len(answers) for kind, spent in seconds.items()}
+
+    def _content(self, batch: int) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self._path(batch).read_text())
+        return found
 
     def _path(self, batch: int) -> Path:
         return self._folder / f"{batch:05d}.json"
