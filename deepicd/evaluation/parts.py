@@ -64,6 +64,17 @@ class Parts:
         """Whether a batch is answered."""
         return self._path(batch).exists()
 
+    def unjudged(self, batches: int) -> list[int]:
+        """The answered batches that have an answer without the judge's score."""
+        return [
+            batch for batch in range(batches)
+            if self.has(batch) and any(answer.judged is None for answer in _content(self._path(batch))[0])
+        ]  # fmt: skip
+
+    def drop(self, batch: int) -> None:
+        """Delete the answers of a batch, so that it is answered again."""
+        self._path(batch).unlink()
+
     def write(self, batch: int, answers: Sequence[Answer], seconds: Mapping[str, float]) -> None:
         """Write the answers of a batch, and the seconds of generation that they took, by kind."""
         content = {"answers": [asdict(answer) for answer in answers], "seconds": dict(seconds)}

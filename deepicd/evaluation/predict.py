@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deepicd import completion, icd10, prompt
-from deepicd.completion import Completion
+from deepicd.completion import TRACE_WARNING, Completion
 from deepicd.data.prompts import ChatTokens, check_template, opens_think, shorten_notes
 from deepicd.data.shorten import Shortened
 from deepicd.errors import UserError
@@ -103,7 +103,8 @@ def _answer(
 def show(parsed: Completion, note: Shortened, with_trace: bool) -> dict[str, Any]:
     """One answer as `deepicd predict` prints it.
 
-    Fields: code, display, description, faults, shortened (characters removed from the note, by section), trace (if requested).
+    Fields: code, display, description, faults, shortened (characters removed from the note, by section); if requested, trace,
+    and trace_warning where there is one.
     """
     code = parsed.code
     known = code is not None and icd10.is_valid(code)
@@ -114,4 +115,8 @@ def show(parsed: Completion, note: Shortened, with_trace: bool) -> dict[str, Any
         "faults": [str(fault) for fault in parsed.faults],
         "shortened": note.removed,
     }
-    return shown | ({"trace": parsed.trace} if with_trace else {})
+    if with_trace:
+        shown["trace"] = parsed.trace
+        if parsed.trace is not None:
+            shown["trace_warning"] = TRACE_WARNING
+    return shown

@@ -67,7 +67,8 @@ def evaluate(context: Context, settings: EvaluateSpec) -> None:
     name = reward_name(context.run, by_model)
     if name == WITHOUT_JUDGE:
         structlog.get_logger().warning(
-            f"reward.judge: was not available: the reward on the test split excludes it, and is called {WITHOUT_JUDGE}",
+            f"reward.judge: was not available: the test split's reward excludes it, and is called {WITHOUT_JUDGE}: once the "
+            f"judge is available, delete {context.layout.stage('evaluate').completed} and run again",
             log=str(context.layout.stage("evaluate").log),
         )
     training = TrainingCodes.read(context.prompts("train"))

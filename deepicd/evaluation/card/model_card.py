@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from deepicd.completion import TRACE_WARNING
 from deepicd.evaluation import formatting
 from deepicd.evaluation.report import Report
 from deepicd.evaluation.report.comparisons import last_pair
@@ -49,6 +50,7 @@ def model_card(report: Report, model: str) -> str:
         fairness=part(own, "fairness") or {},
         calibration=part(own, "calibration"),
         absent=part(own, "absent") or {},
+        trace_warning=TRACE_WARNING,
     )
     return str(ModelCard(f"---\n{_data(report, model).to_yaml()}\n---\n\n{text}"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,13 @@ INK, MUTED, RULE, ACCENT = "var(--ink)", "var(--muted)", "var(--rule)", "var(--c
 COLOURS = tuple(f"var(--c{number})" for number in range(1, 9))
 """Distinct in lightness as well as in hue, so that a grey print shows the difference."""
 
+NAMES: Spec = {
+    "labelExpr": "length(datum.label) > 30 ? slice(datum.label, 0, 14) + '…' + slice(datum.label, length(datum.label) - 15)"
+    " : datum.label"
+}
+"""An axis of names such as `RUN/MODEL`: of a long one both ends are shown."""
+_LONGEST_LEGEND = 30
+"""Characters of names that have room side by side on a phone."""
 CONFIG: Spec = {
     "font": "system-ui, sans-serif",
     "background": "transparent",
@@ -52,7 +60,8 @@ def colours(names: Sequence[str], *, lines: bool = False) -> Spec:
     palette = COLOURS[1:] if lines else COLOURS
     scale = {"domain": list(names), "range": [palette[at % len(palette)] for at in range(len(names))]}
     symbol = {"symbolType": "stroke", "symbolStrokeWidth": 3} if lines else {}
-    legend = {"symbolOpacity": 1, **symbol} if len(names) > 1 else None
+    columns = 1 if sum(map(len, names)) > _LONGEST_LEGEND else 0  # 0: in one row
+    legend = {"symbolOpacity": 1, "columns": columns, **symbol} if len(names) > 1 else None
     return {"field": "series", "type": "nominal", "scale": scale, "legend": legend}
 
 
@@ -107,7 +116,7 @@ def bar_layers(
 def hover_layer(series: Sequence[str], x: Spec) -> Spec:
     """A line at the step nearest to the pointer, with the values of all series there."""
     tooltip = [{"field": "step", "type": "quantitative", "title": "step"}]
-    tooltip += [{"field": name, "type": "quantitative", "title": name, "format": ".4~g"} for name in series]
+    tooltip += [{"field": _escaped(name), "type": "quantitative", "title": name, "format": ".4~g"} for name in series]
     nearest = {"type": "point", "fields": ["step"], "nearest": True, "on": "pointerover", "clear": "pointerout"}
     return {
         "transform": [{"pivot": "series", "value": "value", "groupby": ["step"]}],
@@ -119,6 +128,11 @@ def hover_layer(series: Sequence[str], x: Spec) -> Spec:
             "tooltip": tooltip,
         },
     }  # fmt: skip
+
+
+def _escaped(name: str) -> str:
+    """The name of a field as Vega-Lite reads it: a bare dot or bracket would mean a part of the field."""
+    return re.sub(r"([.\[\]\\])", r"\\\1", name)
 
 
 def _short(value: Any) -> Any:

@@ -16,6 +16,8 @@ from deepicd.errors import UserError
 from deepicd.evaluation import predictions
 from deepicd.evaluation.predictions import Prediction
 from deepicd.run_layout import RunLayout
+from tests.unit.evaluation.report.reports import made_report
+from tests.unit.evaluation.report.test_inputs import save
 from tests.unit.evaluation.test_comparisons import answers
 
 
@@ -94,3 +96,27 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path, two: tuple[Path, Pat
     (begun / "run.yaml").touch()
     with pytest.raises(UserError, match="is not evaluated yet"):
         run(begun)
+
+
+def test_a_page_is_written_beside_what_is_printed(two: tuple[Path, Path], tmp_path: Path) -> None:
+    result = run(*two, "--bootstrap", 100, "--json", "--html", tmp_path / "pages" / "compare.html")
+    assert list(json.loads(result)["models"]) == ["seed-0/sft", "seed-0/grpo", "seed-1/grpo"]
+    page = (tmp_path / "pages" / "compare.html").read_text(encoding="utf-8")
+    assert "Settings of seed-0, seed-1 are not known" in page
+
+
+def test_the_page_has_what_runs_recorded_in_folders_and_stores(tmp_path: Path) -> None:
+    for name in ("here", "there"):
+        save(made_report(), tmp_path / name)
+    store = FolderStore(tmp_path / "store" / "stored" / "0123456789ab")
+    for path in (tmp_path / "there" / "evaluate").iterdir():
+        store.write(f"attempts/1/evaluation/{path.name}", path.read_bytes())
+    run(tmp_path / "here", tmp_path / "store" / "stored", "--bootstrap", 0, "--html", tmp_path / "compare.html")
+    page = (tmp_path / "compare.html").read_text(encoding="utf-8")
+    assert page.count("4 × NVIDIA H200") == 2
+    assert "The runs have the same settings." in page
+
+
+def test_a_page_that_cannot_be_written_is_named(two: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"--html: {tmp_path} cannot be written"):
+        run(*two, "--bootstrap", 0, "--html", tmp_path)

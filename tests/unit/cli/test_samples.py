@@ -11,6 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from deepicd.cli.samples import samples
+from deepicd.completion import TRACE_WARNING
 from deepicd.errors import UserError
 from deepicd.training.kept_rollouts import KeptRollout, keep
 
@@ -73,3 +74,10 @@ def test_a_run_is_found_by_its_name(run: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_what_cannot_be_shown_is_refused(arguments: list[str], message: str, run: Path) -> None:
     with pytest.raises(UserError, match=message):
         shown(*[str(run) if argument == "RUN" else argument for argument in arguments])
+
+
+@pytest.mark.parametrize("option", ["--prompts", "--json"])
+def test_the_warning_about_traces_is_on_stderr(run: Path, option: str) -> None:
+    result = CliRunner().invoke(APP, [str(run), option], catch_exceptions=False)
+    assert result.stderr == f"{TRACE_WARNING}\n"
+    assert "convincing" not in result.stdout

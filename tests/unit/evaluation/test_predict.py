@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from deepicd import completion, prompt
+from deepicd.completion import TRACE_WARNING, Completion
 from deepicd.data.prompts import opens_think
 from deepicd.data.shorten import Shortened
 from deepicd.errors import UserError
@@ -55,6 +56,13 @@ def test_any_other_answer_has_its_fault(code: str, fault: str) -> None:
 
 def test_a_shortened_note_is_reported_by_section() -> None:
     assert shown("M5116", Shortened("note", {"Social History": 12}))["shortened"] == {"Social History": 12}
+
+
+def test_a_trace_comes_with_its_warning_and_only_on_request() -> None:
+    parsed = Completion("It fits.", "I10", ())
+    found = show(parsed, Shortened("note"), with_trace=True)
+    assert (found["trace"], found["trace_warning"]) == ("It fits.", TRACE_WARNING)
+    assert not {"trace", "trace_warning"} & set(show(parsed, Shortened("note"), with_trace=False))
 
 
 def test_a_summary_without_an_admission_note_is_not_asked_about(tiny: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,21 @@ def test_the_statement_has_its_19_items_in_order_each_with_what_the_authors_add(
     assert text.count("**Authors add:**") == 19
     assert text.count("The run knows nothing about this.") == 2
     assert "Test split: 80 admissions of 40 patients." in text
+
+
+def test_the_items_have_the_topics_of_the_statement_and_the_letters_that_authors_add(report: Report) -> None:
+    found = {item.number: item for item in items(report, "grpo")}
+    assert [found[number].title for number in (5, 6, 7, 10, 11, 16, 18)] == [
+        "Data", "Analytical methods", "LLM output", "Summarization", "Instruction tuning/alignment", "Participants",
+        "LLM updating",
+    ]  # fmt: skip
+    for number, letters in {5: "abcde", 8: "abc", 9: "ab", 14: "abcdef", 16: "abcd", 19: "abcdefg"}.items():
+        assert re.findall(r"\(([a-g])\)", found[number].missing) == list(letters)
+
+
+def test_the_statement_names_what_the_model_was_compared_with(report: Report) -> None:
+    output = next(item for item in items(report, "grpo") if item.number == 7)
+    assert output.known[-1] == "On the same admissions: base, sft."
 
 
 def test_the_prompt_of_the_run_is_in_the_statement(report: Report) -> None:

@@ -1,0 +1,91 @@
+"""The results of evaluated runs: from their folders, the folders of fetched results, or their stores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deepicd import atomic
+from deepicd.errors import UserError
+from deepicd.run_layout import EvaluationLayout, RunLayout
+
+if TYPE_CHECKING:
+    from deepicd.evaluation.predictions import Prediction
+    from deepicd.evaluation.report import Report
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where runs are that are no folders: see the options of `deepicd compare`."""
+
+    store: str | None
+    spec: Path | None
+    endpoint_url: str | None
+    namespace: str | None
+
+
+@dataclass(frozen=True)
+class EvaluatedRun:
+    """One run."""
+
+    predictions: dict[str, list[Prediction]]
+    """By model."""
+    report: Report | None
+    """What it recorded about itself; None if that was not asked for, or only the predictions are there."""
+
+
+def read_run(run: str, scratch: Path, places: Places, *, whole: bool) -> EvaluatedRun:
+    """Read the results of a run.
+
+    Args:
+        run: its folder, that of its fetched results, its address or its name.
+        scratch: an empty folder for what is read from a store.
+        places: where it is, if it is no folder.
+        whole: whether to read more than the predictions.
+
+    Raises:
+        UserError: there is no such run, or it is not evaluated.
+        StoreError: see `Store`.
+    """
+    from deepicd.evaluation import predictions
+
+    place = _folder(run) or _fetched(run, scratch, places, whole=whole)
+    known = predictions.read(place.predictions)
+    if not whole or not place.about.is_file():
+        return EvaluatedRun(known, None)
+    from deepicd.evaluation import report  # its libraries would slow other commands
+
+    return EvaluatedRun(known, report.load_results(place))
+
+
+def _folder(run: str) -> EvaluationLayout | None:
+    for place in (RunLayout(Path(run)).evaluation, EvaluationLayout(Path(run))):
+        if place.predictions.is_file():
+            return place
+    if RunLayout(Path(run)).spec.is_file():
+        raise UserError(f"{run}: is not evaluated yet: run `deepicd evaluate` first")
+    return None
+
+
+def _fetched(run: str, scratch: Path, places: Places, *, whole: bool) -> EvaluationLayout:
+    from deepicd.artifacts.fetch import Wanted, keys
+    from deepicd.cli.named_runs import named_run
+
+    store = named_run(run, places.store, places.spec, places.endpoint_url, places.namespace)
+    place = EvaluationLayout(scratch)
+    files = [place.predictions, *(_about(place) if whole else ())]
+    stored = keys(store, Wanted("evaluation"))
+    for file in files:
+        key = next((key for key in stored if key.endswith(f"/{file.name}")), None)
+        content = None if key is None else store.read(key)
+        if content is not None:
+            atomic.write(file, content[0])
+        elif file == place.predictions:
+            raise UserError(f"{store.url}: has no {file.name}: see 'deepicd artifacts ls'")
+    return place
+
+
+def _about(place: EvaluationLayout) -> Sequence[Path]:
+    return place.metrics, place.about, place.curves, place.comparisons, place.classes
