@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from deepicd.evaluation import formatting
+from deepicd.evaluation.card.public import is_of_hub, public_name, public_settings
 from deepicd.evaluation.report import Report
 from deepicd.evaluation.report.comparisons import last_pair
 from deepicd.evaluation.report.overview import LEVEL_TITLES, facts, verdict_of
 from deepicd.evaluation.report.section import part, render_text
+from deepicd.evaluation.report.sections.distillation import teacher_of
 from deepicd.evaluation.report.sections.reward import terms
 from deepicd.evaluation.report.sections.settings import changed_settings
 from deepicd.evaluation.warnings import SYNTHETIC, warnings
 
 TEMPLATES = Path(__file__).parent / "templates"
 TASK = "text-generation"
-PUBLIC = ("spec.model.", "spec.data.synthetic.", "spec.reward.", "spec.stages.", "spec.seed")
-"""Settings that a card may show. The others name machines, stores and folders, and decide nothing about the model."""
-PRIVATE = ("spec.model.path", "spec.reward.judge.endpoint", "spec.reward.judge.apiKey", "spec.reward.judge.dataUse")
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def model_card(report: Report, model: str) -> str:
@@ -37,9 +34,7 @@ def model_card(report: Report, model: str) -> str:
         prompts=report.prompts,
         left_out=report.left_out or (),
         terms=terms(report),
-        changed=[
-            one for one in changed_settings(report) or () if one.path.startswith(PUBLIC) and not one.path.startswith(PRIVATE)
-        ],
+        changed=list(public_settings(changed_settings(report) or ())),
         versions=report.versions,
         own=own,
         fairness=part(own, "fairness") or {},
@@ -59,6 +54,7 @@ def content(report: Report, model: str) -> dict[str, Any]:
         "version": version("deepicd"),
         "synthetic": SYNTHETIC if report.is_synthetic else None,
         "facts": _facts(report),
+        "traces": _traces(report),
         "verdict": verdict_of(report) if model == report.trained[-1] else None,
         "warnings": warnings({model: report.metrics[model]}, synthetic=False, left_out=report.left_out or ()),
         "metrics": {name: own for name, own in report.metrics.items() if name not in _later(report, model)},
@@ -70,14 +66,21 @@ def content(report: Report, model: str) -> dict[str, Any]:
 def _facts(report: Report) -> dict[str, str]:
     """The facts of the report, with a model's folder by its last name only."""
     found, path = facts(report), (report.spec.get("model") or {}).get("path")
-    if path and not is_of_hub(path):
-        found["Model"] = found["Model"].replace(path, Path(path).name)
+    if path:
+        found["Model"] = found["Model"].replace(path, public_name(path))
     return found
 
 
-def is_of_hub(path: str) -> bool:
-    """Whether a model's path is a name of the Hugging Face Hub."""
-    return bool(_HUB_NAME.fullmatch(path)) and not Path(path).exists()
+def _traces(report: Report) -> str | None:
+    """Who wrote the traces of SFT, and how many; None without the stage `distill`."""
+    if report.distill is None:
+        return None
+    teacher = teacher_of(report.distill)
+    return (
+        f"SFT learned from {report.distill['traces']:,} reasoning traces that a language model "
+        f"{f'({public_name(teacher)}) ' if teacher else ''}wrote about {report.distill['admissions']:,} training admissions"
+        f"{', given the right code' if report.distill.get('oracle') else ''}."
+    )
 
 
 def _later(report: Report, model: str) -> list[str]:

@@ -78,7 +78,10 @@ def items(report: Report, model: str) -> Iterator[Item]:
     yield Item(
         8,
         "Annotation",
-        ["Gold codes are the coded principal diagnoses of the data. The run annotated nothing."],
+        [
+            "Gold codes are the coded principal diagnoses of the data. The run annotated nothing.",
+            *([shared["traces"]] if shared["traces"] else []),
+        ],
         "Who coded the data, with which guidelines and agreement.",
     )
     yield Item(9, "Prompting", _prompt(report), "How the prompt was designed and selected, and on which data.")
