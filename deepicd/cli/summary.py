@@ -27,12 +27,7 @@ def show(console: Console, found: Report, warnings: Sequence[str], seconds: Mapp
     console.print()
     for warning in warnings:
         console.print(Text(warning, style="bold yellow"))
-    table = Table(
-        box=None,
-        padding=(0, 2, 0, 0),
-        title="Test split (greedy answers: macro F1 and rates in %; sampled: reward)",
-        title_justify="left",
-    )
+    table = Table(box=None, padding=(0, 2, 0, 0))
     without_judge = any(own["reward"].get("name") == "reward_without_judge" for own in found.metrics.values())
     reward_column = "REWARD WITHOUT JUDGE" if without_judge else "REWARD"
     for name in ("MODEL", "CHAPTER", "CATEGORY", "CODE", "FORMAT", "VALID", reward_column):
@@ -44,6 +39,7 @@ def show(console: Console, found: Report, warnings: Sequence[str], seconds: Mapp
         table.add_row(model, *scores, *rates, "" if reward is None else f"{reward:.3f}")
     if warnings:
         console.print()
+    console.print("Test split (greedy answers: macro F1 and rates in %; sampled: reward)", highlight=False)
     console.print(table)
     if len(found.metrics) > 1:
         console.print(f"\n{gain(found)}", soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -10,23 +9,18 @@ from typing import Any
 
 from deepicd.completion import TRACE_WARNING
 from deepicd.evaluation import formatting
+from deepicd.evaluation.card.public import is_of_hub, public_name, public_settings
 from deepicd.evaluation.report import Report
 from deepicd.evaluation.report.comparisons import last_pair
 from deepicd.evaluation.report.overview import LEVEL_TITLES, facts, verdict_of
 from deepicd.evaluation.report.section import part, render_text
+from deepicd.evaluation.report.sections.distillation import teacher_of
 from deepicd.evaluation.report.sections.reward import terms
 from deepicd.evaluation.report.sections.settings import changed_settings
 from deepicd.evaluation.warnings import SYNTHETIC, warnings
 
 TEMPLATES = Path(__file__).parent / "templates"
 TASK = "text-generation"
-PUBLIC = ("spec.model.", "spec.data.synthetic.", "spec.reward.", "spec.stages.", "spec.seed")
-"""Settings that a card may show. The others name machines, stores and folders, and decide nothing about the model."""
-PRIVATE = frozenset({"path", "endpoint", "apiKey", "dataUse"})
-"""Parts of the names of settings that it does not show: the text says what a reader needs of them."""
-_PLACE = re.compile(r"\w+://[^\s\"'{}\[\],]+|(?<![\w.])(?:~|\.{1,2})?/(?:[^\s\"'{}\[\],/]+/)*(?=[^\s\"'{}\[\],/])")
-"""An address, or the folders of a path up to its last name."""
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def model_card(report: Report, model: str) -> str:
@@ -42,7 +36,7 @@ def model_card(report: Report, model: str) -> str:
         prompts=report.prompts,
         left_out=report.left_out or (),
         terms=terms(report),
-        changed=[one for one in changed_settings(report) or () if is_public(one.path)],
+        changed=list(public_settings(changed_settings(report) or ())),
         sent=sent_notes(report),
         splits=how_split(report),
         versions=report.versions,
@@ -55,15 +49,9 @@ def model_card(report: Report, model: str) -> str:
     return str(ModelCard(f"---\n{_data(report, model).to_yaml()}\n---\n\n{text}"))
 
 
-def is_public(path: str) -> bool:
-    """Whether a card shows the setting of this path."""
-    return path.startswith(PUBLIC) and not set(path.split(".")) & PRIVATE
-
-
 def cell(text: str) -> str:
-    """A text as a cell of a Markdown table, with paths cut to their last name and without addresses."""
-    shown = " ".join(_PLACE.sub(lambda found: "…" if "://" in found[0] else "", text).split())
-    return shown.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    """A text as a cell of a Markdown table."""
+    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
 
 
 def how_split(report: Report) -> str:
@@ -95,6 +83,7 @@ def content(report: Report, model: str) -> dict[str, Any]:
         "synthetic": SYNTHETIC if report.is_synthetic else None,
         "facts": _facts(report, model),
         "rewarded": model == "grpo",
+        "traces": _traces(report),
         "verdict": verdict_of(report) if model == report.trained[-1] else None,
         "warnings": warnings({model: report.metrics[model]}, synthetic=False, left_out=report.left_out or ()),
         "metrics": {name: own for name, own in report.metrics.items() if name not in _later(report, model)},
@@ -106,14 +95,21 @@ def content(report: Report, model: str) -> dict[str, Any]:
 def _facts(report: Report, model: str) -> dict[str, str]:
     """The facts of the report as they are for this model, with a model's folder by its last name only."""
     found, path = facts(report, until=model), (report.spec.get("model") or {}).get("path")
-    if path and not is_of_hub(path):
-        found["Model"] = found["Model"].replace(path, Path(path).name)
+    if path:
+        found["Model"] = found["Model"].replace(path, public_name(path))
     return found
 
 
-def is_of_hub(path: str) -> bool:
-    """Whether a model's path is a name of the Hugging Face Hub."""
-    return bool(_HUB_NAME.fullmatch(path)) and not Path(path).exists()
+def _traces(report: Report) -> str | None:
+    """Who wrote the traces of SFT, and how many; None without the stage `distill`."""
+    if report.distill is None:
+        return None
+    teacher = teacher_of(report.distill)
+    return (
+        f"SFT learned from {report.distill['traces']:,} reasoning traces that a language model "
+        f"{f'({public_name(teacher)}) ' if teacher else ''}wrote about {report.distill['admissions']:,} training admissions"
+        f"{', given the right code' if report.distill.get('oracle') else ''}."
+    )
 
 
 def _later(report: Report, model: str) -> list[str]:

@@ -74,9 +74,14 @@ def items(report: Report, model: str) -> Iterator[Item]:
         "or published results.",
     )  # fmt: skip
     yield Item(
-        8, "Annotation", ["Gold codes are the coded principal diagnoses of the data. The run annotated nothing."],
+        8,
+        "Annotation",
+        [
+            "Gold codes are the coded principal diagnoses of the data. The run annotated nothing.",
+            *([shared["traces"]] if shared["traces"] else []),
+        ],
         "(a) With which guidelines the data were coded; (b) by how many; (c) their experience and agreement.",
-    )  # fmt: skip
+    )
     yield Item(9, "Prompting", _prompt(report), "(a) How the prompt was designed and selected; (b) on which data.")
     yield Item(10, "Summarization", [_shortened(report)], "Nothing, unless notes were summarized before this run.")
     yield Item(11, "Instruction tuning/alignment", _alignment(report, model), "Why this reward, and who evaluated it.")

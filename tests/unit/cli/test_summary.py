@@ -73,6 +73,7 @@ def test_what_was_left_out_is_listed_with_its_reason() -> None:
 
 
 def test_a_run_without_warnings_begins_with_its_scores() -> None:
-    text = shown(base=answers(0)).strip()
-    assert text.startswith("Test split")
-    assert "Left out:" not in text
+    lines = shown(base=answers(0)).strip().splitlines()
+    assert lines[0].rstrip() == "Test split (greedy answers: macro F1 and rates in %; sampled: reward)"
+    assert lines[1].startswith("MODEL ")
+    assert "Left out:" not in lines

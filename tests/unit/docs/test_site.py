@@ -155,6 +155,13 @@ def test_the_site_loads_nothing_from_elsewhere_and_forbids_it(site: Path) -> Non
     }
 
 
+def test_the_rules_for_contributions_are_part_of_the_developers_page(site: Path) -> None:
+    rules = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    lead = re.search(r"^- \*\*(.+?)\.\*\*", rules, flags=re.MULTILINE)
+    assert lead is not None
+    assert f"<strong>{lead[1]}.</strong>" in (site / "guide" / "developer.html").read_text(encoding="utf-8")
+
+
 def test_a_broken_link_or_anchor_fails_the_build(tmp_path: Path) -> None:
     docs = tmp_path / "docs"
     shutil.copytree(ROOT / "docs", docs)

@@ -71,6 +71,24 @@ def test_folders_stores_and_endpoints_are_in_no_card(report: Report) -> None:
     assert "| `spec.reward.judge.name` | a judge |" in model_card(hidden, "grpo")
 
 
+def test_places_of_teachers_terms_and_other_models_are_in_no_card(report: Report) -> None:
+    content = quickstart()
+    content["spec"]["reward"] = {"terms": {"brevity": {"file": "/secret/terms.py", "function": "brevity"}}}
+    content["spec"]["stages"]["distill"] = {"teacher": {"run": "/secret/runs/teacher"}, "samples": 2}
+    content["spec"]["stages"]["evaluate"] = {
+        "models": {"ours": {"path": "/secret/models/ours"}, "released": {"path": "DATEXIS/DeepICD-R1-7B"}},
+        "encoder": {"path": "/secret/encoder"},
+    }
+    content["spec"]["stages"]["grpo"]["overrides"] = ["data.custom_cls.path=/secret/code/data.py"]
+    card = model_card(replace(report, settings=dump(parse(content, "run.yaml"))), "grpo")
+    assert "secret" not in card
+    assert "| `spec.stages.distill.teacher.run` | teacher |" in card
+    assert "| `spec.stages.distill.samples` | 2 | 4 |" in card
+    assert "brevity: {file: terms.py, function: brevity}" in card
+    assert "ours: {path: ours}, released: {path: DATEXIS/DeepICD-R1-7B}" in card
+    assert "data.custom_cls.path=data.py" in card
+
+
 def test_the_card_has_what_a_reader_must_know(report: Report) -> None:
     card = model_card(report, "grpo")
     for title in ("Intended use", "Out-of-scope use", "Data", "Training", "Results", "Fairness", "Limits", "Citation"):
@@ -101,6 +119,19 @@ def test_what_was_evaluated_of_fairness_is_in_both_files(report: Report) -> None
     assert "- **Sex.** No gap can be seen.\n" in model_card(judged, "grpo")
     assert "- Age: not computed: no ages." in model_card(judged, "grpo")
     assert "Sex: No gap can be seen." in tripod_llm(judged, "grpo")
+
+
+def test_a_teacher_is_named_without_its_place(report: Report) -> None:
+    counts = {"teacher": {"run": "/secret/runs/teacher"}, "oracle": True, "traces": 1200, "admissions": 2000}
+    taught = replace(report, distill=counts)
+    sentence = (
+        "SFT learned from 1,200 reasoning traces that a language model (teacher) wrote about 2,000 training admissions, "
+        "given the right code."
+    )
+    for text in (model_card(taught, "grpo"), tripod_llm(taught, "grpo")):
+        assert sentence in text
+        assert "secret" not in text
+    assert "reasoning traces that" not in model_card(report, "grpo")
 
 
 def test_the_statement_has_its_19_items_in_order_each_with_what_the_authors_add(report: Report) -> None:
@@ -200,7 +231,6 @@ def test_a_card_says_only_what_is_true_of_its_own_model(report: Report) -> None:
     assert "GRPO" not in sft.partition("## Intended use")[0]
     assert "The reward of GRPO is a weighted sum" in grpo
     assert "This model was not trained on a reward" in sft
-    assert "text that training rewarded" in grpo
     assert "rewarded" not in sft
     for text in (tripod_llm(report, "sft"),):
         assert "Reward preset" not in text
