@@ -29,6 +29,7 @@ from deepicd.rewards import cohort_words
 from deepicd.rewards.judge import watch
 from deepicd.rewards.judge.judging import REWARD, WITHOUT_JUDGE
 from deepicd.rewards.judge.rubric import load_rubric
+from deepicd.rewards.judge.second import SecondSums
 from deepicd.run.baselines import baselines, wanted
 from deepicd.run.context import Context
 from deepicd.run.curves import curve_rows
@@ -36,7 +37,7 @@ from deepicd.run.measure import TrainingCodes, measure
 from deepicd.run.prepare import not_used
 from deepicd.run_layout import TRAINING_STAGES
 from deepicd.spec.evaluate import EvaluateSpec
-from deepicd.spec.judge import TERM
+from deepicd.spec.judge import TERM, JudgeModelSpec
 from deepicd.spec.load import dump
 from deepicd.spec.run import DeepICDRun
 from deepicd.spec.training import GrpoSpec
@@ -152,7 +153,7 @@ def _judge(context: Context, files: StageFiles) -> Iterator[Mapping[str, str]]:
     """The judge's server during the body, if the run has one and it starts: the evaluation can do without."""
     with ExitStack() as stack:
         try:
-            variables = stack.enter_context(judge_server(context.run, files, context.stop, needed=False))
+            variables = stack.enter_context(judge_server(context.run, files, context.stop, needed=False, second=False))
         except CrashError as error:
             structlog.get_logger().warning(str(error))
             variables = {}
@@ -216,15 +217,41 @@ def about_judge(run: DeepICDRun, judged: Path) -> dict[str, Any] | None:
     if judge is None:
         return None
     rubric = load_rubric(judge.rubric)
-    steps = list(watch.read(judged.read_text().splitlines()).values()) if judged.exists() else []
-    agreement = {name: None if math.isnan(value) else value for name, value in watch.agreement(steps).items()}
+    steps = list(watch.read_file(judged).values())
+    agreement = {name: _known(value) for name, value in watch.agreement(steps).items()}
     return {
         "rubric": rubric.model_dump(include={"version", "criteria"}, mode="json"),
         "completions": sum(step.completions for step in steps),
         "missing": sum(step.missing for step in steps),
         "agreement": agreement,
         "alarm": watch.alarm(steps),
+        "second": None if judge.second is None else _about_second(judge.second, watch.read_file(judged, "validation")),
     }
+
+
+def _about_second(second: JudgeModelSpec, validations: Mapping[int, watch.StepSums]) -> dict[str, Any]:
+    """What the second judge said over all validations, beside the judge; numbers that are not known are None."""
+    sums, first, judged = SecondSums(), 0.0, 0
+    for step in validations.values():
+        outcome = step.terms.get(watch.OUTCOME, watch.Sums())
+        first, judged = first + outcome.x, judged + outcome.count
+        if step.second is not None:
+            sums.merge(step.second.to_dict())
+    found = {name: pairs.kappa for name, pairs in sums.criteria.items()}
+    return {
+        "model": second.identity,
+        "completions": sums.values + sums.missing,
+        "missing": sums.missing,
+        "mean": _known(sums.mean),
+        "judge": _known(first / judged if judged else math.nan),
+        "criteria": {name: {"agreed": _known(one.agreed), "kappa": _known(one.kappa)} for name, one in found.items()},
+        "agreed": _known(sums.agreement.agreed),
+        "kappa": _known(sums.agreement.kappa),
+    }
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _reasoning_off(context: Context) -> dict[str, int] | None:

@@ -148,7 +148,7 @@ def judge_for_training(run: DeepICDRun, files: StageFiles, stop: Stop) -> Iterat
         UserError, JudgeError, CrashError, TerminatedError: see `check_judge` and `judge_server`.
     """
     judge = run.spec.reward.judge
-    if judge is not None and judge.endpoint is not None:
+    if judge is not None:
         check_judge(judge)
     with judge_server(run, files, stop) as variables:
         yield variables
@@ -161,9 +161,9 @@ def warns_of_the_judge(judged: Path, on_step: OnStep) -> OnStep:
     def act(row: StepMetrics, total: int | None) -> None:
         nonlocal warned
         on_step(row, total)
-        if warned or row.step % ALARM_EVERY_STEPS or not judged.exists():
+        if warned or row.step % ALARM_EVERY_STEPS:
             return
-        if found := watch.alarm(list(watch.read(judged.read_text().splitlines()).values())):
+        if found := watch.alarm(list(watch.read_file(judged).values())):
             warned = True
             structlog.get_logger().warning(
                 f"reward.judge: {found}: the policy may please the judge without being right", step=row.step

@@ -101,9 +101,9 @@ class RunSpec(SpecModel):
 
     @property
     def judge_gpus(self) -> int:
-        """GPUs that the judge's own server needs beside `compute.gpus`."""
+        """GPUs that the judges' own servers need beside `compute.gpus`."""
         judge = self.reward.judge
-        return judge.gpus if judge is not None and judge.model is not None else 0
+        return 0 if judge is None else sum(model.own_gpus for model in judge.models)
 
     @property
     def has_uploader(self) -> bool:
@@ -163,6 +163,12 @@ class RunSpec(SpecModel):
             never(given("reward.judge.model")),
             equals("compute.nodes", 1),
             message="reward.judge.model: has its server on one node: give reward.judge.endpoint with compute.nodes above 1",
+        ),
+        either(
+            never(given("reward.judge.second.model")),
+            equals("compute.nodes", 1),
+            message="reward.judge.second.model: has its server on one node: give reward.judge.second.endpoint with "
+            "compute.nodes above 1",
         ),
         requires(
             "model.lora",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from functools import cache
+from itertools import accumulate
 from typing import Any
 
 from deepicd.training.gpus import VISIBLE, check, present
@@ -54,11 +55,11 @@ class Device:
         """The Python of Ray's workers, once `python` has started; None for Ray's own choice."""
         return None
 
-    def split(self, gpus: int, more: int) -> tuple[Mapping[str, str], Mapping[str, str]]:
-        """Variables that give one process tree `gpus` of this machine's GPUs, and another one `more`."""
-        devices = _devices(gpus + more, os.environ.get(VISIBLE))
-        first, second = devices[:gpus], devices[gpus : gpus + more]
-        return {VISIBLE: ",".join(first)}, {VISIBLE: ",".join(second)}
+    def split(self, *sizes: int) -> list[Mapping[str, str]]:
+        """Variables that give each of several process trees so many of this machine's GPUs."""
+        devices = _devices(sum(sizes), os.environ.get(VISIBLE))
+        ends = list(accumulate(sizes))
+        return [{VISIBLE: ",".join(devices[end - size : end])} for size, end in zip(sizes, ends, strict=True)]
 
     def parallel_arguments(self, gpus: int, tensor_parallel: int) -> list[str]:
         """Arguments of a vLLM server with `gpus / tensor_parallel` copies of a model, each on `tensor_parallel` GPUs."""

@@ -1,5 +1,5 @@
 """verl's synchronous trainer, with a checkpoint on request, a Hugging Face copy of the final weights, batches in order, its
-phases, the KL's schedule, a limit for the prompts of a step, and more metrics of its completions.
+phases, the KL's schedule, a limit for the prompts of a step, and more metrics of its completions and validations.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from verl.workers.rollout.llm_server import LLMServerManager
 
 from deepicd.errors import UserError
 from deepicd.phases import Phase, PhaseFile
+from deepicd.rewards.judge import watch
 from deepicd.spec.load import load
 from deepicd.spec.training import GrpoSpec
 from deepicd.training.checkpoints import LocalCheckpoints
-from deepicd.training.completion_facts import per_token, without_variance
+from deepicd.training.completion_facts import of_judges, per_token, without_variance
 from deepicd.training.export import export_from_now_on
 from deepicd.training.kept_rollouts import KeptRollout, keep
 from deepicd.training.losses import MOST_DRAWN, kl_share
@@ -88,6 +89,12 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
         super().on_validate_end()
         if self._in_loop:
             self._phases.enter(Phase.STEPS)
+
+    def _validate(self) -> dict[str, float]:
+        found: dict[str, float] = super()._validate()
+        # The judges' answers are not among what verl averages.
+        sums = watch.read_file(self._files.judged, "validation").get(self.global_steps)
+        return found | ({} if sums is None or sums.second is None else of_judges(sums.second))
 
     def on_train_begin(self) -> None:
         super().on_train_begin()

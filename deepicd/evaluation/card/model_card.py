@@ -21,7 +21,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 TASK = "text-generation"
 PUBLIC = ("spec.model.", "spec.data.synthetic.", "spec.reward.", "spec.stages.", "spec.seed")
 """Settings that a card may show. The others name machines, stores and folders, and decide nothing about the model."""
-PRIVATE = ("spec.model.path", "spec.reward.judge.endpoint", "spec.reward.judge.apiKey", "spec.reward.judge.dataUse")
+_JUDGES = ("spec.reward.judge", "spec.reward.judge.second")
+PRIVATE = ("spec.model.path", *(f"{judge}.{field}" for judge in _JUDGES for field in ("endpoint", "apiKey", "dataUse")))
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 

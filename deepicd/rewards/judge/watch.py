@@ -6,9 +6,11 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from deepicd.rewards.sample import Score
+from deepicd.rewards.judge.rollout import Scored
+from deepicd.rewards.judge.second import SecondSums
 from deepicd.spec.judge import TERM
 
 OUTCOME = "outcome"
@@ -58,15 +60,21 @@ class StepSums:
     right: int = 0
     terms: dict[str, Sums] = field(default_factory=dict)
     """By the other term's name."""
+    second: SecondSums | None = None
+    """Of a second judge; None without one."""
 
-    def add(self, score: Score, right: bool) -> None:
-        """Add a completion, by its score with the judge's term."""
-        value = score.terms[TERM]
+    def add(self, scored: Scored, names: Sequence[str]) -> None:
+        """Add a completion; `names`: of the rubric's criteria."""
+        terms, right = scored.score.terms, scored.right
+        value = terms[TERM]
         self.completions, self.right = self.completions + 1, self.right + right
         self.missing += math.isnan(value)
-        for name, other in {**score.terms, OUTCOME: float(right)}.items():
+        for name, other in {**terms, OUTCOME: float(right)}.items():
             if not name.startswith(TERM) and not math.isnan(value) and not math.isnan(other):
                 self.terms.setdefault(name, Sums()).add(value, other)
+        if scored.second is not None:
+            self.second = self.second or SecondSums()
+            self.second.add(names, scored.verdict, scored.second)
 
     def merge(self, row: Mapping[str, Any]) -> None:
         """Add another part of the step, as `to_json` writes it."""
@@ -74,6 +82,9 @@ class StepSums:
             setattr(self, name, getattr(self, name) + row[name])
         for name, sums in row["terms"].items():
             self.terms.setdefault(name, Sums()).merge(sums)
+        if (second := row.get("second")) is not None:
+            self.second = self.second or SecondSums()
+            self.second.merge(second)
 
     @property
     def judge(self) -> float:
@@ -88,10 +99,11 @@ class StepSums:
 
 
 def to_json(split: str, step: int, sums: StepSums) -> str:
-    """A line of the stage's `metrics/judge.jsonl`: numbers and names of terms."""
+    """A line of the stage's `metrics/judge.jsonl`: numbers, and names of terms and criteria."""
     terms = {name: vars(one) for name, one in sums.terms.items()}
     counts = {"completions": sums.completions, "missing": sums.missing, "right": sums.right}
-    return json.dumps({"split": split, "step": step, **counts, "terms": terms})
+    second = {} if sums.second is None else {"second": sums.second.to_dict()}
+    return json.dumps({"split": split, "step": step, **counts, "terms": terms, **second})
 
 
 def read(lines: Iterable[str], split: str = "train") -> dict[int, StepSums]:
@@ -105,6 +117,11 @@ def read(lines: Iterable[str], split: str = "train") -> dict[int, StepSums]:
         if row["split"] == split:
             found.setdefault(row["step"], StepSums()).merge(row)
     return dict(sorted(found.items()))
+
+
+def read_file(path: Path, split: str = "train") -> dict[int, StepSums]:
+    """The sums of each step of a split, from the stage's log; none without the file."""
+    return read(path.read_text(encoding="utf-8").splitlines(), split) if path.exists() else {}
 
 
 def agreement(steps: Iterable[StepSums]) -> dict[str, float]:

@@ -88,9 +88,9 @@ class Cpus(Device):
         """The `fork_client`."""
         return f"{folder}/python"
 
-    def split(self, gpus: int, more: int) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    def split(self, *sizes: int) -> list[Mapping[str, str]]:
         """All processes share the cores."""
-        return {}, {}
+        return [{} for _ in sizes]
 
     def parallel_arguments(self, gpus: int, tensor_parallel: int) -> list[str]:
         """One copy."""

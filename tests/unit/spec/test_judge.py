@@ -157,6 +157,35 @@ def test_the_runs_own_server_is_for_one_node() -> None:
         run({"model": "/models/judge"}, nodes=2, scratch={"storageClass": "shared"})
 
 
+SECOND = {"endpoint": "http://127.0.0.1:8001/v1", "name": "another"}
+
+
+@pytest.mark.parametrize(
+    ("judge", "says"),
+    [
+        ({**ENDPOINT, "second": {**SECOND, "name": "judge"}}, "spec.reward.judge.second: is the model of the judge itself"),
+        ({"model": "/m", "second": {"model": "/m"}}, "spec.reward.judge.second: is the model of the judge itself"),
+        ({**ENDPOINT, "second": {}}, "spec.reward.judge: second: give exactly one of model, endpoint"),
+        ({**ENDPOINT, "second": {"endpoint": "http://127.0.0.1:8001/v1"}}, "spec.reward.judge.second.name: is missing"),
+        ({**ENDPOINT, "second": FAR | {"name": "x"}}, "spec.reward.judge.second.endpoint: is not on this machine"),
+        ({**ENDPOINT, "second": {**SECOND, "rubric": "mine.yaml"}}, "spec.reward.judge.second"),
+    ],
+)
+def test_a_mistake_in_the_second_judge_is_named(judge: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError) as error:
+        run(judge)
+    assert says in str(error.value)
+
+
+def test_a_second_judge_has_gpus_of_its_own_and_is_part_of_the_run() -> None:
+    one, two = run({"model": "/m", "gpus": 2}).spec, run({"model": "/m", "gpus": 2, "second": {"model": "/n"}}).spec
+    assert (one.judge_gpus, two.judge_gpus) == (2, 3)
+    assert "second" not in one.decisive["reward"]["judge"]
+    assert two.decisive["reward"]["judge"]["second"]["model"] == "/n"
+    with pytest.raises(UserError, match=r"reward\.judge\.second\.model: has its server on one node"):
+        run({**ENDPOINT, "second": {"model": "/n"}}, nodes=2, scratch={"storageClass": "shared"})
+
+
 def test_a_run_without_a_judge_is_that_of_an_earlier_version() -> None:
     assert "judge" not in parse(quickstart(), "run.yaml").spec.decisive["reward"]
 

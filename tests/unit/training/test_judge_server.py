@@ -47,7 +47,7 @@ def files(tmp_path: Path) -> StageFiles:
 @pytest.fixture
 def stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """A small server instead of vLLM's."""
-    monkeypatch.setattr(module, "command", lambda model, port: [sys.executable, "-c", SERVER, str(port)])
+    monkeypatch.setattr(module, "command", lambda _, port, name: [sys.executable, "-c", SERVER, str(port)])
 
 
 def get(url: str) -> str:
@@ -68,6 +68,19 @@ def test_the_server_is_up_in_the_body_and_gone_after_it(files: StageFiles) -> No
 
 
 @pytest.mark.usefixtures("stands_in")
+def test_each_judge_has_its_server_with_its_own_key_and_log(files: StageFiles) -> None:
+    both = run(second={"model": "/models/another"})
+    with judge_server(both, files, NeverStop()) as variables:
+        for name in ("JUDGE", "SECOND_JUDGE"):
+            assert get(variables[f"DEEPICD_{name}_ENDPOINT"]) == variables[f"DEEPICD_{name}_API_KEY"]
+        assert variables["DEEPICD_JUDGE_API_KEY"] != variables["DEEPICD_SECOND_JUDGE_API_KEY"]
+    assert files.judge_log.exists()
+    assert files.second_judge_log.exists()
+    with judge_server(both, files, NeverStop(), second=False) as variables:
+        assert "DEEPICD_SECOND_JUDGE_ENDPOINT" not in variables
+
+
+@pytest.mark.usefixtures("stands_in")
 def test_a_server_that_ends_in_the_body_ends_the_stage(files: StageFiles) -> None:
     with judge_server(run(), files, NeverStop()) as variables:
         with pytest.raises(OSError):  # noqa: PT011 - it ends without an answer
@@ -80,7 +93,7 @@ def test_a_server_that_ends_in_the_body_ends_the_stage(files: StageFiles) -> Non
 
 
 def test_a_server_that_does_not_start_is_named_with_its_log(files: StageFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "command", lambda model, port: [sys.executable, "-c", "raise SystemExit('no such model')"])
+    monkeypatch.setattr(module, "command", lambda _, port, name: [sys.executable, "-c", "raise SystemExit('no such model')"])
     with (
         pytest.raises(CrashError, match=r"its vLLM server did not start: see .*judge\.log"),
         judge_server(run(), files, NeverStop()),
@@ -93,7 +106,7 @@ def test_a_stop_while_the_server_starts_is_obeyed(files: StageFiles, monkeypatch
     class Requested(NeverStop):
         requested = True
 
-    monkeypatch.setattr(module, "command", lambda model, port: [sys.executable, "-c", "import time; time.sleep(600)"])
+    monkeypatch.setattr(module, "command", lambda _, port, name: [sys.executable, "-c", "import time; time.sleep(600)"])
     with pytest.raises(TerminatedError), judge_server(run(), files, Requested()):
         pytest.fail("it was stopped")
 
@@ -109,7 +122,7 @@ def test_a_run_whose_judge_is_elsewhere_has_no_server(files: StageFiles) -> None
 
 
 def test_the_key_is_not_on_the_command_line_and_only_this_machine_may_connect() -> None:
-    arguments = command("/models/judge", 4711)
+    arguments = command("/models/judge", 4711, "judge")
     assert "--api-key" not in arguments
     assert arguments[arguments.index("--host") + 1] == "127.0.0.1"
     settings = json.loads(arguments[arguments.index("--structured-outputs-config") + 1])
@@ -118,7 +131,8 @@ def test_the_key_is_not_on_the_command_line_and_only_this_machine_may_connect() 
 
 def test_policy_and_judge_have_gpus_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert Device().split(2, 1) == ({"CUDA_VISIBLE_DEVICES": "0,1"}, {"CUDA_VISIBLE_DEVICES": "2"})
+    assert Device().split(2, 1) == [{"CUDA_VISIBLE_DEVICES": "0,1"}, {"CUDA_VISIBLE_DEVICES": "2"}]
+    assert [each["CUDA_VISIBLE_DEVICES"] for each in Device().split(1, 2, 1)] == ["0", "1,2", "3"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7,5,GPU-3")
-    assert Device().split(2, 1) == ({"CUDA_VISIBLE_DEVICES": "7,5"}, {"CUDA_VISIBLE_DEVICES": "GPU-3"})
-    assert Cpus().split(2, 1) == ({}, {})
+    assert Device().split(2, 1) == [{"CUDA_VISIBLE_DEVICES": "7,5"}, {"CUDA_VISIBLE_DEVICES": "GPU-3"}]
+    assert Cpus().split(2, 1) == [{}, {}]

@@ -4,13 +4,16 @@ import math
 import pytest
 
 from deepicd.rewards import Score
+from deepicd.rewards.judge.rollout import Scored
+from deepicd.rewards.judge.second import Opinion
 from deepicd.rewards.judge.watch import StepSums, agreement, alarm, read, to_json
 
 
-def step(*completions: tuple[float, bool], form: float = 1) -> StepSums:
+def step(*completions: tuple[float, bool], form: float = 1, second: Opinion | None = None) -> StepSums:
     sums = StepSums()
     for value, right in completions:
-        sums.add(Score(0, {"format": form, "judge": value, "judge_missing": float(math.isnan(value))}), right)
+        score = Score(0, {"format": form, "judge": value, "judge_missing": float(math.isnan(value))})
+        sums.add(Scored(score, right, (True, True), second), ["cites", "follows"])
     return sums
 
 
@@ -37,6 +40,16 @@ def test_what_is_written_is_read_again_and_parts_of_a_step_add_up() -> None:
     found = read([*lines, to_json("validation", 1, step((1, True))), '{"split": "tra'])
     assert list(found) == [1, 2]
     assert (found[2].completions, found[2].judge) == (2, 0.5)
+
+
+def test_a_second_judge_is_kept_with_the_step_and_parts_add_up() -> None:
+    lines = [to_json("validation", 1, step((1, True), second=Opinion(0.5, (True, False)))) for _ in range(2)]
+    second = read(lines, "validation")[1].second
+    assert second is not None
+    assert (second.values, second.mean, second.agreement.agreed) == (2, 0.5, 0.5)
+    assert second.criteria["cites"].both == 2
+    assert second.criteria["follows"].first == 2
+    assert read([to_json("validation", 1, step((1, True)))], "validation")[1].second is None
 
 
 def test_a_line_has_only_numbers_and_names() -> None:
