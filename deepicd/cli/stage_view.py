@@ -59,17 +59,15 @@ def _percent(share: float | None) -> str:
 def words_of(known: StepMetrics | Diagnostics) -> dict[str, str]:
     """A training step's diagnostics that have no column, as text by name; empty where unknown."""
     rate, memory, left = known.tokens_per_second, known.gpu_memory, known.gpu_hours_left
-    # The operator counts the GPU-hours of a cluster, and reports the judges elsewhere.
-    spent = known.gpu_hours if isinstance(known, StepMetrics) else None
-    judges = (known.second_judge, known.judges_kappa) if isinstance(known, StepMetrics) else (None, None)
+    spent = known.gpu_hours if isinstance(known, StepMetrics) else None  # the operator counts those of a cluster
     return {
         "gradient": _short(known.gradient_norm),
         "entropy": _short(known.entropy),
         "clipped": _percent(known.clipped),
         "off vLLM by": _short(known.rollout_difference),
         "groups without variance": _percent(known.groups_without_variance),
-        "second judge": _short(judges[0]),
-        "judges' kappa": _short(judges[1]),
+        "second judge": _short(known.second_judge),
+        "judges' kappa": _short(known.judges_kappa),
         "tokens/s": "" if rate is None else f"{rate:,.0f}",
         "MFU": _percent(known.mfu),
         "GPU memory": "" if memory is None else f"{memory:.1f} GiB",

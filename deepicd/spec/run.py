@@ -165,6 +165,8 @@ class RunSpec(SpecModel):
             message="reward.judge.model: has its server on one node: give reward.judge.endpoint with compute.nodes above 1",
         ),
         either(
+            never(given("reward.judge")),
+            never(given("reward.judge.second")),
             never(given("reward.judge.second.model")),
             equals("compute.nodes", 1),
             message="reward.judge.second.model: has its server on one node: give reward.judge.second.endpoint with "

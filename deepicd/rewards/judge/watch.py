@@ -12,6 +12,7 @@ from typing import Any
 from deepicd.rewards.judge.rollout import Scored
 from deepicd.rewards.judge.second import SecondSums
 from deepicd.spec.judge import TERM
+from deepicd.spec.progress import JudgeCourse
 
 OUTCOME = "outcome"
 RISE = 0.05
@@ -133,23 +134,26 @@ def agreement(steps: Iterable[StepSums]) -> dict[str, float]:
     return {name: sums.correlation for name, sums in terms.items()}
 
 
-def alarm(steps: Sequence[StepSums]) -> str | None:
-    """What was found if the judge's mean rose by `RISE` and the outcome did not rise; else None.
-
-    Compares the first and the last quarter of the steps, once there are `FEWEST_STEPS`.
+def course(steps: Sequence[StepSums]) -> JudgeCourse | None:
+    """How judge and outcome have moved from the first to the last quarter of the steps; None before there are `FEWEST_STEPS`,
+    or where one of the quarters has no verdict.
     """
     if len(steps) < FEWEST_STEPS:
         return None
     part = len(steps) // SHARE
-    first, last = (
+    (judge_from, right_from), (judge_to, right_to) = (
         (_mean([step.judge for step in some]), _mean([step.outcome for step in some])) for some in (steps[:part], steps[-part:])
     )
-    if not (last[0] - first[0] > RISE and last[1] <= first[1]):
+    if any(map(math.isnan, (judge_from, right_from, judge_to, right_to))):
         return None
-    return (
-        f"the judge's mean rose from {first[0]:.2f} to {last[0]:.2f}, "
-        f"and the share of right answers went from {first[1]:.2f} to {last[1]:.2f}"
-    )
+    diverged = judge_to - judge_from > RISE and right_to <= right_from
+    return JudgeCourse(judge_from=judge_from, judge_to=judge_to, right_from=right_from, right_to=right_to, diverged=diverged)
+
+
+def alarm(steps: Sequence[StepSums]) -> str | None:
+    """What was found if the judge's mean rose by more than `RISE` and the outcome did not rise; else None."""
+    found = course(steps)
+    return str(found) if found is not None and found.diverged else None
 
 
 def _mean(values: Sequence[float]) -> float:
