@@ -42,11 +42,14 @@ from deepicd.spec.load import dump
 from deepicd.spec.run import DeepICDRun
 from deepicd.spec.training import GrpoSpec
 from deepicd.training.device import device
-from deepicd.training.judge_server import judge_server
+from deepicd.training.judge_server import Shared, judge_server
 from deepicd.training.launch import GuardedProcess, offline_environment
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import KL_OF_UPDATE, KL_TO_REFERENCE, next_launch
 from deepicd.training.supervise import supervise
+
+BESIDE = 0.45
+"""Share of each GPU that the judge gets, and the model that answers, where they are on the same GPUs: both are awake."""
 
 
 def models(context: Context, settings: EvaluateSpec) -> dict[str, Path]:
@@ -96,7 +99,8 @@ def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
     files.loop_entered.unlink(missing_ok=True)
     files.failure.unlink(missing_ok=True)
     progress = next_launch(files.metrics)
-    engine: dict[str, Any] = device().generator(spec.model.dtype, sampling.tensor_parallel)
+    shares = spec.reward.judge is not None and spec.reward.judge.colocated
+    engine: dict[str, Any] = device().generator(spec.model.dtype, sampling.tensor_parallel, *([BESIDE] if shares else []))
     environment = {**offline_environment(), **device().engine_environment}
     plan = EvaluationPlan(
         models=[asdict(model) for model in _asked_models(context, settings)],
@@ -153,7 +157,9 @@ def _judge(context: Context, files: StageFiles) -> Iterator[Mapping[str, str]]:
     """The judge's server during the body, if the run has one and it starts: the evaluation can do without."""
     with ExitStack() as stack:
         try:
-            variables = stack.enter_context(judge_server(context.run, files, context.stop, needed=False, second=False))
+            variables = stack.enter_context(
+                judge_server(context.run, files, context.stop, Shared(BESIDE, sleeps=False), needed=False, second=False)
+            )
         except CrashError as error:
             structlog.get_logger().warning(str(error))
             variables = {}

@@ -26,7 +26,7 @@ from deepicd.training.device import device
 from deepicd.training.disk_room import check_room, room_for
 from deepicd.training.footprint import CHECKPOINT_BYTES, model_bytes, trained_parameters
 from deepicd.training.gpu_activity import IdleWatch, gpus_idle
-from deepicd.training.judge_server import judge_server
+from deepicd.training.judge_server import Shared, judge_server
 from deepicd.training.launch import GuardedProcess, training_environment, wait_for_earlier
 from deepicd.training.nodes import wait_for_nodes
 from deepicd.training.overrides import TrainingData, grpo_overrides, sft_overrides, worker_environment, worker_python
@@ -151,7 +151,8 @@ def judge_for_training(run: DeepICDRun, files: StageFiles, stop: Stop) -> Iterat
     judge = run.spec.reward.judge
     if judge is not None:
         check_judge(judge)
-    with judge_server(run, files, stop) as variables:
+    grpo = run.spec.stages.grpo or GrpoSpec()
+    with judge_server(run, files, stop, Shared(grpo.gpu_memory_utilization, sleeps=True)) as variables:
         yield variables
 
 

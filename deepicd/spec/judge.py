@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from deepicd.spec.base import Duration, SpecModel
 from deepicd.spec.changes import Later, MayChange
 from deepicd.spec.endpoint import ENDPOINT, EndpointKey, endpoint_rules
-from deepicd.spec.rules import Rule, either, equals, value_of
+from deepicd.spec.rules import Rule, either, equals, given, value_of
 from deepicd.spec.storage import refuse_credentials
 
 TERM = "judge"
@@ -34,7 +34,7 @@ class JudgeModelSpec(SpecModel):
     """Who attests what about sending notes to the endpoint. Needed unless the endpoint is on this machine, in a private
     network or a service of the cluster: MIMIC-IV's data use agreement forbids third parties that keep the notes."""
     gpus: MayChange[int] = Field(default=1, ge=1, le=64)
-    """GPUs of the server for `model`, beside `compute.gpus`."""
+    """GPUs of the server for `model`, beside `compute.gpus`. With `placement: colocated` those of each copy."""
 
     @property
     def identity(self) -> str:
@@ -80,7 +80,8 @@ class JudgeSpec(JudgeModelSpec):
     """A second judge, of another model family, for the validation split of GRPO only: its mean, and how far the two agree, are
     reported. It gets the same rubric and limits, and never counts in a reward."""
     placement: Literal["server", "colocated"] = "server"
-    """`server`: the judge has its own server. `colocated`, on the GPUs of the policy, is not built yet."""
+    """`server`: the judge has its own server. `colocated`: the run's server for `model` is on the GPUs of the policy, and each
+    sleeps while the other generates. It gets the share `stages.grpo.gpuMemoryUtilization` of each GPU."""
     rubric: str = Field(default=DEFAULT_RUBRIC, min_length=1, max_length=1024)
     """`default`, or the path of a rubric file; on a cluster a path in the pod (`compute.dataVolumes`)."""
     only_where_outcome_varies: bool = False
@@ -95,6 +96,16 @@ class JudgeSpec(JudgeModelSpec):
     """Time for one request to the judge."""
 
     @property
+    def colocated(self) -> bool:
+        """Whether it is on the GPUs of the policy."""
+        return self.placement == "colocated"
+
+    @property
+    def own_gpus(self) -> int:
+        """See `JudgeModelSpec`; 0 on those of the policy."""
+        return 0 if self.colocated else super().own_gpus
+
+    @property
     def models(self) -> Iterator[JudgeModelSpec]:
         """The judge's model, and the second judge's."""
         yield self
@@ -106,6 +117,7 @@ class JudgeSpec(JudgeModelSpec):
         _another_model(),
         either(
             equals("placement", "server"),
-            message="placement: colocated is not built yet: use server, with a GPU for the judge or an endpoint",
+            given("model"),
+            message="placement: colocated goes with model: give one, or use server",
         ),
     )

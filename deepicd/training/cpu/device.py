@@ -96,6 +96,10 @@ class Cpus(Device):
         """One copy."""
         return []
 
+    def guest_arguments(self, share: float, *, sleeps: bool) -> list[str]:
+        """None: vLLM has no sleep mode on CPUs, and the machine's memory is shared anyway."""
+        return []
+
     def engines(self, gpus: int, each: int, variables: Mapping[str, str]) -> list[dict[str, str]]:
         """One engine, which uses all cores."""
         return [{}]
