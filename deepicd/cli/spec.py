@@ -11,7 +11,7 @@ import typer
 from deepicd.errors import UserError
 from deepicd.spec import load as spec
 from deepicd.training.footprint import footprint, shown
-from deepicd.training.model_shape import shape_of
+from deepicd.training.model_shape import shape_at, shape_of
 
 SpecFile = Annotated[Path, typer.Argument(metavar="FILE", help="The run.yaml.", show_default=False)]
 
@@ -43,7 +43,8 @@ def validate(
         name, warnings, found_in_files = run.metadata.name, found.warnings, found.in_files
         problems = [f"{file}: {problem}" for problem in found.problems]
         if not problems and (shape := shape_of(run.spec.model)) is not None:
-            needs = footprint(run.spec, shape)
+            judge = run.spec.reward.judge
+            needs = footprint(run.spec, shape, None if judge is None or judge.model is None else shape_at(judge.model))
     if as_json:
         typer.echo(json.dumps({"name": name, "problems": problems, "warnings": warnings}, indent=2))
     for warning in warnings:

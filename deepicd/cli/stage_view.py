@@ -66,6 +66,8 @@ def words_of(known: StepMetrics | Diagnostics) -> dict[str, str]:
         "clipped": _percent(known.clipped),
         "off vLLM by": _short(known.rollout_difference),
         "groups without variance": _percent(known.groups_without_variance),
+        "second judge": _short(known.second_judge),
+        "judges' kappa": _short(known.judges_kappa),
         "tokens/s": "" if rate is None else f"{rate:,.0f}",
         "MFU": _percent(known.mfu),
         "GPU memory": "" if memory is None else f"{memory:.1f} GiB",

@@ -13,6 +13,7 @@ from deepicd.rewards.judge.rubric import load_rubric
 from deepicd.rewards.own_terms import OwnTerms
 from deepicd.run import baselines
 from deepicd.run.teacher_model import teacher_model
+from deepicd.spec.judge import JudgeSpec
 from deepicd.spec.run import DeepICDRun
 from deepicd.spec.storage import S3Spec
 from deepicd.training import base_model
@@ -68,6 +69,12 @@ def look(run: DeepICDRun, *, paths: bool = True, verl: bool = True) -> Findings:
     return found
 
 
+def _check_second(judge: JudgeSpec) -> None:
+    first, second = (None if one is None or one.model is None else Path(one.model) for one in (judge, judge.second))
+    if first is not None and second is not None and first.is_dir() and first.resolve() == second.resolve():
+        raise UserError(f"{second} is the folder of the judge itself: give a model of another family")
+
+
 def _look_at_files(run: DeepICDRun, found: Findings) -> None:
     data, model, storage = run.spec.data, run.spec.model, run.spec.storage
     if (tables := data.mimic) is not None:
@@ -79,6 +86,8 @@ def _look_at_files(run: DeepICDRun, found: Findings) -> None:
         found.note("spec.data.prepared", lambda: check.look(Path(prepared)))
     if (traces := data.traces) is not None and run.spec.stages.sft is not None:
         found.note("spec.data.traces", lambda: sft.look(Path(traces)))
+    if (judge := run.spec.reward.judge) is not None:
+        found.note("spec.reward.judge.second.model", lambda: _check_second(judge))
     if (chosen := run.spec.stages.distill) is not None:
         found.note("spec.stages.distill.teacher", lambda: teacher_model(chosen.teacher))
     if model.path is not None:

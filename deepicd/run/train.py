@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from deepicd.training.device import device
 from deepicd.training.disk_room import check_room, room_for
 from deepicd.training.footprint import CHECKPOINT_BYTES, model_bytes, trained_parameters
 from deepicd.training.gpu_activity import IdleWatch, gpus_idle
-from deepicd.training.judge_server import judge_server
+from deepicd.training.judge_server import Shared, judge_server
 from deepicd.training.launch import GuardedProcess, training_environment, wait_for_earlier
 from deepicd.training.nodes import wait_for_nodes
 from deepicd.training.overrides import TrainingData, grpo_overrides, sft_overrides, worker_environment, worker_python
@@ -93,7 +94,7 @@ def train_grpo(
     watched = on_step if rule is None else ends_on_collapse(RewardWatch(rule), on_step)
     checkpoints = _local(run, files, grpo.keep_checkpoints)
     if run.spec.reward.judge is not None:
-        watched = warns_of_the_judge(files.judged, watched)
+        watched = watches_the_judge(files.judged, watched)
     with_judge = partial(judge_for_training, run, files, stop)
     untried = _untried("grpo", grpo.overrides, checkpoints)
     _train(
@@ -148,25 +149,30 @@ def judge_for_training(run: DeepICDRun, files: StageFiles, stop: Stop) -> Iterat
         UserError, JudgeError, CrashError, TerminatedError: see `check_judge` and `judge_server`.
     """
     judge = run.spec.reward.judge
-    if judge is not None and judge.endpoint is not None:
+    if judge is not None:
         check_judge(judge)
-    with judge_server(run, files, stop) as variables:
+    grpo = run.spec.stages.grpo or GrpoSpec()
+    with judge_server(run, files, stop, Shared(grpo.gpu_memory_utilization, sleeps=True)) as variables:
         yield variables
 
 
-def warns_of_the_judge(judged: Path, on_step: OnStep) -> OnStep:
-    """`on_step` that then warns, once, if the judge's mean has risen and the outcome has not; `judged`: its log."""
-    warned = False
+def watches_the_judge(judged: Path, on_step: OnStep) -> OnStep:
+    """`on_step` that also gets how the judge and the outcome have moved, and that warns, once, if only the judge's mean rises.
+
+    `judged`: the judge's log.
+    """
+    warned, course = False, None
 
     def act(row: StepMetrics, total: int | None) -> None:
-        nonlocal warned
-        on_step(row, total)
-        if warned or row.step % ALARM_EVERY_STEPS or not judged.exists():
-            return
-        if found := watch.alarm(list(watch.read(judged.read_text().splitlines()).values())):
+        nonlocal warned, course
+        looked = row.step % ALARM_EVERY_STEPS == 0
+        if looked:
+            course = watch.course(list(watch.read_file(judged).values()))
+        on_step(replace(row, judge_course=course), total)
+        if looked and course is not None and course.diverged and not warned:
             warned = True
             structlog.get_logger().warning(
-                f"reward.judge: {found}: the policy may please the judge without being right", step=row.step
+                f"reward.judge: {course}: the policy may please the judge without being right", step=row.step
             )
 
     return act

@@ -33,7 +33,7 @@ class EndpointKey(SpecModel):
     """Environment variable that holds the key. On a cluster give it the pod by `compute.env`."""
     secret: str | None = Field(default=None, pattern=NAME_PATTERN, max_length=253)
     """On a cluster: the Secret that has the key as `apiKey`. On one machine the variable `DEEPICD_JUDGE_API_KEY` is read for
-    the judge, `DEEPICD_TEACHER_API_KEY` for the teacher."""
+    the judge, `DEEPICD_SECOND_JUDGE_API_KEY` for the second judge, `DEEPICD_TEACHER_API_KEY` for the teacher."""
 
     rules = (exactly_one("env", "secret"),)
 

@@ -39,6 +39,8 @@ class StageMemory:
     """vLLM's copy of the weights."""
     engine_share: float = 0.0
     """vLLM's share of the GPU, with its weights; it sleeps while weights are updated."""
+    judge_weights: int = 0
+    """Of a colocated judge, which has the same share while the policy's engine sleeps."""
     resident: int = 0
     """What stays of the trainer while vLLM generates."""
 
@@ -53,7 +55,7 @@ class StageMemory:
         if not self.engine_share:
             return self.training
         shared = self.resident / (1 - self.engine_share) if self.engine_share < 1 else float("inf")
-        return int(max(self.training, shared, self.engine_weights / self.engine_share))
+        return int(max(self.training, shared, max(self.engine_weights, self.judge_weights) / self.engine_share))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +73,20 @@ class Footprint:
     """Bytes of the run's folder at its largest."""
 
 
-def footprint(run: RunSpec, shape: ModelShape) -> Footprint:
-    """Estimate what a run takes. `shape`: of its base model."""
+def footprint(run: RunSpec, shape: ModelShape, judge: ModelShape | None = None) -> Footprint:
+    """Estimate what a run takes.
+
+    Args:
+        run: the run.
+        shape: of its base model.
+        judge: of a colocated judge; None without one, or if it is not known.
+    """
     stages: dict[str, StageMemory] = {}
     if (sft := run.stages.sft) is not None:
         stages["sft"] = stage_memory("sft", sft, run, shape, run.compute.gpus)
     if (grpo := run.stages.grpo) is not None:
-        stages["grpo"] = stage_memory("grpo", grpo, run, shape, run.compute.gpus * run.compute.nodes)
+        memory = stage_memory("grpo", grpo, run, shape, run.compute.gpus * run.compute.nodes)
+        stages["grpo"] = replace(memory, judge_weights=_judge_weights(run, judge))
     trained = _trained(run, shape)
     return Footprint(
         shape.parameters, trained, run.compute.gpus, stages, CHECKPOINT_BYTES * trained, disk(run, shape.parameters, trained)
@@ -88,6 +97,13 @@ def trained_parameters(run: RunSpec, parameters: int, layers: Iterable[tuple[str
     """How many of a model's `parameters` are trained; `layers`: name and shape of each linear one."""
     lora = run.model.lora
     return parameters if lora is None else adapter_parameters(layers, lora.rank, lora.target_modules)
+
+
+def _judge_weights(run: RunSpec, judge: ModelShape | None) -> int:
+    chosen = run.reward.judge
+    if judge is None or chosen is None or not chosen.colocated:
+        return 0
+    return _VALUE_BYTES["bfloat16"] * judge.parameters // chosen.gpus  # float16 takes the same
 
 
 def _trained(run: RunSpec, shape: ModelShape) -> int:
@@ -166,6 +182,7 @@ def shown(found: Footprint) -> list[str]:
     for title, name in (
         ("weights", "weights"), ("gradients", "gradients"), ("optimizer", "optimizer"), ("weights being used", "gathered"),
         ("activations", "activations"), ("sum of these", "training"), ("vLLM's weights", "engine_weights"),
+        *((("judge's weights", "judge_weights"),) if any(stage.judge_weights for stage in found.stages.values()) else ()),
         ("GPU needs at least", "smallest_gpu"),
     ):  # fmt: skip
         rows.append((title, [f"{getattr(stage, name) / scale:.1f}" for stage in found.stages.values()]))

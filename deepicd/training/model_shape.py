@@ -97,11 +97,14 @@ def shape_of(model: ModelSpec) -> ModelShape | None:
     """The shape of a run's base model. None if the model has another form, or its configuration is not on this machine and
     its name is not known.
     """
-    if model.tiny is not None:
-        return ModelShape.of_tiny(model.tiny)
-    path = _config(str(model.path))
+    return ModelShape.of_tiny(model.tiny) if model.tiny is not None else shape_at(str(model.path))
+
+
+def shape_at(model: str) -> ModelShape | None:
+    """The shape of the model in a folder, or of a name on the hub; None as for `shape_of`."""
+    path = _config(model)
     if path is None:
-        return _KNOWN.get(str(model.path).removesuffix("-Instruct"))
+        return _KNOWN.get(model.removesuffix("-Instruct"))
     try:
         return ModelShape.of_config(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):

@@ -11,6 +11,7 @@ import pytest
 
 from deepicd.rewards.judge import watch
 from deepicd.run_layout import RunLayout
+from deepicd.training import kept_rollouts
 from deepicd.training.step_metrics import all_steps
 from tests.judge_stub import MODEL, Reply, stub
 from tests.training.answering_model import make_answering_model
@@ -99,6 +100,70 @@ def test_no_note_text_leaves_the_judge(judged: Judged) -> None:
     assert len(kept) > 8
     for path in kept:
         assert CANARY.encode() not in path.read_bytes(), path
+
+
+@dataclass
+class Colocated:
+    """A finished run whose judge is on the policy's device, with a second judge elsewhere."""
+
+    layout: RunLayout
+    output: str
+    exit_code: int
+    left_behind: list[str]
+    asked: list[int]
+    """Completions in each request to the second judge."""
+
+
+@pytest.fixture(scope="module")
+def colocated(judged: Judged, tmp_path_factory: pytest.TempPathFactory) -> Colocated:
+    home = tmp_path_factory.mktemp("colocated")
+    with stub() as second:
+        second.model = "second"
+        judge = {
+            "model": str(judged.model), "placement": "colocated", "second": {"endpoint": second.url, "name": "second"},
+        }  # fmt: skip
+        process = start(home, judged.model, judged.data, judge, grpo={**STAGES["grpo"], "keepRollouts": 16})
+        process.wait_for_step("grpo", 1)
+        tree = process.tree()
+        code = process.finish()
+        asked = [len(content["messages"]) if path.endswith("/batch") else 1 for path, content in second.chats]
+    return Colocated(RunLayout(home / "run"), process.text, code, process.left_behind(tree), asked)
+
+
+def test_a_run_with_a_colocated_judge_is_done_and_leaves_no_server(colocated: Colocated) -> None:
+    assert colocated.exit_code == 0, colocated.output[-3000:]
+    assert colocated.left_behind == []
+
+
+def test_a_colocated_judge_judges_whole_steps_once_the_policy_sleeps(colocated: Colocated) -> None:
+    grpo = colocated.layout.stage("grpo")
+    steps = watch.read(grpo.judged.read_text().splitlines())
+    # A sleeping judge refuses: each verdict was given while verl computed rewards, after the rollouts.
+    assert {step: (sums.completions, sums.missing) for step, sums in steps.items()} == {1: (16, 0), 2: (16, 0)}
+    rows = [
+        json.loads(line)["data"] for path in sorted(grpo.metrics.glob("launch-*")) for line in path.read_text().splitlines()
+    ]
+    assert [row["timing_s/reward"] > 0 for row in rows if "timing_s/step" in row] == [True, True]
+
+
+def test_a_colocated_judges_reward_knows_the_gold_code(colocated: Colocated) -> None:
+    grpo = colocated.layout.stage("grpo")
+    weights = {"outcome": 0.5, "format": 0.1, "hierarchy": 0.3, "reasoning": 0.1, "judge": 0.2}
+    kept = [one for step in (1, 2) for one in kept_rollouts.read(grpo.rollouts, step)]
+    assert len(kept) == 32
+    for one in kept:
+        assert one.reward == pytest.approx(sum(weight * one.terms[name] for name, weight in weights.items()), abs=1e-5)
+    assert any(one.terms["hierarchy"] > 0 for one in kept)
+
+
+def test_a_second_judge_looks_at_each_validation_and_at_nothing_else(colocated: Colocated) -> None:
+    validated = [row for row in all_steps(colocated.layout.stage("grpo").metrics) if row.terms]
+    assert [row.step for row in validated] == [0, 2]
+    for row in validated:
+        assert row.second_judge is not None
+        assert 0 <= row.second_judge <= 1
+        assert row.judges_agreed is not None
+    assert 0 < sum(colocated.asked) <= 8
 
 
 @pytest.mark.long

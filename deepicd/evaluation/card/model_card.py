@@ -64,7 +64,12 @@ def sent_notes(report: Report) -> list[str]:
     """Who got notes of the data under which attestation, a sentence each."""
     spec = report.spec
     distilled = (spec.get("stages") or {}).get("distill") or {}
-    asked = {"teacher of its traces": distilled.get("teacher"), "judge of its reward": (spec.get("reward") or {}).get("judge")}
+    judge = (spec.get("reward") or {}).get("judge") or {}
+    asked = {
+        "teacher of its traces": distilled.get("teacher"),
+        "judge of its reward": judge,
+        "second judge": judge.get("second"),
+    }
     return [
         f"Notes were sent to the {who} ({one.get('name')}), under this attestation: {' '.join(one['dataUse'].split())}"
         for who, one in asked.items()

@@ -48,7 +48,9 @@ class Report:
     """`patients` of the training set and how many have a note in `english`; None unless that turned `reasoning` off."""
     judge: Mapping[str, Any] | None = None
     """The judge's `rubric` (version, criteria); of GRPO's `completions` how many verdicts are `missing`; `agreement`
-    (correlation with each other term); `alarm`, if its mean rose and the outcome did not. None without a judge."""
+    (correlation with each other term); `alarm`, if its mean rose and the outcome did not; of a `second` judge its `model`, and
+    over the validations of GRPO its `completions`, `missing` verdicts, `mean` beside the `judge`'s, share of answers `agreed`
+    with the judge, `kappa`, and both by `criteria`. None without a judge."""
     finished: str | None = None
     """When the evaluation ended, ISO 8601 in UTC; None in runs of earlier versions."""
     hardware: Mapping[str, Any] | None = None

@@ -63,6 +63,14 @@ def test_every_missing_file_is_named_with_its_field(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_second_judge_in_the_folder_of_the_first_is_named_by_whatever_path(tmp_path: Path) -> None:
+    (tmp_path / "judge").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "judge")
+    judge = {"model": str(tmp_path / "judge"), "second": {"model": str(tmp_path / "link")}}
+    found = only(looked(notes(tmp_path), reward={"weights": {"judge": 0.1}, "judge": judge}))
+    assert found.startswith(f"spec.reward.judge.second.model: {tmp_path / 'link'} is the folder of the judge itself")
+
+
 def test_tables_are_looked_at_as_far_as_their_headers(tmp_path: Path) -> None:
     write_tables(SyntheticSource(admissions=5, codes=2), tmp_path)
     data = {"mimic": {"hosp": str(tmp_path / "hosp"), "note": str(tmp_path / "note")}}

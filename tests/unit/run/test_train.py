@@ -6,10 +6,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from structlog.testing import capture_logs
 
 from deepicd.errors import UserError
+from deepicd.rewards import Score
+from deepicd.rewards.judge import watch
+from deepicd.rewards.judge.rollout import Scored
 from deepicd.run import train
-from deepicd.run.train import ends_on_collapse, grpo_command, sft_command, train_grpo, train_sft
+from deepicd.run.train import ends_on_collapse, grpo_command, sft_command, train_grpo, train_sft, watches_the_judge
 from deepicd.spec.load import load
 from deepicd.spec.recovery import RewardCollapseSpec
 from deepicd.training.cpu.device import Cpus
@@ -73,6 +77,46 @@ def test_processes_are_forks_on_cpus_of_one_node_only(
     assert sys.executable in command
     assert command[command.index("deepicd.training.grpo_main") - 1] == "-m"
     assert (FORK_SERVER in command, any("py_executable" in each for each in command)) == (forked, forked)
+
+
+def judged(steps: int, judge: float) -> str:
+    """Lines of a judge's log whose mean rises by `judge` while a third of the answers is right."""
+    lines = []
+    for number in range(steps):
+        sums = watch.StepSums()
+        for place in range(3):
+            terms = {"judge": 0.2 + judge * number / steps, "judge_missing": 0.0}
+            sums.add(Scored(Score(0, terms), place == 0), [])
+        lines.append(watch.to_json("train", number + 1, sums) + "\n")
+    return "".join(lines)
+
+
+def test_a_judge_that_alone_rises_is_warned_of_once_and_reported_with_each_step(tmp_path: Path) -> None:
+    seen: list[StepMetrics] = []
+    log = tmp_path / "judge.jsonl"
+    act = watches_the_judge(log, lambda row, total: seen.append(row))
+    with capture_logs() as warned:
+        for step in range(1, 21):
+            log.write_text(judged(step, 0.6))
+            act(StepMetrics(step), 20)
+    assert [row.step for row in seen if row.judge_course is not None] == list(range(10, 21))
+    assert seen[-1].judge_course is not None
+    assert seen[-1].judge_course.diverged
+    assert [line["step"] for line in warned] == [10]
+    assert "the judge's mean rose from" in warned[0]["event"]
+
+
+def test_a_judge_that_does_not_rise_is_reported_without_a_warning(tmp_path: Path) -> None:
+    seen: list[StepMetrics] = []
+    act = watches_the_judge(tmp_path / "judge.jsonl", lambda row, total: seen.append(row))
+    act(StepMetrics(5), 20)
+    (tmp_path / "judge.jsonl").write_text(judged(20, 0.0))
+    with capture_logs() as warned:
+        act(StepMetrics(20), 20)
+    assert seen[0].judge_course is None
+    assert seen[1].judge_course is not None
+    assert not seen[1].judge_course.diverged
+    assert warned == []
 
 
 class Ray:

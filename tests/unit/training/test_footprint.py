@@ -221,3 +221,21 @@ def test_the_estimate_is_a_table_for_each_stage() -> None:
 
 def test_a_run_without_training_takes_no_memory_for_it() -> None:
     assert footprint(sample(stages={"grpo": None, "sft": None, "evaluate": {}}), QWEN_7B).stages == {}
+
+
+def test_a_colocated_judge_needs_its_weights_in_vllms_share_while_the_policy_sleeps() -> None:
+    reward = {"judge": {"model": "judge", "placement": "colocated", "gpus": 2}, "weights": {"judge": 0.1}}
+    spec = sample(reward=reward)
+    large = ModelShape(152064, 8192, 29568, 80, 64, 8, 128, tied=False)
+    alone, found = footprint(spec, QWEN_7B), footprint(spec, QWEN_7B, large)
+    grpo = found.stages["grpo"]
+    assert grpo.judge_weights == large.parameters  # two bytes each, over two GPUs
+    assert grpo.smallest_gpu == int(large.parameters / grpo.engine_share) > alone.stages["grpo"].smallest_gpu
+    assert found.stages["sft"] == alone.stages["sft"]
+    assert any(line.strip().startswith("judge's weights") for line in shown(found))
+    assert not any("judge" in line for line in shown(alone))
+
+
+def test_a_judge_with_its_own_gpus_takes_nothing_from_the_policys() -> None:
+    reward = {"judge": {"model": "judge"}, "weights": {"judge": 0.1}}
+    assert footprint(sample(reward=reward), QWEN_7B, QWEN_7B).stages["grpo"].judge_weights == 0

@@ -61,7 +61,12 @@ def test_folders_stores_and_endpoints_are_in_no_card(report: Report) -> None:
     content["spec"]["storage"] = {"folder": "/secret/store"}
     content["spec"]["reward"] = {
         "weights": {"judge": 0.1},
-        "judge": {"endpoint": "http://127.0.0.1:1/v1", "name": "a judge", "apiKey": {"env": "SECRET_KEY"}},
+        "judge": {
+            "endpoint": "http://127.0.0.1:1/v1",
+            "name": "a judge",
+            "apiKey": {"env": "SECRET_KEY"},
+            "second": {"endpoint": "http://127.0.0.1:2/v1", "name": "another", "apiKey": {"env": "SECRET_KEY"}},
+        },
     }
     hidden = replace(report, settings=dump(parse(content, "run.yaml")))
     for text in (model_card(hidden, "grpo"), tripod_llm(hidden, "grpo")):
