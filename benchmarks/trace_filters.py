@@ -93,7 +93,8 @@ def sentence_sets() -> dict[str, list[str]]:
         for name in ("fresh", "clinical")
         for half in ("tuned on", "held out")
     }
-    return {"seen, tuned on": [*PHRASES["seen"], *PHRASES["unseen"]], **halved}
+    after = {f"{name}, written after": PHRASES[name] for name in ("after", "clinical_after")}
+    return {"seen, tuned on": [*PHRASES["seen"], *PHRASES["unseen"]], **halved, **after}
 
 
 def told(sentences: list[str], seed: int = 2) -> list[str]:
