@@ -93,8 +93,13 @@ def sentence_sets() -> dict[str, list[str]]:
         for name in ("fresh", "clinical")
         for half in ("tuned on", "held out")
     }
-    after = {f"{name}, written after": PHRASES[name] for name in ("after", "clinical_after")}
-    return {"seen, tuned on": [*PHRASES["seen"], *PHRASES["unseen"]], **halved, **after}
+    others = {
+        "earlier, tuned on": ("seen", "unseen", "second", "third"),
+        "clinical earlier, tuned on": ("clinical_second", "clinical_third"),
+        "last, written after": ("last",),
+        "clinical last, written after": ("clinical_last",),
+    }
+    return halved | {name: [one for part in parts for one in PHRASES[part]] for name, parts in others.items()}
 
 
 def told(sentences: list[str], seed: int = 2) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -21,7 +22,7 @@ _CODE = re.compile(
     re.IGNORECASE,
 )
 _TASK = re.compile(
-    r"\b((?<!off )(?<!off-)(?<!no )label|title(?! of)|descriptor|(?:my|our|right|correct|final) answer|"
+    r"\b((?<!off )(?<!off-)(?<!no )label(?! of)|title(?! of)|descriptor|(?:my|our|right|correct|final) answer|"
     r"the answer(?! (?:lies|to|may|might|depends))|instructed to)\b",
     re.IGNORECASE,
 )
@@ -30,19 +31,45 @@ _NAME = re.compile(r"\{([A-Z_]+)\}")
 
 def shows_that_it_was_told(trace: str, note: str) -> bool:
     """Whether a trace has a phrase of one who was given the answer, or a word of the task."""
-    if any(pattern.search(trace) for pattern in kinds().values()):
+    signs = _signs()
+    *before, _ = [*sentences(trace), ""] if not trace.strip() else sentences(trace)
+    if any(pattern.search(trace) for pattern in signs.anywhere) or any(map(signs.are_in, before)):
         return True
-    before = " ".join(sentences(trace)[:-1])
-    words = {found.lower() for found in _TASK.findall(before)}
-    return _CODE.search(before) is not None or not words <= {found.lower() for found in _TASK.findall(note)}
+    text = ". ".join(before)
+    words = {found.lower() for found in _TASK.findall(text)}
+    return _CODE.search(text) is not None or not words <= {found.lower() for found in _TASK.findall(note)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Signs:
+    """The patterns of told.yaml."""
+
+    anywhere: Sequence[re.Pattern[str]]
+    before: Sequence[re.Pattern[str]]
+    together: Sequence[Sequence[re.Pattern[str]]]
+    unless: re.Pattern[str]
+
+    def are_in(self, sentence: str) -> bool:
+        """Whether a sentence before the last one has signs that count only there."""
+        if any(pattern.search(sentence) for pattern in self.before):
+            return True
+        together = any(all(pattern.search(sentence) for pattern in patterns) for patterns in self.together)
+        return together and self.unless.search(sentence) is None
 
 
 @cache
-def kinds() -> Mapping[str, re.Pattern[str]]:
-    """The patterns of told.yaml, by the name of their kind."""
+def _signs() -> _Signs:
     read: dict[str, Any] = yaml.safe_load(files("deepicd.distill").joinpath("told.yaml").read_text(encoding="utf-8"))
-    words = read["words"]
-    return {kind: re.compile(rf"\b{_any(patterns, words)}(?!\w)", re.IGNORECASE) for kind, patterns in read["kinds"].items()}
+
+    def pattern(*alternatives: str) -> re.Pattern[str]:
+        return re.compile(rf"\b{_any(alternatives, read['words'])}(?!\w)", re.IGNORECASE)
+
+    return _Signs(
+        anywhere=[pattern(*patterns) for patterns in read["kinds"].values()],
+        before=[pattern(*patterns) for patterns in read["before"].values()],
+        together=[[pattern(one) for one in patterns] for patterns in read["together"].values()],
+        unless=pattern(*read["unless"]),
+    )
 
 
 def _any(patterns: Sequence[str], words: Mapping[str, Sequence[str]]) -> str:

@@ -35,10 +35,16 @@ def test_clean_traces_are_kept(measured: tuple[dict[Rule, Caught], int]) -> None
     assert lost / NUMBER <= 0.02, counts
 
 
-def test_told_tells_writers_who_were_given_the_answer_from_clinicians_who_use_their_words() -> None:
+def test_told_finds_the_sentences_that_it_was_tuned_on() -> None:
     for name, sentences in sentence_sets().items():
-        share = len(told(sentences)) / len(sentences)
-        assert share <= 0.02 if name.startswith("clinical") else share >= 0.9, name
+        if "tuned on" in name and "clinical" not in name:
+            assert len(told(sentences)) / len(sentences) >= 0.95, name
+
+
+def test_told_leaves_clinicians_their_words() -> None:
+    clinical = [sentence for name, sentences in sentence_sets().items() if "clinical" in name for sentence in sentences]
+    assert len(clinical) > 200
+    assert len(told(clinical)) / len(clinical) <= 0.02
 
 
 def judged(trace: str = TRACE, *, code: str = "J181", english: bool = True, **filters: Any) -> Rule | None:
