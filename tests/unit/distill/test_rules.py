@@ -86,6 +86,10 @@ def test_what_the_note_names_may_be_repeated() -> None:
         "We are told the answer. So it is.",
         "The code has a side. So it is.",
         "Working backwards, the pain fits.",
+        "The disease, as the request has it, is fixed.",
+        "The diagnosis says that it is the left side. So it is.",
+        "I will not name it yet. So it is.",
+        "Pain fits. It is the given diagnosis.",
     ],
 )
 def test_a_writer_who_was_told_shows_it(trace: str) -> None:
@@ -99,6 +103,10 @@ def test_a_writer_who_was_told_shows_it(trace: str) -> None:
         "He is full code. So it is.",
         "The findings support a root. The best code is one for discs.",
         "The diagnosis was made late. So it is.",
+        "The diagnosis we must not miss is an abscess. So it is.",
+        "A diagnosis of infection was given at the clinic. So it is.",
+        "As instructed by his surgeon, he stopped aspirin. The outcome was good. So it is.",
+        "Pain fits. The diagnosis is a worn disc.",
     ],
 )
 def test_words_about_the_patient_show_nothing(trace: str) -> None:
