@@ -27,7 +27,7 @@ from deepicd.training.completion_facts import of_judges, per_token, without_vari
 from deepicd.training.export import export_from_now_on
 from deepicd.training.judge_sleep import Switch
 from deepicd.training.kept_rollouts import KeptRollout, keep
-from deepicd.training.losses import MOST_DRAWN, kl_share
+from deepicd.training.losses import check_drawn, kl_share
 from deepicd.training.rollouts import rollout_order
 from deepicd.training.stage_files import SPEC_VARIABLE, StageFiles
 from deepicd.training.step_metrics import GPU_MEMORY, OF_COMPLETIONS, OF_TRAINING, WITHOUT_VARIANCE
@@ -147,13 +147,11 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
             ray.get([worker.__ray_call__.remote(_set_kl_loss_coefficient, value) for worker in workers])
 
     def _add_prompts_to_generate(self, num_prompts: int) -> int:
-        if len(self._places) + num_prompts > MOST_DRAWN * self.config.data.train_batch_size:
-            error = UserError(
-                f"stages.grpo.dropGroupsWithoutVariance: {len(self._places)} prompts of step {self.global_steps} have too few "
-                "groups with different rewards: set it to false, raise rollouts or temperature, or start from a better model"
-            )
+        try:
+            check_drawn(len(self._places) + num_prompts, self.config.data.train_batch_size, self.global_steps)
+        except UserError as error:
             self._files.report_failure(error)
-            raise error
+            raise
         return int(super()._add_prompts_to_generate(num_prompts))
 
     def _submit_batch_to_rollout(self, batch: Any) -> int:
