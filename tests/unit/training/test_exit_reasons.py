@@ -52,8 +52,10 @@ def test_an_exit_is_explained_by_the_log(lines: list[str], kind: type[DeepICDErr
 
 FALLOCATE = "node:7:9 [3] include/shm.h:28 NCCL WARN Call to posix_fallocate failed : No space left on device"
 SEGMENT = "NCCL WARN Error: failed to extend /dev/shm/nccl-WU88OE to 9637892 bytes, error: No space left on device (28)"
-BUS_ERROR = "RuntimeError: DataLoader worker (pid 9) is killed by signal: Bus error. It is possible that dataloader's workers are \
+BUS_ERROR = (
+    "RuntimeError: DataLoader worker (pid 9) is killed by signal: Bus error. It is possible that dataloader's workers are \
 out of shared memory."
+)
 
 
 @pytest.mark.parametrize("line", [FALLOCATE, SEGMENT, BUS_ERROR])

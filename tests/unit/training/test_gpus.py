@@ -34,7 +34,9 @@ def test_visible_devices_are_chosen_as_cuda_does(chosen: str | None, shown: list
     assert [gpu.named for gpu in visible(chosen, WHOLE)] == shown
 
 
-@pytest.mark.parametrize(("chosen", "shown"), [(None, ["MIG-aa", "MIG-bb"]), ("MIG-bb", ["MIG-bb"]), ("0", ["MIG-aa"]), ("0,0", [])])
+@pytest.mark.parametrize(
+    ("chosen", "shown"), [(None, ["MIG-aa", "MIG-bb"]), ("MIG-bb", ["MIG-bb"]), ("0", ["MIG-aa"]), ("0,0", [])]
+)
 def test_instances_are_named_by_their_uuid(chosen: str | None, shown: list[str]) -> None:
     assert [gpu.named for gpu in visible(chosen, SPLIT)] == shown
 
@@ -43,7 +45,12 @@ def test_instances_are_named_by_their_uuid(chosen: str | None, shown: list[str])
     ("gpus", "chosen", "present", "message"),
     [
         (4, None, WHOLE[:2], "^spec.compute.gpus: 4 wanted, this machine has 2: lower it$"),
-        (2, "1", WHOLE, "^spec.compute.gpus: 2 wanted, this machine has 4 and CUDA_VISIBLE_DEVICES=1 shows 1: change CUDA_VISIBLE_D"),
+        (
+            2,
+            "1",
+            WHOLE,
+            "^spec.compute.gpus: 2 wanted, this machine has 4 and CUDA_VISIBLE_DEVICES=1 shows 1: change CUDA_VISIBLE_D",
+        ),
         (5, "1", WHOLE, "^spec.compute.gpus: 5 wanted, this machine has 4 and CUDA_VISIBLE_DEVICES=1 shows 1: lower it$"),
         (1, "0,0", WHOLE, "^spec.compute.gpus: 1 wanted, this machine has 4 and CUDA_VISIBLE_DEVICES=0,0 shows 0: change"),
         (1, None, [], "^spec.compute.gpus: 1 wanted, this machine has none: use one with NVIDIA's GPUs and driver"),
