@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deepicd import completion, icd10, prompt
+from deepicd import completion, icd10
 from deepicd.completion import TRACE_WARNING, Completion
-from deepicd.data.prompts import ChatTokens, check_template, opens_think, shorten_notes
+from deepicd.data.chat_template import check_template, open_think, opens_think, settle
+from deepicd.data.prompts import ChatTokens, shorten_notes
 from deepicd.data.shorten import Shortened
 from deepicd.errors import UserError
 from deepicd.evaluation.constraint import structural_tag
@@ -70,14 +71,12 @@ def load_tokenizer(model: Path, asked: Asked, opened_think: bool | None) -> Any:
     except Exception:
         # Which exceptions it raises depends on the file that is missing or damaged.
         raise UserError(f"--model: {model} has no tokenizer that can be loaded: give the folder of a Hugging Face model") from None
-    if not tokenizer.chat_template:
-        raise UserError(f"--model: the tokenizer of {model} has no chat template: use an instruction-tuned model")
+    settle(tokenizer, f"--model: the tokenizer of {model}", asked.prompt)
     check_template(tokenizer, asked.prompt, "--prompt")
-    opened = opens_think(tokenizer, asked.prompt)
-    if opened and opened_think is False:
+    if opened_think is False and opens_think(tokenizer, asked.prompt):
         raise UserError("--no-opened-think: the model's chat template always opens <think>: leave the option out")
-    if opened_think and not opened:
-        tokenizer.chat_template = prompt.with_opened_think(tokenizer.chat_template)
+    if opened_think and not open_think(tokenizer, asked.prompt):
+        raise UserError("--opened-think: the model's chat template closes <think> itself: leave the option out")
     return tokenizer
 
 

@@ -21,10 +21,10 @@ from deepicd.spec.load import parse
 NOTE = {"id": "a1", "patient_id": "p1", "note": "zebracanary", "code": "M51.16"}
 
 
-def looked(data: dict[str, Any], **spec: Any) -> Findings:
+def looked(data: dict[str, Any], *, paths: bool = True, **spec: Any) -> Findings:
     content = {"model": {"tiny": {}}, "data": data, "stages": {"sft": {}} if "traces" in data else {"evaluate": {}}}
     head = {"apiVersion": "deepicd.io/v1alpha1", "kind": "DeepICDRun", "metadata": {"name": "x"}}
-    return look(parse({**head, "spec": {**content, **spec}}, "run.yaml"))
+    return look(parse({**head, "spec": {**content, **spec}}, "run.yaml"), paths=paths)
 
 
 def notes(folder: Path, **changes: str) -> dict[str, Any]:
@@ -186,3 +186,15 @@ def test_the_models_and_the_encoder_of_the_evaluation_are_looked_for(tmp_path: P
     assert [problem.partition(": ")[0] for problem in found.problems] == [
         "spec.stages.evaluate.models.other.path", "spec.stages.evaluate.encoder.path",
     ]  # fmt: skip
+
+
+def test_files_of_the_reward_may_be_those_of_a_cluster(tmp_path: Path) -> None:
+    judge = {"endpoint": "http://127.0.0.1:9/v1", "name": "x", "rubric": "/on/a/cluster.yaml"}
+    terms = {"brevity": {"file": "/on/a/cluster.py", "function": "brevity"}}
+    reward = {"terms": terms, "judge": judge, "weights": {"judge": 1}}
+    found = looked(notes(tmp_path), reward=reward)
+    assert found.in_files
+    assert [problem.partition(": ")[0] for problem in found.problems] == [
+        "reward.terms.brevity.file", "spec.reward.judge.rubric",
+    ]  # fmt: skip
+    assert not looked(notes(tmp_path), paths=False, reward=reward).problems
