@@ -78,44 +78,73 @@ def compare(
 
     Example: `deepicd compare runs/seed-0 runs/seed-1`
     """
-    from deepicd.evaluation import metrics
+    from deepicd.evaluation import metrics, predictions
     from deepicd.evaluation.comparisons import compare_all, on_common_admissions
 
-    with tempfile.TemporaryDirectory(prefix="deepicd-compare-") as scratch:
-        found = {run: _predictions(run, Path(scratch), store, spec, endpoint_url, namespace) for run in dict.fromkeys(runs)}
+    found, rewards = {}, {}
+    for run in dict.fromkeys(runs):
+        with tempfile.TemporaryDirectory(prefix="deepicd-compare-") as scratch:
+            place = _results(run, Path(scratch), store, spec, endpoint_url, namespace)
+            found[run], rewards[run] = predictions.read(place.predictions), _reward(place)
     chosen = _named(found, model or ())
     common = on_common_admissions(chosen)
     dropped = {name: len(records) - len(common[name]) for name, records in chosen.items()}
     measured = {name: metrics.compute(records, bootstrap_samples=bootstrap, seed=seed) for name, records in common.items()}
     differences = compare_all(common, bootstrap_samples=bootstrap, seed=seed)
+    if any(reward != rewards[runs[0]] for reward in rewards.values()):
+        _drop_rewards(differences)
     if as_json:
         typer.echo(json.dumps({"models": measured, "dropped": dropped, "comparisons": differences}, indent=2))
     else:
         _print(measured, dropped, differences, measure)
 
 
-def _predictions(
+def _results(
     run: str, scratch: Path, store: str | None, spec: Path | None, endpoint_url: str | None, namespace: str | None
-) -> dict[str, list[Prediction]]:
-    """The predictions of a run's models, from its folder, the folder of its fetched results, or its store."""
-    from deepicd.evaluation import predictions
-
+) -> EvaluationLayout:
+    """The results of a run: in its folder, in the folder of its fetched results, or fetched from its store into `scratch`."""
     for place in (RunLayout(Path(run)).evaluation, EvaluationLayout(Path(run))):
         if place.predictions.is_file():
-            return predictions.read(place.predictions)
+            return place
     if RunLayout(Path(run)).spec.is_file():
         raise UserError(f"{run}: is not evaluated yet: run `deepicd evaluate` first")
     from deepicd.artifacts.fetch import Wanted, keys
     from deepicd.cli.named_runs import named_run
 
-    source = named_run(run, store, spec, endpoint_url, namespace)
-    name = EvaluationLayout(scratch).predictions.name
-    key = next((key for key in keys(source, Wanted("evaluation")) if key.endswith(f"/{name}")), None)
-    content = None if key is None else source.read(key)
-    if content is None:
-        raise UserError(f"{source.url}: has no {name}: see 'deepicd artifacts ls'")
-    (scratch / name).write_bytes(content[0])
-    return predictions.read(scratch / name)
+    try:
+        source = named_run(run, store, spec, endpoint_url, namespace)
+    except UserError as error:
+        if Path(run).exists() or "://" in run or store is not None or spec is not None:
+            raise
+        raise UserError(f"{run}: is no folder here, and no run of a cluster ({error}): give the folder of a run") from None
+    place = EvaluationLayout(scratch)
+    stored = {key.rpartition("/")[2]: key for key in keys(source, Wanted("evaluation"))}
+    for path in (place.predictions, place.about):
+        content = source.read(stored[path.name]) if path.name in stored else None
+        if content is not None:
+            path.write_bytes(content[0])
+    if not place.predictions.exists():
+        raise UserError(f"{source.url}: has no {place.predictions.name}: see 'deepicd artifacts ls'")
+    return place
+
+
+def _reward(place: EvaluationLayout) -> Any:
+    """The settings of the run's reward; None if its results do not say them."""
+    import yaml
+
+    from deepicd.evaluation.result_files import read_object
+
+    if not place.about.is_file():
+        return None
+    settings = yaml.safe_load(read_object(place.about, ("settings",))["settings"])
+    return settings.get("spec", {}).get("reward") if isinstance(settings, dict) else None
+
+
+def _drop_rewards(found: Comparisons) -> None:
+    """Take out the differences of rewards, which are numbers of different scales if the runs' rewards are not the same."""
+    for pair in found["pairs"]:
+        if pair["differences"].pop(Compared.REWARD, None) is not None:
+            pair.setdefault("absent", {})[Compared.REWARD] = "the runs have different rewards (spec.reward)"
 
 
 def _named(found: Mapping[str, Mapping[str, list[Prediction]]], wanted: Sequence[str]) -> dict[str, list[Prediction]]:
@@ -124,7 +153,7 @@ def _named(found: Mapping[str, Mapping[str, list[Prediction]]], wanted: Sequence
     for run, models in found.items():
         prefix = f"{run.rstrip('/')}/" if len(found) > 1 else ""
         if prefix and len({Path(each).name for each in found}) == len(found):
-            prefix = f"{Path(run).name}/"
+            prefix = f"{Path(run).name or Path(run).resolve().name}/"
         named |= {f"{prefix}{model}": records for model, records in models.items() if not wanted or model in wanted}
     if not named:
         known = sorted({model for models in found.values() for model in models})

@@ -94,3 +94,31 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path, two: tuple[Path, Pat
     (begun / "run.yaml").touch()
     with pytest.raises(UserError, match="is not evaluated yet"):
         run(begun)
+
+
+def rewarded(run: Path, reward: str) -> None:
+    place = RunLayout(run).evaluation
+    place.about.write_text(json.dumps({"settings": f"spec: {{reward: {reward}}}"}))
+
+
+@pytest.mark.parametrize(("other", "compared"), [("{preset: strict}", False), ("{preset: deepicd}", True)])
+def test_rewards_of_different_scales_are_not_subtracted(other: str, compared: bool, tmp_path: Path) -> None:
+    runs = [evaluated(tmp_path / name, {"grpo": answers(0.5, seed=1, reward=0.5)}) for name in ("a", "b")]
+    rewarded(runs[0], "{preset: deepicd}")
+    rewarded(runs[1], other)
+    [pair] = json.loads(run(*runs, "--bootstrap", 0, "--json"))["comparisons"]["pairs"]
+    assert ("reward" in pair["differences"]) is compared
+    assert compared or "different rewards" in pair["absent"]["reward"]
+    assert compared or "none (the runs have different rewards" in run(*runs, "--bootstrap", 0, "--measure", "reward")
+
+
+def test_the_current_folder_has_a_name_too(two: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(two[0])
+    assert "seed-0/grpo" in run(".", two[1], "--bootstrap", 0)
+
+
+def test_a_name_that_is_neither_a_folder_nor_a_run_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    with pytest.raises(UserError, match=r"^seed-9: is no folder here, and no run of a cluster"):
+        run("seed-9")
