@@ -16,6 +16,6 @@ def section(report: Report) -> Section | None:
         for rule, count in counts["rejected"].items()
     ]
     teacher = counts.get("teacher") or {}
-    name = next((str(teacher[key]) for key in ("name", "model", "run") if teacher.get(key)), "a model")
+    name = next((str(teacher[key]) for key in ("name", "model", "run") if teacher.get(key)), "A model")
     html = render("distillation.html.j2", counts=counts, rows=rows, teacher=name)
     return Section("distillation", "Traces from the teacher", "Distillation", html)

@@ -96,7 +96,7 @@ def curve(rows: Sequence[Row], series: Mapping[str, str], title: str, *, height:
         "field": "step", "type": "quantitative", "title": "step", "scale": {"nice": False},
         "axis": {"tickMinStep": 1, "format": "d", "grid": False},
     }  # fmt: skip
-    y = {"type": "quantitative", "title": None, "scale": {"zero": False}, "axis": {"tickCount": 4, "format": "~g"}}
+    y = {"type": "quantitative", "title": None, "scale": {"zero": False}, "axis": {"tickCount": 4, "format": "~r"}}
     encoding = {"x": x, "y": {"field": "value", **y}, "color": charts.colours(names, lines=True)}
     line: Spec = {"type": "line", "strokeWidth": 2}
     layers: list[Spec] = []
