@@ -69,7 +69,9 @@ def load_tokenizer(model: Path, asked: Asked, opened_think: bool | None) -> Any:
         tokenizer: Any = AutoTokenizer.from_pretrained(model)
     except Exception:
         # Which exceptions it raises depends on the file that is missing or damaged.
-        raise UserError(f"--model: {model} has no tokenizer that can be loaded: give the folder of a Hugging Face model") from None
+        raise UserError(
+            f"--model: {model} has no tokenizer that can be loaded: give the folder of a Hugging Face model"
+        ) from None
     if not tokenizer.chat_template:
         raise UserError(f"--model: the tokenizer of {model} has no chat template: use an instruction-tuned model")
     check_template(tokenizer, asked.prompt, "--prompt")
