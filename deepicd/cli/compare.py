@@ -129,15 +129,19 @@ def _results(
 
 
 def _reward(place: EvaluationLayout) -> Any:
-    """The settings of the run's reward; None if its results do not say them."""
+    """The settings of the run's reward, with every default of this version; None if its results do not say them."""
     import yaml
 
     from deepicd.evaluation.result_files import read_object
+    from deepicd.spec.load import parse
 
     if not place.about.is_file():
         return None
     settings = yaml.safe_load(read_object(place.about, ("settings",))["settings"])
-    return settings.get("spec", {}).get("reward") if isinstance(settings, dict) else None
+    try:
+        return parse(settings, str(place.about)).spec.reward.model_dump()
+    except UserError:  # of a version with other fields
+        return settings.get("spec", {}).get("reward") if isinstance(settings, dict) else None
 
 
 def _drop_rewards(found: Comparisons) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import typer
+import yaml
 from typer.testing import CliRunner
 
 from deepicd.artifacts.store.folder import FolderStore
@@ -17,6 +18,7 @@ from deepicd.evaluation import predictions
 from deepicd.evaluation.predictions import Prediction
 from deepicd.run_layout import RunLayout
 from tests.unit.evaluation.test_comparisons import answers
+from tests.unit.spec.test_load import quickstart
 
 
 def run(*arguments: object) -> str:
@@ -98,10 +100,16 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path, two: tuple[Path, Pat
 
 def rewarded(run: Path, reward: str) -> None:
     place = RunLayout(run).evaluation
-    place.about.write_text(json.dumps({"settings": f"spec: {{reward: {reward}}}"}))
+    content = quickstart()
+    content["spec"]["reward"] = yaml.safe_load(reward)
+    place.about.write_text(json.dumps({"settings": yaml.safe_dump(content)}))
 
 
-@pytest.mark.parametrize(("other", "compared"), [("{preset: strict}", False), ("{preset: deepicd}", True)])
+@pytest.mark.parametrize(
+    ("other", "compared"),
+    [("{preset: strict}", False), ("{preset: deepicd}", True), ("{}", True), ("{weights: {outcome: 0.9}}", False)],
+    ids=["another preset", "the same", "the same by default", "other weights"],
+)
 def test_rewards_of_different_scales_are_not_subtracted(other: str, compared: bool, tmp_path: Path) -> None:
     runs = [evaluated(tmp_path / name, {"grpo": answers(0.5, seed=1, reward=0.5)}) for name in ("a", "b")]
     rewarded(runs[0], "{preset: deepicd}")
