@@ -106,6 +106,9 @@ def compare(
     dropped = {name: len(records) - len(common[name]) for name, records in chosen.items()}
     measured = {name: metrics.compute(records, bootstrap_samples=bootstrap, seed=seed) for name, records in common.items()}
     differences = compare_all(common, bootstrap_samples=bootstrap, seed=seed)
+    rewards = [own.reward for own in found.values()]
+    if any(reward != rewards[0] for reward in rewards):
+        _drop_rewards(differences)
     if html is not None:
         from deepicd.evaluation.report.compared import Compared, Run, write_page
 
@@ -119,6 +122,13 @@ def compare(
         typer.echo(json.dumps({"models": measured, "dropped": dropped, "comparisons": differences}, indent=2))
     else:
         _print(measured, dropped, differences, measure)
+
+
+def _drop_rewards(found: Comparisons) -> None:
+    """Take out the differences of rewards, which are numbers of different scales if the runs' rewards are not the same."""
+    for pair in found["pairs"]:
+        if pair["differences"].pop(Measured.REWARD, None) is not None:
+            pair.setdefault("absent", {})[Measured.REWARD] = "the runs have different rewards (spec.reward)"
 
 
 def _names(runs: Sequence[str]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deepicd import atomic
 from deepicd.errors import UserError
@@ -34,6 +34,8 @@ class EvaluatedRun:
     """By model."""
     report: Report | None
     """What it recorded about itself; None if that was not asked for, or only the predictions are there."""
+    reward: Any
+    """The settings of its reward, with every default of this version; None if its results do not say them."""
 
 
 def read_run(run: str, scratch: Path, places: Places, *, whole: bool) -> EvaluatedRun:
@@ -54,10 +56,10 @@ def read_run(run: str, scratch: Path, places: Places, *, whole: bool) -> Evaluat
     place = _folder(run) or _fetched(run, scratch, places, whole=whole)
     known = predictions.read(place.predictions)
     if not whole or not place.about.is_file():
-        return EvaluatedRun(known, None)
+        return EvaluatedRun(known, None, _reward(place))
     from deepicd.evaluation import report  # its libraries would slow other commands
 
-    return EvaluatedRun(known, report.load_results(place))
+    return EvaluatedRun(known, report.load_results(place), _reward(place))
 
 
 def _folder(run: str) -> EvaluationLayout | None:
@@ -73,9 +75,14 @@ def _fetched(run: str, scratch: Path, places: Places, *, whole: bool) -> Evaluat
     from deepicd.artifacts.fetch import Wanted, keys
     from deepicd.cli.named_runs import named_run
 
-    store = named_run(run, places.store, places.spec, places.endpoint_url, places.namespace)
+    try:
+        store = named_run(run, places.store, places.spec, places.endpoint_url, places.namespace)
+    except UserError as error:
+        if Path(run).exists() or "://" in run or places.store is not None or places.spec is not None:
+            raise
+        raise UserError(f"{run}: is no folder here, and no run of a cluster ({error}): give the folder of a run") from None
     place = EvaluationLayout(scratch)
-    files = [place.predictions, *(_about(place) if whole else ())]
+    files = [place.predictions, place.about, *(_records(place) if whole else ())]
     stored = keys(store, Wanted("evaluation"))
     for file in files:
         key = next((key for key in stored if key.endswith(f"/{file.name}")), None)
@@ -87,5 +94,20 @@ def _fetched(run: str, scratch: Path, places: Places, *, whole: bool) -> Evaluat
     return place
 
 
-def _about(place: EvaluationLayout) -> Sequence[Path]:
-    return place.metrics, place.about, place.curves, place.comparisons, place.classes
+def _records(place: EvaluationLayout) -> Sequence[Path]:
+    return place.metrics, place.curves, place.comparisons, place.classes
+
+
+def _reward(place: EvaluationLayout) -> Any:
+    import yaml
+
+    from deepicd.evaluation.result_files import read_object
+    from deepicd.spec.load import parse
+
+    if not place.about.is_file():
+        return None
+    settings = yaml.safe_load(read_object(place.about, ("settings",))["settings"])
+    try:
+        return parse(settings, str(place.about)).spec.reward.model_dump()
+    except UserError:  # of a version with other fields
+        return settings.get("spec", {}).get("reward") if isinstance(settings, dict) else None

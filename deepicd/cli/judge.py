@@ -59,17 +59,7 @@ def judge(
 
     Example: deepicd judge --endpoint http://127.0.0.1:8000/v1 --name judge < in.jsonl > out.jsonl
     """
-    if spec is not None and endpoint is None and name is None:
-        run = load(spec).spec
-        if run.reward.judge is None:
-            raise UserError(f"{spec}: spec.reward.judge: is missing: add it, or give --endpoint and --name")
-        if rubric != DEFAULT_RUBRIC or key_env is not None or data_use is not None:
-            raise UserError("--spec: the judge of run.yaml has its own rubric, key and dataUse: change them there")
-        chosen, opened_think = run.reward.judge, run.model.opened_think
-    elif spec is None and endpoint is not None and name is not None:
-        chosen, opened_think = _from_options(endpoint, name, key_env, data_use, rubric), None
-    else:
-        raise UserError("give --spec, or --endpoint and --name, such as: deepicd judge --spec run.yaml < in.jsonl")
+    chosen, opened_think = _chosen(spec, endpoint, name, key_env, data_use, rubric)
     from deepicd.rewards.judge.judge import Judge
 
     opened = Judge(chosen)
@@ -85,7 +75,9 @@ def judge(
                 given = runner.run(_verdicts(opened, samples, opened_think=opened_think is not False))
                 for (identity, _), verdict in zip(batch, given, strict=True):
                     if experts is not None and str(identity) in seen:
-                        raise UserError(f"id {str(identity)[:64]}: occurs twice: to compare with experts, give each completion its own")
+                        raise UserError(
+                            f"id {str(identity)[:64]}: occurs twice: to compare with experts, give each completion its own"
+                        )
                     seen.add(str(identity))
                     sys.stdout.write(json.dumps(_shown(identity, opened.rubric, verdict)) + "\n")
                     if verdict is not None:
@@ -99,6 +91,22 @@ def judge(
         sys.stderr.write(f"{missing} verdicts are missing ({reasons})\n")
     if experts is not None:
         _print_agreement(opened.rubric, found, experts)
+
+
+def _chosen(
+    spec: Path | None, endpoint: str | None, name: str | None, key_env: str | None, data_use: str | None, rubric: str
+) -> tuple[JudgeSpec, bool | None]:
+    """The judge, and whether prompts end in an opened `<think>` (None: unknown)."""
+    if spec is None and endpoint is not None and name is not None:
+        return _from_options(endpoint, name, key_env, data_use, rubric), None
+    if spec is None or endpoint is not None or name is not None:
+        raise UserError("give --spec, or --endpoint and --name, such as: deepicd judge --spec run.yaml < in.jsonl")
+    if rubric != DEFAULT_RUBRIC or key_env is not None or data_use is not None:
+        raise UserError("--spec: the judge of run.yaml has its own rubric, key and dataUse: change them there")
+    run = load(spec).spec
+    if run.reward.judge is None:
+        raise UserError(f"{spec}: spec.reward.judge: is missing: add it, or give --endpoint and --name")
+    return run.reward.judge, run.model.opened_think
 
 
 def _from_options(endpoint: str, name: str, key_env: str | None, data_use: str | None, rubric: str) -> JudgeSpec:

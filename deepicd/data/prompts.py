@@ -101,7 +101,8 @@ class PromptCounts:
 
 def are_for(folder: Path, asked: Asked, max_example_tokens: int | None) -> bool:
     """Whether the prompts in a folder have this prompt and these budgets, and can be read. `max_example_tokens`: None without
-    SFT."""
+    SFT.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -146,7 +146,7 @@ def _vectors(splits: Splits) -> _Vectors:
         train = vectorizer.fit_transform(splits.train.texts)
     except ValueError:  # it has no class of its own for an empty vocabulary
         raise UserError(
-            "spec.stages.evaluate.baselines: the training notes share no words, which tfidf and neighbours need: leave these out"
+            "spec.stages.evaluate.baselines: the training notes share no words, as tfidf and neighbours need: leave both out"
         ) from None
     return _Vectors(train, vectorizer.transform(splits.validation.texts[:_TUNED_ON]), vectorizer.transform(splits.test))
 

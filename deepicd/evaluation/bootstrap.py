@@ -17,8 +17,8 @@ from deepicd.evaluation.metrics_schema import Measure
 LEVEL = 0.95
 """Coverage of every interval."""
 FEWEST_PATIENTS = 6
-"""Fewest patients for whom intervals are given. The signs of n patients alone allow no two-sided p-value below 2 / 2^n: with five
-it is 0.06, so no interval of theirs covers 95 %."""
+"""Fewest patients for whom intervals are given. The signs of n patients alone allow no two-sided p-value below 2 / 2^n: with
+five it is 0.06, so no interval of theirs covers 95 %."""
 _CHUNK = 2_000_000
 """Maximum number of weights in memory: 16 MB, for a test set of any size."""
 

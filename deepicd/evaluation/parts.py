@@ -48,7 +48,7 @@ class Parts:
         self._key = key
 
     def begin(self) -> None:
-        """Delete what was answered under another key, and damaged files. Only one process may do so, before any engine starts."""
+        """Delete what was answered under another key, and damaged files. Only one process may, before any engine starts."""
         mark = self._folder / "key"
         if not mark.exists() or mark.read_text() != self._key:
             shutil.rmtree(self._folder, ignore_errors=True)

@@ -55,7 +55,7 @@ GROUPS = frozenset(
     {UNKNOWN, *_SEXES.values(), *(name for _, name in _AGES), _OLDEST, *_RACES.values()}
     | {"Medicare", "Medicaid", "Private", "No charge"}
 )
-"""Groups whose names say nothing about a single patient. Any other name is a value of the cohort, which may be of one patient."""
+"""Groups whose names say nothing about a single patient. Any other is a value of the cohort, perhaps of one patient."""
 
 ATTRIBUTES: Mapping[str, Callable[[Any], str]] = {
     "sex": _sex,

@@ -66,7 +66,8 @@ def _truncated(metrics: Mapping[str, Metrics]) -> Iterator[str]:
 
 
 def _few_patients(metrics: Mapping[str, Metrics]) -> Iterator[str]:
-    reasons = (dict(own).get("absent") or {} for own in metrics.values())
+    # Metrics of earlier versions have no reasons.
+    reasons = (own.get("absent", {}) for own in metrics.values())
     if reason := next((found["interval"] for found in reasons if "interval" in found), None):
         yield f"The test split has {reason}: there are no intervals, and no difference can be told from chance."
 

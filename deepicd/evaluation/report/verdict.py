@@ -9,6 +9,7 @@ from deepicd.evaluation.formatting import excludes_zero, is_real, percent, signe
 from deepicd.evaluation.metrics_schema import Measure
 
 UNIT = "in points of macro F1 with 95 % intervals"
+_ROUNDING = 1e-12
 LEVEL_NAMES = {"chapter": "chapter level", "category": "category level", "code": "full code"}
 
 
@@ -27,6 +28,13 @@ class Difference:
         return self.measure["value"] is not None and (self.p is not None or self.measure["interval"] is not None)
 
     @property
+    def is_none(self) -> bool:
+        """Whether the two are equal on this test set and on every sample of it."""
+        return all(
+            end is not None and abs(end) < _ROUNDING for end in (self.measure["value"], *(self.measure["interval"] or ()))
+        )
+
+    @property
     def is_real(self) -> bool:
         """Whether it is more than chance."""
         return is_real(self.measure, self.p)
@@ -42,12 +50,16 @@ def verdict(first: str, second: str, differences: Sequence[Difference]) -> str:
     """
     better = [one for one in differences if one.is_real and (one.measure["value"] or 0) > 0]
     worse = [one for one in differences if one.is_real and (one.measure["value"] or 0) < 0]
-    unclear = [one for one in differences if one.is_known and one not in (*better, *worse)]
-    unknown = [one for one in differences if not one.is_known]
+    equal = [one for one in differences if one.is_none]
+    unclear = [one for one in differences if one.is_known and one not in (*better, *worse, *equal)]
+    unknown = [one for one in differences if not one.is_known and one not in equal]
     sentences = []
     if better or worse:
         parts = [f"{word} than {_name(first)} at {_levels(of)}" for word, of in (("better", better), ("worse", worse)) if of]
         sentences.append(f"{_name(second)} is {', and '.join(parts)}, {UNIT}.")
+    if equal:
+        places = _list([LEVEL_NAMES[one.level] for one in equal])
+        sentences.append(f"{_name(second)} has the same macro F1 as {_name(first)} at {places}.")
     # An interval that excludes 0 would seem to contradict the sentence.
     corrected = ", after Holm's correction" if any(excludes_zero(one.measure) for one in unclear) else ""
     if unclear and sentences:

@@ -113,4 +113,6 @@ def test_too_few_patients_for_intervals_are_said() -> None:
 def test_a_reward_that_differs_between_another_model_and_a_trained_one_has_not_risen() -> None:
     low, high = model([0.1, 0.0], [0.5, 0.4]), model([0.9, 0.8], [0.5, 0.4])
     assert warnings({"released": low, "sft": high}, synthetic=False) == []
-    assert warnings({"released": low, "sft": low, "grpo": high}, synthetic=False)[0].startswith("The reward rose from sft to grpo")
+    assert warnings({"released": low, "sft": low, "grpo": high}, synthetic=False)[0].startswith(
+        "The reward rose from sft to grpo"
+    )

@@ -216,7 +216,12 @@ def test_prompts_that_are_damaged_are_written_again(
         run_pipeline(run, tmp_path, NeverStop(), Events())
     path = RunLayout(tmp_path).stage("prepare").prompts / damaged
     path.write_bytes(b"PAR1\0\0")
-    use(monkeypatch, prepare=lambda context: (path.unlink(), prepared(context))[1], sft=nothing)
+
+    def prepare_again(context: Context) -> None:
+        path.unlink()
+        prepared(context)
+
+    use(monkeypatch, prepare=prepare_again, sft=nothing)
     events = Events()
     run_pipeline(run, tmp_path, NeverStop(), events)
     assert ("started", "prepare") in events.seen

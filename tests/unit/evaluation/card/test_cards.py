@@ -249,7 +249,9 @@ def test_without_intervals_a_card_claims_none(report: Report) -> None:
     assert "The results are without intervals" in card
 
 
-@pytest.mark.parametrize("name", ["a|b", "a\\|b", "<script>alert(1)</script>", "a: b #c", "- x", "'\"", "名前 モデル", "{{ x }}"])
+@pytest.mark.parametrize(
+    "name", ["a|b", "a\\|b", "<script>alert(1)</script>", "a: b #c", "- x", "'\"", "名前 モデル", "{{ x }}"]
+)
 def test_no_name_breaks_a_card(name: str, report: Report, tmp_path: Path) -> None:
     content = quickstart()
     content["spec"]["model"] = {"path": f"/models/{name}"}

@@ -50,7 +50,7 @@ def test_each_kind_of_confidence_names_its_models(evaluated: Report) -> None:
 def test_a_conclusion_says_once_what_was_suppressed(evaluated: Report) -> None:
     metrics: Any = {
         name: {**own, "fairness": {"sex": {**own["fairness"]["sex"], "conclusion": "No gap. Not shown: other."}}}
-        for name, own in evaluated.metrics.items()  # type: ignore[typeddict-item]
+        for name, own in evaluated.metrics.items()
     }
     found = fairness.section(replace(evaluated, metrics=metrics))
     assert found is not None

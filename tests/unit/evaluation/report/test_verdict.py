@@ -64,8 +64,15 @@ def test_a_corrected_p_value_decides_before_the_interval(p: float, real: bool) -
     assert Difference("code", measure(0.1, 0.05, 0.15), p).is_real is real
 
 
-def test_a_difference_of_exactly_0_is_neither_better_nor_worse() -> None:
-    assert "cannot tell" in verdict("sft", "grpo", [Difference("code", measure(0.0, 0.0, 0.0))])
+@pytest.mark.parametrize("none", [measure(0.0, 0.0, 0.0), measure(0.0), measure(-1e-17, 0.0, 1e-17)])
+def test_models_without_a_difference_are_equal(none: Measure) -> None:
+    same = "GRPO has the same macro F1 as SFT at full code."
+    assert verdict("sft", "grpo", [Difference("code", none)]) == same
+    assert verdict("sft", "grpo", [WORSE, Difference("code", none, 1.0)]).endswith(same)
+
+
+def test_a_difference_of_0_that_varies_over_samples_is_within_chance() -> None:
+    assert "cannot tell" in verdict("sft", "grpo", [Difference("code", measure(0.0, -0.1, 0.1))])
 
 
 def test_one_model_is_described_by_its_own_numbers() -> None:
