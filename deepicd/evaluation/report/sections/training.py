@@ -90,13 +90,15 @@ def curve(rows: Sequence[Row], series: Mapping[str, str], title: str, *, height:
     known = {name: points for name, key in series.items() if (points := _points(rows, key))}
     names = list(known)
     data = [{"step": step, "series": name, "value": value} for name, points in known.items() for step, value in points]
+    steps = [step for points in known.values() for step, _ in points]
+    drawn = [value for points in known.values() for _, value in points]
     long = [name for name, points in known.items() if len(points) > SMOOTHED_ABOVE]
     few = [name for name, points in known.items() if len(points) <= FEW]
     x = {
         "field": "step", "type": "quantitative", "title": "step", "scale": {"nice": False},
-        "axis": {"format": "d", "grid": False, **_whole_ticks([row["step"] for row in data])},
+        "axis": {"format": "d", "grid": False, **_whole_ticks(steps)},
     }  # fmt: skip
-    labels = {"tickCount": 4, "format": _label_format([row["value"] for row in data])}
+    labels = {"tickCount": 4, "format": _label_format(drawn)}
     y = {"type": "quantitative", "title": None, "scale": {"zero": False}, "axis": labels}
     encoding = {"x": x, "y": {"field": "value", **y}, "color": charts.colours(names, lines=True)}
     line: Spec = {"type": "line", "strokeWidth": 2}
