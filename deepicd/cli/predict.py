@@ -36,7 +36,9 @@ def predict(
     ] = Sections.NONE,
     prompt: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="YAML file with user and system to ask with.", show_default="the model's own"),
+        typer.Option(
+            metavar="FILE", help="YAML file with the prompt: user, and system if it has one.", show_default="the model's own"
+        ),
     ] = None,
     traces: Annotated[bool, typer.Option("--traces", help="Print reasoning traces too; they retell the note.")] = False,
     max_prompt_tokens: Annotated[
