@@ -84,7 +84,7 @@ def test_a_second_signal_leaves_amid_a_step_and_leaves_nothing_behind(cohort: Pa
     assert process.finish() == 143
     assert process.left_behind(tree) == []
     said = [line["event"] for line in process.lines if "signals" in line]
-    assert said[-1] == "Leaving at once: the processes of grpo are being ended"
+    assert said[-1] == "Exiting immediately: the processes of grpo are being ended"
 
 
 @pytest.mark.long
