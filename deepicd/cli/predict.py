@@ -41,7 +41,7 @@ def predict(
     prompt: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="YAML file with the user and system prompt to ask with.", show_default="the model's own"
+            metavar="FILE", help="YAML file with the prompt: user, and system if it has one.", show_default="the model's own"
         ),
     ] = None,
     traces: Annotated[

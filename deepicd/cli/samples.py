@@ -15,6 +15,7 @@ import typer
 from deepicd.completion import TRACE_WARNING
 from deepicd.errors import UserError
 from deepicd.run_layout import RunLayout, usual_folder
+from deepicd.training.step_metrics import OF_COMPLETIONS
 
 if TYPE_CHECKING:
     from deepicd.training.kept_rollouts import KeptRollout
@@ -70,6 +71,7 @@ def _shown(rollouts: Iterator[KeptRollout], *, prompts: bool) -> Iterator[str]:
             group = (one.step, one.id)
             yield f"{'═' * 80}\nstep {one.step}, admission {one.id}, gold {one.gold}\n"
             yield f"{one.prompt}\n" if prompts else ""
-        terms = ", ".join(f"{name} {value:.3g}" for name, value in one.terms.items())
-        yield f"{'─' * 80}\ncompletion {one.rollout}: reward {one.reward:.3f} ({terms}), {one.tokens} tokens\n"
+        terms = ", ".join(f"{name} {value:.3g}" for name, value in one.terms.items() if name not in OF_COMPLETIONS)
+        cut = ", cut off at the limit" if one.terms.get("truncated") else ""
+        yield f"{'─' * 80}\ncompletion {one.rollout}: reward {one.reward:.3f} ({terms}), {one.tokens} tokens{cut}\n"
         yield f"{one.completion}\n"

@@ -10,7 +10,7 @@ import typer
 
 from deepicd.errors import UserError
 from deepicd.spec import load as spec
-from deepicd.training.footprint import footprint, shown
+from deepicd.training.footprint import footprint, shown, to_json
 from deepicd.training.model_shape import shape_at, shape_of
 
 SpecFile = Annotated[Path, typer.Argument(metavar="FILE", help="The run.yaml.", show_default=False)]
@@ -22,7 +22,7 @@ def validate(
     file: SpecFile,
     paths: Annotated[bool, typer.Option(help="Look for the files that it names; they may be those of a cluster.")] = True,
     verl: Annotated[bool, typer.Option(help="Check the verl overrides too (takes seconds).")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: name, problems, warnings.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: name, problems, warnings, estimate.")] = False,
 ) -> None:
     """Check a run.yaml: every field, the files it names and their first lines, the model, the reward's own terms, overrides.
 
@@ -46,7 +46,8 @@ def validate(
             judge = run.spec.reward.judge
             needs = footprint(run.spec, shape, None if judge is None or judge.model is None else shape_at(judge.model))
     if as_json:
-        typer.echo(json.dumps({"name": name, "problems": problems, "warnings": warnings}, indent=2))
+        estimate = None if needs is None else to_json(needs)
+        typer.echo(json.dumps({"name": name, "problems": problems, "warnings": warnings, "estimate": estimate}, indent=2))
     for warning in warnings:
         typer.echo(f"warning: {warning}", err=True)
     if problems:

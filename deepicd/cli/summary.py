@@ -67,5 +67,6 @@ def gain(found: Report) -> str:
 def _signed(measure: Measure, scale: float, digits: int) -> str:
     if measure["value"] is None:
         return "unknown"
-    shown = [f"{scale * number:+.{digits}f}" for number in (measure["value"], *(measure["interval"] or ()))]
+    # Adding 0 makes -0.0 to 0.0, so that nothing is shown as -0.000.
+    shown = [f"{round(scale * number, digits) + 0:+.{digits}f}" for number in (measure["value"], *(measure["interval"] or ()))]
     return f"{shown[0]} [{', '.join(shown[1:])}]" if shown[1:] else shown[0]

@@ -70,7 +70,8 @@ def load_tokenizer(model: Path, asked: Asked, opened_think: bool | None) -> Any:
         tokenizer: Any = AutoTokenizer.from_pretrained(model)
     except Exception:
         # Which exceptions it raises depends on the file that is missing or damaged.
-        raise UserError(f"--model: {model} has no tokenizer that can be loaded: give the folder of a Hugging Face model") from None
+        problem = f"--model: {model} has no tokenizer that can be loaded: give the folder of a Hugging Face model"
+        raise UserError(problem) from None
     settle(tokenizer, f"--model: the tokenizer of {model}", asked.prompt)
     check_template(tokenizer, asked.prompt, "--prompt")
     if opened_think is False and opens_think(tokenizer, asked.prompt):

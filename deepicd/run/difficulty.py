@@ -98,7 +98,10 @@ def _log_step(row: StepMetrics, total: int | None) -> None:
 
 def _report(found: Chosen, chosen: DifficultySpec) -> None:
     structlog.get_logger().info(
-        "difficulty", prompts=sum(found.histogram), kept=len(found.kept), dropped_solved=found.dropped_solved,
+        "difficulty",
+        text=f"{len(found.kept):,} of {sum(found.histogram):,} prompts kept; {found.dropped_solved:,} were solved too often, "
+        f"{found.dropped_unsolved:,} too seldom",
+        prompts=sum(found.histogram), kept=len(found.kept), dropped_solved=found.dropped_solved,
         dropped_unsolved=found.dropped_unsolved,
     )  # fmt: skip
     if not found.kept:

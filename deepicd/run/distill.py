@@ -92,9 +92,11 @@ def _report(counts: dict[str, Any]) -> None:
     """Log what was kept. Raises: UserError: nothing was."""
     log = structlog.get_logger()
     shown = ", ".join(f"{rule} {number:,}" for rule, number in sorted(counts["rejected"].items(), key=lambda pair: -pair[1]))
+    kept, admissions, answers = counts["traces"], counts["admissions"], counts["answers"]
     log.info(
-        "traces", traces=counts["traces"], admissions=counts["admissions"], answers=counts["answers"],
-        rejected=shown or "none", cost=counts["cost"],
+        "traces",
+        text=f"{kept:,} for {admissions:,} admissions, from {answers:,} answers; rejected: {shown or 'none'}",
+        traces=kept, admissions=admissions, answers=answers, rejected=shown or "none", cost=counts["cost"],
     )  # fmt: skip
     if counts["laterParts"] == "unknown":
         log.warning("stages.distill: the rule later is off: the run has no summaries to compare with (data.prepared)")

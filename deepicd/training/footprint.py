@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from deepicd.spec.run import RunSpec
 from deepicd.spec.training import GrpoSpec, SftSpec
@@ -172,6 +173,34 @@ def model_bytes(run: RunSpec, parameters: int) -> int:
     return _VALUE_BYTES[run.model.dtype] * parameters
 
 
+_ROWS = {
+    "weights": "weights", "gradients": "gradients", "optimizer": "optimizer", "gathered": "weights being used",
+    "activations": "activations", "training": "sum of these", "engine_weights": "vLLM's weights",
+    "judge_weights": "judge's weights", "smallest_gpu": "GPU needs at least",
+}  # fmt: skip
+"""Attributes of `StageMemory` in bytes, with their titles."""
+
+
+def to_json(found: Footprint) -> dict[str, Any]:
+    """The estimate for programs; sizes in bytes, those of a stage on each GPU."""
+    return {
+        "parameters": found.parameters,
+        "trained": found.trained,
+        "gpus": found.gpus,
+        "stages": {
+            name: {"tokens": stage.tokens} | {_camel(size): getattr(stage, size) for size in _ROWS}
+            for name, stage in found.stages.items()
+        },
+        "checkpoint": found.checkpoint,
+        "disk": found.disk,
+    }
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() for part in rest)
+
+
 def shown(found: Footprint) -> list[str]:
     """Lines for a person: gigabytes for each stage on each GPU, and the disk."""
     trains = "" if found.trained == found.parameters else f", of which adapters train {_counted(found.trained)}"
@@ -179,12 +208,10 @@ def shown(found: Footprint) -> list[str]:
     unit, scale = ("GB", GB) if largest >= GB else ("MB", MB)
     lines = [f"estimate for {_counted(found.parameters)} parameters{trains}, in {unit} on each GPU (on CPUs: in each process):"]
     rows: list[tuple[str, list[str]]] = [("", list(found.stages))]
-    for title, name in (
-        ("weights", "weights"), ("gradients", "gradients"), ("optimizer", "optimizer"), ("weights being used", "gathered"),
-        ("activations", "activations"), ("sum of these", "training"), ("vLLM's weights", "engine_weights"),
-        *((("judge's weights", "judge_weights"),) if any(stage.judge_weights for stage in found.stages.values()) else ()),
-        ("GPU needs at least", "smallest_gpu"),
-    ):  # fmt: skip
+    judged = any(stage.judge_weights for stage in found.stages.values())
+    for name, title in _ROWS.items():
+        if name == "judge_weights" and not judged:
+            continue
         rows.append((title, [f"{getattr(stage, name) / scale:.1f}" for stage in found.stages.values()]))
     rows.insert(1, ("tokens in a pass", [f"{stage.tokens}" for stage in found.stages.values()]))
     lines += ["  " + f"{title:<20}" + "".join(f"{cell:>10}" for cell in cells) for title, cells in rows]

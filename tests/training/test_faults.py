@@ -84,7 +84,7 @@ def test_a_second_signal_leaves_amid_a_step_and_leaves_nothing_behind(cohort: Pa
     assert process.finish() == 143
     assert process.left_behind(tree) == []
     said = [line["event"] for line in process.lines if "signals" in line]
-    assert said[-1] == "Leaving at once: the processes of grpo are being ended"
+    assert said[-1] == "Exiting immediately: the processes of grpo are being ended"
 
 
 @pytest.mark.long
@@ -94,7 +94,7 @@ def test_a_run_continues_if_rays_node_dies_before_the_first_step(cohort: Path, t
     time.sleep(2)  # the supervisor has seen it by then
     node.send_signal(signal.SIGKILL)
     assert process.finish() == 0
-    assert "Ray did not start, trying again" in [line["event"] for line in process.lines]
+    assert "Ray did not start, trying again" in [line.get("event") for line in process.lines]
     assert process.steps("grpo")[-1] == 1
 
 

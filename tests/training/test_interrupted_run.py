@@ -175,7 +175,7 @@ def test_sigterm_during_sft_saves_a_checkpoint_and_exits_143(story: Story) -> No
 
 def test_a_signal_amid_steps_is_acknowledged_with_what_follows(story: Story) -> None:
     [said] = [line["event"] for line in story.stopped if "signals" in line]
-    assert re.fullmatch(r"Saving at the end of this step, about \d+ s; press Ctrl-C again to leave at once", said)
+    assert re.fullmatch(r"Saving at the end of this step, about \d+ s; press Ctrl-C again to exit immediately", said)
 
 
 def test_every_phase_of_a_stage_is_reported_in_its_order_with_its_log(story: Story) -> None:

@@ -159,7 +159,7 @@ def _prompt(report: Report) -> list[str]:
 def _shortened(report: Report) -> str:
     budget = (report.prompts or {}).get("max_prompt_tokens")
     return "No note was summarised." + (
-        f" Prompts of more than {budget:,} tokens were shortened at the end of sections." if budget else ""
+        f" A prompt has at most {budget:,} tokens: longer notes lose text at the end of sections." if budget else ""
     )
 
 
@@ -178,4 +178,6 @@ def _alignment(report: Report, model: str) -> list[str]:
 
 def _fairness(own: Any) -> list[str]:
     found = part(own, "fairness") or {}
-    return [f"{name.capitalize()}: {one['conclusion']}" for name, one in found.items()] or ["Fairness was not evaluated."]
+    return [f"{name.capitalize()}: {one['conclusion']}" for name, one in found.items()] or [
+        "No group of patients was compared."
+    ]

@@ -45,6 +45,12 @@ def test_a_group_has_its_prompt_once_and_each_completion(run: Path) -> None:
     ]  # fmt: skip
 
 
+def test_facts_about_a_completion_are_not_shown_as_terms(run: Path) -> None:
+    keep(run / "stages" / "grpo" / "rollouts", [replace(ONE, terms={"outcome": 0.0, "well_formed": 0.0, "truncated": 1.0})])
+    line = next(line for line in shown(str(run), "--step", "3").splitlines() if line.startswith("completion"))
+    assert line == "completion 0: reward 0.500 (outcome 0), 12 tokens, cut off at the limit"
+
+
 def test_the_prompt_can_be_left_out(run: Path) -> None:
     assert "a note" not in shown(str(run), "--step", "3", "--no-prompts")
 

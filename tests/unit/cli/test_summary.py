@@ -54,6 +54,10 @@ def test_a_gain_that_nobody_scored_is_unknown() -> None:
     assert "grpo - sft: reward unknown, category macro F1 +0.0" in shown(sft=unscored, grpo=unscored)
 
 
+def test_a_gain_that_rounds_to_0_has_no_minus() -> None:
+    assert summary._signed({"value": -0.0002, "interval": [-0.0004, 0.001]}, 1, 3) == "+0.000 [+0.000, +0.001]"
+
+
 @pytest.mark.parametrize("line", ["Time: sft 1m01s; 1m01s in all.", "Report: report.html"])
 def test_one_model_has_no_gain(line: str) -> None:
     text = shown(base=answers(20))

@@ -103,6 +103,16 @@ def test_every_field_of_run_yaml_has_an_anchor_and_its_description() -> None:
     assert sorted(re.findall(r"`[{] #([^ ]+) [}] [|]", page)) == sorted(expected)
 
 
+def test_lists_and_mappings_of_sections_are_named_as_such() -> None:
+    page = spec_page()
+    for row in (
+        "| `grpo`{ #spec.stages.grpo } | [section](#section-spec-stages-grpo)",
+        "| `dataVolumes`{ #spec.compute.dataVolumes } | list of [sections](#section-spec-compute-dataVolumes)",
+        "| `models`{ #spec.stages.evaluate.models } | mapping of names to [sections](#section-spec-stages-evaluate-models)",
+    ):
+        assert row in page
+
+
 def test_every_name_of_the_package_is_on_its_page() -> None:
     page = python_page()
     assert [name for name in deepicd.__all__ if f"`{name}`" not in page] == []

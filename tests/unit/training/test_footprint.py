@@ -11,7 +11,7 @@ import yaml
 from deepicd.spec.load import parse
 from deepicd.spec.run import RunSpec
 from deepicd.training import log_probs
-from deepicd.training.footprint import CHECKPOINT_BYTES, GB, activation_bytes, disk, footprint, shown
+from deepicd.training.footprint import CHECKPOINT_BYTES, GB, activation_bytes, disk, footprint, shown, to_json
 from deepicd.training.log_probs import logprobs_from_logits
 from deepicd.training.model_shape import ModelShape
 
@@ -217,6 +217,14 @@ def test_the_estimate_is_a_table_for_each_stage() -> None:
     assert lines[1].split() == ["sft", "grpo"]
     assert ["weights", "7.6", "7.6"] in [line.split() for line in lines]
     assert lines[-1].startswith("a checkpoint: 91.4 GB, disk needed: 304.6 GB")
+
+
+def test_the_estimate_for_programs_has_the_tables_numbers_in_bytes() -> None:
+    found = footprint(sample(), QWEN_7B)
+    read = to_json(found)
+    assert read["stages"]["grpo"]["smallestGpu"] == found.stages["grpo"].smallest_gpu
+    assert read["stages"]["sft"]["tokens"] == found.stages["sft"].tokens
+    assert (read["disk"], read["checkpoint"]) == (found.disk, found.checkpoint)
 
 
 def test_a_run_without_training_takes_no_memory_for_it() -> None:
