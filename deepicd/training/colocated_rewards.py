@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tensordict import TensorDict
 from verl import DataProto
 from verl.experimental.reward_loop import RewardLoopManager
 from verl.utils.tensordict_utils import list_of_dict_to_tensordict
@@ -36,13 +35,15 @@ def reward_input(stored: Any, step: int) -> DataProto:
     padded = {name: ids.to_padded_tensor(padding=0) for name, ids in tokens.items()}
     masks = [_mask(tokens[name].offsets().diff(), padded[name].size(1)) for name in tokens]
     count = padded["responses"].size(0)
-    batch = TensorDict({**padded, "attention_mask": torch.cat(masks, dim=1)}, batch_size=count)
     others = {name: _objects(stored[name]) for name in _OF_REWARD}
-    return DataProto(batch=batch, non_tensor_batch={**others, "global_steps": np.full(count, step)})
+    return DataProto.from_dict(
+        tensors={**padded, "attention_mask": torch.cat(masks, dim=1)},
+        non_tensors={**others, "global_steps": np.full(count, step, dtype=object)},
+    )
 
 
-def with_rewards(stored: Any, rewards: list[dict[str, Any]]) -> TensorDict:
-    """The fields of the same completions that are new: `rm_scores`, and `extra_fields` with what the reward says besides.
+def with_rewards(stored: Any, rewards: list[dict[str, Any]]) -> Any:
+    """New fields of the same completions, for the store: `rm_scores`, and `extra_fields` with what the reward says besides.
 
     Args:
         stored: as for `reward_input`.
