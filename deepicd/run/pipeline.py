@@ -160,6 +160,7 @@ def _stages(
             continue
         if stop.requested:
             raise TerminatedError(f"stopped on request before {stage.name}: run again to resume")
+        _check_texts(run, stage)
         if not fetches:
             reporter.stage_started(stage.name)
         record.begin()
@@ -172,6 +173,13 @@ def _stages(
         record.complete(seconds[stage.name])
         reporter.stage_finished(stage.name, seconds[stage.name], already=False)
     return seconds
+
+
+def _check_texts(run: DeepICDRun, stage: Stage) -> None:
+    """Raises: UserError: a file of the reward is another one than when the run started, which the stage would use."""
+    for name, text in _texts_of_reward(run).items():
+        if stage.inputs.get(name, text) != text:
+            raise UserError(f"reward.{name}: a file has changed since the run started: undo the change, or run again to use it")
 
 
 def _is_needless(
