@@ -15,6 +15,10 @@ from deepicd.training.model_shape import shape_of
 
 SpecFile = Annotated[Path, typer.Argument(metavar="FILE", help="The run.yaml.", show_default=False)]
 
+_NO_ESTIMATE = (
+    "no estimate of memory and disk: the model's config.json is not on this machine, or it is no plain decoder as Llama and "
+    "Qwen are (one with experts is not)"
+)
 _ELSEWHERE = "if the paths are those of a cluster, --no-paths does not look for them"
 
 
@@ -33,7 +37,7 @@ def validate(
     """
     from deepicd.run.inputs import look
 
-    name, problems, warnings, found_in_files, needs = None, [], [], False, None
+    name, problems, warnings, found_in_files, needs = None, [], [], False, []
     try:
         run = spec.load(file)
     except UserError as error:
@@ -42,8 +46,10 @@ def validate(
         found = look(run, paths=paths, verl=verl)
         name, warnings, found_in_files = run.metadata.name, found.warnings, found.in_files
         problems = [f"{file}: {problem}" for problem in found.problems]
-        if not problems and (shape := shape_of(run.spec.model)) is not None:
-            needs = footprint(run.spec, shape)
+        if not problems:
+            shape, stages = shape_of(run.spec.model), run.spec.stages
+            unknown = [_NO_ESTIMATE] if stages.sft or stages.grpo else []
+            needs = unknown if shape is None else shown(footprint(run.spec, shape))
     if as_json:
         typer.echo(json.dumps({"name": name, "problems": problems, "warnings": warnings}, indent=2))
     for warning in warnings:
@@ -53,7 +59,7 @@ def validate(
             typer.echo(f"note: {_ELSEWHERE}", err=True)
         raise UserError(*problems)
     if not as_json:
-        typer.echo("\n".join([f"{file}: is a valid DeepICDRun '{name}'", *([] if needs is None else shown(needs))]))
+        typer.echo("\n".join([f"{file}: is a valid DeepICDRun '{name}'", *needs]))
 
 
 def schema() -> None:
