@@ -52,18 +52,25 @@ _OF_A_SETTING = frozenset({
 """Exceptions with which the training stack refuses a setting."""
 
 
+def known_reason(log_lines: Iterable[str]) -> DeepICDError | None:
+    """The error that a line of the log shows beyond doubt, such as a lack of memory; None if none does."""
+    for line in log_lines:
+        for signature, kind, remedy in _SIGNATURES:
+            if signature.search(line):
+                return kind(remedy)
+    return None
+
+
 def explain_exit(code: int, log_lines: Iterable[str], untried: str | None = None) -> DeepICDError:
     """The error for an exit code other than 0, by the end of the log. Only exception names are quoted from the log.
 
     `untried`: the field with the user's settings for the training stack, if no step has been made with them.
     """
-    name = None
-    for line in log_lines:
-        for signature, kind, remedy in _SIGNATURES:
-            if signature.search(line):
-                return kind(remedy)
-        if match := _EXCEPTION.match(line.strip()):
-            name = match[1].rsplit(".", 1)[-1]
+    lines = list(log_lines)
+    if (known := known_reason(lines)) is not None:
+        return known
+    found = [match[1].rsplit(".", 1)[-1] for line in lines if (match := _EXCEPTION.match(line.strip()))]
+    name = found[-1] if found else None
     if untried is not None and name in _OF_A_SETTING:
         return UserError(
             f"{untried}: the training stack ended with {name} before its first step: "
