@@ -18,12 +18,12 @@ def _one_of(*patterns: str) -> re.Pattern[str]:
 _SIGNATURES: tuple[tuple[re.Pattern[str], type[DeepICDError], str], ...] = (
     (_one_of("(/dev/shm|posix_fallocate).*No space left on device", "failed to extend /dev/shm",
              "workers are out of shared memory", r"insufficient shared memory \(shm\)"), UserError,
-     f"/dev/shm is full: enlarge it (docker run --shm-size; on a cluster compute.sharedMemory), {_RESUME}"),
+     f"/dev/shm is full: enlarge it (docker run --shm-size; on a cluster compute.sharedMemory), {_RESUME}"),  # noqa: S108
     # The last two are PyTorch's, which does not say why a checkpoint cannot be written.
     (_one_of("No space left on device", "Disk quota exceeded", "PytorchStreamWriter failed writing file",
              r"enforce fail at inline_container\.cc:\d+\] \. unexpected pos"), UserError,
      f"the disk is full: free space, {_RESUME}"),
-    # Ray ends a worker before the kernel would. Its exception has the name of PyTorch's for GPUs, and it also reports 0 workers.
+    # Ray ends a worker before the kernel would. Its exception has the name of PyTorch's for GPUs; its count may be 0.
     (_one_of("node running low on memory", r"\b[1-9]\d* Workers \(tasks / actors\) killed due to memory pressure",
              "DefaultCPUAllocator: (can't allocate|not enough) memory", "std::bad_alloc", r"Errno 12\] Cannot allocate memory",
              r"^(\(\S+ pid=\d+[^)]*\) )?(MemoryError|numpy\S*\._ArrayMemoryError)\b",

@@ -10,7 +10,6 @@ from typing import Any, Self
 
 from deepicd.spec.model import ModelSpec, TinyModel
 
-
 _OF_THIS_FORM = frozenset({"llama", "mistral", "qwen2", "qwen3", "olmo2", "olmo3", "granite", "exaone4", "seed_oss"})
 """Types of models that `ModelShape` counts right. One with experts may have thirty times as many parameters."""
 

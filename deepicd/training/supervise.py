@@ -154,15 +154,23 @@ class LogTail:
         self.recent = (self.recent + lines)[-RECENT_LINES:]
         return lines
 
+    def read_rest(self) -> None:
+        """Read all that is left: a process may write much at its end."""
+        while self.new_lines():
+            pass
 
-def _check_workers(watch: Watch, living: dict[int, str], now: float, scratch: Path, log: Path) -> None:
-    """`Watch.check_workers`; if one died, its own log is added to the stage's log."""
+
+def _check_workers(watch: Watch, living: dict[int, str], now: float, scratch: Path, log: LogTail) -> None:
+    """`Watch.check_workers`; if one died, its own log is added to the stage's log, which may have the reason."""
     already = watch.missing
-    watch.check_workers(living, now)
+    try:
+        watch.check_workers(living, now)
+    except CrashError as died:
+        raise known_reason(log.recent) or died from None
     if watch.missing != already:
         # Ray's own logs go with the temporary folder.
         for path in scratch.glob(f"session_latest/logs/{watch.missing}.err"):
-            with log.open("a") as file:
+            with log.path.open("a") as file:
                 file.write(f"{watch.missing}: {path.read_text(errors='replace')[:_MOST_CHARACTERS]}\n")
 
 
@@ -280,8 +288,7 @@ def _follow(
             if failure := files.reported_failure():
                 raise failure
             if code is not None:
-                while log.new_lines():  # a process may write much at its end
-                    pass
+                log.read_rest()
                 break
             if any(_ROLLOUT_FAILURE in line for line in lines):
                 failed = "vLLM failed to generate: see the log; run again to resume from the last checkpoint"
@@ -292,10 +299,7 @@ def _follow(
                 break
             _check_stall(watch, idle, files, now)
             if training and not files.loop_left.exists():
-                try:
-                    _check_workers(watch, living(process.pid), now, process.scratch, files.log)
-                except CrashError as died:
-                    raise known_reason(log.recent) or died from None
+                _check_workers(watch, living(process.pid), now, process.scratch, log)
             sleep(POLL_SECONDS)
     finally:
         process.end()

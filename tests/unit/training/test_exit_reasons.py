@@ -70,7 +70,7 @@ def test_a_full_dev_shm_is_not_called_a_full_disk(line: str) -> None:
     "line",
     [
         "OSError: [Errno 122] Disk quota exceeded",
-        "RuntimeError: [enforce fail at inline_container.cc:857] . PytorchStreamWriter failed writing file data/7: file write failed",
+        "[enforce fail at inline_container.cc:857] . PytorchStreamWriter failed writing file data/7: file write failed",
         "RuntimeError: [enforce fail at inline_container.cc:664] . unexpected pos 576 vs 470",
     ],
 )
