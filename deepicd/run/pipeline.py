@@ -82,6 +82,10 @@ def _texts_of_reward(run: DeepICDRun) -> dict[str, Any]:
     return rubric | ({"terms": terms} if terms else {})
 
 
+_TEXTS = ("rubric", "terms")
+"""Inputs that `_texts_of_reward` gives."""
+
+
 _READ = ("admissions", "patients", "diagnoses_icd", "d_icd_diagnoses", "discharge", "train", "validation", "test")
 
 
@@ -177,8 +181,10 @@ def _stages(
 
 def _check_texts(run: DeepICDRun, stage: Stage) -> None:
     """Raises: UserError: a file of the reward is another one than when the run started, which the stage would use."""
-    for name, text in _texts_of_reward(run).items():
-        if stage.inputs.get(name, text) != text:
+    before = {name: stage.inputs[name] for name in _TEXTS if name in stage.inputs}
+    now = _texts_of_reward(run) if before else {}
+    for name, text in before.items():
+        if now[name] != text:
             raise UserError(f"reward.{name}: a file has changed since the run started: undo the change, or run again to use it")
 
 
