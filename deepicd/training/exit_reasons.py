@@ -29,6 +29,8 @@ _SIGNATURES: tuple[tuple[re.Pattern[str], type[DeepICDError], str], ...] = (
              r"^(\(\S+ pid=\d+[^)]*\) )?(MemoryError|numpy\S*\._ArrayMemoryError)\b",
              "is less than desired CPU memory utilization"), HostMemoryError,
      f"the machine ran out of memory: raise compute.memory, or use a larger machine, {_RESUME}"),
+    (_one_of("NVIDIA driver on your system is too old", "CUDA driver version is insufficient for CUDA runtime"), UserError,
+     "NVIDIA's driver is too old for the installed torch: install driver 580 or newer (CUDA 13), then run again"),
     (_one_of("No available memory for the cache blocks"), GpuMemoryError,
      f"vLLM's share of the GPU leaves no room for its cache: raise gpuMemoryUtilization, {_RESUME}"),
     (_one_of("larger than the available KV cache memory"), GpuMemoryError,
