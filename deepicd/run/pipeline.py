@@ -82,6 +82,10 @@ def _texts_of_reward(run: DeepICDRun) -> dict[str, Any]:
     return rubric | ({"terms": terms} if terms else {})
 
 
+_TEXTS = ("rubric", "terms")
+"""Inputs that `_texts_of_reward` gives."""
+
+
 _READ = ("admissions", "patients", "diagnoses_icd", "d_icd_diagnoses", "discharge", "train", "validation", "test")
 
 
@@ -162,6 +166,7 @@ def _stages(
             continue
         if stop.requested:
             raise TerminatedError(f"stopped on request before {stage.name}: run again to resume")
+        _check_texts(run, stage)
         if not fetches:
             reporter.stage_started(stage.name)
         record.begin()
@@ -174,6 +179,15 @@ def _stages(
         record.complete(seconds[stage.name])
         reporter.stage_finished(stage.name, seconds[stage.name], already=False)
     return seconds
+
+
+def _check_texts(run: DeepICDRun, stage: Stage) -> None:
+    """Raises: UserError: a file of the reward is another one than when the run started, which the stage would use."""
+    before = {name: stage.inputs[name] for name in _TEXTS if name in stage.inputs}
+    now = _texts_of_reward(run) if before else {}
+    for name, text in before.items():
+        if now[name] != text:
+            raise UserError(f"reward.{name}: a file has changed since the run started: undo the change, or run again to use it")
 
 
 def _is_needless(

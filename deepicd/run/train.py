@@ -66,6 +66,11 @@ def train_sft(
     command = sft_command(run, sft, data, files)
     checkpoints = _local(run, files, sft.keep_checkpoints)
     untried = _untried("sft", sft.overrides, checkpoints)
+    if run.spec.stages.grpo is not None:
+        files.folder.mkdir(parents=True, exist_ok=True)
+        # SFT's checkpoints go when GRPO begins, its model stays.
+        later = _local(run, files, run.spec.stages.grpo.keep_checkpoints)
+        _check_room(run, data.model, later, models=2, writer="GRPO, after this stage,")
     _train(run, spec_file, command, data.model, files, "huggingface", checkpoints, stop, on_step, on_phase, untried=untried)
 
 
@@ -202,10 +207,7 @@ def _train(
     files.metrics.mkdir(parents=True, exist_ok=True)
     checkpoints.drop_incomplete()
     if not _has_weights(files.checkpoints.last / exported):
-        if (parameters := parameters_in(model)) is not None:
-            trained = trained_parameters(run.spec, parameters, linear_layers(tensors_in(model) or {}))
-            room = room_for(files.folder, run.spec.compute.scratch)
-            check_room(checkpoints, CHECKPOINT_BYTES * trained, model_bytes(run.spec, parameters), room)
+        _check_room(run, model, checkpoints)
         metrics = next_launch(files.metrics)
         environment = training_environment(spec_file, files, metrics, checkpoints)
         passed_on = worker_environment(environment) if on_nodes else []
@@ -229,6 +231,17 @@ def _train(
     # Hard links: the weights are not copied, and outlive the checkpoint.
     shutil.copytree(files.checkpoints.last / exported, files.model, copy_function=os.link)
     prompt.asked(run.spec).store(files.model)
+
+
+def _check_room(
+    run: DeepICDRun, model: Path, checkpoints: LocalCheckpoints, *, models: int = 1, writer: str = "the stage"
+) -> None:
+    """`check_room` for a stage that trains `model` and leaves so many models."""
+    if (parameters := parameters_in(model)) is None:
+        return
+    trained = trained_parameters(run.spec, parameters, linear_layers(tensors_in(model) or {}))
+    room = room_for(checkpoints.folders.folder.parent, run.spec.compute.scratch)
+    check_room(checkpoints, CHECKPOINT_BYTES * trained, models * model_bytes(run.spec, parameters), room, writer)
 
 
 def _wait_for_nodes(run: DeepICDRun, files: StageFiles, stop: Stop, on_phase: OnPhase) -> None:

@@ -41,7 +41,7 @@ def check_prompts(prompts: Path, tokenizer: Any, asks: Prompt, model: Path) -> N
     for chat, ids in zip(chats, token_ids(tokenizer, texts), strict=True):
         if _plain(asks.note(chat)) not in _plain(tokenizer.decode(ids)):
             raise UserError(f"{_MODEL} loses characters or spaces of the notes: {_REMEDY}")
-        if max(ids) >= words:
+        if words is not None and max(ids) >= words:
             raise UserError(
                 f"{_MODEL} has tokens beyond the model's {words}: it is of another model: download tokenizer and model together"
             )
@@ -84,10 +84,11 @@ def check_example(ids: Sequence[int], mask: Sequence[int], chat: Chat, tokenizer
         raise UserError(f"{_MODEL} does not give an SFT answer back as it is written: {_REMEDY}")
 
 
-def _vocabulary(model: Path) -> int:
+def _vocabulary(model: Path) -> int | None:
+    """How many tokens a model knows; None where its configuration does not say."""
     from transformers import AutoConfig
 
-    return int(AutoConfig.from_pretrained(model).get_text_config().vocab_size)
+    return getattr(AutoConfig.from_pretrained(model).get_text_config(), "vocab_size", None)
 
 
 def _column(path: Path, name: str) -> list[Chat]:

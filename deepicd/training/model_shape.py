@@ -10,6 +10,9 @@ from typing import Any, Self
 
 from deepicd.spec.model import ModelSpec, TinyModel
 
+_OF_THIS_FORM = frozenset({"llama", "mistral", "qwen2", "qwen3", "olmo2", "olmo3", "granite", "exaone4", "seed_oss"})
+"""Types of models that `ModelShape` counts right. One with experts may have thirty times as many parameters."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
@@ -57,8 +60,10 @@ class ModelShape:
         """Read a Hugging Face `config.json`.
 
         Raises:
-            KeyError, TypeError: the model has another form.
+            KeyError, TypeError, ValueError: the model has another form.
         """
+        if config.get("model_type", "llama") not in _OF_THIS_FORM:
+            raise ValueError("another form, such as experts")
         hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
         return cls(
             vocabulary=int(config["vocab_size"]),

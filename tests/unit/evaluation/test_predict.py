@@ -98,7 +98,7 @@ def test_a_template_that_closes_the_think_by_default_is_switched(tiny: Path, tmp
 
 
 def test_a_template_that_always_closes_the_think_is_refused(tiny: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="^--opened-think: the model's chat template closes <think> itself"):
+    with pytest.raises(UserError, match=r"^--opened-think: the model's chat template closes <think> itself"):
         load_tokenizer(closing(tiny, tmp_path / "model", "false"), Asked(), True)
 
 

@@ -17,14 +17,19 @@ from deepicd.errors import UserError
 from deepicd.run.inputs import Findings, look
 from deepicd.spec.data import SyntheticSource
 from deepicd.spec.load import parse
+from deepicd.spec.run import DeepICDRun
 
 NOTE = {"id": "a1", "patient_id": "p1", "note": "zebracanary", "code": "M51.16"}
 
 
-def looked(data: dict[str, Any], *, paths: bool = True, **spec: Any) -> Findings:
+def run_of(data: dict[str, Any], **spec: Any) -> DeepICDRun:
     content = {"model": {"tiny": {}}, "data": data, "stages": {"sft": {}} if "traces" in data else {"evaluate": {}}}
     head = {"apiVersion": "deepicd.io/v1alpha1", "kind": "DeepICDRun", "metadata": {"name": "x"}}
-    return look(parse({**head, "spec": {**content, **spec}}, "run.yaml"), paths=paths)
+    return parse({**head, "spec": {**content, **spec}}, "run.yaml")
+
+
+def looked(data: dict[str, Any], **spec: Any) -> Findings:
+    return look(run_of(data, **spec))
 
 
 def notes(folder: Path, **changes: str) -> dict[str, Any]:
@@ -197,4 +202,4 @@ def test_files_of_the_reward_may_be_those_of_a_cluster(tmp_path: Path) -> None:
     assert [problem.partition(": ")[0] for problem in found.problems] == [
         "reward.terms.brevity.file", "spec.reward.judge.rubric",
     ]  # fmt: skip
-    assert not looked(notes(tmp_path), paths=False, reward=reward).problems
+    assert not look(run_of(notes(tmp_path), reward=reward), paths=False).problems

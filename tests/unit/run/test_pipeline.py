@@ -321,3 +321,22 @@ def test_traces_are_not_made_again_if_the_store_has_the_sft_model(
     assert list(run_pipeline(stored, tmp_path / "run", NeverStop(), events)) == ["prepare", "distill", "sft"]
     assert events.seen[-2:] == [("already", "distill"), ("already", "sft")]
     assert asked == ["sft"]
+
+
+def test_a_term_that_is_edited_during_the_run_is_not_used(
+    run: DeepICDRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "terms.py"
+    file.write_text("def brevity(samples):\n    return [0.5 for _ in samples]\n")
+    content = run.model_dump(by_alias=True, mode="json")
+    content["spec"]["reward"] = {"terms": {"brevity": {"file": str(file), "function": "brevity"}}}
+    own = parse(content, "run.yaml")
+    *before, grpo, _ = plan(own)
+
+    def edit(context: Context) -> None:
+        file.write_text("def brevity(samples):\n    return [1.0 for _ in samples]\n")
+
+    stages = [Stage(before[-1].name, before[-1].inputs, edit), Stage(grpo.name, grpo.inputs, nothing)]
+    monkeypatch.setattr(pipeline, "plan", lambda run: stages)
+    with pytest.raises(UserError, match=r"^reward\.terms: a file has changed since the run started: undo the change"):
+        run_pipeline(own, tmp_path / "run", NeverStop(), Events())

@@ -3,9 +3,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import save_file
 from structlog.testing import capture_logs
 
 from deepicd.errors import UserError
@@ -51,6 +53,21 @@ def test_less_than_one_batch_of_prompts_is_for_the_user_to_fix(tmp_path: Path) -
     assert run.spec.stages.grpo is not None
     with pytest.raises(UserError, match=r"spec\.stages\.grpo\.trainBatchSize: 16 is more than the 15 training examples"):
         train_grpo(run, QUICKSTART, run.spec.stages.grpo, rows(tmp_path, 15), tmp_path / "grpo", NeverStop(), ignore)
+
+
+def test_a_disk_without_room_for_grpo_is_refused_before_hours_of_sft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = load(QUICKSTART)
+    sft, grpo = run.spec.stages.sft, run.spec.stages.grpo
+    assert sft is not None
+    assert grpo is not None
+    stages = run.spec.stages.model_copy(update={"grpo": grpo.model_copy(update={"keep_checkpoints": 9})})
+    several = run.model_copy(update={"spec": run.spec.model_copy(update={"stages": stages})})
+    data = rows(tmp_path, 99)
+    data.model.mkdir()
+    save_file({"embed_tokens.weight": numpy.zeros((1000, 1000), numpy.float32)}, data.model / "model.safetensors")
+    monkeypatch.setattr(train, "room_for", lambda folder, scratch: 100_000_000)  # SFT: 3 checkpoints of 12 MB
+    with pytest.raises(UserError, match=r"0\.1 GB are free, and GRPO, after this stage, writes 0\.1 GB, with checkpoints of"):
+        train_sft(several, QUICKSTART, sft, data, tmp_path / "sft", NeverStop(), ignore)
 
 
 def test_more_gpus_than_there_are_is_for_the_user_to_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ def test_a_full_dev_shm_is_not_called_a_full_disk(line: str) -> None:
     "line",
     [
         "OSError: [Errno 122] Disk quota exceeded",
-        "RuntimeError: [enforce fail at inline_container.cc:857] . PytorchStreamWriter failed writing file data/7: file write failed",
+        "[enforce fail at inline_container.cc:857] . PytorchStreamWriter failed writing file data/7: file write failed",
         "RuntimeError: [enforce fail at inline_container.cc:664] . unexpected pos 576 vs 470",
     ],
 )
@@ -78,6 +78,19 @@ def test_a_checkpoint_that_finds_no_room_is_a_full_disk(line: str) -> None:
     error = explain_exit(1, [line])
     assert error.exit_code == ExitCode.USER_ERROR
     assert "the disk is full: free space" in str(error)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "RuntimeError: The NVIDIA driver on your system is too old (found version 12020). Please update your GPU driver",
+        "RuntimeError: CUDA error: CUDA driver version is insufficient for CUDA runtime version",
+    ],
+)
+def test_a_driver_that_is_too_old_is_for_the_user_to_replace(line: str) -> None:
+    error = explain_exit(1, [line])
+    assert error.exit_code == ExitCode.USER_ERROR
+    assert "install driver 580 or newer" in str(error)
 
 
 KILLED = "Workers (tasks / actors) killed due to memory pressure (OOM)"
