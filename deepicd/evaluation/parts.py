@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -39,16 +39,16 @@ class Answer:
     """See `deepicd.evaluation.variants`."""
 
 
-class Parts:
-    """The answers of one model in a folder."""
+class Batches:
+    """What was made of each batch, as JSON, in a folder of its own. Several processes may write, each its own batches."""
 
-    def __init__(self, folder: Path, model: str, key: str) -> None:
-        """`folder`: of all models; `key`: digest of what decides the answers."""
-        self._folder = folder / model
+    def __init__(self, folder: Path, key: str) -> None:
+        """`key`: digest of what decides the content."""
+        self._folder = folder
         self._key = key
 
     def begin(self) -> None:
-        """Delete what was answered under another key. Only one process may do so, before any engine starts."""
+        """Delete what was made under another key. Only one process may do so, before any engine starts."""
         mark = self._folder / "key"
         if not mark.exists() or mark.read_text() != self._key:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -56,13 +56,36 @@ class Parts:
             atomic.write(mark, self._key)
 
     def has(self, batch: int) -> bool:
-        """Whether a batch is answered."""
+        """Whether a batch is done."""
         return self._path(batch).exists()
+
+    def write(self, batch: int, content: Any) -> None:
+        """Write the content of a batch."""
+        atomic.write(self._path(batch), json.dumps(content))
+
+    def read(self, batches: int) -> Iterator[Any]:
+        """The content of each batch in order.
+
+        Raises:
+            FileNotFoundError: a batch is not done.
+        """
+        return (json.loads(self._path(batch).read_text()) for batch in range(batches))
+
+    def _path(self, batch: int) -> Path:
+        return self._folder / f"{batch:05d}.json"
+
+
+class Parts:
+    """The answers of one model in a folder."""
+
+    def __init__(self, folder: Path, model: str, key: str) -> None:
+        """`folder`: of all models; `key`: digest of what decides the answers."""
+        self._batches = Batches(folder / model, key)
+        self.begin, self.has = self._batches.begin, self._batches.has
 
     def write(self, batch: int, answers: Sequence[Answer], seconds: Mapping[str, float]) -> None:
         """Write the answers of a batch, and the seconds of generation that they took, by kind."""
-        content = {"answers": [asdict(answer) for answer in answers], "seconds": dict(seconds)}
-        atomic.write(self._path(batch), json.dumps(content))
+        self._batches.write(batch, {"answers": [asdict(answer) for answer in answers], "seconds": dict(seconds)})
 
     def read(self, batches: int) -> tuple[list[Answer], dict[str, float]]:
         """All answers in order, and their seconds.
@@ -72,15 +95,11 @@ class Parts:
         """
         answers: list[Answer] = []
         seconds: dict[str, float] = {}
-        for batch in range(batches):
-            content = json.loads(self._path(batch).read_text())
+        for content in self._batches.read(batches):
             answers += [Answer(**fields) for fields in content["answers"]]
             for kind, spent in content["seconds"].items():
                 seconds[kind] = seconds.get(kind, 0.0) + spent
         return answers, {kind: spent / len(answers) for kind, spent in seconds.items()}
-
-    def _path(self, batch: int) -> Path:
-        return self._folder / f"{batch:05d}.json"
 
 
 def to_predictions(

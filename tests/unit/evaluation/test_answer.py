@@ -61,15 +61,3 @@ def test_answers_that_are_all_there_are_only_put_together(plan: EvaluationPlan, 
     assert [record.prediction for record in predictions.read(Path(plan.out))["released"]] == ["I10", "I10"]
     assert json.loads(Path(plan.seconds).read_text()) == {"released": {}}
     assert (Path(plan.total).read_text(), Path(plan.progress).exists()) == ("2", False)
-
-
-def test_an_engine_that_fails_ends_the_others(plan: EvaluationPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The first one never ends by itself.
-    fake = tmp_path / "python"
-    fake.write_text('#!/bin/sh\n[ "$4" = 0 ] && exec sleep 600\nexit 7\n')
-    fake.chmod(0o755)
-    monkeypatch.setattr(answer.sys, "executable", str(fake))  # type: ignore[attr-defined]
-    with pytest.raises(SystemExit) as left:
-        answer.answer(replace(plan, engines=[{}, {}]), "plan.json")
-    assert left.value.code == 7
-    assert not Path(plan.out).exists()
