@@ -96,6 +96,11 @@ def _report(counts: dict[str, Any]) -> None:
         "traces", traces=counts["traces"], admissions=counts["admissions"], answers=counts["answers"],
         rejected=shown or "none", cost=counts["cost"],
     )  # fmt: skip
+    if counts["answersWithoutTokens"]:
+        log.warning(
+            f"stages.distill: the teacher gave no number of tokens with {counts['answersWithoutTokens']:,} answers: "
+            "tokens and cost are those of the others"
+        )
     if counts["laterParts"] == "unknown":
         log.warning("stages.distill: the rule later is off: the run has no summaries to compare with (data.prepared)")
     if not counts["english"]:

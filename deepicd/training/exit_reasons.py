@@ -11,7 +11,7 @@ _RESUME = "then run again to resume"
 _NO_ROOM = "a GPU ran out of memory"
 
 _SIGNATURES: tuple[tuple[re.Pattern[str], type[DeepICDError], str], ...] = (
-    (re.compile("No space left on device"), UserError, f"the disk is full: free space, {_RESUME}"),
+    (re.compile("No space left on device|database or disk is full"), UserError, f"the disk is full: free space, {_RESUME}"),
     # Ray ends a worker before the kernel would. Its exception has the name of PyTorch's for GPUs.
     (re.compile("node running low on memory|DefaultCPUAllocator: can't allocate memory"), HostMemoryError,
      f"the machine ran out of memory: raise compute.memory, or use a larger machine, {_RESUME}"),
