@@ -19,6 +19,7 @@ from tests.judge_stub import MODEL, Reply, Stub, stub
 from tests.teacher_stub import changed, choice, reply
 
 CANARY = "zanzibarcanary"
+PARTS = [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "the"}, {"type": "text", "text": " end"}]
 
 
 class Clock:
@@ -200,7 +201,7 @@ def test_an_answer_that_was_cut_off_in_its_thoughts_is_kept_as_cut_off(tmp_path:
     ("choices", "text"),
     [
         ([choice("first"), choice("second")], "first"),
-        ([choice([{"type": "thinking", "thinking": "hm"}, *({"type": "text", "text": one} for one in ("the ", "end"))])], "the end"),
+        ([choice(PARTS)], "the end"),
         ([choice("")], ""),
         ([choice(None, "content_filter")], ""),
     ],
