@@ -55,7 +55,7 @@ def distill(context: Context, settings: DistillSpec) -> None:
             process, files, progress, stall_after=patience, stop=context.stop, on_step=context.on_step,
             on_phase=context.on_phase, training=False,
         )  # fmt: skip
-    _report(json.loads(files.distill_counts.read_text()))
+    _report(json.loads(files.distill_counts.read_text()), files.distilled)
 
 
 def _plan(context: Context, settings: DistillSpec, model: str | None, files: StageFiles, progress: Path) -> DistillPlan:
@@ -88,13 +88,13 @@ def _plan(context: Context, settings: DistillSpec, model: str | None, files: Sta
     )
 
 
-def _report(counts: dict[str, Any]) -> None:
+def _report(counts: dict[str, Any], traces: Path) -> None:
     """Log what was kept. Raises: UserError: nothing was."""
     log = structlog.get_logger()
     shown = ", ".join(f"{rule} {number:,}" for rule, number in sorted(counts["rejected"].items(), key=lambda pair: -pair[1]))
     log.info(
         "traces", traces=counts["traces"], admissions=counts["admissions"], answers=counts["answers"],
-        rejected=shown or "none", cost=counts["cost"],
+        rejected=shown or "none", cost=counts["cost"], file=str(traces),
     )  # fmt: skip
     if counts["answersWithoutTokens"]:
         log.warning(
