@@ -7,6 +7,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from types import TracebackType
 from typing import Any, Self
@@ -71,6 +72,7 @@ class Teacher:
         self._slots = asyncio.Semaphore(spec.concurrency)
         self._last_answer = clock()
         self._failures = 0
+        self._answered: Question | None = None
 
     async def __aenter__(self) -> Self:
         await self._endpoint.__aenter__()
@@ -97,15 +99,17 @@ class Teacher:
         key = question.key(self._identity)
         if (kept := self._answers.get(key)) is not None:
             self.from_kept += 1
+            self._answered = question
             return kept
         async with self._slots:
             try:
                 given = await self._wait_for(question)
             except FailedError as failed:
-                self._count_failure(failed.reason)
+                await self._count_failure(failed.reason)
                 return None
         self._answers.add(key, given)
         self.asked += 1
+        self._answered = question
         self._failures = 0
         return given
 
@@ -154,11 +158,22 @@ class Teacher:
                 "the answers so far are kept"
             )
 
-    def _count_failure(self, reason: Missing) -> None:
+    async def _count_failure(self, reason: Missing) -> None:
         self.failed[reason] += 1
         self._failures += 1
-        if self._failures >= FAILURES:
+        if self._failures % FAILURES == 0 and not await self._still_answers():
             raise _no_answers(f"the last {FAILURES} requests have no answer", reason)
+
+    async def _still_answers(self) -> bool:
+        """Whether a question that was answered before still is, by one token: after a resume only those without are left."""
+        if self._answered is None:
+            return False
+        probe = replace(self._answered, sampling=replace(self._answered.sampling, max_tokens=1))
+        try:
+            await self._endpoint.again(lambda: self._ask(probe))
+        except FailedError as failed:
+            return failed.reason in PASSING
+        return True
 
     def check_answered(self) -> None:
         """Raises: UserError: it was asked, and answered nothing at all."""

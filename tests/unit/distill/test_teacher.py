@@ -171,6 +171,27 @@ def test_a_server_that_refuses_everything_ends_the_stage(wrong: Reply, says: str
     assert CANARY not in str(error.value)
 
 
+def test_questions_that_are_left_after_a_resume_may_all_be_too_long(tmp_path: Path) -> None:
+    too_long = Reply(400, b"maximum context length")
+    with stub() as server:
+        server.always = lambda prompts: echo(prompts) if prompts[0].endswith(" 0") else too_long
+        ask(server, tmp_path, 1)
+        answers, teacher = ask(server, tmp_path, FAILURES + 2)
+        asked_again = [content["max_tokens"] for _, content in server.chats if content["messages"][0]["content"].endswith(" 0")]
+    assert [given is None for given in answers] == [False] + [True] * (FAILURES + 1)
+    assert teacher.failed == {Missing.TOO_LONG: FAILURES + 1}
+    assert asked_again == [64, 1]
+
+
+def test_a_server_that_answers_no_more_ends_the_stage_after_a_resume(tmp_path: Path) -> None:
+    with stub() as server:
+        server.always = echo
+        ask(server, tmp_path, 1)
+        server.always = lambda prompts: Reply(402)
+        with pytest.raises(UserError, match="the last 32 requests have no answer: refused"):
+            ask(server, tmp_path, FAILURES + 1)
+
+
 def test_a_wrong_key_and_a_model_that_is_not_served_are_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with stub(key="right") as server:
         monkeypatch.setenv("KEY", "wrong")
