@@ -59,6 +59,7 @@ class Stub(ThreadingHTTPServer):
         self.faults: list[Reply] = []
         self.always: Callable[[list[str]], Reply | None] = lambda prompts: None
         """Decides each reply by the prompts; None: as usual."""
+        self.models: Reply | None = None
         self.requests: list[tuple[str, dict[str, Any]]] = []
         self.lock = threading.Lock()
 
@@ -77,7 +78,7 @@ class Stub(ThreadingHTTPServer):
         with self.lock:
             self.requests.append((path, content))
             if path == "/v1/models":
-                return Reply(body=json.dumps({"data": [{"id": self.model}]}).encode())
+                return self.models or Reply(body=json.dumps({"data": [{"id": self.model}]}).encode())
             if self.faults:
                 return self.faults.pop(0)
         many = path.endswith("/batch")

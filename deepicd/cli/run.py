@@ -57,6 +57,10 @@ def distill(
 ) -> None:
     """Run the stages up to distillation: a teacher writes the reasoning traces that SFT learns from.
 
+    The teacher is `stages.distill.teacher` in run.yaml: another run, a model, or a server with the OpenAI API. The traces are
+    in `stages/distill/traces.jsonl` of the run's folder, what was kept, rejected and paid in `distill.json` beside it. On the
+    same folder it resumes, and asks for no answer twice. `deepicd sft` and `deepicd run` continue from there.
+
     Example: `deepicd distill run.yaml`
     """
     _run_stages(load(file), folder, Shown(json_logs, quiet, verbose), last="distill")

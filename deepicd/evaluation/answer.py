@@ -8,10 +8,7 @@ makes up for batches that were answered while the judge was not available.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +16,7 @@ from deepicd import atomic
 from deepicd.errors import DeepICDError, UserError
 from deepicd.evaluation import predictions
 from deepicd.evaluation.engine import Engine, open_parts, read_admissions
+from deepicd.evaluation.engines import run_engines
 from deepicd.evaluation.parts import Parts, to_predictions
 from deepicd.evaluation.plan import EvaluationPlan, chunks
 from deepicd.rewards.judge.judging import Judging
@@ -43,7 +41,7 @@ def answer(plan: EvaluationPlan, plan_file: str) -> None:
     if len(plan.engines) == 1:
         Engine(plan, 0, admissions).run()
     else:
-        _run_engines(plan, plan_file)
+        run_engines("deepicd.evaluation.answer", plan_file, plan.engines)
     found = {name: own.read(batches) for name, own in parts.items()}
     predictions.write(Path(plan.out), to_predictions(admissions, {name: answers for name, (answers, _) in found.items()}))
     atomic.write(Path(plan.seconds), json.dumps({name: seconds for name, (_, seconds) in found.items()}))
@@ -68,28 +66,6 @@ def _drop_unjudged(plan: EvaluationPlan, parts: Mapping[str, Parts], batches: in
     for name, chosen in left.items():
         for batch in chosen:
             parts[name].drop(batch)
-
-
-def _run_engines(plan: EvaluationPlan, plan_file: str) -> None:
-    """Run a process for each engine; if one fails, end the others."""
-    command = [sys.executable, "-m", "deepicd.evaluation.answer", plan_file]
-    running = [
-        subprocess.Popen([*command, str(number)], env={**os.environ, **variables})
-        for number, variables in enumerate(plan.engines)
-    ]
-    try:
-        while any(process.poll() is None for process in running):
-            if any(process.poll() for process in running):
-                break
-            time.sleep(0.5)
-    finally:
-        for process in running:
-            if process.poll() is None:
-                process.terminate()
-        codes = [process.wait() for process in running]
-    if failed := [code for code in codes if code]:
-        # One that was terminated failed after another one.
-        raise SystemExit(max(failed))
 
 
 def main(plan_file: str, engine: str | None = None) -> None:

@@ -91,11 +91,11 @@ class EvaluationPlan:
             name: value for name, value in asdict(self).items()
             if name not in {"models", "engines", "parts", "out", "seconds", "progress", "total", "phases", "failure"}
         }  # fmt: skip
-        read = [_stamp(Path(path)) for path in (self.test, self.cohort, model.path)]
+        read = [stamp(Path(path)) for path in (self.test, self.cohort, model.path)]
         return sha256(json.dumps([chosen, asdict(model), read], sort_keys=True).encode()).hexdigest()
 
 
-def _stamp(path: Path) -> list[tuple[str, int, int]]:
+def stamp(path: Path) -> list[tuple[str, int, int]]:
     """Name, size and time of a file, or of each file of a folder; nothing for a name on the hub.
 
     Without the model's cards, which each evaluation writes again: they decide no answer.

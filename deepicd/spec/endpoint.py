@@ -18,6 +18,7 @@ ENDPOINT = pattern(
     "an http:// or https:// address, such as http://judge:8000/v1",
 )
 _BYTES = r"(\.[0-9]{1,3})"
+ATTESTED = pattern(r"\S[\s\S]{8,}\S", "at least ten characters: who attests what about sending notes to the endpoint")
 INSIDE = (
     "(?i)^https?://"
     rf"(localhost|127{_BYTES}{{3}}|10{_BYTES}{{3}}|192\.168{_BYTES}{{2}}|172\.(1[6-9]|2[0-9]|3[01]){_BYTES}{{2}}"

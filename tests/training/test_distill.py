@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import dataclass
+import os
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
-from deepicd.evaluation.difficulty import read_solved
+from deepicd.evaluation.difficulty import DifficultyPlan, read_solved
 from deepicd.prompt import DEEPICD, Asked
 from deepicd.run.context import Context
 from deepicd.run.difficulty import training_prompts
 from deepicd.run_layout import RunLayout
 from deepicd.spec.load import parse
 from deepicd.spec.training import GrpoSpec
+from deepicd.training.cpu.device import Cpus
 from tests.training.answering_model import make_answering_model
 from tests.training.deepicd_process import DeepicdProcess
 from tests.training.runs import CANARY, GRPO, SFT, write_run
@@ -132,9 +136,28 @@ def test_prompts_are_left_out_by_difficulty_and_sampling_resumes(distilled: Dist
     before = read_solved(solved)
     assert CANARY not in solved.read_text() + result.with_name("training.log").read_text()
     result.unlink()
-    lines = solved.read_text().splitlines(keepends=True)
-    solved.write_text("".join(lines[:-2]) + lines[-2][:10])
-    again = pq.read_table(training_prompts(context, grpo, model))
-    assert read_solved(solved).keys() == before.keys()
-    assert solved.read_text().startswith("".join(lines[:-2])), "what was sampled is kept"
-    assert again.num_rows > 0
+    parts = sorted((result.parent / "answers").glob("*.json"))
+    texts = "".join(path.read_text() for path in parts)
+    assert CANARY not in texts
+    plan = DifficultyPlan(**json.loads((result.parent / "plan.json").read_text()))
+    several = replace(
+        plan, batch=8, engines=[{}, {}], parts=str(result.parent / "several"), solved=str(result.parent / "again")
+    )
+    for _ in range(2):
+        sample_with(several, result.parent / "several.json")
+        assert read_solved(Path(several.solved)) == before, "two engines count as one"
+        kept = (result.parent / "several" / "00000.json").stat().st_mtime_ns
+        (result.parent / "several" / "00001.json").unlink()
+    sample_with(several, result.parent / "several.json")
+    assert (result.parent / "several" / "00000.json").stat().st_mtime_ns == kept, "what was sampled is kept"
+    assert pq.read_table(training_prompts(context, grpo, model)).num_rows == left.num_rows
+
+
+def sample_with(plan: DifficultyPlan, file: Path) -> None:
+    """Run the plan as the stage does."""
+    file.write_text(json.dumps(asdict(plan)))
+    result = subprocess.run(
+        [sys.executable, "-m", "deepicd.evaluation.difficulty", str(file)],
+        env={**os.environ, **Cpus.engine_environment}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]

@@ -21,6 +21,7 @@ TITLE = "Intervertebral disc disorders with radiculopathy, lumbar region"
         ("<think>Pain.</think><diagnosis>M5116</diagnosis>", Answer(None, None, well_formed=False)),
         ("<reasoning>a</reasoning><reasoning>b</reasoning><diagnosis>M5116</diagnosis>", Answer(None, None, False)),
         ("", Answer(None, None, well_formed=False)),
+        ("<reasoning>Pain.\r\nMore \ud800.</reasoning><diagnosis>M5116</diagnosis>", Answer("Pain.\nMore ?.", "M5116", True)),
     ],
 )
 def test_the_asked_form_is_read(text: str, answer: Answer) -> None:
@@ -34,6 +35,8 @@ def test_the_asked_form_is_read(text: str, answer: Answer) -> None:
         "<reasoning>Pain.</reasoning><diagnosis>M51.16</diagnosis> Anything else?",
         "<reasoning>Pain.</reasoning><diagnosis>M51.16 or M51.17</diagnosis>",
         "<reasoning></reasoning><diagnosis>M51.16</diagnosis>",
+        "<reasoning>Pa\x00in.</reasoning><diagnosis>M51.16</diagnosis>",
+        "<reasoning>\x1b[31mPain.</reasoning><diagnosis>M51.16</diagnosis>",
     ],
 )
 def test_another_form_is_not_well_formed(text: str) -> None:

@@ -101,15 +101,3 @@ def test_what_was_answered_without_the_judge_is_answered_again_once_it_is_availa
     said = capsys.readouterr().err
     assert ("1 batches were answered without the judge, and are answered again" in said) is available
     assert ("1 batches stay without the judge" in said) is not available
-
-
-def test_an_engine_that_fails_ends_the_others(plan: EvaluationPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The first one never ends by itself.
-    fake = tmp_path / "python"
-    fake.write_text('#!/bin/sh\n[ "$4" = 0 ] && exec sleep 600\nexit 7\n')
-    fake.chmod(0o755)
-    monkeypatch.setattr(answer.sys, "executable", str(fake))  # type: ignore[attr-defined]
-    with pytest.raises(SystemExit) as left:
-        answer.answer(replace(plan, engines=[{}, {}]), "plan.json")
-    assert left.value.code == 7
-    assert not Path(plan.out).exists()
