@@ -29,35 +29,49 @@ class Judged:
     """A finished run that started the judge's server."""
 
     layout: RunLayout
-    model: Path
-    """The policy at its start, and the judge."""
-    data: dict[str, Any]
     output: str
     exit_code: int
     left_behind: list[str]
 
 
-def start(folder: Path, model: Path, data: dict[str, Any], judge: dict[str, Any], **stages: Any) -> DeepicdProcess:
-    run = write_run(
-        folder / "run.yaml", "judged", data, {"evaluate": None, **stages},
-        reward={"weights": {"judge": 0.2}, "judge": judge}, model={"path": str(model), "dtype": "float32"},
-    )  # fmt: skip
-    return DeepicdProcess("run", str(run), "--dir", str(folder / "run"))
+@dataclass
+class Home:
+    """Folder of tables with a canary in each note, and of a model that answers."""
+
+    folder: Path
+
+    @property
+    def model(self) -> Path:
+        """The policy at its start, and the judge."""
+        return self.folder / "model"
+
+    def start(self, folder: Path, judge: dict[str, Any], **stages: Any) -> DeepicdProcess:
+        """Start a run in `folder/run`."""
+        tables = self.folder / "tables"
+        run = write_run(
+            folder / "run.yaml", "judged", {"mimic": {"hosp": str(tables / "hosp"), "note": str(tables / "note")}},
+            {"evaluate": None, **stages}, reward={"weights": {"judge": 0.2}, "judge": judge},
+            model={"path": str(self.model), "dtype": "float32"},
+        )  # fmt: skip
+        return DeepicdProcess("run", str(run), "--dir", str(folder / "run"))
 
 
 @pytest.fixture(scope="module")
-def judged(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Judged:
-    home = tmp_path_factory.mktemp("judged")
-    tables = home / "tables"
-    write_tables_with_canary(tables)
-    data = {"mimic": {"hosp": str(tables / "hosp"), "note": str(tables / "note")}}
-    (home / "model").mkdir()
-    model = make_answering_model(cohort, home / "model")
-    process = start(home, model, data, {"model": str(model)}, **STAGES)
+def home(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    made = Home(tmp_path_factory.mktemp("judged"))
+    write_tables_with_canary(made.folder / "tables")
+    made.model.mkdir()
+    make_answering_model(cohort, made.model)
+    return made
+
+
+@pytest.fixture(scope="module")
+def judged(home: Home) -> Judged:
+    process = home.start(home.folder, {"model": str(home.model)}, **STAGES)
     process.wait_for_step("grpo", 1)
     tree = process.tree()
     code = process.finish()
-    return Judged(RunLayout(home / "run"), model, data, process.text, code, process.left_behind(tree))
+    return Judged(RunLayout(home.folder / "run"), process.text, code, process.left_behind(tree))
 
 
 def test_a_run_with_its_own_judge_is_done_and_leaves_no_server(judged: Judged) -> None:
@@ -102,21 +116,21 @@ def test_no_note_text_leaves_the_judge(judged: Judged) -> None:
 
 
 @pytest.mark.long
-def test_a_judge_that_fails_ends_the_attempt_where_the_run_wants_it(judged: Judged, tmp_path: Path) -> None:
+def test_a_judge_that_fails_ends_the_attempt_where_the_run_wants_it(home: Home, tmp_path: Path) -> None:
     with stub() as server:
         server.always = lambda prompts: Reply(500, CANARY.encode())
         judge = {"endpoint": server.url, "name": MODEL, "onFailure": "fail"}
-        process = start(tmp_path, judged.model, judged.data, judge, grpo=STAGES["grpo"])
+        process = home.start(tmp_path, judge, grpo=STAGES["grpo"])
         assert process.finish() == 75
     assert "verdicts are missing (reward.judge.maxFailures): server_error" in process.text
     assert CANARY not in process.text + (tmp_path / "run/stages/grpo/training.log").read_text()
 
 
 @pytest.mark.long
-def test_an_evaluation_whose_judge_is_down_reports_the_reward_without_it(judged: Judged, tmp_path: Path) -> None:
+def test_an_evaluation_whose_judge_is_down_reports_the_reward_without_it(home: Home, tmp_path: Path) -> None:
     with stub() as server:
         judge = {"endpoint": server.url, "name": MODEL}
-    process = start(tmp_path, judged.model, judged.data, judge, evaluate=STAGES["evaluate"])
+    process = home.start(tmp_path, judge, evaluate=STAGES["evaluate"])
     assert process.finish() == 0
     assert "is called reward_without_judge" in process.text
     found = json.loads((tmp_path / "run/evaluate/metrics.json").read_text())["base"]["reward"]
