@@ -133,24 +133,30 @@ def test_prompts_are_left_out_by_difficulty_and_sampling_resumes(distilled: Dist
     assert found["kept"] == left.num_rows == TRAINED - found["histogram"][-1] < TRAINED
     assert "J189" in set(left["code"].to_pylist())
     solved = result.with_name("solved.jsonl")
-    before = read_solved(solved)
-    assert CANARY not in solved.read_text() + result.with_name("training.log").read_text()
-    result.unlink()
     parts = sorted((result.parent / "answers").glob("*.json"))
-    texts = "".join(path.read_text() for path in parts)
-    assert CANARY not in texts
+    texts = [solved, result.with_name("training.log"), *parts]
+    assert all(CANARY not in path.read_text() for path in texts)
+    kept = [path.stat().st_mtime_ns for path in parts]
+    result.unlink()
+    assert pq.read_table(training_prompts(context, grpo, model)).num_rows == left.num_rows
+    assert [path.stat().st_mtime_ns for path in parts] == kept, "what was sampled is kept"
+
+
+@pytest.mark.long
+def test_two_engines_count_as_one_does(distilled: Distilled) -> None:
+    context, grpo = context_of(distilled, {"samples": 4, "dropSolved": 1})
+    result = distilled.layout.stage("grpo").difficulty
+    training_prompts(context, grpo, distilled.folder / "model")
     plan = DifficultyPlan(**json.loads((result.parent / "plan.json").read_text()))
-    several = replace(
-        plan, batch=8, engines=[{}, {}], parts=str(result.parent / "several"), solved=str(result.parent / "again")
-    )
+    parts = result.parent / "several"
+    several = replace(plan, batch=8, engines=[{}, {}], parts=str(parts), solved=str(result.parent / "again"))
+    counts = []
     for _ in range(2):
         sample_with(several, result.parent / "several.json")
-        assert read_solved(Path(several.solved)) == before, "two engines count as one"
-        kept = (result.parent / "several" / "00000.json").stat().st_mtime_ns
-        (result.parent / "several" / "00001.json").unlink()
-    sample_with(several, result.parent / "several.json")
-    assert (result.parent / "several" / "00000.json").stat().st_mtime_ns == kept, "what was sampled is kept"
-    assert pq.read_table(training_prompts(context, grpo, model)).num_rows == left.num_rows
+        counts.append((read_solved(Path(several.solved)), (parts / "00000.json").stat().st_mtime_ns))
+        (parts / "00001.json").unlink()
+    assert counts[0] == counts[1], "what was sampled is kept"
+    assert counts[0][0] == read_solved(result.with_name("solved.jsonl"))
 
 
 def sample_with(plan: DifficultyPlan, file: Path) -> None:
