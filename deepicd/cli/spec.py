@@ -38,7 +38,8 @@ def validate(
     """
     from deepicd.run.inputs import look
 
-    name, problems, warnings, found_in_files, needs, lines = None, [], [], False, None, []
+    name, problems, warnings, found_in_files, needs = None, [], [], False, None
+    lines: list[str] = []
     try:
         run = spec.load(file)
     except UserError as error:

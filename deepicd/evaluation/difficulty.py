@@ -132,7 +132,9 @@ def sample(plan: DifficultyPlan, plan_file: str) -> None:
         sample_share(plan, 0, rows)
     else:
         run_engines("deepicd.evaluation.difficulty", plan_file, plan.engines)
-    lines = [json.dumps({"id": identity, "solved": solved}) for batch in range(batches) for identity, solved in parts.read(batch)]
+    lines = [
+        json.dumps({"id": identity, "solved": solved}) for batch in range(batches) for identity, solved in parts.read(batch)
+    ]
     atomic.write(Path(plan.solved), "".join(f"{line}\n" for line in lines))
 
 

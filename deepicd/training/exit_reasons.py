@@ -20,7 +20,8 @@ _SIGNATURES: tuple[tuple[re.Pattern[str], type[DeepICDError], str], ...] = (
              "workers are out of shared memory", r"insufficient shared memory \(shm\)"), UserError,
      f"/dev/shm is full: enlarge it (docker run --shm-size; on a cluster compute.sharedMemory), {_RESUME}"),  # noqa: S108
     # The last two are PyTorch's, which does not say why a checkpoint cannot be written.
-    (_one_of("No space left on device", "database or disk is full", "Disk quota exceeded", "PytorchStreamWriter failed writing file",
+    (_one_of("No space left on device", "database or disk is full", "Disk quota exceeded",
+             "PytorchStreamWriter failed writing file",
              r"enforce fail at inline_container\.cc:\d+\] \. unexpected pos"), UserError,
      f"the disk is full: free space, {_RESUME}"),
     # Ray ends a worker before the kernel would. Its exception has the name of PyTorch's for GPUs; its count may be 0.

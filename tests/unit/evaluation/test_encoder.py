@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from deepicd.errors import UserError
+from deepicd.evaluation.baselines import Notes, Splits
 from deepicd.evaluation.encoder import Settings, encoder
-from tests.unit.evaluation.test_baselines import SPLITS, TEST, WORDS, Notes, Splits
+from tests.unit.evaluation.test_baselines import SPLITS, TEST, WORDS
 
 
 @pytest.fixture(autouse=True)
