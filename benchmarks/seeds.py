@@ -38,7 +38,7 @@ def run(content: Mapping[str, Any], folder: Path, command: str = "run") -> Path:
     Raises:
         CalledProcessError: it failed; the log says why.
     """
-    name = content["metadata"]["name"]
+    name = str(content["metadata"]["name"])
     file = folder / f"{name}.yaml"
     file.write_text(yaml.safe_dump(dict(content)))
     with (folder / f"{name}.log").open("wb") as log:

@@ -16,6 +16,10 @@ _MANY = f"{CHAT}/batch"
 _NO_BATCHES = frozenset({404, 405, 501})
 
 
+class _TooManyError(Exception):
+    """A request of several chats timed out: the same request would again."""
+
+
 class Client(Endpoint):
     """Asks the judge's model."""
 
@@ -50,19 +54,35 @@ class Client(Endpoint):
             UserError: the server refuses the key.
         """
         if len(prompts) > 1 and self._takes_many:
-            chats = [_chat(prompt) for prompt in prompts]
+            half = len(prompts) // 2
             try:
-                return await self.again(lambda: self._answers(_MANY, chats, len(prompts)))
+                return await self.again(lambda: self._many(prompts))
+            except _TooManyError:
+                return await self._in_turn(prompts[:half], prompts[half:])
             except FailedError as failed:
                 if failed.reason in PASSING:
                     return [failed.reason] * len(prompts)
             if not self._takes_many:
                 return await self._one_by_one(prompts)
             # One chat at fault fails them all.
-            half = len(prompts) // 2
             first, second = await asyncio.gather(self.ask(prompts[:half]), self.ask(prompts[half:]))
             return [*first, *second]
         return await self._one_by_one(prompts)
+
+    async def _in_turn(self, first: Sequence[str], second: Sequence[str]) -> list[str | Missing]:
+        """Both together would take as long again. The second is not asked about if the server does not answer at all."""
+        answers = await self.ask(first)
+        if all(answer is Missing.TIMED_OUT for answer in answers):
+            return [*answers, *[Missing.TIMED_OUT] * len(second)]
+        return [*answers, *await self.ask(second)]
+
+    async def _many(self, prompts: Sequence[str]) -> list[str | Missing]:
+        try:
+            return await self._answers(_MANY, [_chat(prompt) for prompt in prompts], len(prompts))
+        except FailedError as failed:
+            if failed.reason is Missing.TIMED_OUT:
+                raise _TooManyError from None
+            raise
 
     async def _one_by_one(self, prompts: Sequence[str]) -> list[str | Missing]:
         async def one(prompt: str) -> str | Missing:

@@ -73,7 +73,6 @@ def test_answers_are_matched_by_their_index() -> None:
         Reply(500, b"oops"),
         Reply(503, headers={"Retry-After": "Fri, 31 Dec 2027 23:59:59 GMT"}),
         Reply(drop=True),
-        Reply(seconds=0.5),
         Reply(body=b"<html>Welcome</html>", headers={"Content-Type": "text/html"}),
         Reply(body=b'{"choices": [{"index": 0, "mess'),
         Reply(body=b""),
@@ -98,7 +97,6 @@ def test_a_failure_that_may_pass_is_tried_again(fault: Reply) -> None:
         (Reply(429), Missing.BUSY),
         (Reply(502), Missing.SERVER_ERROR),
         (Reply(drop=True), Missing.UNREACHABLE),
-        (Reply(seconds=0.3), Missing.TIMED_OUT),
         (Reply(body=b"<html>"), Missing.NOT_AN_ANSWER),
     ],
 )
@@ -107,6 +105,27 @@ def test_a_failure_that_stays_is_named(fault: Reply, reason: Missing) -> None:
         server.faults = [fault] * 4
         assert ask(server, seconds=0.1) == [reason] * 5
         assert len(server.chats) == 4
+
+
+def test_a_single_prompt_that_times_out_is_asked_about_again() -> None:
+    with stub() as server:
+        server.faults = [Reply(seconds=0.5)] * 2
+        assert ask(server, PROMPTS[:1], seconds=0.3) == [YES]
+        assert len(server.chats) == 3
+
+
+def test_a_server_that_is_too_slow_for_many_prompts_is_asked_about_fewer_at_a_time() -> None:
+    with stub() as server:
+        server.always = lambda prompts: Reply(seconds=0.6) if len(prompts) > 2 else None
+        assert ask(server, seconds=0.3) == [YES] * 5
+        assert [len(content["messages"]) for _, content in server.chats] == [5, 2, 3, 1, 2]
+
+
+def test_a_server_that_never_answers_is_found_out_without_asking_it_about_every_prompt() -> None:
+    with stub() as server:
+        server.always = lambda prompts: Reply(seconds=0.3)
+        assert ask(server, seconds=0.1) == [Missing.TIMED_OUT] * 5
+        assert len(server.chats) == 6  # of 5 and 2 prompts, and 4 tries of one
 
 
 def test_a_server_that_is_down_is_named() -> None:
