@@ -106,7 +106,8 @@ def _reward(place: EvaluationLayout) -> Any:
 
     if not place.about.is_file():
         return None
-    settings = yaml.safe_load(read_object(place.about, ("settings",))["settings"])
+    recorded = read_object(place.about, ("settings",))["settings"]
+    settings = yaml.safe_load(recorded) if isinstance(recorded, str) else recorded
     try:
         return parse(settings, str(place.about)).spec.reward.model_dump()
     except UserError:  # of a version with other fields
