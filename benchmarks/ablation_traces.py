@@ -13,7 +13,8 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 
-from benchmarks.trace_filters import FAULTS, SIMILARITY, Example, judged, written
+from benchmarks.planted_faults import FAULTS, Example, written
+from benchmarks.trace_filters import SIMILARITY, judged
 from deepicd.data import extracted
 from deepicd.data.synthetic import cases, diseases
 from deepicd.data.synthetic.diseases import Disease
