@@ -25,10 +25,10 @@ quickstart: setup
 	$(BIN)/deepicd run manifests/samples/quickstart.yaml
 
 # The operator's tests need a real API server, from `make cluster-tools` or KUBEBUILDER_ASSETS. Without one they are skipped,
-# because building it takes 20 minutes. Two processes share these tests, which mostly wait for servers. The tests that train
+# because building it takes 20 minutes. Four processes share these tests, since those on servers mostly wait. The tests that train
 # run separately and are distributed by file, since training starts on one core and then uses the other.
 test: setup
-	$(PYTEST) --numprocesses 2 --dist worksteal tests/unit tests/storage tests/cluster
+	$(PYTEST) --numprocesses 4 --dist worksteal tests/unit tests/storage tests/cluster
 	$(PYTEST) --numprocesses 2 --dist loadfile tests/training
 
 # Real pods in a new kind cluster, which is deleted at the end; KEEP=1 keeps it, CLUSTER=NAME reuses a kept one.
@@ -39,7 +39,7 @@ test-kind: setup
 # Slow tests, of which `make test` runs a sample or none; then runs on two nodes, with KubeRay in a kind cluster.
 # Needs Go in addition to the tools of test-kind: it builds KubeRay once into the user's cache. KUBERAY_VERSION names another version.
 test-long: setup .venv/mlflow
-	$(PYTEST) -m long --numprocesses 2 --dist worksteal tests/unit tests/storage tests/cluster
+	$(PYTEST) -m long --numprocesses 4 --dist worksteal tests/unit tests/storage tests/cluster
 	$(PYTEST) -m long --numprocesses 2 --dist loadfile tests/training
 	$(PYTEST) -m long tests/kuberay
 

@@ -13,7 +13,8 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 
-from benchmarks.trace_filters import FAULTS, SIMILARITY, Example, judged, written
+from benchmarks.planted_faults import FAULTS, Example, written
+from benchmarks.trace_filters import SIMILARITY, judged
 from deepicd.data import extracted
 from deepicd.data.synthetic import cases, diseases
 from deepicd.data.synthetic.diseases import Disease
@@ -56,16 +57,16 @@ def write(tables: Path, cohort: Path, codes: int, seed: int, out: Path) -> dict[
         rule = rng.choice(PLANTED) if rng.random() < FAULTY else None
         answer = None if rule is None else _fault(rule, example, rng, earlier)
         text, truncated = answer or (written(example.trace, example.code), False)
-        found = judged(example, text, truncated, seen)
+        found = judged(example, seen, text, truncated)
         clean[identity], trace = example.trace, read(text, truncated=truncated, own_prompt=False).trace
         dirty[identity] = trace or example.trace
-        if found is None:
+        if not found:
             kept[identity] = dirty[identity]
         if answer is not None:
             counts["planted"][str(rule)] += 1
-            counts["caught"][str(rule)] += found is not None
-        elif found is not None:
-            counts["lost"][str(found)] += 1
+            counts["caught"][str(rule)] += bool(found)
+        elif found:
+            counts["lost"][str(found[0])] += 1
         earlier.append(example)
     bare = dict.fromkeys(clean, BARE)
     for name, traces in {"clean": clean, "unfiltered": dirty, "filtered": kept, "bare": bare}.items():

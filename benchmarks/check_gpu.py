@@ -4,8 +4,9 @@
 
 Trains a Qwen2 model of random weights, scaled to the GPU's memory, in bfloat16: SFT, GRPO with vLLM's CUDA graphs, sleep and
 wake-up, weight synchronisation, a stop, a resume, the evaluation, a prediction; then compares attention with plain attention,
-trains adapters, and times bare verl. Each part is passed, failed, or not run, with its reason. --cpu shrinks the model, for a
-trial without a GPU. FOLDER gets check-gpu.json and the runs; the exit code is 1 if a part failed.
+trains adapters, trains with a judge on the same GPU, and times bare verl. Each part is passed, failed, or not run, with its
+reason. --cpu shrinks the model, for a trial without a GPU. FOLDER gets check-gpu.json and the runs; the exit code is 1 if a
+part failed.
 """
 
 from __future__ import annotations
@@ -105,8 +106,8 @@ def tiny_of(memory: float) -> Figures:
     }  # fmt: skip
 
 
-def write_run(path: Path, model: Figures, *, cpu: bool, steps: int, stages: tuple[str, ...]) -> Path:
-    """A run.yaml named after its file. Sequences have the card's lengths on a GPU."""
+def write_run(path: Path, model: Figures, *, cpu: bool, steps: int, stages: tuple[str, ...], **spec: Any) -> Path:
+    """A run.yaml named after its file, with more of its `spec`. Sequences have the card's lengths on a GPU."""
     prompt, response = (128, 48) if cpu else (2048, 512)
     sft = {"trainBatchSize": 16, "maxSteps": 40 if cpu else 20, "learningRate": 1e-3, "maxTokens": prompt + response,
            "maxTokensPerGpu": prompt + response if cpu else 8192}  # fmt: skip
@@ -127,6 +128,7 @@ def write_run(path: Path, model: Figures, *, cpu: bool, steps: int, stages: tupl
             "data": {"synthetic": {"admissions": 400, "codes": 24, "seed": 0}},
             "stages": {name: every.get(name) if name in stages else None for name in every},
             "compute": {"gpus": 1},
+            **spec,
         },
     }  # fmt: skip
     path.write_text(yaml.safe_dump(content))
@@ -225,6 +227,25 @@ def adapters(run: Path, folder: Path) -> Figures:
     return {"GRPO steps": 2}
 
 
+def colocated_judge(run: Path, folder: Path) -> Figures:
+    """Two GRPO steps whose judge wakes while the policy sleeps, and the reverse, on one GPU."""
+    from deepicd.rewards.judge import watch
+    from deepicd.run_layout import RunLayout
+
+    deepicd("grpo", run, "--dir", folder)
+    stage = RunLayout(folder).stage("grpo")
+    judged = list(watch.read_file(stage.judged).values())
+    missing = sum(step.missing for step in judged)
+    if missing or sum(step.completions for step in judged) == 0:
+        raise Failed(f"{missing} verdicts are missing: see {stage.judge_log}")
+    lines = [line for path in sorted(stage.metrics.glob("launch-*.jsonl")) for line in path.read_text().splitlines()]
+    rows = [json.loads(line)["data"] for line in lines]
+    seconds = [row["timing_s/reward"] for row in rows if "timing_s/reward" in row]
+    if len(seconds) != 2:
+        raise Failed(f"the judge was asked in {len(seconds)} steps of 2")
+    return {"verdicts": sum(step.completions for step in judged), "s of judging a step": seconds[-1]}
+
+
 def bare_verl(folder: Path) -> Figures:
     """Seconds a step against bare verl with the same overrides; see benchmarks/training.py."""
     script = Path(__file__).with_name("training.py")
@@ -264,6 +285,10 @@ def main() -> int:
         cpu=cpu, steps=2, stages=("grpo",),
     )  # fmt: skip
     checks.run("adapters", 90, lambda: adapters(lora, folder / "adapters"), needs="SFT, GRPO, stop")
+    sft = str(whole / "stages" / "sft" / "model")
+    guest = {"weights": {"judge": 0.2}, "judge": {"model": sft, "placement": "colocated"}}
+    judged = write_run(folder / "judged.yaml", {"path": sft}, cpu=cpu, steps=2, stages=("grpo",), reward=guest)
+    checks.run("colocated judge", 120, lambda: colocated_judge(judged, folder / "judged"), needs="SFT, GRPO, stop")
     checks.run("bare verl", 150, lambda: bare_verl(whole), needs="resume, evaluation")
     print(f"{folder / 'check-gpu.json'} has the figures", flush=True)
     return int(any(result["state"] == "failed" for result in checks.results))

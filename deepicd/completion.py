@@ -27,6 +27,12 @@ _CODE = re.compile(r"[A-Z](?:[0-9][0-9A-Z]|[A-Z][0-9])[0-9A-Z]{0,4}")
 _WORD = re.compile(r"[^\W_]")
 _BARE_CODE = re.compile(r"[A-Za-z](?:[0-9][0-9A-Za-z]|[A-Za-z][0-9])(?:\.?[0-9A-Za-z]{1,4})?")
 
+TRACE_WARNING = (
+    "A convincing trace can be wrong: it is text that the model learned to write, not an explanation of how the answer came "
+    "about. Check it against its note before you use it for anything."
+)
+"""For every place that shows traces."""
+
 
 class Fault(StrEnum):
     """What is wrong with a completion."""

@@ -131,7 +131,7 @@ class Endpoint:
         models = listed.get("data")
         names = [str(one.get("id")) for one in models if isinstance(one, dict)] if isinstance(models, list) else []
         if names and self._model not in names:
-            shown = ", ".join(name[:80] for name in names[:5])
+            shown = ", ".join("".join(filter(str.isprintable, name))[:80] for name in names[:5])
             raise UserError(f"{self.field}.name: the server has no model {self._model}: it serves {shown}")
 
     async def again(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -195,6 +195,13 @@ class Endpoint:
         """The error for an answer with another status than 200."""
         if status in _WRONG_KEY:
             return UserError(f"{self.field}.apiKey: the server refuses it (status {status}): correct it")
+        if 300 <= status < 400:
+            return UserError(
+                f"{self.field}.endpoint: the server redirects to another address (status {status}), where no notes are sent: "
+                "give the address that answers"
+            )
+        if status < 300:
+            return FailedError(Missing.NOT_AN_ANSWER)
         if status in _AGAIN:
             return FailedError(Missing.BUSY, wait)
         if status >= 500:
@@ -208,4 +215,7 @@ def content_of(choice: Any) -> str | None:
     if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
         return None
     text = choice["message"].get("content")
+    if isinstance(text, list):  # parts, of which some servers give thoughts apart
+        parts = (part.get("text") for part in text if isinstance(part, dict) and part.get("type") == "text")
+        text = "".join(part for part in parts if isinstance(part, str))
     return text if isinstance(text, str) and text else None

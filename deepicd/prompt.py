@@ -24,7 +24,7 @@ SYSTEM = (
 THINK = "<think>"
 THINK_OPENING = f"{THINK}\n"
 """What opens a trace. The line break keeps the tag's last sign from forming a token with the trace's first word."""
-_TEMPLATE_OPENING = "{%- if add_generation_prompt %}{{- '<think>\\n' }}{%- endif %}"
+_TEMPLATE_OPENING = "{% if add_generation_prompt %}{{ '<think>\\n' }}{% endif %}"
 _THINKING = "{%- set enable_thinking = true %}{%- set thinking = true %}"
 """Switches by which templates let a prompt end in a closed trace."""
 
@@ -86,7 +86,8 @@ def answer(trace: str, code: str) -> str:
 
 def with_opened_think(chat_template: str) -> str:
     """The chat template, with a generation prompt that ends in an opened `<think>`."""
-    return chat_template.rstrip("\n") + _TEMPLATE_OPENING
+    # Jinja leaves out the line break at a template's end.
+    return chat_template.removesuffix("\n") + _TEMPLATE_OPENING
 
 
 def with_thinking_on(chat_template: str) -> str:

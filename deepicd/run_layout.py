@@ -107,6 +107,7 @@ class StageLayout:
         self.baselines = folder / "baselines"
         # Of `grpo` and `evaluate`.
         self.judge_log = folder / "judge.log"
+        self.second_judge_log = folder / "second-judge.log"
         self.judged = self.metrics / "judge.jsonl"
         # Of `grpo`, with note text.
         self.rollouts = folder / "rollouts"

@@ -22,6 +22,8 @@ from docs.pages.reasons import notes, reason_page, reasons_index
 REASONS = "reference/reasons/index.md"
 CHART = "reference/chart.md"
 ROOT = Path(__file__).parents[1]
+RULES = ("See [Contributing](../../CONTRIBUTING.md).", '--8<-- "CONTRIBUTING.md:2:"')
+"""A link to a file that is no page of the site, and the snippet that includes the file instead."""
 KEPT = {CHART: "charts/deepicd/README.md", "changelog.md": "CHANGELOG.md", "security.md": "SECURITY.md"}
 """Pages that are files of the repository outside `docs`, by their place in the site."""
 
@@ -54,7 +56,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Point links to the generated pages, and start a new paragraph at each bold lead of a terse file."""
     place = page.file.src_uri
-    markdown = site_links(markdown, place)
+    markdown = site_links(markdown.replace(*RULES), place)
     terse = place == CHART or place.startswith("adr/")
     return re.sub(r"^(?=\*\*)", "\n", markdown, flags=re.MULTILINE) if terse else markdown
 

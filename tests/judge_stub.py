@@ -55,10 +55,11 @@ class Stub(ThreadingHTTPServer):
 
     def __init__(self, answer: Answer, *, batches: bool, key: str | None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.answer, self.batches, self.key = answer, batches, key
+        self.answer, self.batches, self.key, self.model = answer, batches, key, MODEL
         self.faults: list[Reply] = []
         self.always: Callable[[list[str]], Reply | None] = lambda prompts: None
         """Decides each reply by the prompts; None: as usual."""
+        self.models: Reply | None = None
         self.requests: list[tuple[str, dict[str, Any]]] = []
         self.lock = threading.Lock()
 
@@ -77,7 +78,7 @@ class Stub(ThreadingHTTPServer):
         with self.lock:
             self.requests.append((path, content))
             if path == "/v1/models":
-                return Reply(body=json.dumps({"data": [{"id": MODEL}]}).encode())
+                return self.models or Reply(body=json.dumps({"data": [{"id": self.model}]}).encode())
             if self.faults:
                 return self.faults.pop(0)
         many = path.endswith("/batch")
@@ -85,7 +86,7 @@ class Stub(ThreadingHTTPServer):
             return Reply(404, b'{"detail": "Not Found"}')
         prompts = [chat[-1]["content"] for chat in (content["messages"] if many else [content["messages"]])]
         found = self.always(prompts)
-        return completed([self.answer(prompt) for prompt in prompts]) if found is None else found
+        return completed([self.answer(prompt) for prompt in prompts], self.model) if found is None else found
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import socketserver
 import subprocess
 import sys
 import threading
@@ -17,10 +18,12 @@ from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 from urllib.parse import parse_qsl, urlsplit
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 PACKAGES = Path(sys.prefix) / "mlflow"
 """Where `make test-long` installs MLflow, apart from the training stack."""
+START_SECONDS = 600
+"""Time limit for its start, which is mostly imports: on a busy machine minutes."""
 
 
 class StandIn:
@@ -33,10 +36,12 @@ class StandIn:
         """Everything that was sent, with its headers."""
         self.failure: int | None = None
         """Answer everything with this status."""
+        self.fails_at = ""
+        """The one call that `failure` is for; empty for all."""
 
     def answer(self, what: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """Status and content for a call."""
-        if self.failure is not None:
+        if self.failure is not None and self.fails_at in ("", what):
             return self.failure, {"error_code": "OTHER"}
         found = getattr(self, "_" + re.sub(r"[/-]", "_", what))(body)
         return (404, {"error_code": "RESOURCE_DOES_NOT_EXIST"}) if found is None else (200, found)
@@ -53,7 +58,10 @@ class StandIn:
 
     def _runs_create(self, body: dict[str, Any]) -> dict[str, Any]:
         number = f"run{len(self.runs)}"
-        info = {"run_id": number, "status": "RUNNING", "run_name": body["run_name"], "experiment_id": body["experiment_id"]}
+        info = {
+            "run_id": number, "status": "RUNNING", "run_name": body["run_name"], "experiment_id": body["experiment_id"],
+            "lifecycle_stage": "active",
+        }  # fmt: skip
         self.runs[number] = {"info": info, "data": {"tags": body["tags"], "params": []}, "history": []}
         return {"run": self.runs[number]}
 
@@ -66,11 +74,15 @@ class StandIn:
         assert match
         tag = {"key": match[1], "value": match[2]}
         wanted = [run for run in self.runs.values() if run["info"]["experiment_id"] in body["experiment_ids"]]
-        found = [run for run in wanted if tag in run["data"]["tags"]]
+        found = [run for run in wanted if tag in run["data"]["tags"] and run["info"]["lifecycle_stage"] == "active"]
         return {"runs": found} if found else {}
 
     def _runs_update(self, body: dict[str, Any]) -> dict[str, Any]:
         self.runs[body["run_id"]]["info"]["status"] = body["status"]
+        return {}
+
+    def _runs_delete(self, body: dict[str, Any]) -> dict[str, Any]:
+        self.runs[body["run_id"]]["info"]["lifecycle_stage"] = "deleted"
         return {}
 
     def _runs_log_batch(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -126,14 +138,17 @@ def mlflow_server(folder: Path) -> Iterator[str]:
         sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
         "--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--no-serve-artifacts",
     ]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(PACKAGES), "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment = {
+        **os.environ, "PYTHONPATH": str(PACKAGES), "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # its processes would import MLflow once more each
+    }  # fmt: skip
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
             command, env=environment, cwd=folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
     try:
         address = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + START_SECONDS
         while not _is_up(address):
             assert server.poll() is None, (folder / "log").read_text()
             assert time.monotonic() < deadline, (folder / "log").read_text()
@@ -152,9 +167,32 @@ def _is_up(address: str) -> bool:
         return False
 
 
+def write(address: str, what: str, **body: str) -> None:
+    """Send a POST to a server."""
+    content = json.dumps(body).encode()
+    with urlopen(Request(f"{address}/api/2.0/mlflow/{what}", content, {"Content-Type": "application/json"}), timeout=30):
+        pass
+
+
 def read(address: str, what: str, **query: str) -> dict[str, Any]:
     """What a server answers to a GET."""
     text = "&".join(f"{name}={value}" for name, value in query.items())
     with urlopen(f"{address}/api/2.0/mlflow/{what}?{text}", timeout=30) as response:
         content: dict[str, Any] = json.loads(response.read())
     return content
+
+
+@contextmanager
+def raw_server(answer: bytes) -> Iterator[tuple[str, list[str]]]:
+    """A server that gives every request the same bytes and closes; yields its address and what it was sent."""
+    requests: list[str] = []
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            requests.append(self.request.recv(65536).decode())
+            self.request.sendall(answer)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", requests
+        server.shutdown()

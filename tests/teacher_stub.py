@@ -44,3 +44,13 @@ def reply(text: str | None, *, model: str = MODEL, finish: str = "stop") -> Repl
         "usage": {"prompt_tokens": 100, "completion_tokens": 50},
     }
     return Reply(body=json.dumps(content).encode())
+
+
+def changed(one: Reply, **fields: Any) -> Reply:
+    """A reply with other fields in its JSON."""
+    return Reply(body=json.dumps({**json.loads(one.body), **fields}).encode())
+
+
+def choice(content: Any, finish: str | None = "stop") -> dict[str, Any]:
+    """One of an answer's choices."""
+    return {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": finish}

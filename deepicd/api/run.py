@@ -148,13 +148,18 @@ class Run:
             found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise _not_prepared(path) from None
+        except ValueError:
+            raise UserError(f"{path}: is damaged: delete stages/prepare.completed.json, then run again") from None
         return found
 
     @property
     def seconds(self) -> dict[str, float]:
         """Duration of each finished stage."""
-        markers = {name: self._layout.stage(name).completed for name in ("prepare", "distill", *TRAINING_STAGES, "evaluate")}
-        return {name: json.loads(path.read_text())["seconds"] for name, path in markers.items() if path.is_file()}
+        from deepicd.run.stage_record import seconds
+
+        stages = ("prepare", "distill", *TRAINING_STAGES, "evaluate")
+        found = {name: seconds(self._layout.stage(name).completed) for name in stages}
+        return {name: spent for name, spent in found.items() if spent is not None}
 
     @property
     def models(self) -> dict[str, Path]:

@@ -222,7 +222,8 @@ class Sync:
                 published = publish(self.store, ref, item.folder, self.origin, metrics=metrics)
                 mark_durable(item, ref)
                 size, seconds = published.manifest.size, round(self.clock() - began, 1)
-                self._log.info("stored", what=str(item), bytes=size, seconds=seconds)
+                said = f"{item}, {size / 1e6:,.1f} MB in {seconds:g} s"
+                self._log.info("stored", text=said, what=str(item), bytes=size, seconds=seconds)
         except FileNotFoundError:
             raise VanishedError(str(item.folder)) from None
         self._durable |= {item}

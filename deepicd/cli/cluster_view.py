@@ -24,7 +24,8 @@ _DISPENSABLE = ("KL", "F1", "ATTEMPT", "REWARD", "ETA", "AGE")
 """The columns that a narrow terminal drops, first to last."""
 _WORTH_A_MESSAGE: dict[str, tuple[str, ...]] = {
     "Accepted": ("False",), "Scheduled": ("False",), "Running": ("False",), "CheckpointDurable": ("False",),
-    "StepsStalled": ("True", "Unknown"), "RewardCollapsed": ("True",), "Failed": ("True",),
+    "StepsStalled": ("True", "Unknown"), "RewardCollapsed": ("True",), "JudgeDiverged": ("True",),
+    "Failed": ("True",),
 }  # fmt: skip
 """The statuses of a condition that mean that something is missing or wrong."""
 

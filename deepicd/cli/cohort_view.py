@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 
 from deepicd import icd10
@@ -65,15 +66,15 @@ def _fates(cohort: Cohort) -> Table:
     table.add_row("read", f"{cohort.admissions:,}")
     for name, count in cohort.dropped.items():
         if count:
-            table.add_row(f"  dropped: {REASONS.get(name, name)}", f"{count:,}")
+            table.add_row(_below(f"dropped: {REASONS.get(name, name)}"), f"{count:,}")
     table.add_row("kept", f"{cohort.kept:,}", end_section=True)
     table.add_row("notes read", f"{cohort.notes:,}")
     for name, count in cohort.notes_set_aside.items():
         if count:
-            table.add_row(f"  set aside: {name.replace('_', ' ')}", f"{count:,}")
+            table.add_row(_below(f"set aside: {name.replace('_', ' ')}"), f"{count:,}")
     for name, section in cohort.sections.items():
         if section.notes_cut:
-            table.add_row(f"  text of the stay cut out of: {name}", f"{section.notes_cut:,}")
+            table.add_row(_below(f"text of the stay cut out of: {name}"), f"{section.notes_cut:,}")
     if cohort.other_sex:
         table.add_row("notes kept that name another sex than their patient's", f"{cohort.other_sex:,}")
     if cohort.unknown_codes:
@@ -85,12 +86,17 @@ def _fates(cohort: Cohort) -> Table:
         table.add_row(f"kept with a code of d_icd_diagnoses that no release has, such as {named}", f"{count:,}")
     if cohort.years_known:
         table.add_row("kept, and the years they can be in are known", f"{cohort.years_known:,}")
-        named = ", ".join(list(cohort.outside_years_codes)[:5])
+        named = ", ".join(map(icd10.display, list(cohort.outside_years_codes)[:5]))
         such = f", such as {named}" if named else ""
-        table.add_row(f"  their code was billable in none of these years{such}", f"{cohort.outside_years:,}")
+        table.add_row(_below(f"their code was billable in none of these years{such}"), f"{cohort.outside_years:,}")
     if cohort.codes_without_title:
         table.add_row("codes without a title in d_icd_diagnoses", f"{cohort.codes_without_title:,}")
     return table
+
+
+def _below(text: str) -> Padding:
+    """A row that belongs to the one above it; every line of it is indented."""
+    return Padding(text, (0, 0, 0, 2))
 
 
 def _chapters(report: Report) -> Table:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deepicd.cli.evaluated_runs import Places, read_run
 from deepicd.errors import UserError
-from deepicd.run_layout import EvaluationLayout, RunLayout
 
 if TYPE_CHECKING:
     from deepicd.evaluation.comparisons import Comparisons
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from deepicd.evaluation.predictions import Prediction
 
 
-class Compared(StrEnum):
+class Measured(StrEnum):
     """The measure whose differences are printed."""
 
     CHAPTER_F1 = "chapter.macroF1"
@@ -39,27 +39,34 @@ def compare(
         list[str],
         typer.Argument(
             metavar="RUN",
-            help="Folder of an evaluated run, its address in a store (s3://BUCKET/PREFIX/RUN), or its name with --store or "
-            "on the cluster.",
+            help="An evaluated run: its folder, its address in a store (s3://BUCKET/PREFIX/RUN), or its name with --store or "
+            "--spec or on the cluster. Several need a common test split.",
             show_default=False,
         ),
     ],
     measure: Annotated[
-        Compared,
-        typer.Option(metavar="MEASURE", help=f"Measure whose differences are printed: {', '.join(Compared)}."),
-    ] = Compared.CATEGORY_F1,
+        Measured,
+        typer.Option(metavar="MEASURE", help=f"Measure of the printed differences: {', '.join(Measured)}."),
+    ] = Measured.CATEGORY_F1,
     model: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Only models of this name; may be repeated.", show_default="all")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only models of this name, such as grpo; may be repeated.", show_default="all"),
     ] = None,
     bootstrap: Annotated[
-        int, typer.Option(min=0, help="Samples of patients for the 95% intervals; 0 leaves the intervals out.")
+        int,
+        typer.Option(min=0, help="Samples of patients for intervals and p-values, more for many models; 0 leaves both out."),
     ] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the samples.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of these samples.")] = 0,
     store: Annotated[
         str | None,
-        typer.Option("--store", metavar="STORE", help="s3://BUCKET/PREFIX or a folder that holds runs.", show_default=False),
+        typer.Option(
+            "--store",
+            metavar="STORE",
+            help="Store with RUN: s3://BUCKET/PREFIX, or a folder that holds runs.",
+            show_default=False,
+        ),
     ] = None,
-    spec: Annotated[Path | None, typer.Option("--spec", metavar="FILE", help="run.yaml with the storage.")] = None,
+    spec: Annotated[Path | None, typer.Option("--spec", metavar="FILE", help="run.yaml that names the store with RUN.")] = None,
     endpoint_url: Annotated[
         str | None, typer.Option("--endpoint-url", metavar="URL", help="Address of the S3 store.", show_default="AWS")
     ] = None,
@@ -69,70 +76,82 @@ def compare(
             "--namespace", "-n", metavar="NAME", help="Namespace of runs on the cluster.", show_default="the kubeconfig's"
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html", metavar="FILE", help="Write the comparison with all measures as one HTML page too.", show_default=False
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print metrics and all differences as JSON.")] = False,
 ) -> None:
-    """Compare the models of runs on the admissions that all of them answered.
+    """Compare the models of evaluated runs on the admissions that all of them answered.
 
-    Prints the metrics of each model, and the paired difference of each two models with its 95 % interval and its p-value after
-    Holm's correction.
+    Prints the metrics of each model, then the difference of each two models on the same patients, with a 95 % interval and a
+    p-value after Holm's correction for the number of pairs.
 
-    Example: `deepicd compare runs/seed-0 runs/seed-1`
+    Example: `deepicd compare runs/seed-0 runs/seed-1 --html seeds.html`
     """
     from deepicd.evaluation import metrics
     from deepicd.evaluation.comparisons import compare_all, on_common_admissions
 
+    places = Places(store, spec, endpoint_url, namespace)
     with tempfile.TemporaryDirectory(prefix="deepicd-compare-") as scratch:
-        found = {run: _predictions(run, Path(scratch), store, spec, endpoint_url, namespace) for run in dict.fromkeys(runs)}
-    chosen = _named(found, model or ())
+        found = {
+            run: read_run(run, Path(scratch) / str(number), places, whole=html is not None)
+            for number, run in enumerate(dict.fromkeys(runs))
+        }
+    names = _names(list(found))
+    chosen = _named({names[run]: own.predictions for run, own in found.items()}, model or ())
     common = on_common_admissions(chosen)
     dropped = {name: len(records) - len(common[name]) for name, records in chosen.items()}
     measured = {name: metrics.compute(records, bootstrap_samples=bootstrap, seed=seed) for name, records in common.items()}
     differences = compare_all(common, bootstrap_samples=bootstrap, seed=seed)
+    rewards = [own.reward for own in found.values()]
+    if any(reward != rewards[0] for reward in rewards):
+        _drop_rewards(differences)
+    if html is not None:
+        from deepicd.evaluation.report.compared import Compared, Run, write_page
+
+        about = [Run(names[run], own.report) for run, own in found.items()]
+        try:
+            write_page(Compared(about, common, measured, differences, dropped, measure.value), html)
+        except OSError as error:
+            raise UserError(f"--html: {html} cannot be written ({error.strerror}): give another file") from None
+        typer.echo(f"wrote {html}", err=True)
     if as_json:
         typer.echo(json.dumps({"models": measured, "dropped": dropped, "comparisons": differences}, indent=2))
     else:
         _print(measured, dropped, differences, measure)
 
 
-def _predictions(
-    run: str, scratch: Path, store: str | None, spec: Path | None, endpoint_url: str | None, namespace: str | None
-) -> dict[str, list[Prediction]]:
-    """The predictions of a run's models, from its folder, the folder of its fetched results, or its store."""
-    from deepicd.evaluation import predictions
+def _drop_rewards(found: Comparisons) -> None:
+    """Take out the differences of rewards, which are numbers of different scales if the runs' rewards are not the same."""
+    for pair in found["pairs"]:
+        if pair["differences"].pop(Measured.REWARD, None) is not None:
+            pair.setdefault("absent", {})[Measured.REWARD] = "the runs have different rewards (spec.reward)"
 
-    for place in (RunLayout(Path(run)).evaluation, EvaluationLayout(Path(run))):
-        if place.predictions.is_file():
-            return predictions.read(place.predictions)
-    if RunLayout(Path(run)).spec.is_file():
-        raise UserError(f"{run}: is not evaluated yet: run `deepicd evaluate` first")
-    from deepicd.artifacts.fetch import Wanted, keys
-    from deepicd.cli.named_runs import named_run
 
-    source = named_run(run, store, spec, endpoint_url, namespace)
-    name = EvaluationLayout(scratch).predictions.name
-    key = next((key for key in keys(source, Wanted("evaluation")) if key.endswith(f"/{name}")), None)
-    content = None if key is None else source.read(key)
-    if content is None:
-        raise UserError(f"{source.url}: has no {name}: see 'deepicd artifacts ls'")
-    (scratch / name).write_bytes(content[0])
-    return predictions.read(scratch / name)
+def _names(runs: Sequence[str]) -> dict[str, str]:
+    """A name for each run: the last part of its folder or address, or all of it where two would be alike."""
+    short = {run: Path(run).name or Path(run).resolve().name for run in runs}
+    return short if len(set(short.values())) == len(runs) else {run: run.rstrip("/") for run in runs}
 
 
 def _named(found: Mapping[str, Mapping[str, list[Prediction]]], wanted: Sequence[str]) -> dict[str, list[Prediction]]:
-    """The wanted models: by their name if there is one run, else `RUN/MODEL`."""
-    named: dict[str, list[Prediction]] = {}
-    for run, models in found.items():
-        prefix = f"{run.rstrip('/')}/" if len(found) > 1 else ""
-        if prefix and len({Path(each).name for each in found}) == len(found):
-            prefix = f"{Path(run).name}/"
-        named |= {f"{prefix}{model}": records for model, records in models.items() if not wanted or model in wanted}
+    """The wanted models by their name if there is one run, else `RUN/MODEL`."""
+    named = {
+        f"{run}/{model}" if len(found) > 1 else model: records
+        for run, models in found.items()
+        for model, records in models.items()
+        if not wanted or model in wanted
+    }
     if not named:
         known = sorted({model for models in found.values() for model in models})
         raise UserError(f"--model: no run has {', '.join(wanted)}: the models are {', '.join(known)}")
     return named
 
 
-def _print(measured: Mapping[str, Metrics], dropped: Mapping[str, int], differences: Comparisons, measure: Compared) -> None:
+def _print(measured: Mapping[str, Metrics], dropped: Mapping[str, int], differences: Comparisons, measure: Measured) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -156,7 +175,7 @@ def _print(measured: Mapping[str, Metrics], dropped: Mapping[str, int], differen
             console.print(f"{name}: {number:,} admissions left out, which another model did not answer")
     if differences["pairs"]:
         console.print(f"\nDifferences in {measure.value}, paired by patient, with 95 % intervals; p after Holm's correction")
-    scale, digits = (1, 3) if measure is Compared.REWARD else (100, 1)
+    scale, digits = (1, 3) if measure is Measured.REWARD else (100, 1)
     for pair in differences["pairs"]:
         console.print(f"{pair['second']} - {pair['first']}: {_difference(pair, measure.value, scale, digits)}", soft_wrap=True)
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from deepicd.cli.lines import ON_ERROR_HELP, OnError, Skipped
 from deepicd.errors import UserError
 from deepicd.json_lines import read_object
-from deepicd.rewards.judge.agreement import by_criterion
+from deepicd.rewards.judge.agreement import Kappa, by_criterion
 from deepicd.rewards.judge.question import question
 from deepicd.rewards.judge.rubric import Rubric
 from deepicd.rewards.lines import read_samples
@@ -59,20 +59,13 @@ def judge(
 
     Example: deepicd judge --endpoint http://127.0.0.1:8000/v1 --name judge < in.jsonl > out.jsonl
     """
-    if spec is not None and endpoint is None and name is None:
-        run = load(spec).spec
-        if run.reward.judge is None:
-            raise UserError(f"{spec}: spec.reward.judge: is missing: add it, or give --endpoint and --name")
-        chosen, opened_think = run.reward.judge, run.model.opened_think
-    elif spec is None and endpoint is not None and name is not None:
-        chosen, opened_think = _from_options(endpoint, name, key_env, data_use, rubric), None
-    else:
-        raise UserError("give --spec, or --endpoint and --name, such as: deepicd judge --spec run.yaml < in.jsonl")
+    chosen, opened_think = _chosen(spec, endpoint, name, key_env, data_use, rubric)
     from deepicd.rewards.judge.judge import Judge
 
     opened = Judge(chosen)
     experts = None if verdicts is None else _experts(verdicts, opened.rubric)
     found: dict[str, Verdict] = {}
+    seen: set[str] = set()
     with Skipped(on_error) as skipped, asyncio.Runner() as runner:
         try:
             runner.run(_open(opened))
@@ -81,16 +74,39 @@ def judge(
                 samples = [sample for _, sample in batch]
                 given = runner.run(_verdicts(opened, samples, opened_think=opened_think is not False))
                 for (identity, _), verdict in zip(batch, given, strict=True):
+                    if experts is not None and str(identity) in seen:
+                        raise UserError(
+                            f"id {str(identity)[:64]}: occurs twice: to compare with experts, give each completion its own"
+                        )
+                    seen.add(str(identity))
                     sys.stdout.write(json.dumps(_shown(identity, opened.rubric, verdict)) + "\n")
                     if verdict is not None:
                         found[str(identity)] = verdict
         finally:
             runner.run(opened.__aexit__(None, None, None))
+    if not seen:
+        raise UserError("standard input: holds no completion: give lines with id, completion, gold and note")
     if missing := sum(opened.missing.values()):
         reasons = ", ".join(f"{reason} {count}" for reason, count in opened.missing.items())
         sys.stderr.write(f"{missing} verdicts are missing ({reasons})\n")
     if experts is not None:
         _print_agreement(opened.rubric, found, experts)
+
+
+def _chosen(
+    spec: Path | None, endpoint: str | None, name: str | None, key_env: str | None, data_use: str | None, rubric: str
+) -> tuple[JudgeSpec, bool | None]:
+    """The judge, and whether prompts end in an opened `<think>` (None: unknown)."""
+    if spec is None and endpoint is not None and name is not None:
+        return _from_options(endpoint, name, key_env, data_use, rubric), None
+    if spec is None or endpoint is not None or name is not None:
+        raise UserError("give --spec, or --endpoint and --name, such as: deepicd judge --spec run.yaml < in.jsonl")
+    if rubric != DEFAULT_RUBRIC or key_env is not None or data_use is not None:
+        raise UserError("--spec: the judge of run.yaml has its own rubric, key and dataUse: change them there")
+    run = load(spec).spec
+    if run.reward.judge is None:
+        raise UserError(f"{spec}: spec.reward.judge: is missing: add it, or give --endpoint and --name")
+    return run.reward.judge, run.model.opened_think
 
 
 def _from_options(endpoint: str, name: str, key_env: str | None, data_use: str | None, rubric: str) -> JudgeSpec:
@@ -125,7 +141,16 @@ def _experts(path: Path, rubric: Rubric) -> dict[str, dict[str, bool]]:
         lines = path.read_bytes().splitlines()
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}: give a file of experts' verdicts") from None
-    return dict(_expert(f"{path} line {number}", line, rubric) for number, line in enumerate(lines, 1) if line.strip())
+    found: dict[str, dict[str, bool]] = {}
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            identity, verdict = _expert(f"{path} line {number}", line, rubric)
+            if identity in found:
+                raise UserError(f"{path} line {number}: id: has a verdict already: give one line a completion")
+            found[identity] = verdict
+    if not found:
+        raise UserError(f"{path}: has no verdicts: give lines with id and verdict")
+    return found
 
 
 def _expert(where: str, line: bytes, rubric: Rubric) -> tuple[str, dict[str, bool]]:
@@ -142,12 +167,13 @@ def _expert(where: str, line: bytes, rubric: Rubric) -> tuple[str, dict[str, boo
 
 
 def _print_agreement(rubric: Rubric, judged: Mapping[str, Sequence[bool]], experts: Mapping[str, Mapping[str, bool]]) -> None:
-    lines: Iterable[str] = (
-        f"{name}: kappa {_number(one.kappa)}, {_number(one.agreed)} of {one.answers} answers agree\n"
-        for name, one in by_criterion(rubric, judged, experts).items()
-    )
-    sys.stderr.writelines(lines)
+    for name, one in by_criterion(rubric, judged, experts).items():
+        sys.stderr.write(f"{name}: {_agreement(one)}\n")
 
 
-def _number(value: float) -> str:
-    return "unknown" if math.isnan(value) else f"{value:.2f}"
+def _agreement(found: Kappa) -> str:
+    if not found.answers:
+        return "no answer of both judge and experts"
+    constant = "undefined (both gave the same answer throughout)"
+    kappa = constant if math.isnan(found.kappa) else f"{found.kappa:.2f}"
+    return f"kappa {kappa}, {found.agreed:.2f} of {found.answers} answers agree"

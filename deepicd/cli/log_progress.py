@@ -37,6 +37,7 @@ class LogProgress:
             "steps": total, "loss": row.loss, "reward": row.reward,
             "trend": None if followed is None else self._trend.add(followed),
             "validation_reward": row.validation_reward, "validation_loss": row.validation_loss,
+            "second_judge": row.second_judge, "judges_agreed": row.judges_agreed, "judges_kappa": row.judges_kappa,
             "response_tokens": row.response_tokens, "format_rate": row.format_rate, "truncated": row.truncated,
             "groups_without_variance": row.groups_without_variance, "gradient_norm": row.gradient_norm, "entropy": row.entropy,
             "clipped": row.clipped, "rollout_difference": row.rollout_difference,

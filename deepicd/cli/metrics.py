@@ -28,7 +28,7 @@ def metrics(
     Takes {"id", "subject_id", "gold", "prediction"}, one admission per line; null is a missing prediction.
     Dots, case and surrounding space of codes are ignored. The output explains each number.
 
-    A code is right if it was billable in any fiscal year from 2016 to 2026; "local_gold": true marks a gold code of your
+    A code is valid if it was billable in any fiscal year from 2016 to 2026; "local_gold": true marks a gold code of your
     own. "fiscal_years": [first, last], those the admission can be in, adds the rate of codes of other years.
 
     Example: deepicd metrics --train-counts counts.json < in.jsonl > metrics.json

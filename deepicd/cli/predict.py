@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from deepicd import extras
+from deepicd.completion import TRACE_WARNING
 from deepicd.errors import CrashError, DeepICDError, UserError
 from deepicd.json_lines import check_names, read_object
 from deepicd.prompt import STORED, Asked, of, stored
@@ -32,35 +33,48 @@ class Sections(StrEnum):
 def predict(
     model: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of a trained model.", show_default=False)],
     sections: Annotated[
-        Sections, typer.Option(help="admission: the notes are whole discharge summaries; use what was known at admission.")
+        Sections,
+        typer.Option(
+            help="none: a note holds what was known at admission. admission: it is a discharge summary; use only that part."
+        ),
     ] = Sections.NONE,
     prompt: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="YAML file with user and system to ask with.", show_default="the model's own"),
+        typer.Option(
+            metavar="FILE", help="YAML file with the prompt: user, and system if it has one.", show_default="the model's own"
+        ),
     ] = None,
-    traces: Annotated[bool, typer.Option("--traces", help="Print reasoning traces too; they retell the note.")] = False,
+    traces: Annotated[
+        bool,
+        typer.Option("--traces", help="Print reasoning traces too. They repeat the note, and a convincing one can be wrong."),
+    ] = False,
     max_prompt_tokens: Annotated[
         int | None,
-        typer.Option(min=16, help="Shorten notes until the prompt fits.", show_default="as trained, or 2048"),
+        typer.Option(min=16, help="Longest prompt: a longer note is shortened by section.", show_default="as trained, or 2048"),
     ] = None,
     max_response_tokens: Annotated[
-        int | None, typer.Option(min=4, help="Longest completion.", show_default="as trained, or 1024")
+        int | None, typer.Option(min=4, help="Longest answer with its trace.", show_default="as trained, or 1024")
     ] = None,
     opened_think: Annotated[
         bool | None,
         typer.Option(
-            "--opened-think/--no-opened-think", help="End the prompt in an opened `<think>`.", show_default="the model's own"
+            "--opened-think/--no-opened-think",
+            help="Whether the prompt ends in an opened `<think>`.",
+            show_default="the model's own",
         ),
     ] = None,
     constrained: Annotated[
-        bool, typer.Option("--constrained", help="Let the model name only codes of the table, billable in any fiscal year.")
+        bool, typer.Option("--constrained", help="Let the model name only codes that were billable in some fiscal year.")
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what vLLM prints, on stderr.")] = False,
 ) -> None:
-    """Predict a code for each note: lines `{"id": …, "note": …}` in, lines `{"id": …, "code": …}` out. Research use only.
+    """Predict the principal ICD-10-CM code of each note. Research use only.
 
-    `faults` names a code that is billable in no release of ICD-10-CM; `shortened` counts the characters left out of a long
-    note, by section.
+    Reads lines {"id": …, "note": …} and prints a line with id, code, display (the code with its dot), description, faults
+    and shortened for each. code is null if the model named none.
+
+    faults says what is wrong with the answer, such as a code that was billable in no release of ICD-10-CM; shortened counts
+    the characters left out of a long note, by section.
 
     Example: `deepicd predict --model runs/quickstart/stages/grpo/model < notes.jsonl > codes.jsonl`
     """
@@ -84,6 +98,8 @@ def predict(
         answers = predict_notes(
             model, notes, asked, opened_think=opened_think, engine=device().engine, with_traces=traces, constrained=constrained
         )
+    if traces:
+        typer.echo(TRACE_WARNING, err=True)
     for (identity, _), found in zip(requests, answers, strict=True):
         typer.echo(json.dumps({"id": identity, **found}))
     if shortened := sum(bool(found["shortened"]) for found in answers):

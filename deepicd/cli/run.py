@@ -57,6 +57,10 @@ def distill(
 ) -> None:
     """Run the stages up to distillation: a teacher writes the reasoning traces that SFT learns from.
 
+    The teacher is `stages.distill.teacher` in run.yaml: another run, a model, or a server with the OpenAI API. The traces are
+    in `stages/distill/traces.jsonl` of the run's folder, what was kept, rejected and paid in `distill.json` beside it. On the
+    same folder it resumes, and asks for no answer twice. `deepicd sft` and `deepicd run` continue from there.
+
     Example: `deepicd distill run.yaml`
     """
     _run_stages(load(file), folder, Shown(json_logs, quiet, verbose), last="distill")
@@ -138,6 +142,15 @@ def _run_stages(chosen: DeepICDRun, folder: Path | None, wanted: Shown, last: st
         seconds = run_pipeline(chosen, place, stop, reporters, last=last, on_checkpoint=stored, on_restore=restored)
     if "evaluate" in seconds:
         _show_results(chosen, place, seconds, console, as_json=wanted.as_json)
+    else:
+        _show_last(RunLayout(place), seconds, as_json=wanted.as_json)
+
+
+def _show_last(layout: RunLayout, seconds: dict[str, float], *, as_json: bool) -> None:
+    """Print where the result of the last stage is: traces or a model."""
+    last = layout.stage(list(seconds)[-1])
+    kind, path = ("traces", last.distilled) if last.name == "distill" else ("model", last.model)
+    typer.echo(json.dumps({"seconds": seconds, kind: str(path)}) if as_json else f"\n{kind.capitalize()}: {path}")
 
 
 def _show_results(chosen: DeepICDRun, place: Path, seconds: dict[str, float], console: Console, *, as_json: bool) -> None:

@@ -10,11 +10,16 @@ import typer
 
 from deepicd.errors import UserError
 from deepicd.spec import load as spec
-from deepicd.training.footprint import footprint, shown
-from deepicd.training.model_shape import shape_of
+from deepicd.spec.run import DeepICDRun
+from deepicd.training.footprint import Footprint, footprint, shown, to_json
+from deepicd.training.model_shape import shape_at, shape_of
 
 SpecFile = Annotated[Path, typer.Argument(metavar="FILE", help="The run.yaml.", show_default=False)]
 
+_NO_ESTIMATE = (
+    "no estimate of memory and disk: the model's config.json is not on this machine, or it is no plain decoder as Llama and "
+    "Qwen are (one with experts is not)"
+)
 _ELSEWHERE = "if the paths are those of a cluster, --no-paths does not look for them"
 
 
@@ -22,7 +27,7 @@ def validate(
     file: SpecFile,
     paths: Annotated[bool, typer.Option(help="Look for the files that it names; they may be those of a cluster.")] = True,
     verl: Annotated[bool, typer.Option(help="Check the verl overrides too (takes seconds).")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: name, problems, warnings.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: name, problems, warnings, estimate.")] = False,
 ) -> None:
     """Check a run.yaml: every field, the files it names and their first lines, the model, the reward's own terms, overrides.
 
@@ -34,6 +39,7 @@ def validate(
     from deepicd.run.inputs import look
 
     name, problems, warnings, found_in_files, needs = None, [], [], False, None
+    lines: list[str] = []
     try:
         run = spec.load(file)
     except UserError as error:
@@ -42,10 +48,11 @@ def validate(
         found = look(run, paths=paths, verl=verl)
         name, warnings, found_in_files = run.metadata.name, found.warnings, found.in_files
         problems = [f"{file}: {problem}" for problem in found.problems]
-        if not problems and (shape := shape_of(run.spec.model)) is not None:
-            needs = footprint(run.spec, shape)
+        if not problems:
+            needs, lines = _estimate(run)
     if as_json:
-        typer.echo(json.dumps({"name": name, "problems": problems, "warnings": warnings}, indent=2))
+        estimate = None if needs is None else to_json(needs)
+        typer.echo(json.dumps({"name": name, "problems": problems, "warnings": warnings, "estimate": estimate}, indent=2))
     for warning in warnings:
         typer.echo(f"warning: {warning}", err=True)
     if problems:
@@ -53,7 +60,16 @@ def validate(
             typer.echo(f"note: {_ELSEWHERE}", err=True)
         raise UserError(*problems)
     if not as_json:
-        typer.echo("\n".join([f"{file}: is a valid DeepICDRun '{name}'", *([] if needs is None else shown(needs))]))
+        typer.echo("\n".join([f"{file}: is a valid DeepICDRun '{name}'", *lines]))
+
+
+def _estimate(run: DeepICDRun) -> tuple[Footprint | None, list[str]]:
+    """What the run takes, and the lines that say so."""
+    shape, stages, judge = shape_of(run.spec.model), run.spec.stages, run.spec.reward.judge
+    if shape is None:
+        return None, [_NO_ESTIMATE] if stages.sft or stages.grpo else []
+    needs = footprint(run.spec, shape, None if judge is None or judge.model is None else shape_at(judge.model))
+    return needs, shown(needs)
 
 
 def schema() -> None:

@@ -18,6 +18,8 @@ WIDE = ("STAGE", "STEP", "S/STEP", "ETA", "LOSS", "REWARD", "TREND", "LEN", "FOR
 """Columns of a wide one, in their order."""
 _DISTILLED = ("KEPT", "ANSWERS/S", "COST")
 """Columns of the stage `distill`, in runs that have it."""
+_TRAINED = ("LOSS", "REWARD", "TREND", "LEN", "FORMAT")
+"""Columns that are left out while only `distill` has made progress."""
 _WIDE_FROM = 100
 _DROPPED = ("TRUNC", "KL", "VALID", "S/STEP", "LEN", "TREND", "FORMAT", "LOSS", *_DISTILLED)
 """The first to go if the terminal is too narrow."""
@@ -66,6 +68,8 @@ def words_of(known: StepMetrics | Diagnostics) -> dict[str, str]:
         "clipped": _percent(known.clipped),
         "off vLLM by": _short(known.rollout_difference),
         "groups without variance": _percent(known.groups_without_variance),
+        "second judge": _short(known.second_judge),
+        "judges' kappa": _short(known.judges_kappa),
         "tokens/s": "" if rate is None else f"{rate:,.0f}",
         "MFU": _percent(known.mfu),
         "GPU memory": "" if memory is None else f"{memory:.1f} GiB",
@@ -176,7 +180,9 @@ def columns(rows: Sequence[Mapping[str, str]], width: int) -> tuple[list[str], i
     """The columns that fit into `width` characters, and the space between them."""
     *others, time = WIDE if width >= _WIDE_FROM else BASE
     possible = (*others, *_DISTILLED, time)
-    wanted = [name for name in possible if name in BASE or any(row.get(name) for row in rows)]
+    filled = {name for row in rows for name, text in row.items() if text}
+    spared = _TRAINED if filled.intersection(_DISTILLED) and not filled.intersection(_TRAINED) else ()
+    wanted = [name for name in possible if (name in BASE and name not in spared) or name in filled]
     for gap in (2, 1):
         if _width(wanted, rows, gap) <= width:
             return wanted, gap

@@ -11,7 +11,7 @@ from deepicd.phases import IN_LOOP, Phase, PhaseStart
 from deepicd.run_layout import TRAINING_STAGES
 from deepicd.training.step_metrics import StepMetrics
 
-_AGAIN = "press Ctrl-C again to leave at once"
+_AGAIN = "press Ctrl-C again to exit immediately"
 _RECENT = 10
 """Steps whose mean duration is expected of the next."""
 
@@ -57,14 +57,14 @@ class StopNotice:
     def text(self, signals: int) -> str:
         """What follows now that so many signals have arrived."""
         if self._stage is None:
-            return "Leaving at once" if signals > 1 else f"Stopping; {_AGAIN}"
+            return "Exiting immediately" if signals > 1 else f"Stopping; {_AGAIN}"
         if self._phase == Phase.DOWNLOAD:
-            return f"Leaving when the files of {self._stage} are fetched from the store"
+            return f"Exiting when the files of {self._stage} are fetched from the store"
         if signals > 1:
-            return f"Leaving at once: the processes of {self._stage} are being ended"
+            return f"Exiting immediately: the processes of {self._stage} are being ended"
         if self._stage in TRAINING_STAGES and self._in_loop:
             return f"{self._checkpoint()}; {_AGAIN}"
-        return f"Leaving at once: {self._stage} {self._lost()}"
+        return f"Exiting immediately: {self._stage} {self._lost()}"
 
     def _lost(self) -> str:
         if self._stage in TRAINING_STAGES:
@@ -77,7 +77,7 @@ class StopNotice:
 
     def _checkpoint(self) -> str:
         if self._phase == Phase.ENDING:
-            return f"All steps of {self._stage} are made; leaving when its processes have ended"
+            return f"All steps of {self._stage} are made; exiting when its processes have ended"
         return f"Saving at the end of this step{self._expected()}"
 
     def _expected(self) -> str:

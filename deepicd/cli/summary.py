@@ -27,12 +27,7 @@ def show(console: Console, found: Report, warnings: Sequence[str], seconds: Mapp
     console.print()
     for warning in warnings:
         console.print(Text(warning, style="bold yellow"))
-    table = Table(
-        box=None,
-        padding=(0, 2, 0, 0),
-        title="Test split (greedy answers: macro F1 and rates in %; sampled: reward)",
-        title_justify="left",
-    )
+    table = Table(box=None, padding=(0, 2, 0, 0))
     without_judge = any(own["reward"].get("name") == "reward_without_judge" for own in found.metrics.values())
     reward_column = "REWARD WITHOUT JUDGE" if without_judge else "REWARD"
     for name in ("MODEL", "CHAPTER", "CATEGORY", "CODE", "FORMAT", "VALID", reward_column):
@@ -44,6 +39,7 @@ def show(console: Console, found: Report, warnings: Sequence[str], seconds: Mapp
         table.add_row(model, *scores, *rates, "" if reward is None else f"{reward:.3f}")
     if warnings:
         console.print()
+    console.print("Test split (greedy answers: macro F1 and rates in %; sampled: reward)", highlight=False)
     console.print(table)
     if len(found.metrics) > 1:
         console.print(f"\n{gain(found)}", soft_wrap=True)
@@ -71,5 +67,6 @@ def gain(found: Report) -> str:
 def _signed(measure: Measure, scale: float, digits: int) -> str:
     if measure["value"] is None:
         return "unknown"
-    shown = [f"{scale * number:+.{digits}f}" for number in (measure["value"], *(measure["interval"] or ()))]
+    # Adding 0 makes -0.0 to 0.0, so that nothing is shown as -0.000.
+    shown = [f"{round(scale * number, digits) + 0:+.{digits}f}" for number in (measure["value"], *(measure["interval"] or ()))]
     return f"{shown[0]} [{', '.join(shown[1:])}]" if shown[1:] else shown[0]

@@ -162,10 +162,12 @@ def look(folder: Path) -> None:
     """Look for a cohort's three splits, and at their columns.
 
     Raises:
-        UserError: a file is missing, damaged or lacks a column.
+        UserError: a file is missing, damaged, empty or lacks a column.
     """
     for name in SPLITS:
-        _open(folder / f"{name}.parquet")
+        source, _ = _open(path := folder / f"{name}.parquet")
+        if not source.metadata.num_rows:
+            raise UserError(f"{path}: has no admissions: a run needs some in each split")
 
 
 def _open(path: Path) -> tuple[Any, str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from deepicd import atomic, prompt
 from deepicd.data.atomic_output import disk_errors
 from deepicd.data.cohort import WRITERS
-from deepicd.data.example_tokens import Chat, example_tokens, generation_prompt, opened, token_ids
+from deepicd.data.example_tokens import Chat, example_tokens, generation_prompt, token_ids
 from deepicd.data.rows import key
 from deepicd.data.shorten import Shortened, shorten_all
 from deepicd.data.splits import SPLITS
@@ -53,33 +53,6 @@ class ChatTokens:
         self.tokens += sum(counted)
         self.seconds += time.perf_counter() - began
         return counted
-
-
-def check_template(tokenizer: Any, asks: Prompt, setting: str) -> None:
-    """Refuse a chat template that does not support one of the prompt's turns. `setting`: where the prompt is set.
-
-    Raises:
-        UserError: the template raises an error, or leaves out the text of a turn.
-    """
-    messages = asks.messages("")
-    try:
-        text = generation_prompt(tokenizer, messages)
-    except Exception:  # templates may raise anything; most without a system role do
-        text = ""
-    for message in messages:
-        if message["content"].strip() not in text:
-            remedy = "give the whole instruction in user" if asks.system is not None else "use an instruction-tuned model"
-            raise UserError(f"{setting}: the model's chat template does not take its {message['role']} turn: {remedy}")
-
-
-def opens_think(tokenizer: Any, asks: Prompt) -> bool:
-    """Whether the chat template's generation prompt ends in an opened `<think>`."""
-    return opened(generation_prompt(tokenizer, asks.messages("")))
-
-
-def closes_think(tokenizer: Any, asks: Prompt) -> bool:
-    """Whether the chat template's generation prompt ends in a trace that is already closed: the model is not to think."""
-    return generation_prompt(tokenizer, asks.messages("")).rstrip().endswith("</think>")
 
 
 @dataclass(slots=True)
@@ -127,10 +100,17 @@ class PromptCounts:
 
 
 def are_for(folder: Path, asked: Asked, max_example_tokens: int | None) -> bool:
-    """Whether the prompts in a folder have this prompt and these budgets. `max_example_tokens`: None without SFT."""
+    """Whether the prompts in a folder have this prompt and these budgets, and can be read. `max_example_tokens`: None without
+    SFT.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         found = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:  # written by an earlier version
+        for path in folder.glob("*.parquet"):
+            pq.read_metadata(path)
+    except (FileNotFoundError, ValueError, pa.ArrowException):  # written by an earlier version, or damaged
         return False
     wanted = (asdict(asked.prompt), asked.max_prompt_tokens, max_example_tokens)
     return (found["prompt"], found["max_prompt_tokens"], found["max_example_tokens"]) == wanted

@@ -205,16 +205,24 @@ def _parse(line: str, where: str) -> tuple[str, str]:
         raise UserError(f"{where}: id: {ROUNDED}")
     if not isinstance(admission, int | str) or isinstance(admission, bool) or not isinstance(trace, str):
         raise UserError(f'{where} is not {{"id": text or number, "trace": text}}: correct or remove it')
+    try:
+        trace.encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{where}: trace: has half of a character (\\ud800 to \\udfff), which cannot be stored: correct it"
+        ) from None
     return str(admission).strip(), trace
 
 
 def _lines(path: Path) -> Iterator[str]:
     failure = None
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:  # some editors begin a file with a byte order mark
             yield from file
     except FileNotFoundError:
         failure = f"{path}: no such file: give the JSON-lines file of traces (spec.data.traces)"
+    except OSError as error:
+        failure = f"{path}: cannot be read ({error.strerror}): give the JSON-lines file of traces (spec.data.traces)"
     except UnicodeDecodeError:
         failure = f"{path}: is not UTF-8 text: give the JSON-lines file of traces"
     if failure is not None:

@@ -56,12 +56,17 @@ class Case:
 
 def rejected(answer: Answer, case: Case, filters: FiltersSpec) -> Rule | None:
     """The first rule that rejects an answer, of all but `SIMILAR`; None if it is kept so far."""
+    return next(iter(rejecting(answer, case, filters)), None)
+
+
+def rejecting(answer: Answer, case: Case, filters: FiltersSpec) -> list[Rule]:
+    """All rules that reject an answer, except `SIMILAR`. What fails `FORM`, `CODE` or `LENGTH` is not measured further."""
     if answer.trace is None or not answer.well_formed:
-        return Rule.FORM
+        return [Rule.FORM]
     if answer.code != case.code:
-        return Rule.CODE
+        return [Rule.CODE]
     if not filters.min_words <= len(words(answer.trace)) <= filters.max_words:
-        return Rule.LENGTH
+        return [Rule.LENGTH]
     before, _ = conclusion(answer.trace, filters.conclusion)
     support = case.note.support(answer.trace)
     [copied] = copied_shares([(answer.trace, case.note.text)])
@@ -74,4 +79,4 @@ def rejected(answer: Answer, case: Case, filters: FiltersSpec) -> Rule | None:
         Rule.UNFOUNDED: case.english and support.share_unfounded > filters.unfounded,
         Rule.COPIED: copied > filters.copied,
     }
-    return next((rule for rule, applies in found.items() if applies), None)
+    return [rule for rule, applies in found.items() if applies]

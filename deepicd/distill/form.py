@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from deepicd.completion import parse
 
 _OPENS, _CLOSES = "<reasoning>", "</reasoning>"
 _THOUGHT = "</think>"
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+"""Characters that are no text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ def read(text: str, *, truncated: bool, own_prompt: bool) -> Answer:
         own_prompt: whether the teacher got the prompt that it was trained with, whose form is `<think>…</think>`. Otherwise it
             is `<reasoning>…</reasoning>`, and what a teacher thinks before it is left out.
     """
+    text = text.encode(errors="replace").decode().replace("\r\n", "\n")  # half of a surrogate pair cannot be written
     if own_prompt:
         found = parse(text, truncated=truncated)
     else:
@@ -36,4 +40,4 @@ def read(text: str, *, truncated: bool, own_prompt: bool) -> Answer:
             return Answer(None, None, well_formed=False)
         tagged = written.replace(_OPENS, "<think>").replace(_CLOSES, _THOUGHT)
         found = parse(tagged, opened_think=False, truncated=truncated)
-    return Answer(found.trace, found.code, found.well_formed)
+    return Answer(found.trace, found.code, found.well_formed and _CONTROL.search(text) is None)

@@ -41,7 +41,9 @@ class Counts:
     answers: int = 0
     """Answers that were read, kept ones of earlier launches included."""
     unanswered: int = 0
-    """Questions that have no answer for good."""
+    """Questions that have no answer for good; their admissions are not asked about again."""
+    without_tokens: int = 0
+    """Answers whose server did not say how many tokens they have."""
     rejected: Counter[Rule] = field(default_factory=Counter)
     """Answers by the rule that rejected them."""
     prompt_tokens: int = 0
@@ -131,12 +133,14 @@ class Harvest:
             given = await self._teacher.answer(
                 Question(chat, Sampling(settings.temperature, settings.max_response_tokens, seed))
             )
-            if given is None:
+            if given is None:  # nor would it have one to the same prompt with another seed
                 counts.unanswered += 1
-                continue
+                state.asked = self._samples
+                break
             counts.answers += 1
             counts.prompt_tokens += given.prompt_tokens
             counts.completion_tokens += given.completion_tokens
+            counts.without_tokens += not (given.prompt_tokens and given.completion_tokens)
             if case is None:
                 note = Note(admission.note, admission.title, admission.later)
                 case = Case(admission.code, admission.title, note, self._english)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from deepicd.distill.later_parts import LaterParts
 from deepicd.distill.plan import DistillPlan
 from deepicd.distill.question import prompts
 from deepicd.distill.teacher import Teacher
-from deepicd.errors import DeepICDError
+from deepicd.errors import DeepICDError, UserError
 from deepicd.new_lines import NewLines
 from deepicd.phases import Phase, PhaseFile
 from deepicd.prompt import Prompt
@@ -34,6 +36,7 @@ from deepicd.spec.distill import DistillSpec
 EVERY_SECONDS = 5.0
 """Time between two lines of progress."""
 _BATCH = 256
+_ROOM = "free space or correct the rights, then run again: the answers so far are kept"
 
 
 class Progress:
@@ -122,6 +125,7 @@ async def _work(
             traces = await harvest.run(lambda: _admissions(plan, settings.max_admissions, parts))
         finally:
             noting.cancel()
+        teacher.check_answered()
         progress.note(harvest.counts, teacher)
         return traces
 
@@ -177,6 +181,7 @@ def _counts(
         "rejected": {rule: counts.rejected[rule] for rule in sorted(counts.rejected)},
         "unanswered": {reason: teacher.failed[reason] for reason in sorted(teacher.failed)},
         "tokens": {"prompt": counts.prompt_tokens, "completion": counts.completion_tokens},
+        "answersWithoutTokens": counts.without_tokens,
         "seconds": round(progress.seconds, 1),
         "cost": None if cost is None else round(cost, 4),
         "laterParts": "unknown" if later is None else "compared",
@@ -191,10 +196,23 @@ def main(plan_file: str) -> int:
     try:
         distill(plan)
     except DeepICDError as error:
-        atomic.write(Path(plan.failure), json.dumps({"message": str(error), "code": error.code}))
-        sys.stderr.write(f"{error}\n")
-        return error.exit_code
+        return _failed(plan, error)
+    except (OSError, sqlite3.Error) as error:
+        found = error.strerror if isinstance(error, OSError) else str(error)
+        return _failed(plan, UserError(f"{_folder(plan)}: cannot be written or read ({found}): {_ROOM}"))
     return 0
+
+
+def _folder(plan: DistillPlan) -> Path:
+    return Path(plan.traces).parent
+
+
+def _failed(plan: DistillPlan, error: DeepICDError) -> int:
+    """Say why the stage ends; returns the exit code."""
+    sys.stderr.write(f"{error}\n")
+    with suppress(OSError):  # on a full disk; the log has the line too
+        atomic.write(Path(plan.failure), json.dumps({"message": str(error), "code": error.code}))
+    return error.exit_code
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from types import TracebackType
 from typing import Any, Self
@@ -26,6 +27,8 @@ FAILURES = 32
 """Requests in a row that fail for good before the stage ends."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 60.0
 _OF_A_QUESTION = frozenset({Missing.TIMED_OUT, Missing.SERVER_ERROR, Missing.NOT_AN_ANSWER})
+_MOST_TOKENS = 10**8
+"""A larger number of tokens is no number of tokens."""
 _ROUNDS = 3
 """Rounds of tries after which a question is given up that fails in these ways while others are answered."""
 _REMEDIES = {
@@ -69,6 +72,7 @@ class Teacher:
         self._slots = asyncio.Semaphore(spec.concurrency)
         self._last_answer = clock()
         self._failures = 0
+        self._answered: Question | None = None
 
     async def __aenter__(self) -> Self:
         await self._endpoint.__aenter__()
@@ -95,15 +99,17 @@ class Teacher:
         key = question.key(self._identity)
         if (kept := self._answers.get(key)) is not None:
             self.from_kept += 1
+            self._answered = question
             return kept
         async with self._slots:
             try:
                 given = await self._wait_for(question)
             except FailedError as failed:
-                self._count_failure(failed.reason)
+                await self._count_failure(failed.reason)
                 return None
         self._answers.add(key, given)
         self.asked += 1
+        self._answered = question
         self._failures = 0
         return given
 
@@ -136,12 +142,13 @@ class Teacher:
         if not self._endpoint.is_named(content):
             raise FailedError(Missing.OTHER_MODEL)
         choices = content.get("choices")
-        text = content_of(choices[0]) if isinstance(choices, list) and len(choices) == 1 else None
-        if text is None:
-            if _was_cut_off(choices):  # it thought up to its limit
-                return Given("", truncated=True, **_usage(content))
+        first = choices[0] if isinstance(choices, list) and choices else None
+        choice: dict[str, Any] = first if isinstance(first, dict) else {}
+        text, finished = content_of(choice), choice.get("finish_reason")
+        if text is None and not (isinstance(finished, str) and isinstance(choice.get("message"), dict)):
             raise FailedError(Missing.NOT_AN_ANSWER)
-        return Given(text, truncated=_was_cut_off(choices), **_usage(content))
+        # Without text it has thought up to its limit, or had nothing to say: an answer too, and paid.
+        return Given(text or "", truncated=finished == "length", **_usage(content))
 
     def _check_patience(self, reason: Missing) -> None:
         limit = self._spec.give_up_after
@@ -151,27 +158,40 @@ class Teacher:
                 "the answers so far are kept"
             )
 
-    def _count_failure(self, reason: Missing) -> None:
+    async def _count_failure(self, reason: Missing) -> None:
         self.failed[reason] += 1
         self._failures += 1
-        if self._failures >= FAILURES:
-            remedy = _REMEDIES.get(reason, "use a server with the OpenAI API that takes these requests, such as vLLM")
-            raise UserError(f"{FIELD}: the last {FAILURES} requests have no answer: {reason}: {remedy}")
+        if self._failures % FAILURES == 0 and not await self._still_answers():
+            raise _no_answers(f"the last {FAILURES} requests have no answer", reason)
+
+    async def _still_answers(self) -> bool:
+        """Whether a question that was answered before still is, by one token: after a resume only those without are left."""
+        if self._answered is None:
+            return False
+        probe = replace(self._answered, sampling=replace(self._answered.sampling, max_tokens=1))
+        try:
+            await self._endpoint.again(lambda: self._ask(probe))
+        except FailedError as failed:
+            return failed.reason in PASSING
+        return True
+
+    def check_answered(self) -> None:
+        """Raises: UserError: it was asked, and answered nothing at all."""
+        if self.failed and not self.asked and not self.from_kept:
+            [(reason, _)] = self.failed.most_common(1)
+            raise _no_answers(f"none of {self.failed.total()} requests has an answer", reason)
 
 
-def _was_cut_off(choices: Any) -> bool:
-    return (
-        isinstance(choices, list)
-        and len(choices) == 1
-        and isinstance(choices[0], dict)
-        and choices[0].get("finish_reason") == "length"
-    )
+def _no_answers(found: str, reason: Missing) -> UserError:
+    remedy = _REMEDIES.get(reason, "use a server with the OpenAI API that takes these requests, such as vLLM")
+    return UserError(f"{FIELD}: {found}: {reason}: {remedy}")
 
 
 def _usage(content: dict[str, Any]) -> dict[str, int]:
     usage = content.get("usage")
     found = usage if isinstance(usage, dict) else {}
-    return {name: value if isinstance(value := found.get(name), int) else 0 for name in ("prompt_tokens", "completion_tokens")}
+    values = {name: found.get(name) for name in ("prompt_tokens", "completion_tokens")}
+    return {name: value if type(value) is int and 0 <= value <= _MOST_TOKENS else 0 for name, value in values.items()}
 
 
 def check_key(spec: TeacherSpec) -> None:

@@ -1,24 +1,27 @@
 """Ask models about the test split. Completions are turned into codes immediately and never written to disk.
 
 Run in a separate process (`python -m deepicd.evaluation.answer PLAN`), since it imports vLLM. With several engines it starts a
-process for each (`… PLAN ENGINE`) and puts their answers together. An interrupted evaluation resumes after its last batch.
+process for each (`… PLAN ENGINE`) and puts their answers together. An interrupted evaluation resumes after its last batch, and
+makes up for batches that were answered while the judge was not available.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
-import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from deepicd import atomic
 from deepicd.errors import DeepICDError, UserError
 from deepicd.evaluation import predictions
 from deepicd.evaluation.engine import Engine, open_parts, read_admissions
-from deepicd.evaluation.parts import to_predictions
+from deepicd.evaluation.engines import run_engines
+from deepicd.evaluation.parts import Parts, to_predictions
 from deepicd.evaluation.plan import EvaluationPlan, chunks
+from deepicd.rewards.judge.judging import Judging
+from deepicd.run_layout import RunLayout
+from deepicd.spec.reward import RewardSpec
 
 
 def answer(plan: EvaluationPlan, plan_file: str) -> None:
@@ -33,36 +36,36 @@ def answer(plan: EvaluationPlan, plan_file: str) -> None:
     parts = open_parts(plan)
     for own in parts.values():
         own.begin()
+    _drop_unjudged(plan, parts, batches)
     Path(plan.total).write_text(str(len(parts) * batches))
     if len(plan.engines) == 1:
         Engine(plan, 0, admissions).run()
     else:
-        _run_engines(plan, plan_file)
+        run_engines("deepicd.evaluation.answer", plan_file, plan.engines)
     found = {name: own.read(batches) for name, own in parts.items()}
     predictions.write(Path(plan.out), to_predictions(admissions, {name: answers for name, (answers, _) in found.items()}))
     atomic.write(Path(plan.seconds), json.dumps({name: seconds for name, (_, seconds) in found.items()}))
 
 
-def _run_engines(plan: EvaluationPlan, plan_file: str) -> None:
-    """Run a process for each engine; if one fails, end the others."""
-    command = [sys.executable, "-m", "deepicd.evaluation.answer", plan_file]
-    running = [
-        subprocess.Popen([*command, str(number)], env={**os.environ, **variables})
-        for number, variables in enumerate(plan.engines)
-    ]
-    try:
-        while any(process.poll() is None for process in running):
-            if any(process.poll() for process in running):
-                break
-            time.sleep(0.5)
-    finally:
-        for process in running:
-            if process.poll() is None:
-                process.terminate()
-        codes = [process.wait() for process in running]
-    if failed := [code for code in codes if code]:
-        # One that was terminated failed after another one.
-        raise SystemExit(max(failed))
+def _drop_unjudged(plan: EvaluationPlan, parts: Mapping[str, Parts], batches: int) -> None:
+    """Delete the batches that were answered without the reward's judge, if it can be had now.
+
+    They are answered again, since completions are not kept; the judge's verdicts on those that come out alike are.
+    """
+    reward = RewardSpec.model_validate(plan.reward)
+    left = {} if reward.judge is None else {name: own.unjudged(batches) for name, own in parts.items()}
+    if not any(left.values()):
+        return
+    with Judging(reward, RunLayout(Path(plan.stages).parent).judge, opened_think=plan.opened_think) as judging:
+        failure = judging.failure
+    number = sum(map(len, left.values()))
+    if failure is not None:
+        sys.stderr.write(f"{number} batches stay without the judge: {failure}\n")
+        return
+    sys.stderr.write(f"{number} batches were answered without the judge, and are answered again\n")
+    for name, chosen in left.items():
+        for batch in chosen:
+            parts[name].drop(batch)
 
 
 def main(plan_file: str, engine: str | None = None) -> None:

@@ -16,8 +16,21 @@ from deepicd.evaluation.metrics_schema import Measure
 
 LEVEL = 0.95
 """Coverage of every interval."""
+FEWEST_PATIENTS = 6
+"""Fewest patients for whom intervals are given. The signs of n patients alone allow no two-sided p-value below 2 / 2^n: with
+five it is 0.06, so no interval of theirs covers 95 %."""
 _CHUNK = 2_000_000
 """Maximum number of weights in memory: 16 MB, for a test set of any size."""
+
+
+def number_of_samples(subjects: Sequence[str], asked: int) -> int:
+    """The number of samples to draw: as many as are asked for, or none if there are fewer than `FEWEST_PATIENTS`.
+
+    Args:
+        subjects: the patient of each of N admissions.
+        asked: number of samples.
+    """
+    return asked if len(set(subjects)) >= FEWEST_PATIENTS else 0
 
 
 def patient_weights(subjects: Sequence[str], samples: int, seed: int) -> Iterator[FloatArray]:
@@ -49,7 +62,7 @@ def resample(
 
     Args:
         subjects: the patient of each of N admissions.
-        samples: number of samples R.
+        samples: number of samples R; of too few patients none is drawn, see `number_of_samples`.
         seed: of the samples.
         statistics: [K] values of each statistic for weights [N, K].
 
@@ -57,7 +70,8 @@ def resample(
         The value of each statistic, and [R] its values; no values without samples.
     """
     point = {name: float(value[0]) for name, value in statistics(np.ones((len(subjects), 1))).items()}
-    chunks = [statistics(weights) for weights in patient_weights(subjects, samples, seed)]
+    number = number_of_samples(subjects, samples)
+    chunks = [statistics(weights) for weights in patient_weights(subjects, number, seed)]
     drawn = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in (point if chunks else ())}
     return point, drawn
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from deepicd import atomic, icd10
+from deepicd.errors import UserError
 from deepicd.evaluation import classification
 from deepicd.evaluation.levels import Level, chapter_of, chapter_title
 from deepicd.evaluation.predictions import Prediction
@@ -53,17 +54,37 @@ def rows(by_model: Mapping[str, Sequence[Prediction]], train_counts: Mapping[str
     return found
 
 
+def read(path: Path) -> list[dict[str, Any]]:
+    """Read the rows back.
+
+    Raises:
+        UserError: the file is not of this form.
+    """
+    import pyarrow
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path, columns=list(_kinds())).to_pylist()  # type: ignore[no-any-return]
+    except (OSError, pyarrow.ArrowException):
+        raise UserError(f"{path}: is not a readable table of classes: evaluate the run again") from None
+
+
 def write(path: Path, found: Sequence[Mapping[str, Any]]) -> None:
     """Write the rows to a Parquet file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    with atomic.replacing(path) as file:
+        pq.write_table(pa.Table.from_pylist(list(found), schema=pa.schema(_kinds())), file, compression="zstd")
+
+
+def _kinds() -> dict[str, Any]:
+    import pyarrow as pa
+
     text, whole, share = pa.string(), pa.int64(), pa.float64()
     kinds = {"model": text, "level": text, "class": text, "title": text}
     kinds |= dict.fromkeys(("chapter", "support", "predicted", "right"), whole)
-    kinds |= dict.fromkeys(("precision", "recall", "f1"), share) | {"training": whole}
-    with atomic.replacing(path) as file:
-        pq.write_table(pa.Table.from_pylist(list(found), schema=pa.schema(kinds)), file, compression="zstd")
+    return kinds | dict.fromkeys(("precision", "recall", "f1"), share) | {"training": whole}
 
 
 def _title(name: str, level: Level) -> str | None:

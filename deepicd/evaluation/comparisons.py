@@ -23,7 +23,8 @@ from deepicd.evaluation.statistics import TestSet, encode
 SCHEMA = "deepicd.io/comparisons/v1"
 DEFINITIONS = {
     "difference": "second minus first, on the same samples of patients",
-    "p": "two-sided bootstrap p-value: twice the share of samples on the rarer side of 0, with one sample added",
+    "p": "two-sided bootstrap p-value: twice the share of samples on the rarer side of 0, with one sample added; at least "
+    "2 / 2^patients; null, like the interval, with fewer than 6 patients",
     "pHolm": "p after Holm's correction over all pairs of models, for each measure",
     "significant": f"pHolm is below {significance.LEVEL}",
 }
@@ -98,8 +99,9 @@ def compare_all(by_model: Mapping[str, Sequence[Prediction]], *, bootstrap_sampl
     if any(len(own) != len(records) for own in by_model.values()):
         raise UserError("predictions: models to compare need one answer each for the same admissions")
     pairs = list(combinations(aligned, 2))
-    samples = significance.samples_needed(len(pairs), bootstrap_samples) if pairs else 0
     subjects = [record.subject_id for record in records]
+    needed = significance.samples_needed(len(pairs), bootstrap_samples) if pairs else 0
+    samples = bootstrap.number_of_samples(subjects, needed)
     tests = {name: encode(own) for name, own in aligned.items()}
     both = {f"{measure} {name}": (measure, name) for name in tests for measure in HEADLINES}
 
@@ -108,14 +110,15 @@ def compare_all(by_model: Mapping[str, Sequence[Prediction]], *, bootstrap_sampl
         return {key: own[name][measure] for key, (measure, name) in both.items()}
 
     point, drawn = bootstrap.resample(subjects, samples, seed, statistics)
-    found = [_pair(first, second, point, drawn) for first, second in pairs]
+    patients = len(set(subjects))
+    found = [_pair(first, second, point, drawn, patients) for first, second in pairs]
     for measure in HEADLINES:
         _correct(found, measure)
     return {
         "schema": SCHEMA,
         "definitions": DEFINITIONS,
         "admissions": len(records),
-        "patients": len(set(subjects)),
+        "patients": patients,
         "bootstrap": {
             "unit": "subject_id",
             "samples": samples,
@@ -142,7 +145,7 @@ def headlines(test: TestSet, weights: FloatArray) -> dict[str, FloatArray]:
     return values
 
 
-def _pair(first: str, second: str, point: Mapping[str, float], drawn: Mapping[str, FloatArray]) -> Pair:
+def _pair(first: str, second: str, point: Mapping[str, float], drawn: Mapping[str, FloatArray], patients: int) -> Pair:
     differences: dict[str, Difference] = {}
     absent: dict[str, str] = {}
     for measure in HEADLINES:
@@ -157,7 +160,7 @@ def _pair(first: str, second: str, point: Mapping[str, float], drawn: Mapping[st
         differences[measure] = {
             "value": value,
             "interval": None if ends is None else list(ends),
-            "p": None if samples is None else significance.p_value(samples),
+            "p": None if samples is None else significance.p_value(samples, patients),
             "pHolm": None,
             "significant": None,
         }

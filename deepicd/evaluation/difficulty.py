@@ -1,22 +1,25 @@
 """How often a model solves each training prompt. Completions are never written to disk.
 
-Run in a separate process (`python -m deepicd.evaluation.difficulty PLAN`), since it imports vLLM.
+Run in a separate process (`python -m deepicd.evaluation.difficulty PLAN`), since it imports vLLM. With several engines it
+starts a process for each (`… PLAN ENGINE`) and merges their counts. An interrupted sampling resumes after its last batch.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from deepicd import completion
-from deepicd.appended import AppendedFile
+from deepicd import atomic, completion
 from deepicd.data.rows import is_local
 from deepicd.evaluation.engine import read_admissions
-from deepicd.evaluation.plan import CHUNK
+from deepicd.evaluation.engines import run_engines
+from deepicd.evaluation.parts import Batches
+from deepicd.evaluation.plan import chunks, share, stamp
 from deepicd.phases import Phase, PhaseFile
 from deepicd.spec.training import DifficultySpec
 
@@ -39,13 +42,27 @@ class DifficultyPlan:
     opened_think: bool
     engine: dict[str, Any]
     """Arguments of vLLM's engine."""
+    engines: list[dict[str, str]]
+    """Variables of the process of each engine: which GPUs it has."""
+    batch: int
+    """Prompts per batch."""
+    parts: str
+    """Folder of the counts so far."""
     solved: str
-    """File that gets a line `{"id": …, "solved": …}` for each prompt; those that it has are not sampled again."""
+    """File to write, with a line `{"id": …, "solved": …}` for each prompt."""
     progress: str
     """File that gets a line after each batch, in the format of verl's metrics logger."""
     total: str
     """File that gets the total number of those lines."""
     phases: str
+
+    @property
+    def key(self) -> str:
+        """Digest of what decides the counts: those of an interrupted sampling with another key do not count."""
+        files = {"engines", "parts", "solved", "progress", "total", "phases"}
+        chosen = {name: value for name, value in asdict(self).items() if name not in files}
+        read = [stamp(Path(path)) for path in (self.model, self.prompts)]
+        return sha256(json.dumps([chosen, read], sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +103,8 @@ def choose(solved: Mapping[str, int], settings: DifficultySpec) -> Chosen:
 
 
 def read_solved(path: Path) -> dict[str, int]:
-    """What a file says so far; a torn last line is left out."""
-    found = {}
-    for line in _whole_lines(path):
-        row = json.loads(line)
-        found[row["id"]] = row["solved"]
-    return found
-
-
-def _whole_lines(path: Path) -> Iterator[bytes]:
-    if path.exists():
-        yield from (line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"}\n"))
+    """The number of completions that solve each prompt, by its id."""
+    return {row["id"]: row["solved"] for row in map(json.loads, path.read_text().splitlines())}
 
 
 def count_solved(texts: Sequence[tuple[str, bool]], row: Mapping[str, Any], *, opened_think: bool) -> int:
@@ -109,43 +117,67 @@ def count_solved(texts: Sequence[tuple[str, bool]], row: Mapping[str, Any], *, o
     )
 
 
-def sample(plan: DifficultyPlan) -> None:
-    """Sample the prompts that are left."""
+def sample(plan: DifficultyPlan, plan_file: str) -> None:
+    """Sample the prompts that are left with all engines, and write the counts.
+
+    Raises:
+        SystemExit: the process of an engine failed; it has written why.
+    """
+    rows = read_admissions(Path(plan.prompts), None)
+    batches = len(chunks(len(rows), plan.batch))
+    parts = Batches(Path(plan.parts), plan.key)
+    parts.begin()
+    Path(plan.total).write_text(str(batches))
+    if len(plan.engines) == 1:
+        sample_share(plan, 0, rows)
+    else:
+        run_engines("deepicd.evaluation.difficulty", plan_file, plan.engines)
+    lines = [
+        json.dumps({"id": identity, "solved": solved}) for batch in range(batches) for identity, solved in parts.read(batch)
+    ]
+    atomic.write(Path(plan.solved), "".join(f"{line}\n" for line in lines))
+
+
+def sample_share(plan: DifficultyPlan, number: int, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Sample what is left of the batches of one engine."""
+    slices, parts = chunks(len(rows), plan.batch), Batches(Path(plan.parts), plan.key)
+    left = [batch for batch in share(len(slices), number, len(plan.engines)) if not parts.has(batch)]
+    if not left:
+        return
+    # The phases of one engine stand for all.
+    phases = PhaseFile(Path(plan.phases)) if number == 0 else None
+    if phases is not None:
+        phases.enter(Phase.VLLM)
     from deepicd.evaluation.generate import Generator, Sampling
 
-    path = Path(plan.solved)
-    done = read_solved(path)
-    rows = [row for row in read_admissions(Path(plan.prompts), None) if str(row["id"]) not in done]
-    chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
-    Path(plan.total).write_text(str(len(chunks)))
-    if not chunks:
-        return
-    phases = PhaseFile(Path(plan.phases))
-    phases.enter(Phase.VLLM)
     generator = Generator(
         Path(plan.model), max_prompt_tokens=plan.max_prompt_tokens, max_response_tokens=plan.max_response_tokens,
         engine=plan.engine, seed=plan.seed,
     )  # fmt: skip
-    phases.enter(Phase.DIFFICULTY)
-    content = path.read_bytes() if path.exists() else b""
-    file = AppendedFile(path, torn=bool(content) and not content.endswith(b"\n"))
-    for step, chunk in enumerate(chunks, start=1):
-        [drawn] = generator.generate([row["prompt"] for row in chunk], Sampling(plan.temperature, plan.top_k, plan.samples))
-        lines = []
-        for row, choices in zip(chunk, drawn, strict=True):
+    if phases is not None:
+        phases.enter(Phase.DIFFICULTY)
+    for batch in left:
+        chosen = rows[slices[batch]]
+        [drawn] = generator.generate([row["prompt"] for row in chosen], Sampling(plan.temperature, plan.top_k, plan.samples))
+        counts = []
+        for row, choices in zip(chosen, drawn, strict=True):
             texts = [(choice.text, choice.truncated) for choice in choices]
-            solved = count_solved(texts, row, opened_think=plan.opened_think)
-            lines.append(json.dumps({"id": str(row["id"]), "solved": solved}) + "\n")
-        file.add("".join(lines).encode())
+            counts.append((str(row["id"]), count_solved(texts, row, opened_think=plan.opened_think)))
+        parts.write(batch, counts)
         with Path(plan.progress).open("a") as progress:
-            progress.write(json.dumps({"step": step, "data": {}}) + "\n")
+            done = sum(map(parts.has, range(len(slices))))
+            progress.write(json.dumps({"step": done, "data": {}}) + "\n")
     generator.close()
 
 
-def main(plan_file: str) -> None:
-    """Run the plan in a JSON file."""
-    sample(DifficultyPlan(**json.loads(Path(plan_file).read_text())))
+def main(plan_file: str, engine: str | None = None) -> None:
+    """Run the plan in a JSON file, or the share of one of its engines."""
+    plan = DifficultyPlan(**json.loads(Path(plan_file).read_text()))
+    if engine is None:
+        sample(plan, plan_file)
+    else:
+        sample_share(plan, int(engine), read_admissions(Path(plan.prompts), None))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -80,7 +80,10 @@ def _load(settings: Settings, classes: int) -> tuple[Any, Any]:
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(settings.path)
         model = AutoModelForSequenceClassification.from_pretrained(
-            settings.path, num_labels=classes, ignore_mismatched_sizes=True
+            settings.path,
+            num_labels=classes,
+            ignore_mismatched_sizes=True,
+            problem_type="single_label_classification",  # a single label would be taken for a regression
         )
     except Exception:
         raise UserError(

@@ -14,7 +14,7 @@ from deepicd.evaluation import bootstrap, significance
 from deepicd.evaluation.classification import FloatArray, ratio
 from deepicd.evaluation.levels import Level, class_of
 from deepicd.evaluation.metrics_schema import Fairness, FairnessGroup, Gap
-from deepicd.evaluation.people import ATTRIBUTES, UNKNOWN
+from deepicd.evaluation.people import ATTRIBUTES, GROUPS, UNKNOWN
 from deepicd.evaluation.predictions import Prediction, valid_answers
 
 FEWEST = 20
@@ -80,13 +80,13 @@ def measure(
     samples = significance.samples_needed(tests, bootstrap_samples)
     subjects = [record.subject_id for record in predictions]
 
+    rows = [(f"{attribute} {group}", member) for attribute, found in groups.items() for group, member in found.members.items()]
+    members = np.stack([member for _, member in rows])
+
     def statistics(weights: FloatArray) -> dict[str, FloatArray]:
-        return {
-            f"{attribute} {group} {level}": ratio((member * right[level]) @ weights, member @ weights)
-            for attribute, found in groups.items()
-            for group, member in found.members.items()
-            for level in Level
-        }
+        sizes = members @ weights
+        shares = {level: ratio((members * right[level]) @ weights, sizes) for level in Level}
+        return {f"{name} {level}": shares[level][row] for row, (name, _) in enumerate(rows) for level in Level}
 
     point, drawn = bootstrap.resample(subjects, samples, seed, statistics)
     fair = {attribute: _attribute(attribute, found, point, drawn) for attribute, found in groups.items()}
@@ -110,8 +110,15 @@ def _groups(predictions: Sequence[Prediction], labels: Sequence[str]) -> _Groups
         {name: members[name] for name in shown},
         {name: admissions[name] for name in shown},
         {name: patients[name] for name in shown},
-        [name for name in members if name not in shown],
+        _suppressed([name for name in members if name not in shown]),
     )
+
+
+def _suppressed(names: Sequence[str]) -> list[str]:
+    """What is said of groups that are too small: their names, or of values that few patients have only their number."""
+    others = sum(name not in GROUPS for name in names)
+    counted = f"{others} other {'group' if others == 1 else 'groups'}"
+    return [*(name for name in names if name in GROUPS), *([counted] if others else [])]
 
 
 def _attribute(attribute: str, found: _Groups, point: Mapping[str, float], drawn: Mapping[str, FloatArray]) -> Fairness:
@@ -127,7 +134,7 @@ def _attribute(attribute: str, found: _Groups, point: Mapping[str, float], drawn
         }
         if name != reference:
             row["gap"] = {
-                level.value: _gap(point[own] - point[base], drawn[own] - drawn[base] if drawn else None)
+                level.value: _gap(point[own] - point[base], drawn[own] - drawn[base] if drawn else None, row["patients"])
                 for level, (own, base) in keys.items()
             }
         rows.append(row)
@@ -141,8 +148,8 @@ def _attribute(attribute: str, found: _Groups, point: Mapping[str, float], drawn
     }
 
 
-def _gap(value: float, drawn: FloatArray | None) -> Gap:
-    p = None if drawn is None else significance.p_value(drawn)
+def _gap(value: float, drawn: FloatArray | None, patients: int) -> Gap:
+    p = None if drawn is None else significance.p_value(drawn, patients)
     return {**bootstrap.measure(value, drawn), "p": p, "pHolm": None, "significant": None}
 
 
@@ -172,8 +179,8 @@ def _sentence(attribute: str, own: Fairness) -> str:
             "Whether the model, the notes or the mix of diagnoses causes it cannot be concluded, nor that the other groups "
             f"are treated alike.{hidden}"
         )
-    widest = max((ends[1] - ends[0]) / 2 for gap in gaps.values() if (ends := gap["interval"]) is not None)
+    widest = max(abs(end) for gap in gaps.values() for end in gap["interval"] or ())
     return (
         f"By {attribute}, no gap at {JUDGED} level is significant after Holm's correction. That does not show that there is "
-        f"none: a gap of up to {100 * widest:.1f} points could have been missed.{hidden}"
+        f"none: gaps of up to {100 * widest:.1f} points are within the intervals.{hidden}"
     )

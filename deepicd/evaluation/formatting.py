@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from markupsafe import Markup
+
 from deepicd.evaluation.metrics_schema import Measure
 
 NOTHING = "–"
@@ -59,6 +61,11 @@ def minus(text: str) -> str:
     if text.startswith("-"):
         return _MINUS + text[1:] if text.strip("-0.") else text[1:]
     return text
+
+
+def breakable(name: str) -> Markup:
+    """A name such as `seed-0/grpo` for HTML, which may be broken behind each slash."""
+    return Markup("/<wbr>").join(name.split("/"))
 
 
 def excludes_zero(measure: Measure) -> bool:

@@ -89,7 +89,7 @@ def compute(
         "goldOutsideYears": _gold_outside_years(predictions),
         "bootstrap": {
             "unit": "subject_id",
-            "samples": bootstrap_samples,
+            "samples": bootstrap.number_of_samples(test.subjects, bootstrap_samples),
             "seed": seed,
             "coverage": bootstrap.LEVEL,
             "method": "percentile",
@@ -112,6 +112,8 @@ def compute(
         },
         "absent": {},
     }
+    if bootstrap_samples > found["bootstrap"]["samples"]:
+        found["absent"]["interval"] = f"fewer than {bootstrap.FEWEST_PATIENTS} patients"
     _add_sampling(found, predictions, test, measures)
     if variants.CONSTRAINED in test.alternatives:
         levels = {level.value: _alternative(variants.CONSTRAINED, level, measures) for level in Level}
@@ -190,7 +192,8 @@ def compare(
 def _bootstrap(tests: Sequence[TestSet], samples: int, seed: int) -> list[dict[str, FloatArray]]:
     """[samples] values of every statistic for every test set, all on the same samples of patients; empty without samples."""
     chunks: list[list[dict[str, FloatArray]]] = [[] for _ in tests]
-    for weights in bootstrap.patient_weights(tests[0].subjects, samples, seed):
+    number = bootstrap.number_of_samples(tests[0].subjects, samples)
+    for weights in bootstrap.patient_weights(tests[0].subjects, number, seed):
         for collected, test in zip(chunks, tests, strict=True):
             collected.append(statistics(test, weights))
     return [

@@ -44,7 +44,7 @@ DEFINITIONS = {
     "fairness": "gap: accuracy of a group minus that of the largest group; pHolm: corrected over all gaps of a level; groups "
     "of fewer than 20 patients are suppressed",
     "interval": "95 % percentile interval of a bootstrap that draws patients; of a macro F1 over many rare classes it is "
-    "somewhat too narrow",
+    "somewhat too narrow; null with fewer than 6 patients",
 }
 
 

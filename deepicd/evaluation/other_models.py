@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deepicd import prompt as prompts
+from deepicd.data.chat_template import opens_think
 from deepicd.data.example_tokens import Chat
-from deepicd.data.prompts import ChatTokens, opens_think, shorten_notes
+from deepicd.data.prompts import ChatTokens, shorten_notes
 from deepicd.errors import UserError
 from deepicd.evaluation.plan import EvaluationPlan, Model
 from deepicd.evaluation.predict import load_tokenizer

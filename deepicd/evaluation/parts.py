@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -39,30 +39,66 @@ class Answer:
     """See `deepicd.evaluation.variants`."""
 
 
-class Parts:
-    """The answers of one model in a folder."""
+class Batches:
+    """What was made of each batch, as JSON, in a folder of its own. Several processes may write, each its own batches."""
 
-    def __init__(self, folder: Path, model: str, key: str) -> None:
-        """`folder`: of all models; `key`: digest of what decides the answers."""
-        self._folder = folder / model
+    def __init__(self, folder: Path, key: str, check: Callable[[Any], object] = bool) -> None:
+        """`key`: digest of what decides the content; `check` raises KeyError or TypeError for content that is damaged."""
+        self._folder = folder
         self._key = key
+        self._check = check
 
     def begin(self) -> None:
-        """Delete what was answered under another key. Only one process may do so, before any engine starts."""
+        """Delete what was made under another key, and damaged files. Only one process may, before any engine starts."""
         mark = self._folder / "key"
         if not mark.exists() or mark.read_text() != self._key:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder.mkdir(parents=True)
             atomic.write(mark, self._key)
+        for path in self._folder.glob("*.json"):
+            try:
+                self._check(json.loads(path.read_bytes()))
+            except (ValueError, KeyError, TypeError):
+                path.unlink()
 
     def has(self, batch: int) -> bool:
-        """Whether a batch is answered."""
+        """Whether a batch is done."""
         return self._path(batch).exists()
+
+    def write(self, batch: int, content: Any) -> None:
+        """Write the content of a batch."""
+        atomic.write(self._path(batch), json.dumps(content))
+
+    def read(self, batch: int) -> Any:
+        """The content of a batch. Raises: FileNotFoundError: it is not done."""
+        return json.loads(self._path(batch).read_bytes())
+
+    def drop(self, batch: int) -> None:
+        """Delete a batch, so that it is made again."""
+        self._path(batch).unlink()
+
+    def _path(self, batch: int) -> Path:
+        return self._folder / f"{batch:05d}.json"
+
+
+class Parts:
+    """The answers of one model in a folder."""
+
+    def __init__(self, folder: Path, model: str, key: str) -> None:
+        """`folder`: of all models; `key`: digest of what decides the answers."""
+        self._batches = Batches(folder / model, key, _answers)
+        self.begin, self.has, self.drop = self._batches.begin, self._batches.has, self._batches.drop
+
+    def unjudged(self, batches: int) -> list[int]:
+        """The answered batches that have an answer without the judge's score."""
+        return [
+            batch for batch in range(batches)
+            if self.has(batch) and any(answer.judged is None for answer in _answers(self._batches.read(batch))[0])
+        ]  # fmt: skip
 
     def write(self, batch: int, answers: Sequence[Answer], seconds: Mapping[str, float]) -> None:
         """Write the answers of a batch, and the seconds of generation that they took, by kind."""
-        content = {"answers": [asdict(answer) for answer in answers], "seconds": dict(seconds)}
-        atomic.write(self._path(batch), json.dumps(content))
+        self._batches.write(batch, {"answers": [asdict(answer) for answer in answers], "seconds": dict(seconds)})
 
     def read(self, batches: int) -> tuple[list[Answer], dict[str, float]]:
         """All answers in order, and their seconds.
@@ -73,14 +109,16 @@ class Parts:
         answers: list[Answer] = []
         seconds: dict[str, float] = {}
         for batch in range(batches):
-            content = json.loads(self._path(batch).read_text())
-            answers += [Answer(**fields) for fields in content["answers"]]
-            for kind, spent in content["seconds"].items():
-                seconds[kind] = seconds.get(kind, 0.0) + spent
+            found, spent = _answers(self._batches.read(batch))
+            answers += found
+            for kind, own in spent.items():
+                seconds[kind] = seconds.get(kind, 0.0) + own
         return answers, {kind: spent / len(answers) for kind, spent in seconds.items()}
 
-    def _path(self, batch: int) -> Path:
-        return self._folder / f"{batch:05d}.json"
+
+def _answers(content: Any) -> tuple[list[Answer], dict[str, float]]:
+    """Answers and seconds of a batch. Raises: KeyError, TypeError: it is damaged."""
+    return [Answer(**fields) for fields in content["answers"]], dict(content["seconds"])
 
 
 def to_predictions(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ UNKNOWN = "unknown"
 """Group of the admissions whose value is missing."""
 _AGES = ((17, "0-17"), (44, "18-44"), (64, "45-64"), (79, "65-79"))
 _OLDEST = "80 and over"
+_HIGHEST_AGE = 125
 _RACES = {
     "WHITE": "White", "PORTUGUESE": "White", "BLACK": "Black", "HISPANIC": "Hispanic or Latino",
     "SOUTH AMERICAN": "Hispanic or Latino", "ASIAN": "Asian", "AMERICAN INDIAN": "American Indian or Alaska Native",
@@ -21,8 +23,8 @@ _SEXES = {"F": "female", "M": "male"}
 
 
 def age_band(age: Any) -> str:
-    """The band of an age in years."""
-    if age is None:
+    """The band of an age in years; unknown for what is no age of a person."""
+    if not isinstance(age, int | float) or not 0 <= age <= _HIGHEST_AGE:  # NaN is not within any limits
         return UNKNOWN
     return next((name for last, name in _AGES if age <= last), _OLDEST)
 
@@ -34,7 +36,8 @@ def race_group(race: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    written = "" if value is None else str(value).strip()
+    missing = value is None or (isinstance(value, float) and isnan(value))
+    written = "" if missing else str(value).strip()
     return UNKNOWN if written.upper() in _NO_VALUE else written
 
 
@@ -47,6 +50,12 @@ def _sex(value: Any) -> str:
     text = _text(value)
     return _SEXES.get(text.upper(), text)
 
+
+GROUPS = frozenset(
+    {UNKNOWN, *_SEXES.values(), *(name for _, name in _AGES), _OLDEST, *_RACES.values()}
+    | {"Medicare", "Medicaid", "Private", "No charge"}
+)
+"""Groups whose names say nothing about a single patient. Any other is a value of the cohort, perhaps of one patient."""
 
 ATTRIBUTES: Mapping[str, Callable[[Any], str]] = {
     "sex": _sex,

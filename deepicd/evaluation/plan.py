@@ -10,6 +10,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from deepicd.run_layout import CARDS
+
 CHUNK = 64
 """Admissions per batch of a run: small enough to show progress and to lose little, large enough to keep vLLM busy."""
 
@@ -89,14 +91,17 @@ class EvaluationPlan:
             name: value for name, value in asdict(self).items()
             if name not in {"models", "engines", "parts", "out", "seconds", "progress", "total", "phases", "failure"}
         }  # fmt: skip
-        read = [_stamp(Path(path)) for path in (self.test, self.cohort, model.path)]
+        read = [stamp(Path(path)) for path in (self.test, self.cohort, model.path)]
         return sha256(json.dumps([chosen, asdict(model), read], sort_keys=True).encode()).hexdigest()
 
 
-def _stamp(path: Path) -> list[tuple[str, int, int]]:
-    """Name, size and time of a file, or of each file of a folder; nothing for a name on the hub."""
+def stamp(path: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of a file, or of each file of a folder; nothing for a name on the hub.
+
+    Without the model's cards, which each evaluation writes again: they decide no answer.
+    """
     files = sorted(path.iterdir()) if path.is_dir() else [path]
-    found = [(file.name, file.stat()) for file in files if file.is_file()]
+    found = [(file.name, file.stat()) for file in files if file.is_file() and file.name not in CARDS]
     return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in found]
 
 

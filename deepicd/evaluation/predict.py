@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deepicd import completion, icd10, prompt
-from deepicd.completion import Completion
-from deepicd.data.prompts import ChatTokens, check_template, opens_think, shorten_notes
+from deepicd import completion, icd10
+from deepicd.completion import TRACE_WARNING, Completion
+from deepicd.data.chat_template import check_template, open_think, opens_think, settle
+from deepicd.data.prompts import ChatTokens, shorten_notes
 from deepicd.data.shorten import Shortened
 from deepicd.errors import UserError
 from deepicd.evaluation.constraint import structural_tag
@@ -65,15 +66,18 @@ def load_tokenizer(model: Path, asked: Asked, opened_think: bool | None) -> Any:
     """
     from transformers import AutoTokenizer
 
-    tokenizer: Any = AutoTokenizer.from_pretrained(model)
-    if not tokenizer.chat_template:
-        raise UserError(f"--model: the tokenizer of {model} has no chat template: use an instruction-tuned model")
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(model)
+    except Exception:
+        # Which exceptions it raises depends on the file that is missing or damaged.
+        problem = f"--model: {model} has no tokenizer that can be loaded: give the folder of a Hugging Face model"
+        raise UserError(problem) from None
+    settle(tokenizer, f"--model: the tokenizer of {model}", asked.prompt)
     check_template(tokenizer, asked.prompt, "--prompt")
-    opened = opens_think(tokenizer, asked.prompt)
-    if opened and opened_think is False:
+    if opened_think is False and opens_think(tokenizer, asked.prompt):
         raise UserError("--no-opened-think: the model's chat template always opens <think>: leave the option out")
-    if opened_think and not opened:
-        tokenizer.chat_template = prompt.with_opened_think(tokenizer.chat_template)
+    if opened_think and not open_think(tokenizer, asked.prompt):
+        raise UserError("--opened-think: the model's chat template closes <think> itself: leave the option out")
     return tokenizer
 
 
@@ -99,7 +103,8 @@ def _answer(
 def show(parsed: Completion, note: Shortened, with_trace: bool) -> dict[str, Any]:
     """One answer as `deepicd predict` prints it.
 
-    Fields: code, display, description, faults, shortened (characters removed from the note, by section), trace (if requested).
+    Fields: code, display, description, faults, shortened (characters removed from the note, by section); if requested, trace,
+    and trace_warning where there is one.
     """
     code = parsed.code
     known = code is not None and icd10.is_valid(code)
@@ -110,4 +115,8 @@ def show(parsed: Completion, note: Shortened, with_trace: bool) -> dict[str, Any
         "faults": [str(fault) for fault in parsed.faults],
         "shortened": note.removed,
     }
-    return shown | ({"trace": parsed.trace} if with_trace else {})
+    if with_trace:
+        shown["trace"] = parsed.trace
+        if parsed.trace is not None:
+            shown["trace_warning"] = TRACE_WARNING
+    return shown

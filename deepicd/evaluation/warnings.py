@@ -9,6 +9,7 @@ from typing import Any
 from deepicd.data.left_out import LeftOut
 from deepicd.evaluation.formatting import percent, signed
 from deepicd.evaluation.metrics_schema import Measure, Metrics
+from deepicd.run_layout import MODELS
 
 SYNTHETIC = "Synthetic data: the admissions are invented, so no score says anything about medicine."
 MOST_TRUNCATED = 0.1
@@ -23,7 +24,7 @@ def warnings(metrics: Mapping[str, Metrics], *, synthetic: bool, left_out: Seque
     """One line each, the most important first; none if there is nothing to say.
 
     Args:
-        metrics: of every model, in the order of training.
+        metrics: of every model, those of the training last and in its order.
         synthetic: whether the admissions are invented.
         left_out: what the run did not use (`LeftOut`, as mappings).
     """
@@ -33,7 +34,8 @@ def warnings(metrics: Mapping[str, Metrics], *, synthetic: bool, left_out: Seque
         *_all_zero(metrics),
         *_formless(metrics),
         *_truncated(metrics),
-        *_reward_without_outcome(metrics),
+        *_few_patients(metrics),
+        *_reward_without_outcome({model: own for model, own in metrics.items() if model in MODELS}),
         *_lost([LeftOut(**one) for one in left_out]),
     ]
 
@@ -61,6 +63,13 @@ def _truncated(metrics: Mapping[str, Metrics]) -> Iterator[str]:
             f"More than {100 * MOST_TRUNCATED:.0f} % of the completions were cut off at the token limit "
             f"(stages.grpo.maxResponseTokens): {', '.join(many)}."
         )
+
+
+def _few_patients(metrics: Mapping[str, Metrics]) -> Iterator[str]:
+    # Metrics of earlier versions have no reasons.
+    reasons = (own.get("absent", {}) for own in metrics.values())
+    if reason := next((found["interval"] for found in reasons if "interval" in found), None):
+        yield f"The test split has {reason}: there are no intervals, and no difference can be told from chance."
 
 
 def _reward_without_outcome(metrics: Mapping[str, Metrics]) -> Iterator[str]:

@@ -41,6 +41,8 @@ LAST_WORD_SECONDS = 20.0
 """How long a process waits at its end for its last report."""
 TERMINATION_LOG = Path("/dev/termination-log")
 MAX_MESSAGE = 1024
+_OF_VALIDATIONS = ("second_judge", "judges_agreed", "judges_kappa")
+"""Diagnostics that only a validation has: they are repeated until the next one."""
 
 Send = Callable[[str], None]
 """Writes a report's text."""
@@ -165,6 +167,7 @@ class ProgressReport:
         """`folder`: the run's, for the metrics of a finished evaluation; times in seconds, see `Postman`."""
         self._metrics = RunLayout(folder).evaluation.metrics
         self._state: dict[str, Any] = {}
+        self._judges: dict[str, float] = {}
         self._last: Progress | None = None
         self._postman = Postman(send, interval, self._again, heartbeat)
 
@@ -183,7 +186,7 @@ class ProgressReport:
 
     def stage_started(self, stage: str) -> None:
         """See `deepicd.run.reporter.Reporter`."""
-        kept = ("reward", "kl", "metrics", "resumed_from")
+        kept = ("reward", "kl", "judge", "metrics", "resumed_from")
         self._state = {name: self._state[name] for name in kept if name in self._state}
         self._state["stage"] = stage
         self._post()
@@ -197,8 +200,11 @@ class ProgressReport:
         seen = {"reward": reward, "kl": row.kl}
         self._state |= {name: value for name, value in seen.items() if value is not None}
         self._state |= {"stage": stage, "step": row.step, "steps": total, "eta_seconds": eta}
-        if (known := diagnostics_of(row)) is not None:  # a validation has none
-            self._state["diagnostics"] = known
+        if row.judge_course is not None:
+            self._state["judge"] = row.judge_course
+        self._judges |= {name: value for name in _OF_VALIDATIONS if (value := getattr(row, name)) is not None}
+        if (known := diagnostics_of(row)) is not None:  # a validation alone has none
+            self._state["diagnostics"] = known.model_copy(update=self._judges)
         self._post()
 
     def stage_finished(self, stage: str, seconds: float, *, already: bool) -> None:

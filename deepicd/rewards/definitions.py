@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from deepicd.rewards import reasoning
@@ -30,7 +31,8 @@ def definition(reward: Mapping[str, Any], term: str) -> str:
     """What a term of this reward measures. `reward`: run.yaml's `spec.reward`, as a mapping."""
     own = (reward.get("terms") or {}).get(term)
     if own is not None:
-        return f"The run's own function {own.get('path', '')}."
+        place = f"{own['function']} of {Path(own['file']).name}" if own.get("file") else own.get("path", "")
+        return f"The run's own function {place}."
     if term == JUDGE:
         return "The weighted share of good answers that the judge gives to its rubric's questions."
     if term == f"{JUDGE}_missing":
@@ -39,7 +41,9 @@ def definition(reward: Mapping[str, Any], term: str) -> str:
 
 
 def _of_deepicd() -> Mapping[str, str]:
-    """The first paragraph of the docstring where each term is computed."""
+    """The first sentence of the docstring where each term is computed, without the term's name."""
     documented = {"outcome": outcome, "format": format_term, "hierarchy": hierarchy, "reasoning": reasoning}
     texts = {name: (inspect.getdoc(where) or "") for name, where in documented.items()}
-    return {name: " ".join(text.partition("\n\n")[0].split()).replace("`", "") for name, text in texts.items()}
+    first = {name: " ".join(text.partition("\n\n")[0].split()).replace("`", "") for name, text in texts.items()}
+    named = {name: text.removeprefix(f"The term {name}: ") for name, text in first.items()}
+    return {name: text[:1].upper() + text[1:] for name, text in named.items()}

@@ -7,9 +7,12 @@ import importlib.machinery
 import math
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from hashlib import sha256
+from io import TextIOBase
+from itertools import islice
 from numbers import Real
 from pathlib import Path
 from types import ModuleType
@@ -57,7 +60,8 @@ class OwnTerms:
         for name, function in self._functions.items():
             values = _values(name, function, given)
             if len(values) != len(samples):
-                raise UserError(f"reward.terms.{name}: gave {len(values)} values for {len(samples)} completions: give one each")
+                count = f"more than {len(samples)}" if len(values) > len(samples) else len(values)
+                raise UserError(f"reward.terms.{name}: gave {count} values for {len(samples)} completions: give one each")
             for terms, value in zip(found, values, strict=True):
                 terms[name] = number = _number(name, value)
                 if name in self._within_1 and (number < 0 or number > 1):  # NaN is neither
@@ -86,15 +90,31 @@ def _digest(field: str, path: Path) -> str:
 
 
 def _values(name: str, function: Function, samples: Sequence[Sample]) -> list[object]:
+    """What a function returns for the samples, at most one value more than there are samples."""
     try:
-        found = function(samples)
-        if hasattr(found, "__iter__"):
-            return list(found)  # a generator raises its errors here
+        # What it prints may quote a note. It gets a list of its own, which it may change.
+        with _Silence() as nothing, redirect_stdout(nothing), redirect_stderr(nothing):
+            found = function(list(samples))
+            if _is_sequence(found):
+                return list(islice(found, len(samples) + 1))  # a generator raises its errors here
         failure = f"returned a {type(found).__name__}, not a list: return a list with one number per completion"
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         failure = f"raised {type(error).__name__} at {frame.filename}:{frame.lineno}: correct the function"
     raise UserError(f"reward.terms.{name}: {failure}")
+
+
+class _Silence(TextIOBase):
+    """Takes text and keeps nothing of it."""
+
+    def write(self, text: str) -> int:
+        """Returns the length of the text, as files do."""
+        return len(text)
+
+
+def _is_sequence(found: object) -> bool:
+    """Whether a value can be one number per sample: an array of one number has the method, and no dimension."""
+    return hasattr(found, "__iter__") and not isinstance(found, str | bytes | Mapping | Set) and getattr(found, "ndim", 1) > 0
 
 
 def _number(name: str, value: object) -> float:

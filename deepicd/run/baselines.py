@@ -84,12 +84,24 @@ def _answers(context: Context, settings: EvaluateSpec, name: str) -> Mapping[str
     )
     key = _key(plan)
     done, mark = Path(plan.out), place.baselines / f"{name}.key"
-    if not (done.exists() and mark.exists() and mark.read_text() == key):
+    known = _read(done) if mark.exists() and mark.read_text() == key else None
+    if known is None:
         done.unlink(missing_ok=True)
         _train(context, place, plan)
         atomic.write(mark, key)
-    content: dict[str, Any] = json.loads(done.read_text())
-    return content
+        known = _read(done)
+    if known is None:
+        raise CrashError(f"the baseline {name} left no answers: see {place.log}")
+    return known
+
+
+def _read(path: Path) -> Mapping[str, Any] | None:
+    """A baseline's answers; None if the file is missing or damaged."""
+    try:
+        content: Any = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return content if isinstance(content, dict) and {"codes", "confidence"} <= set(content) else None
 
 
 def _key(plan: BaselinePlan) -> str:

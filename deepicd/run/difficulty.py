@@ -16,6 +16,7 @@ from deepicd import atomic
 from deepicd.data.rows import key
 from deepicd.errors import UserError
 from deepicd.evaluation.difficulty import Chosen, DifficultyPlan, choose, read_solved
+from deepicd.evaluation.plan import CHUNK
 from deepicd.run.context import Context
 from deepicd.spec.training import DifficultySpec, GrpoSpec
 from deepicd.training.device import device
@@ -65,6 +66,7 @@ def _sample(context: Context, settings: GrpoSpec, chosen: DifficultySpec, model:
         leftover.unlink(missing_ok=True)
     progress = next_launch(files.metrics)
     device().check(spec.compute.gpus)
+    engine = device().generator(spec.model.dtype, settings.tensor_parallel)
     plan = DifficultyPlan(
         model=str(model),
         prompts=str(context.prompts("train")),
@@ -75,7 +77,10 @@ def _sample(context: Context, settings: GrpoSpec, chosen: DifficultySpec, model:
         max_response_tokens=settings.max_response_tokens,
         seed=spec.seed,
         opened_think=spec.model.opened_think,
-        engine=device().generator(spec.model.dtype, settings.tensor_parallel),
+        engine=engine,
+        engines=device().engines(spec.compute.gpus, int(engine["tensor_parallel_size"]), {}),
+        batch=CHUNK,
+        parts=str(files.parts),
         solved=str(solved),
         progress=str(progress),
         total=str(files.loop_entered),
@@ -98,7 +103,10 @@ def _log_step(row: StepMetrics, total: int | None) -> None:
 
 def _report(found: Chosen, chosen: DifficultySpec) -> None:
     structlog.get_logger().info(
-        "difficulty", prompts=sum(found.histogram), kept=len(found.kept), dropped_solved=found.dropped_solved,
+        "difficulty",
+        text=f"{len(found.kept):,} of {sum(found.histogram):,} prompts kept; {found.dropped_solved:,} were solved too often, "
+        f"{found.dropped_unsolved:,} too seldom",
+        prompts=sum(found.histogram), kept=len(found.kept), dropped_solved=found.dropped_solved,
         dropped_unsolved=found.dropped_unsolved,
     )  # fmt: skip
     if not found.kept:

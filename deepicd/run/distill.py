@@ -55,7 +55,7 @@ def distill(context: Context, settings: DistillSpec) -> None:
             process, files, progress, stall_after=patience, stop=context.stop, on_step=context.on_step,
             on_phase=context.on_phase, training=False,
         )  # fmt: skip
-    _report(json.loads(files.distill_counts.read_text()))
+    _report(json.loads(files.distill_counts.read_text()), files.distilled)
 
 
 def _plan(context: Context, settings: DistillSpec, model: str | None, files: StageFiles, progress: Path) -> DistillPlan:
@@ -88,14 +88,21 @@ def _plan(context: Context, settings: DistillSpec, model: str | None, files: Sta
     )
 
 
-def _report(counts: dict[str, Any]) -> None:
+def _report(counts: dict[str, Any], traces: Path) -> None:
     """Log what was kept. Raises: UserError: nothing was."""
     log = structlog.get_logger()
     shown = ", ".join(f"{rule} {number:,}" for rule, number in sorted(counts["rejected"].items(), key=lambda pair: -pair[1]))
+    kept, admissions, answers = counts["traces"], counts["admissions"], counts["answers"]
     log.info(
-        "traces", traces=counts["traces"], admissions=counts["admissions"], answers=counts["answers"],
-        rejected=shown or "none", cost=counts["cost"],
+        "traces",
+        text=f"{kept:,} for {admissions:,} admissions, from {answers:,} answers; rejected: {shown or 'none'}",
+        traces=kept, admissions=admissions, answers=answers, rejected=shown or "none", cost=counts["cost"], file=str(traces),
     )  # fmt: skip
+    if counts["answersWithoutTokens"]:
+        log.warning(
+            f"stages.distill: the teacher gave no number of tokens with {counts['answersWithoutTokens']:,} answers: "
+            "tokens and cost are those of the others"
+        )
     if counts["laterParts"] == "unknown":
         log.warning("stages.distill: the rule later is off: the run has no summaries to compare with (data.prepared)")
     if not counts["english"]:

@@ -18,7 +18,7 @@ from deepicd import atomic, prompt
 from deepicd.artifacts.publish import installed_versions
 from deepicd.data.prompts import FILE as PROMPTS_FILE
 from deepicd.data.sft import Examples
-from deepicd.errors import CrashError
+from deepicd.errors import CrashError, UserError
 from deepicd.evaluation import classes, predictions, report
 from deepicd.evaluation.card import write_cards
 from deepicd.evaluation.comparisons import compare_all
@@ -29,23 +29,27 @@ from deepicd.rewards import cohort_words
 from deepicd.rewards.judge import watch
 from deepicd.rewards.judge.judging import REWARD, WITHOUT_JUDGE
 from deepicd.rewards.judge.rubric import load_rubric
+from deepicd.rewards.judge.second import SecondSums
 from deepicd.run.baselines import baselines, wanted
 from deepicd.run.context import Context
 from deepicd.run.curves import curve_rows
 from deepicd.run.measure import TrainingCodes, measure
 from deepicd.run.prepare import not_used
-from deepicd.run_layout import TRAINING_STAGES
+from deepicd.run_layout import TRAINING_STAGES, RunLayout
 from deepicd.spec.evaluate import EvaluateSpec
-from deepicd.spec.judge import TERM
+from deepicd.spec.judge import TERM, JudgeModelSpec
 from deepicd.spec.load import dump
 from deepicd.spec.run import DeepICDRun
 from deepicd.spec.training import GrpoSpec
 from deepicd.training.device import device
-from deepicd.training.judge_server import judge_server
+from deepicd.training.judge_server import Shared, judge_server
 from deepicd.training.launch import GuardedProcess, offline_environment
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import KL_OF_UPDATE, KL_TO_REFERENCE, next_launch
 from deepicd.training.supervise import supervise
+
+BESIDE = 0.45
+"""Share of each GPU that the judge gets, and the model that answers, where they are on the same GPUs: both are awake."""
 
 
 def models(context: Context, settings: EvaluateSpec) -> dict[str, Path]:
@@ -67,7 +71,8 @@ def evaluate(context: Context, settings: EvaluateSpec) -> None:
     name = reward_name(context.run, by_model)
     if name == WITHOUT_JUDGE:
         structlog.get_logger().warning(
-            f"reward.judge: was not available: the reward on the test split excludes it, and is called {WITHOUT_JUDGE}",
+            f"reward.judge: was not available: the test split's reward excludes it, and is called {WITHOUT_JUDGE}: once the "
+            f"judge is available, delete {context.layout.stage('evaluate').completed} and run again",
             log=str(context.layout.stage("evaluate").log),
         )
     training = TrainingCodes.read(context.prompts("train"))
@@ -87,6 +92,15 @@ def evaluate(context: Context, settings: EvaluateSpec) -> None:
     write_cards(found, context.layout)
 
 
+def are_whole(layout: RunLayout) -> bool:
+    """Whether the results of a finished evaluation are there and can be read: if not, it is repeated from its kept answers."""
+    try:
+        report.load(layout.folder)
+    except UserError:
+        return False
+    return layout.evaluation.report.is_file()
+
+
 def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
     spec = context.run.spec
     sampling = spec.stages.grpo or GrpoSpec()
@@ -95,7 +109,8 @@ def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
     files.loop_entered.unlink(missing_ok=True)
     files.failure.unlink(missing_ok=True)
     progress = next_launch(files.metrics)
-    engine: dict[str, Any] = device().generator(spec.model.dtype, sampling.tensor_parallel)
+    shares = spec.reward.judge is not None and spec.reward.judge.colocated
+    engine: dict[str, Any] = device().generator(spec.model.dtype, sampling.tensor_parallel, *([BESIDE] if shares else []))
     environment = {**offline_environment(), **device().engine_environment}
     plan = EvaluationPlan(
         models=[asdict(model) for model in _asked_models(context, settings)],
@@ -152,7 +167,9 @@ def _judge(context: Context, files: StageFiles) -> Iterator[Mapping[str, str]]:
     """The judge's server during the body, if the run has one and it starts: the evaluation can do without."""
     with ExitStack() as stack:
         try:
-            variables = stack.enter_context(judge_server(context.run, files, context.stop, needed=False))
+            variables = stack.enter_context(
+                judge_server(context.run, files, context.stop, Shared(BESIDE, sleeps=False), needed=False, second=False)
+            )
         except CrashError as error:
             structlog.get_logger().warning(str(error))
             variables = {}
@@ -216,15 +233,41 @@ def about_judge(run: DeepICDRun, judged: Path) -> dict[str, Any] | None:
     if judge is None:
         return None
     rubric = load_rubric(judge.rubric)
-    steps = list(watch.read(judged.read_text().splitlines()).values()) if judged.exists() else []
-    agreement = {name: None if math.isnan(value) else value for name, value in watch.agreement(steps).items()}
+    steps = list(watch.read_file(judged).values())
+    agreement = {name: _known(value) for name, value in watch.agreement(steps).items()}
     return {
         "rubric": rubric.model_dump(include={"version", "criteria"}, mode="json"),
         "completions": sum(step.completions for step in steps),
         "missing": sum(step.missing for step in steps),
         "agreement": agreement,
         "alarm": watch.alarm(steps),
+        "second": None if judge.second is None else _about_second(judge.second, watch.read_file(judged, "validation")),
     }
+
+
+def _about_second(second: JudgeModelSpec, validations: Mapping[int, watch.StepSums]) -> dict[str, Any]:
+    """What the second judge said over all validations, beside the judge; numbers that are not known are None."""
+    sums, first, judged = SecondSums(), 0.0, 0
+    for step in validations.values():
+        outcome = step.terms.get(watch.OUTCOME, watch.Sums())
+        first, judged = first + outcome.x, judged + outcome.count
+        if step.second is not None:
+            sums.merge(step.second.to_dict())
+    found = {name: pairs.kappa for name, pairs in sums.criteria.items()}
+    return {
+        "model": second.identity,
+        "completions": sums.values + sums.missing,
+        "missing": sums.missing,
+        "mean": _known(sums.mean),
+        "judge": _known(first / judged if judged else math.nan),
+        "criteria": {name: {"agreed": _known(one.agreed), "kappa": _known(one.kappa)} for name, one in found.items()},
+        "agreed": _known(sums.agreement.agreed),
+        "kappa": _known(sums.agreement.kappa),
+    }
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _reasoning_off(context: Context) -> dict[str, int] | None:

@@ -13,10 +13,13 @@ from deepicd.rewards.judge.rubric import load_rubric
 from deepicd.rewards.own_terms import OwnTerms
 from deepicd.run import baselines
 from deepicd.run.teacher_model import teacher_model
+from deepicd.spec.judge import DEFAULT_RUBRIC, JudgeSpec
+from deepicd.spec.reward import RewardSpec
 from deepicd.spec.run import DeepICDRun
 from deepicd.spec.storage import S3Spec
 from deepicd.training import base_model
 from deepicd.training.check import check_overrides
+from deepicd.training.model_limits import check_limits
 from deepicd.training.model_shape import ModelShape
 
 
@@ -53,9 +56,7 @@ def look(run: DeepICDRun, *, paths: bool = True, verl: bool = True) -> Findings:
         verl: whether to check its overrides against verl's configuration.
     """
     found = Findings()
-    found.note("", lambda: OwnTerms(run.spec.reward.terms or {}).try_out())
-    if (judge := run.spec.reward.judge) is not None:
-        found.note("spec.reward.judge.rubric", lambda: load_rubric(judge.rubric))
+    _look_at_reward(run.spec.reward, found, files=False)
     if (tiny := run.spec.model.tiny) is not None:
         layers = ModelShape.of_tiny(tiny).linear_layers
         found.note("", lambda: base_model.check_targets(run.spec.model.lora, layers))
@@ -68,8 +69,23 @@ def look(run: DeepICDRun, *, paths: bool = True, verl: bool = True) -> Findings:
     return found
 
 
+def _check_second(judge: JudgeSpec) -> None:
+    first, second = (None if one is None or one.model is None else Path(one.model) for one in (judge, judge.second))
+    if first is not None and second is not None and first.is_dir() and first.resolve() == second.resolve():
+        raise UserError(f"{second} is the folder of the judge itself: give a model of another family")
+
+
+def _look_at_reward(reward: RewardSpec, found: Findings, *, files: bool) -> None:
+    """Look at the parts of the reward that are files, or at those that are not."""
+    terms = {name: term for name, term in (reward.terms or {}).items() if (term.file is not None) is files}
+    found.note("", lambda: OwnTerms(terms).try_out())
+    if (judge := reward.judge) is not None and (judge.rubric != DEFAULT_RUBRIC) is files:
+        found.note("spec.reward.judge.rubric", lambda: load_rubric(judge.rubric))
+
+
 def _look_at_files(run: DeepICDRun, found: Findings) -> None:
     data, model, storage = run.spec.data, run.spec.model, run.spec.storage
+    _look_at_reward(run.spec.reward, found, files=True)
     if (tables := data.mimic) is not None:
         found.note("spec.data.mimic.hosp", lambda: mimic.look_at_hosp(Path(tables.hosp)))
         found.note("spec.data.mimic.note", lambda: mimic.look_at_note(Path(tables.note)))
@@ -79,10 +95,15 @@ def _look_at_files(run: DeepICDRun, found: Findings) -> None:
         found.note("spec.data.prepared", lambda: check.look(Path(prepared)))
     if (traces := data.traces) is not None and run.spec.stages.sft is not None:
         found.note("spec.data.traces", lambda: sft.look(Path(traces)))
+    if (judge := run.spec.reward.judge) is not None:
+        found.note("spec.reward.judge.second.model", lambda: _check_second(judge))
     if (chosen := run.spec.stages.distill) is not None:
         found.note("spec.stages.distill.teacher", lambda: teacher_model(chosen.teacher))
     if model.path is not None:
+        before = len(found.problems)
         found.note("spec.model", lambda: found.warnings.extend(base_model.look(str(model.path), model.lora)))
+        if len(found.problems) == before and (folder := Path(model.path)).is_dir():
+            found.note("", lambda: check_limits(run.spec, folder))
     _look_at_evaluation(run, found)
     if storage is not None and (s3 := storage.s3) is not None:
         found.note("spec.storage.s3", lambda: _look_at_s3(s3))

@@ -8,11 +8,12 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import urlencode
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from deepicd import atomic
 from deepicd.errors import DeepICDError
@@ -56,6 +57,8 @@ class MlflowRun:
         self._chosen, self._file = chosen, file
         self._headers = {"Content-Type": "application/json", **_authorization(environment)}
         self._id = ""
+        self._unsent: Mapping[str, str] = {}
+        """Parameters of a run that was created, until the server has them."""
 
     def open(self, name: str, identity: str | None, parameters: Mapping[str, str]) -> None:
         """Continue the run whose id was kept, or that has the identity, else create one.
@@ -66,17 +69,20 @@ class MlflowRun:
             parameters: of a new run; the first 100 are sent.
         """
         experiment = self._experiment()
-        self._id = self._kept(experiment) or (self._find(experiment, identity) if identity else "")
+        # After a failure, a run that this process has created is not created again.
+        self._id = self._id or self._kept(experiment) or (self._find(experiment, identity) if identity else "")
         if self._id:
             self._update("RUNNING")
         else:
             tags = [{"key": "mlflow.runName", "value": name}, {"key": _RUN_TAG, "value": identity or name}]
             body = {"experiment_id": experiment, "run_name": name, "start_time": _milliseconds(time.time()), "tags": tags}
-            self._id = self._call("runs/create", body)["run"]["info"]["run_id"]
-            shown = [{"key": key, "value": text[:_LONGEST_VALUE]} for key, text in parameters.items()]
+            self._id = str(self._part(self._call("runs/create", body), "run", "info", "run_id"))
+            self._unsent = parameters
+        self._keep(experiment)
+        if self._unsent:
+            shown = [{"key": key, "value": text[:_LONGEST_VALUE]} for key, text in self._unsent.items()]
             self._call("runs/log-batch", {"run_id": self._id, "params": shown[:_MOST_PARAMETERS]})
-        place = {"uri": self._chosen.uri, "experiment": experiment, "run": self._id}
-        atomic.write(self._file, json.dumps(place))
+            self._unsent = {}
 
     def log(self, values: Sequence[Value]) -> None:
         """Add values; at most 1,000."""
@@ -97,23 +103,46 @@ class MlflowRun:
         name = self._chosen.experiment
         found = self._get("experiments/get-by-name", experiment_name=name)
         if found is None:
-            return str(self._call("experiments/create", {"name": name})["experiment_id"])
-        return str(found["experiment"]["experiment_id"])
+            return str(self._part(self._call("experiments/create", {"name": name}), "experiment_id"))
+        return str(self._part(found, "experiment", "experiment_id"))
+
+    def _keep(self, experiment: str) -> None:
+        place = {"uri": self._chosen.uri, "experiment": experiment, "run": self._id}
+        try:
+            atomic.write(self._file, json.dumps(place))
+        except OSError as error:
+            raise TrackerError(f"{self._file}: {error.strerror}: make the run's folder writable") from None
 
     def _kept(self, experiment: str) -> str:
-        """The id in the file, if the server still has it."""
+        """The id in the file, if it can be read and the server still has its run."""
         try:
             kept = json.loads(self._file.read_text())
-        except FileNotFoundError:
+            run = str(kept["run"])
+            same = (kept["uri"], kept["experiment"]) == (self._chosen.uri, experiment)
+        except (OSError, ValueError, KeyError, TypeError):
             return ""
-        same = (kept["uri"], kept["experiment"]) == (self._chosen.uri, experiment)
-        return str(kept["run"]) if same and self._get("runs/get", run_id=kept["run"]) is not None else ""
+        found = self._get("runs/get", run_id=run) if same else None
+        # A deleted run is still shown, and takes nothing.
+        return run if found is not None and self._part(found, "run", "info", "lifecycle_stage") != "deleted" else ""
 
     def _find(self, experiment: str, identity: str) -> str:
         chosen = f"tags.`{_RUN_TAG}` = '{identity}'"
         found = self._call("runs/search", {"experiment_ids": [experiment], "filter": chosen, "max_results": 1})
-        runs = found.get("runs") or [{"info": {"run_id": ""}}]
-        return str(runs[0]["info"]["run_id"])
+        runs = found.get("runs")
+        return str(self._part(found, "runs", 0, "info", "run_id")) if runs else ""
+
+    def _part(self, answer: Any, *path: str | int) -> Any:
+        """A part of an answer, by its names and places."""
+        try:
+            for step in path:
+                answer = answer[step]
+        except (KeyError, IndexError, TypeError):
+            raise self._not_mlflow() from None
+        return answer
+
+    def _not_mlflow(self) -> TrackerError:
+        place = f"tracking.mlflow.uri: {self._chosen.uri}"
+        return TrackerError(f"{place}: does not answer as MLflow does: give the address of an MLflow server")
 
     def _get(self, what: str, **query: str) -> dict[str, Any] | None:
         """The answer; None if there is no such thing."""
@@ -132,18 +161,28 @@ class MlflowRun:
     def _answer(self, request: Request) -> dict[str, Any]:
         place = f"tracking.mlflow.uri: {self._chosen.uri}"
         try:
-            with urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310 - http only
+            with _OPENER.open(request, timeout=TIMEOUT_SECONDS) as response:
                 answer = json.loads(response.read() or b"{}")
         except HTTPError as error:
             raise _refusal(error.code, place) from None
-        except (URLError, OSError) as error:
+        except (HTTPException, OSError) as error:
             reason = type(getattr(error, "reason", error)).__name__
             raise TrackerError(f"{place}: does not answer ({reason}): start it, or correct the address") from None
         except ValueError:
-            raise TrackerError(f"{place}: does not answer as MLflow does: give the address of an MLflow server") from None
+            raise self._not_mlflow() from None
         if not isinstance(answer, dict):
-            raise TrackerError(f"{place}: does not answer as MLflow does: give the address of an MLflow server")
+            raise self._not_mlflow()
         return answer
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    """Would repeat a request as GET, and hand the credentials to another server."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """A redirect is an HTTPError instead."""
+
+
+_OPENER = build_opener(_NoRedirects)
 
 
 class _MissingError(RefusedError):
@@ -155,6 +194,8 @@ def _refusal(code: int, place: str) -> TrackerError:
         return RefusedError(f"{place}: refuses the credentials (status {code}): set {TOKEN}, or {USERNAME} and {PASSWORD}")
     if code == 404:
         return _MissingError(f"{place}: has no such address (status 404): give the address of an MLflow server")
+    if 300 <= code < 400:
+        return RefusedError(f"{place}: redirects (status {code}), as to a login page: give the server's own https:// address")
     if code in (408, 425, 429) or code >= 500:
         return TrackerError(f"{place}: fails (status {code}): see its log")
     return RefusedError(f"{place}: refuses what was sent (status {code}): see its log")

@@ -20,7 +20,7 @@ from deepicd.rewards.judge.rubric import load_rubric
 from deepicd.rewards.own_terms import digests
 from deepicd.run.context import Context
 from deepicd.run.distill import distill
-from deepicd.run.evaluate import evaluate
+from deepicd.run.evaluate import are_whole, evaluate
 from deepicd.run.grpo import grpo
 from deepicd.run.prepare import prepare
 from deepicd.run.reporter import Eta, GpuHours, Reporter
@@ -80,6 +80,10 @@ def _texts_of_reward(run: DeepICDRun) -> dict[str, Any]:
     judge, terms = run.spec.reward.judge, digests(run.spec.reward.terms or {})
     rubric = {} if judge is None else {"rubric": load_rubric(judge.rubric).digest}
     return rubric | ({"terms": terms} if terms else {})
+
+
+_TEXTS = ("rubric", "terms")
+"""Inputs that `_texts_of_reward` gives."""
 
 
 _READ = ("admissions", "patients", "diagnoses_icd", "d_icd_diagnoses", "discharge", "train", "validation", "test")
@@ -154,12 +158,15 @@ def _stages(
         done = record.completed()
         if stage.name == "prepare" and not prompts_fit and not all(later.completed() for _, later in records):
             done = None
+        if stage.name == "evaluate" and not are_whole(layout):
+            done = None
         if done:
             seconds[stage.name] = done["seconds"]
             reporter.stage_finished(stage.name, done["seconds"], already=True)
             continue
         if stop.requested:
             raise TerminatedError(f"stopped on request before {stage.name}: run again to resume")
+        _check_texts(run, stage)
         if not fetches:
             reporter.stage_started(stage.name)
         record.begin()
@@ -172,6 +179,15 @@ def _stages(
         record.complete(seconds[stage.name])
         reporter.stage_finished(stage.name, seconds[stage.name], already=False)
     return seconds
+
+
+def _check_texts(run: DeepICDRun, stage: Stage) -> None:
+    """Raises: UserError: a file of the reward is another one than when the run started, which the stage would use."""
+    before = {name: stage.inputs[name] for name in _TEXTS if name in stage.inputs}
+    now = _texts_of_reward(run) if before else {}
+    for name, text in before.items():
+        if now[name] != text:
+            raise UserError(f"reward.{name}: a file has changed since the run started: undo the change, or run again to use it")
 
 
 def _is_needless(

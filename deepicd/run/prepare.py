@@ -21,6 +21,7 @@ from deepicd.errors import UserError
 from deepicd.phases import Phase, PhaseStart
 from deepicd.rewards import cohort_words
 from deepicd.rewards.judge.judge import Judge
+from deepicd.rewards.judge.seats import taken
 from deepicd.rewards.own_terms import OwnTerms
 from deepicd.run.context import Context
 from deepicd.spec.model import ModelSpec
@@ -41,8 +42,10 @@ def prepare(context: Context) -> None:
     place = context.layout.stage("prepare")
     spec = context.run.spec
     OwnTerms(spec.reward.terms or {})  # fails before hours of SFT
-    if spec.reward.judge is not None and spec.reward.judge.endpoint is not None:
-        Judge(spec.reward.judge)  # so does this, without a rubric or a key
+    if (judge := spec.reward.judge) is not None:
+        for seat, model in taken(judge):
+            if model.endpoint is not None:
+                Judge(judge, seat=seat)  # so does this, without a rubric or a key
     if spec.stages.distill is not None:
         check_key(spec.stages.distill.teacher)
     wait_for_earlier(place.model_log)

@@ -78,27 +78,47 @@ class StageRecord:
 
     def _before(self) -> dict[str, Any] | None:
         """The inputs that were recorded last."""
-        try:
-            recorded: dict[str, Any] = json.loads(self._place.inputs.read_text())
-        except FileNotFoundError:
-            return None
-        return recorded
+        return _read(self._place.inputs)
 
     def begin(self) -> None:
         """Record the inputs of a stage that is about to run or resume."""
         _write_whole(self._place.inputs, self._inputs)
 
     def completed(self) -> Mapping[str, Any] | None:
-        """The completed marker, or None."""
-        try:
-            marker: Mapping[str, Any] = json.loads(self._place.completed.read_text())
-        except FileNotFoundError:
-            return None
-        return marker if marker["digest"] == self.digest else None
+        """The completed marker, or None.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        marker = _read(self._place.completed, "digest", "seconds")
+        return marker if marker is not None and marker["digest"] == self.digest else None
 
     def complete(self, seconds: float) -> None:
         """Mark the stage finished."""
         _write_whole(self._place.completed, {"digest": self.digest, "seconds": round(seconds, 1)})
+
+
+def seconds(completed: Path) -> float | None:
+    """How long a finished stage took, by its completed marker; None if it is not finished.
+
+    Raises:
+        UserError: the marker is damaged.
+    """
+    marker = _read(completed, "digest", "seconds")
+    return None if marker is None else float(marker["seconds"])
+
+
+def _read(path: Path, *fields: str) -> dict[str, Any] | None:
+    """A record with these fields; None without the file."""
+    try:
+        found: Any = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not set(fields) <= set(found):
+        raise UserError(f"{path}: is damaged: delete it, then run again")
+    return found
 
 
 def _write_whole(path: Path, content: Mapping[str, Any]) -> None:

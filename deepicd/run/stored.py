@@ -123,7 +123,7 @@ def restore_stage(store: Store, stage: str, folder: Path, on_restore: Callable[[
         return False
     if not files.metrics.exists():
         _restore_metrics(store, found.attempt, stage, files.metrics)
-    structlog.get_logger().info("restored", stage=stage, what=str(found), store=store.url)
+    structlog.get_logger().info("restored", text=f"{found} from {store.url}", stage=stage, what=str(found), store=store.url)
     if model is None and on_restore is not None:
         on_restore(f"{store.url}/{found.folder}")
     return model is not None

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from deepicd.training.device import device
 from deepicd.training.disk_room import check_room, room_for
 from deepicd.training.footprint import CHECKPOINT_BYTES, model_bytes, trained_parameters
 from deepicd.training.gpu_activity import IdleWatch, gpus_idle
-from deepicd.training.judge_server import judge_server
+from deepicd.training.judge_server import Shared, judge_server
 from deepicd.training.launch import GuardedProcess, training_environment, wait_for_earlier
 from deepicd.training.nodes import wait_for_nodes
 from deepicd.training.overrides import TrainingData, grpo_overrides, sft_overrides, worker_environment, worker_python
@@ -65,6 +66,11 @@ def train_sft(
     command = sft_command(run, sft, data, files)
     checkpoints = _local(run, files, sft.keep_checkpoints)
     untried = _untried("sft", sft.overrides, checkpoints)
+    if run.spec.stages.grpo is not None:
+        files.folder.mkdir(parents=True, exist_ok=True)
+        # SFT's checkpoints go when GRPO begins, its model stays.
+        later = _local(run, files, run.spec.stages.grpo.keep_checkpoints)
+        _check_room(run, data.model, later, models=2, writer="GRPO, after this stage,")
     _train(run, spec_file, command, data.model, files, "huggingface", checkpoints, stop, on_step, on_phase, untried=untried)
 
 
@@ -93,7 +99,7 @@ def train_grpo(
     watched = on_step if rule is None else ends_on_collapse(RewardWatch(rule), on_step)
     checkpoints = _local(run, files, grpo.keep_checkpoints)
     if run.spec.reward.judge is not None:
-        watched = warns_of_the_judge(files.judged, watched)
+        watched = watches_the_judge(files.judged, watched)
     with_judge = partial(judge_for_training, run, files, stop)
     untried = _untried("grpo", grpo.overrides, checkpoints)
     _train(
@@ -148,25 +154,30 @@ def judge_for_training(run: DeepICDRun, files: StageFiles, stop: Stop) -> Iterat
         UserError, JudgeError, CrashError, TerminatedError: see `check_judge` and `judge_server`.
     """
     judge = run.spec.reward.judge
-    if judge is not None and judge.endpoint is not None:
+    if judge is not None:
         check_judge(judge)
-    with judge_server(run, files, stop) as variables:
+    grpo = run.spec.stages.grpo or GrpoSpec()
+    with judge_server(run, files, stop, Shared(grpo.gpu_memory_utilization, sleeps=True)) as variables:
         yield variables
 
 
-def warns_of_the_judge(judged: Path, on_step: OnStep) -> OnStep:
-    """`on_step` that then warns, once, if the judge's mean has risen and the outcome has not; `judged`: its log."""
-    warned = False
+def watches_the_judge(judged: Path, on_step: OnStep) -> OnStep:
+    """`on_step` that also gets how the judge and the outcome have moved, and that warns, once, if only the judge's mean rises.
+
+    `judged`: the judge's log.
+    """
+    warned, course = False, None
 
     def act(row: StepMetrics, total: int | None) -> None:
-        nonlocal warned
-        on_step(row, total)
-        if warned or row.step % ALARM_EVERY_STEPS or not judged.exists():
-            return
-        if found := watch.alarm(list(watch.read(judged.read_text().splitlines()).values())):
+        nonlocal warned, course
+        looked = row.step % ALARM_EVERY_STEPS == 0
+        if looked:
+            course = watch.course(list(watch.read_file(judged).values()))
+        on_step(replace(row, judge_course=course), total)
+        if looked and course is not None and course.diverged and not warned:
             warned = True
             structlog.get_logger().warning(
-                f"reward.judge: {found}: the policy may please the judge without being right", step=row.step
+                f"reward.judge: {course}: the policy may please the judge without being right", step=row.step
             )
 
     return act
@@ -196,10 +207,7 @@ def _train(
     files.metrics.mkdir(parents=True, exist_ok=True)
     checkpoints.drop_incomplete()
     if not _has_weights(files.checkpoints.last / exported):
-        if (parameters := parameters_in(model)) is not None:
-            trained = trained_parameters(run.spec, parameters, linear_layers(tensors_in(model) or {}))
-            room = room_for(files.folder, run.spec.compute.scratch)
-            check_room(checkpoints, CHECKPOINT_BYTES * trained, model_bytes(run.spec, parameters), room)
+        _check_room(run, model, checkpoints)
         metrics = next_launch(files.metrics)
         environment = training_environment(spec_file, files, metrics, checkpoints)
         passed_on = worker_environment(environment) if on_nodes else []
@@ -223,6 +231,17 @@ def _train(
     # Hard links: the weights are not copied, and outlive the checkpoint.
     shutil.copytree(files.checkpoints.last / exported, files.model, copy_function=os.link)
     prompt.asked(run.spec).store(files.model)
+
+
+def _check_room(
+    run: DeepICDRun, model: Path, checkpoints: LocalCheckpoints, *, models: int = 1, writer: str = "the stage"
+) -> None:
+    """`check_room` for a stage that trains `model` and leaves so many models."""
+    if (parameters := parameters_in(model)) is None:
+        return
+    trained = trained_parameters(run.spec, parameters, linear_layers(tensors_in(model) or {}))
+    room = room_for(checkpoints.folders.folder.parent, run.spec.compute.scratch)
+    check_room(checkpoints, CHECKPOINT_BYTES * trained, models * model_bytes(run.spec, parameters), room, writer)
 
 
 def _wait_for_nodes(run: DeepICDRun, files: StageFiles, stop: Stop, on_phase: OnPhase) -> None:

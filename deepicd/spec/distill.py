@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from deepicd.spec.base import Duration, SpecModel
 from deepicd.spec.changes import MayChange
-from deepicd.spec.endpoint import ENDPOINT, EndpointKey, endpoint_rules
+from deepicd.spec.endpoint import ATTESTED, ENDPOINT, EndpointKey, endpoint_rules
 from deepicd.spec.rules import at_least
 from deepicd.spec.storage import refuse_credentials
 
@@ -36,7 +36,7 @@ class TeacherSpec(SpecModel):
     """The model's name at the endpoint."""
     api_key: EndpointKey | None = None
     """The endpoint's key; none by default."""
-    data_use: str | None = Field(default=None, min_length=10, max_length=1024)
+    data_use: str | None = Field(default=None, pattern=ATTESTED, max_length=1024)
     """Who attests what about sending notes to the endpoint. Needed unless the endpoint is on this machine, in a private
     network or a service of the cluster: MIMIC-IV's data use agreement forbids third parties that keep the notes."""
     tensor_parallel: MayChange[int] = Field(default=1, ge=1, le=64)

@@ -18,6 +18,7 @@ ENDPOINT = pattern(
     "an http:// or https:// address, such as http://judge:8000/v1",
 )
 _BYTES = r"(\.[0-9]{1,3})"
+ATTESTED = pattern(r"\S[\s\S]{8,}\S", "at least ten characters: who attests what about sending notes to the endpoint")
 INSIDE = (
     "(?i)^https?://"
     rf"(localhost|127{_BYTES}{{3}}|10{_BYTES}{{3}}|192\.168{_BYTES}{{2}}|172\.(1[6-9]|2[0-9]|3[01]){_BYTES}{{2}}"
@@ -33,7 +34,7 @@ class EndpointKey(SpecModel):
     """Environment variable that holds the key. On a cluster give it the pod by `compute.env`."""
     secret: str | None = Field(default=None, pattern=NAME_PATTERN, max_length=253)
     """On a cluster: the Secret that has the key as `apiKey`. On one machine the variable `DEEPICD_JUDGE_API_KEY` is read for
-    the judge, `DEEPICD_TEACHER_API_KEY` for the teacher."""
+    the judge, `DEEPICD_SECOND_JUDGE_API_KEY` for the second judge, `DEEPICD_TEACHER_API_KEY` for the teacher."""
 
     rules = (exactly_one("env", "secret"),)
 

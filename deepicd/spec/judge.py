@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from deepicd.spec.base import Duration, SpecModel
-from deepicd.spec.changes import MayChange
-from deepicd.spec.endpoint import ENDPOINT, EndpointKey, endpoint_rules
-from deepicd.spec.rules import either, equals
+from deepicd.spec.changes import Later, MayChange
+from deepicd.spec.endpoint import ATTESTED, ENDPOINT, EndpointKey, endpoint_rules
+from deepicd.spec.rules import Rule, either, equals, given, value_of
 from deepicd.spec.storage import refuse_credentials
 
 TERM = "judge"
@@ -18,10 +19,8 @@ TERM = "judge"
 DEFAULT_RUBRIC = "default"
 
 
-class JudgeSpec(SpecModel):
-    """A language model that answers the yes-or-no questions of a rubric about each completion. Its term is the weighted
-    share of good answers. Exactly one of `model`, `endpoint`.
-    """
+class JudgeModelSpec(SpecModel):
+    """The language model of a judge. Exactly one of `model`, `endpoint`."""
 
     model: str | None = Field(default=None, min_length=1)
     """Folder or hub name of a chat model. The run starts a vLLM server for it, on separate GPUs, and stops it."""
@@ -31,13 +30,58 @@ class JudgeSpec(SpecModel):
     """The model's name at the endpoint."""
     api_key: EndpointKey | None = None
     """The endpoint's key; none by default."""
-    data_use: str | None = Field(default=None, min_length=10, max_length=1024)
+    data_use: str | None = Field(default=None, pattern=ATTESTED, max_length=1024)
     """Who attests what about sending notes to the endpoint. Needed unless the endpoint is on this machine, in a private
     network or a service of the cluster: MIMIC-IV's data use agreement forbids third parties that keep the notes."""
-    placement: Literal["server", "colocated"] = "server"
-    """`server`: the judge has its own server. `colocated`, on the GPUs of the policy, is not built yet."""
     gpus: MayChange[int] = Field(default=1, ge=1, le=64)
-    """GPUs of the server for `model`, beside `compute.gpus`."""
+    """GPUs of the server for `model`, beside `compute.gpus`. With `placement: colocated` those of each copy."""
+
+    @property
+    def identity(self) -> str:
+        """What the model is called: its folder or hub name, or its name at the endpoint."""
+        return self.model or str(self.name)
+
+    @property
+    def own_gpus(self) -> int:
+        """GPUs of its own server; 0 at an endpoint."""
+        return 0 if self.model is None else self.gpus
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_credentials_in_endpoint(cls, value: Any) -> Any:
+        return refuse_credentials(value, "apiKey")
+
+    rules = endpoint_rules("model")
+
+
+def _another_model() -> Rule:
+    """The second judge is another model than the first."""
+
+    def named(section: str) -> str:
+        return f"(has({section}.model) ? {section}.model : has({section}.name) ? {section}.name : '')"
+
+    def holds(judge: Any) -> bool:
+        second = value_of(judge, "second")
+        return second is None or second.identity != judge.identity
+
+    return Rule(
+        "second: is the model of the judge itself: give one of another family",
+        f"!has(self.second) || {named('self')} != {named('self.second')}",
+        holds,
+    )
+
+
+class JudgeSpec(JudgeModelSpec):
+    """A language model that answers the yes-or-no questions of a rubric about each completion. Its term is the weighted
+    share of good answers. Exactly one of `model`, `endpoint`.
+    """
+
+    second: Later[JudgeModelSpec | None] = None
+    """A second judge, of another model family, for the validation split of GRPO only: its mean, and how far the two agree, are
+    reported. It gets the same rubric and limits, and never counts in a reward."""
+    placement: Literal["server", "colocated"] = "server"
+    """`server`: the judge has its own server. `colocated`: the run's server for `model` is on the GPUs of the policy, and each
+    sleeps while the other generates. It gets the share `stages.grpo.gpuMemoryUtilization` of each GPU."""
     rubric: str = Field(default=DEFAULT_RUBRIC, min_length=1, max_length=1024)
     """`default`, or the path of a rubric file; on a cluster a path in the pod (`compute.dataVolumes`)."""
     only_where_outcome_varies: bool = False
@@ -51,15 +95,29 @@ class JudgeSpec(SpecModel):
     timeout: MayChange[Duration] = timedelta(seconds=60)
     """Time for one request to the judge."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _no_credentials_in_endpoint(cls, value: Any) -> Any:
-        return refuse_credentials(value, "apiKey")
+    @property
+    def colocated(self) -> bool:
+        """Whether it is on the GPUs of the policy."""
+        return self.placement == "colocated"
+
+    @property
+    def own_gpus(self) -> int:
+        """See `JudgeModelSpec`; 0 on those of the policy."""
+        return 0 if self.colocated else super().own_gpus
+
+    @property
+    def models(self) -> Iterator[JudgeModelSpec]:
+        """The judge's model, and the second judge's."""
+        yield self
+        if self.second is not None:
+            yield self.second
 
     rules = (
         *endpoint_rules("model"),
+        _another_model(),
         either(
             equals("placement", "server"),
-            message="placement: colocated is not built yet: use server, with a GPU for the judge or an endpoint",
+            given("model"),
+            message="placement: colocated goes with model: give one, or use server",
         ),
     )

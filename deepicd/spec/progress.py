@@ -108,6 +108,34 @@ class Diagnostics(_Report):
     """Most memory that PyTorch has held on one GPU in training, in GiB."""
     gpu_hours_left: float | None = Field(default=None, allow_inf_nan=False)
     """GPU-hours to the end of the stage."""
+    second_judge: float | None = Field(default=None, allow_inf_nan=False)
+    """Mean of the second judge in the last validation."""
+    judges_agreed: float | None = Field(default=None, allow_inf_nan=False)
+    """Share of equal answers of the two judges in the last validation."""
+    judges_kappa: float | None = Field(default=None, allow_inf_nan=False)
+    """Cohen's kappa of the two judges in the last validation."""
+
+
+class JudgeCourse(_Report):
+    """How the judge and the outcome have moved in GRPO: means of the first and the last quarter of its steps so far."""
+
+    judge_from: float = Field(ge=0, le=1, allow_inf_nan=False)
+    """Mean of the judge's term at first."""
+    judge_to: float = Field(ge=0, le=1, allow_inf_nan=False)
+    """Mean of the judge's term at last."""
+    right_from: float = Field(ge=0, le=1, allow_inf_nan=False)
+    """Share of right answers at first."""
+    right_to: float = Field(ge=0, le=1, allow_inf_nan=False)
+    """Share of right answers at last."""
+    diverged: bool
+    """Whether the judge's mean rose and the share of right answers did not."""
+
+    def __str__(self) -> str:
+        verb = "rose" if self.judge_to > self.judge_from else "went"
+        return (
+            f"the judge's mean {verb} from {self.judge_from:.2f} to {self.judge_to:.2f}, "
+            f"and the share of right answers went from {self.right_from:.2f} to {self.right_to:.2f}"
+        )
 
 
 class Checkpoint(_Report):
@@ -153,6 +181,8 @@ class Progress(_Report):
     """Time left in the stage."""
     diagnostics: Diagnostics | None = None
     """What the last training step says about whether it learns and how fast."""
+    judge: JudgeCourse | None = None
+    """How the reward's judge and the outcome have moved, once there are enough steps."""
     metrics: LevelMetrics | None = None
     """Results of the evaluation, once there are any."""
     resumed_from: str | None = Field(default=None, max_length=2048)

@@ -22,7 +22,8 @@ from deepicd.spec.tracking import TrackingSpec
 from deepicd.spec.training import GrpoSpec, SftSpec
 
 MAX_JUDGED = 960
-"""Completions of a step that can wait for their groups' verdicts: Ray runs 1,000 calls of verl's reward worker concurrently."""
+"""Completions of a step that can wait for their groups' verdicts: Ray runs 1,000 calls of verl's reward worker concurrently. A
+colocated judge gets them all in one call."""
 RUN_NAME = r"^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$"
 
 
@@ -101,9 +102,9 @@ class RunSpec(SpecModel):
 
     @property
     def judge_gpus(self) -> int:
-        """GPUs that the judge's own server needs beside `compute.gpus`."""
+        """GPUs that the judges' own servers need beside `compute.gpus`."""
         judge = self.reward.judge
-        return judge.gpus if judge is not None and judge.model is not None else 0
+        return 0 if judge is None else sum(model.own_gpus for model in judge.models)
 
     @property
     def has_uploader(self) -> bool:
@@ -154,6 +155,7 @@ class RunSpec(SpecModel):
         either(
             never(given("reward.judge")),
             never(given("stages.grpo")),
+            equals("reward.judge.placement", "colocated"),
             at_most("stages.grpo.trainBatchSize × stages.grpo.rollouts", MAX_JUDGED, ""),
             message=f"reward.judge: judges at most {MAX_JUDGED} completions a step: "
             "lower stages.grpo.trainBatchSize or stages.grpo.rollouts",
@@ -163,6 +165,28 @@ class RunSpec(SpecModel):
             never(given("reward.judge.model")),
             equals("compute.nodes", 1),
             message="reward.judge.model: has its server on one node: give reward.judge.endpoint with compute.nodes above 1",
+        ),
+        either(
+            never(given("reward.judge")),
+            never(given("reward.judge.second")),
+            never(given("reward.judge.second.model")),
+            equals("compute.nodes", 1),
+            message="reward.judge.second.model: has its server on one node: give reward.judge.second.endpoint with "
+            "compute.nodes above 1",
+        ),
+        either(
+            never(given("reward.judge")),
+            equals("reward.judge.placement", "server"),
+            multiple_of("compute.gpus", of="reward.judge.gpus"),
+            message="reward.judge.gpus: a colocated judge has as many copies as fit into compute.gpus: give a divisor of it",
+        ),
+        either(
+            never(given("reward.judge")),
+            never(given("stages.grpo")),
+            equals("reward.judge.placement", "server"),
+            equals("stages.grpo.dropGroupsWithoutVariance", False),
+            message="reward.judge.placement: a colocated judge is asked when all groups of a step are complete, too late for "
+            "stages.grpo.dropGroupsWithoutVariance: use server, or set it to false",
         ),
         requires(
             "model.lora",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deepicd import prompt
-from deepicd.data.prompts import check_template, closes_think, opens_think
+from deepicd.data import chat_template
 from deepicd.errors import UserError
 from deepicd.spec.model import LoraSpec, ModelSpec, TinyModel
 from deepicd.training.weights import linear_layers, tensors_in
@@ -46,21 +46,18 @@ def make(model: ModelSpec, corpus: Path, out: Path) -> None:
 
 def _open_think(tokenizer: Any, model: ModelSpec) -> None:
     asks = prompt.of(model.prompt)
-    check_template(tokenizer, asks, "spec.model.prompt")
-    opened = opens_think(tokenizer, asks)
-    if opened and not model.opened_think:
-        raise UserError("spec.model.openedThink: is false, but the model's chat template already opens <think>: set it to true")
-    if not model.opened_think or opened:
-        return
-    if closes_think(tokenizer, asks):
-        tokenizer.chat_template = prompt.with_thinking_on(tokenizer.chat_template)
-        if closes_think(tokenizer, asks):
+    chat_template.settle(tokenizer, f"spec.model.path: the tokenizer of '{model.path}'", asks)
+    chat_template.check_template(tokenizer, asks, "spec.model.prompt")
+    if not model.opened_think:
+        if chat_template.opens_think(tokenizer, asks):
             raise UserError(
-                "spec.model.path: the model's chat template closes <think> before the model can write in it: "
-                "use a model that reasons, or set spec.model.openedThink to false"
+                "spec.model.openedThink: is false, but the model's chat template already opens <think>: set it to true"
             )
-    if not opens_think(tokenizer, asks):
-        tokenizer.chat_template = prompt.with_opened_think(tokenizer.chat_template)
+    elif not chat_template.open_think(tokenizer, asks):
+        raise UserError(
+            "spec.model.path: the model's chat template closes <think> before the model can write in it: "
+            "use a model that reasons, or set spec.model.openedThink to false"
+        )
 
 
 def _texts(corpus: Path) -> Iterator[str]:
@@ -202,8 +199,6 @@ def _link_model(path: str, out: Path) -> Any:
             raise OSError("no weights")
     except Exception:
         raise UserError(f"spec.model.path: '{path}' is not a Hugging Face model: {_NEEDS}") from None
-    if not tokenizer.chat_template:
-        raise UserError(f"spec.model.path: the tokenizer of '{path}' has no chat template: use an instruction-tuned model")
     for file in source.iterdir():
         if file.is_file():
             (out / file.name).symlink_to(file.resolve())

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from deepicd.rewards.judge.second import SecondSums
+from deepicd.training.step_metrics import JUDGES_AGREED, JUDGES_KAPPA, SECOND_JUDGE
+
 EVICTED, SURPLUS = "training/filter_groups/evicted_samples", "training/filter_groups/discarded_surplus_samples"
 """verl's metrics: groups that a step has dropped, for having no variance, and for being more than it needs."""
 
@@ -28,3 +31,8 @@ def per_token(metrics: Mapping[str, float], scale: float) -> dict[str, float]:
     """Entropy and KL for each token, where verl has divided a completion's sum by `scale` instead of by its length."""
     names = ("actor/entropy", "actor/kl_loss")
     return {name: metrics[name] * scale / metrics["response_length/mean"] for name in names if name in metrics}
+
+
+def of_judges(second: SecondSums) -> dict[str, float]:
+    """The metrics of a validation with a second judge; NaN where a number is not known."""
+    return {SECOND_JUDGE: second.mean, JUDGES_AGREED: second.agreement.agreed, JUDGES_KAPPA: second.agreement.kappa}

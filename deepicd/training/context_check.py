@@ -23,22 +23,28 @@ _REMEDY = (
 )
 
 
-def check_prompts(prompts: Path, tokenizer: Any, asks: Prompt) -> None:
-    """Refuse a tokenizer that loses a part of the notes.
+def check_prompts(prompts: Path, tokenizer: Any, asks: Prompt, model: Path) -> None:
+    """Refuse a tokenizer that loses a part of the notes, or is of another model.
 
     Args:
         prompts: a file that `deepicd.data.prompts.write_prompts` wrote.
         tokenizer: a transformers tokenizer with a chat template.
         asks: the prompt of that file.
+        model: the model's folder.
 
     Raises:
-        UserError: the tokens of a prompt do not contain its note.
+        UserError: the tokens of a prompt do not contain its note, or the model lacks one of them.
     """
+    words = _vocabulary(model)
     chats = _column(prompts, "prompt")
     texts = [generation_prompt(tokenizer, chat) for chat in chats]
     for chat, ids in zip(chats, token_ids(tokenizer, texts), strict=True):
         if _plain(asks.note(chat)) not in _plain(tokenizer.decode(ids)):
             raise UserError(f"{_MODEL} loses characters or spaces of the notes: {_REMEDY}")
+        if words is not None and max(ids) >= words:
+            raise UserError(
+                f"{_MODEL} has tokens beyond the model's {words}: it is of another model: download tokenizer and model together"
+            )
 
 
 def check_examples(examples: Path, tokenizer: Any, model: Path) -> None:
@@ -76,6 +82,13 @@ def check_example(ids: Sequence[int], mask: Sequence[int], chat: Chat, tokenizer
     taught = tokenizer.decode(ids[len(prompt) :], skip_special_tokens=True)
     if _plain(taught) != _plain(completion(generation_prompt(tokenizer, chat[:-1]), chat[-1]["content"])):
         raise UserError(f"{_MODEL} does not give an SFT answer back as it is written: {_REMEDY}")
+
+
+def _vocabulary(model: Path) -> int | None:
+    """How many tokens a model knows; None where its configuration does not say."""
+    from transformers import AutoConfig
+
+    return getattr(AutoConfig.from_pretrained(model).get_text_config(), "vocab_size", None)
 
 
 def _column(path: Path, name: str) -> list[Chat]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from functools import cache
+from itertools import accumulate
 from typing import Any
 
 from deepicd.training.gpus import VISIBLE, check, present
@@ -34,9 +35,9 @@ class Device:
     seeds_completions = False
     """Whether `stages.grpo.reproducible: auto` draws each completion with its own seed, which takes a kernel each per token."""
 
-    def generator(self, dtype: str, tensor_parallel: int) -> dict[str, Any]:
-        """Arguments of vLLM's engine when it only generates, with a model on `tensor_parallel` GPUs."""
-        return {"dtype": dtype, "tensor_parallel_size": tensor_parallel, "gpu_memory_utilization": 0.9, **self.engine}
+    def generator(self, dtype: str, tensor_parallel: int, share: float = 0.9) -> dict[str, Any]:
+        """Arguments of vLLM's engine when it only generates, with a model on `tensor_parallel` GPUs and a `share` of each."""
+        return {"dtype": dtype, "tensor_parallel_size": tensor_parallel, "gpu_memory_utilization": share, **self.engine}
 
     def grpo_overrides(self, max_tokens: int) -> list[str]:
         """verl overrides for GRPO, with prompt and completion of up to `max_tokens`."""
@@ -54,16 +55,20 @@ class Device:
         """The Python of Ray's workers, once `python` has started; None for Ray's own choice."""
         return None
 
-    def split(self, gpus: int, more: int) -> tuple[Mapping[str, str], Mapping[str, str]]:
-        """Variables that give one process tree `gpus` of this machine's GPUs, and another one `more`."""
-        devices = _devices(gpus + more, os.environ.get(VISIBLE))
-        first, second = devices[:gpus], devices[gpus : gpus + more]
-        return {VISIBLE: ",".join(first)}, {VISIBLE: ",".join(second)}
+    def split(self, *sizes: int) -> list[Mapping[str, str]]:
+        """Variables that give each of several process trees so many of this machine's GPUs."""
+        devices = _devices(sum(sizes), os.environ.get(VISIBLE))
+        ends = list(accumulate(sizes))
+        return [{VISIBLE: ",".join(devices[end - size : end])} for size, end in zip(sizes, ends, strict=True)]
 
     def parallel_arguments(self, gpus: int, tensor_parallel: int) -> list[str]:
         """Arguments of a vLLM server with `gpus / tensor_parallel` copies of a model, each on `tensor_parallel` GPUs."""
         sizes = {"--tensor-parallel-size": tensor_parallel, "--data-parallel-size": gpus // tensor_parallel}
         return [part for name, size in sizes.items() if size > 1 for part in (name, str(size))]
+
+    def guest_arguments(self, share: float, *, sleeps: bool) -> list[str]:
+        """Arguments of a vLLM server with a `share` of GPUs that it has not for itself; `sleeps`: whether it gives it back."""
+        return ["--gpu-memory-utilization", str(share), *(["--enable-sleep-mode"] if sleeps else [])]
 
     def engines(self, gpus: int, each: int, variables: Mapping[str, str]) -> list[dict[str, str]]:
         """Variables of each engine that generates; `variables` are those of the process that starts them.

@@ -14,7 +14,7 @@ from deepicd.training.checkpoints import LocalCheckpoints
 from deepicd.training.footprint import GB
 
 
-def check_room(checkpoints: LocalCheckpoints, checkpoint: int, exported: int, room: int) -> None:
+def check_room(checkpoints: LocalCheckpoints, checkpoint: int, exported: int, room: int, writer: str = "the stage") -> None:
     """Refuse a stage whose checkpoints would fill the disk.
 
     Args:
@@ -22,6 +22,7 @@ def check_room(checkpoints: LocalCheckpoints, checkpoint: int, exported: int, ro
         checkpoint: bytes of one.
         exported: bytes of the final model.
         room: bytes that the stage may still write.
+        writer: what messages call it.
 
     Raises:
         UserError: there is less room than the checkpoints and the final model need.
@@ -32,7 +33,7 @@ def check_room(checkpoints: LocalCheckpoints, checkpoint: int, exported: int, ro
     need = (kept + 1) * checkpoint + exported
     if room < need - present:
         raise UserError(
-            f"{checkpoints.folders.folder}: {room / GB:.1f} GB are free, and the stage writes {(need - present) / GB:.1f} GB, "
+            f"{checkpoints.folders.folder}: {room / GB:.1f} GB are free, and {writer} writes {(need - present) / GB:.1f} GB, "
             f"with checkpoints of {checkpoint / GB:.1f} GB each: free space or lower keepCheckpoints; "
             "on a cluster raise compute.scratch.size"
         )

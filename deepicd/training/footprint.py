@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from deepicd.spec.run import RunSpec
 from deepicd.spec.training import GrpoSpec, SftSpec
@@ -39,6 +40,8 @@ class StageMemory:
     """vLLM's copy of the weights."""
     engine_share: float = 0.0
     """vLLM's share of the GPU, with its weights; it sleeps while weights are updated."""
+    judge_weights: int = 0
+    """Of a colocated judge, which has the same share while the policy's engine sleeps."""
     resident: int = 0
     """What stays of the trainer while vLLM generates."""
 
@@ -53,7 +56,7 @@ class StageMemory:
         if not self.engine_share:
             return self.training
         shared = self.resident / (1 - self.engine_share) if self.engine_share < 1 else float("inf")
-        return int(max(self.training, shared, self.engine_weights / self.engine_share))
+        return int(max(self.training, shared, max(self.engine_weights, self.judge_weights) / self.engine_share))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +74,20 @@ class Footprint:
     """Bytes of the run's folder at its largest."""
 
 
-def footprint(run: RunSpec, shape: ModelShape) -> Footprint:
-    """Estimate what a run takes. `shape`: of its base model."""
+def footprint(run: RunSpec, shape: ModelShape, judge: ModelShape | None = None) -> Footprint:
+    """Estimate what a run takes.
+
+    Args:
+        run: the run.
+        shape: of its base model.
+        judge: of a colocated judge; None without one, or if it is not known.
+    """
     stages: dict[str, StageMemory] = {}
     if (sft := run.stages.sft) is not None:
         stages["sft"] = stage_memory("sft", sft, run, shape, run.compute.gpus)
     if (grpo := run.stages.grpo) is not None:
-        stages["grpo"] = stage_memory("grpo", grpo, run, shape, run.compute.gpus * run.compute.nodes)
+        memory = stage_memory("grpo", grpo, run, shape, run.compute.gpus * run.compute.nodes)
+        stages["grpo"] = replace(memory, judge_weights=_judge_weights(run, judge))
     trained = _trained(run, shape)
     return Footprint(
         shape.parameters, trained, run.compute.gpus, stages, CHECKPOINT_BYTES * trained, disk(run, shape.parameters, trained)
@@ -88,6 +98,13 @@ def trained_parameters(run: RunSpec, parameters: int, layers: Iterable[tuple[str
     """How many of a model's `parameters` are trained; `layers`: name and shape of each linear one."""
     lora = run.model.lora
     return parameters if lora is None else adapter_parameters(layers, lora.rank, lora.target_modules)
+
+
+def _judge_weights(run: RunSpec, judge: ModelShape | None) -> int:
+    chosen = run.reward.judge
+    if judge is None or chosen is None or not chosen.colocated:
+        return 0
+    return _VALUE_BYTES["bfloat16"] * judge.parameters // chosen.gpus  # float16 takes the same
 
 
 def _trained(run: RunSpec, shape: ModelShape) -> int:
@@ -156,6 +173,34 @@ def model_bytes(run: RunSpec, parameters: int) -> int:
     return _VALUE_BYTES[run.model.dtype] * parameters
 
 
+_ROWS = {
+    "weights": "weights", "gradients": "gradients", "optimizer": "optimizer", "gathered": "weights being used",
+    "activations": "activations", "training": "sum of these", "engine_weights": "vLLM's weights",
+    "judge_weights": "judge's weights", "smallest_gpu": "GPU needs at least",
+}  # fmt: skip
+"""Attributes of `StageMemory` in bytes, with their titles."""
+
+
+def to_json(found: Footprint) -> dict[str, Any]:
+    """The estimate for programs; sizes in bytes, those of a stage on each GPU."""
+    return {
+        "parameters": found.parameters,
+        "trained": found.trained,
+        "gpus": found.gpus,
+        "stages": {
+            name: {"tokens": stage.tokens} | {_camel(size): getattr(stage, size) for size in _ROWS}
+            for name, stage in found.stages.items()
+        },
+        "checkpoint": found.checkpoint,
+        "disk": found.disk,
+    }
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() for part in rest)
+
+
 def shown(found: Footprint) -> list[str]:
     """Lines for a person: gigabytes for each stage on each GPU, and the disk."""
     trains = "" if found.trained == found.parameters else f", of which adapters train {_counted(found.trained)}"
@@ -163,11 +208,10 @@ def shown(found: Footprint) -> list[str]:
     unit, scale = ("GB", GB) if largest >= GB else ("MB", MB)
     lines = [f"estimate for {_counted(found.parameters)} parameters{trains}, in {unit} on each GPU (on CPUs: in each process):"]
     rows: list[tuple[str, list[str]]] = [("", list(found.stages))]
-    for title, name in (
-        ("weights", "weights"), ("gradients", "gradients"), ("optimizer", "optimizer"), ("weights being used", "gathered"),
-        ("activations", "activations"), ("sum of these", "training"), ("vLLM's weights", "engine_weights"),
-        ("GPU needs at least", "smallest_gpu"),
-    ):  # fmt: skip
+    judged = any(stage.judge_weights for stage in found.stages.values())
+    for name, title in _ROWS.items():
+        if name == "judge_weights" and not judged:
+            continue
         rows.append((title, [f"{getattr(stage, name) / scale:.1f}" for stage in found.stages.values()]))
     rows.insert(1, ("tokens in a pass", [f"{stage.tokens}" for stage in found.stages.values()]))
     lines += ["  " + f"{title:<20}" + "".join(f"{cell:>10}" for cell in cells) for title, cells in rows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 from deepicd.errors import UserError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+_NUMBER = re.compile(r"\+?([0-9]+)")
+"""CUDA reads a number as C's strtoul does: what follows it counts for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,24 +36,28 @@ def visible(chosen: str | None, present: Sequence[Gpu]) -> list[Gpu]:
 
     Args:
         chosen: the value of CUDA_VISIBLE_DEVICES; None if it is not set. It names indices, or beginnings of UUIDs; what
-            follows an entry that names no GPU is not shown.
+            follows an entry that names no GPU is not shown, and if two entries name the same GPU none is.
         present: the driver's GPUs.
     """
     if chosen is None:
         return list(present)
     found: list[Gpu] = []
     for entry in map(str.strip, chosen.split(",")):
-        named = [gpu for gpu in present if _is(entry, gpu) and gpu not in found]
-        if not named:
+        gpu = _named(entry, present)
+        if gpu in found:
+            return []
+        if gpu is None:
             break
-        found.append(named[0])
+        found.append(gpu)
     return found
 
 
-def _is(entry: str, gpu: Gpu) -> bool:
-    if entry.isdigit():
-        return int(entry) == gpu.index
-    return bool(entry) and gpu.uuid.startswith(entry)
+def _named(entry: str, present: Sequence[Gpu]) -> Gpu | None:
+    """The GPU that an entry names."""
+    if number := _NUMBER.match(entry):
+        return next((gpu for gpu in present if gpu.index == int(number[1])), None)
+    named = [gpu for gpu in present if entry and gpu.uuid.startswith(entry)]
+    return named[0] if len(named) == 1 else None
 
 
 def check(gpus: int, chosen: str | None, present: Sequence[Gpu]) -> None:
@@ -60,9 +67,15 @@ def check(gpus: int, chosen: str | None, present: Sequence[Gpu]) -> None:
         UserError: fewer are visible, or some of several are instances of MIG, between which NCCL has no path.
     """
     shown = visible(chosen, present)
+    if not present:
+        raise UserError(
+            f"spec.compute.gpus: {gpus} wanted, this machine has none: use one with NVIDIA's GPUs and driver, "
+            "or install deepicd[train-cpu] to train on CPUs"
+        )
     if len(shown) < gpus:
         hidden = f" and {VISIBLE}={chosen} shows {len(shown)}" if len(present) > len(shown) else ""
-        raise UserError(f"spec.compute.gpus: {gpus} wanted, this machine has {len(present)}{hidden}: lower it")
+        remedy = f"change {VISIBLE}" if hidden and len(present) >= gpus else "lower it"
+        raise UserError(f"spec.compute.gpus: {gpus} wanted, this machine has {len(present)}{hidden}: {remedy}")
     if gpus > 1 and any(gpu.is_instance for gpu in shown[:gpus]):
         raise UserError(
             f"spec.compute.gpus: {gpus} wanted, and GPUs here are split by MIG, whose instances cannot train together: "

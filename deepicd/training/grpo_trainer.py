@@ -1,5 +1,5 @@
 """verl's synchronous trainer, with a checkpoint on request, a Hugging Face copy of the final weights, batches in order, its
-phases, the KL's schedule, a limit for the prompts of a step, and more metrics of its completions.
+phases, the KL's schedule, a limit for the prompts of a step, and more metrics of its completions and validations.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.workers.rollout.llm_server import LLMServerManager
 
-from deepicd.errors import UserError
+from deepicd.errors import JudgeError, UserError
 from deepicd.phases import Phase, PhaseFile
+from deepicd.rewards.judge import watch
 from deepicd.spec.load import load
 from deepicd.spec.training import GrpoSpec
 from deepicd.training.checkpoints import LocalCheckpoints
-from deepicd.training.completion_facts import per_token, without_variance
+from deepicd.training.colocated_rewards import FIELDS, RewardsAfterRollouts, reward_input, with_rewards
+from deepicd.training.completion_facts import of_judges, per_token, without_variance
 from deepicd.training.export import export_from_now_on
+from deepicd.training.judge_sleep import Switch
 from deepicd.training.kept_rollouts import KeptRollout, keep
-from deepicd.training.losses import MOST_DRAWN, kl_share
+from deepicd.training.losses import check_drawn, kl_share
 from deepicd.training.rollouts import rollout_order
 from deepicd.training.stage_files import SPEC_VARIABLE, StageFiles
 from deepicd.training.step_metrics import GPU_MEMORY, OF_COMPLETIONS, OF_TRAINING, WITHOUT_VARIANCE
@@ -55,6 +58,13 @@ class _Servers(LLMServerManager):  # type: ignore[misc]
 trainer_base.LLMServerManager = _Servers
 
 
+def _judge_switch() -> Switch | None:
+    """The switch of a colocated judge; None without one."""
+    spec = load(Path(os.environ[SPEC_VARIABLE])).spec
+    judge = spec.reward.judge
+    return Switch.of(os.environ, spec.recovery.stall_after.total_seconds()) if judge is not None and judge.colocated else None
+
+
 @register_trainer("deepicd")
 class Trainer(PPOTrainerSync):  # type: ignore[misc]
     """Adds to the synchronous trainer what a supervised run needs."""
@@ -72,6 +82,9 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
         self._grpo: GrpoSpec = chosen
         self._phases = PhaseFile(self._files.phases)
         self._phases.enter(Phase.MODEL)
+        self._judge = _judge_switch()
+        if self._judge is not None:
+            trainer_base.RewardLoopManager = RewardsAfterRollouts
         self._in_loop = False
         self._places: dict[str, int] = {}
 
@@ -88,6 +101,12 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
         super().on_validate_end()
         if self._in_loop:
             self._phases.enter(Phase.STEPS)
+
+    def _validate(self) -> dict[str, float]:
+        found: dict[str, float] = super()._validate()
+        # The judges' answers are not among what verl averages.
+        sums = watch.read_file(self._files.judged, "validation").get(self.global_steps)
+        return found | ({} if sums is None or sums.second is None else of_judges(sums.second))
 
     def on_train_begin(self) -> None:
         super().on_train_begin()
@@ -128,13 +147,11 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
             ray.get([worker.__ray_call__.remote(_set_kl_loss_coefficient, value) for worker in workers])
 
     def _add_prompts_to_generate(self, num_prompts: int) -> int:
-        if len(self._places) + num_prompts > MOST_DRAWN * self.config.data.train_batch_size:
-            error = UserError(
-                f"stages.grpo.dropGroupsWithoutVariance: {len(self._places)} prompts of step {self.global_steps} have too few "
-                "groups with different rewards: set it to false, raise rollouts or temperature, or start from a better model"
-            )
+        try:
+            check_drawn(len(self._places) + num_prompts, self.config.data.train_batch_size, self.global_steps)
+        except UserError as error:
             self._files.report_failure(error)
-            raise error
+            raise
         return int(super()._add_prompts_to_generate(num_prompts))
 
     def _submit_batch_to_rollout(self, batch: Any) -> int:
@@ -146,6 +163,21 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
         # Completions arrive in the order in which they ended, which would decide what is updated together.
         batch.reorder(rollout_order(batch.keys, self._places))
         return super()._balance_batch(batch, *arguments, **options)
+
+    def _compute_reward_colocate(self, batch: Any, metrics: dict[str, Any] | None = None) -> Any:
+        # verl calls it once the policy sleeps, where rollouts have no reward yet.
+        assert self._judge is not None  # noqa: S101 - only with one do they have none
+        stored = trainer_base.tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=list(FIELDS))
+        (worker,) = self.reward_loop_manager.reward_loop_workers
+        try:
+            with self._judge.awake():
+                rewards = ray.get(worker.compute_score_batch.remote(reward_input(stored, self.global_steps)))
+        except JudgeError as error:
+            self._files.report_failure(error)
+            raise
+        fields = with_rewards(stored, rewards)
+        trainer_base.tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=fields)
+        return batch
 
     def _save_checkpoint(self) -> None:
         local = LocalCheckpoints.from_environment(self._files.checkpoints)

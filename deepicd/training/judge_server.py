@@ -1,60 +1,108 @@
-"""A vLLM server for the reward's judge, which the run starts before a stage and ends after it."""
+"""vLLM servers for the reward's judges, which the run starts before a stage and ends after it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
 
-from deepicd.rewards.judge.judge import SERVED_NAME
-from deepicd.spec.environment import JUDGE_API_KEY, JUDGE_ENDPOINT
+from deepicd.rewards.judge.seats import FIRST, Seat, taken
+from deepicd.spec.judge import JudgeModelSpec
 from deepicd.spec.run import DeepICDRun
 from deepicd.training.device import device
+from deepicd.training.judge_sleep import MIDDLEWARE, Switch
 from deepicd.training.model_server import Server, serving, vllm_command
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.supervise import Stop
 
 
-def command(model: str, port: int) -> list[str]:
-    """The command of the server."""
+def command(model: str, port: int, served_name: str) -> list[str]:
+    """The command of a server."""
     return [
-        *vllm_command(model, SERVED_NAME, port),
+        *vllm_command(model, served_name, port),
         # Otherwise a model may write blanks up to its token limit.
         "--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}',
     ]  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Shared:
+    """How a stage shares its GPUs with a colocated judge."""
+
+    share: float
+    """Of each GPU, for the judge."""
+    sleeps: bool
+    """Whether the judge sleeps until the stage wakes it."""
+
+
 @contextmanager
-def judge_server(run: DeepICDRun, files: StageFiles, stop: Stop, *, needed: bool = True) -> Iterator[Mapping[str, str]]:
-    """Run the judge's server during the body, if the run starts one. Its log is `files.judge_log`.
+def judge_server(
+    run: DeepICDRun, files: StageFiles, stop: Stop, shared: Shared, *, needed: bool = True, second: bool = True
+) -> Iterator[Mapping[str, str]]:
+    """Run the servers of the judges during the body, as far as the run starts them. Their logs are those of `files`.
 
     Args:
         run: the run.
         files: of the stage.
         stop: whether to stop.
-        needed: whether the stage fails if the server ends during the body.
+        shared: what a colocated judge gets.
+        needed: whether the stage fails if a server ends during the body.
+        second: whether the stage asks the second judge.
 
     Yields:
-        Variables for the stage's processes: the server's address and key, and the GPUs that it leaves them.
+        Variables for the stage's processes: each server's address and key, and the GPUs that they leave.
 
     Raises:
-        CrashError: it does not start.
-        TerminatedError: a stop was requested before it was up.
+        CrashError: one does not start.
+        JudgeError: one does not go to sleep.
+        TerminatedError: a stop was requested before they were up.
     """
     judge = run.spec.reward.judge
-    if judge is None or judge.model is None:
+    started = [
+        (seat, model)
+        for seat, model in (() if judge is None else taken(judge))
+        if model.model is not None and (second or seat is FIRST)
+    ]
+    if judge is None or not started:
         yield {}
         return
-    ours, its = device().split(run.spec.compute.gpus, judge.gpus)
-    model, parallel = judge.model, ["--tensor-parallel-size", str(judge.gpus)] if judge.gpus > 1 else []
-    server = Server(
-        who="the judge",
-        field="reward.judge.model",
-        command=lambda port: [*command(model, port), *parallel],
-        variables=its,
-        log=files.judge_log,
-        endpoint_variable=JUDGE_ENDPOINT,
-        key_variable=JUDGE_API_KEY,
-        patience_seconds=run.spec.recovery.stall_after.total_seconds(),
-    )
-    with serving(server, files, stop, needed=needed) as variables:
-        yield {**variables, **ours}
+    ours, *theirs = device().split(run.spec.compute.gpus, *(model.own_gpus for _, model in started))
+    patience = run.spec.recovery.stall_after.total_seconds()
+    variables = dict(ours)
+    with ExitStack() as stack:
+        for (seat, model), its in zip(started, theirs, strict=True):
+            guest = seat is FIRST and judge.colocated
+            more = _guest_arguments(run.spec.compute.gpus, model, shared) if guest else _parallel(model)
+            server = Server(
+                who=seat.who,
+                field=f"{seat.field}.model",
+                command=partial(_command, seat, model, more),
+                variables=ours if guest else its,
+                log=files.judge_log if seat is FIRST else files.second_judge_log,
+                endpoint_variable=seat.endpoint_variable,
+                key_variable=seat.key_variable,
+                patience_seconds=patience,
+            )
+            its_own = stack.enter_context(serving(server, files, stop, needed=needed))
+            if guest and shared.sleeps:
+                Switch.of(its_own, patience).sleep()
+            variables |= its_own
+        yield variables
+
+
+def _command(seat: Seat, model: JudgeModelSpec, more: list[str], port: int) -> list[str]:
+    return [*command(str(model.model), port, seat.served_name), *more]
+
+
+def _parallel(model: JudgeModelSpec) -> list[str]:
+    return ["--tensor-parallel-size", str(model.gpus)] if model.gpus > 1 else []
+
+
+def _guest_arguments(gpus: int, model: JudgeModelSpec, shared: Shared) -> list[str]:
+    """As many copies as the GPUs hold, and each goes when the policy wants its memory."""
+    return [
+        *device().parallel_arguments(gpus, model.gpus),
+        *device().guest_arguments(shared.share, sleeps=shared.sleeps),
+        *(["--middleware", MIDDLEWARE] if shared.sleeps else []),
+    ]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
+
+from deepicd.errors import UserError
 
 _NAME = re.compile(r"step-([0-9]{6,})\.parquet")
 
@@ -33,6 +35,9 @@ class KeptRollout:
     """The reward's terms by name, `well_formed` and `truncated`."""
 
 
+_COLUMNS = [field.name for field in fields(KeptRollout)]
+
+
 def keep(folder: Path, rollouts: Sequence[KeptRollout]) -> None:
     """Write a step's completions, at least one, instead of those of an earlier try of the step."""
     import pyarrow as pa
@@ -52,9 +57,18 @@ def steps(folder: Path) -> list[int]:
 
 
 def read(folder: Path, step: int) -> Iterator[KeptRollout]:
-    """The completions of one step that `steps` lists, in order: prompt by prompt."""
+    """The completions of one step that `steps` lists, in order: prompt by prompt.
+
+    Raises:
+        UserError: the step's file is damaged.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows: list[dict[str, Any]] = pq.read_table(folder / f"step-{step:06d}.parquet").to_pylist()
-    for row in rows:
-        yield KeptRollout(**row)
+    path = folder / f"step-{step:06d}.parquet"
+    try:
+        rows: list[dict[str, Any]] = pq.read_table(path, columns=_COLUMNS).to_pylist()
+        kept = [KeptRollout(**row) for row in rows]
+    except (pa.ArrowException, OSError, TypeError):
+        raise UserError(f"{path}: is damaged: fetch it again, or delete it") from None
+    yield from kept

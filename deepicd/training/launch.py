@@ -41,6 +41,8 @@ def offline_environment() -> dict[str, str]:
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
+        # CUDA then counts GPUs as the driver's library and nvidia-smi do, where they differ.
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         # Ray runs its workers at nice 15, where they starve on a busy machine.
         "RAY_worker_niceness": "0",
         # There its node may also need more than the default 30 s to start.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from deepicd.errors import UserError
 from deepicd.spec.training import GrpoSpec, OverlongPenaltySpec
 
 MOST_DRAWN = 10
@@ -53,6 +54,19 @@ def kl_share(grpo: GrpoSpec, step: int, steps: int) -> float:
     if grpo.kl_schedule == "constant" or steps < 2:
         return 1.0
     return (1 + math.cos(math.pi * (step - 1) / (steps - 1))) / 2
+
+
+def check_drawn(drawn: int, batch: int, step: int) -> None:
+    """Check how many prompts a step draws to fill a batch of which every group varies.
+
+    Raises:
+        UserError: more than `MOST_DRAWN` batches.
+    """
+    if drawn > MOST_DRAWN * batch:
+        raise UserError(
+            f"stages.grpo.dropGroupsWithoutVariance: {MOST_DRAWN * batch} prompts of step {step} have too few "
+            "groups with different rewards: set it to false, raise rollouts or temperature, or start from a better model"
+        )
 
 
 def overlong_penalty(rule: OverlongPenaltySpec | None, tokens: int, limit: int) -> float:

@@ -10,6 +10,9 @@ from typing import Any, Self
 
 from deepicd.spec.model import ModelSpec, TinyModel
 
+_OF_THIS_FORM = frozenset({"llama", "mistral", "qwen2", "qwen3", "olmo2", "olmo3", "granite", "exaone4", "seed_oss"})
+"""Types of models that `ModelShape` counts right. One with experts may have thirty times as many parameters."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
@@ -57,8 +60,10 @@ class ModelShape:
         """Read a Hugging Face `config.json`.
 
         Raises:
-            KeyError, TypeError: the model has another form.
+            KeyError, TypeError, ValueError: the model has another form.
         """
+        if config.get("model_type", "llama") not in _OF_THIS_FORM:
+            raise ValueError("another form, such as experts")
         hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
         return cls(
             vocabulary=int(config["vocab_size"]),
@@ -97,11 +102,14 @@ def shape_of(model: ModelSpec) -> ModelShape | None:
     """The shape of a run's base model. None if the model has another form, or its configuration is not on this machine and
     its name is not known.
     """
-    if model.tiny is not None:
-        return ModelShape.of_tiny(model.tiny)
-    path = _config(str(model.path))
+    return ModelShape.of_tiny(model.tiny) if model.tiny is not None else shape_at(str(model.path))
+
+
+def shape_at(model: str) -> ModelShape | None:
+    """The shape of the model in a folder, or of a name on the hub; None as for `shape_of`."""
+    path = _config(model)
     if path is None:
-        return _KNOWN.get(str(model.path).removesuffix("-Instruct"))
+        return _KNOWN.get(model.removesuffix("-Instruct"))
     try:
         return ModelShape.of_config(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):

@@ -96,6 +96,8 @@ def _check_plain_value(found: Any, config: Any) -> None:
         return
     if f"{key.rpartition('.')[0]}._target_" in known:
         return
+    if OmegaConf.is_dict(default) and not isinstance(value, dict):
+        raise BadOverrideError(f"{key} is a section: set only the parts that you need, each with its own override")
     default = OmegaConf.to_container(default) if OmegaConf.is_config(default) else default
     allowed: tuple[type, ...] = (int, float) if isinstance(default, float) else (type(default),)
     if isinstance(default, str):

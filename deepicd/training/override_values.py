@@ -45,6 +45,7 @@ def check(stage: str, ours: Sequence[str], own: Sequence[str]) -> None:
     config = compose(stage, [*ours, *own])
     for count, text in enumerate(own):
         try:
+            _check_references(parsed(text).key_or_group, config)
             _check_type(parsed(text), config)
             _check_choice(parsed(text).key_or_group, config)
         except BadOverrideError as error:
@@ -67,6 +68,19 @@ def _find_refused(stage: str, ours: Sequence[str], own: Sequence[str]) -> None:
 
 def _refused(stage: str, count: int, text: str, reason: str) -> UserError:
     return UserError(f"spec.stages.{stage}.overrides[{count}]: '{text}': {reason}")
+
+
+def _check_references(key: str, config: Any) -> None:
+    """What a value refers to, as `${data.seed}`, is there."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        found = OmegaConf.select(config, key, throw_on_missing=False)
+        if OmegaConf.is_config(found):
+            OmegaConf.to_container(found, resolve=True)
+    except OmegaConfBaseException as error:
+        raise BadOverrideError(f"{key}: {str(error).splitlines()[0]}: refer to a setting that verl has") from None
 
 
 def _check_type(found: Any, config: Any) -> None:

@@ -26,6 +26,7 @@ _SFT = {
     "trainer.max_ckpt_to_keep": "stages.sft.keepCheckpoints",
     "trainer.seed": "seed",
     "checkpoint": "",
+    "engine.strategy": "",
     "data.micro_batch_size_per_gpu": "stages.sft.microBatchSizePerGpu",
     "data.use_dynamic_bsz": "stages.sft.maxTokensPerGpu",
     "data.max_token_len_per_gpu": "stages.sft.maxTokensPerGpu",
@@ -40,7 +41,15 @@ _SFT = {
     "model.custom_chat_template": "model.path",
 }
 _MODEL, _ACTOR, _ROLLOUT, _REF = (f"actor_rollout_ref.{part}" for part in ("model", "actor", "rollout", "ref"))
+# They would write notes to a folder, a log or a tracker.
+_SHOWS_NOTES = {
+    "trainer.log_val_generations": "stages.grpo.keepRollouts",
+    "trainer.rollout_data_dir": "stages.grpo.keepRollouts",
+    "trainer.validation_data_dir": "stages.grpo.keepRollouts",
+    f"{_ROLLOUT}.trace": "",
+}
 _GRPO = {
+    **_SHOWS_NOTES,
     **{f"{_MODEL}.{name}": f"model.lora.{field}".rstrip(".") for name, field in _LORA.items()},
     "trainer.test_freq": "stages.grpo.validateEverySteps",
     "trainer.val_before_train": "",
@@ -64,6 +73,8 @@ _GRPO = {
     f"{_MODEL}.hf_config_path": "model.path",
     f"{_MODEL}.custom_chat_template": "model.path",
     f"{_ACTOR}.checkpoint": "",
+    "model_engine": "",
+    **dict.fromkeys((f"{_ACTOR}.strategy", f"{_ACTOR}.fsdp_config.strategy", f"{_REF}.strategy"), ""),
     f"{_ACTOR}.ppo_mini_batch_size": "stages.grpo.ppoMiniBatchSize",
     f"{_ACTOR}.ppo_micro_batch_size": "stages.grpo.microBatchSizePerGpu",
     f"{_ACTOR}.ppo_micro_batch_size_per_gpu": "stages.grpo.microBatchSizePerGpu",
@@ -71,6 +82,10 @@ _GRPO = {
     f"{_ACTOR}.ppo_max_token_len_per_gpu": "stages.grpo.maxTokensPerGpu",
     f"{_ROLLOUT}.name": "",
     f"{_ROLLOUT}.max_model_len": "stages.grpo.maxPromptTokens",
+    f"{_ROLLOUT}.prompt_length": "stages.grpo.maxPromptTokens",
+    f"{_ROLLOUT}.response_length": "stages.grpo.maxResponseTokens",
+    f"{_ROLLOUT}.n_gpus_per_node": "compute.gpus",
+    f"{_ROLLOUT}.nnodes": "compute.nodes",
     f"{_ROLLOUT}.tensor_model_parallel_size": "stages.grpo.tensorParallel",
     **{
         f"{part}.{name}": field
@@ -96,7 +111,7 @@ def instead_of(stage: str, key: str) -> str | None:
     """What to do instead of setting verl's `key`, in words; None if an override may set it."""
     owned = _BY_STAGE[stage]
     for name, field in owned.items():
-        if key == name or key.startswith(f"{name}."):
+        if key == name or key.startswith((f"{name}.", f"{name}/")):
             return f"set spec.{field.format(stage=stage)} instead" if field else "remove it"
     if any(name.startswith(f"{key}.") for name in owned):
         return "set only the parts that you need, each with its own override"

@@ -20,6 +20,7 @@ from deepicd.spec.run import RunSpec
 from deepicd.training.base_model import make
 from deepicd.training.context_check import check_examples, check_prompts
 from deepicd.training.launch import GuardedProcess, exit_code_of, last_line, offline_environment
+from deepicd.training.model_limits import check_limits
 
 
 def build(spec_file: Path, cohort: Path, place: StageLayout) -> None:
@@ -54,12 +55,13 @@ def prepare_model(run: RunSpec, cohort: Path, place: StageLayout) -> None:
         made.mkdir()
     corpus = place.traces if run.prepared_sft else cohort / "train.parquet"
     make(run.model, corpus, place.model)
+    check_limits(run, place.model)
     asked = prompt.asked(run)
     asked.store(place.model)
     tokenizer = AutoTokenizer.from_pretrained(place.model)
     tokens = ChatTokens(tokenizer, end_of_answer(tokenizer, stop_tokens(place.model)) if run.prepared_sft else ())
     splits = write_prompts(cohort, place.prompts, asked.prompt, asked.max_prompt_tokens, tokens)
-    check_prompts(place.prompts / "train.parquet", tokenizer, asked.prompt)
+    check_prompts(place.prompts / "train.parquet", tokenizer, asked.prompt, place.model)
     longest = fitted = None
     if run.prepared_sft is not None:
         longest = run.prepared_sft.max_tokens

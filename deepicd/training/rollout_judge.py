@@ -10,6 +10,7 @@ from deepicd.rewards.judge import watch
 from deepicd.rewards.judge.grouped import GroupedJudge
 from deepicd.rewards.judge.judge import Judge
 from deepicd.rewards.judge.rollout import Rollout, Scored
+from deepicd.rewards.judge.seats import SECOND
 from deepicd.run_layout import RunLayout
 from deepicd.spec.judge import TERM
 from deepicd.spec.run import RunSpec
@@ -17,18 +18,20 @@ from deepicd.training.stage_files import StageFiles
 
 
 class RolloutJudge:
-    """Scores rollouts with the judge's term."""
+    """Scores rollouts with the judge's term; the second judge is asked about those of the validation split."""
 
-    def __init__(self, spec: RunSpec, judge: Judge, files: StageFiles) -> None:
+    def __init__(self, spec: RunSpec, judge: Judge, second: Judge | None, files: StageFiles) -> None:
         chosen = spec.reward.judge
         assert chosen is not None  # noqa: S101 - `rollout_judge` makes it
-        self._judge, self._files, self._opened = judge, files, False
+        self._judge, self._judges, self._files = judge, [judge, *([] if second is None else [second])], files
+        self._opened = False
         self._grouped = {
             split: GroupedJudge(
                 judge,
                 opened_think=spec.model.opened_think,
                 weight=spec.reward.weights[TERM],
                 only_where_outcome_varies=chosen.only_where_outcome_varies and split == "train",
+                second=second if split == "validation" else None,
                 on_scored=partial(self._note, split),
             )
             for split in ("train", "validation")
@@ -42,13 +45,14 @@ class RolloutJudge:
         """
         if not self._opened:
             self._opened = True
-            await self._judge.__aenter__()  # stays open as long as the worker lives
+            for judge in self._judges:
+                await judge.__aenter__()  # stays open as long as the worker lives
         return await self._grouped[split].score(prompt, size, step, rollout)
 
     def _note(self, split: str, step: int, scored: Sequence[Scored]) -> None:
         sums = watch.StepSums()
         for one in scored:
-            sums.add(one.score, one.right)
+            sums.add(one, self._judge.rubric.names)
         with self._files.judged.open("a") as file:
             file.write(watch.to_json(split, step, sums) + "\n")
 
@@ -59,7 +63,9 @@ def rollout_judge(spec: RunSpec, files: StageFiles) -> RolloutJudge | None:
     Raises:
         UserError: see `Judge`.
     """
-    if spec.reward.judge is None:
+    judge = spec.reward.judge
+    if judge is None:
         return None
     folder = RunLayout(files.folder.parent.parent).judge
-    return RolloutJudge(spec, Judge(spec.reward.judge, folder, pauses=True), files)
+    second = None if judge.second is None else Judge(judge, folder, pauses=True, seat=SECOND)
+    return RolloutJudge(spec, Judge(judge, folder, pauses=True), second, files)

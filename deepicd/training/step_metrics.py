@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deepicd.new_lines import NewLines
+from deepicd.spec.progress import JudgeCourse
 
 KL_TO_REFERENCE = "KL to the reference policy"
 KL_OF_UPDATE = "actor/ppo_kl"
@@ -24,6 +25,9 @@ OF_TRAINING = "deepicd/"
 """Prefix of their means over the completions that a step trains on, and of further metrics of ours."""
 WITHOUT_VARIANCE = f"{OF_TRAINING}groups_without_variance"
 GPU_MEMORY = f"{OF_TRAINING}gpu_memory_gib"
+SECOND_JUDGE, JUDGES_AGREED, JUDGES_KAPPA = (
+    f"{OF_TRAINING}{name}" for name in ("second_judge", "judges_agreed", "judges_kappa")
+)
 SECONDS = "timing_s/step"
 
 OF_DISTILLATION = "distill/"
@@ -74,12 +78,20 @@ class StepMetrics:
     """GPU-hours of the run so far, known only while it runs."""
     gpu_hours_left: float | None = None
     """GPU-hours to the end of the stage, known only while it runs."""
+    judge_course: JudgeCourse | None = None
+    """How the judge and the outcome have moved so far, known only while the run trains."""
     terms: Mapping[str, float] = field(default_factory=dict)
     """Mean of each reward term over the validation, where the step had one."""
     validation_reward: float | None = None
     """Mean sampled reward on the validation split, where the step had one."""
     validation_loss: float | None = None
     """SFT's loss on the validation split, where the step had one."""
+    second_judge: float | None = None
+    """Mean of the second judge on the validation split, where the step had one."""
+    judges_agreed: float | None = None
+    """Share of equal answers of the two judges on the validation split."""
+    judges_kappa: float | None = None
+    """Cohen's kappa of the two judges on the validation split."""
     kept: float | None = None
     """Share of the admissions asked about so far that have a trace (`distill`)."""
     rate: float | None = None
@@ -103,6 +115,7 @@ class StepMetrics:
             "tokensPerSecond": self.tokens_per_second, "mfu": self.mfu, "gpuMemory": self.gpu_memory,
             "terms": dict(self.terms),
             "validationReward": self.validation_reward, "validationLoss": self.validation_loss,
+            "secondJudge": self.second_judge, "judgesAgreed": self.judges_agreed, "judgesKappa": self.judges_kappa,
         }  # fmt: skip
 
 
@@ -147,6 +160,9 @@ def read_step(line: str) -> StepMetrics:
                if name.startswith("reward_") and value is not None},
         validation_reward=mean.get("score", mean.get("reward")),
         validation_loss=first("val/loss"),
+        second_judge=first(SECOND_JUDGE),
+        judges_agreed=first(JUDGES_AGREED),
+        judges_kappa=first(JUDGES_KAPPA),
         kept=first(f"{OF_DISTILLATION}kept"),
         rate=first(f"{OF_DISTILLATION}rate"),
         cost=first(f"{OF_DISTILLATION}cost"),

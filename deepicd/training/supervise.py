@@ -14,7 +14,7 @@ import psutil
 from deepicd.errors import CrashError, NotANumberError, StallError, TerminatedError
 from deepicd.phases import OnPhase, PhaseFile, ignore
 from deepicd.spec.base import format_duration
-from deepicd.training.exit_reasons import explain_exit
+from deepicd.training.exit_reasons import explain_exit, known_reason
 from deepicd.training.gpu_activity import IdleWatch
 from deepicd.training.process_names import RAY_NODE, node_name, worker_name
 from deepicd.training.stage_files import StageFiles
@@ -26,6 +26,8 @@ SKIPPED_UPDATES = 5
 LEAVE_SECONDS = 20.0
 """How long the main process may take to fail after one of its workers has died."""
 
+RECENT_LINES = 4000
+"""Lines of the log in which the reason of an end is looked for: every rank may add hundreds to the first one's."""
 _ROLLOUT_FAILURE = "Error in _run_prompt"
 _MOST_CHARACTERS = 8000
 """Most characters taken from a dead process's own log."""
@@ -142,25 +144,33 @@ class LogTail:
         self.recent: list[str] = []
 
     def new_lines(self) -> list[str]:
-        """Complete new lines; the last 400 stay in `recent`."""
+        """Complete new lines, of at most 8 MiB; the last `RECENT_LINES` stay in `recent`."""
         with self.path.open("rb") as file:
             file.seek(self._offset)
             content = file.read(8 * 2**20)
         complete = content[: content.rfind(b"\n") + 1]
         self._offset += len(complete)
         lines = complete.decode(errors="replace").splitlines()
-        self.recent = (self.recent + lines)[-400:]
+        self.recent = (self.recent + lines)[-RECENT_LINES:]
         return lines
 
+    def read_rest(self) -> None:
+        """Read all that is left: a process may write much at its end."""
+        while self.new_lines():
+            pass
 
-def _check_workers(watch: Watch, living: dict[int, str], now: float, scratch: Path, log: Path) -> None:
-    """`Watch.check_workers`; if one died, its own log is added to the stage's log."""
+
+def _check_workers(watch: Watch, living: dict[int, str], now: float, scratch: Path, log: LogTail) -> None:
+    """`Watch.check_workers`; if one died, its own log is added to the stage's log, which may have the reason."""
     already = watch.missing
-    watch.check_workers(living, now)
+    try:
+        watch.check_workers(living, now)
+    except CrashError as died:
+        raise known_reason(log.recent) or died from None
     if watch.missing != already:
         # Ray's own logs go with the temporary folder.
         for path in scratch.glob(f"session_latest/logs/{watch.missing}.err"):
-            with log.open("a") as file:
+            with log.path.open("a") as file:
                 file.write(f"{watch.missing}: {path.read_text(errors='replace')[:_MOST_CHARACTERS]}\n")
 
 
@@ -278,16 +288,18 @@ def _follow(
             if failure := files.reported_failure():
                 raise failure
             if code is not None:
+                log.read_rest()
                 break
             if any(_ROLLOUT_FAILURE in line for line in lines):
-                raise CrashError("vLLM failed to generate: see the log; run again to resume from the last checkpoint")
+                failed = "vLLM failed to generate: see the log; run again to resume from the last checkpoint"
+                raise known_reason(log.recent) or CrashError(failed)
             if stop.requested:
                 files.stop_request.touch()
             if stop_requested() and (stop.insisted or not training or not files.loop_entered.exists()):
                 break
             _check_stall(watch, idle, files, now)
             if training and not files.loop_left.exists():
-                _check_workers(watch, living(process.pid), now, process.scratch, files.log)
+                _check_workers(watch, living(process.pid), now, process.scratch, log)
             sleep(POLL_SECONDS)
     finally:
         process.end()

@@ -41,11 +41,9 @@ def _section(model: type[SpecModel], path: str) -> str:
         place = f"{path}.{alias}".lstrip(".")
         kind, bounds = _kind(schema["properties"][alias])
         if any(_models(field.annotation)):
-            listed = "[]" if "tuple" in str(field.annotation) else ""
-            kind, bounds = (
-                f"[section](#{_anchor(place + listed)})" if not listed else f"list of [sections](#{_anchor(place)})",
-                "",
-            )
+            several = {"tuple[": "list of ", "dict[": "mapping of names to "}
+            kind = next((text for part, text in several.items() if part in str(field.annotation)), "")
+            kind, bounds = f"{kind}[section{'s' if kind else ''}](#{_anchor(place)})", ""
         meaning = cell(field.description or "")
         shown = f"{meaning} {bounds}".strip()
         free = "yes" if may_change(place) else ""

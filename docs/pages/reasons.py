@@ -31,6 +31,7 @@ CONDITIONS: dict[ConditionType, tuple[Reason, ...]] = {
     ConditionType.CHECKPOINT_DURABLE: (Reason.UPLOADED, Reason.UPLOADER_FAILING, Reason.NO_CHECKPOINT, Reason.NO_STORAGE),
     ConditionType.STEPS_STALLED: (Reason.PREPARING, Reason.STEPPING, Reason.NO_REPORT, Reason.STALLED),
     ConditionType.REWARD_COLLAPSED: (Reason.STABLE, Reason.REWARD_COLLAPSED),
+    ConditionType.JUDGE_DIVERGED: (Reason.JUDGE_CONSISTENT, Reason.JUDGE_DIVERGED),
     ConditionType.SUCCEEDED: (Reason.COMPLETED,),
     ConditionType.FAILED: tuple(reason for reason in Reason if reason.rule is Rule.STOP),
     ConditionType.RECONCILING: (Reason.IN_PROGRESS,),
@@ -43,7 +44,7 @@ CONDITIONS: dict[ConditionType, tuple[Reason, ...]] = {
     ),
 }
 """The conditions in which `summary` uses a reason. Ended attempts have theirs in `status.attempts`."""
-_WHILE_TRAINING = (Reason.NO_REPORT, Reason.UPLOADER_FAILING)
+_WHILE_TRAINING = (Reason.NO_REPORT, Reason.UPLOADER_FAILING, Reason.JUDGE_DIVERGED)
 """Problems during which the attempt continues to train."""
 ACTS = {
     Rule.CONTINUE: "continues: nothing is wrong.",

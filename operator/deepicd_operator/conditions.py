@@ -25,6 +25,7 @@ class ConditionType(StrEnum):
     CHECKPOINT_DURABLE = "CheckpointDurable"
     STEPS_STALLED = "StepsStalled"
     REWARD_COLLAPSED = "RewardCollapsed"
+    JUDGE_DIVERGED = "JudgeDiverged"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
     RECONCILING = "Reconciling"

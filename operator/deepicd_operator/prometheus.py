@@ -13,7 +13,12 @@ from deepicd_operator.conditions import Condition, ConditionType
 from deepicd_operator.reasons import Reason
 from deepicd_operator.status import RunStatus
 
-_PROBLEMS = (ConditionType.FAILED, ConditionType.STEPS_STALLED, ConditionType.REWARD_COLLAPSED)
+_PROBLEMS = (
+    ConditionType.FAILED,
+    ConditionType.STEPS_STALLED,
+    ConditionType.REWARD_COLLAPSED,
+    ConditionType.JUDGE_DIVERGED,
+)
 
 
 class RunFigures(NamedTuple):
@@ -59,7 +64,8 @@ class Metrics:
         self.runs = Gauge("deepicd_runs", "Runs by state and stage.", ["state", "stage"], **own)
         self.gpu_hours = Gauge("deepicd_gpu_hours", "GPU-hours of all runs that exist.", ["namespace"], **own)
         self.problems = Gauge(
-            "deepicd_run_problem", "1 while a run has failed, makes no steps, sends no reports, or has a collapsed reward.",
+            "deepicd_run_problem",
+            "1 while a run has failed, makes no steps, sends no reports, has a collapsed reward, or a judge that alone rises.",
             ["namespace", "run", "type", "reason"], **own,
         )  # fmt: skip
         self.steps_since_checkpoint = Gauge(

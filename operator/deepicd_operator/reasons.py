@@ -65,6 +65,8 @@ class Reason(StrEnum):
     NO_CHECKPOINT = "NoCheckpoint"
     NO_STORAGE = "NoStorage"
     STABLE = "Stable"
+    JUDGE_CONSISTENT = "JudgeConsistent"
+    JUDGE_DIVERGED = "JudgeDiverged"
     STOPPING = "Stopping"
     # How an attempt or a run ended.
     COMPLETED = "Completed"
@@ -201,6 +203,13 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "give spec.storage",
     ),
     Reason.STABLE: Explanation(_CONTINUE, "no collapse of the reward has been detected"),
+    Reason.JUDGE_CONSISTENT: Explanation(_CONTINUE, "the judge's mean has not risen while the outcome did not"),
+    Reason.JUDGE_DIVERGED: Explanation(
+        _WAIT,
+        "the judge's mean rises in GRPO and the share of right answers does not",
+        "read completions (stages.grpo.keepRollouts) and compare the judge with experts (deepicd judge --verdicts); a run with "
+        "another reward.judge or a smaller reward.weights.judge needs another name",
+    ),
     Reason.STOPPING: Explanation(_CONTINUE, "the pod saves a checkpoint, uploads it and stops"),
     Reason.COMPLETED: Explanation(_CONTINUE, "all stages are finished"),
     Reason.SUSPENDED: Explanation(_WAIT, "the run is suspended", "set spec.suspend to false to resume"),

@@ -14,6 +14,7 @@ SECRETS = (
     "compute.dataVolumes[].secret",
     "compute.imagePullSecrets[]",
     "reward.judge.apiKey.secret",
+    "reward.judge.second.apiKey.secret",
     "tracking.mlflow.secret",
     "stages.distill.teacher.apiKey.secret",
 )

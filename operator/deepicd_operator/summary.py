@@ -45,6 +45,7 @@ def summarized(status: RunStatus, accepted: Accepted, snapshot: Snapshot, now: d
     if not over:
         conditions[ConditionType.ACCEPTED] = finding(accepted.is_valid, accepted.reason, accepted.found)
         status = _with_costs(status, accepted)
+        conditions |= _of_the_judge(status, accepted)
     conditions |= _for_tools(status, accepted)
     status = status.model_copy(update={"conditions": merged(status.conditions, conditions, now, generation)})
     return status.model_copy(update={"columns": columns(status)})
@@ -131,6 +132,17 @@ def _durable(status: RunStatus, accepted: Accepted, snapshot: Snapshot, now: dat
     else:
         conditions = finding(False, Reason.NO_STORAGE if accepted.run.spec.storage is None else Reason.NO_CHECKPOINT)
     return {ConditionType.CHECKPOINT_DURABLE: conditions}
+
+
+def _of_the_judge(status: RunStatus, accepted: Accepted) -> Conditions:
+    """Whether only the judge's mean rises: for a run with a judge, from its first report of GRPO on."""
+    judged = accepted.run is not None and accepted.run.spec.reward.judge is not None
+    if not judged or (status.judge is None and status.stage != "grpo"):
+        return {}
+    course = status.judge
+    diverged = course is not None and course.diverged
+    reason = Reason.JUDGE_DIVERGED if diverged else Reason.JUDGE_CONSISTENT
+    return {ConditionType.JUDGE_DIVERGED: finding(diverged, reason, "" if course is None else str(course))}
 
 
 def _for_tools(status: RunStatus, accepted: Accepted) -> Conditions:

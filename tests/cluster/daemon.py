@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 
@@ -43,6 +44,19 @@ def _die_with_parent() -> None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
+class Started(Protocol):
+    """A process, as `subprocess.Popen` has it."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def kill(self) -> None: ...
+
+
 class Daemon:
     """One process; what it writes goes to `folder/NAME.log`. It can be started again.
 
@@ -59,13 +73,16 @@ class Daemon:
         self._folder = folder
         inherited = {key: value for key, value in os.environ.items() if not key.upper().endswith("_PROXY")}
         self._environment = {**inherited, **(environment or {})}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Started | None = None
 
     def start(self) -> None:
         """Start it, without waiting for it to be ready."""
         assert self._process is None, f"{self.name} runs already"
+        self._process = self._start()
+
+    def _start(self) -> Started:
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._folder, env=self._environment,
                 start_new_session=True, preexec_fn=_die_with_parent,  # noqa: PLW1509  (one system call)
             )  # fmt: skip

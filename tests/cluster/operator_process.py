@@ -7,7 +7,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.cluster.daemon import Daemon, free_ports
+from tests.cluster.daemon import Daemon, Started, free_ports
+from tests.cluster.forks import fork_server
 
 START_SECONDS = 60
 _ENTRY = "from deepicd_operator.main import app; app()"
@@ -42,10 +43,17 @@ class OperatorProcess(Daemon):
         environment: Mapping[str, str] | None = None,
         hasty: bool = False,
     ) -> None:
-        """`hasty`: it waits less than a real one."""
+        """`hasty`: it waits less than a real one, and is a fork of a process that has imported the operator."""
         (self.port,) = free_ports(1)
-        command = [sys.executable, "-c", _HASTE + _ENTRY if hasty else _ENTRY, "run", f"--port={self.port}", *arguments]
+        self._arguments = ["run", f"--port={self.port}", *arguments]
+        self._hasty = hasty
+        command = [sys.executable, "-c", _ENTRY, *self._arguments]
         super().__init__(name, command, folder, {"KUBECONFIG": str(kubeconfig), **(environment or {})})
+
+    def _start(self) -> Started:
+        if self._hasty:
+            return fork_server().start(self._arguments, self.log, self._folder, self._environment, before=_HASTE)
+        return super()._start()
 
     def wait_until_serving(self) -> None:
         """Wait until its readiness probe succeeds."""

@@ -111,7 +111,15 @@ def test_every_sample_is_accepted_with_the_defaults_of_the_models(api: Api, name
             {"spec__data": {"prepared": "x", "traces": "t"}, "spec__stages__distill": {"teacher": {"run": "a"}}},
             "data.traces: stages.distill has its own traces made",
         ),
-        ({"spec__reward": {"judge": COLOCATED, "weights": {"judge": 1}}}, "colocated is not built yet"),
+        ({"spec__reward": {"judge": {**JUDGE, "second": JUDGE}, "weights": {"judge": 1}}}, "second: is the model of the judge"),
+        (
+            {
+                "spec__reward": {"judge": COLOCATED, "weights": {"judge": 1}},
+                "spec__stages__grpo__dropGroupsWithoutVariance": True,
+            },
+            "reward.judge.placement: a colocated judge is asked when all groups of a step are complete",
+        ),
+        ({"spec__reward": {"judge": {**COLOCATED, "gpus": 7}, "weights": {"judge": 1}}}, "a colocated judge has as many"),
         (
             {"spec__reward": {"judge": JUDGE, "weights": {"judge": 1}}, "spec__stages__grpo__rollouts": 128},
             "reward.judge: judges at most 960 completions a step",

@@ -208,9 +208,14 @@ class Run:
         return self.kind.kubectl("get", kinds, "-n", RESEARCH, "-l", f"deepicd.io/run={self.name}", "-o", "name").split()
 
     def delete(self) -> None:
-        """Delete it, and wait until all its objects are gone."""
-        self.kind.kubectl("delete", "deepicdrun", self.name, "-n", RESEARCH, "--ignore-not-found")
-        wait_for(lambda: not self.objects(), 180, f"objects of {self.name}, which is deleted, are left")
+        """Delete it, and wait until all its objects are gone. Pods that stay are killed: the next test needs their GPUs."""
+        self.kind.kubectl("delete", "deepicdrun", self.name, "-n", RESEARCH, "--ignore-not-found", "--wait=false")
+        try:
+            wait_for(lambda: not self.objects(), 180, f"objects of {self.name}, which is deleted, are left")
+        except AssertionError:
+            selector = f"deepicd.io/run={self.name}"
+            self.kind.run("kubectl", "delete", "pods", "-n", RESEARCH, "-l", selector, "--grace-period=0", "--force")
+            raise
 
 
 @contextmanager

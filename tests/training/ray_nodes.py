@@ -29,6 +29,11 @@ class RayNodes:
     state: GlobalState
     """Ray's control service. Starting a driver would take seconds, in which a short run ends."""
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """Environment of a command that joins the cluster."""
+        return {"RAY_ADDRESS": self.address}
+
     def idle_gpus(self) -> list[float]:
         """Idle GPUs of each node."""
         return [resources.get("GPU", 0) for resources in self.state.available_resources_per_node().values()]

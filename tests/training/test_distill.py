@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import dataclass
+import os
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
-from deepicd.evaluation.difficulty import read_solved
+from deepicd.evaluation.difficulty import DifficultyPlan, read_solved
 from deepicd.prompt import DEEPICD, Asked
 from deepicd.run.context import Context
 from deepicd.run.difficulty import training_prompts
 from deepicd.run_layout import RunLayout
 from deepicd.spec.load import parse
 from deepicd.spec.training import GrpoSpec
+from deepicd.training.cpu.device import Cpus
 from tests.training.answering_model import make_answering_model
 from tests.training.deepicd_process import DeepicdProcess
 from tests.training.runs import CANARY, GRPO, SFT, write_run
@@ -129,12 +133,37 @@ def test_prompts_are_left_out_by_difficulty_and_sampling_resumes(distilled: Dist
     assert found["kept"] == left.num_rows == TRAINED - found["histogram"][-1] < TRAINED
     assert "J189" in set(left["code"].to_pylist())
     solved = result.with_name("solved.jsonl")
-    before = read_solved(solved)
-    assert CANARY not in solved.read_text() + result.with_name("training.log").read_text()
+    parts = sorted((result.parent / "answers").glob("*.json"))
+    texts = [solved, result.with_name("training.log"), *parts]
+    assert all(CANARY not in path.read_text() for path in texts)
+    kept = [path.stat().st_mtime_ns for path in parts]
     result.unlink()
-    lines = solved.read_text().splitlines(keepends=True)
-    solved.write_text("".join(lines[:-2]) + lines[-2][:10])
-    again = pq.read_table(training_prompts(context, grpo, model))
-    assert read_solved(solved).keys() == before.keys()
-    assert solved.read_text().startswith("".join(lines[:-2])), "what was sampled is kept"
-    assert again.num_rows > 0
+    assert pq.read_table(training_prompts(context, grpo, model)).num_rows == left.num_rows
+    assert [path.stat().st_mtime_ns for path in parts] == kept, "what was sampled is kept"
+
+
+@pytest.mark.long
+def test_two_engines_count_as_one_does(distilled: Distilled) -> None:
+    context, grpo = context_of(distilled, {"samples": 4, "dropSolved": 1})
+    result = distilled.layout.stage("grpo").difficulty
+    training_prompts(context, grpo, distilled.folder / "model")
+    plan = DifficultyPlan(**json.loads((result.parent / "plan.json").read_text()))
+    parts = result.parent / "several"
+    several = replace(plan, batch=8, engines=[{}, {}], parts=str(parts), solved=str(result.parent / "again"))
+    counts = []
+    for _ in range(2):
+        sample_with(several, result.parent / "several.json")
+        counts.append((read_solved(Path(several.solved)), (parts / "00000.json").stat().st_mtime_ns))
+        (parts / "00001.json").unlink()
+    assert counts[0] == counts[1], "what was sampled is kept"
+    assert counts[0][0] == read_solved(result.with_name("solved.jsonl"))
+
+
+def sample_with(plan: DifficultyPlan, file: Path) -> None:
+    """Run the plan as the stage does."""
+    file.write_text(json.dumps(asdict(plan)))
+    result = subprocess.run(
+        [sys.executable, "-m", "deepicd.evaluation.difficulty", str(file)],
+        env={**os.environ, **Cpus.engine_environment}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]

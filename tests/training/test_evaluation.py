@@ -1,4 +1,4 @@
-"""An evaluation in real engines: two models, interrupted and resumed, with one engine and with two."""
+"""An evaluation in real engines: three models, interrupted and resumed, with one engine and with two."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Story:
     first: dict[str, list[Prediction]]
     first_steps: list[int]
     resumed: dict[str, list[Prediction]]
-    """After the loss of the two batches of one model, with an engine for each."""
+    """After the loss of the two batches of the last model, with an engine for each, which starts with it."""
     resumed_steps: list[int]
     again_steps: list[int]
     """With nothing left to do."""
@@ -68,14 +68,17 @@ class Story:
 @pytest.fixture(scope="module")
 def story(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
     home = tmp_path_factory.mktemp("evaluation")
-    for name in ("base", "other", "stages"):
+    for name in ("base", "trained", "other", "stages"):
         (home / name).mkdir()
-    make(ModelSpec.model_validate({"tiny": TINY, "dtype": "float32"}), cohort / "train.parquet", home / "base")
+    for seed, name in enumerate(("base", "trained")):
+        spec = ModelSpec.model_validate({"tiny": {**TINY, "seed": seed}, "dtype": "float32"})
+        make(spec, cohort / "train.parquet", home / name)
     make_answering_model(cohort, home / "other", HEADER)
     test = str(cohort / "test.parquet")
     models = [
         Model("other", str(home / "other"), own=False, prompt=None),
         Model("base", str(home / "base"), own=True, prompt=None),
+        Model("trained", str(home / "trained"), own=True, prompt=None),
     ]
     files = {name: str(home / name) for name in ("parts", "out", "seconds", "progress", "total", "phases", "failure")}
     plan = EvaluationPlan(
@@ -86,7 +89,7 @@ def story(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
         **files,
     )  # fmt: skip
     first, first_steps = ask(plan, home), steps(plan)
-    for batch in (home / "parts" / "other").glob("*.json"):
+    for batch in (home / "parts" / "trained").glob("*.json"):
         batch.unlink()
     resumed, resumed_steps = ask(replace(plan, engines=[{}, {}]), home), steps(plan)
     ask(plan, home)
@@ -95,7 +98,7 @@ def story(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
 
 
 def test_all_models_answer_all_admissions(story: Story) -> None:
-    assert list(story.first) == ["other", "base"]
+    assert list(story.first) == ["other", "base", "trained"]
     assert {len(records) for records in story.first.values()} == {ADMISSIONS}
     assert {record.prediction for record in story.first["other"]} >= {"M51"}
     assert all(len(record.samples or ()) == 2 for records in story.first.values() for record in records)
@@ -114,14 +117,16 @@ def test_half_of_the_note_and_a_wrong_diagnosis_are_asked_about(story: Story) ->
 
 
 def test_an_interrupted_evaluation_asks_only_about_the_batches_it_lost(story: Story) -> None:
-    assert story.first_steps == [1, 2, 3, 4]
-    assert set(story.resumed_steps) <= {3, 4}
+    assert story.first_steps == [1, 2, 3, 4, 5, 6]
+    assert set(story.resumed_steps) <= {5, 6}
     assert len(story.resumed_steps) == 2
     assert story.again_steps == []
 
 
-def test_two_engines_give_the_answers_of_one(story: Story) -> None:
+def test_two_engines_that_start_with_a_model_give_the_answers_of_one_that_loaded_it_after_another(story: Story) -> None:
     assert story.resumed == story.first
+    drawn = {name: [record.samples for record in story.first[name]] for name in ("base", "trained")}
+    assert drawn["base"] != drawn["trained"]
 
 
 def test_what_is_written_on_the_way_has_no_text(story: Story, cohort: Path) -> None:

@@ -1,4 +1,4 @@
-"""What ends a run, provoked in the real training stack: the exit code, the message, and that it ends in time."""
+"""What ends a run, provoked in the real training stack: the exit code and the message."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from tests.training.deepicd_process import DeepicdProcess
-from tests.training.runs import GRPO, write_run
+from tests.training.runs import GRPO, SFT, write_run, write_traces
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(900)]
 FAULTS = Path(__file__).parent / "faults"
@@ -54,22 +53,18 @@ def test_a_raising_reward_does_not_show_the_note_it_raised_with(raised: tuple[De
 @pytest.mark.long
 def test_a_vllm_worker_that_fails_silently_ends_the_run_as_stalled(cohort: Path, tmp_path: Path) -> None:
     process = start(cohort, tmp_path, "packed_weights")
-    began = time.monotonic()
     assert process.finish() in (70, 75)
-    assert time.monotonic() - began < 240
     assert "run again to resume from the last checkpoint" in error_of(process)
 
 
-@pytest.mark.parametrize("name", [pytest.param("VLLM::EngineCore", marks=pytest.mark.long), "ray::WorkerDict"])
-def test_a_killed_process_of_the_training_stack_ends_the_run(name: str, cohort: Path, tmp_path: Path) -> None:
+# A rank: test_tied_and_lora.py.
+@pytest.mark.long
+def test_a_killed_engine_ends_the_run(cohort: Path, tmp_path: Path) -> None:
     process = start(cohort, tmp_path, maxSteps=1000)
     process.wait_for_step("grpo", 1)
     tree = process.tree()
-    victim = next(child for child in tree if "".join(child.cmdline()[:1]).startswith(name))
-    psutil.Process(victim.pid).send_signal(signal.SIGKILL)
-    began = time.monotonic()
+    next(child for child in tree if "".join(child.cmdline()[:1]).startswith("VLLM::EngineCore")).kill()
     assert process.finish() == 70
-    assert time.monotonic() - began < 60
     assert process.left_behind(tree) == []
 
 
@@ -84,7 +79,7 @@ def test_a_second_signal_leaves_amid_a_step_and_leaves_nothing_behind(cohort: Pa
     assert process.finish() == 143
     assert process.left_behind(tree) == []
     said = [line["event"] for line in process.lines if "signals" in line]
-    assert said[-1] == "Leaving at once: the processes of grpo are being ended"
+    assert said[-1] == "Exiting immediately: the processes of grpo are being ended"
 
 
 @pytest.mark.long
@@ -94,11 +89,15 @@ def test_a_run_continues_if_rays_node_dies_before_the_first_step(cohort: Path, t
     time.sleep(2)  # the supervisor has seen it by then
     node.send_signal(signal.SIGKILL)
     assert process.finish() == 0
-    assert "Ray did not start, trying again" in [line["event"] for line in process.lines]
+    assert "Ray did not start, trying again" in [line.get("event") for line in process.lines]
     assert process.steps("grpo")[-1] == 1
 
 
-def test_a_loss_that_is_not_finite_is_for_the_user_to_fix(cohort: Path, tmp_path: Path) -> None:
-    process = start(cohort, tmp_path, learningRate=1e30, warmupSteps=0, maxSteps=30)
+@pytest.mark.parametrize("stage", ["sft", pytest.param("grpo", marks=pytest.mark.long)])
+def test_a_loss_that_is_not_finite_is_for_the_user_to_fix(stage: str, cohort: Path, tmp_path: Path) -> None:
+    diverging = {**(SFT if stage == "sft" else GRPO), "learningRate": 1e30, "warmupSteps": 0, "maxSteps": 30}
+    data = {"prepared": str(cohort), "traces": str(write_traces(tmp_path / "traces.jsonl", cohort))}
+    run = write_run(tmp_path / "run.yaml", "diverging", data, {stage: diverging, "evaluate": None})
+    process = DeepicdProcess("run", str(run), "--dir", str(tmp_path / "run"))
     assert process.finish() == 64
     assert "is not a finite number" in error_of(process)

@@ -1,4 +1,4 @@
-"""Completions of models in vLLM."""
+"""Completions of models in vLLM, whose weights are replaced, and put back; test_evaluation.py replaces them once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deepicd.training.base_model import make
 from deepicd.training.cpu.device import Cpus
 from tests.training.runs import TINY
 
-pytestmark = pytest.mark.training
+pytestmark = [pytest.mark.training, pytest.mark.long]
 
 SAMPLE = """
 import json

@@ -166,6 +166,7 @@ def test_mlflow_gets_each_step(whole: Trained) -> None:
     assert {"key": "stages.grpo.loss", "value": "dr_grpo"} in run["data"]["params"]
 
 
+@pytest.mark.long
 def test_a_step_that_finds_no_group_with_variance_ends_the_run(train: Train) -> None:
     # Whatever the model writes, its reward is that of an answer which was cut off.
     failed = train("alike", dropGroupsWithoutVariance=True, maxResponseTokens=4)

@@ -56,8 +56,9 @@ def test_a_real_model_gives_a_verdict_for_every_completion_whatever_note_and_rea
     small_model: Path, tmp_path: Path
 ) -> None:
     server = Server(
-        who="the judge", field="reward.judge.model", command=lambda port: command(str(small_model), port), variables={},
-        log=tmp_path / "judge.log", endpoint_variable=JUDGE_ENDPOINT, key_variable=JUDGE_API_KEY, patience_seconds=600,
+        who="the judge", field="reward.judge.model", command=lambda port: command(str(small_model), port, "judge"),
+        variables={}, log=tmp_path / "judge.log", endpoint_variable=JUDGE_ENDPOINT, key_variable=JUDGE_API_KEY,
+        patience_seconds=600,
     )  # fmt: skip
     lines = [
         {"id": number, "completion": f"<think>{TRACES[number % 2]}</think>\n<diagnosis>M51.16</diagnosis>", "gold": "M5116",

@@ -3,48 +3,52 @@
 from __future__ import annotations
 
 import json
-import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
+from deepicd.run_layout import RunLayout
 from deepicd.spec.load import load
 from deepicd.training import base_model
 from deepicd.training.stage_files import StageFiles
+from deepicd.training.step_metrics import all_steps
 from tests.training.deepicd_process import DeepicdProcess
-from tests.training.runs import GRPO, SFT, TINY, write_run
+from tests.training.runs import GRPO, SFT, TINY, write_run, write_traces
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(1500)]
 
 PROMPT = {"user": "{note}\nReason in <think>, then name the code in <diagnosis>."}
-STEPS = {"sft": 60, "grpo": 8}
+STEPS = {"sft": 60, "grpo": 6}
 # Two updates a step, so large that weights that were not sent, or sent wrongly, would show in vLLM's probabilities.
 FEW_GRPO = {
-    **GRPO, "maxSteps": STEPS["grpo"], "saveEverySteps": 8, "learningRate": 3e-3, "warmupSteps": 0, "ppoMiniBatchSize": 2,
+    **GRPO, "maxSteps": STEPS["grpo"], "saveEverySteps": 2, "learningRate": 3e-3, "warmupSteps": 0, "ppoMiniBatchSize": 2,
     "maxPromptTokens": 160, "overrides": ["actor_rollout_ref.rollout.calculate_log_probs=True"],
 }  # fmt: skip
 # Both ways to form batches: examples packed in a row, and padded ones, as many as have 512 tokens.
 PACKED: dict[str, Any] = {"removePadding": True}
 PADDED: dict[str, Any] = {"removePadding": False, "maxTokensPerGpu": 512}
 WAYS = [
-    pytest.param((None, PACKED, ("grpo",)), id="all weights", marks=pytest.mark.long),
-    pytest.param(({"rank": 8, "alpha": 32}, PADDED, ("sft", "grpo")), id="adapters"),
+    pytest.param((None, PACKED), id="all weights", marks=pytest.mark.long),
+    pytest.param(({"rank": 8, "alpha": 32}, PADDED), id="adapters"),
 ]
 
 
 @dataclass
 class Story:
-    """A run of SFT and GRPO, stopped by SIGTERM, and resumed."""
+    """A run of SFT, which is killed, and GRPO, of which a rank is killed; each is resumed."""
 
     folder: Path
     base: Path
     """Folder of the model that SFT started from."""
     batches: dict[str, Any]
     stopped_at: dict[str, int]
-    """Steps of the stages in which it was stopped."""
+    """Steps of the last checkpoints of the stages in which it was interrupted."""
+    left_behind: list[str]
+    """After both."""
+    crashed: int
+    """Exit code without the rank."""
     resumed_with: list[int]
     """Steps of GRPO after it was resumed."""
     code: int
@@ -80,37 +84,58 @@ def tied_model(cohort: Path, folder: Path) -> Path:
 
 @pytest.fixture(scope="module", params=WAYS)
 def story(request: pytest.FixtureRequest, cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
-    lora, batches, stopped_in = request.param
+    lora, batches = request.param
     home = tmp_path_factory.mktemp("tied")
     base = home / "base"
     base.mkdir()
     tied_model(cohort, base)
-    traces = home / "traces.jsonl"
-    ids = pq.read_table(cohort / "train.parquet", columns=["id"])["id"].to_pylist()
-    traces.write_text("".join(json.dumps({"id": each, "trace": "It fits."}) + "\n" for each in ids))
-    sft = {**SFT, "maxSteps": STEPS["sft"], "saveEverySteps": 100, "removePadding": True, "learningRate": 5e-3}
+    traces = write_traces(home / "traces.jsonl", cohort)
+    sft = {**SFT, "maxSteps": STEPS["sft"], "saveEverySteps": STEPS["sft"] // 3, "removePadding": True, "learningRate": 5e-3}
     model = {"path": str(base), "dtype": "float32", "prompt": PROMPT, "lora": lora}
     data = {"prepared": str(cohort), "traces": str(traces)}
     run = write_run(
         home / "run.yaml", "tied", data, {"sft": sft, "grpo": {**FEW_GRPO, **batches}, "evaluate": None}, model=model
     )
     command = ("grpo", str(run), "--dir", str(home / "run"))
-    stopped_at = {}
-    for stage in stopped_in:
-        process = DeepicdProcess(*command)
-        process.wait_for_step(stage, 1)
-        process.process.send_signal(signal.SIGTERM)
-        process.finish()
-        stopped_at[stage] = StageFiles(home / "run" / "stages" / stage).checkpoints.last_step
+    stages = RunLayout(home / "run")
+    killed = DeepicdProcess(*command)
+    killed.wait_for_step("sft", STEPS["sft"] // 3 + 1)
+    tree = killed.tree()
+    killed.process.kill()
+    killed.finish()
+    left_behind = killed.left_behind(tree)
+    stopped_at = {"sft": StageFiles(stages.stage("sft").folder).checkpoints.last_step}
+
+    crashed = DeepicdProcess(*command)
+    crashed.wait_for_step("grpo", 3)
+    tree = crashed.tree()
+    next(child for child in tree if "".join(child.cmdline()[:1]).startswith("ray::WorkerDict")).kill()
+    code = crashed.finish()
+    left_behind += crashed.left_behind(tree)
+    stopped_at["grpo"] = StageFiles(stages.stage("grpo").folder).checkpoints.last_step
+
     last = DeepicdProcess(*command)
-    code = last.finish()
-    return Story(home / "run", base, batches, stopped_at, last.steps("grpo"), code)
+    ended = last.finish()
+    return Story(home / "run", base, batches, stopped_at, left_behind, code, last.steps("grpo"), ended)
 
 
-def test_a_stopped_run_resumes_from_its_checkpoints(story: Story) -> None:
+def test_nothing_stays_behind_after_kill_9_or_a_crash(story: Story) -> None:
+    assert story.left_behind == []
+
+
+def test_a_killed_rank_ends_the_run_as_a_crash_and_not_as_a_stall(story: Story) -> None:
+    assert story.crashed == 70
+
+
+def test_an_interrupted_run_resumes_from_its_checkpoints(story: Story) -> None:
     assert all(0 < story.stopped_at[stage] < STEPS[stage] for stage in story.stopped_at)
     assert story.resumed_with == list(range(story.stopped_at["grpo"] + 1, STEPS["grpo"] + 1))
     assert story.code == 0
+
+
+def test_a_step_that_was_made_twice_is_in_the_curves_once(story: Story) -> None:
+    steps = [row.step for row in all_steps(story.folder / "stages" / "grpo" / "metrics")]
+    assert [step for step in steps if step > 0] == list(range(1, STEPS["grpo"] + 1))
 
 
 def test_vllm_answers_with_the_weights_that_are_trained(story: Story) -> None:

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from deepicd.completion import TRACE_WARNING
 from deepicd.evaluation import formatting
+from deepicd.evaluation.card.public import is_of_hub, public_name, public_settings
 from deepicd.evaluation.report import Report
 from deepicd.evaluation.report.comparisons import last_pair
 from deepicd.evaluation.report.overview import LEVEL_TITLES, facts, verdict_of
 from deepicd.evaluation.report.section import part, render_text
+from deepicd.evaluation.report.sections.distillation import teacher_of
 from deepicd.evaluation.report.sections.reward import terms
 from deepicd.evaluation.report.sections.settings import changed_settings
 from deepicd.evaluation.warnings import SYNTHETIC, warnings
 
 TEMPLATES = Path(__file__).parent / "templates"
 TASK = "text-generation"
-PUBLIC = ("spec.model.", "spec.data.synthetic.", "spec.reward.", "spec.stages.", "spec.seed")
-"""Settings that a card may show. The others name machines, stores and folders, and decide nothing about the model."""
-PRIVATE = ("spec.model.path", "spec.reward.judge.endpoint", "spec.reward.judge.apiKey", "spec.reward.judge.dataUse")
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def model_card(report: Report, model: str) -> str:
@@ -34,19 +32,49 @@ def model_card(report: Report, model: str) -> str:
         TEMPLATES,
         "README.md.j2",
         **content(report, model),
+        cell=cell,
         prompts=report.prompts,
         left_out=report.left_out or (),
         terms=terms(report),
-        changed=[
-            one for one in changed_settings(report) or () if one.path.startswith(PUBLIC) and not one.path.startswith(PRIVATE)
-        ],
+        changed=list(public_settings(changed_settings(report) or ())),
+        sent=sent_notes(report),
+        splits=how_split(report),
         versions=report.versions,
         own=own,
         fairness=part(own, "fairness") or {},
         calibration=part(own, "calibration"),
         absent=part(own, "absent") or {},
+        trace_warning=TRACE_WARNING,
     )
     return str(ModelCard(f"---\n{_data(report, model).to_yaml()}\n---\n\n{text}"))
+
+
+def cell(text: str) -> str:
+    """A text as a cell of a Markdown table."""
+    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+
+
+def how_split(report: Report) -> str:
+    """How the cohort was split, a sentence."""
+    prepared = (report.spec.get("data") or {}).get("prepared")
+    return "The prepared cohort came with its splits." if prepared else "Splits are by patient."
+
+
+def sent_notes(report: Report) -> list[str]:
+    """Who got notes of the data under which attestation, a sentence each."""
+    spec = report.spec
+    distilled = (spec.get("stages") or {}).get("distill") or {}
+    judge = (spec.get("reward") or {}).get("judge") or {}
+    asked = {
+        "teacher of its traces": distilled.get("teacher"),
+        "judge of its reward": judge,
+        "second judge": judge.get("second"),
+    }
+    return [
+        f"Notes were sent to the {who} ({one.get('name')}), under this attestation: {' '.join(one['dataUse'].split())}"
+        for who, one in asked.items()
+        if one and one.get("dataUse")
+    ]
 
 
 def content(report: Report, model: str) -> dict[str, Any]:
@@ -58,7 +86,9 @@ def content(report: Report, model: str) -> dict[str, Any]:
         "f": formatting,
         "version": version("deepicd"),
         "synthetic": SYNTHETIC if report.is_synthetic else None,
-        "facts": _facts(report),
+        "facts": _facts(report, model),
+        "rewarded": model == "grpo",
+        "traces": _traces(report),
         "verdict": verdict_of(report) if model == report.trained[-1] else None,
         "warnings": warnings({model: report.metrics[model]}, synthetic=False, left_out=report.left_out or ()),
         "metrics": {name: own for name, own in report.metrics.items() if name not in _later(report, model)},
@@ -67,17 +97,24 @@ def content(report: Report, model: str) -> dict[str, Any]:
     }
 
 
-def _facts(report: Report) -> dict[str, str]:
-    """The facts of the report, with a model's folder by its last name only."""
-    found, path = facts(report), (report.spec.get("model") or {}).get("path")
-    if path and not is_of_hub(path):
-        found["Model"] = found["Model"].replace(path, Path(path).name)
+def _facts(report: Report, model: str) -> dict[str, str]:
+    """The facts of the report as they are for this model, with a model's folder by its last name only."""
+    found, path = facts(report, until=model), (report.spec.get("model") or {}).get("path")
+    if path:
+        found["Model"] = found["Model"].replace(path, public_name(path))
     return found
 
 
-def is_of_hub(path: str) -> bool:
-    """Whether a model's path is a name of the Hugging Face Hub."""
-    return bool(_HUB_NAME.fullmatch(path)) and not Path(path).exists()
+def _traces(report: Report) -> str | None:
+    """Who wrote the traces of SFT, and how many; None without the stage `distill`."""
+    if report.distill is None:
+        return None
+    teacher = teacher_of(report.distill)
+    return (
+        f"SFT learned from {report.distill['traces']:,} reasoning traces that a language model "
+        f"{f'({public_name(teacher)}) ' if teacher else ''}wrote about {report.distill['admissions']:,} training admissions"
+        f"{', given the right code' if report.distill.get('oracle') else ''}."
+    )
 
 
 def _later(report: Report, model: str) -> list[str]:

@@ -5,7 +5,7 @@ from a `Report`; `page` puts them together.
 """
 
 from deepicd.evaluation.report.comparisons import difference
-from deepicd.evaluation.report.inputs import Report, load
+from deepicd.evaluation.report.inputs import Report, load, load_results
 from deepicd.evaluation.report.page import html, write_report
 
-__all__ = ["Report", "difference", "html", "load", "write_report"]
+__all__ = ["Report", "difference", "html", "load", "load_results", "write_report"]

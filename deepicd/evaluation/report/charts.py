@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,14 @@ Spec = dict[str, Any]
 INK, MUTED, RULE, ACCENT = "var(--ink)", "var(--muted)", "var(--rule)", "var(--c2)"
 COLOURS = tuple(f"var(--c{number})" for number in range(1, 9))
 """Distinct in lightness as well as in hue, so that a grey print shows the difference."""
+_NARROWEST = 320
+"""Pixels of the narrowest place of a chart: half of the page, or a phone."""
 
+NAMES: Spec = {
+    "labelExpr": "length(datum.label) > 30 ? slice(datum.label, 0, 14) + '…' + slice(datum.label, length(datum.label) - 15)"
+    " : datum.label"
+}
+"""An axis of names such as `RUN/MODEL`: of a long one both ends are shown."""
 CONFIG: Spec = {
     "font": "system-ui, sans-serif",
     "background": "transparent",
@@ -50,10 +58,18 @@ def values(rows: Iterable[Mapping[str, Any]]) -> Spec:
 def colours(names: Sequence[str], *, lines: bool = False) -> Spec:
     """The encoding of a series' colour, the same for each chart of these series. The first of `lines` is no grey."""
     palette = COLOURS[1:] if lines else COLOURS
+    # More series than colours: the same ones again, paler.
+    palette += tuple(f"color-mix(in srgb, {colour} 45%, var(--paper))" for colour in palette)
     scale = {"domain": list(names), "range": [palette[at % len(palette)] for at in range(len(names))]}
     symbol = {"symbolType": "stroke", "symbolStrokeWidth": 3} if lines else {}
-    legend = {"symbolOpacity": 1, **symbol} if len(names) > 1 else None
+    legend = {"symbolOpacity": 1, **symbol, **_columns(names)} if len(names) > 1 else None
     return {"field": "series", "type": "nominal", "scale": scale, "legend": legend}
+
+
+def _columns(names: Sequence[str]) -> Spec:
+    """The legend's columns, where its names do not fit into one line of the narrowest place of a chart."""
+    fitting = max(1, int(_NARROWEST / (7 * max(map(len, names)) + 26)))
+    return {"columns": fitting} if fitting < len(names) else {}
 
 
 def bar(group: str, series: str, measure: Measure) -> Spec:
@@ -107,7 +123,7 @@ def bar_layers(
 def hover_layer(series: Sequence[str], x: Spec) -> Spec:
     """A line at the step nearest to the pointer, with the values of all series there."""
     tooltip = [{"field": "step", "type": "quantitative", "title": "step"}]
-    tooltip += [{"field": name, "type": "quantitative", "title": name, "format": ".4~g"} for name in series]
+    tooltip += [{"field": _escaped(name), "type": "quantitative", "title": name, "format": ".5~r"} for name in series]
     nearest = {"type": "point", "fields": ["step"], "nearest": True, "on": "pointerover", "clear": "pointerout"}
     return {
         "transform": [{"pivot": "series", "value": "value", "groupby": ["step"]}],
@@ -119,6 +135,11 @@ def hover_layer(series: Sequence[str], x: Spec) -> Spec:
             "tooltip": tooltip,
         },
     }  # fmt: skip
+
+
+def _escaped(name: str) -> str:
+    """The name of a field as Vega-Lite reads it: a bare dot or bracket would mean a part of the field."""
+    return re.sub(r"([.\[\]\\])", r"\\\1", name)
 
 
 def _short(value: Any) -> Any:

@@ -10,11 +10,11 @@ from typing import Any
 import yaml
 
 from deepicd.errors import UserError
-from deepicd.evaluation import predictions
+from deepicd.evaluation import classes, predictions
 from deepicd.evaluation.metrics_schema import Metrics
 from deepicd.evaluation.predictions import Prediction
 from deepicd.evaluation.result_files import read_metrics, read_object, read_rows
-from deepicd.run_layout import MODELS, RunLayout
+from deepicd.run_layout import MODELS, EvaluationLayout, RunLayout
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,9 @@ class Report:
     """`patients` of the training set and how many have a note in `english`; None unless that turned `reasoning` off."""
     judge: Mapping[str, Any] | None = None
     """The judge's `rubric` (version, criteria); of GRPO's `completions` how many verdicts are `missing`; `agreement`
-    (correlation with each other term); `alarm`, if its mean rose and the outcome did not. None without a judge."""
+    (correlation with each other term); `alarm`, if its mean rose and the outcome did not; of a `second` judge its `model`, and
+    over the validations of GRPO its `completions`, `missing` verdicts, `mean` beside the `judge`'s, share of answers `agreed`
+    with the judge, `kappa`, and both by `criteria`. None without a judge."""
     finished: str | None = None
     """When the evaluation ended, ISO 8601 in UTC; None in runs of earlier versions."""
     hardware: Mapping[str, Any] | None = None
@@ -62,6 +64,8 @@ class Report:
     `droppedSolved`, `droppedUnsolved`; None if difficulty decides nothing."""
     comparisons: Mapping[str, Any] | None = None
     """`pairs` of models with the paired difference of each measure (`deepicd.io/comparisons/v1`); None without the file."""
+    classes: Sequence[Mapping[str, Any]] | None = None
+    """Rows of by_class.parquet (`deepicd.evaluation.classes`); None without the file."""
 
     @property
     def content(self) -> Mapping[str, Any]:
@@ -96,12 +100,19 @@ def load(run_folder: Path) -> Report:
     Raises:
         UserError: a file is missing or invalid.
     """
-    place = RunLayout(run_folder).evaluation
+    return load_results(RunLayout(run_folder).evaluation)
+
+
+def load_results(place: EvaluationLayout) -> Report:
+    """The same from the folder of the results alone, such as one that was fetched from a store."""
     about = read_object(place.about, ("run", "settings", "versions", "stageSeconds", "klName"))
     metrics = read_metrics(place.metrics)
     known = predictions.read(place.predictions)
     if not metrics or set(metrics) != set(known):
         raise UserError(f"{place.folder}: metrics.json and predictions.parquet hold different models: evaluate the run again")
+    by_class = classes.read(place.classes) if place.classes.is_file() else None
+    if by_class is not None and {row["model"] for row in by_class} != set(metrics):
+        raise UserError(f"{place.folder}: metrics.json and by_class.parquet hold different models: evaluate the run again")
     return Report(
         run=about["run"],
         metrics=metrics,
@@ -121,4 +132,5 @@ def load(run_folder: Path) -> Report:
         distill=about.get("distill"),
         difficulty=about.get("difficulty"),
         comparisons=read_object(place.comparisons, ("pairs",)) if place.comparisons.is_file() else None,
+        classes=by_class,
     )

@@ -32,9 +32,12 @@ def overview(report: Report) -> Markup:
     )
 
 
-def facts(report: Report) -> dict[str, str]:
-    """What was trained on what, when, where and for how long: a title and a text for each fact that is known."""
-    found = {"Model": _model(report), "Data": _data(report), "Evaluated on": _evaluated(report)}
+def facts(report: Report, *, until: str | None = None) -> dict[str, str]:
+    """What was trained on what, when, where and for how long: a title and a text for each fact that is known.
+
+    `until`: the last stage of training that counts for the model; by default the run's last.
+    """
+    found = {"Model": _model(report, until), "Data": _data(report), "Evaluated on": _evaluated(report)}
     if report.finished:
         found["Finished"] = datetime.fromisoformat(report.finished).strftime("%-d %B %Y, %H:%M UTC")
     if report.hardware:
@@ -64,10 +67,11 @@ def _seconds(report: Report, stage: str) -> float:
     return max(report.stage_seconds.get(stage, 0.0), steps)
 
 
-def _model(report: Report) -> str:
+def _model(report: Report, until: str | None) -> str:
     model = report.spec.get("model") or {}
     name = model.get("path") or ("a small model with random weights" if model.get("tiny") is not None else "")
-    stages = [stage.upper() for stage in TRAINING_STAGES if (report.spec.get("stages") or {}).get(stage) is not None]
+    counted = TRAINING_STAGES[: TRAINING_STAGES.index(until) + 1] if until in TRAINING_STAGES else TRAINING_STAGES
+    stages = [stage.upper() for stage in counted if (report.spec.get("stages") or {}).get(stage) is not None]
     return f"{name}, {' then '.join(stages)}" if name and stages else name
 
 

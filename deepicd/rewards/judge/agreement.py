@@ -1,9 +1,9 @@
-"""Agreement of the judge: with experts (Cohen's kappa), and with the other terms of the reward (correlation). Pure."""
+"""Agreement of two raters over yes-or-no answers: Cohen's kappa. Pure."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from deepicd.rewards.judge.rubric import Rubric
@@ -21,20 +21,47 @@ class Kappa:
     """(agreed - expected) / (1 - expected); NaN if both gave one and the same answer throughout, or without answers."""
 
 
-def cohens_kappa(first: Sequence[bool], second: Sequence[bool]) -> Kappa:
-    """Agreement beyond chance.
+@dataclass(slots=True)
+class Pairs:
+    """Counts of the answers that two raters gave to the same questions."""
 
-    Args:
-        first: [N] answers of one rater.
-        second: [N] answers of the other to the same questions.
-    """
-    count = len(first)
-    if not count:
-        return Kappa(0, math.nan, math.nan)
-    agreed = sum(a == b for a, b in zip(first, second, strict=True)) / count
-    yes = sum(first) / count, sum(second) / count
-    expected = yes[0] * yes[1] + (1 - yes[0]) * (1 - yes[1])
-    return Kappa(count, agreed, math.nan if expected == 1 else (agreed - expected) / (1 - expected))
+    both: int = 0
+    """Both said yes."""
+    first: int = 0
+    """Only the first said yes."""
+    second: int = 0
+    """Only the second said yes."""
+    neither: int = 0
+    """Both said no."""
+
+    def add(self, first: bool, second: bool) -> None:
+        """Count one question."""
+        if first:
+            self.both, self.first = self.both + second, self.first + (not second)
+        else:
+            self.second, self.neither = self.second + second, self.neither + (not second)
+
+    def __add__(self, other: Pairs) -> Pairs:
+        return Pairs(self.both + other.both, self.first + other.first, self.second + other.second, self.neither + other.neither)
+
+    @property
+    def kappa(self) -> Kappa:
+        """Agreement beyond chance."""
+        count = self.both + self.first + self.second + self.neither
+        if not count:
+            return Kappa(0, math.nan, math.nan)
+        agreed = (self.both + self.neither) / count
+        yes = (self.both + self.first) / count, (self.both + self.second) / count
+        expected = yes[0] * yes[1] + (1 - yes[0]) * (1 - yes[1])
+        return Kappa(count, agreed, math.nan if expected == 1 else (agreed - expected) / (1 - expected))
+
+
+def cohens_kappa(answers: Iterable[tuple[bool, bool]]) -> Kappa:
+    """Agreement beyond chance; `answers`: those of the two raters to each question."""
+    pairs = Pairs()
+    for first, second in answers:
+        pairs.add(first, second)
+    return pairs.kappa
 
 
 def by_criterion(
@@ -56,4 +83,4 @@ def by_criterion(
         for place, name in enumerate(rubric.names)
     }
     pairs["all"] = [pair for name in rubric.names for pair in pairs[name]]
-    return {name: cohens_kappa([a for a, _ in found], [b for _, b in found]) for name, found in pairs.items()}
+    return {name: cohens_kappa(found) for name, found in pairs.items()}

@@ -24,12 +24,17 @@ class Client(Endpoint):
     """Asks the judge's model."""
 
     def __init__(
-        self, endpoint: str, model: str, *, key: str | None, timeout_seconds: float, schema: Mapping[str, Any]
+        self,
+        endpoint: str,
+        model: str,
+        *,
+        key: str | None,
+        timeout_seconds: float,
+        schema: Mapping[str, Any],
+        field: str = "reward.judge",
     ) -> None:
-        """`endpoint`: ends before `/chat/completions`; `schema`: of each answer."""
-        super().__init__(
-            endpoint, model, key=key, timeout_seconds=timeout_seconds, field="reward.judge", unreachable=JudgeError
-        )
+        """`endpoint`: ends before `/chat/completions`; `schema`: of each answer; `field`: of run.yaml, for messages."""
+        super().__init__(endpoint, model, key=key, timeout_seconds=timeout_seconds, field=field, unreachable=JudgeError)
         self._takes_many = True
         self._fields = {
             "model": model,

@@ -8,9 +8,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from deepicd.rewards.judge.client import BATCH
-from deepicd.rewards.judge.judge import IN_FLIGHT, Judge
+from deepicd.rewards.judge.judge import IN_FLIGHT, Judge, Verdict
 from deepicd.rewards.judge.question import is_right, question
 from deepicd.rewards.judge.rollout import Rollout, Scored
+from deepicd.rewards.judge.second import Opinion
 from deepicd.rewards.judge.verdicts import Judged, counted, mean, with_judge
 from deepicd.rewards.sample import Score
 from deepicd.spec.judge import TERM
@@ -24,6 +25,7 @@ async def judge_all(
     weight: float,
     only_where_outcome_varies: bool,
     otherwise: float = math.nan,
+    second: Judge | None = None,
 ) -> list[list[Scored]]:
     """The scores of whole groups, with the judge's term.
 
@@ -36,27 +38,41 @@ async def judge_all(
         weight: of the term.
         only_where_outcome_varies: see `counted`.
         otherwise: what counts for a group without any verdict; by default the mean of all.
+        second: a second judge, in its context, which is asked the same and counts in no score.
 
     Raises:
         JudgeError, UserError: see `Judge.verdicts`.
     """
     rollouts = [(place, rollout) for place, group in enumerate(groups) for rollout in group]
     asked = [question(judge.rubric, rollout.sample, opened_think=opened_think) for _, rollout in rollouts]
-    verdicts = iter(await judge.verdicts([one for one in asked if one is not None]))
-    judged = []
+    questions = [one for one in asked if one is not None]
+    given, others = await asyncio.gather(
+        judge.verdicts(questions), second.verdicts(questions) if second is not None else _nothing()
+    )
+    verdicts, seconds = iter(given), iter(others)
+    judged, answers = [], []
     for (place, rollout), one in zip(rollouts, asked, strict=True):
         verdict = next(verdicts) if one is not None else None
         unknown = math.nan if one is not None or rollout.sample.note is None else 0.0
         right = is_right(rollout.sample, opened_think=opened_think) if one is None else one.right
         judged.append(Judged(place, right, unknown if verdict is None else judge.rubric.score(verdict)))
+        opinion = None
+        if second is not None:
+            other = next(seconds) if one is not None else None
+            opinion = Opinion(unknown if other is None else second.rubric.score(other), other)
+        answers.append((verdict, opinion))
     if math.isnan(otherwise):
         otherwise = mean([one.value for one in judged])
     values = counted(judged, only_where_outcome_varies=only_where_outcome_varies, otherwise=otherwise)
     scores = iter(
-        Scored(with_judge(rollout.score, one.value, value, weight), one.right)
-        for (_, rollout), one, value in zip(rollouts, judged, values, strict=True)
+        Scored(with_judge(rollout.score, one.value, value, weight), one.right, *said)
+        for (_, rollout), one, value, said in zip(rollouts, judged, values, answers, strict=True)
     )
     return [[next(scores) for _ in group] for group in groups]
+
+
+async def _nothing() -> list[Verdict | None]:
+    return []
 
 
 class GroupedJudge:
@@ -69,10 +85,11 @@ class GroupedJudge:
         opened_think: bool,
         weight: float,
         only_where_outcome_varies: bool,
+        second: Judge | None = None,
         on_scored: Callable[[int, Sequence[Scored]], None] = lambda step, scored: None,
     ) -> None:
-        """`on_scored` gets the step of a batch of groups, and their completions."""
-        self._judge, self._opened_think, self._weight = judge, opened_think, weight
+        """`second`: see `judge_all`; `on_scored` gets the step of a batch of groups, and their completions."""
+        self._judge, self._second, self._opened_think, self._weight = judge, second, opened_think, weight
         self._only_where_outcome_varies, self._on_scored = only_where_outcome_varies, on_scored
         self._open: dict[str, list[tuple[Rollout, asyncio.Future[Score]]]] = {}
         self._complete: deque[tuple[int, list[tuple[Rollout, asyncio.Future[Score]]]]] = deque()
@@ -113,6 +130,7 @@ class GroupedJudge:
                     weight=self._weight,
                     only_where_outcome_varies=self._only_where_outcome_varies,
                     otherwise=mean(self._seen),
+                    second=self._second,
                 )
             except Exception as error:
                 for group in groups:

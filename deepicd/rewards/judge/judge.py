@@ -17,13 +17,11 @@ from deepicd.rewards.judge.cache import Cache
 from deepicd.rewards.judge.client import BATCH, Client
 from deepicd.rewards.judge.question import Question
 from deepicd.rewards.judge.rubric import Rubric, load_rubric, to_verdict
-from deepicd.spec.environment import JUDGE_API_KEY, JUDGE_ENDPOINT
-from deepicd.spec.judge import JudgeSpec
+from deepicd.rewards.judge.seats import FIRST, Seat, taken
+from deepicd.spec.judge import JudgeModelSpec, JudgeSpec
 
 IN_FLIGHT = 8
 """Requests at a time."""
-SERVED_NAME = "judge"
-"""Name of the model on a server that the run has started."""
 WINDOW = 256
 """Number of the last verdicts of which `maxFailures` is a share."""
 _AT_LEAST = 32
@@ -34,13 +32,14 @@ Verdict = tuple[bool, ...]
 class Judge:
     """Judges completions. An asynchronous context."""
 
-    def __init__(self, spec: JudgeSpec, folder: Path | None = None, *, pauses: bool = False) -> None:
+    def __init__(self, spec: JudgeSpec, folder: Path | None = None, *, pauses: bool = False, seat: Seat = FIRST) -> None:
         """Read the rubric and the cache.
 
         Args:
-            spec: of a judge. For `model` the environment has the address of its server.
+            spec: of the judges. For a `model` the environment has the address of its server.
             folder: keeps verdicts; without it they are only in memory.
             pauses: whether `onFailure: skip` waits when too many verdicts are missing, or else gives up.
+            seat: which of the judges this is; the spec has its model.
 
         Raises:
             UserError: the rubric is invalid, or there is no key where one is expected.
@@ -49,18 +48,21 @@ class Judge:
         self.missing: Counter[Missing] = Counter()
         """Number of missing verdicts by reason."""
         self.answered = self.from_cache = 0
-        self._spec, self._pauses = spec, pauses and spec.on_failure == "skip"
+        self._spec, self._field, self._pauses = spec, seat.field, pauses and spec.on_failure == "skip"
         self._cache = Cache(folder)
-        endpoint = spec.endpoint or os.environ.get(JUDGE_ENDPOINT)
+        model = seat.model(spec)
+        assert model is not None  # noqa: S101 - see `seat`
+        endpoint = model.endpoint or os.environ.get(seat.endpoint_variable)
         if endpoint is None:
-            raise UserError("reward.judge.model: has no server here: deepicd run starts one; give an endpoint instead")
-        self._model = spec.model or str(spec.name)
+            raise UserError(f"{seat.field}.model: has no server here: deepicd run starts one; give an endpoint instead")
+        self._model = model.identity
         self.client = Client(
             endpoint,
-            SERVED_NAME if spec.model else self._model,
-            key=_key(spec),
+            seat.served_name if model.model else self._model,
+            key=_key(seat, model),
             timeout_seconds=spec.timeout.total_seconds(),
             schema=self.rubric.verdict_schema,
+            field=seat.field,
         )
         self._recent: deque[bool] = deque(maxlen=WINDOW)
         self._slots = asyncio.Semaphore(IN_FLIGHT)
@@ -133,38 +135,40 @@ class Judge:
         share = f"{sum(self._recent)} of the last {len(self._recent)} verdicts are missing (reward.judge.maxFailures)"
         reason, _ = Counter(failed.values()).most_common(1)[0]
         if reason in PASSING:
-            raise JudgeError(f"reward.judge: {share}: {reason}: check its server, then run again to resume")
+            raise JudgeError(f"{self._field}: {share}: {reason}: check its server, then run again to resume")
         remedy = {
             Missing.TOO_LONG: "use a judge with a longer context, or lower stages.grpo.maxPromptTokens",
-            Missing.OTHER_MODEL: "correct reward.judge.name",
+            Missing.OTHER_MODEL: f"correct {self._field}.name",
             Missing.NOT_A_VERDICT: "use a server that keeps to response_format, such as vLLM",
         }.get(reason, "use a server with the OpenAI API that takes response_format, such as vLLM")
-        raise UserError(f"reward.judge: {share}: {reason}: {remedy}")
+        raise UserError(f"{self._field}: {share}: {reason}: {remedy}")
 
 
 def check_judge(spec: JudgeSpec) -> None:
-    """Check that an endpoint answers and serves the model, before a stage depends on it.
+    """Check that each endpoint of the judges answers and serves the model, before a stage depends on it.
 
     Raises:
-        UserError: the rubric is invalid, the endpoint does not serve the model, or it refuses the key.
-        JudgeError: it cannot be reached.
+        UserError: the rubric is invalid, an endpoint does not serve the model, or it refuses the key.
+        JudgeError: one cannot be reached.
     """
 
     async def check() -> None:
-        async with Judge(spec) as judge:
-            await judge.client.check()
+        for seat, model in taken(spec):
+            if model.endpoint is not None:
+                async with Judge(spec, seat=seat) as judge:
+                    await judge.client.check()
 
     # In a thread: in the main thread asyncio.run makes Ctrl-C a cancellation, which aiohttp may swallow.
     with ThreadPoolExecutor(1) as thread:
         thread.submit(lambda: asyncio.run(check())).result()
 
 
-def _key(spec: JudgeSpec) -> str | None:
-    if spec.model is not None:
-        return os.environ.get(JUDGE_API_KEY)
-    if spec.api_key is None:
+def _key(seat: Seat, model: JudgeModelSpec) -> str | None:
+    if model.model is not None:
+        return os.environ.get(seat.key_variable)
+    if model.api_key is None:
         return None
-    name = spec.api_key.env or JUDGE_API_KEY
+    name = model.api_key.env or seat.key_variable
     if not os.environ.get(name):
-        raise UserError(f"reward.judge.apiKey: the variable {name} is not set: set it to the endpoint's key")
+        raise UserError(f"{seat.field}.apiKey: the variable {name} is not set: set it to the endpoint's key")
     return os.environ[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from deepicd.rewards.judge.second import Opinion
 from deepicd.rewards.sample import Sample, Score
 
 
@@ -22,3 +23,7 @@ class Scored:
     score: Score
     right: bool
     """Whether its code is the gold code."""
+    verdict: tuple[bool, ...] | None = None
+    """The judge's answers; None if the verdict is missing, or there was nothing to judge."""
+    second: Opinion | None = None
+    """What the second judge says; None without one."""

@@ -29,7 +29,7 @@ class Criterion(SpecModel):
     """Answered with yes or no."""
     negative: bool = False
     """Whether no is the good answer."""
-    weight: float = Field(default=1, gt=0, allow_inf_nan=False)
+    weight: float = Field(default=1, gt=0, le=1e6)
     """Its share of the term."""
 
 

@@ -6,10 +6,13 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from deepicd.rewards.sample import Score
+from deepicd.rewards.judge.rollout import Scored
+from deepicd.rewards.judge.second import SecondSums
 from deepicd.spec.judge import TERM
+from deepicd.spec.progress import JudgeCourse
 
 OUTCOME = "outcome"
 RISE = 0.05
@@ -58,15 +61,21 @@ class StepSums:
     right: int = 0
     terms: dict[str, Sums] = field(default_factory=dict)
     """By the other term's name."""
+    second: SecondSums | None = None
+    """Of a second judge; None without one."""
 
-    def add(self, score: Score, right: bool) -> None:
-        """Add a completion, by its score with the judge's term."""
-        value = score.terms[TERM]
+    def add(self, scored: Scored, names: Sequence[str]) -> None:
+        """Add a completion; `names`: of the rubric's criteria."""
+        terms, right = scored.score.terms, scored.right
+        value = terms[TERM]
         self.completions, self.right = self.completions + 1, self.right + right
         self.missing += math.isnan(value)
-        for name, other in {**score.terms, OUTCOME: float(right)}.items():
+        for name, other in {**terms, OUTCOME: float(right)}.items():
             if not name.startswith(TERM) and not math.isnan(value) and not math.isnan(other):
                 self.terms.setdefault(name, Sums()).add(value, other)
+        if scored.second is not None:
+            self.second = self.second or SecondSums()
+            self.second.add(names, scored.verdict, scored.second)
 
     def merge(self, row: Mapping[str, Any]) -> None:
         """Add another part of the step, as `to_json` writes it."""
@@ -74,6 +83,9 @@ class StepSums:
             setattr(self, name, getattr(self, name) + row[name])
         for name, sums in row["terms"].items():
             self.terms.setdefault(name, Sums()).merge(sums)
+        if (second := row.get("second")) is not None:
+            self.second = self.second or SecondSums()
+            self.second.merge(second)
 
     @property
     def judge(self) -> float:
@@ -88,10 +100,11 @@ class StepSums:
 
 
 def to_json(split: str, step: int, sums: StepSums) -> str:
-    """A line of the stage's `metrics/judge.jsonl`: numbers and names of terms."""
+    """A line of the stage's `metrics/judge.jsonl`: numbers, and names of terms and criteria."""
     terms = {name: vars(one) for name, one in sums.terms.items()}
     counts = {"completions": sums.completions, "missing": sums.missing, "right": sums.right}
-    return json.dumps({"split": split, "step": step, **counts, "terms": terms})
+    second = {} if sums.second is None else {"second": sums.second.to_dict()}
+    return json.dumps({"split": split, "step": step, **counts, "terms": terms, **second})
 
 
 def read(lines: Iterable[str], split: str = "train") -> dict[int, StepSums]:
@@ -107,6 +120,11 @@ def read(lines: Iterable[str], split: str = "train") -> dict[int, StepSums]:
     return dict(sorted(found.items()))
 
 
+def read_file(path: Path, split: str = "train") -> dict[int, StepSums]:
+    """The sums of each step of a split, from the stage's log; none without the file."""
+    return read(path.read_text(encoding="utf-8").splitlines(), split) if path.exists() else {}
+
+
 def agreement(steps: Iterable[StepSums]) -> dict[str, float]:
     """Correlation of the judge with each other term, over all completions; NaN where one does not vary."""
     terms: dict[str, Sums] = {}
@@ -116,23 +134,26 @@ def agreement(steps: Iterable[StepSums]) -> dict[str, float]:
     return {name: sums.correlation for name, sums in terms.items()}
 
 
-def alarm(steps: Sequence[StepSums]) -> str | None:
-    """What was found if the judge's mean rose by `RISE` and the outcome did not rise; else None.
-
-    Compares the first and the last quarter of the steps, once there are `FEWEST_STEPS`.
+def course(steps: Sequence[StepSums]) -> JudgeCourse | None:
+    """How judge and outcome have moved from the first to the last quarter of the steps; None before there are `FEWEST_STEPS`,
+    or where one of the quarters has no verdict.
     """
     if len(steps) < FEWEST_STEPS:
         return None
     part = len(steps) // SHARE
-    first, last = (
+    (judge_from, right_from), (judge_to, right_to) = (
         (_mean([step.judge for step in some]), _mean([step.outcome for step in some])) for some in (steps[:part], steps[-part:])
     )
-    if not (last[0] - first[0] > RISE and last[1] <= first[1]):
+    if any(map(math.isnan, (judge_from, right_from, judge_to, right_to))):
         return None
-    return (
-        f"the judge's mean rose from {first[0]:.2f} to {last[0]:.2f}, "
-        f"and the share of right answers went from {first[1]:.2f} to {last[1]:.2f}"
-    )
+    diverged = judge_to - judge_from > RISE and right_to <= right_from
+    return JudgeCourse(judge_from=judge_from, judge_to=judge_to, right_from=right_from, right_to=right_to, diverged=diverged)
+
+
+def alarm(steps: Sequence[StepSums]) -> str | None:
+    """What was found if the judge's mean rose by more than `RISE` and the outcome did not rise; else None."""
+    found = course(steps)
+    return str(found) if found is not None and found.diverged else None
 
 
 def _mean(values: Sequence[float]) -> float:

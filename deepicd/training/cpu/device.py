@@ -89,12 +89,16 @@ class Cpus(Device):
         """The `fork_client`."""
         return f"{folder}/python"
 
-    def split(self, gpus: int, more: int) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    def split(self, *sizes: int) -> list[Mapping[str, str]]:
         """All processes share the cores."""
-        return {}, {}
+        return [{} for _ in sizes]
 
     def parallel_arguments(self, gpus: int, tensor_parallel: int) -> list[str]:
         """One copy."""
+        return []
+
+    def guest_arguments(self, share: float, *, sleeps: bool) -> list[str]:
+        """None: vLLM has no sleep mode on CPUs, and the machine's memory is shared anyway."""
         return []
 
     def engines(self, gpus: int, each: int, variables: Mapping[str, str]) -> list[dict[str, str]]:

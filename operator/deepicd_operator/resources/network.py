@@ -1,4 +1,4 @@
-"""What the run's pods may connect to: DNS, API server, store, judge, teacher, MLflow, and on several nodes each other."""
+"""What the run's pods may connect to: DNS, API server, store, judges, teacher, MLflow, and on several nodes each other."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _ports(request: AttemptRequest) -> set[int]:
         ports.add(address_of(storage.s3.endpoint).port)
     judge, distill, tracking = request.spec.reward.judge, request.spec.stages.distill, request.spec.tracking
     endpoints = [
-        None if judge is None else judge.endpoint,
+        *(model.endpoint for model in (() if judge is None else judge.models)),
         None if distill is None else distill.teacher.endpoint,
         None if tracking is None or tracking.mlflow is None else tracking.mlflow.uri,
     ]

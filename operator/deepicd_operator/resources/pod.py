@@ -192,6 +192,7 @@ def _endpoint_keys(request: AttemptRequest) -> list[dict[str, Any]]:
     judge, distill = request.spec.reward.judge, request.spec.stages.distill
     keys = {
         environment.JUDGE_API_KEY: None if judge is None else judge.api_key,
+        environment.SECOND_JUDGE_API_KEY: None if judge is None or judge.second is None else judge.second.api_key,
         environment.TEACHER_API_KEY: None if distill is None else distill.teacher.api_key,
     }
     return [

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
 from deepicd import Run, Sample, UserError, load_run
+from deepicd.evaluation.metrics import compute
+from deepicd.evaluation.predictions import Prediction
 from deepicd.rewards.cohort_words import FILE, CohortWords
 from deepicd.run_layout import RunLayout
 from tests.unit.api.conftest import CANARY, CODES
@@ -41,11 +44,30 @@ def test_metrics_are_by_model(run: Run) -> None:
 def test_measures_are_the_metrics_as_rows(run: Run) -> None:
     rows = {(row["model"], row["metric"]): row for row in run.measures.to_pylist()}
     measure = run.metrics["sft"]["levels"]["chapter"]["macroF1"]
-    assert measure["interval"] is not None
     row = rows["sft", "levels.chapter.macroF1"]
-    assert [row["value"], row["low"], row["high"]] == [measure["value"], *measure["interval"]]
+    assert [row["value"], row["low"], row["high"]] == [measure["value"], None, None]
     assert rows["grpo", "byChapter.13.f1"]["value"] == 1
     assert rows["sft", "levels.code.byFrequency.unseen.accuracy"]["value"] == 0
+
+
+def test_a_measure_has_the_ends_of_its_interval(run: Run, layout: RunLayout) -> None:
+    records = [Prediction(str(number), f"p{number}", "I10", "I10" if number % 2 else None) for number in range(12)]
+    layout.evaluation.metrics.write_text(json.dumps({"sft": compute(records, bootstrap_samples=50)}))
+    measure = run.metrics["sft"]["levels"]["chapter"]["accuracy"]
+    assert measure["interval"] is not None
+    [row] = [row for row in run.measures.to_pylist() if row["metric"] == "levels.chapter.accuracy"]
+    assert [row["value"], row["low"], row["high"]] == [measure["value"], *measure["interval"]]
+
+
+@pytest.mark.parametrize("damage", ["", "{"])
+def test_a_damaged_record_of_the_run_is_named(damage: str, run: Run, layout: RunLayout) -> None:
+    place = layout.stage("prepare")
+    place.prompts.mkdir(parents=True, exist_ok=True)
+    (place.prompts / "prompts.json").write_text(damage)
+    place.completed.write_text(damage)
+    for read in (lambda: run.prompts, lambda: run.seconds):
+        with pytest.raises(UserError, match="is damaged: delete"):
+            read()
 
 
 def test_curves_have_a_row_for_each_step_so_far(run: Run, layout: RunLayout) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import typer
+import yaml
 from typer.testing import CliRunner
 
 from deepicd.artifacts.store.folder import FolderStore
@@ -16,7 +17,10 @@ from deepicd.errors import UserError
 from deepicd.evaluation import predictions
 from deepicd.evaluation.predictions import Prediction
 from deepicd.run_layout import RunLayout
+from tests.unit.evaluation.report.reports import made_report
+from tests.unit.evaluation.report.test_inputs import save
 from tests.unit.evaluation.test_comparisons import answers
+from tests.unit.spec.test_load import quickstart
 
 
 def run(*arguments: object) -> str:
@@ -94,3 +98,61 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path, two: tuple[Path, Pat
     (begun / "run.yaml").touch()
     with pytest.raises(UserError, match="is not evaluated yet"):
         run(begun)
+
+
+def test_a_page_is_written_beside_what_is_printed(two: tuple[Path, Path], tmp_path: Path) -> None:
+    result = run(*two, "--bootstrap", 100, "--json", "--html", tmp_path / "pages" / "compare.html")
+    assert list(json.loads(result)["models"]) == ["seed-0/sft", "seed-0/grpo", "seed-1/grpo"]
+    page = (tmp_path / "pages" / "compare.html").read_text(encoding="utf-8")
+    assert "Settings of seed-0, seed-1 are not known" in page
+
+
+def test_the_page_has_what_runs_recorded_in_folders_and_stores(tmp_path: Path) -> None:
+    for name in ("here", "there"):
+        save(made_report(), tmp_path / name)
+    store = FolderStore(tmp_path / "store" / "stored" / "0123456789ab")
+    for path in (tmp_path / "there" / "evaluate").iterdir():
+        store.write(f"attempts/1/evaluation/{path.name}", path.read_bytes())
+    run(tmp_path / "here", tmp_path / "store" / "stored", "--bootstrap", 0, "--html", tmp_path / "compare.html")
+    page = (tmp_path / "compare.html").read_text(encoding="utf-8")
+    assert page.count("4 × NVIDIA H200") == 2
+    assert "The runs have the same settings." in page
+
+
+def test_a_page_that_cannot_be_written_is_named(two: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"--html: {tmp_path} cannot be written"):
+        run(*two, "--bootstrap", 0, "--html", tmp_path)
+
+
+def rewarded(run: Path, reward: str) -> None:
+    place = RunLayout(run).evaluation
+    content = quickstart()
+    content["spec"]["reward"] = yaml.safe_load(reward)
+    place.about.write_text(json.dumps({"settings": yaml.safe_dump(content)}))
+
+
+@pytest.mark.parametrize(
+    ("other", "compared"),
+    [("{preset: strict}", False), ("{preset: deepicd}", True), ("{}", True), ("{weights: {outcome: 0.9}}", False)],
+    ids=["another preset", "the same", "the same by default", "other weights"],
+)
+def test_rewards_of_different_scales_are_not_subtracted(other: str, compared: bool, tmp_path: Path) -> None:
+    runs = [evaluated(tmp_path / name, {"grpo": answers(0.5, seed=1, reward=0.5)}) for name in ("a", "b")]
+    rewarded(runs[0], "{preset: deepicd}")
+    rewarded(runs[1], other)
+    [pair] = json.loads(run(*runs, "--bootstrap", 0, "--json"))["comparisons"]["pairs"]
+    assert ("reward" in pair["differences"]) is compared
+    assert compared or "different rewards" in pair["absent"]["reward"]
+    assert compared or "none (the runs have different rewards" in run(*runs, "--bootstrap", 0, "--measure", "reward")
+
+
+def test_the_current_folder_has_a_name_too(two: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(two[0])
+    assert "seed-0/grpo" in run(".", two[1], "--bootstrap", 0)
+
+
+def test_a_name_that_is_neither_a_folder_nor_a_run_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    with pytest.raises(UserError, match=r"^seed-9: is no folder here, and no run of a cluster"):
+        run("seed-9")

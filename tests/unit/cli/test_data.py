@@ -174,5 +174,5 @@ def test_mimic_names_local_codes_and_codes_of_other_years_within_80_columns(tmp_
     hospital.write()
     printed = run("mimic", "--hosp", tmp_path / "hosp", "--note", tmp_path / "note", "--out", tmp_path / "c")
     assert "that no release has, such as LL1" in " ".join(printed.replace("│", " ").split())
-    assert "billable in none of these years, such as K859" in " ".join(printed.replace("│", " ").split())
+    assert "billable in none of these years, such as K85.9" in " ".join(printed.replace("│", " ").split())
     assert max(map(len, printed.splitlines())) <= 80

@@ -62,7 +62,28 @@ def test_agreement_with_experts_is_kappa_by_criterion(tmp_path: Path) -> None:
             server, "--verdicts", str(experts), lines=[line(1, "Good."), line(2), line(3, "Good 3."), line(4, "Good 4.")]
         )
     assert "cites_findings: kappa 0.50, 0.75 of 4 answers agree" in done.stderr.splitlines()
-    assert "weighs_rival: kappa unknown, unknown of 0 answers agree" in done.stderr.splitlines()
+    assert "weighs_rival: no answer of both judge and experts" in done.stderr.splitlines()
+
+
+def test_a_kappa_that_is_undefined_says_why(tmp_path: Path) -> None:
+    experts = tmp_path / "experts.jsonl"
+    experts.write_text("\n".join(json.dumps({"id": one, "verdict": {"cites_findings": True}}) for one in (1, 2)))
+    with stub(good) as server:
+        done = run(server, "--verdicts", str(experts), lines=[line(1, "Good."), line(2, "Good 2.")])
+    wanted = "cites_findings: kappa undefined (both gave the same answer throughout), 1.00 of 2 answers agree"
+    assert wanted in done.stderr.splitlines()
+
+
+def test_completions_of_one_id_are_not_compared_with_its_expert(tmp_path: Path) -> None:
+    (tmp_path / "experts.jsonl").write_text('{"id": 1, "verdict": {"cites_findings": true}}')
+    with stub(good) as server, pytest.raises(UserError, match="id 1: occurs twice"):
+        run(server, "--verdicts", str(tmp_path / "experts.jsonl"), lines=[line(1, "Good."), line(1)])
+
+
+@pytest.mark.parametrize("lines", [[], ["", "  "]])
+def test_an_empty_input_is_named(lines: list[str]) -> None:
+    with stub(good) as server, pytest.raises(UserError, match="holds no completion"):
+        run(server, lines=lines)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +93,8 @@ def test_agreement_with_experts_is_kappa_by_criterion(tmp_path: Path) -> None:
         ('{"id": 1}', "line 1: has no id or no verdict"),
         ('{"id": 1, "verdict": {"other": true}}', "has a criterion that the rubric has not"),
         ('{"id": 1, "verdict": {"cites_findings": "yes"}}', "verdict.cites_findings: is neither true nor false"),
+        ("", "has no verdicts"),
+        ('{"id": 1, "verdict": {}}\n{"id": "1", "verdict": {}}', "line 2: id: has a verdict already"),
     ],
 )
 def test_a_mistake_in_the_experts_file_is_named_before_anything_is_asked(content: str, says: str, tmp_path: Path) -> None:
@@ -151,3 +174,11 @@ def test_reward_says_when_its_judge_fails_on_the_way(tmp_path: Path) -> None:
     assert "score_without_judge" in json.loads(done.stdout)
     assert "scores from there on are score_without_judge" in done.stderr
     assert CANARY not in done.output
+
+
+@pytest.mark.parametrize("option", [("--rubric", "own.yaml"), ("--key-env", "KEY"), ("--data-use", "someone attests it")])
+def test_options_that_a_spec_would_silence_are_refused(option: tuple[str, str], tmp_path: Path) -> None:
+    with stub(good) as server, pytest.raises(UserError, match="change them there"):
+        CliRunner().invoke(
+            JUDGE, ["--spec", spec(tmp_path / "run.yaml", server), *option], input=line(1), catch_exceptions=False
+        )

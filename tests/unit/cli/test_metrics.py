@@ -12,13 +12,16 @@ LINES = b"""{"id": 1, "subject_id": 1, "gold": "M5116", "prediction": "m51.16"}
 {"id": 2, "subject_id": 2, "gold": "I10", "prediction": null}
 """
 
+SIX = b"".join(LINES.replace(b'id": ', b'id": %d' % number) for number in (1, 2, 3))
+"""The same of six patients."""
+
 app = typer.Typer()
 app.command()(metrics)
 
 
 def test_metrics_json_of_any_models_answers(tmp_path: Path) -> None:
     (tmp_path / "counts.json").write_text('{"I10": 3, "M51.16": 1}')
-    done = CliRunner().invoke(app, ["--train-counts", str(tmp_path / "counts.json"), "--bootstrap", "20"], input=LINES)
+    done = CliRunner().invoke(app, ["--train-counts", str(tmp_path / "counts.json"), "--bootstrap", "20"], input=SIX)
     computed = json.loads(done.stdout)
     assert computed["levels"]["code"]["macroF1"]["value"] == 0.5
     assert computed["levels"]["code"]["byFrequency"]["rare"]["macroF1"]["value"] == 1
@@ -28,8 +31,16 @@ def test_metrics_json_of_any_models_answers(tmp_path: Path) -> None:
 
 
 def test_seed_decides_the_output() -> None:
-    runs = [CliRunner().invoke(app, ["--seed", seed, "--bootstrap", "5"], input=LINES * 1).stdout for seed in ("1", "1", "2")]
-    assert runs[0] == runs[1] != runs[2]
+    runs = [CliRunner().invoke(app, ["--seed", seed, "--bootstrap", "5"], input=SIX).stdout for seed in ("1", "1", "2")]
+    assert runs[0] == runs[1]
+    same, other = (json.loads(text)["levels"]["code"]["accuracy"]["interval"] for text in runs[1:])
+    assert same != other
+
+
+def test_too_few_patients_are_said_where_their_intervals_would_be() -> None:
+    computed = json.loads(CliRunner().invoke(app, ["--bootstrap", "20"], input=LINES).stdout)
+    assert computed["bootstrap"]["samples"] == 0
+    assert computed["absent"]["interval"] == "fewer than 6 patients"
 
 
 def test_a_bad_line_is_an_error_of_the_user() -> None:

@@ -11,6 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from deepicd.cli.samples import samples
+from deepicd.completion import TRACE_WARNING
 from deepicd.errors import UserError
 from deepicd.training.kept_rollouts import KeptRollout, keep
 
@@ -44,6 +45,12 @@ def test_a_group_has_its_prompt_once_and_each_completion(run: Path) -> None:
     ]  # fmt: skip
 
 
+def test_facts_about_a_completion_are_not_shown_as_terms(run: Path) -> None:
+    keep(run / "stages" / "grpo" / "rollouts", [replace(ONE, terms={"outcome": 0.0, "well_formed": 0.0, "truncated": 1.0})])
+    line = next(line for line in shown(str(run), "--step", "3").splitlines() if line.startswith("completion"))
+    assert line == "completion 0: reward 0.500 (outcome 0), 12 tokens, cut off at the limit"
+
+
 def test_the_prompt_can_be_left_out(run: Path) -> None:
     assert "a note" not in shown(str(run), "--step", "3", "--no-prompts")
 
@@ -73,3 +80,10 @@ def test_a_run_is_found_by_its_name(run: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_what_cannot_be_shown_is_refused(arguments: list[str], message: str, run: Path) -> None:
     with pytest.raises(UserError, match=message):
         shown(*[str(run) if argument == "RUN" else argument for argument in arguments])
+
+
+@pytest.mark.parametrize("option", ["--prompts", "--json"])
+def test_the_warning_about_traces_is_on_stderr(run: Path, option: str) -> None:
+    result = CliRunner().invoke(APP, [str(run), option], catch_exceptions=False)
+    assert result.stderr == f"{TRACE_WARNING}\n"
+    assert "convincing" not in result.stdout

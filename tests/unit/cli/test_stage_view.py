@@ -129,3 +129,12 @@ def test_distillation_has_columns_of_its_own_which_other_runs_do_not_show() -> N
     assert {"KEPT", "ANSWERS/S", "COST"} <= set(columns([cells], 120)[0])
     assert not {"KEPT", "ANSWERS/S", "COST"} & set(columns([{"STAGE": "sft"}], 120)[0])
     assert columns([cells], 80)[0][-1] == "TIME"
+
+
+def test_columns_of_training_are_left_out_until_a_stage_trains() -> None:
+    distill, sft = StageView(0.0), StageView(0.0)
+    distill.step(StepMetrics(500, kept=0.876, rate=12.34, cost=3.2109), 2000, 120.0)
+    rows = [{"STAGE": "prepare"}, distill.cells("distill", 60.0)]
+    assert columns(rows, 80)[0] == ["STAGE", "STEP", "S/STEP", "ETA", "KEPT", "ANSWERS/S", "COST", "TIME"]
+    sft.step(StepMetrics(1, loss=2.5), 100, None)
+    assert {"LOSS", "REWARD", "KEPT"} <= set(columns([*rows, sft.cells("sft", 61.0)], 120)[0])

@@ -54,6 +54,10 @@ def test_a_gain_that_nobody_scored_is_unknown() -> None:
     assert "grpo - sft: reward unknown, category macro F1 +0.0" in shown(sft=unscored, grpo=unscored)
 
 
+def test_a_gain_that_rounds_to_0_has_no_minus() -> None:
+    assert summary._signed({"value": -0.0002, "interval": [-0.0004, 0.001]}, 1, 3) == "+0.000 [+0.000, +0.001]"
+
+
 @pytest.mark.parametrize("line", ["Time: sft 1m01s; 1m01s in all.", "Report: report.html"])
 def test_one_model_has_no_gain(line: str) -> None:
     text = shown(base=answers(20))
@@ -73,6 +77,7 @@ def test_what_was_left_out_is_listed_with_its_reason() -> None:
 
 
 def test_a_run_without_warnings_begins_with_its_scores() -> None:
-    text = shown(base=answers(0)).strip()
-    assert text.startswith("Test split")
-    assert "Left out:" not in text
+    lines = shown(base=answers(0)).strip().splitlines()
+    assert lines[0].rstrip() == "Test split (greedy answers: macro F1 and rates in %; sampled: reward)"
+    assert lines[1].startswith("MODEL ")
+    assert "Left out:" not in lines

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from deepicd.data import rows
-from deepicd.data.check import check, names_code, names_title, percentiles
+from deepicd.data.check import check, look, names_code, names_title, percentiles
 from deepicd.errors import UserError
 
 if TYPE_CHECKING:
@@ -203,3 +203,9 @@ def test_percentiles_are_nearest_ranks() -> None:
     assert percentiles(range(1, 101)) == [5, 50, 95, 99, 100]
     assert percentiles([3]) == [3] * 5
     assert percentiles([]) == [0] * 5
+
+
+def test_a_split_without_admissions_is_refused_before_a_run(cohort: Path) -> None:
+    change(cohort / "test.parquet", list.clear)
+    with pytest.raises(UserError, match=r"test\.parquet: has no admissions"):
+        look(cohort)

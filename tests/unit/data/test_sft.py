@@ -167,6 +167,27 @@ def test_traces_that_are_not_text_are_refused(train: Path, tmp_path: Path) -> No
         sft.write(train, path, tmp_path / "sft.parquet")
 
 
+@pytest.mark.parametrize(("begin", "end"), [("\ufeff", "\n"), ("", "\r\n"), ("\ufeff", "\r\n")])
+def test_files_as_windows_writes_them_are_read(train: Path, tmp_path: Path, begin: str, end: str) -> None:
+    path = tmp_path / "traces.jsonl"
+    lines = [json.dumps({"id": admission, "trace": "good"}) for admission in admissions(train)[:2]]
+    path.write_bytes((begin + end.join([*lines, ""])).encode())
+    sft.look(path)
+    assert sft.write(train, path, tmp_path / "sft.parquet").written == 2
+
+
+def test_half_of_a_character_is_named_by_its_line(train: Path, tmp_path: Path) -> None:
+    path = traces(tmp_path, {admissions(train)[0]: f"{CANARY} \ud800"})
+    with pytest.raises(UserError, match=r"line 1: trace: has half of a character .*, which cannot be stored") as error:
+        sft.write(train, path, tmp_path / "sft.parquet")
+    assert CANARY not in str(error.value)
+
+
+def test_a_folder_for_the_traces_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot be read .Is a directory.: give the JSON-lines file of traces"):
+        sft.look(tmp_path)
+
+
 def test_a_cohort_file_without_prompts_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"hadm_id": [1], "code": ["A00"]}), tmp_path / "train.parquet")
     with pytest.raises(UserError, match="column prompt is missing"):

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from collections import Counter
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+from benchmarks.trace_filters import Caught, measure, sentence_sets, told
 from deepicd.distill.filters import Case, Rule, rejected
 from deepicd.distill.form import Answer
 from deepicd.distill.founded import Note
@@ -22,34 +18,33 @@ TRACE = "Came in with cough and rusty sputum and pleuritic pain; no hemoptysis. 
 
 
 @pytest.fixture(scope="module")
-def planted() -> ModuleType:
-    path = Path(__file__).parents[3] / "benchmarks" / "trace_filters.py"
-    spec = importlib.util.spec_from_file_location("trace_filters", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["trace_filters"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def measured(planted: ModuleType) -> tuple[dict[Rule, Any], Counter[Rule], int]:
-    found: tuple[dict[Rule, Any], Counter[Rule], int] = planted.measure(NUMBER)
-    return found
+def measured() -> tuple[dict[Rule, Caught], int]:
+    """Counts by rule, and the number of clean traces that are lost."""
+    return measure(NUMBER)
 
 
 @pytest.mark.parametrize("rule", list(Rule))
-def test_each_rule_catches_its_planted_faults(rule: Rule, measured: tuple[dict[Rule, Any], Counter[Rule], int]) -> None:
+def test_each_rule_rejects_its_planted_faults_by_itself(rule: Rule, measured: tuple[dict[Rule, Caught], int]) -> None:
     counts = measured[0][rule]
     assert counts.planted >= NUMBER // 2
-    assert counts.caught / counts.planted >= 0.95
-    assert counts.by_its_rule / counts.planted >= 0.75
+    assert counts.by_its_rule / counts.planted >= 0.95
 
 
-def test_clean_traces_are_kept(measured: tuple[dict[Rule, Any], Counter[Rule], int]) -> None:
-    _, lost, clean = measured
-    assert sum(lost.values()) / clean <= 0.02, lost
+def test_clean_traces_are_kept(measured: tuple[dict[Rule, Caught], int]) -> None:
+    counts, lost = measured
+    assert lost / NUMBER <= 0.02, counts
+
+
+def test_told_finds_the_sentences_that_it_was_tuned_on() -> None:
+    for name, sentences in sentence_sets().items():
+        if "tuned on" in name and "clinical" not in name:
+            assert len(told(sentences)) / len(sentences) >= 0.95, name
+
+
+def test_told_leaves_clinicians_their_words() -> None:
+    clinical = [sentence for name, sentences in sentence_sets().items() if "clinical" in name for sentence in sentences]
+    assert len(clinical) > 200
+    assert len(told(clinical)) / len(clinical) <= 0.02
 
 
 def judged(trace: str = TRACE, *, code: str = "J181", english: bool = True, **filters: Any) -> Rule | None:

@@ -16,7 +16,7 @@ from deepicd.distill.harvest import Admission, Counts, Harvest
 from deepicd.distill.teacher import Teacher
 from deepicd.spec.distill import DistillSpec
 from tests.judge_stub import MODEL, Reply, Stub, stub
-from tests.teacher_stub import good, reply
+from tests.teacher_stub import changed, good, reply
 
 PARTS = ("knee", "elbow", "ankle", "wrist", "hip", "finger", "scalp", "flank")
 
@@ -130,8 +130,17 @@ def test_questions_without_an_answer_are_counted_and_leave_the_others(tmp_path: 
             Reply(400, b"context length") if "hip swelling" in prompts[0] else reply(good(prompts[0]))
         )
         traces, counts = harvest(server, tmp_path, samples=2)
+        assert len(server.chats) == 8, "another seed would not make the note shorter"
     assert len(traces) == 7
-    assert counts.unanswered == 2
+    assert (counts.unanswered, counts.settled) == (1, 8)
+
+
+def test_answers_without_a_number_of_tokens_are_counted(tmp_path: Path) -> None:
+    with stub() as server:
+        server.always = lambda prompts: changed(reply(good(prompts[0])), usage=None)
+        traces, counts = harvest(server, tmp_path)
+    assert len(traces) == counts.without_tokens == 8
+    assert counts.completion_tokens == 0
 
 
 def test_a_greedy_teacher_is_asked_once(tmp_path: Path) -> None:

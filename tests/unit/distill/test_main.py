@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from deepicd.data import mimic, sources
-from deepicd.distill.answers import FILE
+from deepicd.distill.answers import FILE, Answers
 from deepicd.distill.later_parts import LaterParts
 from deepicd.distill.plan import DistillPlan
 from deepicd.prompt import DEEPICD
@@ -133,6 +133,45 @@ def test_a_failure_is_one_line_with_its_code_and_without_note_text(home: Path, t
         "stages.distill.teacher: its server does not answer (unreachable): start it, or correct the endpoint"
     )
     assert json.loads((tmp_path / "failure.json").read_text()) == {"message": output.strip(), "code": "TeacherUnreachable"}
+
+
+def test_a_full_disk_is_one_line_and_what_arrived_is_kept(home: Path, tmp_path: Path) -> None:
+    with stub() as server:
+        server.always = lambda prompts: reply(good(prompts[0]))
+        one = DistillPlan(**{**asdict(plan(home, tmp_path, server)), "discharge": None})
+        (tmp_path / "plan.json").write_text(one.to_json())
+        command = f"ulimit -f 6; exec {sys.executable} -m deepicd.distill.main {tmp_path / 'plan.json'}"
+        full = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120, check=False)
+        arrived = len(Answers(tmp_path / "teacher"))
+        asked = len(server.chats)
+        assert 0 < arrived < NUMBER
+        code, output = finished(one, tmp_path)
+        assert len(server.chats) - asked <= NUMBER * 2 - arrived
+    assert full.returncode == 64
+    assert full.stderr == (
+        f"{tmp_path}: cannot be written or read (File too large): free space or correct the rights, then run again: "
+        "the answers so far are kept\n"
+    )
+    assert (code, len(traces(tmp_path)) > arrived) == (0, True), output
+
+
+def test_a_trace_with_half_a_character_is_written(home: Path, tmp_path: Path) -> None:
+    with stub() as server:
+        server.always = lambda prompts: reply(good(prompts[0]).replace("Another", "\ud800 Another"))
+        code, output = finished(plan(home, tmp_path, server, maxAdmissions=3), tmp_path)
+    assert code == 0, output
+    assert all("? Another" in trace for trace in traces(tmp_path).values())
+
+
+def test_a_teacher_without_any_answer_is_one_line(home: Path, tmp_path: Path) -> None:
+    with stub() as server:
+        server.always = lambda prompts: Reply(404, prompts[0].encode())
+        code, output = finished(plan(home, tmp_path, server, maxAdmissions=3), tmp_path)
+    assert code == 64
+    assert output.strip() == (
+        "stages.distill.teacher: none of 3 requests has an answer: refused: use a server with the OpenAI API that takes these "
+        "requests, such as vLLM"
+    )
 
 
 def test_no_note_text_is_in_output_progress_counts_or_errors(home: Path, tmp_path: Path) -> None:

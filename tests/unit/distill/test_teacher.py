@@ -16,9 +16,10 @@ from deepicd.endpoint import Missing
 from deepicd.errors import TeacherError, UserError
 from deepicd.spec.distill import TeacherSpec
 from tests.judge_stub import MODEL, Reply, Stub, stub
-from tests.teacher_stub import reply
+from tests.teacher_stub import changed, choice, reply
 
 CANARY = "zanzibarcanary"
+PARTS = [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "the"}, {"type": "text", "text": " end"}]
 
 
 class Clock:
@@ -108,13 +109,13 @@ def test_an_hour_of_429_is_waited_out(tmp_path: Path) -> None:
     clock = Clock()
 
     def limited(prompts: list[str]) -> Reply:
-        clock.now += 1
+        clock.now += 10
         return Reply(429) if clock.now < 3600 else echo(prompts)
 
     with stub() as server:
         server.always = limited
         answers, _ = ask(server, tmp_path, 1, clock)
-        assert len(server.chats) == 3600
+        assert len(server.chats) == 360
     assert answers[0] is not None
 
 
@@ -170,6 +171,27 @@ def test_a_server_that_refuses_everything_ends_the_stage(wrong: Reply, says: str
     assert CANARY not in str(error.value)
 
 
+def test_questions_that_are_left_after_a_resume_may_all_be_too_long(tmp_path: Path) -> None:
+    too_long = Reply(400, b"maximum context length")
+    with stub() as server:
+        server.always = lambda prompts: echo(prompts) if prompts[0].endswith(" 0") else too_long
+        ask(server, tmp_path, 1)
+        answers, teacher = ask(server, tmp_path, FAILURES + 2)
+        asked_again = [content["max_tokens"] for _, content in server.chats if content["messages"][0]["content"].endswith(" 0")]
+    assert [given is None for given in answers] == [False] + [True] * (FAILURES + 1)
+    assert teacher.failed == {Missing.TOO_LONG: FAILURES + 1}
+    assert asked_again == [64, 1]
+
+
+def test_a_server_that_answers_no_more_ends_the_stage_after_a_resume(tmp_path: Path) -> None:
+    with stub() as server:
+        server.always = echo
+        ask(server, tmp_path, 1)
+        server.always = lambda prompts: Reply(402)
+        with pytest.raises(UserError, match="the last 32 requests have no answer: refused"):
+            ask(server, tmp_path, FAILURES + 1)
+
+
 def test_a_wrong_key_and_a_model_that_is_not_served_are_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with stub(key="right") as server:
         monkeypatch.setenv("KEY", "wrong")
@@ -194,6 +216,59 @@ def test_an_answer_that_was_cut_off_in_its_thoughts_is_kept_as_cut_off(tmp_path:
         server.always = lambda prompts: reply(None, finish="length")
         answers, _ = ask(server, tmp_path, 1)
     assert answers[0] == Given("", truncated=True, prompt_tokens=100, completion_tokens=50)
+
+
+@pytest.mark.parametrize(
+    ("choices", "text"),
+    [
+        ([choice("first"), choice("second")], "first"),
+        ([choice(PARTS)], "the end"),
+        ([choice("")], ""),
+        ([choice(None, "content_filter")], ""),
+    ],
+)  # fmt: skip
+def test_an_answer_that_arrived_is_paid_once_whatever_its_form(choices: list[Any], text: str, tmp_path: Path) -> None:
+    with stub() as server:
+        server.always = lambda prompts: changed(reply("x"), choices=choices)
+        answers, _ = ask(server, tmp_path, 1)
+        assert len(server.chats) == 1
+    assert answers[0] == Given(text, truncated=False, prompt_tokens=100, completion_tokens=50)
+
+
+@pytest.mark.parametrize("usage", [None, 7, {}, {"prompt_tokens": -5, "completion_tokens": True}, {"prompt_tokens": 10**400}])
+def test_a_number_of_tokens_that_is_none_counts_as_unknown(usage: Any, tmp_path: Path) -> None:
+    with stub() as server:
+        server.always = lambda prompts: changed(reply("x"), usage=usage)
+        answers, _ = ask(server, tmp_path, 1)
+    assert answers[0] == Given("x", truncated=False, prompt_tokens=0, completion_tokens=0)
+
+
+def test_a_redirect_ends_the_stage_and_sends_no_note_on(tmp_path: Path) -> None:
+    with stub() as other, stub() as server:
+        server.always = lambda prompts: Reply(307, b"", {"Location": f"{other.url}/chat/completions"})
+        with pytest.raises(UserError, match=r"stages.distill.teacher.endpoint: the server redirects .* .status 307."):
+            ask(server, tmp_path)
+        assert not other.requests
+
+
+def test_a_teacher_that_answers_nothing_at_all_is_the_users(tmp_path: Path) -> None:
+    with stub() as server:
+        server.always = lambda prompts: Reply(404)
+        _, teacher = ask(server, tmp_path, 3)
+        with pytest.raises(UserError, match=r"none of 3 requests has an answer: refused: use a server with the OpenAI API"):
+            teacher.check_answered()
+        server.always = echo
+        _, teacher = ask(server, tmp_path, 3)
+        teacher.check_answered()
+
+
+def test_the_names_of_other_models_are_shown_on_one_line(tmp_path: Path) -> None:
+    names = b'{"data": [{"id": "one\\n\\u001b[31mtwo"}]}'
+    with stub() as server:
+        server.models = Reply(body=names)
+        with pytest.raises(UserError) as error:
+            ask(server, tmp_path)
+    assert str(error.value).endswith("it serves one[31mtwo")
 
 
 def test_no_more_requests_than_allowed_run_at_a_time(tmp_path: Path) -> None:

@@ -103,6 +103,16 @@ def test_every_field_of_run_yaml_has_an_anchor_and_its_description() -> None:
     assert sorted(re.findall(r"`[{] #([^ ]+) [}] [|]", page)) == sorted(expected)
 
 
+def test_lists_and_mappings_of_sections_are_named_as_such() -> None:
+    page = spec_page()
+    for row in (
+        "| `grpo`{ #spec.stages.grpo } | [section](#section-spec-stages-grpo)",
+        "| `dataVolumes`{ #spec.compute.dataVolumes } | list of [sections](#section-spec-compute-dataVolumes)",
+        "| `models`{ #spec.stages.evaluate.models } | mapping of names to [sections](#section-spec-stages-evaluate-models)",
+    ):
+        assert row in page
+
+
 def test_every_name_of_the_package_is_on_its_page() -> None:
     page = python_page()
     assert [name for name in deepicd.__all__ if f"`{name}`" not in page] == []
@@ -153,6 +163,13 @@ def test_the_site_loads_nothing_from_elsewhere_and_forbids_it(site: Path) -> Non
     assert {"index.html", "search/search_index.json", "reference/reasons/OutOfMemory.html"} <= {
         str(path.relative_to(site)) for path in site.rglob("*")
     }
+
+
+def test_the_rules_for_contributions_are_part_of_the_developers_page(site: Path) -> None:
+    rules = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    lead = re.search(r"^- \*\*(.+?)\.\*\*", rules, flags=re.MULTILINE)
+    assert lead is not None
+    assert f"<strong>{lead[1]}.</strong>" in (site / "guide" / "developer.html").read_text(encoding="utf-8")
 
 
 def test_a_broken_link_or_anchor_fails_the_build(tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from deepicd import prompt
+from deepicd import endpoint, prompt
 from deepicd.errors import ExitCode
 from deepicd.evaluation import answer, predictions
 from deepicd.evaluation.engine import open_parts
 from deepicd.evaluation.parts import Answer
 from deepicd.evaluation.plan import EvaluationPlan, Model
+from tests.judge_stub import MODEL, stub
 from tests.unit.evaluation.test_plan import plan as plan_of
 
 
@@ -63,13 +64,40 @@ def test_answers_that_are_all_there_are_only_put_together(plan: EvaluationPlan, 
     assert (Path(plan.total).read_text(), Path(plan.progress).exists()) == ("2", False)
 
 
-def test_an_engine_that_fails_ends_the_others(plan: EvaluationPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The first one never ends by itself.
-    fake = tmp_path / "python"
-    fake.write_text('#!/bin/sh\n[ "$4" = 0 ] && exec sleep 600\nexit 7\n')
-    fake.chmod(0o755)
-    monkeypatch.setattr(answer.sys, "executable", str(fake))  # type: ignore[attr-defined]
-    with pytest.raises(SystemExit) as left:
-        answer.answer(replace(plan, engines=[{}, {}]), "plan.json")
-    assert left.value.code == 7
-    assert not Path(plan.out).exists()
+@pytest.mark.parametrize("available", [True, False])
+def test_what_was_answered_without_the_judge_is_answered_again_once_it_is_available(
+    plan: EvaluationPlan, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, available: bool
+) -> None:
+    monkeypatch.setattr(endpoint, "_FIRST_WAIT", 0.01)
+    asked: list[list[int]] = []
+
+    class Asks:
+        """In place of an engine with vLLM."""
+
+        def __init__(self, plan: EvaluationPlan, number: int, admissions: object) -> None:
+            self.parts = open_parts(plan)["released"]
+
+        def run(self) -> None:
+            asked.append([batch for batch in range(2) if not self.parts.has(batch)])
+            for batch in asked[-1]:
+                self.parts.write(batch, [replace(unjudged, id=str(batch), judged=(0.9, {"judge": 1.0}))], {})
+
+    monkeypatch.setattr(answer, "Engine", Asks)
+    unjudged = Answer("0", "I10", [], ["I10", None], 0.5, {}, None, {})
+    with stub() as server:
+        judge = {"endpoint": server.url, "name": MODEL, "timeout": "1s"}
+        found = replace(plan, reward={"weights": {"judge": 0.2}, "judge": judge})
+        parts = open_parts(found)["released"]
+        parts.begin()
+        parts.write(0, [replace(unjudged, judged=(0.7, {"judge": 0.5}))], {})
+        parts.write(1, [replace(unjudged, id="1")], {})
+        if available:
+            answer.answer(found, "plan.json")
+    if not available:
+        answer.answer(found, "plan.json")
+    assert asked == [[1] if available else []]
+    rewards = [one.reward for one in predictions.read(Path(plan.out))["released"]]
+    assert rewards == ([0.7, 0.9] if available else [0.5, 0.5])
+    said = capsys.readouterr().err
+    assert ("1 batches were answered without the judge, and are answered again" in said) is available
+    assert ("1 batches stay without the judge" in said) is not available

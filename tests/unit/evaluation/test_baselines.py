@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+from deepicd.errors import UserError
 from deepicd.evaluation.baselines import BASELINES, Answered, Notes, Splits, by_level, macro_f1, majority
 from deepicd.evaluation.levels import Level
 
@@ -86,3 +87,24 @@ def test_the_tuning_score_is_scikit_learns_macro_f1_over_the_gold_categories() -
         [code[:3] for code in gold], [code[:3] for code in answers], labels=["M51", "I10", "J18"], average="macro"
     )
     assert macro_f1(gold, answers) == pytest.approx(wanted)
+
+
+CHINESE = {"M5116": "腰痛伴下肢放射痛", "M4806": "行走后下肢麻木", "I10": "血压升高头晕", "J189": "咳嗽发热三天"}
+
+
+@pytest.mark.parametrize("name", ["tfidf", "neighbours"])
+def test_scripts_without_spaces_are_read_too(name: str) -> None:
+    def chinese(like: Notes, seed: int) -> Notes:
+        chance = random.Random(seed)
+        return Notes([f"患者{chance.randint(20, 90)}岁，{CHINESE[code]}。" for code in like.codes], like.codes)
+
+    test = chinese(TEST, 3)
+    found = BASELINES[name](Splits(chinese(SPLITS.train, 1), chinese(SPLITS.validation, 2), test.texts))
+    assert found.codes == test.codes
+
+
+@pytest.mark.parametrize("name", ["tfidf", "neighbours"])
+def test_notes_without_a_word_are_for_the_user_to_fix(name: str) -> None:
+    empty = Notes(["-", ". . .", "a"], ["J189", "I10", "I10"])
+    with pytest.raises(UserError, match="share no words"):
+        BASELINES[name](Splits(empty, empty, ["-"]))

@@ -46,3 +46,10 @@ def test_interval_of_a_mean_is_about_that_of_the_normal_approximation() -> None:
     assert ends is not None
     half = 1.96 * values.std() / 20
     assert ends == pytest.approx((values.mean() - half, values.mean() + half), abs=0.015)
+
+
+@pytest.mark.parametrize(("patients", "drawn"), [(1, 0), (2, 0), (5, 0), (6, 50)])
+def test_of_too_few_patients_no_sample_is_drawn(patients: int, drawn: int) -> None:
+    subjects = [str(number % patients) for number in range(30)]
+    _, values = bootstrap.resample(subjects, 50, 0, lambda weights: {"n": weights.sum(axis=0)})
+    assert len(values.get("n", ())) == drawn

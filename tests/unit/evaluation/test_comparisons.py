@@ -77,3 +77,21 @@ def test_models_of_other_admissions_or_other_gold_codes_are_refused() -> None:
         on_common_admissions({"a": [first[0], first[0]]})
     with pytest.raises(UserError, match="the same admissions"):
         compare_all({"a": first, "b": first[:2]})
+
+
+@pytest.mark.parametrize("patients", [1, 2, 5])
+def test_too_few_patients_show_no_difference_to_be_significant(patients: int) -> None:
+    wrong, right = ([Prediction(str(n), str(n % patients), "I10", code) for n in range(40)] for code in ("J189", "I10"))
+    [pair] = compare_all({"a": wrong, "b": right})["pairs"]
+    found = pair["differences"]["code.macroF1"]
+    assert (found["value"], found["interval"], found["p"], found["significant"]) == (1.0, None, None, None)
+
+
+def test_a_few_patients_who_all_improve_are_significant_only_without_other_pairs() -> None:
+    def six(code: str) -> list[Prediction]:
+        return [Prediction(str(n), str(n), "I10", code) for n in range(6)]
+
+    [alone] = compare_all({"a": six("J189"), "b": six("I10")})["pairs"]
+    assert alone["differences"]["code.accuracy"]["p"] == pytest.approx(2 / 2**6)
+    pairs = compare_all({"a": six("J189"), "b": six("I10"), "c": six("D65")})["pairs"]
+    assert not any(pair["differences"]["code.accuracy"]["significant"] for pair in pairs)

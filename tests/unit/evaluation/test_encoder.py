@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from deepicd.errors import UserError
+from deepicd.evaluation.baselines import Notes, Splits
 from deepicd.evaluation.encoder import Settings, encoder
 from tests.unit.evaluation.test_baselines import SPLITS, TEST, WORDS
 
@@ -65,3 +66,10 @@ def test_what_is_no_encoder_is_refused(tmp_path: Path) -> None:
 def test_more_tokens_than_the_encoder_takes_are_refused(tiny_bert: Path) -> None:
     with pytest.raises(UserError, match=r"^spec.stages.evaluate.encoder.maxTokens: is 33, the model takes 32"):
         encoder(SPLITS, settings(tiny_bert, max_tokens=33))
+
+
+@pytest.mark.parametrize("codes", [["J189"], ["J189", "J189", "I10"]])
+def test_few_notes_of_one_or_two_codes_are_enough(codes: list[str], tiny_bert: Path) -> None:
+    few = Notes(["cough", "fever and cough", "high blood pressure"][: len(codes)], codes)
+    found = encoder(Splits(few, few, ["cough"]), settings(tiny_bert))
+    assert found.codes == ["J189"]

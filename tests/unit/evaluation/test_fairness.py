@@ -68,7 +68,9 @@ def test_without_a_significant_gap_the_sentence_says_what_could_have_been_missed
     found, _ = fairness.measure(answers(0.6, seed=1, number=400), PEOPLE, bootstrap_samples=200)
     assert found["sex"]["groups"][1]["gap"]["category"]["significant"] is False
     assert "does not show that there is none" in found["sex"]["conclusion"]
-    assert "could have been missed" in found["sex"]["conclusion"]
+    ends = found["sex"]["groups"][1]["gap"]["category"]["interval"] or [0]
+    widest = 100 * max(map(abs, ends))
+    assert f"gaps of up to {widest:.1f} points are within the intervals" in found["sex"]["conclusion"]
 
 
 def test_gaps_of_all_attributes_are_corrected_together() -> None:
@@ -103,8 +105,18 @@ def test_groups_of_fewer_than_20_patients_show_no_number() -> None:
     groups |= {str(place): {"language": "Spanish"} for place in range(40)}
     found, _ = fairness.measure(records, groups, bootstrap_samples=0)
     assert [row["group"] for row in found["language"]["groups"]] == ["Russian", "Spanish"]
-    assert found["language"]["suppressed"] == ["English"]
-    assert "Not shown, with fewer than 20 patients: English." in found["language"]["conclusion"]
+    assert found["language"]["suppressed"] == ["1 other group"]
+    assert "Not shown, with fewer than 20 patients: 1 other group." in found["language"]["conclusion"]
+
+
+def test_a_value_that_few_patients_have_is_named_nowhere() -> None:
+    records = answers(0.6, seed=1, number=200)
+    groups = {str(place): {"insurance": "Medicare" if place < 100 else "Medicaid"} for place in range(200)}
+    groups |= {str(place): {"insurance": f"Policy ab-{place}", "sex": "female"} for place in range(10)}
+    groups |= {"12": {"insurance": "No charge"}}
+    found, absent = fairness.measure(records, groups, bootstrap_samples=0)
+    assert found["insurance"]["suppressed"] == ["No charge", "10 other groups"]
+    assert "Policy" not in str(found) + str(absent)
 
 
 def test_what_the_cohort_does_not_say_is_absent_with_its_reason() -> None:
@@ -130,6 +142,17 @@ def test_races_are_grouped_as_mimic_writes_them(race: str | None, group: str) ->
 def test_ages_are_in_bands() -> None:
     bands = [people.age_band(age) for age in (3, 18, 44, 45, 64, 65, 79, 80, 95, None)]
     assert bands == ["0-17", "18-44", "18-44", "45-64", "45-64", "65-79", "65-79", "80 and over", "80 and over", "unknown"]
+
+
+@pytest.mark.parametrize("age", [-1, 126, 999, float("nan"), float("inf"), "45"])
+def test_what_is_no_age_of_a_person_is_unknown(age: object) -> None:
+    assert people.age_band(age) == people.UNKNOWN
+    assert (people.age_band(0), people.age_band(91), people.age_band(121)) == ("0-17", "80 and over", "80 and over")
+
+
+@pytest.mark.parametrize("attribute", ["sex", "race", "insurance", "language"])
+def test_a_value_that_is_missing_in_pandas_is_unknown(attribute: str) -> None:
+    assert people.ATTRIBUTES[attribute](float("nan")) == people.UNKNOWN
 
 
 def test_groups_are_read_from_a_split_by_id(tmp_path: Path) -> None:

@@ -275,3 +275,19 @@ def test_importing_metrics_pulls_in_nothing_heavy() -> None:
     script = f"import sys, deepicd.evaluation.metrics; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("patients", [1, 2, 5])
+def test_too_few_patients_have_no_intervals_and_the_reason_is_given(patients: int) -> None:
+    records = [prediction(number, "I10", "I10" if number % 2 else None, patient=number % patients) for number in range(30)]
+    found = measured(records, 100)
+    assert found["levels"]["code"]["accuracy"] == {"value": 0.5, "interval": None}
+    assert found["bootstrap"]["samples"] == 0
+    assert found["absent"]["interval"] == "fewer than 6 patients"
+    assert compare(records, records, bootstrap_samples=100)["differences"]["code.accuracy"]["interval"] is None
+
+
+def test_one_admission_has_every_number_that_one_can_have() -> None:
+    found = measured([prediction(1, "I10", "I10", samples=("I10", None))], 100)
+    assert found["levels"]["code"]["macroF1"] == {"value": 1.0, "interval": None}
+    assert "interval" not in measured([prediction(1, "I10", "I10")], 0)["absent"]

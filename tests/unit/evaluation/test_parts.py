@@ -38,6 +38,17 @@ def test_an_interrupted_evaluation_keeps_its_answers_and_another_one_starts_with
         parts.write(0, [answer()], {})
 
 
+def test_batches_with_an_answer_without_the_judge_are_found_and_dropped(tmp_path: Path) -> None:
+    parts = Parts(tmp_path, "sft", "key")
+    parts.begin()
+    judged = answer(judged=(0.9, {"judge": 1.0}))
+    parts.write(0, [judged, judged], {})
+    parts.write(1, [judged, answer()], {})
+    assert parts.unjudged(3) == [1]
+    parts.drop(1)
+    assert (parts.has(0), parts.has(1)) == (True, False)
+
+
 def test_a_missing_term_stays_missing(tmp_path: Path) -> None:
     value, terms = mean_terms(
         [Score(0.2, {"outcome": 0.0, "judge": math.nan}), Score(0.6, {"outcome": 1.0, "judge": math.nan})]
@@ -60,3 +71,14 @@ def test_the_judge_counts_for_all_answers_or_for_none() -> None:
     mixed = to_predictions([ADMISSION], {"sft": [with_judge], "grpo": [answer()]})
     assert [found.reward for [found] in mixed.values()] == [0.5, 0.5]
     assert "judge" not in mixed["sft"][0].terms
+
+
+@pytest.mark.parametrize("damage", ["", '{"answers": [', "[]", '{"answers": [{"id": "7"}], "seconds": {}}', "\x00\x00"])
+def test_a_damaged_batch_is_asked_about_again(damage: str, tmp_path: Path) -> None:
+    parts = Parts(tmp_path, "sft", "key")
+    parts.begin()
+    for batch in (0, 1):
+        parts.write(batch, [answer()], {})
+    next(tmp_path.glob("sft/00001.json")).write_text(damage)
+    parts.begin()
+    assert (parts.has(0), parts.has(1)) == (True, False)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from deepicd.evaluation.plan import EvaluationPlan, Model, chunks, share
+from deepicd.run_layout import CARDS
 
 
 @pytest.mark.parametrize("engines", [1, 2, 3, 8])
@@ -62,3 +63,11 @@ def test_answers_of_other_weights_do_not_count(tmp_path: Path) -> None:
     before = plan(tmp_path).key(model)
     (tmp_path / "sft" / "model.safetensors").write_bytes(b"weights")
     assert plan(tmp_path).key(model) != before
+
+
+def test_answers_outlast_the_cards_that_an_evaluation_writes_beside_the_weights(tmp_path: Path) -> None:
+    model = Model("sft", str(tmp_path / "sft"), own=True, prompt=None)
+    before = plan(tmp_path).key(model)
+    for name in CARDS:
+        (tmp_path / "sft" / name).write_text("card")
+    assert plan(tmp_path).key(model) == before

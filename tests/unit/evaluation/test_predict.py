@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deepicd import completion, prompt
-from deepicd.data.prompts import opens_think
+from deepicd.completion import TRACE_WARNING, Completion
+from deepicd.data.chat_template import opens_think
 from deepicd.data.shorten import Shortened
 from deepicd.errors import UserError
 from deepicd.evaluation.predict import NO_ADMISSION_NOTE, load_tokenizer, predict_notes, show
@@ -57,6 +59,13 @@ def test_a_shortened_note_is_reported_by_section() -> None:
     assert shown("M5116", Shortened("note", {"Social History": 12}))["shortened"] == {"Social History": 12}
 
 
+def test_a_trace_comes_with_its_warning_and_only_on_request() -> None:
+    parsed = Completion("It fits.", "I10", ())
+    found = show(parsed, Shortened("note"), with_trace=True)
+    assert (found["trace"], found["trace_warning"]) == ("It fits.", TRACE_WARNING)
+    assert not {"trace", "trace_warning"} & set(show(parsed, Shortened("note"), with_trace=False))
+
+
 def test_a_summary_without_an_admission_note_is_not_asked_about(tiny: Path) -> None:
     [answer] = predict_notes(tiny, [None], Asked(), opened_think=None, engine={}, with_traces=True)
     assert answer == {
@@ -67,6 +76,30 @@ def test_a_summary_without_an_admission_note_is_not_asked_about(tiny: Path) -> N
 @pytest.mark.parametrize("wanted", [None, True, False])
 def test_the_think_is_opened_if_requested(tiny: Path, wanted: bool | None) -> None:
     assert opens_think(load_tokenizer(tiny, Asked(), wanted), prompt.DEEPICD) is (wanted is True)
+
+
+CLOSES = (
+    "{% for turn in messages %}{{ turn['content'] }}<|im_end|>{% endfor %}"
+    "{% if add_generation_prompt %}{% if SWITCH %}<think>\n{% else %}<think>\n\n</think>{% endif %}{% endif %}"
+)
+
+
+def closing(tiny: Path, folder: Path, switch: str) -> Path:
+    """A copy of the model, whose template closes the think unless its switch is on."""
+    shutil.copytree(tiny, folder)
+    (folder / "chat_template.jinja").write_text(CLOSES.replace("SWITCH", switch))
+    return folder
+
+
+def test_a_template_that_closes_the_think_by_default_is_switched(tiny: Path, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(closing(tiny, tmp_path / "model", "enable_thinking"), Asked(), True)
+    text = tokenizer.apply_chat_template(prompt.messages("note"), add_generation_prompt=True, tokenize=False)
+    assert text.endswith("<|im_end|><think>\n")
+
+
+def test_a_template_that_always_closes_the_think_is_refused(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^--opened-think: the model's chat template closes <think> itself"):
+        load_tokenizer(closing(tiny, tmp_path / "model", "false"), Asked(), True)
 
 
 def test_a_budget_below_the_prompts_own_length_names_the_option(tiny: Path) -> None:

@@ -102,3 +102,17 @@ def test_few_completions_of_the_required_form_are_said_of_trained_models() -> No
         {"sft": formless}, synthetic=False
     )
     assert not any("required form" in line for line in warnings({"base": formless, "sft": formed}, synthetic=False))
+
+
+def test_too_few_patients_for_intervals_are_said() -> None:
+    records = [Prediction(str(number), str(number % 2), "I10", "I10") for number in range(50)]
+    [line] = warnings({"sft": compute(records)}, synthetic=False)
+    assert "fewer than 6 patients" in line
+
+
+def test_a_reward_that_differs_between_another_model_and_a_trained_one_has_not_risen() -> None:
+    low, high = model([0.1, 0.0], [0.5, 0.4]), model([0.9, 0.8], [0.5, 0.4])
+    assert warnings({"released": low, "sft": high}, synthetic=False) == []
+    assert warnings({"released": low, "sft": low, "grpo": high}, synthetic=False)[0].startswith(
+        "The reward rose from sft to grpo"
+    )

@@ -89,8 +89,8 @@ def test_every_rule_of_every_model_is_at_every_place_of_the_model() -> None:
 def test_only_what_needs_python_is_left_to_python() -> None:
     left = [path for path, model in sections(DeepICDRun) for rule in model.rules if not rule.cel]
     assert left == [
-        "spec", "spec.model.lora", "spec.reward.judge", "spec.stages.distill.teacher", "spec.storage.s3",
-        "spec.tracking.mlflow", "spec.compute",
+        "spec", "spec.model.lora", "spec.reward.judge", "spec.reward.judge.second", "spec.stages.distill.teacher",
+        "spec.storage.s3", "spec.tracking.mlflow", "spec.compute",
     ]  # podTemplatePatch, endpoints, affinity  # fmt: skip
 
 
@@ -101,6 +101,7 @@ def test_no_model_has_a_check_across_fields_that_is_no_rule() -> None:
         of_address = {
             "spec.storage.s3": {"_no_credentials_in_endpoint"},
             "spec.reward.judge": {"_no_credentials_in_endpoint"},
+            "spec.reward.judge.second": {"_no_credentials_in_endpoint"},
             "spec.stages.distill.teacher": {"_no_credentials_in_endpoint"},
             "spec.tracking.mlflow": {"_no_credentials_in_uri"},
         }

@@ -34,9 +34,14 @@ def test_steps_count_from_the_last_checkpoint_of_the_same_stage() -> None:
 def test_conditions_that_need_attention_are_problems() -> None:
     conditions = [
         Condition(type=kind, status=status, reason="Stalled", message="", last_transition_time=NOON, observed_generation=1)
-        for kind, status in (("StepsStalled", "True"), ("RewardCollapsed", "False"), ("Running", "True"))
+        for kind, status in (
+            ("StepsStalled", "True"),
+            ("RewardCollapsed", "False"),
+            ("JudgeDiverged", "True"),
+            ("Running", "True"),
+        )
     ]
-    assert figures(conditions=conditions).problems == (("StepsStalled", "Stalled"),)
+    assert figures(conditions=conditions).problems == (("StepsStalled", "Stalled"), ("JudgeDiverged", "Stalled"))
 
 
 def test_a_deleted_run_is_no_longer_shown() -> None:

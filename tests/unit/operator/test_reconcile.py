@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from deepicd.spec.progress import Diagnostics
+from deepicd.spec.progress import Diagnostics, JudgeCourse
 from deepicd_operator import resources
 from deepicd_operator.reasons import Reason
 from deepicd_operator.snapshot import Refusal
@@ -141,6 +141,40 @@ def test_reports_become_status() -> None:
     assert status.diagnostics == Diagnostics(entropy=1.23457, mfu=0.4)
     assert story.condition("CheckpointDurable") == ("True", "Uploaded")
     assert story.condition("StepsStalled") == ("False", "Stepping")
+
+
+COURSE = JudgeCourse(judge_from=0.26123, judge_to=0.641, right_from=0.3, right_to=0.3, diverged=True)
+JUDGED: dict[str, Any] = {"weights": {"judge": 0.1}, "judge": {"endpoint": "http://judge.models.svc:8000/v1", "name": "judge"}}
+
+
+def test_a_judge_that_alone_rises_is_a_condition_and_one_event() -> None:
+    story = Story(reward=JUDGED).running()
+    objects = (JobMade(), PodMade().running(at(1)))
+    story.now(20, *objects, progress=report(at(20), step=5))
+    assert story.condition("JudgeDiverged") == ("False", "JudgeConsistent")
+    story.now(40, *objects, progress=report(at(40), step=10, judge=COURSE))
+    assert story.condition("JudgeDiverged") == ("True", "JudgeDiverged")
+    assert "the judge's mean rose from 0.26 to 0.64, and the share of right answers went from 0.30 to 0.30" in story.message(
+        "JudgeDiverged"
+    )
+    story.now(60, *objects, progress=report(at(60), step=15, judge=COURSE))
+    story.now(80, *objects, progress=report(at(80), step=20))
+    assert story.condition("JudgeDiverged") == ("True", "JudgeDiverged")
+    assert story.events.count("JudgeDiverged") == 1
+    recovered = COURSE.model_copy(update={"right_to": 0.5, "diverged": False})
+    story.now(100, *objects, progress=report(at(100), step=25, judge=recovered))
+    assert story.condition("JudgeDiverged") == ("False", "JudgeConsistent")
+    assert story.status.judge == recovered.model_copy(update={"judge_from": 0.2612})
+    story.now(120, JobMade().complete(), PodMade().ended(0, "Completed"))
+    assert story.status.state == "Succeeded"
+    assert story.events.count("JudgeDiverged") == 1
+
+
+def test_a_run_without_a_judge_or_before_grpo_has_no_such_condition() -> None:
+    for reward, stage in ((None, "grpo"), (JUDGED, "sft")):
+        story = Story(**({} if reward is None else {"reward": reward})).running()
+        story.now(20, JobMade(), PodMade().running(at(1)), progress=report(at(20), stage=stage))
+        assert "JudgeDiverged" not in [each.type for each in story.status.conditions]
 
 
 def test_a_run_that_completes_has_succeeded_and_remains_so() -> None:

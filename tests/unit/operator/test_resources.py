@@ -262,6 +262,15 @@ def test_the_judges_key_comes_from_its_secret() -> None:
     assert key["valueFrom"]["secretKeyRef"] == {"name": "judge-key", "key": "apiKey"}
 
 
+def test_a_second_judge_may_be_reached_with_its_key() -> None:
+    second = {"endpoint": "http://second.models.svc:8002/v1", "name": "second", "apiKey": {"secret": "second-key"}}
+    reward = {"weights": {"judge": 0.1}, "judge": {**JUDGE, "second": second}}
+    policy = made("NetworkPolicy", reward=reward)["spec"]
+    assert [port["port"] for rule in policy["egress"] for port in rule["ports"]] == [53, 53, 443, 6443, 8000, 8002]
+    key = next(each for each in trainer(reward=reward)["env"] if each["name"] == "DEEPICD_SECOND_JUDGE_API_KEY")
+    assert key["valueFrom"]["secretKeyRef"] == {"name": "second-key", "key": "apiKey"}
+
+
 def test_a_judge_with_a_server_of_its_own_gets_gpus_of_its_own() -> None:
     judge = {"model": "/models/judge", "gpus": 2}
     container = trainer(reward={"weights": {"judge": 0.1}, "judge": judge}, compute__gpus=1)

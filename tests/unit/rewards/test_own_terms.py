@@ -151,6 +151,36 @@ def missing(samples):
 
 def broken(samples):
     raise KeyError(samples[0].note)
+
+def leaves(samples):
+    raise SystemExit(samples[0].note)
+
+def endless(samples):
+    while True:
+        yield 0.5
+
+def one_array(samples):
+    import numpy
+    return numpy.array(0.5)
+
+def by_name(samples):
+    return {sample.completion: 0.5 for sample in samples}
+
+def unordered(samples):
+    return {0.25, 0.5}
+
+def emptying(samples):
+    found = [0.5 for _ in samples]
+    samples.clear()
+    return found
+
+def talking(samples):
+    import logging, sys, warnings
+    print(samples[0].note)
+    sys.stderr.write(samples[0].note)
+    logging.getLogger("mine").error(samples[0].note)
+    warnings.warn(samples[0].note)
+    return [0.5 for _ in samples]
 """
 
 
@@ -191,6 +221,34 @@ def test_the_digest_of_a_file_is_that_of_its_content(tmp_path: Path) -> None:
 def test_a_trial_finds_what_is_wrong_with_a_file(tmp_path: Path, function: str, name: str, says: str) -> None:
     with pytest.raises(UserError, match=says):
         OwnTerms(of_file(tmp_path, function, name).terms or {}).try_out()
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        ("leaves", r"raised SystemExit at .*terms\.py:\d+: correct the function$"),
+        ("endless", r"gave more than 2 values for 2 completions: give one each$"),
+        ("one_array", r"returned a ndarray, not a list"),
+        ("by_name", r"returned a dict, not a list"),
+        ("unordered", r"returned a set, not a list"),
+    ],
+)
+def test_a_function_that_leaves_never_ends_or_gives_no_sequence_is_named(function: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"^reward\.terms\.mine: {says}"):
+        make_scorer(of_file(tmp_path, function), opened_think=True)(SAMPLES)
+
+
+def test_a_function_may_change_its_list_without_the_others_seeing_it(tmp_path: Path) -> None:
+    term = of_file(tmp_path, "emptying").terms
+    assert term is not None
+    found = OwnTerms({"first": term["mine"], "second": term["mine"]})(SAMPLES, ["M5116", "M5116"])
+    assert found == [{"first": 0.5, "second": 0.5}] * 2
+
+
+def test_what_a_function_prints_is_in_no_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    term = of_file(tmp_path, "talking").terms
+    OwnTerms(term or {})([Sample("", "M5116", "zebracanary")], ["M5116"])
+    assert "zebracanary" not in "".join(capfd.readouterr())
 
 
 def test_a_trial_accepts_missing_values_as_scoring_does(tmp_path: Path) -> None:

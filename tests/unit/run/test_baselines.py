@@ -92,6 +92,15 @@ def test_a_baseline_that_is_done_is_not_done_again_unless_its_inputs_changed(
     assert len(phases) == 2
 
 
+@pytest.mark.parametrize("damage", ["", '{"codes": ["I1', "[]", "{}"])
+def test_a_damaged_file_of_answers_is_made_again(damage: str, context: Context, cohort: Path, phases: list[str]) -> None:
+    settings = EvaluateSpec(baselines=["majority"])
+    once = baselines(context, settings, asked(cohort))
+    (context.layout.stage("evaluate").baselines / "majority.json").write_text(damage)
+    assert baselines(context, settings, asked(cohort)) == once
+    assert len(phases) == 2
+
+
 def test_an_encoder_that_is_none_is_the_users_error(context: Context, cohort: Path, tmp_path: Path) -> None:
     settings = EvaluateSpec.model_validate({"encoder": {"path": str(tmp_path)}})
     assert wanted(settings) == ["encoder"]

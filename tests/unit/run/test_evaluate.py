@@ -18,6 +18,8 @@ from deepicd.evaluation.predictions import Prediction
 from deepicd.evaluation.result_files import read_metrics
 from deepicd.rewards import Score
 from deepicd.rewards.judge import watch
+from deepicd.rewards.judge.rollout import Scored
+from deepicd.rewards.judge.second import Opinion
 from deepicd.run import evaluate as module
 from deepicd.run.context import Context
 from deepicd.run.evaluate import about_judge, models, reward_name
@@ -32,9 +34,9 @@ from tests.unit.stops import NeverStop
 JUDGED, PLAIN = ({"outcome": 1.0, "judge": 0.5}, {"outcome": 1.0})
 
 
-def with_judge() -> DeepICDRun:
+def with_judge(**judges: object) -> DeepICDRun:
     content = quickstart()
-    judge = {"endpoint": "http://127.0.0.1:1/v1", "name": "judge"}
+    judge = {"endpoint": "http://127.0.0.1:1/v1", "name": "judge", **judges}
     content["spec"]["reward"] = {"weights": {"judge": 0.1}, "judge": judge}
     return parse(content, "run.yaml")
 
@@ -53,13 +55,29 @@ def test_the_report_has_the_rubric_and_the_agreement(tmp_path: Path) -> None:
     log = tmp_path / "judge.jsonl"
     sums = watch.StepSums()
     for value, right in ((1.0, True), (0.0, False)):
-        sums.add(Score(0, {"format": 1.0, "judge": value, "judge_missing": 0.0}), right)
+        sums.add(Scored(Score(0, {"format": 1.0, "judge": value, "judge_missing": 0.0}), right), [])
     log.write_text(watch.to_json("train", 1, sums) + "\n")
     found = about_judge(with_judge(), log)
     assert found is not None
     assert found["rubric"]["criteria"][0]["name"] == "cites_findings"
     assert (found["completions"], found["missing"], found["alarm"]) == (2, 0, None)
     assert found["agreement"] == {"format": None, "outcome": 1.0}
+
+
+def test_the_report_has_what_a_second_judge_says_on_the_validation_split(tmp_path: Path) -> None:
+    log = tmp_path / "judge.jsonl"
+    for split, first, second in (("validation", (True, True), (True, False)), ("train", (True, False), None)):
+        sums = watch.StepSums()
+        opinion = None if second is None else Opinion(0.5, second)
+        score = Score(0, {"judge": 1.0, "judge_missing": 0.0})
+        sums.add(Scored(score, True, first, opinion), ["cites", "follows"])
+        log.open("a").write(watch.to_json(split, 1, sums) + "\n")
+    found = about_judge(with_judge(second={"model": "/models/another"}), log)
+    assert found is not None
+    second = found["second"]
+    assert (second["model"], second["completions"], second["mean"], second["judge"]) == ("/models/another", 1, 0.5, 1.0)
+    assert (second["agreed"], second["criteria"]["cites"]["agreed"]) == (0.5, 1.0)
+    assert second["criteria"]["cites"]["kappa"] is None
 
 
 def test_a_run_without_a_judge_reports_none(tmp_path: Path) -> None:
@@ -171,3 +189,19 @@ def test_measures_of_all_parts_can_be_read_as_rows(evaluated_run: RunLayout) -> 
     rows = {(row["model"], row["metric"]) for row in load_run(evaluated_run.folder).measures.to_pylist()}
     assert ("sft", "calibration.levels.code.brier") in rows
     assert ("sft", "sampling.levels.code.majority.gain") in rows
+
+
+@pytest.mark.parametrize("damaged", ["predictions", "metrics", "comparisons", "about", "report"])
+@pytest.mark.parametrize("how", ["missing", "torn"])
+def test_an_evaluation_with_damaged_results_is_not_finished(
+    evaluated_run: RunLayout, tmp_path: Path, damaged: str, how: str
+) -> None:
+    copy = RunLayout(tmp_path / "copy")
+    shutil.copytree(evaluated_run.evaluation.folder, copy.evaluation.folder)
+    assert module.are_whole(copy)
+    path: Path = getattr(copy.evaluation, damaged)
+    if how == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert module.are_whole(copy) is ((damaged, how) in {("comparisons", "missing"), ("report", "torn")})

@@ -17,14 +17,19 @@ from deepicd.errors import UserError
 from deepicd.run.inputs import Findings, look
 from deepicd.spec.data import SyntheticSource
 from deepicd.spec.load import parse
+from deepicd.spec.run import DeepICDRun
 
 NOTE = {"id": "a1", "patient_id": "p1", "note": "zebracanary", "code": "M51.16"}
 
 
-def looked(data: dict[str, Any], **spec: Any) -> Findings:
+def run_of(data: dict[str, Any], **spec: Any) -> DeepICDRun:
     content = {"model": {"tiny": {}}, "data": data, "stages": {"sft": {}} if "traces" in data else {"evaluate": {}}}
     head = {"apiVersion": "deepicd.io/v1alpha1", "kind": "DeepICDRun", "metadata": {"name": "x"}}
-    return look(parse({**head, "spec": {**content, **spec}}, "run.yaml"))
+    return parse({**head, "spec": {**content, **spec}}, "run.yaml")
+
+
+def looked(data: dict[str, Any], **spec: Any) -> Findings:
+    return look(run_of(data, **spec))
 
 
 def notes(folder: Path, **changes: str) -> dict[str, Any]:
@@ -61,6 +66,14 @@ def test_every_missing_file_is_named_with_its_field(tmp_path: Path) -> None:
     assert [problem.partition(": ")[0] for problem in found.problems] == [
         "spec.data.mimic.hosp", "spec.data.mimic.note", "spec.data.traces", "spec.storage.s3.caBundle",
     ]  # fmt: skip
+
+
+def test_a_second_judge_in_the_folder_of_the_first_is_named_by_whatever_path(tmp_path: Path) -> None:
+    (tmp_path / "judge").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "judge")
+    judge = {"model": str(tmp_path / "judge"), "second": {"model": str(tmp_path / "link")}}
+    found = only(looked(notes(tmp_path), reward={"weights": {"judge": 0.1}, "judge": judge}))
+    assert found.startswith(f"spec.reward.judge.second.model: {tmp_path / 'link'} is the folder of the judge itself")
 
 
 def test_tables_are_looked_at_as_far_as_their_headers(tmp_path: Path) -> None:
@@ -178,3 +191,15 @@ def test_the_models_and_the_encoder_of_the_evaluation_are_looked_for(tmp_path: P
     assert [problem.partition(": ")[0] for problem in found.problems] == [
         "spec.stages.evaluate.models.other.path", "spec.stages.evaluate.encoder.path",
     ]  # fmt: skip
+
+
+def test_files_of_the_reward_may_be_those_of_a_cluster(tmp_path: Path) -> None:
+    judge = {"endpoint": "http://127.0.0.1:9/v1", "name": "x", "rubric": "/on/a/cluster.yaml"}
+    terms = {"brevity": {"file": "/on/a/cluster.py", "function": "brevity"}}
+    reward = {"terms": terms, "judge": judge, "weights": {"judge": 1}}
+    found = looked(notes(tmp_path), reward=reward)
+    assert found.in_files
+    assert [problem.partition(": ")[0] for problem in found.problems] == [
+        "reward.terms.brevity.file", "spec.reward.judge.rubric",
+    ]  # fmt: skip
+    assert not look(run_of(notes(tmp_path), reward=reward), paths=False).problems

@@ -10,7 +10,7 @@ import pytest
 
 from deepicd.run.mlflow import MlflowRun, RefusedError, TrackerError, Value
 from deepicd.spec.tracking import MlflowSpec
-from tests.mlflow_server import StandIn, mlflow_server, read, stand_in
+from tests.mlflow_server import StandIn, mlflow_server, raw_server, read, stand_in, write
 
 
 @pytest.fixture(scope="module", params=["stand-in", pytest.param("mlflow", marks=pytest.mark.long)])
@@ -82,6 +82,23 @@ def test_an_id_that_the_server_has_lost_is_replaced(server: str, tmp_path: Path)
     assert id_in(tmp_path / "id") != "0" * 32
 
 
+def test_a_run_that_was_deleted_there_is_replaced(server: str, tmp_path: Path) -> None:
+    run_of(server, "deleted", tmp_path / "id").open("quick", "quick/abc", {})
+    before = id_in(tmp_path / "id")
+    write(server, "runs/delete", run_id=before)
+    again = run_of(server, "deleted", tmp_path / "id")
+    again.open("quick", "quick/abc", {})
+    again.log([Value("grpo/reward", 0.5, 1, 1e9)])
+    assert id_in(tmp_path / "id") != before
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"uri": 1'])
+def test_a_damaged_id_is_replaced(content: str, server: str, tmp_path: Path) -> None:
+    (tmp_path / "id").write_text(content)
+    run_of(server, "damaged", tmp_path / "id").open("quick", None, {})
+    assert id_in(tmp_path / "id")
+
+
 @pytest.fixture
 def failing() -> Iterator[tuple[str, StandIn]]:
     with stand_in() as (address, served):
@@ -119,6 +136,50 @@ def test_an_address_that_is_not_mlflows_is_refused(failing: tuple[str, StandIn],
     served.failure = 404
     with pytest.raises(RefusedError, match="has no such address"):
         run_of(address, "e", tmp_path / "id").open("quick", "x", {})
+
+
+def test_a_run_is_created_once_though_its_parameters_fail_at_first(failing: tuple[str, StandIn], tmp_path: Path) -> None:
+    address, served = failing
+    run = run_of(address, "e", tmp_path / "id")
+    served.failure, served.fails_at = 503, "runs/log-batch"
+    with pytest.raises(TrackerError):
+        run.open("quick", None, {"seed": "42"})
+    served.failure = None
+    run.open("quick", None, {"seed": "42"})
+    [made] = served.runs.values()
+    assert made["data"]["params"] == [{"key": "seed", "value": "42"}]
+
+
+def test_a_folder_that_takes_no_id_is_reported(failing: tuple[str, StandIn], tmp_path: Path) -> None:
+    (tmp_path / "id").mkdir()
+    with pytest.raises(TrackerError, match="make the run's folder writable"):
+        run_of(failing[0], "e", tmp_path / "id").open("quick", None, {})
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"no HTTP at all\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n<html>",
+        b"HTTP/1.1 200 OK\r\n\r\n{}",
+        b'HTTP/1.1 200 OK\r\n\r\n{"experiment": 7}',
+        b"HTTP/1.1 200 OK\r\n\r\n[]",
+    ],
+)
+def test_a_damaged_answer_is_reported(answer: bytes, tmp_path: Path) -> None:
+    with raw_server(answer) as (address, _), pytest.raises(TrackerError, match=r"does not answer"):
+        run_of(address, "e", tmp_path / "id").open("quick", None, {})
+
+
+def test_credentials_do_not_follow_a_redirect(tmp_path: Path) -> None:
+    with raw_server(b"HTTP/1.1 200 OK\r\n\r\n{}") as (other, requests):
+        answer = f"HTTP/1.1 302 Found\r\nLocation: {other}/login\r\nContent-Length: 0\r\n\r\n".encode()
+        with raw_server(answer) as (address, _), pytest.raises(RefusedError, match=r"redirects \(status 302\)"):
+            run_of(address, "e", tmp_path / "id", MLFLOW_TRACKING_TOKEN="secret").open("quick", None, {})
+    assert requests == []
 
 
 @pytest.mark.parametrize(

@@ -207,6 +207,26 @@ def test_notes_are_shortened_again_if_a_remaining_stage_has_another_budget(
     assert finished.seen == [("already", "prepare"), ("already", "sft")], "nothing is to come that would read them"
 
 
+@pytest.mark.parametrize("damaged", ["prompts.json", "test.parquet"])
+def test_prompts_that_are_damaged_are_written_again(
+    damaged: str, run: DeepICDRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, prepare=prepared, sft=fail(CrashError("boom")))
+    with pytest.raises(CrashError):
+        run_pipeline(run, tmp_path, NeverStop(), Events())
+    path = RunLayout(tmp_path).stage("prepare").prompts / damaged
+    path.write_bytes(b"PAR1\0\0")
+
+    def prepare_again(context: Context) -> None:
+        path.unlink()
+        prepared(context)
+
+    use(monkeypatch, prepare=prepare_again, sft=nothing)
+    events = Events()
+    run_pipeline(run, tmp_path, NeverStop(), events)
+    assert ("started", "prepare") in events.seen
+
+
 def test_a_failed_stage_resumes_and_a_finished_one_is_not_repeated(
     run: DeepICDRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,3 +321,22 @@ def test_traces_are_not_made_again_if_the_store_has_the_sft_model(
     assert list(run_pipeline(stored, tmp_path / "run", NeverStop(), events)) == ["prepare", "distill", "sft"]
     assert events.seen[-2:] == [("already", "distill"), ("already", "sft")]
     assert asked == ["sft"]
+
+
+def test_a_term_that_is_edited_during_the_run_is_not_used(
+    run: DeepICDRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "terms.py"
+    file.write_text("def brevity(samples):\n    return [0.5 for _ in samples]\n")
+    content = run.model_dump(by_alias=True, mode="json")
+    content["spec"]["reward"] = {"terms": {"brevity": {"file": str(file), "function": "brevity"}}}
+    own = parse(content, "run.yaml")
+    *before, grpo, _ = plan(own)
+
+    def edit(context: Context) -> None:
+        file.write_text("def brevity(samples):\n    return [1.0 for _ in samples]\n")
+
+    stages = [Stage(before[-1].name, before[-1].inputs, edit), Stage(grpo.name, grpo.inputs, nothing)]
+    monkeypatch.setattr(pipeline, "plan", lambda run: stages)
+    with pytest.raises(UserError, match=r"^reward\.terms: a file has changed since the run started: undo the change"):
+        run_pipeline(own, tmp_path / "run", NeverStop(), Events())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deepicd.errors import UserError
-from deepicd.run.stage_record import StageRecord, digest, first_difference, locked
+from deepicd.run.stage_record import StageRecord, digest, first_difference, locked, seconds
 from deepicd.run_layout import StageLayout
 
 
@@ -87,3 +87,25 @@ def test_what_may_change_is_no_other_setting(tmp_path: Path) -> None:
     lowered.check()
     assert lowered.completed() is not None
     assert lowered.digest == record.digest
+
+
+@pytest.mark.parametrize("damage", ["", '{"digest": ', "[]", "{}", "null", "\x00"])
+def test_a_damaged_marker_is_named_and_not_taken_for_a_finished_stage(damage: str, tmp_path: Path) -> None:
+    place = StageLayout(tmp_path / "sft")
+    record = StageRecord(place, {"seed": 1})
+    record.begin()
+    record.complete(3.0)
+    assert seconds(place.completed) == 3.0
+    place.completed.write_text(damage)
+    for read in (record.completed, lambda: seconds(place.completed)):
+        with pytest.raises(UserError, match=r"sft\.completed\.json: is damaged: delete it"):
+            read()
+
+
+@pytest.mark.parametrize("damage", ["", "[]", '{"seed": '])
+def test_damaged_inputs_are_named(damage: str, tmp_path: Path) -> None:
+    place = StageLayout(tmp_path / "sft")
+    StageRecord(place, {"seed": 1}).begin()
+    place.inputs.write_text(damage)
+    with pytest.raises(UserError, match=r"sft\.inputs\.json: is damaged"):
+        StageRecord(place, {"seed": 1})

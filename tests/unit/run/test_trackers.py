@@ -155,6 +155,14 @@ def test_tensorboard_shows_each_stage_and_a_repeated_step_once(tmp_path: Path) -
     assert scalars(tmp_path / "tensorboard" / "sft", "loss") == [(1, 2.0)]
 
 
+def test_a_folder_that_takes_no_events_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "tensorboard").write_text("in the way")
+    with structlog.testing.capture_logs() as logs, Trackers(tracked({"tensorboard": {}}), tmp_path, {}) as trackers:
+        trackers.step("grpo", ROW, 5, None)
+        trackers.step("grpo", ROW, 5, None)
+    assert [line["event"] for line in logs] == ["tracking: TensorBoard's files are not written"]
+
+
 def test_the_evaluation_of_each_model_is_sent(mlflow: tuple[str, StandIn], tmp_path: Path) -> None:
     address, served = mlflow
     levels = {name: {"macroF1": {"value": value}} for name, value in (("chapter", 0.9), ("category", 0.8), ("code", 0.5))}

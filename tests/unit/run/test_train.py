@@ -3,13 +3,19 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import save_file
+from structlog.testing import capture_logs
 
 from deepicd.errors import UserError
+from deepicd.rewards import Score
+from deepicd.rewards.judge import watch
+from deepicd.rewards.judge.rollout import Scored
 from deepicd.run import train
-from deepicd.run.train import ends_on_collapse, grpo_command, sft_command, train_grpo, train_sft
+from deepicd.run.train import ends_on_collapse, grpo_command, sft_command, train_grpo, train_sft, watches_the_judge
 from deepicd.spec.load import load
 from deepicd.spec.recovery import RewardCollapseSpec
 from deepicd.training.cpu.device import Cpus
@@ -49,6 +55,21 @@ def test_less_than_one_batch_of_prompts_is_for_the_user_to_fix(tmp_path: Path) -
         train_grpo(run, QUICKSTART, run.spec.stages.grpo, rows(tmp_path, 15), tmp_path / "grpo", NeverStop(), ignore)
 
 
+def test_a_disk_without_room_for_grpo_is_refused_before_hours_of_sft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = load(QUICKSTART)
+    sft, grpo = run.spec.stages.sft, run.spec.stages.grpo
+    assert sft is not None
+    assert grpo is not None
+    stages = run.spec.stages.model_copy(update={"grpo": grpo.model_copy(update={"keep_checkpoints": 9})})
+    several = run.model_copy(update={"spec": run.spec.model_copy(update={"stages": stages})})
+    data = rows(tmp_path, 99)
+    data.model.mkdir()
+    save_file({"embed_tokens.weight": numpy.zeros((1000, 1000), numpy.float32)}, data.model / "model.safetensors")
+    monkeypatch.setattr(train, "room_for", lambda folder, scratch: 100_000_000)  # SFT: 3 checkpoints of 12 MB
+    with pytest.raises(UserError, match=r"0\.1 GB are free, and GRPO, after this stage, writes 0\.1 GB, with checkpoints of"):
+        train_sft(several, QUICKSTART, sft, data, tmp_path / "sft", NeverStop(), ignore)
+
+
 def test_more_gpus_than_there_are_is_for_the_user_to_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train, "device", Device)
     run = load(QUICKSTART)
@@ -73,6 +94,46 @@ def test_processes_are_forks_on_cpus_of_one_node_only(
     assert sys.executable in command
     assert command[command.index("deepicd.training.grpo_main") - 1] == "-m"
     assert (FORK_SERVER in command, any("py_executable" in each for each in command)) == (forked, forked)
+
+
+def judged(steps: int, judge: float) -> str:
+    """Lines of a judge's log whose mean rises by `judge` while a third of the answers is right."""
+    lines = []
+    for number in range(steps):
+        sums = watch.StepSums()
+        for place in range(3):
+            terms = {"judge": 0.2 + judge * number / steps, "judge_missing": 0.0}
+            sums.add(Scored(Score(0, terms), place == 0), [])
+        lines.append(watch.to_json("train", number + 1, sums) + "\n")
+    return "".join(lines)
+
+
+def test_a_judge_that_alone_rises_is_warned_of_once_and_reported_with_each_step(tmp_path: Path) -> None:
+    seen: list[StepMetrics] = []
+    log = tmp_path / "judge.jsonl"
+    act = watches_the_judge(log, lambda row, total: seen.append(row))
+    with capture_logs() as warned:
+        for step in range(1, 21):
+            log.write_text(judged(step, 0.6))
+            act(StepMetrics(step), 20)
+    assert [row.step for row in seen if row.judge_course is not None] == list(range(10, 21))
+    assert seen[-1].judge_course is not None
+    assert seen[-1].judge_course.diverged
+    assert [line["step"] for line in warned] == [10]
+    assert "the judge's mean rose from" in warned[0]["event"]
+
+
+def test_a_judge_that_does_not_rise_is_reported_without_a_warning(tmp_path: Path) -> None:
+    seen: list[StepMetrics] = []
+    act = watches_the_judge(tmp_path / "judge.jsonl", lambda row, total: seen.append(row))
+    act(StepMetrics(5), 20)
+    (tmp_path / "judge.jsonl").write_text(judged(20, 0.0))
+    with capture_logs() as warned:
+        act(StepMetrics(20), 20)
+    assert seen[0].judge_course is None
+    assert seen[1].judge_course is not None
+    assert not seen[1].judge_course.diverged
+    assert warned == []
 
 
 class Ray:

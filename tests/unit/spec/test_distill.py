@@ -47,6 +47,26 @@ def test_there_are_three_kinds_of_teacher(teacher: dict[str, Any]) -> None:
         ({"model": "a", "apiKey": {"env": "KEY"}}, "apiKey: goes with endpoint: remove it"),
         ({"model": "a", "dataUse": "the data protection officer"}, "dataUse: goes with endpoint: remove it"),
         (FAR, "stages.distill.teacher.endpoint: is not on this machine"),
+        ({**FAR, "dataUse": " " * 20}, "stages.distill.teacher.dataUse: "),
+        ({**FAR, "dataUse": "ok"}, "who attests what about sending notes"),
+        *(
+            ({**FAR, "endpoint": f"http://{host}/v1"}, "stages.distill.teacher.endpoint: is not on this machine")
+            for host in (
+                "[2001:db8::1]",
+                "[::ffff:10.0.0.1]",
+                "localhost.evil.com",
+                "127.0.0.1.evil.com",
+                "10.0.0.1.nip.io",
+                "2130706433",
+                "0x7f000001",
+                "127.1",
+                "172.32.0.1",
+                "169.254.169.254",
+                "teacher.internal",
+                "a.svc.evil.com",
+                "192.168.1.1.1",
+            )
+        ),
         ({**NEAR, "endpoint": "https://me:swordfish@127.0.0.1/v1"}, "has a user or password in it"),
         ({**NEAR, "endpoint": "http://127.0.0.1:99999/v1"}, "endpoint: is not an address"),
         ({**NEAR, "prices": {"prompt": -1}}, "stages.distill.teacher.prices.prompt"),

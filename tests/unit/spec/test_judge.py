@@ -46,7 +46,7 @@ def test_a_judge_may_be_added_to_a_preset_with_fixed_weights(preset: str) -> Non
         ({"model": "/models/judge", "name": "x"}, "name: goes with endpoint"),
         ({"model": "/models/judge", "apiKey": {"env": "KEY"}}, "apiKey: goes with endpoint"),
         ({"model": "/models/judge", "dataUse": "the data protection officer"}, "dataUse: goes with endpoint"),
-        ({"model": "/models/judge", "placement": "colocated"}, "placement: colocated is not built yet: use server"),
+        ({**ENDPOINT, "placement": "colocated"}, "placement: colocated goes with model: give one, or use server"),
         ({**ENDPOINT, "apiKey": {}}, "give exactly one of env, secret"),
         ({**ENDPOINT, "apiKey": {"env": "KEY", "secret": "judge"}}, "give exactly one of env, secret"),
         ({**ENDPOINT, "maxFailures": 1}, "spec.reward.judge.maxFailures"),
@@ -152,9 +152,63 @@ def test_more_completions_a_step_than_can_wait_are_refused() -> None:
     parse(content, "run.yaml")
 
 
+COLOCATED = {"model": "/models/judge", "placement": "colocated"}
+
+
+def test_a_colocated_judge_has_no_gpus_and_no_limit_of_its_own() -> None:
+    content = quickstart()
+    second = {"model": "/models/another", "gpus": 2}
+    content["spec"]["reward"] = {"weights": {"judge": 0.1}, "judge": {**COLOCATED, "second": second}}
+    grpo = {"trainBatchSize": 128, "ppoMiniBatchSize": 128, "microBatchSizePerGpu": 16, "rollouts": 8}
+    content["spec"]["stages"]["grpo"] |= grpo
+    assert parse(content, "run.yaml").spec.judge_gpus == 2
+    content["spec"]["stages"]["grpo"]["dropGroupsWithoutVariance"] = True
+    with pytest.raises(UserError, match=r"reward\.judge\.placement: a colocated judge is asked when all groups"):
+        parse(content, "run.yaml")
+
+
+def test_the_copies_of_a_colocated_judge_fill_the_gpus() -> None:
+    with pytest.raises(UserError, match=r"reward\.judge\.gpus: a colocated judge has as many copies as fit into compute\.gpus"):
+        run({**COLOCATED, "gpus": 2})
+    content = quickstart()
+    content["spec"] |= {"reward": {"weights": {"judge": 0.1}, "judge": {**COLOCATED, "gpus": 2}}, "compute": {"gpus": 4}}
+    for stage in ("sft", "grpo"):
+        content["spec"]["stages"][stage]["microBatchSizePerGpu"] = 1
+    assert parse(content, "run.yaml").spec.judge_gpus == 0
+
+
 def test_the_runs_own_server_is_for_one_node() -> None:
     with pytest.raises(UserError, match=r"reward\.judge\.model: has its server on one node"):
         run({"model": "/models/judge"}, nodes=2, scratch={"storageClass": "shared"})
+
+
+SECOND = {"endpoint": "http://127.0.0.1:8001/v1", "name": "another"}
+
+
+@pytest.mark.parametrize(
+    ("judge", "says"),
+    [
+        ({**ENDPOINT, "second": {**SECOND, "name": "judge"}}, "spec.reward.judge.second: is the model of the judge itself"),
+        ({"model": "/m", "second": {"model": "/m"}}, "spec.reward.judge.second: is the model of the judge itself"),
+        ({**ENDPOINT, "second": {}}, "spec.reward.judge.second: give exactly one of model, endpoint"),
+        ({**ENDPOINT, "second": {"endpoint": "http://127.0.0.1:8001/v1"}}, "spec.reward.judge.second.name: is missing"),
+        ({**ENDPOINT, "second": FAR | {"name": "x"}}, "spec.reward.judge.second.endpoint: is not on this machine"),
+        ({**ENDPOINT, "second": {**SECOND, "rubric": "mine.yaml"}}, "spec.reward.judge.second"),
+    ],
+)
+def test_a_mistake_in_the_second_judge_is_named(judge: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError) as error:
+        run(judge)
+    assert says in str(error.value)
+
+
+def test_a_second_judge_has_gpus_of_its_own_and_is_part_of_the_run() -> None:
+    one, two = run({"model": "/m", "gpus": 2}).spec, run({"model": "/m", "gpus": 2, "second": {"model": "/n"}}).spec
+    assert (one.judge_gpus, two.judge_gpus) == (2, 3)
+    assert "second" not in one.decisive["reward"]["judge"]
+    assert two.decisive["reward"]["judge"]["second"]["model"] == "/n"
+    with pytest.raises(UserError, match=r"reward\.judge\.second\.model: has its server on one node"):
+        run({**ENDPOINT, "second": {"model": "/n"}}, nodes=2, scratch={"storageClass": "shared"})
 
 
 def test_a_run_without_a_judge_is_that_of_an_earlier_version() -> None:

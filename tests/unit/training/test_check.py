@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -66,7 +68,15 @@ def refusal(stage: str, override: str) -> str:
         ("sft", "model.path", "model.path"),
         ("grpo", "reward.reward_manager.name", "reward"),
         ("grpo", "reward.custom_reward_function.path", "reward.terms"),
+        ("grpo", f"{ROLLOUT}.response_length", "stages.grpo.maxResponseTokens"),
+        ("grpo", f"{ACTOR}.strategy", ""),
+        ("sft", "engine.strategy", ""),
+        ("grpo", "model_engine", ""),
         ("grpo", "hydra.run.dir", ""),
+        ("sft", "hydra/job_logging", ""),
+        ("grpo", "trainer.log_val_generations", "stages.grpo.keepRollouts"),
+        ("grpo", "trainer.rollout_data_dir", "stages.grpo.keepRollouts"),
+        ("grpo", f"{ROLLOUT}.trace.backend", ""),
     ],
 )
 def test_a_setting_that_deepicd_owns_is_refused_with_the_field_to_use(stage: str, key: str, field: str) -> None:
@@ -91,6 +101,28 @@ def test_every_owned_setting_with_a_dot_is_one_of_verls(stage: str) -> None:
     assert [name for name in names if name not in known] == []
 
 
+@pytest.mark.parametrize("stage", ["sft", "grpo"])
+def test_what_verl_derives_from_an_owned_setting_is_owned(stage: str) -> None:
+    from omegaconf import OmegaConf
+
+    unused = ("critic.", "distillation.", f"{ROLLOUT}.prometheus.")
+    derived = [
+        key
+        for key, value in _texts(OmegaConf.to_container(composed(stage)))
+        if any(instead_of(stage, name) for name in re.findall(r"\$\{(?:oc\.select:)?([\w.]+)", value))
+    ]
+    assert [key for key in derived if instead_of(stage, key) is None and not key.startswith(unused)] == []
+
+
+def _texts(content: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in content.items():
+        key = f"{place}.{name}" if place else str(name)
+        if isinstance(value, dict):
+            yield from _texts(value, key)
+        elif isinstance(value, str):
+            yield key, value
+
+
 def test_other_settings_are_the_users() -> None:
     for key in ("algorithm.adv_estimator", f"{ACTOR}.optim.lr", f"{ROLLOUT}.n", "trainer.logger", "trainer.project_name"):
         assert instead_of("grpo", key) is None
@@ -109,6 +141,7 @@ def test_other_settings_are_the_users() -> None:
         (f"{ACTOR}.entropy_coef=1", f"did you mean {ACTOR}.entropy_coeff?"),
         ("adv_estimator=grpo", "did you mean algorithm.adv_estimator?"),
         ("+data.shuffle=True", "verl has data.shuffle already: leave the + out"),
+        ("global_profiler=x", "global_profiler is a section: set only the parts"),
         ("data.shuffle=maybe", "data.shuffle takes true or false, as True"),
         ("data.dataloader_num_workers=many", "data.dataloader_num_workers takes a whole number, as "),
         ("trainer.balance_batch=3", "trainer.balance_batch takes true or false"),
@@ -127,6 +160,8 @@ def test_an_override_that_cannot_be_used_is_explained_in_our_words(override: str
         ("grpo", f"{ACTOR}.policy_loss.loss_mode=gspoo", "did you mean gspo?"),
         ("grpo", f"{ACTOR}.kl_loss_type=k9", r"takes .*low_var_kl"),
         ("grpo", f"{ROLLOUT}.n=abc", rf'{ROLLOUT}\.n: must be a whole number \(got "abc"\)'),
+        ("grpo", f"{ROLLOUT}.n=${{nope}}", rf"{ROLLOUT}\.n: Interpolation key 'nope' not found: refer to a setting"),
+        ("sft", "optim.lr=${oc.env:NO_SUCH_VARIABLE}", r"optim\.lr: .*NO_SUCH_VARIABLE"),
         ("grpo", f"{ROLLOUT}.val_kwargs.top_p=high", r'must be a number \(got "high"\)'),
         ("grpo", f"{ACTOR}.loss_agg_mode=mean", "verl refuses it: Invalid loss_agg_mode: mean"),
         ("grpo", f"+{ACTOR}.clip_ratio_hi=0.3", r"verl has no setting clip_ratio_hi there: did you mean clip_ratio_high\?"),

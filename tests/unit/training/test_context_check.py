@@ -101,7 +101,7 @@ def examples(folder: Path) -> Path:
 
 
 def check_taught(folder: Path, tokenizer: Any, file: Path, *, opened: bool) -> None:
-    check_prompts(file, tokenizer, prompt.DEEPICD)
+    check_prompts(file, tokenizer, prompt.DEEPICD, folder)
     check_examples(file, tokenizer, folder)
     found = SftExamples(file, tokenizer, folder)
     for place, chat in enumerate(pq.read_table(file)["messages"].to_pylist()):
@@ -139,6 +139,50 @@ def test_sft_teaches_the_opening_where_the_prompt_has_none(name: str, plain: Pat
     source = with_template(plain, tmp_path / "source", TEMPLATES[name])
     folder, tokenizer = prepared(source, corpus, tmp_path / "model", opened=False)
     check_taught(folder, tokenizer, examples(tmp_path), opened=False)
+
+
+def test_of_several_templates_the_default_one_is_used(plain: Path, corpus: Path, tmp_path: Path) -> None:
+    source = with_template(plain, tmp_path / "source", CHATML)
+    (source / "additional_chat_templates").mkdir()
+    (source / "additional_chat_templates" / "rag.jinja").write_text("{{ raise_exception('not this one') }}")
+    folder, tokenizer = prepared(source, corpus, tmp_path / "model")
+    check_taught(folder, tokenizer, examples(tmp_path), opened=True)
+
+
+DAY = "Today is {{ strftime_now('%d %b %Y') if strftime_now is defined else 'unknown' }}.\n" + CHATML
+
+
+def test_a_prompt_is_the_same_on_every_day(plain: Path, corpus: Path, tmp_path: Path) -> None:
+    folder, tokenizer = prepared(with_template(plain, tmp_path / "source", DAY), corpus, tmp_path / "model")
+    check_taught(folder, tokenizer, examples(tmp_path), opened=True)
+    text = tokenizer.apply_chat_template(prompt.messages("note"), add_generation_prompt=True, tokenize=False)
+    assert text.startswith("Today is 26 Jul 2024.\n")
+
+
+DEMANDS = "{% if enable_thinking is not defined %}{{ raise_exception('enable_thinking must be given') }}{% endif %}" + CHATML
+
+
+def test_a_template_that_demands_the_switch_for_thinking_gets_it(plain: Path, corpus: Path, tmp_path: Path) -> None:
+    folder, tokenizer = prepared(with_template(plain, tmp_path / "source", DEMANDS), corpus, tmp_path / "model")
+    check_taught(folder, tokenizer, examples(tmp_path), opened=True)
+
+
+@pytest.mark.parametrize("template", ["{% for turn in %}", "{{ raise_exception('no chats') }}"])
+def test_what_a_template_fails_with_is_said(template: str, plain: Path, corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"spec\.model\.prompt: the model's chat template fails: \w.*: correct it"):
+        prepared(with_template(plain, tmp_path / "source", template), corpus, tmp_path / "model")
+
+
+@pytest.mark.parametrize("end", ["assistant: ", "assistant:\n\n", "assistant:\n"])
+def test_the_opening_leaves_the_end_of_a_template_as_it_is(end: str, plain: Path, corpus: Path, tmp_path: Path) -> None:
+    source = with_template(plain, tmp_path / "source", TURNS + end)
+    before, after = (
+        tokenizer.apply_chat_template(prompt.messages("note"), add_generation_prompt=True, tokenize=False)
+        for _, tokenizer in (
+            prepared(source, corpus, tmp_path / "plain", opened=False), prepared(source, corpus, tmp_path / "opened")
+        )
+    )  # fmt: skip
+    assert after == before + "<think>\n"
 
 
 def test_a_template_that_closes_the_think_for_good_is_refused(plain: Path, corpus: Path, tmp_path: Path) -> None:
@@ -181,6 +225,8 @@ def spoilt(plain: Path, folder: Path, spoil: Any) -> Any:
     tokenizer = Tokenizer.from_file(str(plain / "tokenizer.json"))
     spoil(tokenizer)
     shutil.copytree(plain, folder)
+    config = json.loads((plain / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"vocab_size": 1000}))  # with room for more tokens
     found = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>")
     found.chat_template = CHATML
     return found
@@ -199,16 +245,26 @@ def make_tags_special(tokenizer: Any) -> None:
 def test_a_tokenizer_that_loses_spaces_is_refused(plain: Path, tmp_path: Path) -> None:
     tokenizer = spoilt(plain, tmp_path / "model", lose_spaces)
     with pytest.raises(UserError, match=r"spec\.model\.path: .* loses characters or spaces of the notes: check"):
-        check_prompts(examples(tmp_path), tokenizer, prompt.DEEPICD)
+        check_prompts(examples(tmp_path), tokenizer, prompt.DEEPICD, tmp_path / "model")
     with pytest.raises(UserError, match=r"spec\.model\.path: .* does not give an SFT answer back as it is written"):
         check_examples(examples(tmp_path), tokenizer, tmp_path / "model")
 
 
 def test_a_tokenizer_whose_tags_the_reward_would_not_see_is_refused(plain: Path, tmp_path: Path) -> None:
     tokenizer = spoilt(plain, tmp_path / "model", make_tags_special)
-    check_prompts(examples(tmp_path), tokenizer, prompt.DEEPICD)
+    check_prompts(examples(tmp_path), tokenizer, prompt.DEEPICD, tmp_path / "model")
     with pytest.raises(UserError, match="does not give an SFT answer back"):
         check_examples(examples(tmp_path), tokenizer, tmp_path / "model")
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_has_is_refused(plain: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    shutil.copytree(plain, tmp_path / "model")
+    config = json.loads((plain / "config.json").read_text())
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config | {"vocab_size": 300}))
+    with pytest.raises(UserError, match=r"has tokens beyond the model's 300: it is of another model"):
+        check_prompts(examples(tmp_path), AutoTokenizer.from_pretrained(plain), prompt.DEEPICD, tmp_path / "model")
 
 
 def test_an_example_tokenized_as_one_text_is_refused(plain: Path) -> None:
@@ -236,7 +292,7 @@ def real(model_type: str, plain: Path, folder: Path, *, of: str | None = None) -
         pytest.skip("DEEPICD_TOKENIZERS names no folder of real tokenizers")
     shutil.copytree(Path(REAL) / (of or model_type), folder)
     shutil.copy(plain / "model.safetensors", folder)
-    (folder / "config.json").write_text(json.dumps({"model_type": model_type}))
+    (folder / "config.json").write_text(json.dumps({"model_type": model_type, "vocab_size": 200_000}))
     return folder
 
 
@@ -256,7 +312,7 @@ def test_a_real_tokenizer_that_is_read_otherwise_than_its_files_say_is_refused(
     source = real("llama", plain, tmp_path / "source", of="deepseek_v3")
     _, tokenizer = prepared(source, corpus, tmp_path / "model")
     with pytest.raises(UserError, match="loses characters or spaces of the notes"):
-        check_prompts(examples(tmp_path), tokenizer, prompt.DEEPICD)
+        check_prompts(examples(tmp_path), tokenizer, prompt.DEEPICD, tmp_path / "model")
     (source / "tokenizer_config.json").write_text(
         (source / "tokenizer_config.json").read_text().replace("LlamaTokenizerFast", "PreTrainedTokenizerFast")
     )

@@ -26,3 +26,14 @@ def test_gpus_that_were_chosen_are_kept_and_the_judges_are_left_alone(monkeypatc
 
 def test_one_engine_uses_all_cores() -> None:
     assert Cpus().engines(4, 1, {}) == [{}]
+
+
+def test_a_guest_on_gpus_takes_its_share_and_gives_it_back_and_one_on_cpus_takes_none() -> None:
+    assert Device().guest_arguments(0.5, sleeps=True) == ["--gpu-memory-utilization", "0.5", "--enable-sleep-mode"]
+    assert Device().guest_arguments(0.45, sleeps=False) == ["--gpu-memory-utilization", "0.45"]
+    assert Cpus().guest_arguments(0.5, sleeps=True) == []
+
+
+def test_a_model_that_answers_beside_a_judge_leaves_room_for_it() -> None:
+    assert Device().generator("bfloat16", 1)["gpu_memory_utilization"] == 0.9
+    assert Device().generator("bfloat16", 1, 0.45)["gpu_memory_utilization"] == 0.45

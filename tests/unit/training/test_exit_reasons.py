@@ -50,6 +50,93 @@ def test_an_exit_is_explained_by_the_log(lines: list[str], kind: type[DeepICDErr
     assert text in str(error)
 
 
+FALLOCATE = "node:7:9 [3] include/shm.h:28 NCCL WARN Call to posix_fallocate failed : No space left on device"
+SEGMENT = "NCCL WARN Error: failed to extend /dev/shm/nccl-WU88OE to 9637892 bytes, error: No space left on device (28)"
+BUS_ERROR = (
+    "RuntimeError: DataLoader worker (pid 9) is killed by signal: Bus error. It is possible that dataloader's workers are \
+out of shared memory."
+)
+
+
+@pytest.mark.parametrize("line", [FALLOCATE, SEGMENT, BUS_ERROR])
+def test_a_full_dev_shm_is_not_called_a_full_disk(line: str) -> None:
+    error = explain_exit(1, [line])
+    assert error.exit_code == ExitCode.USER_ERROR
+    assert "compute.sharedMemory" in str(error)
+    assert "the disk" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "OSError: [Errno 122] Disk quota exceeded",
+        "[enforce fail at inline_container.cc:857] . PytorchStreamWriter failed writing file data/7: file write failed",
+        "RuntimeError: [enforce fail at inline_container.cc:664] . unexpected pos 576 vs 470",
+    ],
+)
+def test_a_checkpoint_that_finds_no_room_is_a_full_disk(line: str) -> None:
+    error = explain_exit(1, [line])
+    assert error.exit_code == ExitCode.USER_ERROR
+    assert "the disk is full: free space" in str(error)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "RuntimeError: The NVIDIA driver on your system is too old (found version 12020). Please update your GPU driver",
+        "RuntimeError: CUDA error: CUDA driver version is insufficient for CUDA runtime version",
+    ],
+)
+def test_a_driver_that_is_too_old_is_for_the_user_to_replace(line: str) -> None:
+    error = explain_exit(1, [line])
+    assert error.exit_code == ExitCode.USER_ERROR
+    assert "install driver 580 or newer" in str(error)
+
+
+KILLED = "Workers (tasks / actors) killed due to memory pressure (OOM)"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"(raylet) node_manager.cc:3069: 1 {KILLED}, 0 Workers crashed due to other reasons at node (ID: 4)",
+        "terminate called after throwing an instance of 'std::bad_alloc'",
+        "OSError: [Errno 12] Cannot allocate memory",
+        "(TaskRunner pid=7) MemoryError",
+        "numpy._core._exceptions._ArrayMemoryError: Unable to allocate 7. GiB",
+        "ValueError: Available memory on node 0 (1/8 GiB) on startup is less than desired CPU memory utilization (0.4, 3 GiB).",
+    ],
+)
+def test_a_machine_without_memory_is_found_in_every_wording(line: str) -> None:
+    assert type(explain_exit(1, [line])) is HostMemoryError
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "RuntimeError: CUDA driver error: out of memory",
+        "RuntimeError: cuda runtime error (2) : out of memory at x.cu:25",
+        "RuntimeError: Triton Error [CUDA]: out of memory",
+        "CUDA_ERROR_OUT_OF_MEMORY: out of memory",
+    ],
+)
+def test_a_gpu_without_memory_is_found_in_every_wording(line: str) -> None:
+    assert type(explain_exit(1, [line])) is GpuMemoryError
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"(raylet) node_manager.cc:3069: 0 {KILLED}, 1 Workers crashed due to other reasons at node (ID: 4)",
+        "WARNING: The object store is using /tmp instead of /dev/shm because /dev/shm has only 67108864 bytes available.",
+        "There are some potential root causes. (1) The process is killed by SIGKILL by OOM killer due to high memory usage.",
+        "Capturing CUDA graphs. If out-of-memory error occurs during cudagraph capture, decrease `gpu_memory_utilization`.",
+    ],
+)
+def test_a_warning_about_memory_is_not_taken_for_the_reason(line: str) -> None:
+    assert type(explain_exit(1, [line])) is CrashError
+
+
 def test_an_exceptions_own_text_is_never_quoted() -> None:
     assert "secret" not in str(explain_exit(1, ["ValueError: secret text"]))
 

@@ -11,7 +11,7 @@ import yaml
 from deepicd.spec.load import parse
 from deepicd.spec.run import RunSpec
 from deepicd.training import log_probs
-from deepicd.training.footprint import CHECKPOINT_BYTES, GB, activation_bytes, disk, footprint, shown
+from deepicd.training.footprint import CHECKPOINT_BYTES, GB, activation_bytes, disk, footprint, shown, to_json
 from deepicd.training.log_probs import logprobs_from_logits
 from deepicd.training.model_shape import ModelShape
 
@@ -219,5 +219,31 @@ def test_the_estimate_is_a_table_for_each_stage() -> None:
     assert lines[-1].startswith("a checkpoint: 91.4 GB, disk needed: 304.6 GB")
 
 
+def test_the_estimate_for_programs_has_the_tables_numbers_in_bytes() -> None:
+    found = footprint(sample(), QWEN_7B)
+    read = to_json(found)
+    assert read["stages"]["grpo"]["smallestGpu"] == found.stages["grpo"].smallest_gpu
+    assert read["stages"]["sft"]["tokens"] == found.stages["sft"].tokens
+    assert (read["disk"], read["checkpoint"]) == (found.disk, found.checkpoint)
+
+
 def test_a_run_without_training_takes_no_memory_for_it() -> None:
     assert footprint(sample(stages={"grpo": None, "sft": None, "evaluate": {}}), QWEN_7B).stages == {}
+
+
+def test_a_colocated_judge_needs_its_weights_in_vllms_share_while_the_policy_sleeps() -> None:
+    reward = {"judge": {"model": "judge", "placement": "colocated", "gpus": 2}, "weights": {"judge": 0.1}}
+    spec = sample(reward=reward)
+    large = ModelShape(152064, 8192, 29568, 80, 64, 8, 128, tied=False)
+    alone, found = footprint(spec, QWEN_7B), footprint(spec, QWEN_7B, large)
+    grpo = found.stages["grpo"]
+    assert grpo.judge_weights == large.parameters  # two bytes each, over two GPUs
+    assert grpo.smallest_gpu == int(large.parameters / grpo.engine_share) > alone.stages["grpo"].smallest_gpu
+    assert found.stages["sft"] == alone.stages["sft"]
+    assert any(line.strip().startswith("judge's weights") for line in shown(found))
+    assert not any("judge" in line for line in shown(alone))
+
+
+def test_a_judge_with_its_own_gpus_takes_nothing_from_the_policys() -> None:
+    reward = {"judge": {"model": "judge"}, "weights": {"judge": 0.1}}
+    assert footprint(sample(reward=reward), QWEN_7B, QWEN_7B).stages["grpo"].judge_weights == 0

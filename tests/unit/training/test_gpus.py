@@ -21,8 +21,11 @@ SPLIT = [Gpu(0, "MIG-aa", is_instance=True), Gpu(0, "MIG-bb", is_instance=True)]
         ("2,0", ["2", "0"]),
         (" 1 , 3 ", ["1", "3"]),
         ("0,7,1", ["0"]),
-        ("0,0,1", ["0"]),
+        ("0,0,1", []),
+        ("GPU-a,GPU-aa", []),
         ("GPU-c", ["2"]),
+        ("GPU-", []),
+        ("2x,+1", ["2", "1"]),
         ("GPU-cc,GPU-aa", ["2", "0"]),
         ("GPU-x", []),
     ],
@@ -31,7 +34,9 @@ def test_visible_devices_are_chosen_as_cuda_does(chosen: str | None, shown: list
     assert [gpu.named for gpu in visible(chosen, WHOLE)] == shown
 
 
-@pytest.mark.parametrize(("chosen", "shown"), [(None, ["MIG-aa", "MIG-bb"]), ("MIG-bb", ["MIG-bb"]), ("0", ["MIG-aa"])])
+@pytest.mark.parametrize(
+    ("chosen", "shown"), [(None, ["MIG-aa", "MIG-bb"]), ("MIG-bb", ["MIG-bb"]), ("0", ["MIG-aa"]), ("0,0", [])]
+)
 def test_instances_are_named_by_their_uuid(chosen: str | None, shown: list[str]) -> None:
     assert [gpu.named for gpu in visible(chosen, SPLIT)] == shown
 
@@ -40,8 +45,15 @@ def test_instances_are_named_by_their_uuid(chosen: str | None, shown: list[str])
     ("gpus", "chosen", "present", "message"),
     [
         (4, None, WHOLE[:2], "^spec.compute.gpus: 4 wanted, this machine has 2: lower it$"),
-        (2, "1", WHOLE, "^spec.compute.gpus: 2 wanted, this machine has 4 and CUDA_VISIBLE_DEVICES=1 shows 1: lower it$"),
-        (1, None, [], "^spec.compute.gpus: 1 wanted, this machine has 0: lower it$"),
+        (
+            2,
+            "1",
+            WHOLE,
+            "^spec.compute.gpus: 2 wanted, this machine has 4 and CUDA_VISIBLE_DEVICES=1 shows 1: change CUDA_VISIBLE_D",
+        ),
+        (5, "1", WHOLE, "^spec.compute.gpus: 5 wanted, this machine has 4 and CUDA_VISIBLE_DEVICES=1 shows 1: lower it$"),
+        (1, "0,0", WHOLE, "^spec.compute.gpus: 1 wanted, this machine has 4 and CUDA_VISIBLE_DEVICES=0,0 shows 0: change"),
+        (1, None, [], "^spec.compute.gpus: 1 wanted, this machine has none: use one with NVIDIA's GPUs and driver"),
         (2, None, SPLIT, "^spec.compute.gpus: 2 wanted, and GPUs here are split by MIG, whose instances cannot train together"),
     ],
 )

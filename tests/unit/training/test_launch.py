@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deepicd.training.launch import GuardedProcess, wait_for_earlier
+from deepicd.training.launch import GuardedProcess, offline_environment, wait_for_earlier
 
 
 def test_the_commands_output_goes_to_the_log_and_its_scratch_folder_goes_away(tmp_path: Path) -> None:
@@ -26,6 +26,10 @@ def test_a_long_temporary_folder_is_not_used(tmp_path: Path, monkeypatch: pytest
     process = GuardedProcess([sys.executable, "-c", "pass"], {}, tmp_path / "log")
     assert process.wait() == 0
     assert len(str(process.scratch)) < 30
+
+
+def test_gpus_have_the_numbers_that_the_driver_gives_them() -> None:
+    assert offline_environment()["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
 
 
 def test_an_earlier_guard_is_waited_for(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from deepicd.errors import UserError
 from deepicd.spec.load import parse
 from deepicd.spec.training import GrpoSpec, OverlongPenaltySpec
 from deepicd.training.check import stage_overrides
-from deepicd.training.losses import kl_share, loss_settings, overlong_penalty
+from deepicd.training.losses import check_drawn, kl_share, loss_settings, overlong_penalty
 from deepicd.training.owned_settings import instead_of
 from deepicd.training.verl_config import compose
 
@@ -88,6 +88,12 @@ def test_the_kl_stays_by_default_and_in_a_single_step() -> None:
 def test_a_schedule_without_a_kl_is_refused() -> None:
     with pytest.raises(UserError, match="klSchedule: there is no KL to schedule"):
         composed(klSchedule="cosine")
+
+
+def test_a_step_that_draws_more_than_ten_batches_is_for_the_user_to_fix() -> None:
+    check_drawn(40, 4, 7)
+    with pytest.raises(UserError, match=r"^stages\.grpo\.dropGroupsWithoutVariance: 40 prompts of step 7 have too few groups"):
+        check_drawn(41, 4, 7)
 
 
 @pytest.mark.parametrize(("tokens", "penalty"), [(0, 0), (80, 0), (90, 0.25), (100, 0.5)])

@@ -64,6 +64,29 @@ def test_the_tiny_models_shape_is_known_before_it_exists() -> None:
     assert (shape.vocabulary, shape.hidden_size, shape.layers, shape.head_size) == (1000, 256, 2, 64)
 
 
+# As published, shortened: by this form's count Mixtral would have 7 and Qwen3's 30B model 8 billion parameters.
+MIXTRAL = LLAMA_8B | {"model_type": "mixtral", "vocab_size": 32000, "num_local_experts": 8}
+QWEN3_30B = QWEN3_4B | {
+    "model_type": "qwen3_moe", "hidden_size": 2048, "intermediate_size": 6144, "num_hidden_layers": 48, "num_experts": 128,
+    "moe_intermediate_size": 768, "tie_word_embeddings": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("config", [MIXTRAL, QWEN3_30B])
+def test_a_model_with_experts_is_not_counted_as_one_without(config: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert shape_of(ModelSpec(path=str(tmp_path))) is None
+
+
+@pytest.mark.usefixtures("without_downloads")
+def test_validate_says_that_it_has_no_estimate(tmp_path: Path) -> None:
+    content = yaml.safe_load((SAMPLES / "one-gpu.yaml").read_text())
+    content["spec"]["model"] = {"path": "nobody/nothing"}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(content))
+    result = CliRunner().invoke(cli, ["validate", str(tmp_path / "run.yaml"), "--no-paths", "--no-verl"])
+    assert "no estimate of memory and disk: the model's config.json is not on this machine" in result.output
+
+
 @pytest.mark.parametrize("content", [None, "no json", "{}", json.dumps(QWEN_7B | {"hidden_size": "wide"})])
 def test_a_model_of_unknown_form_has_no_shape(content: str | None, tmp_path: Path) -> None:
     if content is not None:

@@ -121,6 +121,13 @@ def test_an_update_with_a_gradient_that_is_not_finite_is_known_as_skipped(data: 
     assert (row.update_skipped, row.not_finite) == (skipped, None)
 
 
+def test_a_validation_says_what_a_second_judge_thinks() -> None:
+    data = {"deepicd/second_judge": 0.5, "deepicd/judges_agreed": 0.8, "deepicd/judges_kappa": None}
+    row = read_step(json.dumps({"step": 4, "data": data}))
+    assert (row.second_judge, row.judges_agreed, row.judges_kappa) == (0.5, 0.8, None)
+    assert row.to_json()["secondJudge"] == 0.5
+
+
 def test_distillation_says_what_was_kept_and_its_cost() -> None:
     data = {"distill/kept": 0.5, "distill/rate": 2.5, "distill/cost": 0.25, "distill/waiting": 3}
     row = read_step(json.dumps({"step": 7, "data": data}))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deepicd.errors import CrashError, DeepICDError, NotANumberError, StallError, TerminatedError, UserError
+from deepicd.errors import CrashError, DeepICDError, GpuMemoryError, NotANumberError, StallError, TerminatedError, UserError
 from deepicd.phases import Phase, PhaseFile
 from deepicd.training.gpu_activity import IdleWatch
 from deepicd.training.stage_files import StageFiles
@@ -142,6 +142,38 @@ def test_a_worker_that_dies_ends_the_stage_while_steps_are_made(tmp_path: Path) 
     with pytest.raises(CrashError, match="the process Worker died"):
         stage.follow()
     assert stage.ended
+
+
+OUT_OF_MEMORY = "(EngineCore pid=9) torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.\n"
+
+
+def test_a_worker_that_died_for_lack_of_memory_is_not_taken_for_a_crash(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, lasts=1000)
+    stage.has("EngineCore", until=2)
+    stage.at(2, lambda: stage.files.log.write_text(OUT_OF_MEMORY))
+    with pytest.raises(GpuMemoryError, match="a GPU ran out of memory: lower maxTokensPerGpu"):
+        stage.follow()
+
+
+def test_an_engine_that_cannot_generate_for_lack_of_memory_is_not_taken_for_a_crash(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, lasts=1000)
+    stage.at(2, lambda: stage.files.log.write_text(OUT_OF_MEMORY + "Error in _run_prompt: EngineDeadError\n"))
+    with pytest.raises(GpuMemoryError):
+        stage.follow()
+
+
+def test_the_reason_is_found_before_what_other_ranks_add(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, lasts=3, code=1)
+    stage.at(3, lambda: stage.files.log.write_text(OUT_OF_MEMORY + "a frame of another rank\n" * 2000))
+    with pytest.raises(GpuMemoryError):
+        stage.follow()
+
+
+def test_the_reason_is_found_however_much_is_written_at_the_end(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, lasts=3, code=1)
+    stage.at(3, lambda: stage.files.log.write_text(f"{'x' * 1000}\n" * 20_000 + OUT_OF_MEMORY))
+    with pytest.raises(GpuMemoryError):
+        stage.follow()
 
 
 def test_the_main_process_may_say_why_its_worker_died(tmp_path: Path) -> None:

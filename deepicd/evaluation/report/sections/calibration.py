@@ -22,7 +22,13 @@ def section(report: Report) -> Section | None:
     if not found and not why:
         return None
     drawn = {"reliability": _reliability(found), "risk": _risk(found)} if found else {}
-    html = render("calibration.html.j2", found=found, why=why, level_titles=LEVEL_TITLES, drawn=LEVEL_TITLES[_DRAWN].lower())
+    confidence: dict[str, list[str]] = {}
+    for model, own in found.items():
+        confidence.setdefault(own["confidence"], []).append(model)
+    html = render(
+        "calibration.html.j2", found=found, why=why, level_titles=LEVEL_TITLES, drawn=LEVEL_TITLES[_DRAWN].lower(),
+        confidence=confidence,
+    )  # fmt: skip
     return Section("calibration", "Calibration and abstention", "Calibration", html, drawn)
 
 

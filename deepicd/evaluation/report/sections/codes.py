@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from deepicd import icd10
-from deepicd.evaluation.predictions import Prediction, valid_answers
+from deepicd.evaluation import classes
+from deepicd.evaluation.levels import Level
 from deepicd.evaluation.report.inputs import Report
 from deepicd.evaluation.report.section import Section, render
 
@@ -17,51 +18,38 @@ def section(report: Report) -> Section:
     columns = [
         {"title": "Code", "kind": "text"},
         {"title": "Description", "kind": "text"},
-        {"title": "Admissions", "kind": "count"},
+        {"title": "In training", "kind": "count"},
+        {"title": "In test", "kind": "count"},
         *({"title": f"F1 {model}", "kind": "percent"} for model in report.metrics),
-        {"title": f"Found, {last}", "kind": "percent"},
-        {"title": f"Right when named, {last}", "kind": "percent"},
+        {"title": f"Recall {last}", "kind": "percent"},
+        {"title": f"Precision {last}", "kind": "percent"},
     ]
     html = render("codes.html.j2", report=report, models=list(report.metrics), last=last, chapters=_chapters(report))
     return Section(
-        "codes", "By chapter and code", "Codes", html, tables={"codes": {"columns": columns, "rows": rows(report), "sort": 2}}
+        "codes", "By chapter and code", "Codes", html, tables={"codes": {"columns": columns, "rows": rows(report), "sort": 3}}
     )
 
 
 def rows(report: Report) -> list[list[Any]]:
-    """A row for each gold code of the test set: code, description, admissions, F1 by model, recall and precision.
+    """A row for each gold code of the test set: code, description, admissions of training and test set, F1 by model, recall
+    and precision of the last trained model.
 
-    The last two are of the last trained model. Shares in percent; None where a share is not defined.
+    Shares in percent; None where a share is not defined, or the training set is not known.
     """
-    counted = [_counts(records) for records in report.predictions.values()]
-    gold = sorted({record.gold for record in next(iter(report.predictions.values()))})
-    last = list(report.predictions).index(report.trained[-1])
+    by_code: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for row in report.classes if report.classes is not None else classes.rows(report.predictions):
+        if row["level"] == Level.CODE and row["support"]:
+            by_code.setdefault(row["class"], {})[row["model"]] = row
     found = []
-    for code in gold:
-        by_model = [counts.get(code, (0, 0, 0)) for counts in counted]
-        right, admissions, named = by_model[last]
-        found.append(
-            [
-                icd10.display(code), icd10.description(code) if icd10.is_valid(code) else "", admissions,
-                *(_share(2 * one[0], one[1] + one[2]) for one in by_model), _share(right, admissions), _share(right, named),
-            ]
-        )  # fmt: skip
+    for code, own in sorted(by_code.items()):
+        last = own[report.trained[-1]]
+        shares = [*(own[model]["f1"] for model in report.metrics), last["recall"], last["precision"]]
+        found.append([icd10.display(code), last["title"] or "", last["training"], last["support"], *map(_percent, shares)])
     return found
 
 
-def _counts(records: Sequence[Prediction]) -> dict[str, tuple[int, int, int]]:
-    """By code: admissions answered rightly, admissions with it as gold, admissions for which it was named."""
-    found: dict[str, list[int]] = {}
-    for record, answer in zip(records, valid_answers(records), strict=True):
-        found.setdefault(record.gold, [0, 0, 0])[1] += 1
-        if answer is not None:
-            found.setdefault(answer, [0, 0, 0])[2] += 1
-            found[answer][0] += answer == record.gold
-    return {code: (right, admissions, named) for code, (right, admissions, named) in found.items()}
-
-
-def _share(part: int, whole: int) -> float | None:
-    return round(100 * part / whole, 1) if whole else None
+def _percent(share: float | None) -> float | None:
+    return None if share is None else round(100 * share, 1)
 
 
 def _chapters(report: Report) -> list[dict[str, Any]]:

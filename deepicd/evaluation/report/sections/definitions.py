@@ -9,4 +9,5 @@ from deepicd.evaluation.report.section import Section, render
 def section(report: Report) -> Section:
     """The definitions of metrics.json."""
     last = report.last
-    return Section("definitions", "Definitions", "Definitions", render("definitions.html.j2", last=last))
+    html = render("definitions.html.j2", definitions=last["definitions"], bootstrap=last["bootstrap"])
+    return Section("definitions", "Definitions", "Definitions", html)

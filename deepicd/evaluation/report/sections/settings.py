@@ -23,6 +23,8 @@ class Setting:
     value: str
     default: str
     """Empty if it has none."""
+    content: Any = None
+    """What `value` shows, as JSON has it; None for an absent one."""
 
 
 def section(report: Report) -> Section:
@@ -50,7 +52,8 @@ def changed(model: BaseModel, path: str) -> Iterator[Setting]:
             yield from changed(value, here)
         elif field.is_required() or value != defaults[name]:
             without = model.model_copy(update={name: defaults.get(name)})
-            yield Setting(here, _shown(model, name), "" if field.is_required() else _shown(without, name))
+            before = "" if field.is_required() else as_yaml(_content(without, name))
+            yield Setting(here, as_yaml(found := _content(model, name)), before, found)
 
 
 def _defaults(model: BaseModel) -> dict[str, Any]:
@@ -68,12 +71,15 @@ def _defaults(model: BaseModel) -> dict[str, Any]:
     }
 
 
-def _shown(model: BaseModel, name: str) -> str:
-    """A field as run.yaml writes it."""
+def _content(model: BaseModel, name: str) -> Any:
     value = model.model_dump(mode="json", by_alias=True, exclude_none=True, include={name})
-    if not value:
+    return next(iter(value.values()), None)
+
+
+def as_yaml(content: Any) -> str:
+    """A field's content on one line, as run.yaml writes it; `none` for None."""
+    if content is None:
         return "none"
-    [found] = value.values()
-    quoted = '"' if isinstance(found, str) and "\n" in found else None
-    text = yaml.safe_dump(found, default_flow_style=True, default_style=quoted, width=10_000, allow_unicode=True)
+    quoted = '"' if isinstance(content, str) and "\n" in content else None
+    text = yaml.safe_dump(content, default_flow_style=True, default_style=quoted, width=10_000, allow_unicode=True)
     return text.removesuffix("\n...\n").strip()

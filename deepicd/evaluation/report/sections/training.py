@@ -90,13 +90,16 @@ def curve(rows: Sequence[Row], series: Mapping[str, str], title: str, *, height:
     known = {name: points for name, key in series.items() if (points := _points(rows, key))}
     names = list(known)
     data = [{"step": step, "series": name, "value": value} for name, points in known.items() for step, value in points]
+    steps = [step for points in known.values() for step, _ in points]
+    drawn = [value for points in known.values() for _, value in points]
     long = [name for name, points in known.items() if len(points) > SMOOTHED_ABOVE]
     few = [name for name, points in known.items() if len(points) <= FEW]
     x = {
         "field": "step", "type": "quantitative", "title": "step", "scale": {"nice": False},
-        "axis": {"tickMinStep": 1, "format": "d", "grid": False},
+        "axis": {"format": "d", "grid": False, **_whole_ticks(steps)},
     }  # fmt: skip
-    y = {"type": "quantitative", "title": None, "scale": {"zero": False}, "axis": {"tickCount": 4, "format": "~g"}}
+    labels = {"tickCount": 4, "format": _label_format(drawn)}
+    y = {"type": "quantitative", "title": None, "scale": {"zero": False}, "axis": labels}
     encoding = {"x": x, "y": {"field": "value", **y}, "color": charts.colours(names, lines=True)}
     line: Spec = {"type": "line", "strokeWidth": 2}
     layers: list[Spec] = []
@@ -117,6 +120,19 @@ def curve(rows: Sequence[Row], series: Mapping[str, str], title: str, *, height:
         for name, points in known.items()
     )
     return charts.chart(f"{title} by step: {said}", height, data=charts.values(data), layer=layers)
+
+
+def _whole_ticks(steps: Sequence[int]) -> Spec:
+    """Ticks at whole steps. Vega puts some between two steps where there are fewer than four, whatever its `tickMinStep`."""
+    first, last = min(steps, default=0), max(steps, default=0)
+    return {"values": list(range(first, last + 1))} if last - first < FEW else {"tickMinStep": 1}
+
+
+def _label_format(values: Sequence[float]) -> str:
+    """Format of an axis' labels, with as many digits as the data have. Without a precision, d3 rounds 6.55 to 7 on the axis of
+    a constant, and writes 400 as 4e+2.
+    """
+    return ",.5~r" if max(map(abs, values), default=0) >= 1000 else ".5~g"
 
 
 def _only(series: Sequence[str]) -> Spec:

@@ -19,13 +19,15 @@
     URL.revokeObjectURL(url);
     for (const place of places) {
       const { columns, rows, sort } = content.tables[place.dataset.table];
-      const shown = (value) => (value === null ? "–" : value);
+      // DataTables takes titles and what is rendered as HTML.
+      const escaped = (text) => Object.assign(document.createElement("span"), { textContent: text }).innerHTML;
+      const shown = (value, kind) => (value === null ? "–" : kind === "percent" ? value.toFixed(1) : escaped(value));
       jQuery(place).DataTable({
         data: rows,
         columns: columns.map(({ title, kind }) => ({
-          title,
+          title: escaped(title),
           className: kind === "text" ? "left" : "number",
-          render: (value, type) => (type === "display" ? (kind === "percent" && value !== null ? value.toFixed(1) : shown(value)) : value),
+          render: (value, type) => (type === "display" ? shown(value, kind) : value),
         })),
         order: [[sort, "desc"]],
         autoWidth: false,

@@ -74,7 +74,7 @@ def made_report() -> Report:
 class Elements(HTMLParser):
     """Every element's name and attributes, and that each is closed."""
 
-    VOID = frozenset({"meta", "br"})
+    VOID = frozenset({"meta", "br", "wbr"})
 
     def __init__(self, text: str) -> None:
         super().__init__()

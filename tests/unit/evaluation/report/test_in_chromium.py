@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,3 +74,19 @@ def test_a_script_that_the_policy_does_not_name_is_refused(page: str, tmp_path: 
     assert 'data-drawn="yes"' in drawn
     assert "<title>changed" not in drawn
     assert ["Content Security Policy" in line for line in console] == [True]
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+def test_no_name_becomes_an_element(tmp_path: Path) -> None:
+    name = "<img src=x onerror=document.title='changed'>"
+    report = fully_evaluated()
+    models = {"base": name, "sft": "sft", "grpo": "grpo"}
+    metrics: Any = {models[model]: own for model, own in report.metrics.items()}
+    for own in metrics.values():
+        own["fairness"]["sex"]["groups"][1]["group"] = name
+    predictions = {models[model]: records for model, records in report.predictions.items()}
+    rows = [{**row, name: 1.0, "terms": {**row["terms"], name: 0.5}} for row in report.curves]
+    page = html(replace(report, run=name, metrics=metrics, predictions=predictions, curves=rows, versions={name: name}))
+    drawn, console = opened(page, tmp_path)
+    assert console == []
+    assert "<img" not in re.sub(r"<script.*?</script>", "", drawn, flags=re.DOTALL)

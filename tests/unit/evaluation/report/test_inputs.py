@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deepicd.errors import UserError
-from deepicd.evaluation import predictions
+from deepicd.evaluation import classes, predictions
 from deepicd.evaluation.report import Report, load
 
 
@@ -39,6 +39,19 @@ def save(report: Report, run_folder: Path) -> Path:
 def test_a_run_folder_is_read_back_whole(report: Report, tmp_path: Path) -> None:
     save(report, tmp_path)
     assert load(tmp_path) == report
+
+
+def test_the_results_by_class_are_read_and_must_be_of_the_same_models(report: Report, tmp_path: Path) -> None:
+    path = save(report, tmp_path) / "by_class.parquet"
+    rows = classes.rows(report.predictions, {"I10": 7})
+    classes.write(path, rows)
+    assert load(tmp_path).classes == rows
+    classes.write(path, [row for row in rows if row["model"] != "sft"])
+    with pytest.raises(UserError, match=r"metrics\.json and by_class\.parquet hold different models"):
+        load(tmp_path)
+    path.write_text("no table")
+    with pytest.raises(UserError, match=r"by_class\.parquet: is not a readable table of classes"):
+        load(tmp_path)
 
 
 def test_a_run_of_an_earlier_version_has_neither_date_nor_hardware(report: Report, tmp_path: Path) -> None:

@@ -39,11 +39,29 @@ def test_calibration_is_drawn_and_in_a_table(evaluated: Report) -> None:
     assert bins[0] == {"series": "base", "confidence": 45.0, "accuracy": 50.0, "admissions": 30, "low": 40.0, "high": 60.0}
 
 
+def test_each_kind_of_confidence_names_its_models(evaluated: Report) -> None:
+    metrics: Any = dict(evaluated.metrics)
+    metrics["base"] = {**metrics["base"], "calibration": {**metrics["base"]["calibration"], "confidence": "its probability"}}
+    found = calibration.section(replace(evaluated, metrics=metrics))
+    assert found is not None
+    assert "Confidence: its probability (base); agreement of 4 samples (sft, grpo)." in text_of(found.html)
+
+
+def test_a_conclusion_says_once_what_was_suppressed(evaluated: Report) -> None:
+    metrics: Any = {
+        name: {**own, "fairness": {"sex": {**own["fairness"]["sex"], "conclusion": "No gap. Not shown: other."}}}
+        for name, own in evaluated.metrics.items()
+    }
+    found = fairness.section(replace(evaluated, metrics=metrics))
+    assert found is not None
+    assert text_of(found.html).count("Not shown") == 1
+
+
 def test_a_gap_is_shown_with_its_corrected_p_value_and_what_was_suppressed(evaluated: Report) -> None:
     found = fairness.section(evaluated)
     assert found is not None
     text = text_of(found.html)
-    assert "Sex. There is a gap. Not shown, fewer than 20 patients: other." in text
+    assert "Sex. There is a gap. " in text
     assert "−10.0 −20.0 to −5.0 p = 0.004" in text
     assert "Age was not computed: no admission has an age." in text
     [row] = found.charts["fairness"]["data"]["values"]

@@ -75,6 +75,19 @@ def test_a_judge_that_is_pleased_without_better_answers_is_an_alarm(report: Repo
     assert "may be pleased without the answers getting better" in reward_of(replace(report, judge={**JUDGE, "alarm": found}))
 
 
+def test_a_second_judge_is_shown_with_its_agreement(report: Report) -> None:
+    second = {
+        "model": "/models/<b>", "completions": 1200, "missing": 3, "mean": 0.4, "judge": 0.75, "agreed": 0.8, "kappa": 0.55,
+        "criteria": {"fits": {"agreed": 0.8, "kappa": None}},
+    }  # fmt: skip
+    shown = reward_of(replace(report, judge={**JUDGE, "second": second}))
+    assert "Second judge, /models/&lt;b&gt;, on the validation split" in shown
+    assert "Over 1,200 completions its mean is 0.40, the judge's 0.75; 3 of its verdicts are missing" in shown
+    assert "<td>0.80</td><td>–</td>" in shown
+    assert "<td>0.80</td><td>0.55</td>" in shown
+    assert "Second judge" not in reward_of(replace(report, judge=JUDGE))
+
+
 def test_a_reasoning_term_that_was_off_is_reported(report: Report) -> None:
     assert "The term reasoning was off" not in reward_of(report)
     off = reward_of(replace(report, reasoning_off={"patients": 1200, "english": 3}))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from deepicd.evaluation.report import Report
 from deepicd.evaluation.report.sections.training import MOST_POINTS, curve, numbers_of, section, title_of
 
@@ -37,6 +39,21 @@ def test_every_number_of_the_steps_has_a_chart_and_a_validation_is_in_its_traini
 def test_values_that_are_not_finite_are_not_drawn() -> None:
     spec = curve([*rows(3, loss=0.5), {"stage": "grpo", "step": 4, "loss": float("nan")}], {"training": "loss"}, "Loss")
     assert points(spec, "training") == [(1, 0.5), (2, 0.5), (3, 0.5)]
+
+
+def axes(spec: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    encoding = spec["layer"][0]["encoding"]
+    return encoding["x"]["axis"], encoding["y"]["axis"]
+
+
+def test_a_curve_of_few_steps_has_a_tick_at_each() -> None:
+    assert axes(curve(rows(2, reward=0.5), {"training": "reward"}, "Reward"))[0]["values"] == [1, 2]
+    assert "values" not in axes(curve(rows(50, reward=0.5), {"training": "reward"}, "Reward"))[0]
+
+
+@pytest.mark.parametrize(("value", "form"), [(6.55, ".5~g"), (2.4e-10, ".5~g"), (-1850.0, ",.5~r")])
+def test_labels_of_values_have_their_digits_and_large_ones_no_exponent(value: float, form: str) -> None:
+    assert axes(curve(rows(2, rate=value), {"training": "rate"}, "Rate"))[1]["format"] == form
 
 
 def test_a_long_curve_is_smoothed_and_its_few_validations_are_marked() -> None:

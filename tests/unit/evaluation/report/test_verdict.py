@@ -40,11 +40,23 @@ def test_differences_within_chance_are_no_gain() -> None:
     )
 
 
-@pytest.mark.parametrize("missing", [measure(0.5), measure(None)])
-def test_without_an_interval_nothing_is_claimed(missing: Measure) -> None:
+@pytest.mark.parametrize(("missing", "shown"), [(measure(0.5), "+50.0"), (measure(None), "–")])
+def test_without_an_interval_nothing_is_claimed(missing: Measure, shown: str) -> None:
     assert verdict("sft", "grpo", [Difference("code", missing)]) == (
-        "At full code there is no interval, so chance cannot be judged."
+        f"GRPO minus SFT is {shown} at full code, in points of macro F1 without an interval: it may be chance."
     )
+
+
+def test_a_sentence_begins_with_a_capital_whichever_model_it_is_about() -> None:
+    assert verdict("tfidf", "base", [BETTER, UNCLEAR]).startswith("The base model is better than tfidf at category level")
+    assert verdict("tfidf", "base", [Difference("code", measure(0.5))]).startswith("The base model minus tfidf")
+    assert verdict_of_one("base", {"code": measure(0.25)}) == "The base model has a macro F1 of 25.0 at full code (percent)."
+
+
+def test_an_interval_that_excludes_0_and_is_not_significant_is_explained() -> None:
+    corrected = Difference("code", measure(0.1, 0.05, 0.15), 0.2)
+    assert verdict("sft", "grpo", [corrected]).endswith("with 95 % intervals, after Holm's correction.")
+    assert verdict("sft", "grpo", [WORSE, corrected]).endswith("the test set cannot tell, after Holm's correction.")
 
 
 @pytest.mark.parametrize(("p", "real"), [(0.04, True), (0.06, False)])
@@ -52,8 +64,15 @@ def test_a_corrected_p_value_decides_before_the_interval(p: float, real: bool) -
     assert Difference("code", measure(0.1, 0.05, 0.15), p).is_real is real
 
 
-def test_a_difference_of_exactly_0_is_neither_better_nor_worse() -> None:
-    assert "cannot tell" in verdict("sft", "grpo", [Difference("code", measure(0.0, 0.0, 0.0))])
+@pytest.mark.parametrize("none", [measure(0.0, 0.0, 0.0), measure(0.0), measure(-1e-17, 0.0, 1e-17)])
+def test_models_without_a_difference_are_equal(none: Measure) -> None:
+    same = "GRPO has the same macro F1 as SFT at full code."
+    assert verdict("sft", "grpo", [Difference("code", none)]) == same
+    assert verdict("sft", "grpo", [WORSE, Difference("code", none, 1.0)]).endswith(same)
+
+
+def test_a_difference_of_0_that_varies_over_samples_is_within_chance() -> None:
+    assert "cannot tell" in verdict("sft", "grpo", [Difference("code", measure(0.0, -0.1, 0.1))])
 
 
 def test_one_model_is_described_by_its_own_numbers() -> None:

@@ -178,7 +178,8 @@ def test_the_key_is_sent_and_a_refused_one_is_for_the_user_to_fix() -> None:
 def test_redirects_are_not_followed() -> None:
     with stub() as server, stub() as other:
         server.always = lambda prompts: Reply(307, headers={"Location": f"{other.url}/chat/completions"})
-        assert ask(server, PROMPTS[:1]) == [Missing.REFUSED]
+        with pytest.raises(UserError, match="redirects to another address"):
+            ask(server, PROMPTS[:1])
         assert other.requests == []
 
 

@@ -13,8 +13,9 @@ from deepicd.errors import JudgeError
 from deepicd.rewards import Sample, Score
 from deepicd.rewards.judge.grouped import GroupedJudge
 from deepicd.rewards.judge.judge import Judge
-from deepicd.rewards.judge.rollout import Rollout
+from deepicd.rewards.judge.rollout import Rollout, Scored
 from deepicd.rewards.judge.rubric import load_rubric
+from deepicd.rewards.judge.seats import SECOND
 from deepicd.spec.judge import JudgeSpec
 from tests.judge_stub import MODEL, Reply, Stub, all_yes, criteria, stub
 
@@ -53,6 +54,35 @@ def scores(
 
 def refuses(word: str) -> Any:
     return lambda prompt: "no verdict" if word in prompt else all_yes(prompt)
+
+
+def test_a_second_judge_is_asked_the_same_and_counts_in_no_score() -> None:
+    def all_no(prompt: str) -> str:
+        return json.dumps(dict.fromkeys(criteria(prompt), False))
+
+    seen: list[Scored] = []
+    with stub() as first, stub(all_no) as other:
+        second = {"endpoint": other.url, "name": "second"}
+        other.model = "second"
+        spec = JudgeSpec.model_validate({"endpoint": first.url, "name": MODEL, "second": second})
+
+        async def work() -> list[Score]:
+            async with Judge(spec) as judge, Judge(spec, seat=SECOND) as another:
+                grouped = GroupedJudge(
+                    judge, opened_think=True, weight=0.2, only_where_outcome_varies=False, second=another,
+                    on_scored=lambda step, found: seen.extend(found),
+                )  # fmt: skip
+                return list(await asyncio.gather(*(grouped.score("a", 2, 1, one) for one in (rollout("One."), rollout("")))))
+
+        found = asyncio.run(work())
+    assert [score.value for score in found] == [0.5 + 0.2 * ALL_YES, 0.5]
+    assert "judge_second" not in found[0].terms
+    assert [len(server.chats) for server in (first, other)] == [1, 1]
+    assert seen[0].second is not None
+    assert seen[0].second.value == pytest.approx(1 - ALL_YES)
+    assert (seen[0].verdict, seen[0].second.verdict) == ((True,) * 8, (False,) * 8)
+    assert seen[1].second is not None
+    assert (seen[1].second.value, seen[1].second.verdict) == (0.0, None)  # it has no reasoning
 
 
 def test_groups_that_end_together_share_a_request() -> None:

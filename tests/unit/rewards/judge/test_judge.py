@@ -12,9 +12,10 @@ from deepicd import endpoint
 from deepicd.endpoint import Missing
 from deepicd.errors import JudgeError, UserError
 from deepicd.rewards.judge import judge
-from deepicd.rewards.judge.judge import Judge, Verdict
+from deepicd.rewards.judge.judge import Judge, Verdict, check_judge
 from deepicd.rewards.judge.question import Question
 from deepicd.rewards.judge.rubric import load_rubric
+from deepicd.rewards.judge.seats import FIRST, SECOND, Seat
 from deepicd.spec.judge import JudgeSpec
 from tests.judge_stub import MODEL, Reply, Stub, completed, criteria, stub
 
@@ -45,10 +46,10 @@ def spec(server: Stub, **fields: Any) -> JudgeSpec:
 
 
 def verdicts(
-    chosen: JudgeSpec, asked: Sequence[Question], folder: Path | None = None, *, pauses: bool = False
+    chosen: JudgeSpec, asked: Sequence[Question], folder: Path | None = None, *, pauses: bool = False, seat: Seat = FIRST
 ) -> tuple[list[Verdict | None], Judge]:
     async def work() -> tuple[list[Verdict | None], Judge]:
-        async with Judge(chosen, folder, pauses=pauses) as asks:
+        async with Judge(chosen, folder, pauses=pauses, seat=seat) as asks:
             return await asks.verdicts(asked), asks
 
     return asyncio.run(work())
@@ -67,6 +68,29 @@ def test_a_verdict_is_asked_for_once(server: Stub, tmp_path: Path) -> None:
     assert found == [YES] * 6
     assert [len(content["messages"]) for _, content in server.chats] == [4, 2]
     assert (again.from_cache, again.answered) == (4, 2)
+
+
+def test_a_second_judge_has_its_own_verdicts_limits_and_messages(server: Stub, tmp_path: Path) -> None:
+    verdicts(spec(server), questions(2), tmp_path)
+    with stub() as other:
+        other.model, other.answer = "second", lambda prompt: json.dumps(dict.fromkeys(criteria(prompt), False))
+        chosen = spec(server, second={"endpoint": other.url, "name": "second"}, onFailure="fail")
+        found, _ = verdicts(chosen, questions(2), tmp_path, seat=SECOND)
+        assert found == [(False,) * len(NAMES)] * 2
+        assert len(server.chats) == 1
+        other.always = lambda prompts: Reply(500)
+        with pytest.raises(JudgeError, match=r"^reward\.judge\.second: .* verdicts are missing \(reward\.judge\.maxFailures\)"):
+            verdicts(chosen, questions(64, first=2), tmp_path, seat=SECOND)
+    assert verdicts(spec(server), questions(2), tmp_path)[0] == [YES] * 2
+
+
+def test_each_judge_with_an_endpoint_is_checked_before_training(server: Stub) -> None:
+    check_judge(spec(server))
+    second = {"endpoint": server.url, "name": "second"}
+    with pytest.raises(UserError, match=r"^reward\.judge\.second\.name: the server has no model second: it serves judge"):
+        check_judge(spec(server, second=second))
+    with pytest.raises(UserError, match=r"^reward\.judge\.second\.apiKey: the variable NO_SUCH_KEY is not set"):
+        check_judge(spec(server, second={**second, "apiKey": {"env": "NO_SUCH_KEY"}}))
 
 
 def test_what_is_kept_has_no_text_of_a_note(server: Stub, tmp_path: Path) -> None:

@@ -120,3 +120,9 @@ def test_a_file_that_is_no_rubric_is_for_the_user_to_fix(content: str, says: str
 def test_a_missing_file_is_for_the_user_to_fix(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No such file or directory: give the path of a rubric file"):
         load_rubric(str(tmp_path / "none.yaml"))
+
+
+def test_weights_whose_sum_no_number_holds_are_refused(tmp_path: Path) -> None:
+    criteria = [{"name": name, "question": "Good?", "weight": 1e308} for name in ("one", "two")]
+    with pytest.raises(UserError, match="weight"):
+        load_rubric(write(tmp_path / "rubric.yaml", criteria=criteria))

@@ -4,13 +4,16 @@ import math
 import pytest
 
 from deepicd.rewards import Score
-from deepicd.rewards.judge.watch import StepSums, agreement, alarm, read, to_json
+from deepicd.rewards.judge.rollout import Scored
+from deepicd.rewards.judge.second import Opinion
+from deepicd.rewards.judge.watch import StepSums, agreement, alarm, course, read, to_json
 
 
-def step(*completions: tuple[float, bool], form: float = 1) -> StepSums:
+def step(*completions: tuple[float, bool], form: float = 1, second: Opinion | None = None) -> StepSums:
     sums = StepSums()
     for value, right in completions:
-        sums.add(Score(0, {"format": form, "judge": value, "judge_missing": float(math.isnan(value))}), right)
+        score = Score(0, {"format": form, "judge": value, "judge_missing": float(math.isnan(value))})
+        sums.add(Scored(score, right, (True, True), second), ["cites", "follows"])
     return sums
 
 
@@ -39,6 +42,16 @@ def test_what_is_written_is_read_again_and_parts_of_a_step_add_up() -> None:
     assert (found[2].completions, found[2].judge) == (2, 0.5)
 
 
+def test_a_second_judge_is_kept_with_the_step_and_parts_add_up() -> None:
+    lines = [to_json("validation", 1, step((1, True), second=Opinion(0.5, (True, False)))) for _ in range(2)]
+    second = read(lines, "validation")[1].second
+    assert second is not None
+    assert (second.values, second.mean, second.agreement.agreed) == (2, 0.5, 0.5)
+    assert second.criteria["cites"].both == 2
+    assert second.criteria["follows"].first == 2
+    assert read([to_json("validation", 1, step((1, True)))], "validation")[1].second is None
+
+
 def test_a_line_has_only_numbers_and_names() -> None:
     row = json.loads(to_json("train", 1, step((1, True))))
     assert {"split", "step", "completions", "missing", "right", "terms"} == set(row)
@@ -64,6 +77,18 @@ def test_a_judge_that_rises_while_the_outcome_does_not_is_an_alarm() -> None:
 @pytest.mark.parametrize(("judge", "right"), [(0.5, 0.3), (0, 0), (0.03, 0), (-0.2, 0)])
 def test_other_courses_are_no_alarm(judge: float, right: float) -> None:
     assert alarm(rising(judge, right)) is None
+
+
+def test_the_course_has_the_figures_of_both_quarters() -> None:
+    found = course(rising(0.5, 0.3))
+    assert found is not None
+    assert (round(found.judge_from, 2), round(found.judge_to, 2), found.right_from < found.right_to) == (0.26, 0.64, True)
+    assert not found.diverged
+    assert course(rising(0.5, 0)[:7]) is None
+
+
+def test_a_quarter_without_verdicts_has_no_course() -> None:
+    assert course([step((math.nan, True))] * 4 + rising(0.5, 0)[:4]) is None
 
 
 def test_few_steps_are_no_alarm() -> None:
