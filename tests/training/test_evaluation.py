@@ -70,9 +70,8 @@ def story(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
     home = tmp_path_factory.mktemp("evaluation")
     for name in ("base", "trained", "other", "stages"):
         (home / name).mkdir()
-    for seed, name in enumerate(("base", "trained")):
-        spec = ModelSpec.model_validate({"tiny": {**TINY, "seed": seed}, "dtype": "float32"})
-        make(spec, cohort / "train.parquet", home / name)
+    make(ModelSpec.model_validate({"tiny": TINY, "dtype": "float32"}), cohort / "train.parquet", home / "base")
+    make_answering_model(cohort, home / "trained")
     make_answering_model(cohort, home / "other", HEADER)
     test = str(cohort / "test.parquet")
     models = [
@@ -125,8 +124,9 @@ def test_an_interrupted_evaluation_asks_only_about_the_batches_it_lost(story: St
 
 def test_two_engines_that_start_with_a_model_give_the_answers_of_one_that_loaded_it_after_another(story: Story) -> None:
     assert story.resumed == story.first
-    drawn = {name: [record.samples for record in story.first[name]] for name in ("base", "trained")}
-    assert drawn["base"] != drawn["trained"]
+    answers = {name: {record.prediction for record in records} for name, records in story.first.items()}
+    # Random weights hardly ever write this code.
+    assert "M5116" in answers["trained"] - answers["base"] - answers["other"]
 
 
 def test_what_is_written_on_the_way_has_no_text(story: Story, cohort: Path) -> None:
