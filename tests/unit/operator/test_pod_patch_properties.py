@@ -15,8 +15,8 @@ from deepicd.spec.pod_shape import sample_template
 from deepicd.spec.resource_names import RUN_ANNOTATION, SYNC, TRAINER
 from deepicd_operator.resources import AttemptRequest, starting_objects
 from deepicd_operator.resources.pod import pod_template
+from tests.unit.operator.attempts import SEVERAL, request
 from tests.unit.operator.builders import NAME, SETTINGS, UID, spec
-from tests.unit.operator.test_resources import SEVERAL, request
 
 NAMES = (TRAINER, SYNC, "own", "scratch", "run", "DEEPICD_ATTEMPT", "HOME")
 FIELDS = (
