@@ -286,8 +286,8 @@ def main() -> int:
     )  # fmt: skip
     checks.run("adapters", 90, lambda: adapters(lora, folder / "adapters"), needs="SFT, GRPO, stop")
     sft = str(whole / "stages" / "sft" / "model")
-    guest = {"weights": {"judge": 0.2}, "judge": {"model": sft, "placement": "colocated"}}
-    judged = write_run(folder / "judged.yaml", {"path": sft}, cpu=cpu, steps=2, stages=("grpo",), reward=guest)
+    colocated = {"weights": {"judge": 0.2}, "judge": {"model": sft, "placement": "colocated"}}
+    judged = write_run(folder / "judged.yaml", {"path": sft}, cpu=cpu, steps=2, stages=("grpo",), reward=colocated)
     checks.run("colocated judge", 120, lambda: colocated_judge(judged, folder / "judged"), needs="SFT, GRPO, stop")
     checks.run("bare verl", 150, lambda: bare_verl(whole), needs="resume, evaluation")
     print(f"{folder / 'check-gpu.json'} has the figures", flush=True)

@@ -9,12 +9,10 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from deepicd import prompt
 from deepicd.api.score import score_as
 from deepicd.errors import UserError
-from deepicd.evaluation.result_files import read_metrics, read_object, read_rows
+from deepicd.evaluation.result_files import read_metrics, read_rows, read_settings
 from deepicd.rewards.sample import Sample, Score
 from deepicd.run_layout import MODELS, TRAINING_STAGES, EvaluationLayout, RunLayout
 from deepicd.spec.load import load, parse
@@ -48,8 +46,7 @@ def load_run(folder: str | PathLike[str]) -> Run:
     if layout.spec.is_file():
         run, results = load(layout.spec), layout.evaluation
     elif fetched.about.is_file():
-        settings = read_object(fetched.about, ("settings",))["settings"]
-        run, results = parse(yaml.safe_load(settings), str(fetched.about)), fetched
+        run, results = parse(read_settings(fetched.about), str(fetched.about)), fetched
     else:
         raise UserError(
             f"{folder}: has neither run.yaml nor {fetched.about.name}: give the folder of a run, such as runs/quickstart, "

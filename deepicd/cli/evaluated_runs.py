@@ -99,15 +99,12 @@ def _records(place: EvaluationLayout) -> Sequence[Path]:
 
 
 def _reward(place: EvaluationLayout) -> Any:
-    import yaml
-
-    from deepicd.evaluation.result_files import read_object
+    from deepicd.evaluation.result_files import read_settings
     from deepicd.spec.load import parse
 
     if not place.about.is_file():
         return None
-    recorded = read_object(place.about, ("settings",))["settings"]
-    settings = yaml.safe_load(recorded) if isinstance(recorded, str) else recorded
+    settings = read_settings(place.about)
     try:
         return parse(settings, str(place.about)).spec.reward.model_dump()
     except UserError:  # of a version with other fields

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from deepicd.errors import UserError
 from deepicd.evaluation.metrics_schema import SCHEMA, Metrics
 
@@ -37,6 +39,16 @@ def read_object(path: Path, fields: Sequence[str]) -> dict[str, Any]:
         if field not in content:
             raise UserError(f"{path}: {field}: is missing: evaluate the run again")
     return content
+
+
+def read_settings(about: Path) -> Any:
+    """The content of run.yaml as about.json has it: as YAML, or as the object itself.
+
+    Raises:
+        UserError: see `read_object`.
+    """
+    recorded = read_object(about, ("settings",))["settings"]
+    return yaml.safe_load(recorded) if isinstance(recorded, str) else recorded
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

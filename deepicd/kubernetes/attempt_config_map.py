@@ -200,8 +200,8 @@ class ProgressReport:
         seen = {"reward": reward, "kl": row.kl}
         self._state |= {name: value for name, value in seen.items() if value is not None}
         self._state |= {"stage": stage, "step": row.step, "steps": total, "eta_seconds": eta}
-        if row.judge_course is not None:
-            self._state["judge"] = row.judge_course
+        if row.judge_trend is not None:
+            self._state["judge"] = row.judge_trend
         self._judges |= {name: value for name in _OF_VALIDATIONS if (value := getattr(row, name)) is not None}
         if (known := diagnostics_of(row)) is not None:  # a validation alone has none
             self._state["diagnostics"] = known.model_copy(update=self._judges)

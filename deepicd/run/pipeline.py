@@ -158,7 +158,7 @@ def _stages(
         done = record.completed()
         if stage.name == "prepare" and not prompts_fit and not all(later.completed() for _, later in records):
             done = None
-        if stage.name == "evaluate" and not are_whole(layout):
+        if done and stage.name == "evaluate" and not are_whole(layout):
             done = None
         if done:
             seconds[stage.name] = done["seconds"]

@@ -21,7 +21,7 @@ from deepicd.errors import UserError
 from deepicd.phases import Phase, PhaseStart
 from deepicd.rewards import cohort_words
 from deepicd.rewards.judge.judge import Judge
-from deepicd.rewards.judge.seats import taken
+from deepicd.rewards.judge.roles import roles_of
 from deepicd.rewards.own_terms import OwnTerms
 from deepicd.run.context import Context
 from deepicd.spec.model import ModelSpec
@@ -43,9 +43,9 @@ def prepare(context: Context) -> None:
     spec = context.run.spec
     OwnTerms(spec.reward.terms or {})  # fails before hours of SFT
     if (judge := spec.reward.judge) is not None:
-        for seat, model in taken(judge):
+        for role, model in roles_of(judge):
             if model.endpoint is not None:
-                Judge(judge, seat=seat)  # so does this, without a rubric or a key
+                Judge(judge, role=role)  # so does this, without a rubric or a key
     if spec.stages.distill is not None:
         check_key(spec.stages.distill.teacher)
     wait_for_earlier(place.model_log)

@@ -166,18 +166,18 @@ def watches_the_judge(judged: Path, on_step: OnStep) -> OnStep:
 
     `judged`: the judge's log.
     """
-    warned, course = False, None
+    warned, trend = False, None
 
     def act(row: StepMetrics, total: int | None) -> None:
-        nonlocal warned, course
+        nonlocal warned, trend
         looked = row.step % ALARM_EVERY_STEPS == 0
         if looked:
-            course = watch.course(list(watch.read_file(judged).values()))
-        on_step(replace(row, judge_course=course), total)
-        if looked and course is not None and course.diverged and not warned:
+            trend = watch.trend(list(watch.read_file(judged).values()))
+        on_step(replace(row, judge_trend=trend), total)
+        if looked and trend is not None and trend.diverged and not warned:
             warned = True
             structlog.get_logger().warning(
-                f"reward.judge: {course}: the policy may please the judge without being right", step=row.step
+                f"reward.judge: {trend}: the policy may please the judge without being right", step=row.step
             )
 
     return act

@@ -116,7 +116,7 @@ class Diagnostics(_Report):
     """Cohen's kappa of the two judges in the last validation."""
 
 
-class JudgeCourse(_Report):
+class JudgeTrend(_Report):
     """How the judge and the outcome have moved in GRPO: means of the first and the last quarter of its steps so far."""
 
     judge_from: float = Field(ge=0, le=1, allow_inf_nan=False)
@@ -181,7 +181,7 @@ class Progress(_Report):
     """Time left in the stage."""
     diagnostics: Diagnostics | None = None
     """What the last training step says about whether it learns and how fast."""
-    judge: JudgeCourse | None = None
+    judge: JudgeTrend | None = None
     """How the reward's judge and the outcome have moved, once there are enough steps."""
     metrics: LevelMetrics | None = None
     """Results of the evaluation, once there are any."""

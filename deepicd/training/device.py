@@ -66,7 +66,7 @@ class Device:
         sizes = {"--tensor-parallel-size": tensor_parallel, "--data-parallel-size": gpus // tensor_parallel}
         return [part for name, size in sizes.items() if size > 1 for part in (name, str(size))]
 
-    def guest_arguments(self, share: float, *, sleeps: bool) -> list[str]:
+    def colocated_arguments(self, share: float, *, sleeps: bool) -> list[str]:
         """Arguments of a vLLM server with a `share` of GPUs that it has not for itself; `sleeps`: whether it gives it back."""
         return ["--gpu-memory-utilization", str(share), *(["--enable-sleep-mode"] if sleeps else [])]
 

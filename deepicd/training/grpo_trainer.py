@@ -20,6 +20,7 @@ from deepicd.errors import JudgeError, UserError
 from deepicd.phases import Phase, PhaseFile
 from deepicd.rewards.judge import watch
 from deepicd.spec.load import load
+from deepicd.spec.run import RunSpec
 from deepicd.spec.training import GrpoSpec
 from deepicd.training.checkpoints import LocalCheckpoints
 from deepicd.training.colocated_rewards import FIELDS, RewardsAfterRollouts, reward_input, with_rewards
@@ -58,9 +59,8 @@ class _Servers(LLMServerManager):  # type: ignore[misc]
 trainer_base.LLMServerManager = _Servers
 
 
-def _judge_switch() -> Switch | None:
+def _judge_switch(spec: RunSpec) -> Switch | None:
     """The switch of a colocated judge; None without one."""
-    spec = load(Path(os.environ[SPEC_VARIABLE])).spec
     judge = spec.reward.judge
     return Switch.of(os.environ, spec.recovery.stall_after.total_seconds()) if judge is not None and judge.colocated else None
 
@@ -77,12 +77,12 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
             config.trainer.v1.trainer_mode = "sync"
         super().__init__(config)
         self._files = StageFiles.from_environment()
-        chosen = load(Path(os.environ[SPEC_VARIABLE])).spec.stages.grpo
-        assert chosen is not None  # noqa: S101 - this is its trainer
-        self._grpo: GrpoSpec = chosen
+        spec = load(Path(os.environ[SPEC_VARIABLE])).spec
+        assert spec.stages.grpo is not None  # noqa: S101 - this is its trainer
+        self._grpo: GrpoSpec = spec.stages.grpo
         self._phases = PhaseFile(self._files.phases)
         self._phases.enter(Phase.MODEL)
-        self._judge = _judge_switch()
+        self._judge = _judge_switch(spec)
         if self._judge is not None:
             trainer_base.RewardLoopManager = RewardsAfterRollouts
         self._in_loop = False

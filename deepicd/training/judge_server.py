@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from deepicd.rewards.judge.seats import FIRST, Seat, taken
+from deepicd.rewards.judge.roles import FIRST, Role, roles_of
 from deepicd.spec.judge import JudgeModelSpec
 from deepicd.spec.run import DeepICDRun
 from deepicd.training.device import device
@@ -60,9 +60,9 @@ def judge_server(
     """
     judge = run.spec.reward.judge
     started = [
-        (seat, model)
-        for seat, model in (() if judge is None else taken(judge))
-        if model.model is not None and (second or seat is FIRST)
+        (role, model)
+        for role, model in (() if judge is None else roles_of(judge))
+        if model.model is not None and (second or role is FIRST)
     ]
     if judge is None or not started:
         yield {}
@@ -71,38 +71,38 @@ def judge_server(
     patience = run.spec.recovery.stall_after.total_seconds()
     variables = dict(ours)
     with ExitStack() as stack:
-        for (seat, model), its in zip(started, theirs, strict=True):
-            guest = seat is FIRST and judge.colocated
-            more = _guest_arguments(run.spec.compute.gpus, model, shared) if guest else _parallel(model)
+        for (role, model), its in zip(started, theirs, strict=True):
+            colocated = role is FIRST and judge.colocated
+            more = _colocated_arguments(run.spec.compute.gpus, model, shared) if colocated else _parallel(model)
             server = Server(
-                who=seat.who,
-                field=f"{seat.field}.model",
-                command=partial(_command, seat, model, more),
-                variables=ours if guest else its,
-                log=files.judge_log if seat is FIRST else files.second_judge_log,
-                endpoint_variable=seat.endpoint_variable,
-                key_variable=seat.key_variable,
+                who=role.who,
+                field=f"{role.field}.model",
+                command=partial(_command, role, model, more),
+                variables=ours if colocated else its,
+                log=files.judge_log if role is FIRST else files.second_judge_log,
+                endpoint_variable=role.endpoint_variable,
+                key_variable=role.key_variable,
                 patience_seconds=patience,
             )
             its_own = stack.enter_context(serving(server, files, stop, needed=needed))
-            if guest and shared.sleeps:
+            if colocated and shared.sleeps:
                 Switch.of(its_own, patience).sleep()
             variables |= its_own
         yield variables
 
 
-def _command(seat: Seat, model: JudgeModelSpec, more: list[str], port: int) -> list[str]:
-    return [*command(str(model.model), port, seat.served_name), *more]
+def _command(role: Role, model: JudgeModelSpec, more: list[str], port: int) -> list[str]:
+    return [*command(str(model.model), port, role.served_name), *more]
 
 
 def _parallel(model: JudgeModelSpec) -> list[str]:
     return ["--tensor-parallel-size", str(model.gpus)] if model.gpus > 1 else []
 
 
-def _guest_arguments(gpus: int, model: JudgeModelSpec, shared: Shared) -> list[str]:
+def _colocated_arguments(gpus: int, model: JudgeModelSpec, shared: Shared) -> list[str]:
     """As many copies as the GPUs hold, and each goes when the policy wants its memory."""
     return [
         *device().parallel_arguments(gpus, model.gpus),
-        *device().guest_arguments(shared.share, sleeps=shared.sleeps),
+        *device().colocated_arguments(shared.share, sleeps=shared.sleeps),
         *(["--middleware", MIDDLEWARE] if shared.sleeps else []),
     ]

@@ -9,8 +9,8 @@ from deepicd.rewards import Score
 from deepicd.rewards.judge import watch
 from deepicd.rewards.judge.grouped import GroupedJudge
 from deepicd.rewards.judge.judge import Judge
+from deepicd.rewards.judge.roles import SECOND
 from deepicd.rewards.judge.rollout import Rollout, Scored
-from deepicd.rewards.judge.seats import SECOND
 from deepicd.run_layout import RunLayout
 from deepicd.spec.judge import TERM
 from deepicd.spec.run import RunSpec
@@ -67,5 +67,5 @@ def rollout_judge(spec: RunSpec, files: StageFiles) -> RolloutJudge | None:
     if judge is None:
         return None
     folder = RunLayout(files.folder.parent.parent).judge
-    second = None if judge.second is None else Judge(judge, folder, pauses=True, seat=SECOND)
+    second = None if judge.second is None else Judge(judge, folder, pauses=True, role=SECOND)
     return RolloutJudge(spec, Judge(judge, folder, pauses=True), second, files)

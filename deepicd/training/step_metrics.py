@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deepicd.new_lines import NewLines
-from deepicd.spec.progress import JudgeCourse
+from deepicd.spec.progress import JudgeTrend
 
 KL_TO_REFERENCE = "KL to the reference policy"
 KL_OF_UPDATE = "actor/ppo_kl"
@@ -78,7 +78,7 @@ class StepMetrics:
     """GPU-hours of the run so far, known only while it runs."""
     gpu_hours_left: float | None = None
     """GPU-hours to the end of the stage, known only while it runs."""
-    judge_course: JudgeCourse | None = None
+    judge_trend: JudgeTrend | None = None
     """How the judge and the outcome have moved so far, known only while the run trains."""
     terms: Mapping[str, float] = field(default_factory=dict)
     """Mean of each reward term over the validation, where the step had one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from deepicd.spec.progress import Diagnostics, JudgeCourse, Progress
+from deepicd.spec.progress import Diagnostics, JudgeTrend, Progress
 from deepicd_operator.snapshot import Snapshot
 from deepicd_operator.status import Attempt, RunStatus, VerifiedCheckpoint
 
@@ -57,7 +57,7 @@ def _with_progress(status: RunStatus, attempt: Attempt, report: Progress, now: d
     resumed_from = report.resumed_from or attempt.resumed_from
     fields = _fields(report) | ({"eta_seconds": None} if attempt.end is not None else {})
     fields |= {"stage": report.stage or status.stage, "metrics": report.metrics or status.metrics}
-    fields |= {"judge": _course(report) or status.judge}
+    fields |= {"judge": _trend(report) or status.judge}
     return status.model_copy(update=fields).with_attempt(
         attempt, reported=report.time, resumed_from=resumed_from, progressed=progressed
     )
@@ -68,7 +68,7 @@ def _is_heartbeat(status: RunStatus, attempt: Attempt, report: Progress) -> bool
     if attempt.reported is None or report.time - attempt.reported >= HEARTBEAT_NOTED:
         return False
     resumed = report.resumed_from in (None, attempt.resumed_from)
-    metrics = report.metrics in (None, status.metrics) and _course(report) in (None, status.judge)
+    metrics = report.metrics in (None, status.metrics) and _trend(report) in (None, status.judge)
     same = all(getattr(status, field) == value for field, value in _fields(report).items())
     return same and resumed and metrics and not report.failure
 
@@ -83,7 +83,7 @@ def _fields(report: Progress) -> dict[str, Any]:
     return place | {"diagnostics": rounded} | numbers
 
 
-def _course(report: Progress) -> JudgeCourse | None:
+def _trend(report: Progress) -> JudgeTrend | None:
     known = report.judge
     return (
         None

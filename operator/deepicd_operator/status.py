@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field, ValidationError
 
-from deepicd.spec.progress import Checkpoint, Diagnostics, JudgeCourse, LevelMetrics, StageName
+from deepicd.spec.progress import Checkpoint, Diagnostics, JudgeTrend, LevelMetrics, StageName
 from deepicd_operator.conditions import Conditions, StatusModel
 
 State = Literal["Pending", "Running", "Suspended", "Succeeded", "Failed"]
@@ -132,7 +132,7 @@ class RunStatus(StatusModel):
     """Time left in the stage."""
     diagnostics: Diagnostics | None = None
     """What the last training step says about whether it learns and how fast."""
-    judge: JudgeCourse | None = None
+    judge: JudgeTrend | None = None
     """How the reward's judge and the outcome have moved in GRPO."""
     metrics: LevelMetrics | None = None
     """Macro F1 on the test split at three levels."""

@@ -139,10 +139,10 @@ def _of_the_judge(status: RunStatus, accepted: Accepted) -> Conditions:
     judged = accepted.run is not None and accepted.run.spec.reward.judge is not None
     if not judged or (status.judge is None and status.stage != "grpo"):
         return {}
-    course = status.judge
-    diverged = course is not None and course.diverged
+    trend = status.judge
+    diverged = trend is not None and trend.diverged
     reason = Reason.JUDGE_DIVERGED if diverged else Reason.JUDGE_CONSISTENT
-    return {ConditionType.JUDGE_DIVERGED: finding(diverged, reason, "" if course is None else str(course))}
+    return {ConditionType.JUDGE_DIVERGED: finding(diverged, reason, "" if trend is None else str(trend))}
 
 
 def _for_tools(status: RunStatus, accepted: Accepted) -> Conditions:

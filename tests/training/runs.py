@@ -5,7 +5,11 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
 import shutil
+import subprocess
+import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ import yaml
 
 from deepicd.data import mimic, synthetic
 from deepicd.spec.data import SplitSpec, SyntheticSource
+from deepicd.training.cpu.device import Cpus
 
 CANARY = "zanzibarcanary"
 
@@ -28,6 +33,16 @@ GRPO = {
     "validateEverySteps": 6, "maxValidationAdmissions": 8, "gradientCheckpointing": False, "torchCompile": False,
     "removePadding": False,
 }  # fmt: skip
+
+
+def run_plan(module: str, plan: Any, file: Path) -> None:
+    """Run a plan of `deepicd.evaluation` as its stage does, by `file`."""
+    file.write_text(json.dumps(asdict(plan)))
+    result = subprocess.run(
+        [sys.executable, "-m", f"deepicd.evaluation.{module}", str(file)],
+        env={**os.environ, **Cpus.engine_environment}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
 
 
 def write_tables_with_canary(folder: Path, admissions: int = 300) -> None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +18,9 @@ from deepicd.run.difficulty import training_prompts
 from deepicd.run_layout import RunLayout
 from deepicd.spec.load import parse
 from deepicd.spec.training import GrpoSpec
-from deepicd.training.cpu.device import Cpus
 from tests.training.answering_model import make_answering_model
 from tests.training.deepicd_process import DeepicdProcess
-from tests.training.runs import CANARY, GRPO, SFT, write_run
+from tests.training.runs import CANARY, GRPO, SFT, run_plan, write_run
 from tests.unit.stops import NeverStop
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(900)]
@@ -152,18 +148,8 @@ def test_two_engines_count_as_one_does(distilled: Distilled) -> None:
     several = replace(plan, batch=8, engines=[{}, {}], parts=str(parts), solved=str(result.parent / "again"))
     counts = []
     for _ in range(2):
-        sample_with(several, result.parent / "several.json")
+        run_plan("difficulty", several, result.parent / "several.json")
         counts.append((read_solved(Path(several.solved)), (parts / "00000.json").stat().st_mtime_ns))
         (parts / "00001.json").unlink()
     assert counts[0] == counts[1], "what was sampled is kept"
     assert counts[0][0] == read_solved(result.with_name("solved.jsonl"))
-
-
-def sample_with(plan: DifficultyPlan, file: Path) -> None:
-    """Run the plan as the stage does."""
-    file.write_text(json.dumps(asdict(plan)))
-    result = subprocess.run(
-        [sys.executable, "-m", "deepicd.evaluation.difficulty", str(file)],
-        env={**os.environ, **Cpus.engine_environment}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr[-3000:]

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +17,7 @@ from deepicd.spec.model import ModelSpec
 from deepicd.training.base_model import make
 from deepicd.training.cpu.device import Cpus
 from tests.training.answering_model import make_answering_model
-from tests.training.runs import TINY
+from tests.training.runs import TINY, run_plan
 
 pytestmark = pytest.mark.training
 
@@ -31,13 +28,7 @@ ADMISSIONS = 32
 
 def ask(plan: EvaluationPlan, folder: Path) -> dict[str, list[Prediction]]:
     """Run the plan as the stage does."""
-    file = folder / "plan.json"
-    file.write_text(json.dumps(asdict(plan)))
-    result = subprocess.run(
-        [sys.executable, "-m", "deepicd.evaluation.answer", str(file)],
-        env={**os.environ, **Cpus.engine_environment}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr[-3000:]
+    run_plan("answer", plan, folder / "plan.json")
     return predictions.read(Path(plan.out))
 
 

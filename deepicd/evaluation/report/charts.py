@@ -120,6 +120,28 @@ def bar_layers(
     return [bars, intervals]
 
 
+def difference_layers(x: Spec, y: Spec, tooltip: Sequence[Spec], *, real: str = ACCENT) -> list[Spec]:
+    """Differences with their intervals beside a line at 0, those that are more than chance in a colour.
+
+    Args:
+        x: encoding of the difference; rows have `value`, `low`, `high` and `real`.
+        y: encoding of the row.
+        tooltip: fields.
+        real: the colour.
+    """
+    shown = {
+        "y": y, "color": {"condition": {"test": "datum.real", "value": real}, "value": MUTED}, "tooltip": list(tooltip),
+    }  # fmt: skip
+    return [
+        {"data": {"values": [{"zero": 0}]}, "transform": [], "mark": {"type": "rule", "color": MUTED},
+         "encoding": {"x": {"field": "zero", **x}}},
+        {"mark": {"type": "rule", "strokeWidth": 1.5},
+         "encoding": {"x": {"field": "low", **x}, "x2": {"field": "high"}, **shown}},
+        {"mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
+         "encoding": {"x": {"field": "value", **x}, **shown}},
+    ]  # fmt: skip
+
+
 def hover_layer(series: Sequence[str], x: Spec) -> Spec:
     """A line at the step nearest to the pointer, with the values of all series there."""
     tooltip = [{"field": "step", "type": "quantitative", "title": "step"}]

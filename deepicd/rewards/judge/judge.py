@@ -16,8 +16,8 @@ from deepicd.errors import JudgeError, UserError
 from deepicd.rewards.judge.cache import Cache
 from deepicd.rewards.judge.client import BATCH, Client
 from deepicd.rewards.judge.question import Question
+from deepicd.rewards.judge.roles import FIRST, Role, roles_of
 from deepicd.rewards.judge.rubric import Rubric, load_rubric, to_verdict
-from deepicd.rewards.judge.seats import FIRST, Seat, taken
 from deepicd.spec.judge import JudgeModelSpec, JudgeSpec
 
 IN_FLIGHT = 8
@@ -32,14 +32,14 @@ Verdict = tuple[bool, ...]
 class Judge:
     """Judges completions. An asynchronous context."""
 
-    def __init__(self, spec: JudgeSpec, folder: Path | None = None, *, pauses: bool = False, seat: Seat = FIRST) -> None:
+    def __init__(self, spec: JudgeSpec, folder: Path | None = None, *, pauses: bool = False, role: Role = FIRST) -> None:
         """Read the rubric and the cache.
 
         Args:
             spec: of the judges. For a `model` the environment has the address of its server.
             folder: keeps verdicts; without it they are only in memory.
             pauses: whether `onFailure: skip` waits when too many verdicts are missing, or else gives up.
-            seat: which of the judges this is; the spec has its model.
+            role: which of the judges this is; the spec has its model.
 
         Raises:
             UserError: the rubric is invalid, or there is no key where one is expected.
@@ -48,21 +48,21 @@ class Judge:
         self.missing: Counter[Missing] = Counter()
         """Number of missing verdicts by reason."""
         self.answered = self.from_cache = 0
-        self._spec, self._field, self._pauses = spec, seat.field, pauses and spec.on_failure == "skip"
+        self._spec, self._field, self._pauses = spec, role.field, pauses and spec.on_failure == "skip"
         self._cache = Cache(folder)
-        model = seat.model(spec)
-        assert model is not None  # noqa: S101 - see `seat`
-        endpoint = model.endpoint or os.environ.get(seat.endpoint_variable)
+        model = role.model(spec)
+        assert model is not None  # noqa: S101 - see `role`
+        endpoint = model.endpoint or os.environ.get(role.endpoint_variable)
         if endpoint is None:
-            raise UserError(f"{seat.field}.model: has no server here: deepicd run starts one; give an endpoint instead")
+            raise UserError(f"{role.field}.model: has no server here: deepicd run starts one; give an endpoint instead")
         self._model = model.identity
         self.client = Client(
             endpoint,
-            seat.served_name if model.model else self._model,
-            key=_key(seat, model),
+            role.served_name if model.model else self._model,
+            key=_key(role, model),
             timeout_seconds=spec.timeout.total_seconds(),
             schema=self.rubric.verdict_schema,
-            field=seat.field,
+            field=role.field,
         )
         self._recent: deque[bool] = deque(maxlen=WINDOW)
         self._slots = asyncio.Semaphore(IN_FLIGHT)
@@ -153,9 +153,9 @@ def check_judge(spec: JudgeSpec) -> None:
     """
 
     async def check() -> None:
-        for seat, model in taken(spec):
+        for role, model in roles_of(spec):
             if model.endpoint is not None:
-                async with Judge(spec, seat=seat) as judge:
+                async with Judge(spec, role=role) as judge:
                     await judge.client.check()
 
     # In a thread: in the main thread asyncio.run makes Ctrl-C a cancellation, which aiohttp may swallow.
@@ -163,12 +163,12 @@ def check_judge(spec: JudgeSpec) -> None:
         thread.submit(lambda: asyncio.run(check())).result()
 
 
-def _key(seat: Seat, model: JudgeModelSpec) -> str | None:
+def _key(role: Role, model: JudgeModelSpec) -> str | None:
     if model.model is not None:
-        return os.environ.get(seat.key_variable)
+        return os.environ.get(role.key_variable)
     if model.api_key is None:
         return None
-    name = model.api_key.env or seat.key_variable
+    name = model.api_key.env or role.key_variable
     if not os.environ.get(name):
-        raise UserError(f"{seat.field}.apiKey: the variable {name} is not set: set it to the endpoint's key")
+        raise UserError(f"{role.field}.apiKey: the variable {name} is not set: set it to the endpoint's key")
     return os.environ[name]

@@ -12,7 +12,7 @@ from typing import Any
 from deepicd.rewards.judge.rollout import Scored
 from deepicd.rewards.judge.second import SecondSums
 from deepicd.spec.judge import TERM
-from deepicd.spec.progress import JudgeCourse
+from deepicd.spec.progress import JudgeTrend
 
 OUTCOME = "outcome"
 RISE = 0.05
@@ -134,7 +134,7 @@ def agreement(steps: Iterable[StepSums]) -> dict[str, float]:
     return {name: sums.correlation for name, sums in terms.items()}
 
 
-def course(steps: Sequence[StepSums]) -> JudgeCourse | None:
+def trend(steps: Sequence[StepSums]) -> JudgeTrend | None:
     """How judge and outcome have moved from the first to the last quarter of the steps; None before there are `FEWEST_STEPS`,
     or where one of the quarters has no verdict.
     """
@@ -147,12 +147,12 @@ def course(steps: Sequence[StepSums]) -> JudgeCourse | None:
     if any(map(math.isnan, (judge_from, right_from, judge_to, right_to))):
         return None
     diverged = judge_to - judge_from > RISE and right_to <= right_from
-    return JudgeCourse(judge_from=judge_from, judge_to=judge_to, right_from=right_from, right_to=right_to, diverged=diverged)
+    return JudgeTrend(judge_from=judge_from, judge_to=judge_to, right_from=right_from, right_to=right_to, diverged=diverged)
 
 
 def alarm(steps: Sequence[StepSums]) -> str | None:
     """What was found if the judge's mean rose by more than `RISE` and the outcome did not rise; else None."""
-    found = course(steps)
+    found = trend(steps)
     return str(found) if found is not None and found.diverged else None
 
 

@@ -97,7 +97,7 @@ class Cpus(Device):
         """One copy."""
         return []
 
-    def guest_arguments(self, share: float, *, sleeps: bool) -> list[str]:
+    def colocated_arguments(self, share: float, *, sleeps: bool) -> list[str]:
         """None: vLLM has no sleep mode on CPUs, and the machine's memory is shared anyway."""
         return []
 

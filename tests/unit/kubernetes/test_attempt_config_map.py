@@ -28,7 +28,7 @@ from deepicd.kubernetes.attempt_config_map import (
     send_to,
     write_termination_log,
 )
-from deepicd.spec.progress import Diagnostics, FailureCode, JudgeCourse, Progress, read_failure, read_progress
+from deepicd.spec.progress import Diagnostics, FailureCode, JudgeTrend, Progress, read_failure, read_progress
 from deepicd.training.step_metrics import StepMetrics
 
 
@@ -122,24 +122,22 @@ def test_a_report_holds_the_newest_of_each_number(tmp_path: Path) -> None:
 
 
 def test_a_report_has_the_judges_course_and_repeats_the_last_validations_judges(tmp_path: Path) -> None:
-    box, course = Box(), JudgeCourse(judge_from=0.2, judge_to=0.6, right_from=0.3, right_to=0.3, diverged=True)
+    box, trend = Box(), JudgeTrend(judge_from=0.2, judge_to=0.6, right_from=0.3, right_to=0.3, diverged=True)
     with ProgressReport(box.send, tmp_path, interval=0) as report:
         report.stage_started("grpo")
-        report.step(
-            "grpo", StepMetrics(10, gradient_norm=0.5, second_judge=0.4, judges_kappa=0.7, judge_course=course), 15, None
-        )
+        report.step("grpo", StepMetrics(10, gradient_norm=0.5, second_judge=0.4, judges_kappa=0.7, judge_trend=trend), 15, None)
         report.step("grpo", StepMetrics(11, gradient_norm=0.6), 15, None)
-    assert box.last.judge == course
+    assert box.last.judge == trend
     assert box.last.diagnostics == Diagnostics(gradient_norm=0.6, second_judge=0.4, judges_kappa=0.7)
 
 
 def test_the_judges_course_outlives_its_stage(tmp_path: Path) -> None:
-    box, course = Box(), JudgeCourse(judge_from=0.2, judge_to=0.6, right_from=0.3, right_to=0.3, diverged=True)
+    box, trend = Box(), JudgeTrend(judge_from=0.2, judge_to=0.6, right_from=0.3, right_to=0.3, diverged=True)
     with ProgressReport(box.send, tmp_path, interval=0) as report:
         report.stage_started("grpo")
-        report.step("grpo", StepMetrics(10, judge_course=course), 15, None)
+        report.step("grpo", StepMetrics(10, judge_trend=trend), 15, None)
         report.stage_started("evaluate")
-    assert (box.last.stage, box.last.judge) == ("evaluate", course)
+    assert (box.last.stage, box.last.judge) == ("evaluate", trend)
 
 
 def test_a_new_stage_begins_without_steps(tmp_path: Path) -> None:

@@ -116,9 +116,9 @@ def test_a_judge_that_alone_rises_is_warned_of_once_and_reported_with_each_step(
         for step in range(1, 21):
             log.write_text(judged(step, 0.6))
             act(StepMetrics(step), 20)
-    assert [row.step for row in seen if row.judge_course is not None] == list(range(10, 21))
-    assert seen[-1].judge_course is not None
-    assert seen[-1].judge_course.diverged
+    assert [row.step for row in seen if row.judge_trend is not None] == list(range(10, 21))
+    assert seen[-1].judge_trend is not None
+    assert seen[-1].judge_trend.diverged
     assert [line["step"] for line in warned] == [10]
     assert "the judge's mean rose from" in warned[0]["event"]
 
@@ -130,9 +130,9 @@ def test_a_judge_that_does_not_rise_is_reported_without_a_warning(tmp_path: Path
     (tmp_path / "judge.jsonl").write_text(judged(20, 0.0))
     with capture_logs() as warned:
         act(StepMetrics(20), 20)
-    assert seen[0].judge_course is None
-    assert seen[1].judge_course is not None
-    assert not seen[1].judge_course.diverged
+    assert seen[0].judge_trend is None
+    assert seen[1].judge_trend is not None
+    assert not seen[1].judge_trend.diverged
     assert warned == []
 
 

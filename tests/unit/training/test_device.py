@@ -28,10 +28,10 @@ def test_one_engine_uses_all_cores() -> None:
     assert Cpus().engines(4, 1, {}) == [{}]
 
 
-def test_a_guest_on_gpus_takes_its_share_and_gives_it_back_and_one_on_cpus_takes_none() -> None:
-    assert Device().guest_arguments(0.5, sleeps=True) == ["--gpu-memory-utilization", "0.5", "--enable-sleep-mode"]
-    assert Device().guest_arguments(0.45, sleeps=False) == ["--gpu-memory-utilization", "0.45"]
-    assert Cpus().guest_arguments(0.5, sleeps=True) == []
+def test_a_colocated_server_on_gpus_takes_its_share_and_gives_it_back_and_one_on_cpus_takes_none() -> None:
+    assert Device().colocated_arguments(0.5, sleeps=True) == ["--gpu-memory-utilization", "0.5", "--enable-sleep-mode"]
+    assert Device().colocated_arguments(0.45, sleeps=False) == ["--gpu-memory-utilization", "0.45"]
+    assert Cpus().colocated_arguments(0.5, sleeps=True) == []
 
 
 def test_a_model_that_answers_beside_a_judge_leaves_room_for_it() -> None:

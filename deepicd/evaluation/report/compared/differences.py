@@ -67,7 +67,6 @@ def _drawn(compared: Compared, first: str) -> Spec:
     )
     x = {"type": "quantitative", "title": "difference (points)", "axis": {"tickCount": 8}}
     y = {"field": "model", "type": "nominal", "sort": models, "title": None, "axis": charts.NAMES}
-    real = {"condition": {"test": "datum.real", "value": charts.ACCENT}, "value": charts.MUTED}
     tooltip = [
         {"field": "model"}, {"field": "against"}, {"field": "measure"},
         {"field": "value", "type": "quantitative", "title": "difference", "format": "+.3~f"},
@@ -85,14 +84,7 @@ def _drawn(compared: Compared, first: str) -> Spec:
         ],
         data=charts.values(found),
         transform=[{"filter": "datum.against == against && datum.measure == measure"}],
-        layer=[
-            {"data": {"values": [{"zero": 0}]}, "transform": [], "mark": {"type": "rule", "color": charts.MUTED},
-             "encoding": {"x": {"field": "zero", **x}}},
-            {"mark": {"type": "rule", "strokeWidth": 1.5},
-             "encoding": {"x": {"field": "low", **x}, "x2": {"field": "high"}, "y": y, "color": real, "tooltip": tooltip}},
-            {"mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
-             "encoding": {"x": {"field": "value", **x}, "y": y, "color": real, "tooltip": tooltip}},
-        ],
+        layer=charts.difference_layers(x, y, tooltip),
     )  # fmt: skip
 
 

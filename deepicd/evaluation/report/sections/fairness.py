@@ -46,7 +46,6 @@ def _drawn(gaps: list[dict[str, Any]]) -> Spec:
     said = "; ".join(f"{row['group']}: {row['value']:+.1f}" for row in gaps)
     x = {"type": "quantitative", "title": "accuracy minus that of the largest group (points)", "axis": {"tickCount": 8}}
     y = {"field": "group", "type": "nominal", "sort": [row["group"] for row in gaps], "title": None}
-    real = {"condition": {"test": "datum.real", "value": "var(--warn)"}, "value": charts.MUTED}
     tooltip = [
         {"field": "group"}, {"field": "value", "type": "quantitative", "title": "gap (points)", "format": "+.1f"},
         {"field": "p", "title": "p after Holm"}, {"field": "patients"},
@@ -55,14 +54,7 @@ def _drawn(gaps: list[dict[str, Any]]) -> Spec:
         f"Gap in accuracy to the largest group, in percentage points. {said}",
         24 * len(gaps),
         data=charts.values(gaps),
-        layer=[
-            {"data": {"values": [{"zero": 0}]}, "mark": {"type": "rule", "color": charts.MUTED},
-             "encoding": {"x": {"field": "zero", **x}}},
-            {"mark": {"type": "rule", "strokeWidth": 1.5},
-             "encoding": {"x": {"field": "low", **x}, "x2": {"field": "high"}, "y": y, "color": real, "tooltip": tooltip}},
-            {"mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
-             "encoding": {"x": {"field": "value", **x}, "y": y, "color": real, "tooltip": tooltip}},
-        ],
+        layer=charts.difference_layers(x, y, tooltip, real="var(--warn)"),
     )  # fmt: skip
 
 

@@ -13,9 +13,9 @@ from deepicd.errors import JudgeError
 from deepicd.rewards import Sample, Score
 from deepicd.rewards.judge.grouped import GroupedJudge
 from deepicd.rewards.judge.judge import Judge
+from deepicd.rewards.judge.roles import SECOND
 from deepicd.rewards.judge.rollout import Rollout, Scored
 from deepicd.rewards.judge.rubric import load_rubric
-from deepicd.rewards.judge.seats import SECOND
 from deepicd.spec.judge import JudgeSpec
 from tests.judge_stub import MODEL, Reply, Stub, all_yes, criteria, stub
 
@@ -67,7 +67,7 @@ def test_a_second_judge_is_asked_the_same_and_counts_in_no_score() -> None:
         spec = JudgeSpec.model_validate({"endpoint": first.url, "name": MODEL, "second": second})
 
         async def work() -> list[Score]:
-            async with Judge(spec) as judge, Judge(spec, seat=SECOND) as another:
+            async with Judge(spec) as judge, Judge(spec, role=SECOND) as another:
                 grouped = GroupedJudge(
                     judge, opened_think=True, weight=0.2, only_where_outcome_varies=False, second=another,
                     on_scored=lambda step, found: seen.extend(found),

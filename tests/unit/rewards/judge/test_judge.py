@@ -14,8 +14,8 @@ from deepicd.errors import JudgeError, UserError
 from deepicd.rewards.judge import judge
 from deepicd.rewards.judge.judge import Judge, Verdict, check_judge
 from deepicd.rewards.judge.question import Question
+from deepicd.rewards.judge.roles import FIRST, SECOND, Role
 from deepicd.rewards.judge.rubric import load_rubric
-from deepicd.rewards.judge.seats import FIRST, SECOND, Seat
 from deepicd.spec.judge import JudgeSpec
 from tests.judge_stub import MODEL, Reply, Stub, completed, criteria, stub
 
@@ -46,10 +46,10 @@ def spec(server: Stub, **fields: Any) -> JudgeSpec:
 
 
 def verdicts(
-    chosen: JudgeSpec, asked: Sequence[Question], folder: Path | None = None, *, pauses: bool = False, seat: Seat = FIRST
+    chosen: JudgeSpec, asked: Sequence[Question], folder: Path | None = None, *, pauses: bool = False, role: Role = FIRST
 ) -> tuple[list[Verdict | None], Judge]:
     async def work() -> tuple[list[Verdict | None], Judge]:
-        async with Judge(chosen, folder, pauses=pauses, seat=seat) as asks:
+        async with Judge(chosen, folder, pauses=pauses, role=role) as asks:
             return await asks.verdicts(asked), asks
 
     return asyncio.run(work())
@@ -75,12 +75,12 @@ def test_a_second_judge_has_its_own_verdicts_limits_and_messages(server: Stub, t
     with stub() as other:
         other.model, other.answer = "second", lambda prompt: json.dumps(dict.fromkeys(criteria(prompt), False))
         chosen = spec(server, second={"endpoint": other.url, "name": "second"}, onFailure="fail")
-        found, _ = verdicts(chosen, questions(2), tmp_path, seat=SECOND)
+        found, _ = verdicts(chosen, questions(2), tmp_path, role=SECOND)
         assert found == [(False,) * len(NAMES)] * 2
         assert len(server.chats) == 1
         other.always = lambda prompts: Reply(500)
         with pytest.raises(JudgeError, match=r"^reward\.judge\.second: .* verdicts are missing \(reward\.judge\.maxFailures\)"):
-            verdicts(chosen, questions(64, first=2), tmp_path, seat=SECOND)
+            verdicts(chosen, questions(64, first=2), tmp_path, role=SECOND)
     assert verdicts(spec(server), questions(2), tmp_path)[0] == [YES] * 2
 
 

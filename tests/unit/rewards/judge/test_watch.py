@@ -6,7 +6,7 @@ import pytest
 from deepicd.rewards import Score
 from deepicd.rewards.judge.rollout import Scored
 from deepicd.rewards.judge.second import Opinion
-from deepicd.rewards.judge.watch import StepSums, agreement, alarm, course, read, to_json
+from deepicd.rewards.judge.watch import StepSums, agreement, alarm, read, to_json, trend
 
 
 def step(*completions: tuple[float, bool], form: float = 1, second: Opinion | None = None) -> StepSums:
@@ -75,20 +75,20 @@ def test_a_judge_that_rises_while_the_outcome_does_not_is_an_alarm() -> None:
 
 
 @pytest.mark.parametrize(("judge", "right"), [(0.5, 0.3), (0, 0), (0.03, 0), (-0.2, 0)])
-def test_other_courses_are_no_alarm(judge: float, right: float) -> None:
+def test_other_trends_are_no_alarm(judge: float, right: float) -> None:
     assert alarm(rising(judge, right)) is None
 
 
-def test_the_course_has_the_figures_of_both_quarters() -> None:
-    found = course(rising(0.5, 0.3))
+def test_the_trend_has_the_figures_of_both_quarters() -> None:
+    found = trend(rising(0.5, 0.3))
     assert found is not None
     assert (round(found.judge_from, 2), round(found.judge_to, 2), found.right_from < found.right_to) == (0.26, 0.64, True)
     assert not found.diverged
-    assert course(rising(0.5, 0)[:7]) is None
+    assert trend(rising(0.5, 0)[:7]) is None
 
 
-def test_a_quarter_without_verdicts_has_no_course() -> None:
-    assert course([step((math.nan, True))] * 4 + rising(0.5, 0)[:4]) is None
+def test_a_quarter_without_verdicts_has_no_trend() -> None:
+    assert trend([step((math.nan, True))] * 4 + rising(0.5, 0)[:4]) is None
 
 
 def test_few_steps_are_no_alarm() -> None:

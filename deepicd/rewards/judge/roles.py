@@ -10,7 +10,7 @@ from deepicd.spec.judge import JudgeModelSpec, JudgeSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class Role:
     """One of the judges."""
 
     who: str
@@ -29,12 +29,12 @@ class Seat:
         return spec if self is FIRST else spec.second
 
 
-FIRST = Seat("the judge", "reward.judge", JUDGE_ENDPOINT, JUDGE_API_KEY, "judge")
-SECOND = Seat("the second judge", "reward.judge.second", SECOND_JUDGE_ENDPOINT, SECOND_JUDGE_API_KEY, "second-judge")
+FIRST = Role("the judge", "reward.judge", JUDGE_ENDPOINT, JUDGE_API_KEY, "judge")
+SECOND = Role("the second judge", "reward.judge.second", SECOND_JUDGE_ENDPOINT, SECOND_JUDGE_API_KEY, "second-judge")
 
 
-def taken(spec: JudgeSpec) -> Iterator[tuple[Seat, JudgeModelSpec]]:
+def roles_of(spec: JudgeSpec) -> Iterator[tuple[Role, JudgeModelSpec]]:
     """The judges that a run has, with their models."""
-    for seat in (FIRST, SECOND):
-        if (model := seat.model(spec)) is not None:
-            yield seat, model
+    for role in (FIRST, SECOND):
+        if (model := role.model(spec)) is not None:
+            yield role, model
