@@ -54,7 +54,8 @@ def test_a_queued_job_is_not_preempted_by_the_old_runs_pod(api: Api, namespace: 
         found = api.find("Job", "quickstart-a1", namespace)
         return found if found is not None and found["metadata"]["ownerReferences"][0]["uid"] == owner else None
 
-    job = wait_for(its_job, 30, lambda: run_of(api, namespace).get("status"))
+    # The garbage collector learns of a new kind every 30 s, and only then that the old run's ServiceAccount can go.
+    job = wait_for(its_job, 90, lambda: run_of(api, namespace).get("status"))
     wait_for(lambda: api.find("Pod", old, namespace) is None, 60, "the old pod does not end")
     wait_for(lambda: run_of(api, namespace)["status"]["reason"] == "Queued", 30, lambda: run_of(api, namespace)["status"])
     status = run_of(api, namespace)["status"]

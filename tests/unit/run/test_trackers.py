@@ -97,8 +97,9 @@ def test_one_run_is_continued_over_launches_and_with_a_store_over_machines(mlflo
 def test_what_a_server_did_not_take_is_sent_when_it_answers_again(mlflow: tuple[str, StandIn], tmp_path: Path) -> None:
     address, served = mlflow
     served.failure = 503
-    sender = MlflowSender(MlflowRun(MlflowSpec(uri=address, experiment="e"), tmp_path / "id", {}), "quick", None, {}, wait=0.01)
     with structlog.testing.capture_logs() as logs:
+        run = MlflowRun(MlflowSpec(uri=address, experiment="e"), tmp_path / "id", {})
+        sender = MlflowSender(run, "quick", None, {}, wait=0.01)
         trackers = Trackers(load(SAMPLE), tmp_path, {})
         trackers._mlflow = sender
         for step in range(1, 4):

@@ -53,8 +53,9 @@ class FakeStore:
                 if not self.answers:
                     connection.recv(1)  # silence, until the other side hangs up
                     return
+                ends = self.ends  # the next test may begin with the answer
                 connection.sendall(self.answers.pop(0))
-                if self.ends:
+                if ends:
                     return
 
     def close(self) -> None:
