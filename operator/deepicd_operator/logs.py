@@ -8,13 +8,11 @@ import sys
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from deepicd_operator.settings import LogLevel
 
-def configure(level: str) -> None:
-    """Log JSON lines to standard error; of libraries only warnings and errors, with tracebacks only at level debug.
 
-    Args:
-        level: debug, info, warning or error.
-    """
+def configure(level: LogLevel) -> None:
+    """Log JSON lines to standard error; of libraries only warnings and errors, with tracebacks only at level debug."""
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,

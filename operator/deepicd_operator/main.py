@@ -11,7 +11,7 @@ import typer
 from deepicd import extras
 from deepicd.cli.program import Program, add_version, call
 from deepicd.errors import DeepICDError, ExitCode
-from deepicd_operator.settings import DEFAULT_IMAGE, DEFAULT_PORTS, PatchLevel, Settings
+from deepicd_operator.settings import DEFAULT_IMAGE, DEFAULT_PORTS, LogLevel, PatchLevel, Settings
 
 cli = Program(name="deepicd-operator", help="Run DeepICDRuns on Kubernetes.", add_completion=False)
 add_version(cli, "deepicd-operator")
@@ -98,7 +98,7 @@ def run(
     port: Annotated[int, typer.Option(help="Port of /healthz, /readyz and /metrics; 0 for none.")] = 8080,
     workers: Annotated[int, typer.Option(min=1, help="Number of runs reconciled at the same time.")] = 16,
     resync: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="Seconds between full lists.")] = 120.0,
-    log_level: Annotated[str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = "info",
+    log_level: Annotated[LogLevel, typer.Option(help="Least level of the lines that are logged.")] = "info",
 ) -> None:
     """Run the operator until SIGTERM, with the kubeconfig or, in a cluster, the ServiceAccount.
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import ip_address
-from typing import Self
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
 DEFAULT_IMAGE = "deepicd/trainer:0.2.0"
 DEFAULT_PORTS = (443, 6443)
 """Default ports of the API server: the Service's and kubeadm's."""
+
+
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class PatchLevel(StrEnum):

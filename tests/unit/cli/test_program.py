@@ -86,7 +86,8 @@ def test_the_version_is_printed(name: str, monkeypatch: pytest.MonkeyPatch, caps
         "deepicd nothing", "deepicd --nothing", "deepicd run", "deepicd run a b", "deepicd data nothing",
         "deepicd artifacts get",
         "deepicd reward --preset nothing", "deepicd icd10 --limit 0 M51", "deepicd predict --model", "deepicd-operator nothing",
-        "deepicd-operator run --nothing", "deepicd-operator run --port x", "deepicd", "deepicd-operator",
+        "deepicd-operator run --nothing", "deepicd-operator run --port x", "deepicd-operator run --log-level loud",
+        "deepicd", "deepicd-operator",
     ],
 )  # fmt: skip
 def test_a_command_line_that_is_not_understood_ends_with_64(
