@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deepicd.cli.program import Program
+from deepicd.spec.data import NOTE_COLUMNS, NotesSource, Sections, SyntheticSource
 
 if TYPE_CHECKING:
     from deepicd.data.cohort import Cohort
-    from deepicd.spec.data import NotesSource
 
 app = Program(help="Make, extract and check cohorts.")
 
 _OUT = "Folder to write to; created if missing."
 _COLUMN = "The file's name for a column, such as note=text; repeat it for each column."
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-class Sections(StrEnum):
-    """Which part of a note is used."""
-
-    ADMISSION = "admission"
-    NONE = "none"
 
 
 @app.command()
@@ -45,7 +37,6 @@ def synthetic(
     Example: `deepicd data synthetic --out tables --admissions 2000 --codes 60 --seed 0`
     """
     from deepicd.data.synthetic import write_tables
-    from deepicd.spec.data import SyntheticSource
 
     source = SyntheticSource(admissions=admissions, codes=codes, frequency_exponent=frequency_exponent, seed=seed)
     write_tables(source, out)
@@ -91,7 +82,7 @@ def notes(
     sections: Annotated[
         Sections,
         typer.Option(help="admission: use the admission part of discharge summaries. none: use the notes as they are."),
-    ] = Sections.ADMISSION,
+    ] = "admission",
     train: Annotated[float, typer.Option(metavar="SHARE", help="Share of patients to train on.")] = 0.7,
     validation: Annotated[float, typer.Option(metavar="SHARE", help="Share of patients to follow training with.")] = 0.1,
     test: Annotated[float, typer.Option(metavar="SHARE", help="Share of patients held out for the evaluation.")] = 0.2,
@@ -145,7 +136,7 @@ def check(
     elif len(note) == 1 and Path(note[0]).is_dir():
         report = examine(folder, Path(note[0]))
     else:
-        report = examine(folder, _source(note, column, Sections.NONE))
+        report = examine(folder, _source(note, column, "none"))
     if as_json:
         typer.echo(json.dumps(to_json(report), indent=2))
     else:
@@ -172,7 +163,6 @@ def _source(files: list[str], columns: list[str], sections: Sections) -> NotesSo
     from pydantic import ValidationError
 
     from deepicd.errors import UserError
-    from deepicd.spec.data import NOTE_COLUMNS, NotesSource
     from deepicd.spec.wording import expected
 
     pairs = [one.partition("=") for one in columns]
@@ -182,7 +172,7 @@ def _source(files: list[str], columns: list[str], sections: Sections) -> NotesSo
         if name not in NOTE_COLUMNS and column in NOTE_COLUMNS:
             raise UserError(f"--column {name}={column}: the file's name for a column comes second: write {column}={name}")
     try:
-        return NotesSource(files=tuple(files), columns={name: column for name, _, column in pairs}, sections=sections.value)
+        return NotesSource(files=tuple(files), columns={name: column for name, _, column in pairs}, sections=sections)
     except ValidationError as error:
         found = error.errors(include_url=False)[0]
     option = "--column" if found["loc"][:1] == ("columns",) else "--file"

@@ -9,7 +9,6 @@ import tempfile
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,14 +19,8 @@ from deepicd.completion import TRACE_WARNING
 from deepicd.errors import CrashError, DeepICDError, UserError
 from deepicd.json_lines import check_names, read_object
 from deepicd.prompt import STORED, Asked, of, stored
+from deepicd.spec.data import Sections
 from deepicd.spec.load import read_prompt
-
-
-class Sections(StrEnum):
-    """What the notes are."""
-
-    NONE = "none"
-    ADMISSION = "admission"
 
 
 def predict(
@@ -37,7 +30,7 @@ def predict(
         typer.Option(
             help="none: a note holds what was known at admission. admission: it is a discharge summary; use only that part."
         ),
-    ] = Sections.NONE,
+    ] = "none",
     prompt: Annotated[
         Path | None,
         typer.Option(
@@ -131,7 +124,7 @@ def admission_note(note: str, sections: Sections) -> str | None:
     """What of a note the model is asked about, as the cohort has it; None where nothing is left."""
     from deepicd.data import extracted
 
-    found: str | None = (extracted.whole if sections is Sections.NONE else extracted.cut)(note)["note"]
+    found: str | None = (extracted.whole if sections == "none" else extracted.cut)(note)["note"]
     return found
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import AbstractContextManager, nullcontext
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,22 +14,16 @@ from deepicd.errors import UserError
 from deepicd.rewards import cohort_words
 from deepicd.rewards.lines import score_lines
 from deepicd.spec.load import load
-from deepicd.spec.reward import RewardSpec
+from deepicd.spec.reward import PresetName, RewardSpec
 
 if TYPE_CHECKING:
     from deepicd.rewards.judge.judging import Judging
 
 
-class Preset(StrEnum):
-    """Rewards that need no run.yaml."""
-
-    DEEPICD = "deepicd"
-    DEEPICD_R1 = "deepicd-r1"
-    STRICT = "strict"
-
-
 def reward(
-    preset: Annotated[Preset | None, typer.Option(help="Score with a preset, with or without the opening `<think>`.")] = None,
+    preset: Annotated[
+        PresetName | None, typer.Option(help="Score with a preset, with or without the opening `<think>`.")
+    ] = None,
     spec: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Score with the reward and the prompt of this run.yaml.")
     ] = None,
@@ -52,7 +45,7 @@ def reward(
     Example: deepicd reward --preset deepicd-r1 < in.jsonl > out.jsonl
     """
     if preset is not None and spec is None:
-        terms, opened_think = RewardSpec(preset=preset.value), None
+        terms, opened_think = RewardSpec(preset=preset), None
     elif spec is not None and preset is None:
         run = load(spec).spec
         terms, opened_think = run.reward, run.model.opened_think

@@ -21,6 +21,7 @@ class MimicSource(SpecModel):
     """Folder with discharge."""
 
 
+Sections = Literal["admission", "none"]
 REQUIRED_NOTE_COLUMNS = ("id", "patient_id", "note", "code")
 NOTE_COLUMNS = (*REQUIRED_NOTE_COLUMNS, "sex", "age", "race", "insurance", "language", "split")
 
@@ -36,7 +37,7 @@ class NotesSource(SpecModel):
     """Instead of `file`: several files or patterns, read in this order. A file that two of them match is read once."""
     columns: dict[str, Annotated[str, Field(min_length=1)]] = Field(default={}, max_length=len(NOTE_COLUMNS))
     """The file's names of columns, by their names above: `{note: text, code: icd10}`. Columns left out have the same name."""
-    sections: Literal["admission", "none"] = "admission"
+    sections: Sections = "admission"
     """`admission`: use the sections of discharge summaries that were written at admission, as for MIMIC-IV. `none`: the notes
     were written at admission, and are used as they are."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deepicd.cli.predict import Sections, _output_of_vllm, admission_note, how_to_ask, read_request
+from deepicd.cli.predict import _output_of_vllm, admission_note, how_to_ask, read_request
 from deepicd.errors import CrashError, UserError
 from deepicd.prompt import DEEPICD, Asked, Prompt
 
@@ -59,20 +59,17 @@ def test_only_the_admission_part_of_a_whole_summary_is_used() -> None:
         "Chief Complaint:\ncough\n\nHistory of Present Illness:\nHe came with a cough.\n\n"
         "Brief Hospital Course:\nIt was pneumonia.\n\nDischarge Diagnosis:\nPneumonia\n"
     )
-    assert (
-        admission_note(summary, Sections.ADMISSION)
-        == "Chief Complaint: cough\nHistory of Present Illness: He came with a cough."
-    )
+    assert admission_note(summary, "admission") == "Chief Complaint: cough\nHistory of Present Illness: He came with a cough."
 
 
 def test_a_text_without_an_admission_part_has_no_admission_note() -> None:
-    assert admission_note("Discharge Diagnosis:\nPneumonia\n", Sections.ADMISSION) is None
+    assert admission_note("Discharge Diagnosis:\nPneumonia\n", "admission") is None
 
 
 @pytest.mark.parametrize("note", ["", " \n", "\u200b\ufeff", "\0", "___ ."])
 def test_a_note_without_words_is_not_asked_about(note: str) -> None:
-    assert admission_note(note, Sections.NONE) is None
-    assert admission_note(f"{note} Husten {note}", Sections.NONE) == f"{note} Husten {note}"
+    assert admission_note(note, "none") is None
+    assert admission_note(f"{note} Husten {note}", "none") == f"{note} Husten {note}"
 
 
 @pytest.mark.parametrize(
