@@ -203,7 +203,7 @@ class Sync:
         for folder in {item.folder.parent for item in self._durable.union(complete)}:
             CheckpointFolders(folder).drop_marks()
         # Training may delete a folder and create it again: then it needs its marker again.
-        self._durable &= frozenset(complete)
+        self._durable = frozenset(item for item in complete if item in self._durable and item.marker.exists())
         return next_upload(complete, self._durable, self._retry_at, self.clock())
 
     def _waiting(self) -> list[Complete]:

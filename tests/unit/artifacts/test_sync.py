@@ -282,6 +282,22 @@ def test_a_marker_of_another_store_does_not_count(
     assert steps(other) == [5]
 
 
+def test_a_checkpoint_that_is_deleted_after_it_was_listed_and_made_again_gets_its_marker_again(
+    at_work: Sync, save: Save, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = save(folder, 5)
+    at_work.once()
+    listed = at_work.source.complete()
+    shutil.rmtree(place)
+    answers = iter([listed])
+    with monkeypatch.context() as patched:
+        patched.setattr(VerlFolder, "complete", lambda _: next(answers, []))
+        at_work.once()
+    save(folder, 5)
+    at_work.once()
+    assert (folder / "global_step_5.durable").exists()
+
+
 def test_a_checkpoint_that_is_made_again_gets_its_marker_again(at_work: Sync, save: Save, folder: Path) -> None:
     marker = folder / "global_step_5.durable"
     place = save(folder, 5)
