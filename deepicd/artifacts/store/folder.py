@@ -44,16 +44,17 @@ class FolderStore:
         # Folders that cannot hold the prefix are skipped.
         start = self.root / prefix.rpartition("/")[0]
         found = []
-        for folder, _, names in os.walk(start):
-            for name in names:
-                path = Path(folder, name)
-                key = path.relative_to(self.root).as_posix()
-                if key.startswith(prefix) and not name.startswith(atomic.PREFIX):
-                    try:
-                        status = path.stat()
-                    except FileNotFoundError:
-                        continue
-                    found.append(StoredObject(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC)))
+        with self._errors():
+            for folder, _, names in os.walk(start, onerror=_unless_gone):
+                for name in names:
+                    path = Path(folder, name)
+                    key = path.relative_to(self.root).as_posix()
+                    if key.startswith(prefix) and not name.startswith(atomic.PREFIX):
+                        try:
+                            status = path.stat()
+                        except FileNotFoundError:
+                            continue
+                        found.append(StoredObject(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC)))
         yield from sorted(found, key=lambda item: item.key)
 
     def read(self, key: str) -> tuple[bytes, str] | None:
@@ -133,7 +134,7 @@ class FolderStore:
     def abort_uploads(self, older_than: datetime) -> int:
         count = 0
         for path in self.root.rglob(f"{atomic.PREFIX}*"):
-            with suppress(FileNotFoundError):
+            with self._errors(), suppress(FileNotFoundError):
                 if path.name != _LOCK and datetime.fromtimestamp(path.stat().st_mtime, UTC) < older_than:
                     path.unlink()
                     count += 1
@@ -153,9 +154,15 @@ class FolderStore:
                 raise UserError(f"{self.root}: the store is full: free space there, then try again") from None
             if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise UserError(
-                    f"{self.root}: cannot be written ({error.strerror}): give permission, or another store"
+                    f"{self.root}: cannot be read or written ({error.strerror}): give permission, or another store"
                 ) from None
             raise StoreError(f"{self.root}: {error.strerror}: see that the folder can be reached, then try again") from None
+
+
+def _unless_gone(error: OSError) -> None:
+    """What `os.walk` would pass over: a folder that cannot be read would look empty."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 @contextmanager
