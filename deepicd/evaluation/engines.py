@@ -18,7 +18,7 @@ def run_engines(module: str, plan_file: str, engines: Sequence[Mapping[str, str]
         engines: variables of the process of each, which say which GPUs it has.
 
     Raises:
-        SystemExit: the process of an engine failed; it has written why.
+        SystemExit: the process of an engine failed; it has written why, unless a signal ended it: then 128 and its number.
     """
     command = [sys.executable, "-m", module, plan_file]
     running = [
@@ -36,4 +36,5 @@ def run_engines(module: str, plan_file: str, engines: Sequence[Mapping[str, str]
         codes = [process.wait() for process in running]
     if failed := [code for code in codes if code]:
         # One that was terminated failed after another one.
-        raise SystemExit(max(failed))
+        code = max(failed)
+        raise SystemExit(code if code > 0 else 128 - code)

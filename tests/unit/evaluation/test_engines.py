@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -32,3 +33,10 @@ def test_an_engine_that_fails_ends_the_others(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(SystemExit) as left:
         run_engines("module", "plan.json", [{}, {}])
     assert left.value.code == 7
+
+
+def test_a_signal_that_ends_an_engine_is_told_as_a_shell_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", python(tmp_path, '[ "$4" = 0 ] && exec sleep 600\nkill -9 $$'))
+    with pytest.raises(SystemExit) as left:
+        run_engines("module", "plan.json", [{}, {}])
+    assert left.value.code == 128 + signal.SIGKILL
