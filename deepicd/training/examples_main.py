@@ -16,12 +16,11 @@ from deepicd import atomic, prompt
 from deepicd.data import sft
 from deepicd.data.example_tokens import end_of_answer, stop_tokens
 from deepicd.data.prompts import ChatTokens
-from deepicd.errors import CrashError, ExitCode, UserError
 from deepicd.run_layout import RunLayout, StageLayout
 from deepicd.spec.load import load
 from deepicd.spec.run import RunSpec
 from deepicd.training.context_check import check_examples
-from deepicd.training.launch import GuardedProcess, exit_code_of, last_line, offline_environment
+from deepicd.training.launch import exit_code_of, run_apart
 
 
 def build(spec_file: Path, cohort: Path, layout: RunLayout) -> None:
@@ -31,13 +30,8 @@ def build(spec_file: Path, cohort: Path, layout: RunLayout) -> None:
         UserError: see `make_examples`.
         CrashError: the process failed otherwise.
     """
-    log = layout.stage("distill").model_log
-    command = [sys.executable, "-m", "deepicd.training.examples_main", str(spec_file), str(cohort), str(layout.folder)]
-    code = GuardedProcess(command, offline_environment(), log).wait()
-    if code == ExitCode.USER_ERROR:
-        raise UserError(last_line(log))
-    if code:
-        raise CrashError(f"the SFT examples could not be made: see {log}")
+    arguments, log = (spec_file, cohort, layout.folder), layout.stage("distill").model_log
+    run_apart("deepicd.training.examples_main", arguments, log, "the SFT examples could not be made")
 
 
 def are_made(place: StageLayout, max_tokens: int) -> bool:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from deepicd.errors import DeepICDError, ExitCode
+from deepicd.errors import CrashError, DeepICDError, ExitCode, UserError
 from deepicd.training.checkpoints import LocalCheckpoints
 from deepicd.training.device import device
 from deepicd.training.guard import PATIENCE_SECONDS, end_orphans
@@ -121,6 +121,21 @@ class GuardedProcess:
             self._process.send_signal(signal.SIGTERM)
         if self._process.wait() < 0:
             end_orphans(str(self.scratch))
+
+
+def run_apart(module: str, arguments: Sequence[object], log: Path, failure: str) -> None:
+    """Run `python -m MODULE` on a command line under a guard, to its end. The module returns `exit_code_of` its work.
+
+    Raises:
+        UserError: the last line of its log, if the user can fix what went wrong.
+        CrashError: `failure`, and where its log is.
+    """
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    code = GuardedProcess(command, offline_environment(), log).wait()
+    if code == ExitCode.USER_ERROR:
+        raise UserError(last_line(log))
+    if code:
+        raise CrashError(f"{failure}: see {log}")
 
 
 def exit_code_of(act: Callable[[], None]) -> int:

@@ -13,13 +13,12 @@ from deepicd import prompt
 from deepicd.data import sft
 from deepicd.data.example_tokens import end_of_answer, stop_tokens
 from deepicd.data.prompts import ChatTokens, PromptCounts, write_prompts
-from deepicd.errors import CrashError, ExitCode, UserError
 from deepicd.run_layout import StageLayout
 from deepicd.spec.load import load
 from deepicd.spec.run import RunSpec
 from deepicd.training.base_model import make
 from deepicd.training.context_check import check_examples, check_prompts
-from deepicd.training.launch import GuardedProcess, exit_code_of, last_line, offline_environment
+from deepicd.training.launch import exit_code_of, run_apart
 from deepicd.training.model_limits import check_limits
 
 
@@ -30,12 +29,8 @@ def build(spec_file: Path, cohort: Path, place: StageLayout) -> None:
         UserError: see `prepare_model`.
         CrashError: the process failed otherwise.
     """
-    command = [sys.executable, "-m", "deepicd.training.prepare_main", str(spec_file), str(cohort), str(place.folder)]
-    code = GuardedProcess(command, offline_environment(), place.model_log).wait()
-    if code == ExitCode.USER_ERROR:
-        raise UserError(last_line(place.model_log))
-    if code:
-        raise CrashError(f"the base model could not be made: see {place.model_log}")
+    arguments = (spec_file, cohort, place.folder)
+    run_apart("deepicd.training.prepare_main", arguments, place.model_log, "the base model could not be made")
 
 
 def prepare_model(run: RunSpec, cohort: Path, place: StageLayout) -> None:
