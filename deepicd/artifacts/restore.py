@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
@@ -18,11 +19,7 @@ from deepicd.artifacts.store.base import DamagedError, OnBytes, Store
 from deepicd.run_layout import CheckpointFolders
 
 _BEING_FETCHED = ".fetching-"
-
-
-def candidates(store: Store, wanted: Callable[[Committed], bool]) -> list[Committed]:
-    """Checkpoints or models that have a manifest, newest first, over all attempts."""
-    return sorted((ref for ref in committed(store.list(ATTEMPTS)) if wanted(ref)), key=_age, reverse=True)
+_Ref = TypeVar("_Ref", CheckpointRef, ModelRef)
 
 
 def read_manifest(store: Store, ref: Committed) -> Manifest:
@@ -58,18 +55,11 @@ def restore_checkpoint(store: Store, stage: str, folder: Path) -> CheckpointRef 
     folders = CheckpointFolders(folder)
     if folders.last_step and folders.last.is_dir():
         return None
-    for ref in candidates(store, lambda ref: isinstance(ref, CheckpointRef) and ref.stage == stage):
-        assert isinstance(ref, CheckpointRef)  # noqa: S101  for mypy
-        target = folders.of(ref.step)
-        try:
-            fetch(store, read_manifest(store, ref), target)
-        except DamagedError as error:
-            _warn(ref, error)
-            continue
-        mark_durable(Complete(target, stage, ref.step), ref)
+    ref = _restore(store, CheckpointRef, stage, lambda ref: folders.of(ref.step))
+    if ref is not None:
+        mark_durable(Complete(folders.of(ref.step), stage, ref.step), ref)
         folders.set_last_step(ref.step)
-        return ref
-    return None
+    return ref
 
 
 def restore_model(store: Store, stage: str, folder: Path) -> ModelRef | None:
@@ -78,15 +68,22 @@ def restore_model(store: Store, stage: str, folder: Path) -> ModelRef | None:
     Raises:
         UserError, StoreError: see `Store`.
     """
-    for ref in candidates(store, lambda ref: isinstance(ref, ModelRef) and ref.stage == stage):
-        assert isinstance(ref, ModelRef)  # noqa: S101  for mypy
-        try:
-            fetch(store, read_manifest(store, ref), folder)
-        except DamagedError as error:
-            _warn(ref, error)
-            continue
+    ref = _restore(store, ModelRef, stage, lambda _: folder)
+    if ref is not None:
         mark_durable(Complete(folder, stage, None), ref)
-        return ref
+    return ref
+
+
+def _restore(store: Store, kind: type[_Ref], stage: str, into: Callable[[_Ref], Path]) -> _Ref | None:
+    """Download the newest of a stage that is intact, over all attempts."""
+    stored = [ref for ref in committed(store.list(ATTEMPTS)) if isinstance(ref, kind) and ref.stage == stage]
+    for ref in sorted(stored, reverse=True):
+        try:
+            fetch(store, read_manifest(store, ref), into(ref))
+        except DamagedError as error:
+            structlog.get_logger().warning("is damaged, the one before it is used", damaged=str(ref), reason=str(error))
+        else:
+            return ref
     return None
 
 
@@ -113,11 +110,3 @@ def fetch(store: Store, made: Manifest, folder: Path, on_bytes: OnBytes | None =
     temporary.replace(folder)
     for other in folder.parent.glob(f"{_BEING_FETCHED}*"):
         shutil.rmtree(other, ignore_errors=True)
-
-
-def _age(ref: Committed) -> tuple[int, int]:
-    return ref.attempt, ref.step if isinstance(ref, CheckpointRef) else 0
-
-
-def _warn(ref: Committed, error: DamagedError) -> None:
-    structlog.get_logger().warning("is damaged, the one before it is used", damaged=str(ref), reason=str(error))
