@@ -45,11 +45,12 @@ class _Measures:
     """Point estimates and bootstrap values of one test set, by name of the statistic."""
 
     def __init__(self, test: TestSet, samples: int, seed: int) -> None:
-        self._values = statistics(test, np.ones((len(test.subjects), 1)))
-        self._samples = _bootstrap([test], samples, seed)[0]
+        self._points, self._samples = bootstrap.resample(
+            test.subjects, samples, seed, lambda weights: statistics(test, weights)
+        )
 
     def __getitem__(self, name: str) -> Measure:
-        return bootstrap.measure(float(self._values[name][0]), self._samples.get(name))
+        return bootstrap.measure(self._points[name], self._samples.get(name))
 
 
 def compute(
@@ -174,32 +175,17 @@ def compare(
     asked = [[(record.id, record.subject_id, record.gold) for record in records] for records in ordered]
     if asked[0] != asked[1] or any(one[0] == other[0] for one, other in pairwise(asked[0])):
         raise UserError("predictions: two models to compare need one answer each for the same admissions")
-    tests = [encode(records) for records in ordered]
-    points = [statistics(test, np.ones((len(test.subjects), 1))) for test in tests]
-    samples = _bootstrap(tests, bootstrap_samples, seed)
+    one, other = (encode(records) for records in ordered)
+
+    def differences(weights: FloatArray) -> dict[str, FloatArray]:
+        before, after = statistics(one, weights), statistics(other, weights)
+        return {name: after[name] - before[name] for name in HEADLINES}
+
+    points, samples = bootstrap.resample(one.subjects, bootstrap_samples, seed, differences)
     return {
         "admissions": len(first),
-        "differences": {
-            name: bootstrap.measure(
-                float(points[1][name][0] - points[0][name][0]),
-                samples[1][name] - samples[0][name] if samples[0] else None,
-            )
-            for name in HEADLINES
-        },
+        "differences": {name: bootstrap.measure(points[name], samples.get(name)) for name in HEADLINES},
     }
-
-
-def _bootstrap(tests: Sequence[TestSet], samples: int, seed: int) -> list[dict[str, FloatArray]]:
-    """[samples] values of every statistic for every test set, all on the same samples of patients; empty without samples."""
-    chunks: list[list[dict[str, FloatArray]]] = [[] for _ in tests]
-    number = bootstrap.number_of_samples(tests[0].subjects, samples)
-    for weights in bootstrap.patient_weights(tests[0].subjects, number, seed):
-        for collected, test in zip(chunks, tests, strict=True):
-            collected.append(statistics(test, weights))
-    return [
-        {name: np.concatenate([chunk[name] for chunk in collected]) for name in (collected[0] if collected else ())}
-        for collected in chunks
-    ]
 
 
 def _gold_outside_years(predictions: Sequence[Prediction]) -> int | None:
