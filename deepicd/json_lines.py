@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -55,8 +56,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) == len(pairs):
         return found
     doubled = _Doubled(found)
-    names = [name for name, _ in pairs]
-    doubled.name = next(name for name in names if names.count(name) > 1)
+    doubled.name = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
     return doubled
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import difflib
 import gzip
-import json
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from deepicd.data.note_row import TEXT_ONLY, Row
 from deepicd.data.text_lines import LONGEST, lines
 from deepicd.errors import UserError
-from deepicd.json_lines import check_names
+from deepicd.json_lines import check_names, read_object
 from deepicd.spec.data import NOTE_COLUMNS, REQUIRED_NOTE_COLUMNS, NotesSource
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ _BATCH = 64  # rows of a Parquet file that are decoded together
 _BUFFER = 1 << 20
 _COLUMN_NAME = re.compile(r"[\w.-]{1,40}(?: [\w.-]{1,20}){0,2}")
 _SHOWN_NAMES = 30
-_NOT_UTF8 = "is not UTF-8 text: save the file as UTF-8"
 
 
 def matching(source: NotesSource) -> list[Path]:
@@ -192,7 +190,7 @@ def _csv(path: Path, wanted: Mapping[str, str], mapped: Mapping[str, str]) -> It
     except csv.Error:
         failure = "its quotes are broken: quote such cells, and write a quote within them twice"
     except UnicodeDecodeError:
-        failure = _NOT_UTF8
+        failure = "is not UTF-8 text: save the file as UTF-8"
     else:
         return
     raise UserError(f"{path}: row {number + 1}: {failure}")
@@ -203,17 +201,9 @@ def _json_lines(path: Path, wanted: Mapping[str, str], mapped: Mapping[str, str]
     unseen = {wanted[name] for name in mapped}
     for number, line in enumerate(lines(path), start=1):
         where = f"{path}: line {number}"
-        try:
-            text = line.decode()
-        except UnicodeDecodeError:
-            text = None
-        if text is None:
-            raise UserError(f"{where}: {_NOT_UTF8}")
-        if not text.strip():
+        if not line.strip():
             continue
-        value = _object(text)
-        if value is None:
-            raise UserError(f'{where}: is not a JSON object: write one such as {{"id": …, "note": …}} a line')
+        value = read_object(line, where, 'write an object such as {"id": …, "note": …} a line, and save the file as UTF-8')
         if present is None:
             # Lines may leave out optional columns, so only the required ones can be checked in the first line.
             _present(path, list(value), {name: wanted[name] for name in REQUIRED_NOTE_COLUMNS}, {})
@@ -225,14 +215,6 @@ def _json_lines(path: Path, wanted: Mapping[str, str], mapped: Mapping[str, str]
         raise UserError(f"{path}: the file is empty: write one object a line")
     if unseen:
         raise UserError(f"{path}: column {', '.join(sorted(unseen))} is in no line: correct the name in columns")
-
-
-def _object(line: str) -> dict[str, Any] | None:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
 
 
 _READERS: Mapping[str, _Reader] = {
