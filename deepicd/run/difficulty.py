@@ -20,9 +20,9 @@ from deepicd.evaluation.plan import CHUNK
 from deepicd.run.context import Context
 from deepicd.spec.training import DifficultySpec, GrpoSpec
 from deepicd.training.device import device
-from deepicd.training.launch import GuardedProcess, offline_environment
+from deepicd.training.launch import GuardedProcess, begin_launch, offline_environment
 from deepicd.training.stage_files import StageFiles
-from deepicd.training.step_metrics import StepMetrics, next_launch
+from deepicd.training.step_metrics import StepMetrics
 from deepicd.training.supervise import supervise
 
 _FIELD = "spec.stages.grpo.difficulty"
@@ -61,10 +61,7 @@ def training_prompts(context: Context, settings: GrpoSpec, model: Path) -> Path:
 def _sample(context: Context, settings: GrpoSpec, chosen: DifficultySpec, model: Path, solved: Path) -> None:
     spec = context.run.spec
     files = StageFiles(solved.parent)
-    files.metrics.mkdir(parents=True, exist_ok=True)
-    for leftover in (files.loop_entered, files.failure):
-        leftover.unlink(missing_ok=True)
-    progress = next_launch(files.metrics)
+    progress = begin_launch(files)
     device().check(spec.compute.gpus)
     engine = device().generator(spec.model.dtype, settings.tensor_parallel)
     plan = DifficultyPlan(

@@ -19,9 +19,8 @@ from deepicd.rewards import cohort_words
 from deepicd.run.context import Context
 from deepicd.run.teacher_model import identity_of, teacher_model
 from deepicd.spec.distill import DistillSpec
-from deepicd.training.launch import GuardedProcess, offline_environment, wait_for_earlier
+from deepicd.training.launch import GuardedProcess, begin_launch, offline_environment
 from deepicd.training.stage_files import StageFiles
-from deepicd.training.step_metrics import next_launch
 from deepicd.training.supervise import supervise
 from deepicd.training.teacher_server import teacher_server
 
@@ -33,12 +32,10 @@ def distill(context: Context, settings: DistillSpec) -> None:
         UserError, CrashError, TeacherError, TerminatedError: see `supervise`, `teacher_server` and `deepicd.distill.main`.
     """
     files = StageFiles(context.layout.stage("distill").folder)
-    wait_for_earlier(files.log)
-    files.metrics.mkdir(parents=True, exist_ok=True)
-    for leftover in (files.failure, files.loop_entered, files.traces, files.example_counts):
+    progress = begin_launch(files)
+    for leftover in (files.traces, files.example_counts):
         leftover.unlink(missing_ok=True)
     model = teacher_model(settings.teacher)
-    progress = next_launch(files.metrics)
     plan = _plan(context, settings, model, files, progress)
     files.plan.write_text(plan.to_json())
     with ExitStack() as stack:

@@ -43,9 +43,9 @@ from deepicd.spec.run import DeepICDRun
 from deepicd.spec.training import GrpoSpec
 from deepicd.training.device import device
 from deepicd.training.judge_server import Shared, judge_server
-from deepicd.training.launch import GuardedProcess, offline_environment
+from deepicd.training.launch import GuardedProcess, begin_launch, offline_environment
 from deepicd.training.stage_files import StageFiles
-from deepicd.training.step_metrics import KL_OF_UPDATE, KL_TO_REFERENCE, next_launch
+from deepicd.training.step_metrics import KL_OF_UPDATE, KL_TO_REFERENCE
 from deepicd.training.supervise import supervise
 
 BESIDE = 0.45
@@ -105,10 +105,7 @@ def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
     spec = context.run.spec
     sampling = spec.stages.grpo or GrpoSpec()
     files = StageFiles(context.layout.stage("evaluate").folder)
-    files.metrics.mkdir(parents=True, exist_ok=True)
-    files.loop_entered.unlink(missing_ok=True)
-    files.failure.unlink(missing_ok=True)
-    progress = next_launch(files.metrics)
+    progress = begin_launch(files)
     shares = spec.reward.judge is not None and spec.reward.judge.colocated
     engine: dict[str, Any] = device().generator(spec.model.dtype, sampling.tensor_parallel, *([BESIDE] if shares else []))
     environment = {**offline_environment(), **device().engine_environment}

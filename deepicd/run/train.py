@@ -27,12 +27,12 @@ from deepicd.training.disk_room import check_room, room_for
 from deepicd.training.footprint import CHECKPOINT_BYTES, model_bytes, trained_parameters
 from deepicd.training.gpu_activity import IdleWatch, gpus_idle
 from deepicd.training.judge_server import Shared, judge_server
-from deepicd.training.launch import GuardedProcess, training_environment, wait_for_earlier
+from deepicd.training.launch import GuardedProcess, begin_launch, training_environment
 from deepicd.training.nodes import wait_for_nodes
 from deepicd.training.overrides import TrainingData, grpo_overrides, sft_overrides, worker_environment, worker_python
 from deepicd.training.reward_collapse import RewardWatch
 from deepicd.training.stage_files import StageFiles
-from deepicd.training.step_metrics import StepMetrics, next_launch
+from deepicd.training.step_metrics import StepMetrics
 from deepicd.training.supervise import RayStartError, Stop, supervise
 from deepicd.training.weights import linear_layers, parameters_in, tensors_in
 
@@ -200,15 +200,10 @@ def _train(
     on_nodes: bool = False,
 ) -> None:
     """`beside`: what else runs during training; yields variables for its processes."""
-    wait_for_earlier(files.log)
-    # Only metrics and complete checkpoints of an earlier launch are kept.
-    for leftover in (files.stop_request, files.loop_entered, files.loop_left, files.failure, files.waiting_for_disk):
-        leftover.unlink(missing_ok=True)
-    files.metrics.mkdir(parents=True, exist_ok=True)
+    metrics = begin_launch(files)
     checkpoints.drop_incomplete()
     if not _has_weights(files.checkpoints.last / exported):
         _check_room(run, model, checkpoints)
-        metrics = next_launch(files.metrics)
         environment = training_environment(spec_file, files, metrics, checkpoints)
         passed_on = worker_environment(environment) if on_nodes else []
         with beside() as variables:

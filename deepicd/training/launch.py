@@ -16,6 +16,7 @@ from deepicd.training.checkpoints import LocalCheckpoints
 from deepicd.training.device import device
 from deepicd.training.guard import PATIENCE_SECONDS, end_orphans
 from deepicd.training.stage_files import FOLDER_VARIABLE, SPEC_VARIABLE, StageFiles
+from deepicd.training.step_metrics import next_launch
 
 
 def training_environment(spec_file: Path, files: StageFiles, metrics: Path, checkpoints: LocalCheckpoints) -> dict[str, str]:
@@ -73,6 +74,15 @@ def _is_guard(pid: str) -> bool:
         return "deepicd.training.guard" in Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:
         return False
+
+
+def begin_launch(files: StageFiles) -> Path:
+    """Wait for the end of a stage's earlier launch, and clear its signs; returns the metrics file of the next."""
+    wait_for_earlier(files.log)
+    for leftover in (files.stop_request, files.loop_entered, files.loop_left, files.failure, files.waiting_for_disk):
+        leftover.unlink(missing_ok=True)
+    files.metrics.mkdir(parents=True, exist_ok=True)
+    return next_launch(files.metrics)
 
 
 class GuardedProcess:

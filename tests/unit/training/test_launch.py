@@ -10,7 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deepicd.training.launch import GuardedProcess, offline_environment, wait_for_earlier
+from deepicd.errors import CrashError
+from deepicd.training.launch import GuardedProcess, begin_launch, offline_environment, wait_for_earlier
+from deepicd.training.stage_files import StageFiles
 
 
 def test_the_commands_output_goes_to_the_log_and_its_scratch_folder_goes_away(tmp_path: Path) -> None:
@@ -64,6 +66,15 @@ if os.fork() == 0:
 (pathlib.Path(sys.argv[1]) / name).write_text(str(os.getpid()))
 time.sleep(120)
 """
+
+
+def test_only_metrics_of_an_earlier_launch_are_kept(tmp_path: Path) -> None:
+    files = StageFiles(tmp_path / "stage")
+    begin_launch(files).touch()
+    files.enter_loop(3)
+    files.report_failure(CrashError("x"))
+    assert begin_launch(files).name == "launch-0002.jsonl"
+    assert (files.total_steps, files.reported_failure()) == (None, None)
 
 
 def survivors_of_a_killed_guard(folder: Path) -> tuple[GuardedProcess, list[int]]:
