@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deepicd.cli.durations import duration
 from deepicd.cli.named_runs import named_run, named_runs
 from deepicd.cli.program import Program
 from deepicd.errors import UserError
-from deepicd.spec.base import parse_duration
 
 if TYPE_CHECKING:
     from deepicd.artifacts.store.base import OnBytes
@@ -183,13 +183,10 @@ def prune(
 
     storage = None if spec is None else load(spec).spec.storage
     chosen = Keep(
-        keep_last or (3 if storage is None else storage.keep_last),
-        keep_best if keep_best is not None else 1 if storage is None else storage.keep_best,
+        keep_last or (Keep.last if storage is None else storage.keep_last),
+        keep_best if keep_best is not None else Keep.best if storage is None else storage.keep_best,
     )
-    try:
-        patience = parse_duration(idle)
-    except ValueError as error:
-        raise UserError(f"--idle: {error} (got '{idle}')") from None
+    patience = duration("--idle", idle)
     found, shown = False, []
     for _, each in named_runs(runs, store, spec, endpoint_url, namespace):
         proposal = propose(each, chosen, patience)
@@ -228,10 +225,7 @@ def url(
 
     if what not in KINDS:
         raise UserError(f"--what: is '{what}': give one of {', '.join(KINDS)}")
-    try:
-        seconds = int(parse_duration(expires).total_seconds())
-    except ValueError as error:
-        raise UserError(f"--expires: {error} (got '{expires}')") from None
+    seconds = int(duration("--expires", expires).total_seconds())
     source = named_run(run, store, spec, endpoint_url, namespace)
     links = {key: source.link(key, seconds) for key in keys(source, Wanted(what, attempt, stage, step))}
     if as_json:

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 
+from deepicd.cli.narrow_console import narrow_console
 from deepicd.cli.stage_view import show_number
 
 if TYPE_CHECKING:
     from deepicd.artifacts.listing import Run
     from deepicd.artifacts.prune import Proposal
 
-_WIDTH = 80
-
 
 def print_runs(runs: Iterable[tuple[Run, str]]) -> None:
     """Print each run: its checkpoints and models, what its evaluation measured, where its report is."""
-    console = _console()
+    console = narrow_console()
     for run, url in runs:
         console.print(_committed(run, url))
         for attempt, models in run.results.items():
@@ -34,7 +32,7 @@ def print_runs(runs: Iterable[tuple[Run, str]]) -> None:
 
 def print_proposal(url: str, proposal: Proposal, *, deleted: bool) -> None:
     """Print what a clean-up deletes."""
-    console = _console()
+    console = narrow_console()
     if proposal.is_empty:
         console.print(f"{url}: nothing to delete", highlight=False)
         return
@@ -72,8 +70,3 @@ def _committed(run: Run, url: str) -> Table:
         step = "" if made.step is None else str(made.step)
         table.add_row(str(made.attempt), what, step, show_bytes(made.size), when, show_number(reward))
     return table
-
-
-def _console() -> Console:
-    console = Console()
-    return Console(width=min(console.width, _WIDTH)) if console.is_terminal else Console(width=_WIDTH)

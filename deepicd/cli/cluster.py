@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deepicd.cli.durations import duration
 from deepicd.cli.spec import SpecFile
 from deepicd.errors import DeepICDError, ExitCode, UserError
-from deepicd.spec.base import parse_duration
 from deepicd.spec.resource_names import SYNC, TRAINER
 
 if TYPE_CHECKING:
@@ -139,11 +139,7 @@ def wait(
 
     Example: `deepicd wait quickstart --timeout 2h`
     """
-    try:
-        patience = None if timeout is None else parse_duration(timeout)
-    except ValueError as error:
-        raise UserError(f"--timeout: {error} (got '{timeout}')") from None
-    _wait(_api(namespace), run, patience)
+    _wait(_api(namespace), run, None if timeout is None else duration("--timeout", timeout))
 
 
 def cancel(

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
 from deepicd import icd10
+from deepicd.cli.narrow_console import narrow_console
 from deepicd.data.cohort import REASONS, Cohort
 from deepicd.data.splits import SPLITS
 
 if TYPE_CHECKING:
     from deepicd.data.check import Report
 
-_WIDTH = 80
 _TEXT = 32
 _TOP_CODES = 10
 _SHOWN_IDS = 5
@@ -28,7 +27,7 @@ _SIGNS = {
 
 def print_cohort(cohort: Cohort) -> None:
     """Print what was kept and dropped, and the splits."""
-    console = _console()
+    console = narrow_console()
     console.print(_fates(cohort))
     table = Table("split", title="Splits", title_justify="left")
     for heading in ("admissions", "patients", "codes", "codes not in train"):
@@ -42,7 +41,7 @@ def print_cohort(cohort: Cohort) -> None:
 def print_report(report: Report) -> None:
     """Print the whole check."""
     print_cohort(report.cohort)
-    console = _console()
+    console = narrow_console()
     console.print(_chapters(report))
     console.print(_top_codes(report))
     console.print(_lengths(report))
@@ -53,11 +52,6 @@ def print_report(report: Report) -> None:
         console.print(f"[red]problem:[/red] {problem}", highlight=False)
     if not report.problems:
         console.print("no problems found")
-
-
-def _console() -> Console:
-    console = Console()
-    return Console(width=min(console.width, _WIDTH)) if console.is_terminal else Console(width=_WIDTH)
 
 
 def _fates(cohort: Cohort) -> Table:

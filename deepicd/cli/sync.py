@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deepicd.cli.durations import duration
 from deepicd.cli.grace import Signals
 from deepicd.errors import UserError
-from deepicd.spec.base import parse_duration
 
 if TYPE_CHECKING:
     from deepicd.artifacts.claim import Writer
@@ -71,7 +70,7 @@ def sync(
     from deepicd.spec.load import load
 
     logs.configure(as_json=json_logs)
-    patience = _grace(grace)
+    patience = duration("--grace", grace)
     run = None if spec is None else load(spec)
     source = _source(run, folder, stage)
     target = _store(run, store, endpoint_url)
@@ -86,13 +85,6 @@ def sync(
         raise UserError(f"{source.folder}: does not exist: give the folder that training writes to")
     with sole_writer(source.folder) as writer:
         begin(writer).once()
-
-
-def _grace(text: str) -> timedelta:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise UserError(f"--grace: {error} (got '{text}')") from None
 
 
 def _store(run: DeepICDRun | None, address: str | None, endpoint_url: str | None) -> Store:
