@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from deepicd.errors import ExitCode
 from deepicd.spec.progress import Failure, FailureCode, Progress, Upload, read_failure
+from deepicd_operator.kinds import RAY_JOB
 from deepicd_operator.reasons import Reason, Rule
 from deepicd_operator.snapshot import JobView, PodView, Snapshot
 from deepicd_operator.status import Attempt
@@ -100,7 +101,7 @@ def uploads(snapshot: Snapshot, number: int) -> bool:
     pod, job = snapshot.pod(number), snapshot.job(number)
     if pod is not None:
         return pod.uploads
-    return snapshot.spec_field("storage") is not None and (job is None or job.kind != "RayJob")
+    return snapshot.spec_field("storage") is not None and (job is None or job.kind != RAY_JOB)
 
 
 def is_uploaded(snapshot: Snapshot, number: int) -> bool:
@@ -202,7 +203,7 @@ def head_is_lost(attempt: Attempt, snapshot: Snapshot) -> bool:
     KubeRay creates another head and asks it about a command that was lost with the first. It takes minutes to give up.
     """
     job, pod = snapshot.job(attempt.number), snapshot.pod(attempt.number)
-    if job is None or job.kind != "RayJob" or job.finished or job.deleting or job.suspended or attempt.running is None:
+    if job is None or job.kind != RAY_JOB or job.finished or job.deleting or job.suspended or attempt.running is None:
         return False
     return pod is None or pod.name != attempt.pod or pod.ended
 

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from deepicd.spec.resource_names import KIND
 from deepicd_operator.accepted import Accepted
+from deepicd_operator.kinds import RAY_JOB
 from deepicd_operator.reasons import Reason
 from deepicd_operator.resources import (
     AttemptRequest,
@@ -91,7 +92,7 @@ def _jobs(status: RunStatus, snapshot: Snapshot) -> Iterator[Deletion]:
         if attempt is not None and job.attempt == at_work:
             if attempt.reason is not None:
                 yield Deletion(job.kind, job.name, job.uid, job.version, foreground=True)
-        elif not job.finished or job.kind == "RayJob":
+        elif not job.finished or job.kind == RAY_JOB:
             # Only in the version that was seen: a Job that has ended since then keeps its pod, and the pod its log.
             # The pods of an ended RayJob are gone; deleting it releases the volume that they shared.
             yield Deletion(job.kind, job.name, job.uid, job.version)

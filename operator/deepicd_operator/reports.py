@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from deepicd.spec.progress import Diagnostics, JudgeTrend, Progress
+from deepicd_operator.kinds import RAY_JOB
 from deepicd_operator.snapshot import Snapshot
 from deepicd_operator.status import Attempt, RunStatus, VerifiedCheckpoint
 
@@ -18,7 +19,7 @@ HEARTBEAT_NOTED = timedelta(minutes=10)
 def with_pod(status: RunStatus, attempt: Attempt, snapshot: Snapshot, now: datetime) -> RunStatus:
     """Return the status with the data of the current attempt's pod."""
     pod, job = snapshot.pod(attempt.number), snapshot.job(attempt.number)
-    if pod is None or not pod.scheduled or (job is not None and job.kind == "RayJob" and not pod.head):
+    if pod is None or not pod.scheduled or (job is not None and job.kind == RAY_JOB and not pod.head):
         return status
     running = attempt.running
     started = (snapshot.slowest_pod(attempt.number) or pod).trainer.started

@@ -17,6 +17,7 @@ from deepicd.spec.resource_names import (
     SYNC,
     TRAINER,
 )
+from deepicd_operator.kinds import RAY_JOB
 from deepicd_operator.reasons import Reason
 from deepicd_operator.status import RunStatus
 
@@ -229,7 +230,7 @@ def job_view(raw: Raw) -> JobView:
     succeeded, failed = "Complete" in conditions, "Failed" in conditions
     failure = conditions.get("Failed") or {}
     message, deployment = failure.get("message", ""), status.get("jobDeploymentStatus", "")
-    if raw["kind"] == "RayJob":
+    if raw["kind"] == RAY_JOB:
         succeeded = deployment == "Complete" and status.get("jobStatus") == "SUCCEEDED"
         failed = not succeeded and deployment in ("Complete", "Failed", "ValidationFailed")
         # Ray appends the last lines of the command's output.

@@ -10,6 +10,7 @@ import shlex
 from typing import Any
 
 from deepicd.spec.environment import ATTEMPT_COMMAND, RUN_FOLDER
+from deepicd_operator.kinds import RAY_JOB
 from deepicd_operator.resources.attempt import AttemptRequest
 from deepicd_operator.resources.job import QUEUE_LABEL
 from deepicd_operator.resources.pod import pod_template
@@ -34,7 +35,7 @@ def rayjob(request: AttemptRequest) -> dict[str, Any]:
     workers = compute.nodes - 1
     return {
         "apiVersion": "ray.io/v1",
-        "kind": "RayJob",
+        "kind": RAY_JOB,
         "metadata": metadata,
         "spec": {
             "entrypoint": _entrypoint(),

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from deepicd.spec.base import format_size
-from deepicd.spec.environment import S3_SECRET
+from deepicd.spec.environment import S3_SECRET, S3_SECRET_KEYS, S3_SESSION_TOKEN
 from deepicd.spec.resource_names import RUN_ANNOTATION
 from deepicd_operator.resources.attempt import AttemptRequest
-
-_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 
 def volumes(request: AttemptRequest) -> list[dict[str, Any]]:
@@ -92,6 +90,6 @@ def _secret_name(request: AttemptRequest) -> str | None:
 
 def _secret_sources(name: str) -> list[dict[str, Any]]:
     # Listing the keys means that a missing key is reported in an event before the trainer starts.
-    needed = [{"key": key, "path": key} for key in _KEYS]
-    token = {"key": "AWS_SESSION_TOKEN", "path": "AWS_SESSION_TOKEN"}
+    needed = [{"key": key, "path": key} for key in S3_SECRET_KEYS]
+    token = {"key": S3_SESSION_TOKEN, "path": S3_SESSION_TOKEN}
     return [{"secret": {"name": name, "items": needed}}, {"secret": {"name": name, "items": [token], "optional": True}}]
