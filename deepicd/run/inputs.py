@@ -13,6 +13,7 @@ from deepicd.rewards.judge.rubric import load_rubric
 from deepicd.rewards.own_terms import OwnTerms
 from deepicd.run import baselines
 from deepicd.run.teacher_model import teacher_model
+from deepicd.spec.environment import S3_SECRET_KEYS
 from deepicd.spec.judge import DEFAULT_RUBRIC, JudgeSpec
 from deepicd.spec.reward import RewardSpec
 from deepicd.spec.run import DeepICDRun
@@ -133,5 +134,5 @@ def _look_at_s3(s3: S3Spec) -> None:
     if folder is not None and not Path(folder).is_dir():
         raise UserError(
             f"spec.storage.s3.credentials.secretFolder: no folder {folder}: give the folder with the files "
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            f"{' and '.join(S3_SECRET_KEYS)}"
         )

@@ -30,8 +30,12 @@ OPERATORS_PREFIX = "DEEPICD_"
 """Variables whose names begin with it are the operator's."""
 OPERATORS_VARIABLES = (RUN_UID, ATTEMPT, PROGRESS, NAMESPACE)
 """The operator's variables that every pod has."""
+S3_SECRET_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+"""Keys of the Secret that `storage.s3.credentials.secretName` names, and variables of the same meaning."""
+S3_SESSION_TOKEN = "AWS_SESSION_TOKEN"  # noqa: S105  (a key's name)
+"""A third key, which the Secret may have."""
 S3_SECRET = "/var/run/secrets/deepicd/s3"  # noqa: S105  (a path)
-"""Folder with the files of the Secret that `storage.s3.credentials.secretName` names."""
+"""Folder with the files of that Secret."""
 
 RUN_FILE = "/etc/deepicd/run.yaml"
 """Path of the run's file in a pod."""

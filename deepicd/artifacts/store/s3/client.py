@@ -17,9 +17,9 @@ from urllib3.exceptions import HTTPError
 
 from deepicd.artifacts.store.s3 import error_codes
 from deepicd.artifacts.store.s3.parallel import StoppedError
-from deepicd.artifacts.store.s3.transport import SECRET_KEYS, Transport
+from deepicd.artifacts.store.s3.transport import Transport
 from deepicd.errors import StoreError, UserError
-from deepicd.spec.environment import S3_SECRET
+from deepicd.spec.environment import S3_SECRET, S3_SECRET_KEYS, S3_SESSION_TOKEN
 from deepicd.spec.storage import S3Spec
 
 FIRST_CONTACT_SECONDS = 20.0
@@ -111,7 +111,7 @@ class Bucket:
                     raise error_codes.explain(self.url, name, error) from None
                 reason = f"{status} {code}"
             except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError):
-                names = " and ".join(SECRET_KEYS[:2])
+                names = " and ".join(S3_SECRET_KEYS)
                 raise UserError(f"{self.url}: no credentials: give storage.s3.credentials, or {names}") from None
             except _NO_ANSWER as error:
                 # Any other TLS failure may be a dropped connection.
@@ -150,8 +150,9 @@ class Bucket:
         folder = Path(chosen.secret_folder) if chosen.secret_folder is not None else Path(S3_SECRET)
         if chosen.secret_name is not None and not folder.is_dir():
             return {}
-        found = {name: (folder / name).read_text().strip() for name in SECRET_KEYS if (folder / name).is_file()}
-        for name in SECRET_KEYS[:2]:
+        names = (*S3_SECRET_KEYS, S3_SESSION_TOKEN)
+        found = {name: (folder / name).read_text().strip() for name in names if (folder / name).is_file()}
+        for name in S3_SECRET_KEYS:
             if not found.get(name):
                 raise UserError(f"{folder / name}: is missing or empty: storage.s3.credentials needs it")
         return found

@@ -39,7 +39,6 @@ ANSWER_SECONDS = 60
 """The longest silence, and the longest wait until the store accepts another piece."""
 PIECE_BYTES = 2**18
 """Bytes per read and write: a piece stays in the processor's cache, and ends at a page boundary of the file."""
-SECRET_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _CONNECTIONS = 24
 _LONGEST_TEXT = 2**16  # bytes of an error's description
 # The checksum header, which is signed, protects the body: hashing it for the signature too would double the CPU time.
@@ -60,7 +59,7 @@ class Transport:
     """
 
     def __init__(self, settings: S3Spec, secret: Mapping[str, str]) -> None:
-        """`secret`: values of `SECRET_KEYS`; if there are none, boto3 looks for credentials."""
+        """`secret`: values of `S3_SECRET_KEYS` and `S3_SESSION_TOKEN`; if there are none, boto3 looks for credentials."""
         path_style = settings.path_style if settings.path_style is not None else settings.endpoint is not None
         config = Config(
             region_name=settings.region,
