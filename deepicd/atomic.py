@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 PREFIX = ".deepicd-"
 """Prefix of the names of unfinished files, which a killed process leaves, and of our locks. Such files are not uploaded."""
@@ -36,6 +37,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a file of indented JSON whole. See `replacing`."""
+    write(path, json.dumps(content, indent=2) + "\n")
 
 
 def write(path: Path, content: str | bytes) -> None:

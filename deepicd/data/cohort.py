@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deepicd import atomic
 from deepicd.data.splits import SPLITS
 from deepicd.errors import UserError
 
@@ -85,7 +86,7 @@ class Cohort:
 
     def write(self, path: Path) -> None:
         """Write the counts as JSON; the same counts give the same bytes."""
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        atomic.write_json(path, asdict(self))
 
 
 def read(folder: Path) -> Cohort:

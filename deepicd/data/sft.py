@@ -50,7 +50,7 @@ class Examples:
 
     def write(self, path: Path) -> None:
         """Write the counts as JSON."""
-        atomic.write(path, json.dumps(asdict(self), indent=2) + "\n")
+        atomic.write_json(path, asdict(self))
 
     @classmethod
     def read(cls, path: Path) -> Examples | None:

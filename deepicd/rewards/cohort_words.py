@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from deepicd import atomic
 from deepicd.errors import UserError
 from deepicd.rewards import words
 from deepicd.rewards.rarity import RARE_SHARE, SHIPPED, Rarity, weight_of
@@ -54,7 +55,7 @@ class CohortWords:
 
     def write(self, path: Path) -> None:
         """Write the counts as JSON, the same bytes for the same counts."""
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        atomic.write_json(path, asdict(self))
 
 
 def count(notes: Iterable[tuple[int | str, str]]) -> CohortWords:

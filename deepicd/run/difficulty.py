@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -54,7 +53,7 @@ def training_prompts(context: Context, settings: GrpoSpec, model: Path) -> Path:
     found = choose(read_solved(solved), chosen)
     _report(found, chosen)
     _write_kept(everything, left, found)
-    atomic.write(result, json.dumps(found.to_json(chosen), indent=2) + "\n")
+    atomic.write_json(result, found.to_json(chosen))
     return left
 
 
@@ -83,7 +82,7 @@ def _sample(context: Context, settings: GrpoSpec, chosen: DifficultySpec, model:
         total=str(files.loop_entered),
         phases=str(files.phases),
     )
-    atomic.write(files.plan, json.dumps(asdict(plan), indent=2) + "\n")
+    atomic.write_json(files.plan, asdict(plan))
     files.begin_phases()
     environment = {**offline_environment(), **device().engine_environment}
     process = GuardedProcess([sys.executable, "-m", "deepicd.evaluation.difficulty", str(files.plan)], environment, files.log)

@@ -81,11 +81,11 @@ def evaluate(context: Context, settings: EvaluateSpec) -> None:
     measured = measure(
         by_model, settings, training=training, test=context.prompts("test"), seed=seed, reward_name=name, seconds=seconds
     )
-    _write_json(results.metrics, measured)
-    _write_json(results.comparisons, compare_all(by_model, bootstrap_samples=settings.bootstrap_samples, seed=seed))
+    atomic.write_json(results.metrics, measured)
+    atomic.write_json(results.comparisons, compare_all(by_model, bootstrap_samples=settings.bootstrap_samples, seed=seed))
     classes.write(results.classes, classes.rows(by_model, training.counts))
     _write_curves(context, results.curves)
-    _write_json(results.about, about(context))
+    atomic.write_json(results.about, about(context))
     context.on_phase(PhaseStart(Phase.REPORT))
     found = report.load(context.layout.folder)
     report.write_report(found, results.report)
@@ -140,7 +140,7 @@ def _answer(context: Context, settings: EvaluateSpec, out: Path) -> None:
     files.begin_phases()
     with _judge(context, files) as variables:
         engines = device().engines(spec.compute.gpus, int(engine["tensor_parallel_size"]), variables)
-        _write_json(files.plan, asdict(replace(plan, engines=engines)))
+        atomic.write_json(files.plan, asdict(replace(plan, engines=engines)))
         process = GuardedProcess(
             [sys.executable, "-m", "deepicd.evaluation.answer", str(files.plan)], {**environment, **variables}, files.log
         )
@@ -278,7 +278,3 @@ def _reasoning_off(context: Context) -> dict[str, int] | None:
 def _json_of(path: Path) -> Any:
     """A file's content; None without the file."""
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-
-
-def _write_json(path: Path, content: Any) -> None:
-    atomic.write(path, json.dumps(content, indent=2) + "\n")

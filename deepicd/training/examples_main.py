@@ -66,8 +66,7 @@ def make_examples(run: RunSpec, cohort: Path, layout: RunLayout) -> None:
     longest = run.stages.sft.max_tokens
     fitted = sft.fit(place.traces, prepared.prompts / "train.parquet", prompt.of(run.model.prompt), longest, tokens)
     check_examples(place.traces, tokenizer, prepared.model)
-    counts = {"max_example_tokens": longest, "examples": asdict(fitted)}
-    atomic.write(place.example_counts, json.dumps(counts, indent=2) + "\n")
+    atomic.write_json(place.example_counts, {"max_example_tokens": longest, "examples": asdict(fitted)})
 
 
 def main(arguments: list[str]) -> int:

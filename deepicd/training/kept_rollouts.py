@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from deepicd import atomic
 from deepicd.errors import UserError
 
 _NAME = re.compile(r"step-([0-9]{6,})\.parquet")
@@ -43,11 +44,8 @@ def keep(folder: Path, rollouts: Sequence[KeptRollout]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    folder.mkdir(exist_ok=True)
-    path = folder / f"step-{rollouts[0].step:06d}.parquet"
-    unfinished = path.with_name(f".{path.name}")
-    pq.write_table(pa.Table.from_pylist([asdict(one) for one in rollouts]), unfinished, compression="zstd")
-    unfinished.replace(path)
+    with atomic.replacing(_file(folder, rollouts[0].step)) as file:
+        pq.write_table(pa.Table.from_pylist([asdict(one) for one in rollouts]), file, compression="zstd")
 
 
 def steps(folder: Path) -> list[int]:
@@ -65,10 +63,14 @@ def read(folder: Path, step: int) -> Iterator[KeptRollout]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = folder / f"step-{step:06d}.parquet"
+    path = _file(folder, step)
     try:
         rows: list[dict[str, Any]] = pq.read_table(path, columns=_COLUMNS).to_pylist()
         kept = [KeptRollout(**row) for row in rows]
     except (pa.ArrowException, OSError, TypeError):
         raise UserError(f"{path}: is damaged: fetch it again, or delete it") from None
     yield from kept
+
+
+def _file(folder: Path, step: int) -> Path:
+    return folder / f"step-{step:06d}.parquet"
