@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deepicd.cli.stage_view import show_number, show_seconds, words_of
-from deepicd.spec.progress import Diagnostics
+from deepicd.spec.progress import Diagnostics, LevelMetrics
 
 Raw = dict[str, Any]
 
@@ -113,7 +113,7 @@ def message(status: Raw) -> str:
 def _facts(status: Raw) -> Table:
     columns, metrics = status.get("columns") or {}, status.get("metrics") or {}
     checkpoint = status.get("lastVerifiedCheckpoint") or {}
-    f1 = ", ".join(f"{level} {show_number(metrics[level])}" for level in ("chapter", "category", "code") if level in metrics)
+    f1 = ", ".join(f"{level} {show_number(metrics[level])}" for level in LevelMetrics.model_fields if level in metrics)
     cost = f", cost {status['cost']:.2f}" if "cost" in status else ""
     known = words_of(Diagnostics.model_validate(status.get("diagnostics") or {}))
     rows = (

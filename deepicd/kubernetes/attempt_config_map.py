@@ -233,7 +233,7 @@ def level_metrics(path: Path) -> LevelMetrics | None:
     try:
         models: dict[str, Any] = json.loads(path.read_text())
         last = list(models.values())[-1]["levels"]
-        return LevelMetrics(**{level: last[level]["macroF1"]["value"] for level in ("chapter", "category", "code")})
+        return LevelMetrics(**{level: last[level]["macroF1"]["value"] for level in LevelMetrics.model_fields})
     except (FileNotFoundError, IndexError):
         return None
 

@@ -16,6 +16,7 @@ import structlog
 
 from deepicd.artifacts.identity import run_path
 from deepicd.errors import TerminatedError
+from deepicd.evaluation.levels import Level
 from deepicd.evaluation.result_files import read_metrics
 from deepicd.phases import PhaseStart
 from deepicd.run.mlflow import MlflowRun, TrackerError, Value
@@ -31,7 +32,6 @@ _FIRST_WAIT, _LONGEST_WAIT = 5.0, 300.0
 _MOST_WAITING = 100_000
 """Values that are kept for a server that does not answer: the oldest are dropped."""
 _BATCH = 1000
-_LEVELS = ("chapter", "category", "code")
 
 
 def values_of(row: StepMetrics) -> dict[str, float]:
@@ -189,7 +189,7 @@ class Trackers:
             return
         for model, metrics in read_metrics(self._layout.evaluation.metrics).items():
             levels: Mapping[str, Any] = metrics["levels"]
-            found = {f"{model}/macroF1/{level}": levels[level]["macroF1"]["value"] for level in _LEVELS}
+            found = {f"{model}/macroF1/{level}": levels[level]["macroF1"]["value"] for level in Level}
             self._send("evaluate", 0, {name: value for name, value in found.items() if value is not None})
 
     def _send(self, stage: str, step: int, values: Mapping[str, float]) -> None:
