@@ -16,6 +16,7 @@ from deepicd.phases import OnPhase, PhaseFile, ignore
 from deepicd.spec.base import format_duration
 from deepicd.training.exit_reasons import explain_exit, known_reason
 from deepicd.training.gpu_activity import IdleWatch
+from deepicd.training.log_tail import LogTail
 from deepicd.training.process_names import RAY_NODE, node_name, worker_name
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import MetricsFile, StepMetrics
@@ -25,9 +26,6 @@ SKIPPED_UPDATES = 5
 """Steps in a row whose gradient may be NaN or infinite; verl skips their updates."""
 LEAVE_SECONDS = 20.0
 """How long the main process may take to fail after one of its workers has died."""
-
-RECENT_LINES = 4000
-"""Lines of the log in which the reason of an end is looked for: every rank may add hundreds to the first one's."""
 _ROLLOUT_FAILURE = "Error in _run_prompt"
 _MOST_CHARACTERS = 8000
 """Most characters taken from a dead process's own log."""
@@ -133,31 +131,6 @@ def workers(pid: int) -> dict[int, str]:
             continue
     # A short-lived fork of a worker has the worker's name.
     return {child: name for child, name in found.items() if found.get(parents[child]) != name}
-
-
-class LogTail:
-    """The lines that were added to a log since the last look."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._offset = path.stat().st_size if path.exists() else 0
-        self.recent: list[str] = []
-
-    def new_lines(self) -> list[str]:
-        """Complete new lines, of at most 8 MiB; the last `RECENT_LINES` stay in `recent`."""
-        with self.path.open("rb") as file:
-            file.seek(self._offset)
-            content = file.read(8 * 2**20)
-        complete = content[: content.rfind(b"\n") + 1]
-        self._offset += len(complete)
-        lines = complete.decode(errors="replace").splitlines()
-        self.recent = (self.recent + lines)[-RECENT_LINES:]
-        return lines
-
-    def read_rest(self) -> None:
-        """Read all that is left: a process may write much at its end."""
-        while self.new_lines():
-            pass
 
 
 def _check_workers(watch: Watch, living: dict[int, str], now: float, scratch: Path, log: LogTail) -> None:
