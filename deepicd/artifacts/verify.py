@@ -44,11 +44,13 @@ def matches(made: Manifest, folder: Path) -> bool:
 
 def _batches(made: Manifest) -> Iterator[list[Transferred]]:
     batch: list[Transferred] = []
+    size = 0
     for file in made.transfers():
-        if batch and sum(other.size for other in batch) + file.size > _BATCH:
+        if batch and size + file.size > _BATCH:
             yield batch
-            batch = []
+            batch, size = [], 0
         batch.append(file)
+        size += file.size
     yield batch
 
 

@@ -30,6 +30,7 @@ from deepicd.rewards.judge import watch
 from deepicd.rewards.judge.judging import REWARD, WITHOUT_JUDGE
 from deepicd.rewards.judge.rubric import load_rubric
 from deepicd.rewards.judge.second import SecondSums
+from deepicd.run import stage_record
 from deepicd.run.baselines import baselines, wanted
 from deepicd.run.context import Context
 from deepicd.run.curves import curve_rows
@@ -197,9 +198,8 @@ def about(context: Context) -> dict[str, Any]:
     made_by = "prepare" if context.run.spec.stages.distill is None else "distill"
     examples = Examples.read(context.layout.stage(made_by).trace_counts)
     for stage in ("prepare", "distill", *TRAINING_STAGES):
-        marker = context.layout.stage(stage).completed
-        if marker.exists():
-            seconds[stage] = json.loads(marker.read_text())["seconds"]
+        if (took := stage_record.seconds(context.layout.stage(stage).completed)) is not None:
+            seconds[stage] = took
     return {
         "run": context.run.metadata.name,
         "settings": dump(context.run),
