@@ -57,8 +57,6 @@ def app() -> NoReturn:
     except ModuleNotFoundError as error:
         sys.stderr.write(f"error: {extras.missing(error)}\n")
         _leave(ExitCode.USER_ERROR)
-    except BrokenPipeError:
-        sys.exit(ExitCode.BROKEN_PIPE)
     _leave(ExitCode.DONE)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
@@ -107,14 +108,22 @@ def add_version(program: Program, name: str) -> None:
 
 
 def call(program: Program) -> None:
-    """Run a command line. Raises SystemExit unless it succeeded; 64 for one that is not understood."""
+    """Run a command line. Raises SystemExit unless it succeeded: 64 if it is not understood, 141 if nobody reads its output."""
     try:
         program()
     except SystemExit as left:
         if left.code == _USAGE:
             sys.exit(ExitCode.USER_ERROR)
+        if isinstance(left.__context__, BrokenPipeError):  # typer exits with 1
+            sys.exit(ExitCode.BROKEN_PIPE)
         if left.code:
             raise
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would try again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.BROKEN_PIPE)
 
 
 def paragraphs(command: Any) -> list[str]:

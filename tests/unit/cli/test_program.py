@@ -112,6 +112,28 @@ def test_a_wrong_value_is_named_in_our_words(arguments: list[str], words: str) -
     assert "nput should" not in result.stderr
 
 
+PRINTS = """
+import sys
+from deepicd.cli.program import Program, call
+program = Program()
+@program.command()
+def prints() -> None:
+    sys.stdout.write("x" * {})
+call(program)
+"""
+
+
+@pytest.mark.parametrize("characters", [1, 1_000_000])
+def test_a_program_whose_reader_has_gone_ends_as_by_sigpipe(characters: int) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as output:
+        done = subprocess.run(
+            [sys.executable, "-c", PRINTS.format(characters)], check=False, stdout=output, stderr=subprocess.PIPE
+        )
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
 def test_completion_can_be_shown() -> None:
     command = [str(Path(sys.executable).with_name("deepicd")), "--show-completion", "bash"]
     environment = {**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
