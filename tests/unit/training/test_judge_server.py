@@ -58,7 +58,7 @@ def stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=5) as response:
+    with urllib.request.urlopen(url, timeout=60) as response:
         text: str = response.read().decode()
         return text
 
@@ -119,7 +119,7 @@ def test_a_server_that_ends_in_the_body_ends_the_stage(files: StageFiles) -> Non
     with judge_server(run(), files, NeverStop(), SHARED) as variables:
         with pytest.raises(OSError):  # noqa: PT011 - it ends without an answer
             get(variables["DEEPICD_JUDGE_ENDPOINT"].removesuffix("/v1") + "/end")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while (failure := files.reported_failure()) is None and time.monotonic() < deadline:
             time.sleep(0.05)
     assert isinstance(failure, CrashError)
