@@ -21,7 +21,7 @@ from deepicd.cli.main import cli
 from deepicd.errors import UserError
 
 DEEPICD = str(Path(sys.executable).with_name("deepicd"))
-SECONDS = 60.0
+SECONDS = 240.0
 HELD = "a folder where the store wants a file: every write fails"
 
 Start = Callable[..., "subprocess.Popen[str]"]
