@@ -189,7 +189,7 @@ def test_kept_completions_are_shown(whole: Trained) -> None:
 def test_kept_completions_are_nowhere_else(whole: Trained) -> None:
     assert CANARY not in whole.process.text
     written = [whole.stage.log, whole.stage.judge_log, *whole.layout.judge.iterdir(), *whole.stage.metrics.iterdir()]
-    assert len(written) > 4
+    assert len(written) >= 4
     for path in written:
         assert CANARY.encode() not in path.read_bytes(), path
     assert CANARY not in "".join(whole.mlflow.requests)
