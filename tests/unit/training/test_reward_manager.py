@@ -63,7 +63,7 @@ def test_a_raising_reward_fails_every_waiting_completion_without_the_note_it_rai
 
     async def score() -> list[Any]:
         manager = RewardManager(None, Tokenizer(), None)
-        return await asyncio.gather(*(manager.run_single(completion()) for _ in range(3)), return_exceptions=True)
+        return list(await asyncio.gather(*(manager.run_single(completion()) for _ in range(3)), return_exceptions=True))
 
     errors = asyncio.run(score())
     assert [type(error) for error in errors] == [RewardCodeError] * 3
