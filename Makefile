@@ -26,10 +26,14 @@ quickstart: setup
 
 # The operator's tests need a real API server, from `make cluster-tools` or KUBEBUILDER_ASSETS. Without one they are skipped,
 # because building it takes 20 minutes. Four processes share these tests, since those on servers mostly wait. The tests that train
-# run separately and are distributed by file, since training starts on one core and then uses the other.
+# run separately and are distributed by file, since training starts on one core and then uses the other. The many short files that
+# import the training stack follow them, so that both processes end together.
+LIGHT := tests/unit tests/storage tests/cluster --ignore=tests/unit/training
+HEAVY := --no-loadscope-reorder tests/training tests/unit/training
+
 test: setup
-	$(PYTEST) --numprocesses 4 --dist worksteal tests/unit tests/storage tests/cluster
-	$(PYTEST) --numprocesses 2 --dist loadfile tests/training
+	$(PYTEST) --numprocesses 4 --dist worksteal $(LIGHT)
+	$(PYTEST) --numprocesses 2 --dist loadfile $(HEAVY)
 
 # Real pods in a new kind cluster, which is deleted at the end; KEEP=1 keeps it, CLUSTER=NAME reuses a kept one.
 # Needs docker, kind, kubectl and helm.
@@ -39,8 +43,8 @@ test-kind: setup
 # Slow tests, of which `make test` runs a sample or none; then runs on two nodes, with KubeRay in a kind cluster.
 # Needs Go in addition to the tools of test-kind: it builds KubeRay once into the user's cache. KUBERAY_VERSION names another version.
 test-long: setup .venv/mlflow
-	$(PYTEST) -m long --numprocesses 4 --dist worksteal tests/unit tests/storage tests/cluster
-	$(PYTEST) -m long --numprocesses 2 --dist loadfile tests/training
+	$(PYTEST) -m long --numprocesses 4 --dist worksteal $(LIGHT)
+	$(PYTEST) -m long --numprocesses 2 --dist loadfile $(HEAVY)
 	$(PYTEST) -m long tests/kuberay
 
 # MLflow's own server, which has other versions of what the training stack uses.

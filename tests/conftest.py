@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,13 @@ from tests.storage.seaweed import Seaweed
 # A busy machine is no failure.
 settings.register_profile("deepicd", deadline=None)
 settings.load_profile("deepicd")
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """PyTorch draws the same numbers whatever ran before. It is not imported for that."""
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

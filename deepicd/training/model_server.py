@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
-import sys
 import threading
 import time
 import urllib.request
@@ -46,10 +46,10 @@ class Server:
 
 
 def vllm_command(model: str, served_name: str, port: int) -> list[str]:
-    """The command of a vLLM server on loopback. Its key comes by the environment."""
+    """The command of a vLLM server on loopback, for a `GuardedProcess`. Its key comes by the environment."""
     return [
-        sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model,
-        "--served-model-name", served_name, "--host", "127.0.0.1", "--port", str(port),
+        *device().python("{scratch}", threads=len(os.sched_getaffinity(0))), "-m", "vllm.entrypoints.openai.api_server",
+        "--model", model, "--served-model-name", served_name, "--host", "127.0.0.1", "--port", str(port),
         "--enable-prefix-caching",
         "--generation-config", "vllm",
         "--disable-uvicorn-access-log",

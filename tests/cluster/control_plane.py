@@ -14,7 +14,7 @@ from tests.cluster.certificates import ADMIN_GROUP, Authority, token_key
 from tests.cluster.daemon import Daemon, free_ports
 from tests.cluster.nodes import ALIVE, add_nodes, fake_node
 
-START_SECONDS = 90
+START_SECONDS = 240
 STAGES = Path(__file__).with_name("stages.yaml")
 
 

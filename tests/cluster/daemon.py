@@ -16,8 +16,8 @@ from typing import Protocol
 import psutil
 
 _PR_SET_PDEATHSIG = 1
-# Below the range of ports for outgoing connections, so that none of them takes such a port in between.
-_FIRST_PORT, _LAST_PORT = 20000, 32000
+# Below the range of ports for outgoing connections, so that none of them takes such a port in between, and above SeaweedFS's.
+_FIRST_PORT, _LAST_PORT = 28000, 32000
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 

@@ -131,7 +131,7 @@ class FaultProxy:
         self._loop.close()
 
     def _within(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(120)
 
     async def _start(self) -> str:
         authority = self._plane.authority

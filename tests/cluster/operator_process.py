@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.cluster.daemon import Daemon, Started, free_ports
 from tests.cluster.forks import fork_server
 
-START_SECONDS = 60
+START_SECONDS = 240
 _ENTRY = "from deepicd_operator.main import app; app()"
 # Shorter times for tests of errors that would only wait for them. A name that no longer exists is an error.
 _HASTE = """

@@ -86,7 +86,7 @@ def test_the_api_server_takes_every_object(helm: Helm, cluster: ControlPlane, ap
         known.append(each)
     command = [str(cluster.binaries["kubectl"]), f"--kubeconfig={cluster.kubeconfig}", "apply", "--server-side",
                "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", "-"]  # fmt: skip
-    done = subprocess.run(command, input=yaml.safe_dump_all(known), capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, input=yaml.safe_dump_all(known), capture_output=True, text=True, timeout=240, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert len(done.stdout.splitlines()) == len(known)
 

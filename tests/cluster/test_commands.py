@@ -38,7 +38,7 @@ def deepicd(cluster: ControlPlane, namespace: str) -> Deepicd:
     """The command, in the test's namespace."""
     environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig), "COLUMNS": "120"}
 
-    def act(*arguments: str, within: float = 60) -> subprocess.CompletedProcess[str]:
+    def act(*arguments: str, within: float = 240) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", "from deepicd.cli.main import app; app()", *arguments, "--namespace", namespace]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=within, check=False)
 
@@ -150,7 +150,7 @@ def test_a_run_is_deleted_on_request_only(api: Api, namespace: str, deepicd: Dee
 def test_a_forbidden_command_reports_which_right_is_missing(cluster: ControlPlane, namespace: str) -> None:
     environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig_of("nobody"))}
     command = [sys.executable, "-c", "from deepicd.cli.main import app; app()", "status", "-n", namespace]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 64
     assert "not allowed" in done.stderr
     assert len(done.stderr.splitlines()) == 1

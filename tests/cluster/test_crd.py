@@ -290,7 +290,7 @@ def kubectl(cluster: ControlPlane, *arguments: str, given: str | None = None) ->
         f"--cache-dir={cluster.folder / 'kubectl'}",
         *arguments,
     ]
-    return subprocess.run(command, input=given, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, input=given, capture_output=True, text=True, timeout=240, check=False)
 
 
 def put_status(api: Api, namespace: str, name: str, **status: Any) -> None:

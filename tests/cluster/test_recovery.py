@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -136,8 +137,13 @@ def test_a_silent_trainer_continues_and_gets_its_reporting_objects_back(
     # Longer than the time after which an attempt that reports would be stopped.
     time.sleep(6)
     assert [each.get("end") for each in attempts(api, namespace)] == [None]
-    report(api, namespace, stage="grpo", step=3, steps=15, time=now())
-    wait_for(lambda: reason_of(api, namespace, "StepsStalled") == "Stepping", 30, lambda: run_of(api, namespace)["status"])
+    steps = itertools.count(3)
+
+    def steps_again() -> bool:
+        report(api, namespace, stage="grpo", step=next(steps), steps=1000, time=now())
+        return reason_of(api, namespace, "StepsStalled") == "Stepping"
+
+    wait_for(steps_again, 30, lambda: run_of(api, namespace)["status"])
 
 
 def test_a_preempted_attempt_is_not_counted_and_resumes_when_there_is_room(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import shutil
 import signal
 import socket
@@ -20,17 +21,24 @@ from botocore.exceptions import BotoCoreError, ClientError
 ACCESS_KEY, SECRET_KEY = "writer", "writer-secret"
 STRANGER_KEY, STRANGER_SECRET = "stranger", "stranger-secret"
 BUCKET = "deepicd-test"
-START_SECONDS = 60
+START_SECONDS = 240
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _PR_SET_PDEATHSIG = 1
+_FIRST_PORT, _PORTS = 10000, 8000
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of which each one's + 10,000, which SeaweedFS takes for gRPC, is free too."""
+    """Ports of which each one's + 10,000, which SeaweedFS takes for gRPC, is free too.
+
+    Both are below the range for outgoing connections, and each test process has a range of its own: a port is free until the
+    server takes it.
+    """
     found: list[int] = []
-    candidate = 20000 + (time.time_ns() // 1000) % 20000
+    room = _PORTS // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    first = _FIRST_PORT + room * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    candidate = first + (time.time_ns() // 1000) % room
     while len(found) < count:
-        candidate = candidate + 1 if candidate < 50000 else 20000
+        candidate = candidate + 1 if candidate < first + room - 1 else first
         if all(_is_free(port) for port in (candidate, candidate + 10000)):
             found.append(candidate)
     return found

@@ -107,7 +107,7 @@ def test_sigterm_does_not_wait_for_a_store_that_hangs(machine: Machine, proxy: F
     try:
         assert proxy.has_failed.wait(60)
         uploader.send_signal(signal.SIGTERM)
-        _, printed = uploader.communicate(timeout=30)
+        _, printed = uploader.communicate(timeout=120)
     finally:
         uploader.kill()
         uploader.wait()

@@ -21,25 +21,34 @@ from tests.storage.seaweed import SECRET_KEY, STRANGER_KEY, STRANGER_SECRET, Sea
 MIB = 2**20
 
 
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """A file of several parts and a small one."""
-    folder = tmp_path_factory.mktemp("sources")
-    for name, size in (("large", 17 * MIB), ("small", 1000)):
+def made_sources(folder: Path, large: int) -> list[Path]:
+    for name, size in (("large", large), ("small", 1000)):
         (folder / name).write_bytes(os.urandom(size))
     return [folder / "large", folder / "small"]
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A file of three parts, which is fetched in two ranges, and a small one."""
+    return made_sources(tmp_path_factory.mktemp("sources"), 17 * MIB)
+
+
+@pytest.fixture(scope="module")
+def two_parts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A file of two parts and a small one."""
+    return made_sources(tmp_path_factory.mktemp("two-parts"), 8 * MIB + 1)
 
 
 @pytest.mark.parametrize("how", FAULTS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_fault_at_each_request_is_overcome(
-    kind: str, how: str, proxy: FaultProxy, make_s3: MakeS3, sources: list[Path], tmp_path: Path
+    kind: str, how: str, proxy: FaultProxy, make_s3: MakeS3, two_parts: list[Path], tmp_path: Path
 ) -> None:
     store = make_s3(proxy.endpoint)
     if kind in {"list-parts"}:
-        leave_unfinished(proxy, make_s3, sources)
+        leave_unfinished(proxy, make_s3, two_parts)
     proxy.fail(kind, how, times=2)
-    sent = store.upload([(path, path.name) for path in sources])
+    sent = store.upload([(path, path.name) for path in two_parts])
     store.write("manifest.json", b"{}", if_absent=True)
     first_list = [item.key for item in store.list()]
     if (kind, how) == ("list", "corrupt-answer"):
@@ -50,7 +59,7 @@ def test_each_fault_at_each_request_is_overcome(
     else:
         assert first_list == ["large", "manifest.json", "small"]
     store.download([(item.key, tmp_path / "out" / item.key, item) for item in sent])
-    for path in sources:
+    for path in two_parts:
         assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
     assert store.read("manifest.json") is not None
     store.delete(["manifest.json"])

@@ -17,6 +17,7 @@ from ray._raylet import GcsClientOptions  # type: ignore[attr-defined]  # compil
 from deepicd.training.cpu.device import Cpus
 from deepicd.training.guard import end_orphans
 from deepicd.training.launch import offline_environment
+from tests.cluster.daemon import free_ports
 
 
 @dataclass
@@ -49,7 +50,7 @@ class RayNodes:
 @contextmanager
 def ray_nodes(scratch: Path, nodes: int) -> Iterator[RayNodes]:
     """A cluster whose nodes have one logical GPU each; its processes end with the context."""
-    port = "26379"
+    (port,) = free_ports(1)
     ray = str(Path(sys.executable).with_name("ray"))
     # The user may have a token for Ray clusters, which the head alone would ask for. By TMPDIR the processes are found again:
     # no other Ray of this machine has that one.

@@ -36,6 +36,8 @@ def raised(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Deep
     return process, (folder / "run" / "stages" / "grpo" / "training.log").read_text()
 
 
+# The reward manager's part: tests/unit/training/test_reward_manager.py.
+@pytest.mark.long
 def test_a_raising_reward_ends_the_run_and_is_not_scored_0(raised: tuple[DeepicdProcess, str]) -> None:
     process, _ = raised
     assert process.process.returncode == 70
@@ -43,6 +45,7 @@ def test_a_raising_reward_ends_the_run_and_is_not_scored_0(raised: tuple[Deepicd
     assert process.steps("grpo") == []
 
 
+@pytest.mark.long
 def test_a_raising_reward_does_not_show_the_note_it_raised_with(raised: tuple[DeepicdProcess, str]) -> None:
     process, log = raised
     assert "the reward code raised KeyError" in log

@@ -1,4 +1,7 @@
-"""GRPO and evaluation with a judge: a real vLLM server that the run starts and ends, and endpoints that fail."""
+"""GRPO and evaluation with a judge that shares the policy's device, whose server the run starts and ends; endpoints that fail.
+
+A judge with a device of its own: test_losses.py.
+"""
 
 from __future__ import annotations
 
@@ -34,16 +37,6 @@ class Material:
     data: dict[str, Any]
 
 
-@dataclass
-class Judged:
-    """A finished run that started the judge's server."""
-
-    layout: RunLayout
-    output: str
-    exit_code: int
-    left_behind: list[str]
-
-
 def start(folder: Path, material: Material, judge: dict[str, Any], **stages: Any) -> DeepicdProcess:
     run = write_run(
         folder / "run.yaml", "judged", material.data, {"evaluate": None, **stages},
@@ -60,57 +53,6 @@ def material(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Material
     (home / "model").mkdir()
     data = {"mimic": {"hosp": str(tables / "hosp"), "note": str(tables / "note")}}
     return Material(make_answering_model(cohort, home / "model"), data)
-
-
-@pytest.fixture(scope="module")
-def judged(material: Material, tmp_path_factory: pytest.TempPathFactory) -> Judged:
-    home = tmp_path_factory.mktemp("judged")
-    process = start(home, material, {"model": str(material.model)}, **STAGES)
-    process.wait_for_step("grpo", 1)
-    tree = process.tree()
-    code = process.finish()
-    return Judged(RunLayout(home / "run"), process.text, code, process.left_behind(tree))
-
-
-def test_a_run_with_its_own_judge_is_done_and_leaves_no_server(judged: Judged) -> None:
-    assert judged.exit_code == 0, judged.output[-3000:]
-    assert judged.left_behind == []
-
-
-def test_every_rollout_has_a_verdict_of_the_real_server(judged: Judged) -> None:
-    grpo = judged.layout.stage("grpo")
-    steps = watch.read(grpo.judged.read_text().splitlines())
-    assert {step: sums.completions for step, sums in steps.items()} == {1: 16, 2: 16}
-    assert sum(sums.missing for sums in steps.values()) == 0
-    assert len((judged.layout.judge / "verdicts.jsonl").read_text().splitlines()) > 0
-
-
-def test_the_validation_follows_the_judges_term(judged: Judged) -> None:
-    validated = [row for row in all_steps(judged.layout.stage("grpo").metrics) if row.terms]
-    assert validated
-    for row in validated:
-        assert 0 <= row.terms["judge"] <= 1
-        assert row.terms["judge_missing"] == 0
-
-
-def test_the_reward_of_the_evaluation_has_the_judge(judged: Judged) -> None:
-    measured = json.loads(judged.layout.evaluation.metrics.read_text())
-    for model in ("base", "grpo"):
-        assert measured[model]["reward"]["name"] == "reward"
-        assert 0 <= measured[model]["reward"]["terms"]["judge"]["value"] <= 1
-    assert "conclusion_follows" in judged.layout.evaluation.report.read_text()
-
-
-def test_no_note_text_leaves_the_judge(judged: Judged) -> None:
-    assert CANARY not in judged.output
-    kept = [path for path in judged.layout.evaluation.folder.rglob("*") if path.is_file()]
-    kept += judged.layout.judge.iterdir()
-    for stage in ("grpo", "evaluate"):
-        place = judged.layout.stage(stage)
-        kept += [place.log, place.judge_log, *place.metrics.iterdir()]
-    assert len(kept) > 8
-    for path in kept:
-        assert CANARY.encode() not in path.read_bytes(), path
 
 
 @dataclass
@@ -133,7 +75,7 @@ def colocated(material: Material, tmp_path_factory: pytest.TempPathFactory) -> C
         judge = {
             "model": str(material.model), "placement": "colocated", "second": {"endpoint": second.url, "name": "second"},
         }  # fmt: skip
-        process = start(home, material, judge, grpo={**STAGES["grpo"], "keepRollouts": 16})
+        process = start(home, material, judge, grpo={**STAGES["grpo"], "keepRollouts": 16}, evaluate=STAGES["evaluate"])
         process.wait_for_step("grpo", 1)
         tree = process.tree()
         code = process.finish()
@@ -175,6 +117,26 @@ def test_a_second_judge_looks_at_each_validation_and_at_nothing_else(colocated: 
         assert 0 <= row.second_judge <= 1
         assert row.judges_agreed is not None
     assert 0 < sum(colocated.asked) <= 8
+
+
+def test_the_reward_of_the_evaluation_has_the_judge(colocated: Colocated) -> None:
+    measured = json.loads(colocated.layout.evaluation.metrics.read_text())
+    for model in ("base", "grpo"):
+        assert measured[model]["reward"]["name"] == "reward"
+        assert 0 <= measured[model]["reward"]["terms"]["judge"]["value"] <= 1
+    assert "conclusion_follows" in colocated.layout.evaluation.report.read_text()
+
+
+def test_no_note_text_leaves_the_judge(colocated: Colocated) -> None:
+    assert CANARY not in colocated.output
+    kept = [path for path in colocated.layout.evaluation.folder.rglob("*") if path.is_file()]
+    kept += colocated.layout.judge.iterdir()
+    for stage in ("grpo", "evaluate"):
+        place = colocated.layout.stage(stage)
+        kept += [place.log, place.judge_log, *place.metrics.iterdir()]
+    assert len(kept) > 8
+    for path in kept:
+        assert CANARY.encode() not in path.read_bytes(), path
 
 
 @pytest.mark.long

@@ -1,10 +1,13 @@
-"""GRPO's losses, trained by the real stack for three steps each, and what each step leaves."""
+"""GRPO's losses, trained by the real stack for three steps each, and what each step leaves.
+
+The one with everything also has a judge, on a real vLLM server that the run starts and ends.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +16,12 @@ from typer.testing import CliRunner
 
 from deepicd.cli.main import cli
 from deepicd.data import mimic
+from deepicd.rewards.judge import watch
 from deepicd.run_layout import RunLayout, StageLayout
 from deepicd.spec.data import SplitSpec
 from deepicd.training import kept_rollouts
 from deepicd.training.kept_rollouts import KeptRollout
-from deepicd.training.step_metrics import launches
+from deepicd.training.step_metrics import all_steps, launches
 from tests.mlflow_server import StandIn, stand_in
 from tests.training.answering_model import make_answering_model
 from tests.training.deepicd_process import DeepicdProcess
@@ -27,6 +31,7 @@ pytestmark = [pytest.mark.training, pytest.mark.timeout(900)]
 STEPS = 3
 # Hot enough for the model, which has learned one answer, to spoil some of its completions.
 GROUPS = {**GRPO, "maxSteps": STEPS, "temperature": 1.6, "validateEverySteps": 100, "keepRollouts": 6}
+WEIGHTS = {"outcome": 0.5, "format": 0.1, "hierarchy": 0.3, "reasoning": 0.1, "judge": 0.2}
 KL = {"klLoss": True, "klInReward": True, "klSchedule": "cosine"}
 
 
@@ -38,10 +43,16 @@ class Trained:
     folder: Path
     store: Path
     mlflow: StandIn
+    left_behind: list[str] = field(default_factory=list)
+    """Of a run with a judge."""
+
+    @property
+    def layout(self) -> RunLayout:
+        return RunLayout(self.folder)
 
     @property
     def stage(self) -> StageLayout:
-        return RunLayout(self.folder).stage("grpo")
+        return self.layout.stage("grpo")
 
     def metrics(self) -> list[dict[str, Any]]:
         """verl's metrics of each step, the validation before the first left out."""
@@ -72,29 +83,58 @@ def train(tmp_path_factory: pytest.TempPathFactory, mlflow: tuple[str, StandIn])
     mimic.extract(home / "tables" / "hosp", home / "tables" / "note", home / "cohort", SplitSpec())
     model = make_answering_model(home / "cohort", home / "model")
 
-    def run(name: str, **grpo: Any) -> Trained:
+    def run(name: str, *, judged: bool = False, **grpo: Any) -> Trained:
         stages = {"grpo": {**GROUPS, **grpo}, "evaluate": None}
         storage = {"folder": str(home / "store" / name)}
         spec = {"model": {"path": str(model), "dtype": "float32"}, "storage": storage, "tracking": tracking}
+        if judged:
+            spec["reward"] = {"weights": {"judge": WEIGHTS["judge"]}, "judge": {"model": str(model)}}
         file = write_run(home / f"{name}.yaml", name, {"prepared": str(home / "cohort")}, stages, **spec)
         process = DeepicdProcess("run", str(file), "--dir", str(home / name))
+        trained = Trained(process, home / name, home / "store" / name, served)
+        if judged:
+            process.wait_for_step("grpo", 1)
+            tree = process.tree()
         process.finish()
-        return Trained(process, home / name, home / "store" / name, served)
+        if judged:
+            trained.left_behind = process.left_behind(tree)
+        return trained
 
     return run
 
 
 @pytest.fixture(scope="module")
 def whole(train: Train) -> Trained:
-    """A run with everything that changes the loss."""
+    """A run with a judge and everything that changes the loss."""
     return train(
-        "whole", loss="dr_grpo", dropGroupsWithoutVariance=True, overlongPenalty={"tokens": 20, "penalty": 0.5}, **KL
+        "whole", judged=True, loss="dr_grpo", dropGroupsWithoutVariance=True,
+        overlongPenalty={"tokens": 20, "penalty": 0.5}, **KL,
     )  # fmt: skip
 
 
 def test_a_run_with_everything_that_changes_the_loss_trains(whole: Trained) -> None:
     assert whole.process.process.returncode == 0, whole.process.text[-2000:]
     assert whole.process.steps("grpo")[-1] == STEPS
+
+
+def test_the_judges_server_ends_with_the_stage(whole: Trained) -> None:
+    assert whole.left_behind == []
+
+
+def test_every_rollout_has_a_verdict_of_the_real_server(whole: Trained) -> None:
+    steps = watch.read(whole.stage.judged.read_text().splitlines())
+    # Also those of groups that were dropped.
+    assert {step for step, sums in steps.items() if sums.completions >= 16} == set(range(1, STEPS + 1))
+    assert sum(sums.missing for sums in steps.values()) == 0
+    assert len((whole.layout.judge / "verdicts.jsonl").read_text().splitlines()) > 0
+
+
+def test_the_validation_follows_the_judges_term(whole: Trained) -> None:
+    validated = [row for row in all_steps(whole.stage.metrics) if row.terms]
+    assert validated
+    for row in validated:
+        assert 0 <= row.terms["judge"] <= 1
+        assert row.terms["judge_missing"] == 0
 
 
 def test_no_group_without_variance_is_trained_on(whole: Trained) -> None:
@@ -113,9 +153,8 @@ def test_the_kls_coefficients_fall_to_zero(whole: Trained) -> None:
 
 def test_a_long_completions_reward_has_its_penalty(whole: Trained) -> None:
     rollouts = [one for step in whole.kept().values() for one in step]
-    weights = {"outcome": 0.5, "format": 0.1, "hierarchy": 0.3, "reasoning": 0.1}
     for one in rollouts:
-        score = sum(weight * one.terms[name] for name, weight in weights.items())
+        score = sum(weight * one.terms[name] for name, weight in WEIGHTS.items())
         assert one.reward == pytest.approx(score - 0.5 * max(0, one.tokens - 4) / 20, abs=1e-5)
     assert any(one.tokens > 4 for one in rollouts)
 
@@ -149,7 +188,10 @@ def test_kept_completions_are_shown(whole: Trained) -> None:
 
 def test_kept_completions_are_nowhere_else(whole: Trained) -> None:
     assert CANARY not in whole.process.text
-    assert CANARY not in whole.stage.log.read_text()
+    written = [whole.stage.log, whole.stage.judge_log, *whole.layout.judge.iterdir(), *whole.stage.metrics.iterdir()]
+    assert len(written) >= 4
+    for path in written:
+        assert CANARY.encode() not in path.read_bytes(), path
     assert CANARY not in "".join(whole.mlflow.requests)
     events = list((whole.folder / "tensorboard" / "grpo").glob("events.*"))
     assert events

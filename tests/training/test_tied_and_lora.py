@@ -71,8 +71,10 @@ class Story:
 
 def tied_model(cohort: Path, folder: Path) -> Path:
     """A tiny Qwen2 model with tied embeddings, as the smaller Qwen2.5 and Llama 3.2 have them."""
+    import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    torch.manual_seed(0)
     spec = load(write_run(folder / "tiny.yaml", "tiny", {"prepared": str(cohort)}, {"evaluate": {}}, model={"tiny": TINY}))
     base_model.make(spec.spec.model, cohort / "train.parquet", folder)
     config = AutoConfig.from_pretrained(folder)

@@ -22,7 +22,7 @@ from deepicd.artifacts.sync import MissingError, Sync, next_upload
 from deepicd.errors import StoreError, UserError
 
 Save = Callable[..., Path]
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 @pytest.fixture(autouse=True)

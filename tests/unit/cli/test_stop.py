@@ -25,10 +25,10 @@ def test_each_signal_is_acknowledged_with_its_number_also_those_before(stop: Sig
     said: queue.Queue[int] = queue.Queue()
     os.kill(os.getpid(), signal.SIGTERM)
     stop.acknowledge(said.put)
-    assert said.get(timeout=10) == 1
+    assert said.get(timeout=60) == 1
     assert (stop.requested, stop.insisted) == (True, False)
     os.kill(os.getpid(), signal.SIGTERM)
-    assert said.get(timeout=10) == 2
+    assert said.get(timeout=60) == 2
     assert stop.insisted
 
 
@@ -38,4 +38,4 @@ def test_a_signal_during_work_that_is_repeated_ends_it_and_is_acknowledged(stop:
     stop.raise_when_requested(True)
     with pytest.raises(TerminatedError, match="run again to resume"):
         os.kill(os.getpid(), signal.SIGTERM)
-    assert said.get(timeout=10) == 1
+    assert said.get(timeout=60) == 1

@@ -21,7 +21,7 @@ from deepicd.cli.main import cli
 from deepicd.errors import UserError
 
 DEEPICD = str(Path(sys.executable).with_name("deepicd"))
-SECONDS = 60.0
+SECONDS = 240.0
 HELD = "a folder where the store wants a file: every write fails"
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -126,9 +126,14 @@ def test_a_second_sigterm_ends_it_immediately(start: Start, tmp_path: Path) -> N
     save(tmp_path / "c", 5)
     process = start("--dir", tmp_path / "c", "--store", tmp_path / "s", "--attempt", 1)
     eventually((tmp_path / "s" / "attempts" / "1" / "writer.json").exists)
+
+    def ended_by_another() -> bool:
+        process.send_signal(signal.SIGTERM)
+        return process.poll() is not None
+
     process.send_signal(signal.SIGTERM)
     time.sleep(0.5)
-    process.send_signal(signal.SIGTERM)
+    eventually(ended_by_another)  # repeated, since two that a busy process has not handled yet are one
     assert end(process)[0] == 143
 
 

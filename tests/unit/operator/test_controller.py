@@ -50,7 +50,7 @@ def test_a_name_that_has_just_become_free_is_retried_immediately() -> None:
         try:
             # No watch will report that the other object is gone: it belonged to another run.
             await asyncio.sleep(0.02)
-            return await asyncio.wait_for(controller.queue.get(), 5)
+            return await asyncio.wait_for(controller.queue.get(), 60)
         finally:
             working.cancel()
 

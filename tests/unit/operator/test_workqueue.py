@@ -20,7 +20,7 @@ class Clock:
 def played(scene: Callable[[WorkQueue, Clock], Coroutine[Any, Any, None]]) -> None:
     async def play() -> None:
         clock = Clock()
-        await asyncio.wait_for(scene(WorkQueue(clock), clock), 5)
+        await asyncio.wait_for(scene(WorkQueue(clock), clock), 60)
 
     asyncio.run(play())
 
@@ -131,7 +131,7 @@ def test_a_worker_that_is_woken_and_cancelled_at_the_same_time_ends() -> None:
         await asyncio.sleep(0)
         queue.add(B, 1000)
         task.cancel()
-        await asyncio.wait({task}, timeout=1)
+        await asyncio.wait({task}, timeout=30)
         assert task.cancelled()
 
     played(scene)

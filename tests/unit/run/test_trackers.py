@@ -42,7 +42,7 @@ def by_mlflow(address: str, **spec: Any) -> DeepICDRun:
 
 
 def eventually(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.01)

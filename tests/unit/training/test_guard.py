@@ -34,7 +34,7 @@ hold("child")
 """
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 15) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "timed out"
@@ -62,13 +62,13 @@ def assert_gone(pids: list[int], segments: list[Path], scratch: Path) -> None:
 @pytest.mark.parametrize("code", [0, 1, 64])
 def test_the_commands_exit_code_is_the_guards(code: int, tmp_path: Path) -> None:
     guard = start(tmp_path, sys.executable, "-c", f"raise SystemExit({code})")
-    assert guard.wait(timeout=10) == code
+    assert guard.wait(timeout=60) == code
     assert not (tmp_path / "scratch").exists()
 
 
 def test_a_command_killed_by_a_signal_exits_as_a_shell_would_say(tmp_path: Path) -> None:
     guard = start(tmp_path, sys.executable, "-c", "import os; os.kill(os.getpid(), 9)")
-    assert guard.wait(timeout=10) == 128 + signal.SIGKILL
+    assert guard.wait(timeout=60) == 128 + signal.SIGKILL
 
 
 def test_sigint_is_left_to_the_supervisor_and_ends_nothing(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_sigint_is_left_to_the_supervisor_and_ends_nothing(tmp_path: Path) -> No
     assert guard.poll() is None
     assert all(psutil.pid_exists(pid) for pid in pids)
     guard.terminate()
-    assert guard.wait(timeout=15) == 128 + signal.SIGTERM
+    assert guard.wait(timeout=60) == 128 + signal.SIGTERM
     assert_gone(pids, segments, tmp_path / "scratch")
 
 
@@ -92,7 +92,7 @@ def test_sigterm_ends_the_whole_tree_and_its_shared_memory(tmp_path: Path) -> No
     pids, segments = tree_of(tmp_path, "child", "daemon")
     assert all(path.exists() for path in segments)
     guard.terminate()
-    assert guard.wait(timeout=15) == 128 + signal.SIGTERM
+    assert guard.wait(timeout=60) == 128 + signal.SIGTERM
     assert_gone(pids, segments, tmp_path / "scratch")
 
 
@@ -115,7 +115,7 @@ def test_a_daemon_left_by_a_finished_command_is_ended(tmp_path: Path) -> None:
     leave = TREE.replace('hold("child")', 'while not (folder / "daemon").exists(): time.sleep(0.05)')
     guard = start(tmp_path, sys.executable, "-c", leave, str(tmp_path))
     pids, segments = tree_of(tmp_path, "daemon")
-    assert guard.wait(timeout=15) == 0
+    assert guard.wait(timeout=60) == 0
     assert_gone(pids, segments, tmp_path / "scratch")
 
 
@@ -134,7 +134,7 @@ def test_a_named_semaphore_of_a_killed_process_is_removed(tmp_path: Path) -> Non
     semaphore = Path((tmp_path / "semaphore").read_text())
     assert semaphore.exists()
     guard.terminate()
-    assert guard.wait(timeout=15) == 128 + signal.SIGTERM
+    assert guard.wait(timeout=60) == 128 + signal.SIGTERM
     assert not semaphore.exists()
 
 
@@ -156,7 +156,7 @@ def test_memory_of_other_processes_is_left_alone(tmp_path: Path) -> None:
     foreign = Path(f"/dev/shm/deepicd-test-foreign-{os.getpid()}")
     foreign.write_bytes(b"x")
     try:
-        assert start(tmp_path, sys.executable, "-c", "pass").wait(timeout=10) == 0
+        assert start(tmp_path, sys.executable, "-c", "pass").wait(timeout=60) == 0
         assert foreign.exists()
     finally:
         foreign.unlink()

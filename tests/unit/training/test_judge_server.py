@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import urllib.request
@@ -16,7 +17,7 @@ from deepicd.spec.load import parse
 from deepicd.spec.run import DeepICDRun
 from deepicd.training import judge_server as module
 from deepicd.training.cpu.device import Cpus
-from deepicd.training.device import Device
+from deepicd.training.device import Device, device
 from deepicd.training.judge_server import Shared, command, judge_server
 from deepicd.training.model_server import Server, serving
 from deepicd.training.stage_files import StageFiles
@@ -58,7 +59,7 @@ def stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=5) as response:
+    with urllib.request.urlopen(url, timeout=60) as response:
         text: str = response.read().decode()
         return text
 
@@ -119,7 +120,7 @@ def test_a_server_that_ends_in_the_body_ends_the_stage(files: StageFiles) -> Non
     with judge_server(run(), files, NeverStop(), SHARED) as variables:
         with pytest.raises(OSError):  # noqa: PT011 - it ends without an answer
             get(variables["DEEPICD_JUDGE_ENDPOINT"].removesuffix("/v1") + "/end")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while (failure := files.reported_failure()) is None and time.monotonic() < deadline:
             time.sleep(0.05)
     assert isinstance(failure, CrashError)
@@ -143,6 +144,11 @@ def test_a_stop_while_the_server_starts_is_obeyed(files: StageFiles, monkeypatch
     monkeypatch.setattr(module, "command", lambda _, port, name: [sys.executable, "-c", "import time; time.sleep(600)"])
     with pytest.raises(TerminatedError), judge_server(run(), files, Requested(), SHARED):
         pytest.fail("it was stopped")
+
+
+def test_the_device_says_by_which_python_a_server_starts() -> None:
+    python = device().python("{scratch}", threads=len(os.sched_getaffinity(0)))
+    assert command("/models/judge", 4711, "judge")[: len(python) + 1] == [*python, "-m"]
 
 
 def test_a_run_whose_judge_is_elsewhere_has_no_server(files: StageFiles) -> None:

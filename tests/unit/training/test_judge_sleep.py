@@ -133,14 +133,14 @@ def turned() -> Iterator[Turned]:
 
 def test_the_server_is_awake_in_the_body_and_asleep_after_it(turned: Turned) -> None:
     variables = {"DEEPICD_JUDGE_ENDPOINT": turned.endpoint, "DEEPICD_JUDGE_API_KEY": "swordfish"}
-    with Switch.of(variables, seconds=5).awake():
+    with Switch.of(variables, seconds=60).awake():
         assert turned.seen == [(WAKE, "Bearer swordfish")]
     assert turned.seen[1:] == [(SLEEP, "Bearer swordfish")]
 
 
 def test_a_server_that_does_not_turn_ends_the_attempt(turned: Turned) -> None:
     turned.status = 500
-    switch = Switch(turned.endpoint, "swordfish", 5)
+    switch = Switch(turned.endpoint, "swordfish", 60)
     with (
         pytest.raises(JudgeError, match=r"^reward\.judge\.model: its server does not wake \(HTTPError\): see judge\.log"),
         switch.awake(),

@@ -16,10 +16,10 @@ def test_the_first_error_stops_the_others_and_is_the_one_raised() -> None:
     begun, stop = threading.Barrier(2), threading.Event()
 
     def act(item: int) -> None:
-        begun.wait(10)
+        begun.wait(60)
         if item == 1:
             raise ValueError("what went wrong")
-        assert stop.wait(10)
+        assert stop.wait(60)
         raise StoppedError
 
     with pytest.raises(ValueError, match="what went wrong"):
@@ -43,11 +43,11 @@ def test_a_transfer_that_stopped_first_does_not_hide_the_one_that_failed() -> No
 
     def act(item: int) -> None:
         if item == 0:
-            assert stop.wait(10)
+            assert stop.wait(60)
             stopped.set()
             raise StoppedError
         stop.set()
-        assert stopped.wait(10)
+        assert stopped.wait(60)
         time.sleep(0.05)
         raise ValueError("what went wrong")
 
