@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +96,21 @@ def stop_tokens(model: Path) -> frozenset[int]:
 
     try:
         found = GenerationConfig.from_pretrained(model).eos_token_id
-    except OSError:  # the folder has none
-        return frozenset()
+    except OSError:  # the folder has none: vLLM reads the model's configuration
+        config = model / "config.json"
+        found = json.loads(config.read_text()).get("eos_token_id") if config.is_file() else None
     return frozenset([] if found is None else [found] if isinstance(found, int) else found)
+
+
+def read_completion(tokenizer: Any, tokens: Sequence[int], stops: Collection[int], limit: int) -> tuple[str, bool]:
+    """The text of a sampled completion without its end, and whether it was cut off.
+
+    Args:
+        tokenizer: a transformers tokenizer.
+        tokens: the completion's token ids, with the one at which generation stopped.
+        stops: ids of all tokens at which generation stops.
+        limit: tokens that a completion may have. One of that length is whole if its last token is one of `stops`.
+    """
+    ended = bool(tokens) and tokens[-1] in stops
+    text = tokenizer.decode(tokens[: len(tokens) - ended], skip_special_tokens=True)
+    return text, not ended and len(tokens) >= limit

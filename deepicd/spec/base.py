@@ -20,6 +20,8 @@ from deepicd.spec.rules import Rule
 # Every duration is shorter than thirty years: a date and a duration always add up.
 _DURATION_TEXT = "([0-9]{1,9}s|[0-9]{1,7}m|[0-9]{1,5}h|[0-9]{1,4}d)"
 _DURATION = re.compile(_DURATION_TEXT)
+_TIME_LIMIT_TEXT = "([1-9][0-9]{0,8}s|[1-9][0-9]{0,6}m|[1-9][0-9]{0,4}h|[1-9][0-9]{0,3}d)"
+_TIME_LIMIT = re.compile(_TIME_LIMIT_TEXT)
 _DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZE = re.compile(r"([0-9]+)(Ki|Mi|Gi|Ti)")
 _SIZE_UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
@@ -37,6 +39,18 @@ def parse_duration(value: object) -> timedelta:
     if match is None:
         raise ValueError("a duration is a whole number and a unit: 90s, 30m, 2h or 1d")
     return timedelta(seconds=int(match[1][:-1]) * _DURATION_UNITS[match[1][-1]])
+
+
+def parse_time_limit(value: object) -> timedelta:
+    """Parse a duration that is more than 0 and begins with no 0.
+
+    Raises:
+        ValueError: it is 0, or no duration.
+    """
+    found = parse_duration(value)
+    if found <= timedelta(0) or (isinstance(value, str) and not _TIME_LIMIT.fullmatch(value)):
+        raise ValueError("must be more than 0, without a 0 in front, as 90s, 30m, 2h or 1d")
+    return found
 
 
 def format_duration(value: timedelta) -> str:
@@ -80,6 +94,9 @@ def _text(parse: Callable[[object], Any], show: Callable[[Any], str], pattern: s
 
 Duration = Annotated[timedelta, *_text(parse_duration, format_duration, _DURATION_TEXT)]
 """A time span in run.yaml: `90s`, `30m`, `2h`, `1d`."""
+
+TimeLimit = Annotated[timedelta, *_text(parse_time_limit, format_duration, _TIME_LIMIT_TEXT)]
+"""A time span after which something ends: more than 0."""
 
 Size = Annotated[int, *_text(parse_size, format_size, "[0-9]+(Ki|Mi|Gi|Ti)")]
 """A number of bytes in run.yaml: `512Mi`, `64Gi`."""
@@ -146,4 +163,14 @@ class SpecModel(BaseModel):
         return self
 
 
-__all__ = ["Duration", "Field", "Size", "SpecModel", "format_duration", "format_size", "parse_duration", "parse_size"]
+__all__ = [
+    "Duration",
+    "Field",
+    "Size",
+    "SpecModel",
+    "TimeLimit",
+    "format_duration",
+    "format_size",
+    "parse_duration",
+    "parse_size",
+]

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from deepicd.spec.base import Duration, SpecModel
+from deepicd.spec.base import SpecModel, TimeLimit
 from deepicd.spec.changes import MayChange
 from deepicd.spec.endpoint import ATTESTED, ENDPOINT, EndpointKey, endpoint_rules
 from deepicd.spec.rules import at_least
@@ -43,9 +43,9 @@ class TeacherSpec(SpecModel):
     """GPUs over which vLLM splits one copy of `run` or `model`. There are as many copies as `compute.gpus` allows."""
     concurrency: MayChange[int] = Field(default=64, ge=1, le=4096)
     """Requests at a time."""
-    timeout: MayChange[Duration] = timedelta(minutes=10)
+    timeout: MayChange[TimeLimit] = timedelta(minutes=10)
     """Time for one request."""
-    give_up_after: MayChange[Duration] = timedelta(hours=2)
+    give_up_after: MayChange[TimeLimit] = timedelta(hours=2)
     """End the attempt when the teacher gives no answer for this long. Until then the stage waits and tries again."""
     prices: MayChange[PricesSpec | None] = None
     """Prices, for the cost on the terminal and in distill.json."""

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from deepicd.spec.base import Duration, SpecModel
+from deepicd.spec.base import SpecModel, TimeLimit
 from deepicd.spec.changes import Later, MayChange
 from deepicd.spec.endpoint import ATTESTED, ENDPOINT, EndpointKey, endpoint_rules
 from deepicd.spec.rules import Rule, either, equals, given, value_of
@@ -92,7 +92,7 @@ class JudgeSpec(JudgeModelSpec):
     `recovery.stallAfter` the attempt ends), `fail` ends the attempt immediately."""
     max_failures: MayChange[float] = Field(default=0.1, ge=0, lt=1)
     """Share of the last 256 verdicts that may be missing. A missing one counts as the mean of its group, never as 0."""
-    timeout: MayChange[Duration] = timedelta(seconds=60)
+    timeout: MayChange[TimeLimit] = timedelta(seconds=60)
     """Time for one request to the judge."""
 
     @property

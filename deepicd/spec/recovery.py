@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from pydantic import Field
 
-from deepicd.spec.base import Duration, SpecModel
+from deepicd.spec.base import Duration, SpecModel, TimeLimit
 
 
 class RewardCollapseSpec(SpecModel):
@@ -25,9 +25,9 @@ class RecoverySpec(SpecModel):
     the rest is for the cluster.
     """
 
-    stall_after: Duration = timedelta(minutes=30)
+    stall_after: TimeLimit = timedelta(minutes=30)
     """End the attempt when a stage makes no step for this long; start-up counts, `prepare` does not."""
-    idle_after: Duration = timedelta(seconds=150)
+    idle_after: TimeLimit = timedelta(seconds=150)
     """End the attempt when a training stage that has made a step makes no further one for this long while all GPUs are idle
     and no checkpoint is written. Raise it if the reward's own terms take longer. No effect with several nodes or a judge."""
     reward_collapse: RewardCollapseSpec | None = None
@@ -37,7 +37,7 @@ class RecoverySpec(SpecModel):
     a lost node) or by `suspend` does not count."""
     backoff: Duration = timedelta(seconds=10)
     """On a cluster: wait before the second attempt; doubled for each further one, up to 10 minutes or this, if longer."""
-    deadline: Duration | None = None
+    deadline: TimeLimit | None = None
     """On a cluster: the run fails when its attempts have taken this long in total."""
     ttl_after_finished: Duration | None = None
     """On a cluster: delete the run and its objects this long after its end; what is in `storage` stays."""

@@ -49,8 +49,9 @@ _SIGNATURES: tuple[tuple[re.Pattern[str], type[DeepICDError], str], ...] = (
 )  # fmt: skip
 _EXCEPTION = re.compile(r"^(?:\(\S+ pid=\d+[^)]*\) )?((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt))(?::|$)")
 _OF_A_SETTING = frozenset({
-    "AssertionError", "AttributeError", "ConfigAttributeError", "ConfigKeyError", "ConfigTypeError", "InstantiationException",
-    "KeyError", "NotImplementedError", "TypeError", "ValidationError", "ValueError",
+    "ArgumentError", "AssertionError", "AttributeError", "ConfigAttributeError", "ConfigKeyError", "ConfigTypeError",
+    "FileNotFoundError", "ImportError", "IndexError", "InstantiationException", "KeyError", "ModuleNotFoundError",
+    "NotImplementedError", "TypeError", "ValidationError", "ValueError", "VLLMValidationError", "ZeroDivisionError",
 })  # fmt: skip
 """Exceptions with which the training stack refuses a setting."""
 
@@ -73,10 +74,12 @@ def explain_exit(code: int, log_lines: Iterable[str], untried: str | None = None
     if (known := known_reason(lines)) is not None:
         return known
     found = [match[1].rsplit(".", 1)[-1] for line in lines if (match := _EXCEPTION.match(line.strip()))]
-    name = found[-1] if found else None
-    if untried is not None and name in _OF_A_SETTING:
+    # The first one is that of the process in which it happened; the last may only say that another process has ended.
+    of_a_setting = next((name for name in found if name in _OF_A_SETTING), None)
+    if untried is not None and of_a_setting is not None:
         return UserError(
-            f"{untried}: the training stack ended with {name} before its first step: "
+            f"{untried}: the training stack ended with {of_a_setting} before its first step: "
             "correct the override that the end of the log is about, or remove the overrides"
         )
+    name = found[-1] if found else None
     return CrashError(f"the training process ended with exit code {code}" + (f" ({name})" if name else "") + ": see the log")

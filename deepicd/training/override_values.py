@@ -12,13 +12,19 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from functools import partial
+from textwrap import shorten
 from typing import Any, get_args, get_type_hints
 
 from deepicd.errors import CrashError, ExitCode, UserError
 from deepicd.spec.wording import expected
 from deepicd.training.launch import exit_code_of
 from deepicd.training.override_rules import LOGGER, BadOverrideError, parsed
+from deepicd.training.override_trials import trials
 from deepicd.training.verl_config import compose
+
+Use = Callable[[Any], None]
+"""Uses verl's configuration of a stage, and raises if its values do not work."""
 
 _PLAIN = {bool, int, float, str, list, dict, type(None)}
 
@@ -48,22 +54,23 @@ def check(stage: str, ours: Sequence[str], own: Sequence[str]) -> None:
             _check_references(parsed(text).key_or_group, config)
             _check_type(parsed(text), config)
             _check_choice(parsed(text).key_or_group, config)
+            _check_least(parsed(text).key_or_group, config)
         except BadOverrideError as error:
             raise _refused(stage, count, text, str(error)) from None
-    sections = {_section(parsed(text).key_or_group, config) for text in own}
-    if any(_refusal(place, config) for place in sections if place is not None):
-        _find_refused(stage, ours, own)
+    sections = {_section(parsed(text).key_or_group, config) for text in own} - {None}
+    for use in (*(partial(_build, place) for place in sorted(sections)), *trials(stage)):
+        if (reason := _refusal(use, config)) and (count := _cause(use, stage, ours, own)) is not None:
+            raise _refused(stage, count, own[count], reason)
 
 
-def _find_refused(stage: str, ours: Sequence[str], own: Sequence[str]) -> None:
-    """Raise for the first override with which a section is refused that was accepted without it."""
-    before = compose(stage, ours)
-    for count, text in enumerate(own):
-        config = compose(stage, [*ours, *own[: count + 1]])
-        place = _section(parsed(text).key_or_group, config)
-        if place and (found := _refusal(place, config)) and not _refusal(place, before):
-            raise _refused(stage, count, text, f"verl refuses it: {found}")
-        before = config
+def _cause(use: Use, stage: str, ours: Sequence[str], own: Sequence[str]) -> int | None:
+    """The place of the override with which a use of the settings began to fail; None if it fails without them too."""
+    works, cause = not _refusal(use, compose(stage, ours)), None
+    for count in range(len(own)):
+        before, works = works, not _refusal(use, compose(stage, [*ours, *own[: count + 1]]))
+        if before and not works:
+            cause = count
+    return cause
 
 
 def _refused(stage: str, count: int, text: str, reason: str) -> UserError:
@@ -158,13 +165,41 @@ def _trackers() -> list[str]:
     return list(Tracking.supported_backend)
 
 
+def _modes() -> list[str]:
+    from verl.workers.rollout.base import _ROLLOUT_REGISTRY
+
+    return [mode for name, mode in _ROLLOUT_REGISTRY if name == "vllm"]
+
+
 _CHOICES: dict[str, Callable[[], list[str]]] = {
     "algorithm.adv_estimator": _estimators,
     "algorithm.kl_penalty": _penalties,
     "actor_rollout_ref.actor.kl_loss_type": _penalties,
     "actor_rollout_ref.actor.policy_loss.loss_mode": _losses,
+    "actor_rollout_ref.rollout.mode": _modes,
     LOGGER: _trackers,
 }
+
+
+_AT_LEAST = {
+    "rollout.n": 1, "val_kwargs.n": 1, "actor.rollout_n": 1, "agent.num_workers": 1, "rollout.data_parallel_size": 1,
+    "checkpoint_engine.update_weights_bucket_megabytes": 1, "actor.ppo_epochs": 1, "actor.loss_scale_factor": 1,
+    "actor_rollout_ref.nccl_timeout": 1, "data.gen_batch_size": 1, "data.dataloader_num_workers": 0, "data.num_workers": 0,
+    "ray_init.num_cpus": 1, "ulysses_sequence_parallel_size": 1, "entropy_from_logits_chunk_size": 1,
+    "pad_to_length_bucket": 1, "num_shards": 1, "seed": 0, "data_loader_seed": 0,
+}  # fmt: skip
+"""The least values of settings, by the end of their keys, with less of which a run hangs or fails where verl checks nothing."""
+
+
+def _check_least(key: str, config: Any) -> None:
+    value = _select(config, key)
+    least = next((least for end, least in _AT_LEAST.items() if f".{key}".endswith(f".{end}")), None)
+    if least is not None and isinstance(value, int | float) and value < least:
+        raise BadOverrideError(f"{key} is less than {least}: raise it")
+    if key.endswith(".fsdp_size") and value == 0:
+        raise BadOverrideError(f"{key} is 0: give the number of GPUs that share a model, or -1 for all")
+    if key.endswith(("optim.clip_grad", "actor.grad_clip")) and isinstance(value, int | float) and value <= 0:
+        raise BadOverrideError(f"{key} is not more than 0: raise it")
 
 
 def _section(key: str, config: Any) -> str | None:
@@ -175,15 +210,28 @@ def _section(key: str, config: Any) -> str | None:
     return place
 
 
-def _refusal(place: str, config: Any) -> str | None:
-    """Why the dataclass of a section does not accept its content; None if it does."""
+def _build(place: str, config: Any) -> None:
+    """Build the dataclass of a section, which checks its content."""
     from hydra.utils import instantiate
 
+    instantiate(_node(config, place), _convert_="partial")
+
+
+def _refusal(use: Use, config: Any) -> str | None:
+    """Why verl or vLLM cannot use the settings; None if they can."""
+    from pydantic import ValidationError
+
     try:
-        instantiate(_node(config, place), _convert_="partial")
+        use(config)
+    except BadOverrideError as error:
+        return str(error)
+    except ValidationError as error:
+        first = error.errors()[0]
+        return ".".join(map(str, first["loc"])) + f": {expected(first)}"
     except Exception as error:  # verl raises what it likes; hydra wraps it
         reason = error.__cause__ or error
-        return (str(reason).strip().splitlines() or [f"its check fails with {type(reason).__name__}"])[0]
+        text = (str(reason).strip().splitlines() or [f"its check fails with {type(reason).__name__}"])[0]
+        return f"verl refuses it: {shorten(text, 300)}"
     return None
 
 

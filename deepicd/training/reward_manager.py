@@ -12,6 +12,7 @@ from verl import DataProto
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
 from deepicd import completion, prompt
+from deepicd.data.example_tokens import read_completion, stop_tokens
 from deepicd.data.rows import is_local
 from deepicd.errors import DeepICDError, RewardCodeError, UserError
 from deepicd.rewards import Sample, Score, cohort_words, make_scorer
@@ -37,6 +38,7 @@ class RewardManager(RewardManagerBase):  # type: ignore[misc]
         self._opened_think = spec.model.opened_think
         self._score = make_scorer(spec.reward, opened_think=self._opened_think, cohort=cohort)
         self._overlong = None if spec.stages.grpo is None else spec.stages.grpo.overlong_penalty
+        self._stops = {tokenizer.eos_token_id, *stop_tokens(Path(config.actor_rollout_ref.model.path))}
         self._waiting: list[tuple[Sample, asyncio.Future[Score]]] = []
         self._judge = rollout_judge(spec, self._files)
 
@@ -86,15 +88,14 @@ class RewardManager(RewardManagerBase):  # type: ignore[misc]
 
     def _sample(self, data: DataProto) -> Sample:
         item = data[-1:][0]
-        response, length = item.batch["responses"], _length(item)
-        text = self.tokenizer.decode(response[:length], skip_special_tokens=True)
-        ended = length > 0 and int(response[length - 1]) == self.tokenizer.eos_token_id
+        tokens = item.batch["responses"][: _length(item)].tolist()
+        text, cut = read_completion(self.tokenizer, tokens, self._stops, self.config.data.max_response_length)
         fields = item.non_tensor_batch
         return Sample(
             completion=text,
             gold=fields["reward_model"]["ground_truth"],
             note=self._prompt.note(fields["raw_prompt"]),
-            truncated=not ended and length >= self.config.data.max_response_length,
+            truncated=cut,
             local_gold=is_local(fields["extra_info"]),
         )
 

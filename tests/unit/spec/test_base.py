@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepicd.spec.base import format_duration, format_size, parse_duration, parse_size
+from deepicd.spec.base import format_duration, format_size, parse_duration, parse_size, parse_time_limit
 
 
 @given(st.integers(min_value=0, max_value=10**7))
@@ -30,3 +30,15 @@ def test_text_without_a_known_unit_is_no_duration(text: str) -> None:
 def test_text_without_a_binary_unit_is_no_size(text: str) -> None:
     with pytest.raises(ValueError, match="binary unit"):
         parse_size(text)
+
+
+@pytest.mark.parametrize("text", ["0s", "00m", "0d", "090s"])
+def test_a_time_limit_is_more_than_0(text: str) -> None:
+    with pytest.raises(ValueError, match="must be more than 0"):
+        parse_time_limit(text)
+
+
+def test_a_time_limit_is_a_duration() -> None:
+    assert parse_time_limit("90s") == timedelta(seconds=90)
+    with pytest.raises(ValueError, match="whole number and a unit"):
+        parse_time_limit("-90s")

@@ -41,6 +41,9 @@ def test_a_dumped_run_is_the_same_run(path: Path) -> None:
     [
         ({"spec__stages__grpo__learningRat": 1}, "spec.stages.grpo: unknown field 'learningRat': did you mean 'learningRate'?"),
         ({"spec__recovery": {"stallAfter": 30}}, "spec.recovery.stallAfter: a duration is a whole number and a unit"),
+        ({"spec__recovery": {"stallAfter": "0m"}}, "spec.recovery.stallAfter: must be more than 0"),
+        ({"spec__recovery": {"idleAfter": "0s"}}, "spec.recovery.idleAfter: must be more than 0"),
+        ({"spec__recovery": {"deadline": "0h"}}, "spec.recovery.deadline: must be more than 0"),
         ({"spec__recovery": {"stallAfter": "30 min"}}, 'got "30 min"'),
         ({"spec__stages__grpo__rollouts": 1}, "spec.stages.grpo.rollouts: must be at least 2 (got 1)"),
         ({"spec__stages__grpo__maxSteps": True}, "spec.stages.grpo.maxSteps: must be a whole number (got true)"),

@@ -11,7 +11,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from deepicd.errors import UserError
-from deepicd.spec.base import Duration, Size
+from deepicd.spec.base import Duration, Size, TimeLimit
 from deepicd.spec.load import parse
 from deepicd.spec.run import RUN_NAME, DeepICDRun
 from deepicd.spec.wording import expected
@@ -118,7 +118,10 @@ def patterns(part: Any) -> Iterator[str]:
 
 
 def test_every_pattern_has_its_words() -> None:
-    written_otherwise = {RUN_NAME, *(found for kind in (Duration, Size) for found in patterns(TypeAdapter(kind).json_schema()))}
+    written_otherwise = {
+        RUN_NAME,
+        *(found for kind in (Duration, TimeLimit, Size) for found in patterns(TypeAdapter(kind).json_schema())),
+    }
     found = {*patterns(DeepICDRun.model_json_schema())} - written_otherwise
     assert len(found) > 8
     for pattern in found:

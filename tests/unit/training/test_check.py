@@ -168,6 +168,11 @@ def test_an_override_that_cannot_be_used_is_explained_in_our_words(override: str
         ("grpo", "trainer.logger=[file,wand]", r"did you mean wandb\?"),
         ("sft", "optim.lr_scheduler_type=linear", "verl refuses it: its check fails with AssertionError"),
         ("sft", "optim.weight_decay=some", r'must be a number \(got "some"\)'),
+        ("grpo", "algorithm.kl_ctrl.type=adaptiv", r"algorithm\.kl_ctrl\.type takes fixed or adaptive"),
+        ("grpo", f"{ROLLOUT}.mode=foo", rf"{ROLLOUT}\.mode takes async"),
+        ("grpo", f"{ROLLOUT}.n=0", rf"{ROLLOUT}\.n is less than 1: raise it"),
+        ("grpo", f"{ROLLOUT}.max_num_seqs=0", r"max_num_seqs: must be at least 1 \(got 0\)"),
+        ("sft", "optim.clip_grad=0", "optim.clip_grad is not more than 0"),
     ],
 )
 def test_a_value_that_verl_would_refuse_hours_later_is_refused(stage: str, override: str, message: str) -> None:
@@ -182,7 +187,9 @@ GOOD = {
         "algorithm.adv_estimator=rloo", f"{ROLLOUT}.n=4", f"{ROLLOUT}.val_kwargs.top_p=0.9", f"{ACTOR}.clip_ratio_high=0.3",
         f"{ACTOR}.policy_loss.loss_mode=gspo", f"{ACTOR}.loss_agg_mode=token-mean", "data.shuffle=False",
         f"{ROLLOUT}.agent.default_agent_loop=single_turn_agent", "++ray_kwargs.ray_init.runtime_env.py_executable=python",
-        f"{ACTOR}.kl_loss_type=low_var_kl+", f"+{ROLLOUT}.engine_kwargs.vllm.enforce_eager=True", "algorithm.gamma=1",
+        f"{ACTOR}.kl_loss_type=low_var_kl+", "algorithm.kl_ctrl.type=adaptive", f"{ROLLOUT}.load_format=auto",
+        "algorithm.rollout_correction.rollout_is=token", f"+{ROLLOUT}.engine_kwargs.vllm.block_size=32",
+        f"+{ROLLOUT}.engine_kwargs.vllm.enforce_eager=True", "algorithm.gamma=1",
     ],
 }  # fmt: skip
 

@@ -141,7 +141,10 @@ def test_an_exceptions_own_text_is_never_quoted() -> None:
     assert "secret" not in str(explain_exit(1, ["ValueError: secret text"]))
 
 
-@pytest.mark.parametrize("line", ["ValueError: secret", "(TaskRunner pid=1) omegaconf.errors.ConfigAttributeError: secret"])
+@pytest.mark.parametrize(
+    "line",
+    ["ValueError: secret", "(TaskRunner pid=1) omegaconf.errors.ConfigAttributeError: secret", "ZeroDivisionError: secret"],
+)
 def test_a_setting_that_the_training_stack_refuses_before_its_first_step_is_for_the_user_to_fix(line: str) -> None:
     error = explain_exit(1, [line], "spec.stages.grpo.overrides")
     assert error.exit_code == ExitCode.USER_ERROR
@@ -153,3 +156,13 @@ def test_a_setting_that_the_training_stack_refuses_before_its_first_step_is_for_
 @pytest.mark.parametrize("line", ["RuntimeError: NCCL error", "ConnectionError: x", "no exception at all"])
 def test_a_failure_that_no_setting_causes_stays_a_crash(line: str) -> None:
     assert type(explain_exit(1, [line], "spec.stages.grpo.overrides")) is CrashError
+
+
+def test_the_setting_that_one_process_refused_is_found_though_others_end_after_it() -> None:
+    lines = [
+        "(vLLMHttpServer pid=7) pydantic_core._pydantic_core.ValidationError: 1 validation error for SchedulerConfig",
+        "(TaskRunner pid=1) ray.exceptions.ActorDiedError: The actor died unexpectedly before finishing this task.",
+        "RuntimeError: Engine core initialization failed. See root cause above.",
+    ]
+    error = explain_exit(1, lines, "spec.stages.grpo.overrides")
+    assert (error.exit_code, "ended with ValidationError" in str(error)) == (ExitCode.USER_ERROR, True)
