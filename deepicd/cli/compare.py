@@ -104,9 +104,7 @@ def compare(
     common = on_common_admissions({name: run.predictions[own] for name, (run, own) in models.items()})
     dropped = {name: len(run.predictions[own]) - len(common[name]) for name, (run, own) in models.items()}
     measured = {
-        name: metrics.compute(
-            records, bootstrap_samples=bootstrap, seed=seed, reward_name=models[name][0].scored.reward_name
-        )
+        name: metrics.compute(records, bootstrap_samples=bootstrap, seed=seed, reward_name=models[name][0].scored.reward_name)
         for name, records in common.items()
     }
     differences = compare_all(
@@ -166,8 +164,9 @@ def _print(
     console = Console(highlight=False)
     title = f"{differences['admissions']:,} admissions of {differences['patients']:,} patients (macro F1 and rates in %)"
     table = Table(box=None, padding=(0, 2, 0, 0), title=title, title_justify="left")
-    for column in ("MODEL", "CHAPTER", "CATEGORY", "CODE", "ACCURACY", "FORMAT", "VALID", "REWARD"):
-        table.add_column(column, justify="left" if column == "MODEL" else "right", no_wrap=True)
+    table.add_column("MODEL", overflow="fold")  # the only one that may be narrower than its content: no number is cut
+    for column in ("CHAPTER", "CATEGORY", "CODE", "ACCURACY", "FORMAT", "VALID", "REWARD"):
+        table.add_column(column, justify="right", no_wrap=True)
     for name, own in measured.items():
         rates = (own["levels"]["code"]["accuracy"], own["rates"]["format"], own["rates"]["validCode"])
         reward = own["reward"]["mean"]["value"]
@@ -202,12 +201,16 @@ def _difference(pair: Any, measure: str, scale: float, digits: int) -> str:
     found = pair["differences"].get(measure)
     if found is None:
         return f"none ({pair['absent'][measure]})"
-    text = f"{scale * found['value']:+.{digits}f}"
+    text = _signed(found["value"], scale, digits)
     if found["interval"] is None:
         return text
-    low, high = (f"{scale * end:+.{digits}f}" for end in found["interval"])
+    low, high = (_signed(end, scale, digits) for end in found["interval"])
     mark = "significant" if found["significant"] else "not significant"
     return f"{text} [{low}, {high}], p {found['pHolm']:.3f}, {mark}"
+
+
+def _signed(value: float, scale: float, digits: int) -> str:
+    return f"{round(scale * value, digits) + 0:+.{digits}f}"  # adding 0 makes -0.0 to 0.0
 
 
 def _number(value: float | None, scale: float, digits: int) -> str:

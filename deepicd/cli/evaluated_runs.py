@@ -83,7 +83,9 @@ def _refuse_other_folder(run: str, places: Places) -> None:
     if places.spec is not None or "://" in f"{places.store}{run}":
         return
     folder = Path(places.store or "", run)
-    if folder.is_dir() and not any((place / mark).exists() for place in (folder, *folder.glob("*/")) for mark in (ATTEMPTS, LATEST)):
+    if folder.is_dir() and not any(
+        (place / mark).exists() for place in (folder, *folder.glob("*/")) for mark in (ATTEMPTS, LATEST)
+    ):
         raise UserError(f"{folder}: is no run: give the folder of a run, or that of its fetched results")
 
 
@@ -113,4 +115,3 @@ def _fetched(run: str, scratch: Path, places: Places, *, whole: bool) -> Evaluat
 
 def _records(place: EvaluationLayout) -> Sequence[Path]:
     return place.metrics, place.curves, place.comparisons, place.classes
-

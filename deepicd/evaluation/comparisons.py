@@ -14,7 +14,6 @@ import numpy as np
 from deepicd.errors import UserError
 from deepicd.evaluation import bootstrap, classification, significance
 from deepicd.evaluation.classification import FloatArray
-from deepicd.evaluation.levels import Level
 from deepicd.evaluation.metrics import HEADLINES
 from deepicd.evaluation.metrics_schema import Bootstrap
 from deepicd.evaluation.predictions import Prediction
@@ -171,9 +170,7 @@ class _Measured:
         self.drawn = {measure: np.concatenate([chunk[measure] for chunk in chunks]) for measure in (point if chunks else ())}
 
 
-def _pair(
-    first: str, second: str, measured: Mapping[str, _Measured], patients: int, incomparable: Mapping[str, str]
-) -> Pair:
+def _pair(first: str, second: str, measured: Mapping[str, _Measured], patients: int, incomparable: Mapping[str, str]) -> Pair:
     before, after = measured[first], measured[second]
     differences: dict[str, Difference] = {}
     absent: dict[str, str] = {}

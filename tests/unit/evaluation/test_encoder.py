@@ -42,7 +42,8 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)  # not every start learns from three notes
     folder = tmp_path_factory.mktemp("bert")
     config = BertConfig(
-        vocab_size=save_tokenizer(folder, "[PAD]", "[UNK]"), hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
+        vocab_size=save_tokenizer(folder, "[PAD]", "[UNK]"), hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=64,
         max_position_embeddings=32, initializer_range=0.2, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
     )  # fmt: skip
     BertForMaskedLM(config).save_pretrained(folder)

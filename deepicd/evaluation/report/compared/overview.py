@@ -60,4 +60,3 @@ def warnings(compared: Compared) -> Iterator[str]:
     unknown = [run.name for run in compared.runs if run.name not in known]
     if unknown:
         yield f"Settings of {', '.join(unknown)} are not known: only the predictions were found."
-
