@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deepicd.cli.evaluated_runs import Places, read_run
+from deepicd.cli.evaluated_runs import EvaluatedRun, Places, read_run
 from deepicd.errors import UserError
 
 if TYPE_CHECKING:
     from deepicd.evaluation.comparisons import Comparisons
     from deepicd.evaluation.metrics_schema import Metrics
-    from deepicd.evaluation.predictions import Prediction
 
 
 class Measured(StrEnum):
@@ -91,75 +90,83 @@ def compare(
 
     Example: `deepicd compare runs/seed-0 runs/seed-1 --html seeds.html`
     """
-    from deepicd.evaluation import metrics
+    from deepicd.evaluation import comparable, metrics
     from deepicd.evaluation.comparisons import compare_all, on_common_admissions
 
     places = Places(store, spec, endpoint_url, namespace)
+    names = _names(list(dict.fromkeys(run.rstrip("/") or run for run in runs)))
     with tempfile.TemporaryDirectory(prefix="deepicd-compare-") as scratch:
         found = {
-            run: read_run(run, Path(scratch) / str(number), places, whole=html is not None)
-            for number, run in enumerate(dict.fromkeys(runs))
+            name: read_run(run, name, Path(scratch) / str(number), places, whole=html is not None)
+            for number, (run, name) in enumerate(names.items())
         }
-    names = _names(list(found))
-    chosen = _named({names[run]: own.predictions for run, own in found.items()}, model or ())
-    common = on_common_admissions(chosen)
-    dropped = {name: len(records) - len(common[name]) for name, records in chosen.items()}
-    measured = {name: metrics.compute(records, bootstrap_samples=bootstrap, seed=seed) for name, records in common.items()}
-    differences = compare_all(common, bootstrap_samples=bootstrap, seed=seed)
-    rewards = [own.reward for own in found.values()]
-    if any(reward != rewards[0] for reward in rewards):
-        _drop_rewards(differences)
+    models = _named(found, model or ())
+    common = on_common_admissions({name: run.predictions[own] for name, (run, own) in models.items()})
+    dropped = {name: len(run.predictions[own]) - len(common[name]) for name, (run, own) in models.items()}
+    measured = {
+        name: metrics.compute(records, bootstrap_samples=bootstrap, seed=seed, reward_name=models[name][0].scored.reward_name)
+        for name, records in common.items()
+    }
+    differences = compare_all(
+        common,
+        bootstrap_samples=bootstrap,
+        seed=seed,
+        incomparable=lambda first, second: comparable.absent(models[first][0].scored, models[second][0].scored),
+    )
+    reasons = comparable.reasons([run.scored for run in found.values()])
     if html is not None:
         from deepicd.evaluation.report.compared import Compared, Run, write_page
 
-        about = [Run(names[run], own.report) for run, own in found.items()]
+        about = [Run(name, own.report) for name, own in found.items()]
         try:
-            write_page(Compared(about, common, measured, differences, dropped, measure.value), html)
+            write_page(Compared(about, common, measured, differences, dropped, measure.value, reasons), html)
         except OSError as error:
             raise UserError(f"--html: {html} cannot be written ({error.strerror}): give another file") from None
         typer.echo(f"wrote {html}", err=True)
     if as_json:
         typer.echo(json.dumps({"models": measured, "dropped": dropped, "comparisons": differences}, indent=2))
     else:
-        _print(measured, dropped, differences, measure)
-
-
-def _drop_rewards(found: Comparisons) -> None:
-    """Take out the differences of rewards, which are numbers of different scales if the runs' rewards are not the same."""
-    for pair in found["pairs"]:
-        if pair["differences"].pop(Measured.REWARD, None) is not None:
-            pair.setdefault("absent", {})[Measured.REWARD] = "the runs have different rewards (spec.reward)"
+        _print(measured, dropped, differences, measure, reasons)
 
 
 def _names(runs: Sequence[str]) -> dict[str, str]:
     """A name for each run: the last part of its folder or address, or all of it where two would be alike."""
     short = {run: Path(run).name or Path(run).resolve().name for run in runs}
-    return short if len(set(short.values())) == len(runs) else {run: run.rstrip("/") for run in runs}
+    return short if len(set(short.values())) == len(runs) else {run: run for run in runs}
 
 
-def _named(found: Mapping[str, Mapping[str, list[Prediction]]], wanted: Sequence[str]) -> dict[str, list[Prediction]]:
-    """The wanted models by their name if there is one run, else `RUN/MODEL`."""
+def _named(found: Mapping[str, EvaluatedRun], wanted: Sequence[str]) -> dict[str, tuple[EvaluatedRun, str]]:
+    """Run and own name of each wanted model, by its name here: its own if there is one run, else `RUN/MODEL`."""
     named = {
-        f"{run}/{model}" if len(found) > 1 else model: records
-        for run, models in found.items()
-        for model, records in models.items()
+        f"{name}/{model}" if len(found) > 1 else model: (run, model)
+        for name, run in found.items()
+        for model in run.predictions
         if not wanted or model in wanted
     }
     if not named:
-        known = sorted({model for models in found.values() for model in models})
+        known = sorted({model for run in found.values() for model in run.predictions})
         raise UserError(f"--model: no run has {', '.join(wanted)}: the models are {', '.join(known)}")
     return named
 
 
-def _print(measured: Mapping[str, Metrics], dropped: Mapping[str, int], differences: Comparisons, measure: Measured) -> None:
+def _print(
+    measured: Mapping[str, Metrics],
+    dropped: Mapping[str, int],
+    differences: Comparisons,
+    measure: Measured,
+    reasons: Mapping[str, Sequence[str]],
+) -> None:
     from rich.console import Console
     from rich.table import Table
+
+    from deepicd.evaluation import comparable
 
     console = Console(highlight=False)
     title = f"{differences['admissions']:,} admissions of {differences['patients']:,} patients (macro F1 and rates in %)"
     table = Table(box=None, padding=(0, 2, 0, 0), title=title, title_justify="left")
-    for column in ("MODEL", "CHAPTER", "CATEGORY", "CODE", "ACCURACY", "FORMAT", "VALID", "REWARD"):
-        table.add_column(column, justify="left" if column == "MODEL" else "right", no_wrap=True)
+    table.add_column("MODEL", overflow="fold")  # the only one that may be narrower than its content: no number is cut
+    for column in ("CHAPTER", "CATEGORY", "CODE", "ACCURACY", "FORMAT", "VALID", "REWARD"):
+        table.add_column(column, justify="right", no_wrap=True)
     for name, own in measured.items():
         rates = (own["levels"]["code"]["accuracy"], own["rates"]["format"], own["rates"]["validCode"])
         reward = own["reward"]["mean"]["value"]
@@ -173,23 +180,37 @@ def _print(measured: Mapping[str, Metrics], dropped: Mapping[str, int], differen
     for name, number in dropped.items():
         if number:
             console.print(f"{name}: {number:,} admissions left out, which another model did not answer")
+    for name, why in reasons.items():
+        console.print(f"{name}: {comparable.summary(why)}", soft_wrap=True)
     if differences["pairs"]:
-        console.print(f"\nDifferences in {measure.value}, paired by patient, with 95 % intervals; p after Holm's correction")
+        console.print(f"\nDifferences in {measure.value}, paired by patient{_chance(measured, differences)}", soft_wrap=True)
     scale, digits = (1, 3) if measure is Measured.REWARD else (100, 1)
     for pair in differences["pairs"]:
         console.print(f"{pair['second']} - {pair['first']}: {_difference(pair, measure.value, scale, digits)}", soft_wrap=True)
+
+
+def _chance(measured: Mapping[str, Metrics], differences: Comparisons) -> str:
+    """What the heading says about intervals and p-values."""
+    if differences["bootstrap"]["samples"]:
+        return ", with 95 % intervals; p after Holm's correction"
+    reason = next(iter(measured.values()))["absent"].get("interval", "--bootstrap is 0")
+    return f"; no intervals and no p-values: {reason}"
 
 
 def _difference(pair: Any, measure: str, scale: float, digits: int) -> str:
     found = pair["differences"].get(measure)
     if found is None:
         return f"none ({pair['absent'][measure]})"
-    text = f"{scale * found['value']:+.{digits}f}"
+    text = _signed(found["value"], scale, digits)
     if found["interval"] is None:
         return text
-    low, high = (f"{scale * end:+.{digits}f}" for end in found["interval"])
+    low, high = (_signed(end, scale, digits) for end in found["interval"])
     mark = "significant" if found["significant"] else "not significant"
     return f"{text} [{low}, {high}], p {found['pHolm']:.3f}, {mark}"
+
+
+def _signed(value: float, scale: float, digits: int) -> str:
+    return f"{round(scale * value, digits) + 0:+.{digits}f}"  # adding 0 makes -0.0 to 0.0
 
 
 def _number(value: float | None, scale: float, digits: int) -> str:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deepicd import atomic
+from deepicd.artifacts.layout import ATTEMPTS, LATEST
 from deepicd.errors import UserError
 from deepicd.run_layout import EvaluationLayout, RunLayout
 
 if TYPE_CHECKING:
+    from deepicd.evaluation.comparable import Scored
     from deepicd.evaluation.predictions import Prediction
     from deepicd.evaluation.report import Report
 
@@ -34,15 +36,16 @@ class EvaluatedRun:
     """By model."""
     report: Report | None
     """What it recorded about itself; None if that was not asked for, or only the predictions are there."""
-    reward: Any
-    """The settings of its reward, with every default of this version; None if its results do not say them."""
+    scored: Scored
+    """What its rewards mean."""
 
 
-def read_run(run: str, scratch: Path, places: Places, *, whole: bool) -> EvaluatedRun:
+def read_run(run: str, name: str, scratch: Path, places: Places, *, whole: bool) -> EvaluatedRun:
     """Read the results of a run.
 
     Args:
         run: its folder, that of its fetched results, its address or its name.
+        name: what messages call it.
         scratch: an empty folder for what is read from a store.
         places: where it is, if it is no folder.
         whole: whether to read more than the predictions.
@@ -51,15 +54,16 @@ def read_run(run: str, scratch: Path, places: Places, *, whole: bool) -> Evaluat
         UserError: there is no such run, or it is not evaluated.
         StoreError: see `Store`.
     """
-    from deepicd.evaluation import predictions
+    from deepicd.evaluation import comparable, predictions
 
     place = _folder(run) or _fetched(run, scratch, places, whole=whole)
     known = predictions.read(place.predictions)
+    scored = comparable.of_results(name, place.about, known)
     if not whole or not place.about.is_file():
-        return EvaluatedRun(known, None, _reward(place))
+        return EvaluatedRun(known, None, scored)
     from deepicd.evaluation import report  # its libraries would slow other commands
 
-    return EvaluatedRun(known, report.load_results(place), _reward(place))
+    return EvaluatedRun(known, report.load_results(place), scored)
 
 
 def _folder(run: str) -> EvaluationLayout | None:
@@ -71,10 +75,25 @@ def _folder(run: str) -> EvaluationLayout | None:
     return None
 
 
+def _refuse_other_folder(run: str, places: Places) -> None:
+    """Refuse a folder that is no stored run, before all of it is listed: that could take hours.
+
+    A stored run has its attempts in its folder, or below that in a folder of its uid.
+    """
+    if places.spec is not None or "://" in f"{places.store}{run}":
+        return
+    folder = Path(places.store or "", run)
+    if folder.is_dir() and not any(
+        (place / mark).exists() for place in (folder, *folder.glob("*/")) for mark in (ATTEMPTS, LATEST)
+    ):
+        raise UserError(f"{folder}: is no run: give the folder of a run, or that of its fetched results")
+
+
 def _fetched(run: str, scratch: Path, places: Places, *, whole: bool) -> EvaluationLayout:
     from deepicd.artifacts.fetch import Wanted, keys
     from deepicd.cli.named_runs import named_run
 
+    _refuse_other_folder(run, places)
     try:
         store = named_run(run, places.store, places.spec, places.endpoint_url, places.namespace)
     except UserError as error:
@@ -96,16 +115,3 @@ def _fetched(run: str, scratch: Path, places: Places, *, whole: bool) -> Evaluat
 
 def _records(place: EvaluationLayout) -> Sequence[Path]:
     return place.metrics, place.curves, place.comparisons, place.classes
-
-
-def _reward(place: EvaluationLayout) -> Any:
-    from deepicd.evaluation.result_files import read_settings
-    from deepicd.spec.load import parse
-
-    if not place.about.is_file():
-        return None
-    settings = read_settings(place.about)
-    try:
-        return parse(settings, str(place.about)).spec.reward.model_dump()
-    except UserError:  # of a version with other fields
-        return settings.get("spec", {}).get("reward") if isinstance(settings, dict) else None

@@ -30,8 +30,9 @@ def show(console: Console, found: Report, warnings: Sequence[str], seconds: Mapp
     table = Table(box=None, padding=(0, 2, 0, 0))
     without_judge = any(own["reward"].get("name") == "reward_without_judge" for own in found.metrics.values())
     reward_column = "REWARD WITHOUT JUDGE" if without_judge else "REWARD"
-    for name in ("MODEL", "CHAPTER", "CATEGORY", "CODE", "FORMAT", "VALID", reward_column):
-        table.add_column(name, justify="left" if name == "MODEL" else "right", no_wrap=True)
+    table.add_column("MODEL", overflow="fold")  # the only one that may be narrower than its content: no number is cut
+    for name in ("CHAPTER", "CATEGORY", "CODE", "FORMAT", "VALID", reward_column):
+        table.add_column(name, justify="right", no_wrap=True)
     for model, own in found.metrics.items():
         scores = [_percent(level["macroF1"]) for level in own["levels"].values()]
         rates = [_percent(own["rates"]["format"]), _percent(own["rates"]["validCode"])]

@@ -33,7 +33,7 @@ def number_of_samples(subjects: Sequence[str], asked: int) -> int:
     return asked if len(set(subjects)) >= FEWEST_PATIENTS else 0
 
 
-def patient_weights(subjects: Sequence[str], samples: int, seed: int) -> Iterator[FloatArray]:
+def patient_samples(subjects: Sequence[str], samples: int, seed: int) -> Iterator[FloatArray]:
     """Draw samples of patients.
 
     Args:
@@ -42,7 +42,7 @@ def patient_weights(subjects: Sequence[str], samples: int, seed: int) -> Iterato
         seed: the same seed and subjects give the same samples.
 
     Yields:
-        [N, R] how often each admission is in each of the next R samples.
+        [R, N] how often each admission is in each of the next R samples.
     """
     patients, patient = np.unique(np.asarray(subjects), return_inverse=True)
     size = len(patients)
@@ -52,7 +52,13 @@ def patient_weights(subjects: Sequence[str], samples: int, seed: int) -> Iterato
         rows = min(step, samples - start)
         drawn = generator.integers(size, size=(rows, size)) + np.arange(rows)[:, None] * size
         times = np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size)
-        yield np.ascontiguousarray(times.T[patient], dtype=np.float64)
+        yield np.take(times.astype(np.float64), patient, axis=1)
+
+
+def patient_weights(subjects: Sequence[str], samples: int, seed: int) -> Iterator[FloatArray]:
+    """The samples of `patient_samples` as weights: [N, R], in memory admission by admission."""
+    for drawn in patient_samples(subjects, samples, seed):
+        yield np.ascontiguousarray(drawn.T)
 
 
 def resample(

@@ -70,7 +70,9 @@ def calibrate(
     }
     drawn = sampling.smallest_number(predictions)
     return {
-        "confidence": f"agreement of {drawn} samples with the greedy answer" if sampled else "the model's own probability",
+        "confidence": f"agreement of {drawn} {'sample' if drawn == 1 else 'samples'} with the greedy answer"
+        if sampled
+        else "the model's own probability",
         "answered": len(chosen),
         "levels": levels,
     }, None

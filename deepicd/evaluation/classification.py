@@ -66,6 +66,46 @@ def count(labels: Labels, weights: FloatArray) -> Counts:
     )
 
 
+def count_nested(levels: Sequence[Labels], samples: FloatArray) -> list[Counts]:
+    """The same counts at several levels, for many weightings: whatever their number, the admissions are counted twice.
+
+    Whole weights, such as those of a bootstrap, give exactly the counts of `count`.
+
+    Args:
+        levels: labels of the same N admissions, the coarsest level first. Admissions of one class are of one class at each
+            level before, so that an answer that is right at a level is right at each level before.
+        samples: [R, N] how often each admission counts in each weighting: `weights` of `count`, transposed.
+    """
+    finest, classes = levels[-1], len(levels[-1].classes)
+    depths = len(levels) + 1
+    right = np.stack([labels.gold == labels.predicted for labels in levels]).sum(axis=0)
+    present, gold_row = np.unique(finest.gold, return_inverse=True)
+    cells = _by_sample(gold_row * depths + right, samples, len(present) * depths).reshape(-1, depths, len(samples))
+    predicted = _by_sample(np.where(finest.predicted < 0, classes, finest.predicted), samples, classes + 1)[:classes]
+    gold, *right_at = np.zeros((depths, classes, len(samples)))
+    for depth, own in enumerate((gold, *right_at)):
+        own[present] = cells[:, depth:].sum(axis=1)
+    counts = []
+    for labels, true_positives in zip(levels, right_at, strict=True):
+        if labels is finest:
+            counts.append(Counts(true_positives, gold, predicted))
+            continue
+        above = np.zeros(classes, dtype=np.int64)
+        above[finest.gold] = labels.gold
+        answered = finest.predicted >= 0
+        above[finest.predicted[answered]] = labels.predicted[answered]
+        counts.append(Counts(*(_sums(above, own, len(labels.classes)) for own in (true_positives, gold, predicted))))
+    return counts
+
+
+def _by_sample(classes: IntArray, samples: FloatArray, size: int) -> FloatArray:
+    """[size, R] sums of the weights [R, N] over each class."""
+    sums = np.empty((len(samples), size))
+    for row, weights in zip(sums, samples, strict=True):
+        row[:] = np.bincount(classes, weights, size)
+    return np.ascontiguousarray(sums.T)
+
+
 def _sums(classes: IntArray, weights: FloatArray, size: int) -> FloatArray:
     """[size, R] sums of weights over each class; class -1 is left out."""
     sums = np.zeros((size, weights.shape[1]))

@@ -5,7 +5,7 @@ Written to comparisons.json. Each measure is corrected over all pairs of models 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import NotRequired, TypedDict
 
@@ -14,11 +14,10 @@ import numpy as np
 from deepicd.errors import UserError
 from deepicd.evaluation import bootstrap, classification, significance
 from deepicd.evaluation.classification import FloatArray
-from deepicd.evaluation.levels import Level
 from deepicd.evaluation.metrics import HEADLINES
 from deepicd.evaluation.metrics_schema import Bootstrap
 from deepicd.evaluation.predictions import Prediction
-from deepicd.evaluation.statistics import TestSet, encode
+from deepicd.evaluation.statistics import TestSet, counted, encode
 
 SCHEMA = "deepicd.io/comparisons/v1"
 DEFINITIONS = {
@@ -81,7 +80,13 @@ def on_common_admissions(by_model: Mapping[str, Sequence[Prediction]]) -> dict[s
     return {name: [indexed[name][identity] for identity in common] for name in by_model}
 
 
-def compare_all(by_model: Mapping[str, Sequence[Prediction]], *, bootstrap_samples: int = 1000, seed: int = 0) -> Comparisons:
+def compare_all(
+    by_model: Mapping[str, Sequence[Prediction]],
+    *,
+    bootstrap_samples: int = 1000,
+    seed: int = 0,
+    incomparable: Callable[[str, str], Mapping[str, str]] = lambda first, second: {},
+) -> Comparisons:
     """Compare each pair of models, in the given order.
 
     The number of samples is raised for many pairs, so that a difference can be significant after the correction.
@@ -90,6 +95,7 @@ def compare_all(by_model: Mapping[str, Sequence[Prediction]], *, bootstrap_sampl
         by_model: one answer for each admission, the same admissions for each model.
         bootstrap_samples: least number of patient samples; 0: no intervals and no p-values.
         seed: of the samples.
+        incomparable: measures of two models that are not of one kind, with the reason: they have no difference.
 
     Raises:
         UserError: the models did not answer the same admissions, see `on_common_admissions`.
@@ -103,15 +109,14 @@ def compare_all(by_model: Mapping[str, Sequence[Prediction]], *, bootstrap_sampl
     needed = significance.samples_needed(len(pairs), bootstrap_samples) if pairs else 0
     samples = bootstrap.number_of_samples(subjects, needed)
     tests = {name: encode(own) for name, own in aligned.items()}
-    both = {f"{measure} {name}": (measure, name) for name in tests for measure in HEADLINES}
-
-    def statistics(weights: FloatArray) -> dict[str, FloatArray]:
-        own = {name: headlines(test, weights) for name, test in tests.items()}
-        return {key: own[name][measure] for key, (measure, name) in both.items()}
-
-    point, drawn = bootstrap.resample(subjects, samples, seed, statistics)
+    points = {name: headlines(test, np.ones((1, len(records)))) for name, test in tests.items()}
+    chunks = [
+        {name: headlines(test, weights) for name, test in tests.items()}
+        for weights in bootstrap.patient_samples(subjects, samples, seed)
+    ]
+    measured = {name: _Measured(points[name], [chunk[name] for chunk in chunks]) for name in tests}
     patients = len(set(subjects))
-    found = [_pair(first, second, point, drawn, patients) for first, second in pairs]
+    found = [_pair(first, second, measured, patients, incomparable(first, second)) for first, second in pairs]
     for measure in HEADLINES:
         _correct(found, measure)
     return {
@@ -130,32 +135,55 @@ def compare_all(by_model: Mapping[str, Sequence[Prediction]], *, bootstrap_sampl
     }
 
 
-def headlines(test: TestSet, weights: FloatArray) -> dict[str, FloatArray]:
-    """[R] each statistic of `HEADLINES`; `weights` is [N, R]. A part of `statistics`, for many samples."""
+def headlines(test: TestSet, samples: FloatArray) -> dict[str, FloatArray]:
+    """[R] each statistic of `HEADLINES`: a part of `statistics`, for many samples.
+
+    Args:
+        test: N admissions.
+        samples: [R, N] how often each admission counts in each of R samples.
+    """
     values = {}
-    for level in Level:
-        counts = classification.count(test.labels[level], weights)
+    for level, counts in counted(test.labels, samples).items():
         values[f"{level}.macroF1"] = classification.macro_f1(counts)
         values[f"{level}.accuracy"] = classification.accuracy(counts)
+    every = samples.sum(axis=1)
     for name in HEADLINES:
         if name not in values:
             observed = test.observations[name]
             known = ~np.isnan(observed)
-            values[name] = classification.ratio(np.where(known, observed, 0.0) @ weights, known.astype(np.float64) @ weights)
+            whole = every if known.all() else _weighted(known.astype(np.float64), samples)
+            values[name] = classification.ratio(_weighted(np.where(known, observed, 0.0), samples), whole)
     return values
 
 
-def _pair(first: str, second: str, point: Mapping[str, float], drawn: Mapping[str, FloatArray], patients: int) -> Pair:
+def _weighted(values: FloatArray, samples: FloatArray) -> FloatArray:
+    """[R] weighted sums. Not by `@`: for so little work the threads of BLAS cost many times more than they save."""
+    found: FloatArray = np.einsum("rn,n->r", samples, values)
+    return found
+
+
+class _Measured:
+    """One model's headlines: each value, and its values on R samples."""
+
+    def __init__(self, point: Mapping[str, FloatArray], chunks: Sequence[Mapping[str, FloatArray]]) -> None:
+        self.point = {measure: float(value[0]) for measure, value in point.items()}
+        self.drawn = {measure: np.concatenate([chunk[measure] for chunk in chunks]) for measure in (point if chunks else ())}
+
+
+def _pair(first: str, second: str, measured: Mapping[str, _Measured], patients: int, incomparable: Mapping[str, str]) -> Pair:
+    before, after = measured[first], measured[second]
     differences: dict[str, Difference] = {}
     absent: dict[str, str] = {}
     for measure in HEADLINES:
-        before, after = f"{measure} {first}", f"{measure} {second}"
-        value = point[after] - point[before]
+        value = after.point[measure] - before.point[measure]
         if np.isnan(value):
-            without = [name for name in (first, second) if np.isnan(point[f"{measure} {name}"])]
+            without = [name for name in (first, second) if np.isnan(measured[name].point[measure])]
             absent[measure] = f"{' and '.join(without)}: no value of {measure}"
             continue
-        samples = drawn[after] - drawn[before] if drawn else None
+        if measure in incomparable:
+            absent[measure] = incomparable[measure]
+            continue
+        samples = after.drawn[measure] - before.drawn[measure] if after.drawn else None
         ends = None if samples is None else bootstrap.interval(samples)
         differences[measure] = {
             "value": value,

@@ -92,12 +92,23 @@ def _load(settings: Settings, classes: int) -> tuple[Any, Any]:
         ) from None
     if tokenizer.pad_token is None:
         raise UserError(f"{SETTING}: the tokenizer of '{settings.path}' has no padding token: use an encoder")
-    longest = getattr(model.config, "max_position_embeddings", None)
+    longest = _longest(model)
     if longest is not None and settings.max_tokens > longest:
         raise UserError(
             f"spec.stages.evaluate.encoder.maxTokens: is {settings.max_tokens}, the model takes {longest}: lower it"
         )
     return tokenizer, model
+
+
+def _longest(model: Any) -> int | None:
+    """Most tokens that a model has positions for; None if it states no limit."""
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions is None or positions < 1:
+        return None
+    # RoBERTa and its kin count positions from padding_idx + 1 on.
+    tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
+    starts = [table.padding_idx + 1 for table in tables if getattr(table, "padding_idx", None) is not None]
+    return int(positions) - max(starts, default=0)
 
 
 def _rate(step: int, steps: int) -> float:

@@ -1,6 +1,7 @@
 """Whether a model is right less often for some groups of patients, at the three levels.
 
-Each group is compared with the largest group of its attribute. A group of fewer than `FEWEST` patients is suppressed.
+Each group is compared with the largest group of its attribute, and so are the admissions without a value. A group of fewer than
+`FEWEST` patients is suppressed.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class _Groups:
     """The groups of one attribute that are large enough."""
 
     names: list[str]
-    """The largest first; those of equal size by name."""
+    """The largest first, those of equal size by name, and unknown last."""
     members: dict[str, FloatArray]
     """[N] 1 for the admissions of the group, else 0."""
     admissions: dict[str, int]
@@ -104,7 +105,8 @@ def _groups(predictions: Sequence[Prediction], labels: Sequence[str]) -> _Groups
         for name in members
     }
     admissions = {name: int(member.sum()) for name, member in members.items()}
-    shown = sorted((name for name in members if patients[name] >= FEWEST), key=lambda name: -admissions[name])
+    enough = [name for name in members if patients[name] >= FEWEST]
+    shown = sorted(enough, key=lambda name: (name == UNKNOWN, -admissions[name]))  # a gap to who is not known says nothing
     return _Groups(
         shown,
         {name: members[name] for name in shown},

@@ -116,13 +116,7 @@ def compute(
     if bootstrap_samples > found["bootstrap"]["samples"]:
         found["absent"]["interval"] = f"fewer than {bootstrap.FEWEST_PATIENTS} patients"
     _add_sampling(found, predictions, test, measures)
-    if variants.CONSTRAINED in test.alternatives:
-        levels = {level.value: _alternative(variants.CONSTRAINED, level, measures) for level in Level}
-        found["constrained"] = {"levels": levels, "secondsPerAdmission": dict(seconds or {})}
-    if conditions := [name for name in (variants.HALF, variants.MISLED) if f"{Level.CODE}.{name}.held" in test.observations]:
-        found["prematureClosure"] = {
-            name: {level.value: _closure(name, level, measures) for level in Level} for name in conditions
-        }
+    _add_variants(found, test, measures, seconds or {})
     return found
 
 
@@ -142,6 +136,24 @@ def _add_sampling(found: Metrics, predictions: Sequence[Prediction], test: TestS
             for level in Level
         },
     }
+
+
+def _add_variants(found: Metrics, test: TestSet, measures: _Measures, seconds: Mapping[str, float]) -> None:
+    if variants.CONSTRAINED in test.alternatives:
+        levels = {level.value: _alternative(variants.CONSTRAINED, level, measures) for level in Level}
+        found["constrained"] = {"levels": levels, "secondsPerAdmission": dict(seconds)}
+    else:
+        found["absent"]["constrained"] = "no answers constrained to codes of the table are known"
+    asked = {name: f"{Level.CODE}.{name}.held" in test.observations for name in (variants.HALF, variants.MISLED)}
+    if any(asked.values()):
+        found["prematureClosure"] = {
+            name: {level.value: _closure(name, level, measures) for level in Level} for name, known in asked.items() if known
+        }
+        found["absent"] |= {
+            f"prematureClosure.{name}": "no such answers are known" for name, known in asked.items() if not known
+        }
+    else:
+        found["absent"]["prematureClosure"] = "no answers to changed notes are known"
 
 
 def _alternative(name: str, level: Level, measures: _Measures) -> AlternativeMetrics:

@@ -41,8 +41,8 @@ DEFINITIONS = {
     "calibration": "over the admissions with a valid answer. ece: mean difference of confidence and accuracy in ten bins of "
     "equal width, weighted by admissions; overconfidence: mean confidence minus accuracy; brier: mean squared difference of "
     "confidence and being right; aurc: mean share of wrong answers over all coverages, answers of high confidence first",
-    "fairness": "gap: accuracy of a group minus that of the largest group; pHolm: corrected over all gaps of a level; groups "
-    "of fewer than 20 patients are suppressed",
+    "fairness": "gap: accuracy of a group minus that of the largest group with a known value; pHolm: corrected "
+    "over all gaps of a level; groups of fewer than 20 patients are suppressed",
     "interval": "95 % percentile interval of a bootstrap that draws patients; of a macro F1 over many rare classes it is "
     "somewhat too narrow; null with fewer than 6 patients",
 }
@@ -225,9 +225,9 @@ class Fairness(TypedDict):
     """One attribute, such as sex."""
 
     reference: str
-    """The largest group."""
+    """The largest group; unknown is none."""
     groups: list[FairnessGroup]
-    """The largest first."""
+    """The largest first, unknown last."""
     suppressed: list[str]
     """Groups of fewer than 20 patients."""
     largestGap: dict[str, float]

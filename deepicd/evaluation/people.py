@@ -19,7 +19,7 @@ _RACES = {
 }  # fmt: skip
 """Groups of MIMIC-IV's values, by how they begin."""
 _NO_VALUE = ("", "UNKNOWN", "UNABLE TO OBTAIN", "PATIENT DECLINED TO ANSWER", "NONE", "?", "NO VALUE")
-_SEXES = {"F": "female", "M": "male"}
+_SEXES = {"F": "female", "FEMALE": "female", "M": "male", "MALE": "male"}
 
 
 def age_band(age: Any) -> str:

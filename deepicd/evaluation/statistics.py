@@ -15,7 +15,7 @@ from deepicd import icd10
 from deepicd.completion import CODE_FAULTS, Fault
 from deepicd.errors import UserError
 from deepicd.evaluation import classification, sampling, variants
-from deepicd.evaluation.classification import BoolArray, FloatArray, Labels
+from deepicd.evaluation.classification import BoolArray, Counts, FloatArray, Labels
 from deepicd.evaluation.frequency import Frequency, thirds
 from deepicd.evaluation.levels import Level, class_of
 from deepicd.evaluation.predictions import Prediction, valid_answers, valid_codes
@@ -218,6 +218,11 @@ def outside_years(record: Prediction, code: str | None) -> bool | None:
     return icd10.is_of_other_years(code or "", range(first, last + 1))
 
 
+def counted(labels: Mapping[Level, Labels], samples: FloatArray) -> dict[Level, Counts]:
+    """The counts of each level; `samples` is [R, N], see `classification.count_nested`."""
+    return dict(zip(Level, classification.count_nested([labels[level] for level in Level], samples), strict=True))
+
+
 def statistics(test: TestSet, weights: FloatArray) -> dict[str, FloatArray]:
     """Compute every statistic.
 
@@ -230,8 +235,9 @@ def statistics(test: TestSet, weights: FloatArray) -> dict[str, FloatArray]:
         `category.chapter.04.macroF1`, `format`, `reward`, `fault.truncated`, `term.outcome`, ….
     """
     values: dict[str, FloatArray] = {}
-    for level, labels in test.labels.items():
-        counts = classification.count(labels, weights)
+    samples = np.ascontiguousarray(weights.T)
+    others = {name: counted(labels, samples) for name, labels in test.alternatives.items()}
+    for level, counts in counted(test.labels, samples).items():
         values[f"{level}.macroF1"] = classification.macro_f1(counts)
         values[f"{level}.macroF1Union"] = classification.macro_f1_union(counts)
         values[f"{level}.microF1"] = classification.micro_f1(counts)
@@ -241,8 +247,8 @@ def statistics(test: TestSet, weights: FloatArray) -> dict[str, FloatArray]:
         for name, macro_f1, accuracy in zip(test.groups[level], *by_group, strict=True):
             values[f"{level}.{name}.macroF1"] = macro_f1
             values[f"{level}.{name}.accuracy"] = accuracy
-        for name, by_level in test.alternatives.items():
-            other = classification.count(by_level[level], weights)
+        for name, by_level in others.items():
+            other = by_level[level]
             values[f"{level}.{name}.macroF1"] = classification.macro_f1(other)
             values[f"{level}.{name}.microF1"] = classification.micro_f1(other)
             values[f"{level}.{name}.accuracy"] = classification.accuracy(other)

@@ -21,6 +21,7 @@ from deepicd.data.sft import Examples
 from deepicd.errors import CrashError, UserError
 from deepicd.evaluation import classes, predictions, report
 from deepicd.evaluation.card import write_cards
+from deepicd.evaluation.comparable import is_judged
 from deepicd.evaluation.comparisons import compare_all
 from deepicd.evaluation.plan import CHUNK, EvaluationPlan, Model
 from deepicd.evaluation.predictions import Prediction
@@ -36,9 +37,10 @@ from deepicd.run.context import Context
 from deepicd.run.curves import curve_rows
 from deepicd.run.measure import TrainingCodes, measure
 from deepicd.run.prepare import not_used
+from deepicd.run.reward_inputs import reward_inputs
 from deepicd.run_layout import TRAINING_STAGES, RunLayout
 from deepicd.spec.evaluate import EvaluateSpec
-from deepicd.spec.judge import TERM, JudgeModelSpec
+from deepicd.spec.judge import JudgeModelSpec
 from deepicd.spec.load import dump
 from deepicd.spec.run import DeepICDRun
 from deepicd.spec.training import GrpoSpec
@@ -176,10 +178,7 @@ def _judge(context: Context, files: StageFiles) -> Iterator[Mapping[str, str]]:
 
 def reward_name(run: DeepICDRun, by_model: Mapping[str, Sequence[Prediction]]) -> str:
     """What the predictions' rewards are called: without a judge that the run has, they have another name."""
-    judged = run.spec.reward.judge is None or all(
-        TERM in one.terms for records in by_model.values() for one in records if one.reward is not None
-    )
-    return REWARD if judged else WITHOUT_JUDGE
+    return REWARD if run.spec.reward.judge is None or is_judged(by_model) else WITHOUT_JUDGE
 
 
 def _write_curves(context: Context, path: Path) -> None:
@@ -215,6 +214,7 @@ def about(context: Context) -> dict[str, Any]:
         "judge": about_judge(context.run, context.layout.stage("grpo").judged),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "hardware": hardware(context.run),
+        "rewardInputs": reward_inputs(context),
     }
 
 

@@ -65,10 +65,17 @@ def measure(
             reward_name=reward_name,
             seconds=seconds.get(name),
         )
+        found[name]["absent"] |= _not_asked(settings)
         options: dict[str, Any] = {"bootstrap_samples": settings.bootstrap_samples, "seed": seed}
         _add_calibration(found[name], records, settings, options)
         _add_fairness(found[name], records, groups, settings, options)
     return found
+
+
+def _not_asked(settings: EvaluateSpec) -> dict[str, str]:
+    """Reasons for what the models were not asked."""
+    wanted = {"constrained": settings.constrained, "prematureClosure": settings.premature_closure}
+    return {name: f"stages.evaluate.{name} is false" for name, asked in wanted.items() if not asked}
 
 
 def _add_calibration(own: Metrics, records: Sequence[Prediction], settings: EvaluateSpec, options: Mapping[str, Any]) -> None:

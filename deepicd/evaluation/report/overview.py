@@ -114,12 +114,15 @@ def verdict_of(report: Report) -> str:
     others = [name for name in report.metrics if name not in report.trained]
     if others:
         best = max(others, key=lambda name: report.metrics[name]["levels"]["category"]["macroF1"]["value"] or 0.0)
-        found.append(_verdict(pair_of(report, best, last)))
+        found.append(_verdict(pair_of(report, best, last), **({} if pair is None else {"unit": ""})))
     return " ".join(found)
 
 
-def _verdict(pair: Pair) -> str:
+def _verdict(pair: Pair, **said: str) -> str:
     names = {level: f"{level}.macroF1" for level in LEVEL_TITLES}
     return verdict(
-        pair.first, pair.second, [Difference(level, pair.measures[name], pair.p.get(name)) for level, name in names.items()]
+        pair.first,
+        pair.second,
+        [Difference(level, pair.measures[name], pair.p.get(name)) for level, name in names.items()],
+        **said,
     )

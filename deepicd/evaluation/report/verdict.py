@@ -43,10 +43,11 @@ class Difference:
         return signed_with_interval(self.measure, percent)
 
 
-def verdict(first: str, second: str, differences: Sequence[Difference]) -> str:
+def verdict(first: str, second: str, differences: Sequence[Difference], *, unit: str = f", {UNIT}") -> str:
     """Sentences about a pair of models, from the differences `second - first` at each level.
 
-    The first has what is more than chance, the next ones what is not or cannot be judged.
+    The first has what is more than chance, the next ones what is not or cannot be judged. `unit` says what the numbers are;
+    empty where a sentence before has said it.
     """
     better = [one for one in differences if one.is_real and (one.measure["value"] or 0) > 0]
     worse = [one for one in differences if one.is_real and (one.measure["value"] or 0) < 0]
@@ -56,7 +57,7 @@ def verdict(first: str, second: str, differences: Sequence[Difference]) -> str:
     sentences = []
     if better or worse:
         parts = [f"{word} than {_name(first)} at {_levels(of)}" for word, of in (("better", better), ("worse", worse)) if of]
-        sentences.append(f"{_name(second)} is {', and '.join(parts)}, {UNIT}.")
+        sentences.append(f"{_name(second)} is {', and '.join(parts)}{unit}.")
     if equal:
         places = _list([LEVEL_NAMES[one.level] for one in equal])
         sentences.append(f"{_name(second)} has the same macro F1 as {_name(first)} at {places}.")
@@ -66,7 +67,7 @@ def verdict(first: str, second: str, differences: Sequence[Difference]) -> str:
         sentences.append(f"At {_levels(unclear)} the test set cannot tell{corrected}.")
     elif unclear:
         names = f"{_name(second)} from {_name(first)}"
-        sentences.append(f"The test set cannot tell {names} at {_levels(unclear)}, {UNIT}{corrected}.")
+        sentences.append(f"The test set cannot tell {names} at {_levels(unclear)}{unit}{corrected}.")
     if unknown:
         found = _list([f"{one} at {LEVEL_NAMES[one.level]}" for one in unknown])
         sentences.append(

@@ -55,6 +55,17 @@ def test_models_of_several_runs_have_the_name_of_their_run(two: tuple[Path, Path
     assert line.endswith(", significant")
 
 
+def test_long_names_of_runs_cost_no_digit_of_the_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    names = [f"deepicd-r1-7b-mimic-seed-{number}" for number in (1, 2)]
+    runs = [evaluated(tmp_path / name, {"grpo": answers(0.5, seed=1, reward=0.5)}) for name in names]
+    header, *rows = run(*runs, "--bootstrap", 0).partition("\nDifferences")[0].splitlines()[1:]
+    assert header.split() == ["MODEL", "CHAPTER", "CATEGORY", "CODE", "ACCURACY", "FORMAT", "VALID", "REWARD"]
+    joined = "".join(row[: header.index(" CHAPTER")].strip() for row in rows)
+    assert all(f"{name}/grpo" in joined for name in names)
+    assert sum(row.endswith("0.500  ") for row in rows) == 2
+
+
 def test_one_run_compares_its_own_models(two: tuple[Path, Path]) -> None:
     assert "\ngrpo - sft: +" in run(two[0], "--bootstrap", 100, "--measure", "code.accuracy")
 
@@ -143,7 +154,47 @@ def test_rewards_of_different_scales_are_not_subtracted(other: str, compared: bo
     [pair] = json.loads(run(*runs, "--bootstrap", 0, "--json"))["comparisons"]["pairs"]
     assert ("reward" in pair["differences"]) is compared
     assert compared or "different rewards" in pair["absent"]["reward"]
-    assert compared or "none (the runs have different rewards" in run(*runs, "--bootstrap", 0, "--measure", "reward")
+    assert compared or "none (a and b have different rewards" in run(*runs, "--bootstrap", 0, "--measure", "reward")
+
+
+def test_only_models_of_different_runs_have_no_difference_of_their_rewards(tmp_path: Path) -> None:
+    both = {name: answers(0.5, seed=seed, reward=0.5) for seed, name in enumerate(("sft", "grpo"))}
+    runs = [evaluated(tmp_path / name, both) for name in ("a", "b")]
+    rewarded(runs[0], "{preset: deepicd}")
+    rewarded(runs[1], "{preset: strict}")
+    pairs = json.loads(run(*runs, "--bootstrap", 0, "--json"))["comparisons"]["pairs"]
+    shown = [(pair["first"], pair["second"]) for pair in pairs if "reward" in pair["differences"]]
+    assert shown == [("a/sft", "a/grpo"), ("b/sft", "b/grpo")]
+    assert "\nreward: not comparable: a and b have different rewards (spec.reward.preset" in run(*runs, "--bootstrap", 0)
+
+
+def test_a_reward_without_its_judge_is_called_so_and_has_no_difference(tmp_path: Path) -> None:
+    terms = ({"outcome": 1.0, "judge": 1.0}, {"outcome": 1.0})
+    runs = [
+        evaluated(tmp_path / name, {"grpo": answers(0.5, seed=1, reward=0.5, terms=own)})
+        for name, own in zip("ab", terms, strict=True)
+    ]
+    for folder in runs:
+        rewarded(folder, "{judge: {endpoint: 'http://127.0.0.1:1/v1', name: judge}, weights: {judge: 0.2}}")
+    found = json.loads(run(*runs, "--bootstrap", 0, "--json"))
+    assert [own["reward"]["name"] for own in found["models"].values()] == ["reward", "reward_without_judge"]
+    [pair] = found["comparisons"]["pairs"]
+    assert pair["absent"]["reward"] == "the reward of b is without its judge, which was not available"
+
+
+def test_the_heading_says_why_there_are_no_intervals(tmp_path: Path, two: tuple[Path, Path]) -> None:
+    assert "paired by patient; no intervals and no p-values: --bootstrap is 0\n" in run(*two, "--bootstrap", 0)
+    few = [evaluated(tmp_path / name, {"grpo": answers(0.5, seed=1, number=8)}) for name in ("a", "b")]
+    assert "no intervals and no p-values: fewer than 6 patients" in run(*few)
+
+
+def test_a_folder_that_is_no_run_is_refused_before_all_of_it_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FolderStore, "list", lambda *_: pytest.fail("the folder was listed"))
+    (tmp_path / "data" / "deep").mkdir(parents=True)
+    with pytest.raises(UserError, match=f"^{tmp_path}/data: is no run: give the folder of a run"):
+        run(tmp_path / "data")
+    with pytest.raises(UserError, match=f"^{tmp_path}/data: is no run"):
+        run("data", "--store", tmp_path)
 
 
 def test_the_current_folder_has_a_name_too(two: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:

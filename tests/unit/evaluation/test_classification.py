@@ -10,6 +10,7 @@ from deepicd.evaluation.classification import (
     accuracy,
     accuracy_by,
     count,
+    count_nested,
     encode,
     f1,
     macro_f1,
@@ -117,3 +118,18 @@ def test_micro_f1_is_at_least_accuracy_and_equal_without_missing_predictions(
     assert micro_f1(counts)[0] >= accuracy(counts)[0] - 1e-12
     if all(predicted for _, predicted in pairs):
         assert micro_f1(counts)[0] == pytest.approx(accuracy(counts)[0])
+
+
+NESTED = st.sampled_from(["A1", "A2", "B1", "B2", "C1"])
+
+
+@given(st.lists(st.tuples(NESTED, st.none() | NESTED), min_size=1, max_size=40), st.integers(0, 9))
+def test_nested_levels_have_exactly_the_counts_of_each_level_alone(pairs: list[tuple[str, str | None]], seed: int) -> None:
+    fine = encode([gold for gold, _ in pairs], [answer for _, answer in pairs])
+    coarse = encode([gold[0] for gold, _ in pairs], [None if answer is None else answer[0] for _, answer in pairs])
+    weights = np.random.default_rng(seed).integers(0, 4, size=(len(pairs), 3)).astype(np.float64)
+    for labels, found in zip((coarse, fine), count_nested([coarse, fine], np.ascontiguousarray(weights.T)), strict=True):
+        alone = count(labels, weights)
+        assert (found.true_positives == alone.true_positives).all()
+        assert (found.gold == alone.gold).all()
+        assert (found.predicted == alone.predicted).all()

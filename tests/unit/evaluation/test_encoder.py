@@ -24,18 +24,26 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+def save_tokenizer(folder: Path, *first: str) -> int:
+    """Write a tokenizer of the notes' words and return its size; `first`: its first two tokens."""
+    from transformers import BertTokenizerFast
+
+    words = sorted({word for text in [*SPLITS.train.texts, *WORDS.values()] for word in text.split()})
+    (folder / "vocab.txt").write_text("\n".join([*first, "[CLS]", "[SEP]", "[MASK]", *words]))
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    return len(words) + 5
+
+
 @pytest.fixture(scope="module")
 def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
-    from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast
+    from transformers import BertConfig, BertForMaskedLM
 
     torch.manual_seed(0)  # not every start learns from three notes
     folder = tmp_path_factory.mktemp("bert")
-    words = sorted({word for text in [*SPLITS.train.texts, *WORDS.values()] for word in text.split()})
-    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]))
-    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
     config = BertConfig(
-        vocab_size=len(words) + 5, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
+        vocab_size=save_tokenizer(folder, "[PAD]", "[UNK]"), hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=64,
         max_position_embeddings=32, initializer_range=0.2, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
     )  # fmt: skip
     BertForMaskedLM(config).save_pretrained(folder)
@@ -68,6 +76,27 @@ def test_what_is_no_encoder_is_refused(tmp_path: Path) -> None:
 def test_more_tokens_than_the_encoder_takes_are_refused(tiny_bert: Path) -> None:
     with pytest.raises(UserError, match=r"^spec.stages.evaluate.encoder.maxTokens: is 33, the model takes 32"):
         encoder(SPLITS, settings(tiny_bert, max_tokens=33))
+
+
+@pytest.fixture(scope="module")
+def tiny_roberta(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A RoBERTa for 16 tokens: no token has the first two of its 18 positions, as in the released ones with 514."""
+    from transformers import RobertaConfig, RobertaForMaskedLM
+
+    folder = tmp_path_factory.mktemp("roberta")
+    config = RobertaConfig(
+        vocab_size=save_tokenizer(folder, "[UNK]", "[PAD]"), hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=64, max_position_embeddings=18, pad_token_id=1,
+    )  # fmt: skip
+    RobertaForMaskedLM(config).save_pretrained(folder)
+    return folder
+
+
+def test_an_encoder_like_roberta_takes_two_tokens_less_than_it_has_positions(tiny_roberta: Path) -> None:
+    long = Notes(["cough " * 40, "fever " * 40], ["J189", "I10"])
+    assert len(encoder(Splits(long, long, ["cough " * 40]), settings(tiny_roberta, epochs=1)).codes) == 1
+    with pytest.raises(UserError, match=r"^spec.stages.evaluate.encoder.maxTokens: is 17, the model takes 16"):
+        encoder(SPLITS, settings(tiny_roberta, max_tokens=17))
 
 
 @pytest.mark.parametrize("codes", [["J189"], ["J189", "J189", "I10"]])

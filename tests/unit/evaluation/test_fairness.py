@@ -50,6 +50,19 @@ def test_the_largest_group_is_the_one_that_others_are_compared_with() -> None:
     assert sex["groups"][1]["gap"]["code"]["value"] == pytest.approx(values[1] - values[0])  # type: ignore[operator]
 
 
+def test_admissions_without_a_value_are_compared_and_are_never_the_reference() -> None:
+    groups = {
+        str(place): {"race": ("White" if place % 8 == 0 else "Black") if place % 4 == 0 else people.UNKNOWN}
+        for place in range(400)
+    }
+    found, _ = fairness.measure(answers(0.6, seed=1, number=400), groups, bootstrap_samples=0)
+    race = found["race"]
+    assert race["reference"] in {"Black", "White"}
+    assert race["groups"][-1]["group"] == people.UNKNOWN
+    assert race["groups"][-1]["admissions"] == 300
+    assert "gap" in race["groups"][-1]
+
+
 def unfair(records: list[Prediction]) -> list[Prediction]:
     return [
         Prediction(one.id, one.subject_id, one.gold, one.gold if PEOPLE[one.id]["sex"] == "female" else None) for one in records

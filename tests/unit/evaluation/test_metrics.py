@@ -2,6 +2,7 @@ import json
 import random
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -291,3 +292,13 @@ def test_one_admission_has_every_number_that_one_can_have() -> None:
     found = measured([prediction(1, "I10", "I10", samples=("I10", None))], 100)
     assert found["levels"]["code"]["macroF1"] == {"value": 1.0, "interval": None}
     assert "interval" not in measured([prediction(1, "I10", "I10")], 0)["absent"]
+
+
+def test_answers_under_another_condition_are_absent_with_their_reason() -> None:
+    absent = measured([prediction(1, "I10", "I10")], 0)["absent"]
+    assert absent["constrained"] == "no answers constrained to codes of the table are known"
+    assert absent["prematureClosure"] == "no answers to changed notes are known"
+    half = replace(prediction(1, "I10", "I10"), variants={"half_note": "I10"})
+    found = measured([half], 0)
+    assert list(found["prematureClosure"]) == ["half_note"]
+    assert found["absent"]["prematureClosure.wrong_first"] == "no such answers are known"

@@ -164,6 +164,7 @@ def test_one_table_has_the_baselines_before_the_runs_models(evaluated_run: RunLa
     assert list(measured) == list(predictions.read(evaluated_run.evaluation.predictions)) == ["majority", "base", "sft"]
     assert measured["majority"]["rates"]["format"]["value"] is None
     assert "sampling" in measured["majority"]["absent"]
+    assert measured["sft"]["absent"]["constrained"] == "stages.evaluate.constrained is false"
     assert measured["majority"]["calibration"]["confidence"] == "the model's own probability"
     assert measured["sft"]["sampling"]["levels"]["code"]["passAt"]["2"]["value"] == 1
 

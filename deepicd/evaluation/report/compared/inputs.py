@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from deepicd.evaluation.comparisons import Comparisons
 from deepicd.evaluation.metrics_schema import Metrics
@@ -41,6 +41,8 @@ class Compared:
     """Admissions of a model that another one did not answer."""
     measure: str
     """The measure that is shown first, one of `MEASURES`."""
+    incomparable: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By measure, why two of the runs have no difference of it."""
 
 
 def value_of(metrics: Metrics, measure: str) -> float | None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from markupsafe import Markup
 
+from deepicd.evaluation import comparable
 from deepicd.evaluation.report.compared.inputs import MEASURES, Compared
 from deepicd.evaluation.report.compared.verdict import verdict
 from deepicd.evaluation.report.overview import LEVEL_TITLES, facts
 from deepicd.evaluation.report.section import render
 from deepicd.evaluation.warnings import SYNTHETIC
-from deepicd.rewards.judge.judging import REWARD
 
 
 def overview(compared: Compared) -> Markup:
@@ -52,17 +52,11 @@ def warnings(compared: Compared) -> Iterator[str]:
     versions = sorted({report.versions["deepicd"] for report in known.values() if "deepicd" in report.versions})
     if len(versions) > 1:
         yield (
-            f"The runs were evaluated by different versions of DeepICD ({', '.join(versions)}), which may define rewards and "
-            "valid codes differently."
+            f"The runs were evaluated by different versions of DeepICD ({', '.join(versions)}), which may read answers "
+            "differently."
         )
-    if len({_text(report.spec.get("reward")) for report in known.values()}) > 1:
-        yield "The runs have different rewards: compare their macro F1 and accuracy, not their reward."
-    elif {own["reward"]["name"] for report in known.values() for own in report.metrics.values()} - {REWARD}:
-        yield "The reward of at least one run is without its judge, which was not available: do not compare the rewards."
+    for measure, reasons in compared.incomparable.items():
+        yield f"{MEASURES[measure]}: {comparable.summary(reasons)}."
     unknown = [run.name for run in compared.runs if run.name not in known]
     if unknown:
         yield f"Settings of {', '.join(unknown)} are not known: only the predictions were found."
-
-
-def _text(content: Mapping[str, Any] | None) -> str:
-    return repr(sorted((content or {}).items()))

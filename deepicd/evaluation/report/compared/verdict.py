@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from deepicd.evaluation import comparable
 from deepicd.evaluation.formatting import minus, percent, reward
 from deepicd.evaluation.report.compared.inputs import MEASURES, Compared, value_of
 
@@ -17,6 +18,8 @@ def verdict(compared: Compared) -> str:
     title = MEASURES[measure][0].lower() + MEASURES[measure][1:]
     if not values:
         return f"No model has a value of {title}."
+    if reasons := compared.incomparable.get(measure):
+        return f"No model has the highest {title}, which is {comparable.summary(reasons)}."
     best = max(values, key=lambda name: values[name])
     shown = minus(reward(values[best])) if measure == "reward" else f"{percent(values[best])}\u00a0%"
     first = f"{best} has the highest {title}, {shown}."

@@ -7,10 +7,8 @@ from dataclasses import replace
 from deepicd.evaluation.report.compared import Run
 from deepicd.evaluation.report.compared.overview import overview, warnings
 from deepicd.evaluation.report.compared.verdict import verdict
-from deepicd.spec.load import dump, parse
 from tests.unit.evaluation.report.compared.comparisons import of, run, two_runs
 from tests.unit.evaluation.report.reports import answers, text_of
-from tests.unit.spec.test_load import quickstart
 
 
 def test_the_verdict_names_the_best_model_what_it_beats_and_what_it_may_not() -> None:
@@ -46,22 +44,17 @@ def test_each_run_has_its_facts_and_invented_data_their_banner() -> None:
 
 def test_what_makes_runs_incomparable_is_named() -> None:
     found = replace(two_runs(), dropped={"seed-0/sft": 20})
-    content = quickstart()
-    content["spec"]["reward"] = {"preset": "strict"}
-    other = run("other", 0, versions={"deepicd": "0.1.0"}, settings=dump(parse(content, "run.yaml")))
-    said = " ".join(warnings(replace(found, runs=[found.runs[0], other, Run("bare", None)])))
+    other = run("other", 0, versions={"deepicd": "0.1.0"})
+    reasons = {"reward": ["seed-0 and other have different rewards (spec.reward.preset)"]}
+    found = replace(found, runs=[found.runs[0], other, Run("bare", None)], incomparable=reasons)
+    said = " ".join(warnings(found))
     assert "20 admissions of seed-0/sft are left out" in said
     assert "different versions of DeepICD (0.1.0, 0.2.0)" in said
-    assert "different rewards" in said
+    assert "Reward: not comparable: seed-0 and other have different rewards (spec.reward.preset)." in said
     assert "Settings of bare are not known" in said
 
 
-def test_a_reward_without_its_judge_is_not_to_be_compared() -> None:
-    found = two_runs()
-    report = found.runs[0].report
-    assert report is not None
-    metrics = {
-        name: {**own, "reward": {**own["reward"], "name": "reward_without_judge"}} for name, own in report.metrics.items()
-    }
-    runs = [Run("seed-0", replace(report, metrics=metrics)), found.runs[1]]  # type: ignore[arg-type]
-    assert "without its judge" in " ".join(warnings(replace(found, runs=runs)))
+def test_no_model_is_the_best_by_rewards_of_different_kinds() -> None:
+    found = of({"a": answers(0.1, 1), "b": answers(0.9, 2)}, measure="reward")
+    found = replace(found, incomparable={"reward": ["the reward of b is without its judge, which was not available"]})
+    assert verdict(found).startswith("No model has the highest reward, which is not comparable: the reward of b is without")

@@ -74,6 +74,15 @@ def test_runs_of_which_only_the_predictions_are_known_still_make_a_page() -> Non
     assert '<section id="differences">' in page
 
 
+def test_rewards_of_different_kinds_are_not_drawn_together() -> None:
+    alike = html(two_runs())
+    other = html(replace(two_runs(), incomparable={"reward": ["seed-0 and v1 have different rewards"]}))
+    assert 'data-chart="grpo-reward"' in alike
+    assert 'data-chart="grpo-reward"' not in other
+    assert 'data-chart="grpo-responseTokens"' in other
+    assert "Rewards are not drawn together, since they are not comparable: seed-0 and v1 have" in text_of(other)
+
+
 def test_one_model_has_no_differences() -> None:
     assert '<section id="differences">' not in html(of({"m": answers(0.5, 1)}, [run("a", 0)]))
 
