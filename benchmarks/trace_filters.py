@@ -90,14 +90,18 @@ def sentence_sets() -> dict[str, list[str]]:
     """The sets of sentences for the rule `told`."""
     halved = {
         f"{name}, {half}": [sentence for sentence in PHRASES[name] if tuned_on(sentence) is (half == "tuned on")]
-        for name in ("fresh", "clinical")
+        for name in ("fresh", "clinical", "fourth", "clinical_fourth")
         for half in ("tuned on", "held out")
     }
     others = {
         "earlier, tuned on": ("seen", "unseen", "second", "third"),
+        "later, tuned on": ("fifth", "sixth"),
         "clinical earlier, tuned on": ("clinical_second", "clinical_third"),
-        "last, written after": ("last",),
-        "clinical last, written after": ("clinical_last",),
+        "clinical later, tuned on": ("clinical_fifth", "clinical_sixth"),
+        "last, written before the fifth change": ("last",),
+        "clinical last, written before the fifth change": ("clinical_last",),
+        "newest, written after": ("newest",),
+        "clinical newest, written after": ("clinical_newest",),
     }
     return halved | {name: [one for part in parts for one in PHRASES[part]] for name, parts in others.items()}
 

@@ -7,13 +7,14 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import ValidationError
 
+from deepicd.cli.judge_options import OPTIONS, errors_in_options, from_options
 from deepicd.cli.lines import ON_ERROR_HELP, OnError, Skipped
 from deepicd.errors import UserError
 from deepicd.json_lines import read_object
@@ -22,9 +23,8 @@ from deepicd.rewards.judge.question import question
 from deepicd.rewards.judge.rubric import Rubric
 from deepicd.rewards.lines import read_samples
 from deepicd.rewards.sample import Sample
-from deepicd.spec.judge import DEFAULT_RUBRIC, JudgeSpec
+from deepicd.spec.judge import JudgeSpec
 from deepicd.spec.load import load
-from deepicd.spec.wording import expected
 
 if TYPE_CHECKING:
     from deepicd.rewards.judge.judge import Judge, Verdict
@@ -44,7 +44,12 @@ def judge(
     data_use: Annotated[
         str | None, typer.Option(metavar="TEXT", help="For a server outside: who attests that notes may be sent there.")
     ] = None,
-    rubric: Annotated[str, typer.Option(metavar="FILE", help="`default`, or a rubric file.")] = DEFAULT_RUBRIC,
+    rubric: Annotated[str | None, typer.Option(metavar="FILE", help="A rubric file; the built-in rubric by default.")] = None,
+    timeout: Annotated[str | None, typer.Option(metavar="TIME", help="Time for one request; 60s by default.")] = None,
+    max_failures: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="End when more of the last 256 verdicts are missing; 0.1 by default."),
+    ] = None,
     verdicts: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help='Compare with experts: lines {"id", "verdict": {criterion: true or false}}.'),
@@ -59,7 +64,17 @@ def judge(
 
     Example: deepicd judge --endpoint http://127.0.0.1:8000/v1 --name judge < in.jsonl > out.jsonl
     """
-    chosen, opened_think = _chosen(spec, endpoint, name, key_env, data_use, rubric)
+    given = {
+        "endpoint": endpoint, "name": name, "apiKey": None if key_env is None else {"env": key_env}, "dataUse": data_use,
+        "rubric": rubric, "timeout": timeout, "maxFailures": max_failures,
+    }  # fmt: skip
+    chosen, opened_think = _chosen(spec, {field: value for field, value in given.items() if value is not None})
+    with nullcontext() if spec is not None else errors_in_options():
+        _judge(chosen, opened_think, verdicts, on_error)
+
+
+def _judge(chosen: JudgeSpec, opened_think: bool | None, verdicts: Path | None, on_error: OnError) -> None:
+    """Judge what comes in. `opened_think`: see `_chosen`."""
     from deepicd.rewards.judge.judge import Judge
 
     opened = Judge(chosen)
@@ -93,30 +108,19 @@ def judge(
         _print_agreement(opened.rubric, found, experts)
 
 
-def _chosen(
-    spec: Path | None, endpoint: str | None, name: str | None, key_env: str | None, data_use: str | None, rubric: str
-) -> tuple[JudgeSpec, bool | None]:
-    """The judge, and whether prompts end in an opened `<think>` (None: unknown)."""
-    if spec is None and endpoint is not None and name is not None:
-        return _from_options(endpoint, name, key_env, data_use, rubric), None
-    if spec is None or endpoint is not None or name is not None:
+def _chosen(spec: Path | None, given: Mapping[str, Any]) -> tuple[JudgeSpec, bool | None]:
+    """The judge, and whether prompts end in an opened `<think>` (None: unknown). `given`: fields of its section."""
+    if spec is None and {"endpoint", "name"} <= given.keys():
+        return from_options(given), None
+    if spec is None or {"endpoint", "name"} & given.keys():
         raise UserError("give --spec, or --endpoint and --name, such as: deepicd judge --spec run.yaml < in.jsonl")
-    if rubric != DEFAULT_RUBRIC or key_env is not None or data_use is not None:
-        raise UserError("--spec: the judge of run.yaml has its own rubric, key and dataUse: change them there")
+    if given:
+        options = " and ".join(OPTIONS[field] for field in given)
+        raise UserError(f"{options}: run.yaml says that about its judge: change it there")
     run = load(spec).spec
     if run.reward.judge is None:
         raise UserError(f"{spec}: spec.reward.judge: is missing: add it, or give --endpoint and --name")
     return run.reward.judge, run.model.opened_think
-
-
-def _from_options(endpoint: str, name: str, key_env: str | None, data_use: str | None, rubric: str) -> JudgeSpec:
-    fields: dict[str, Any] = {"endpoint": endpoint, "name": name, "dataUse": data_use, "rubric": rubric}
-    if key_env is not None:
-        fields["apiKey"] = {"env": key_env}
-    try:
-        return JudgeSpec.model_validate(fields)
-    except ValidationError as error:
-        raise UserError(f"--endpoint or --name: {expected(error.errors(include_url=False)[0])}") from None
 
 
 async def _open(judge: Judge) -> None:

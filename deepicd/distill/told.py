@@ -1,7 +1,8 @@
 """The rule `told`: a trace that shows that its writer was given the answer, or speaks about the task.
 
 The patterns in told.yaml count anywhere. Words of the task count before the last sentence, which may say what the reasoning
-codes to. `full code` does not count, nor do other words than `code` that the note has itself.
+codes to, and so does a first person who does what only a writer does. `full code` does not count, nor do other words than
+`code` that the note has itself.
 """
 
 from __future__ import annotations
@@ -48,10 +49,14 @@ class _Signs:
     before: Sequence[re.Pattern[str]]
     together: Sequence[Sequence[re.Pattern[str]]]
     unless: re.Pattern[str]
+    first_person: re.Pattern[str]
+    """Of one who does what a clinician does not; its group `numbered` is the word before `I`, if that is a numeral."""
 
     def are_in(self, sentence: str) -> bool:
         """Whether a sentence before the last one has signs that count only there."""
         if any(pattern.search(sentence) for pattern in self.before):
+            return True
+        if any(found["numbered"] is None for found in self.first_person.finditer(sentence)):
             return True
         together = any(all(pattern.search(sentence) for pattern in patterns) for patterns in self.together)
         return together and self.unless.search(sentence) is None
@@ -69,7 +74,24 @@ def _signs() -> _Signs:
         before=[pattern(*patterns) for patterns in read["before"].values()],
         together=[[pattern(one) for one in patterns] for patterns in read["together"].values()],
         unless=pattern(*read["unless"]),
+        first_person=_first_person(**read["first person"]),
     )
+
+
+def _first_person(numbered: Sequence[str], skipped: Sequence[str], clinician: str) -> re.Pattern[str]:
+    """Matches a first person whose verb is none of a clinician's."""
+    person = rf"(?:\b(?P<numbered>{'|'.join(numbered)}) )?\b(?:i|we|let me|let us|let's)\b"
+    before = rf"(?:'(?:ll|d|m|ve|re)| (?:{'|'.join(skipped)})\b)*+"
+    return re.compile(rf"{person}{before},? (?!(?:{'|'.join(map(_forms, clinician.split()))})\b)[a-z]", re.IGNORECASE)
+
+
+def _forms(verb: str) -> str:
+    """A pattern of a regular verb's forms; of other words, of them and some that do not exist."""
+    if verb.endswith("e"):
+        return rf"{verb[:-1]}(?:e[sd]?|ing)"
+    if verb.endswith("y"):
+        return rf"{verb[:-1]}(?:y|ying|ies|ied|ys|yed)"
+    return rf"{verb}(?:e?s|{verb[-1]}?ed|{verb[-1]}?ing)?"
 
 
 def _any(patterns: Sequence[str], words: Mapping[str, Sequence[str]]) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
 from types import ModuleType
 
 from deepicd.training.imports import after_import
@@ -20,6 +23,14 @@ def _register_engine(module: ModuleType) -> None:
     import deepicd.training.engine  # noqa: F401
 
 
+def _leave_out_working_folder() -> None:
+    """Undo what Ray does in its workers, PYTHONSAFEPATH or not: it puts the working folder before the installed libraries."""
+    folder, wanted = str(Path.cwd()), os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if sys.flags.safe_path and sys.path[0] == folder and folder not in wanted:
+        del sys.path[0]
+
+
+_leave_out_working_folder()
 after_import("verl.workers.engine.fsdp.transformer_impl", _register_engine)
 after_import("verl.trainer.ppo.v1.trainer_sync", _register_trainer)
 use_own_sockets()

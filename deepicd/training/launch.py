@@ -98,8 +98,9 @@ class GuardedProcess:
         usual = tempfile.gettempdir()
         short = usual if len(usual) <= _LONGEST_TEMPORARY else _SHORT_TEMPORARY
         self.scratch = Path(tempfile.mkdtemp(prefix="dicd-", dir=short))
-        # Everything temporary of the tree goes there too.
-        variables = {**os.environ, **environment, "TMPDIR": str(self.scratch)}
+        # Everything temporary of the tree goes there too. A file of the user's in the working folder, such as yaml.py, is not
+        # imported instead of a library.
+        variables = {**os.environ, **environment, "TMPDIR": str(self.scratch), "PYTHONSAFEPATH": "1"}
         filled = [part.replace("{scratch}", str(self.scratch)) for part in command]
         with log.open("ab") as output:
             self._process = subprocess.Popen(

@@ -36,7 +36,7 @@ def check_values(stage: str, ours: Sequence[str], own: Sequence[str]) -> None:
         UserError: verl would refuse one of `own`; the message names it.
         CrashError: the process failed otherwise.
     """
-    command = [sys.executable, "-m", "deepicd.training.override_values"]
+    command = [sys.executable, "-P", "-m", "deepicd.training.override_values"]
     content = json.dumps({"stage": stage, "ours": list(ours), "own": list(own)})
     done = subprocess.run(command, input=content, capture_output=True, text=True, check=False)
     last = (done.stderr.strip().splitlines() or ["no message"])[-1]

@@ -90,15 +90,24 @@ def run(arguments: list[str]) -> None:
         arguments = arguments[1:]
     match arguments:
         case ["-c", code, *rest]:
-            sys.argv, sys.path[0] = ["-c", *rest], ""
+            sys.argv = ["-c", *rest]
+            _look_first_in("")
             sys.modules["__main__"] = types.ModuleType("__main__")
             exec(compile(code, "<string>", "exec"), sys.modules["__main__"].__dict__)  # noqa: S102 - the client's own code
         case ["-m", module, *rest]:
-            sys.argv, sys.path[0] = [module, *rest], str(Path.cwd())
+            sys.argv = [module, *rest]
+            _look_first_in(str(Path.cwd()))
             runpy.run_module(module, run_name="__main__", alter_sys=True)
         case [program, *_]:
-            sys.argv, sys.path[0] = arguments, str(Path(program).parent)
+            sys.argv = arguments
+            _look_first_in(str(Path(program).parent))
             runpy.run_path(program, run_name="__main__")
+
+
+def _look_first_in(folder: str) -> None:
+    """Set the entry of sys.path that Python puts before all others, or leaves out under PYTHONSAFEPATH."""
+    if not sys.flags.safe_path:
+        sys.path[0] = folder
 
 
 class ForkServer:

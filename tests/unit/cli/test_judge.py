@@ -124,16 +124,56 @@ def test_a_judge_that_is_down_is_worth_another_try() -> None:
     [
         ([], "give --spec, or --endpoint and --name"),
         (["--endpoint", "http://127.0.0.1/v1"], "give --spec, or --endpoint and --name"),
-        (["--endpoint", "https://api.example.org/v1", "--name", "x"], "say in dataUse who attests"),
-        (["--endpoint", "127.0.0.1", "--name", "x"], "must be an http:// or https:// address"),
+        (["--endpoint", "https://api.example.org/v1", "--name", "x"], "say in --data-use who attests"),
+        (["--endpoint", "https://api.example.org/v1", "--name", "x"], "--endpoint: is not on this machine"),
+        (["--endpoint", "127.0.0.1", "--name", "x"], "--endpoint: must be an http:// or https:// address"),
+        (["--endpoint", "http://127.0.0.1/v1", "--name", "x", "--timeout", "soon"], "--timeout: a duration is"),
+        (["--endpoint", "http://127.0.0.1/v1", "--name", "x", "--max-failures", "1"], "--max-failures: must be less than 1"),
         (["--endpoint", "http://127.0.0.1/v1", "--name", "x", "--rubric", "none.yaml"], "none.yaml: No such file"),
-        (["--endpoint", "http://127.0.0.1/v1", "--name", "x", "--key-env", "NO_SUCH"], "the variable NO_SUCH is not set"),
+        (
+            ["--endpoint", "http://127.0.0.1/v1", "--name", "x", "--key-env", "NO_SUCH"],
+            "--key-env: the variable NO_SUCH is not set",
+        ),
     ],
 )
 def test_a_mistake_in_the_options_is_named(options: list[str], says: str) -> None:
     with pytest.raises(UserError) as error:
         CliRunner().invoke(JUDGE, options, input=line(1), catch_exceptions=False)
     assert says in str(error.value)
+
+
+TOO_LONG, DOWN = Reply(400, b"maximum context length"), Reply(503)
+
+
+@pytest.mark.parametrize(
+    ("options", "models", "chats", "says"),
+    [
+        (["--name", "another"], None, None, "--name: the server has no model another"),
+        ([], Reply(401), None, "--key-env: the server refuses it"),
+        ([], Reply(302), None, "--endpoint: the server redirects"),
+        ([], DOWN, None, "--endpoint: its server does not answer"),
+        (["--max-failures", "0"], None, TOO_LONG, "40 of the last 40 verdicts are missing (--max-failures): too_long"),
+        ([], None, TOO_LONG, "use a judge with a longer context, or shorten the notes"),
+        ([], None, DOWN, "check its server, then run again"),
+    ],
+)
+def test_an_error_of_the_judge_names_the_option(
+    options: list[str], models: Reply | None, chats: Reply | None, says: str
+) -> None:
+    with stub() as server:
+        server.models, server.always = models, lambda prompts: chats
+        with pytest.raises((UserError, JudgeError)) as error:
+            run(server, *options, lines=[line(number, f"Pain {number}.") for number in range(40)])
+    assert says in str(error.value)
+    assert "reward.judge" not in str(error.value)
+    assert "resume" not in str(error.value)
+
+
+def test_an_error_with_a_spec_names_its_field(tmp_path: Path) -> None:
+    with stub() as server:
+        server.models = DOWN
+        with pytest.raises(JudgeError, match=r"^reward\.judge: its server does not answer"):
+            CliRunner().invoke(JUDGE, ["--spec", spec(tmp_path / "run.yaml", server)], input=line(1), catch_exceptions=False)
 
 
 def spec(path: Path, server: Stub) -> str:
@@ -176,9 +216,9 @@ def test_reward_says_when_its_judge_fails_on_the_way(tmp_path: Path) -> None:
     assert CANARY not in done.output
 
 
-@pytest.mark.parametrize("option", [("--rubric", "own.yaml"), ("--key-env", "KEY"), ("--data-use", "someone attests it")])
+@pytest.mark.parametrize("option", [("--rubric", "own.yaml"), ("--key-env", "KEY"), ("--timeout", "5m")])
 def test_options_that_a_spec_would_silence_are_refused(option: tuple[str, str], tmp_path: Path) -> None:
-    with stub(good) as server, pytest.raises(UserError, match="change them there"):
+    with stub(good) as server, pytest.raises(UserError, match=f"{option[0]}: run.yaml says that"):
         CliRunner().invoke(
             JUDGE, ["--spec", spec(tmp_path / "run.yaml", server), *option], input=line(1), catch_exceptions=False
         )

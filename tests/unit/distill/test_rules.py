@@ -93,6 +93,9 @@ def test_what_the_note_names_may_be_repeated() -> None:
         "The diagnosis says that it is the left side. So it is.",
         "I will not name it yet. So it is.",
         "Pain fits. It is the given diagnosis.",
+        "I paraphrase the story. So it is.",
+        "We would, of course, embroider this. So it is.",
+        "How would a physician get there? So it is.",
     ],
 )
 def test_a_writer_who_was_told_shows_it(trace: str) -> None:
@@ -110,6 +113,8 @@ def test_a_writer_who_was_told_shows_it(trace: str) -> None:
         "A diagnosis of infection was given at the clinic. So it is.",
         "As instructed by his surgeon, he stopped aspirin. The outcome was good. So it is.",
         "Pain fits. The diagnosis is a worn disc.",
+        "I would still weigh a fracture, and we cannot exclude an abscess. So it is.",
+        "Troponin I rose, and he has type I diabetes. So it is.",
     ],
 )
 def test_words_about_the_patient_show_nothing(trace: str) -> None:

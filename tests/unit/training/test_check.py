@@ -195,7 +195,11 @@ GOOD = {
 
 
 @pytest.mark.parametrize("stage", ["sft", "grpo"])
-def test_good_overrides_pass_the_whole_check(stage: str) -> None:
+def test_good_overrides_pass_the_whole_check_whatever_the_working_folder_has(
+    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "omegaconf.py").write_text("raise SystemExit('imported instead of the library')")
+    monkeypatch.chdir(tmp_path)
     check_overrides(with_overrides(stage, *GOOD[stage]))
 
 

@@ -34,6 +34,27 @@ def test_gpus_have_the_numbers_that_the_driver_gives_them() -> None:
     assert offline_environment()["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
 
 
+SHADOW = "raise SystemExit('imported instead of the library')"
+
+
+def test_a_file_in_the_working_folder_is_not_imported_instead_of_a_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for library in ("yaml", "structlog", "subprocess"):
+        (tmp_path / f"{library}.py").write_text(SHADOW)
+    monkeypatch.chdir(tmp_path)
+    process = GuardedProcess([sys.executable, "-m", "deepicd.training.prepare_main"], {}, tmp_path / "log")
+    process.wait()
+    assert "imported instead" not in (tmp_path / "log").read_text()
+
+
+def test_modules_on_pythonpath_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_terms_of_the_user.py").write_text("")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    process = GuardedProcess([sys.executable, "-c", "import deepicd, own_terms_of_the_user"], {}, tmp_path / "log")
+    assert process.wait() == 0, (tmp_path / "log").read_text()
+
+
 def test_an_earlier_guard_is_waited_for(tmp_path: Path) -> None:
     log = tmp_path / "training.log"
     command = [sys.executable, "-c", "import time; time.sleep(0.3)"]

@@ -71,11 +71,11 @@ def accepts(address: Path) -> bool:
 class Server:
     """A fork server, and clients of it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **variables: str) -> None:
         self.folder = folder
         (folder / "told_to_end.py").write_text(MAIN)
         # Its first variable is one that no client has.
-        environment = {"SERVERS_OWN": "1", **os.environ, "PYTHONPATH": str(folder)}
+        environment = {"SERVERS_OWN": "1", **os.environ, "PYTHONPATH": str(folder), **variables}
         command = [sys.executable, "-c", SERVER, str(folder), "-m", "told_to_end", str(folder / "order"), str(os.getpid())]
         self.process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
         while not accepts(folder / "forks"):
@@ -124,6 +124,16 @@ def test_code_and_modules_run_as_python_would_run_them(server: Server) -> None:
         output, _ = server.python(*started, "one", variables={"COLOUR": "blue"}).communicate(timeout=60)
         found = json.loads(output)
         assert (found["arguments"], found["variable"], found["beside"]) == (["one"], "blue", beside)
+
+
+def test_a_fork_looks_only_in_the_search_path_if_python_would(tmp_path: Path) -> None:
+    server = Server(tmp_path, PYTHONSAFEPATH="1")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "tells.py").write_text(TELL)
+    for started in (["-c", TELL], ["elsewhere/tells.py"]):
+        output, _ = server.python(*started).communicate(timeout=10)
+        assert json.loads(output)["beside"] == str(tmp_path)  # the server's PYTHONPATH
+    server.end(0)
 
 
 def test_a_fork_has_the_clients_descriptors_by_their_numbers(server: Server) -> None:
