@@ -61,7 +61,11 @@ def test_less_than_one_batch_of_traces_is_for_the_user_to_fix(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("share", "count", "message"),
     [
-        (0.05, 100, r"heldOut: \d+ of 100 examples are held out, less than one batch of 16 .trainBatchSize.: raise it, or give"),
+        (
+            0.05,
+            100,
+            r"heldOut: \d+ of 100 examples are held out, less than one batch of 16 .trainBatchSize.: raise it, or give",
+        ),
         (0.5, 33, r"heldOut: \d+ of 33 examples are left to learn from, less than one batch of 16 .trainBatchSize.: lower it"),
     ],
 )
