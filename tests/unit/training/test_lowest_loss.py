@@ -10,7 +10,7 @@ from deepicd.spec.training import SftValidationSpec
 from deepicd.training.lowest_loss import LowestLoss
 
 
-class Model(torch.nn.Module):
+class Model(torch.nn.Module):  # type: ignore[misc]
     """One trained weight and one frozen."""
 
     def __init__(self) -> None:
@@ -18,11 +18,10 @@ class Model(torch.nn.Module):
         self.trained = torch.nn.Parameter(torch.zeros(3))
         self.frozen = torch.nn.Parameter(torch.zeros(3), requires_grad=False)
 
-    @torch.no_grad()
     def at(self, value: float) -> None:
         """As after another step."""
-        self.trained.fill_(value)
-        self.frozen.fill_(value)
+        for weight in self.parameters():
+            weight.detach().fill_(value)
 
 
 @pytest.fixture
