@@ -44,7 +44,7 @@ class Phase(StrEnum):
     VLLM = "vLLM"
     """vLLM's engines start and get the weights."""
     VALIDATION = "validation"
-    """Completions of the validation split are generated and scored."""
+    """Completions of the validation split are generated and scored, or SFT's held-out examples."""
     ROLLOUTS = "first rollouts"
     """Completions of the first step are generated."""
     STEPS = "steps"

@@ -116,6 +116,8 @@ class StageLayout:
         # Of the training stages.
         self.checkpoints = CheckpointFolders(folder / "checkpoints")
         self.nodes_log = folder / "nodes.log"
+        # Of `sft` with a validation.
+        self.sft_end = self.metrics / "end.json"
         self.stop_request = folder / "stop-requested"
         self.loop_left = folder / "loop-left"
         self.failure = folder / "failure.json"

@@ -41,6 +41,8 @@ def samples(
     from deepicd.training import kept_rollouts
 
     place = Path(run) if Path(run).is_dir() else usual_folder(run)
+    if not place.is_dir():
+        raise UserError(f"{place}: no such folder: give the folder of a run, or the name of one in runs/")
     folder = RunLayout(place).stage("grpo").rollouts
     known = kept_rollouts.steps(folder)
     if not known:

@@ -132,7 +132,7 @@ class StageView:
             "LEN": "" if row.response_tokens is None else f"{row.response_tokens:.0f}",
             "FORMAT": _percent(row.format_rate),
             "TRUNC": _percent(row.truncated),
-            "VALID": _short(row.validation_reward),
+            "VALID": _short(row.validation_reward if row.validation_reward is not None else row.validation_loss),
             "KL": _short(row.kl),
             "KEPT": _percent(row.kept),
             "ANSWERS/S": _pace(row.rate),

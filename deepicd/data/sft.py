@@ -24,6 +24,7 @@ from deepicd.prompt import Prompt
 _TAG = re.compile(r"</?(?:think|diagnosis)\b", re.IGNORECASE)
 _AROUND = re.compile(r"\A\s*<think>|</think>\s*\Z", re.IGNORECASE)
 _FIELDS = ("id", "hadm_id", "trace")
+_COLUMNS = ("subject_id", "code", "prompt")
 _BATCH = 1024
 _FIRST = 100
 """Lines that `look` reads."""
@@ -62,7 +63,7 @@ class Examples:
 
 
 def write(train: Path, traces: Path, out: Path) -> Examples:
-    """Write the examples: rows of `messages` (prompt and assistant turn) and `id`, in the order of `train`.
+    """Write the examples: rows of `messages` (prompt and assistant turn), `id` and `subject_id`, in the order of `train`.
 
     Args:
         train: the training split of a cohort.
@@ -80,7 +81,7 @@ def write(train: Path, traces: Path, out: Path) -> Examples:
 
     by_admission = _read(traces)
     message = pa.struct({"role": pa.string(), "content": pa.string()})
-    schema = pa.schema({"messages": pa.list_(message), "id": pa.string()})
+    schema = pa.schema({"messages": pa.list_(message), "id": pa.string(), "subject_id": pa.string()})
     number, written, untagged, empty, tagged, without = len(by_admission), 0, 0, 0, 0, 0
     with atomic_output(out.parent) as work:
         with pq.ParquetWriter(work / out.name, schema, compression="zstd") as writer:
@@ -98,7 +99,9 @@ def write(train: Path, traces: Path, out: Path) -> Examples:
                     else:
                         untagged += trace != given
                         turn = {"role": "assistant", "content": prompt.answer(trace, row["code"])}
-                        examples.append({"messages": [*row["prompt"], turn], "id": row["id"]})
+                        examples.append(
+                            {"messages": [*row["prompt"], turn], "id": row["id"], "subject_id": str(row["subject_id"])}
+                        )
                 written += len(examples)
                 if examples:
                     writer.write_table(pa.Table.from_pylist(examples, schema=schema))
@@ -238,9 +241,9 @@ def _batches(train: Path) -> Iterator[list[dict[str, Any]]]:
         source = pq.ParquetFile(train)
         names = source.schema_arrow.names
         key = rows.key(names)
-        missing = {key, "code", "prompt"} - set(names)
+        missing = {key, *_COLUMNS} - set(names)
     if missing:
         raise UserError(f"{train}: column {', '.join(sorted(missing))} is missing: run {WRITERS} again")
     with reading(train):
-        for batch in source.iter_batches(_BATCH, columns=[key, "code", "prompt"]):
+        for batch in source.iter_batches(_BATCH, columns=[key, *_COLUMNS]):
             yield [row | {"id": str(row[key])} for row in batch.to_pylist()]

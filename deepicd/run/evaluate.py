@@ -47,6 +47,7 @@ from deepicd.spec.training import GrpoSpec
 from deepicd.training.device import device
 from deepicd.training.judge_server import Shared, judge_server
 from deepicd.training.launch import GuardedProcess, begin_launch, offline_environment
+from deepicd.training.sft_validation import SftEnd
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import KL_OF_UPDATE, KL_TO_REFERENCE
 from deepicd.training.supervise import supervise
@@ -211,11 +212,18 @@ def about(context: Context) -> dict[str, Any]:
         "tracesUntagged": 0 if examples is None else examples.untagged,
         "distill": _json_of(context.layout.stage("distill").distill_counts),
         "difficulty": _json_of(context.layout.stage("grpo").difficulty),
+        "sftEnd": about_sft_end(context.layout.stage("sft").sft_end),
         "judge": about_judge(context.run, context.layout.stage("grpo").judged),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "hardware": hardware(context.run),
         "rewardInputs": reward_inputs(context),
     }
+
+
+def about_sft_end(path: Path) -> dict[str, Any] | None:
+    """How SFT ended, with the same in words; None without a validation of its loss."""
+    end = SftEnd.read(path)
+    return None if end is None else {**asdict(end), "text": str(end)}
 
 
 def hardware(run: DeepICDRun) -> dict[str, Any]:

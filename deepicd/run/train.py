@@ -20,17 +20,18 @@ from deepicd.phases import OnPhase, Phase, PhaseStart, ignore
 from deepicd.rewards.judge import watch
 from deepicd.rewards.judge.judge import check_judge
 from deepicd.spec.run import DeepICDRun
-from deepicd.spec.training import GrpoSpec, SftSpec
+from deepicd.spec.training import GrpoSpec, SftSpec, SftValidationSpec
 from deepicd.training.checkpoints import LocalCheckpoints
 from deepicd.training.device import device
 from deepicd.training.disk_room import check_room, room_for
-from deepicd.training.footprint import CHECKPOINT_BYTES, model_bytes, trained_parameters
+from deepicd.training.footprint import CHECKPOINT_BYTES, checkpoint_bytes, model_bytes, trained_parameters
 from deepicd.training.gpu_activity import IdleWatch, gpus_idle
 from deepicd.training.judge_server import Shared, judge_server
 from deepicd.training.launch import GuardedProcess, begin_launch, training_environment
 from deepicd.training.nodes import wait_for_nodes
 from deepicd.training.overrides import TrainingData, grpo_overrides, sft_overrides, worker_environment, worker_python
 from deepicd.training.reward_collapse import RewardWatch
+from deepicd.training.sft_validation import SftEnd, is_held_out
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import StepMetrics
 from deepicd.training.supervise import RayStartError, Stop, supervise
@@ -60,6 +61,8 @@ def train_sft(
         DeepICDError: see `supervise`.
     """
     _check_size(run, data, sft.train_batch_size, "stages.sft.trainBatchSize")
+    if sft.validation is not None:
+        _check_held_out(data.train, sft.validation, sft.train_batch_size, run.spec.seed)
     files = StageFiles(folder)
     # Fail before SFT starts, not after hours of it.
     _wait_for_nodes(run, files, stop, on_phase)
@@ -71,7 +74,12 @@ def train_sft(
         # SFT's checkpoints go when GRPO begins, its model stays.
         later = _local(run, files, run.spec.stages.grpo.keep_checkpoints)
         _check_room(run, data.model, later, models=2, writer="GRPO, after this stage,")
-    _train(run, spec_file, command, data.model, files, "huggingface", checkpoints, stop, on_step, on_phase, untried=untried)
+    _train(
+        run, spec_file, command, data.model, files, "huggingface", checkpoints, stop, on_step, on_phase, untried=untried,
+        weight_bytes=checkpoint_bytes(sft),
+    )  # fmt: skip
+    if (end := SftEnd.read(files.sft_end)) is not None:
+        structlog.get_logger().info(str(end))
 
 
 def train_grpo(
@@ -198,12 +206,13 @@ def _train(
     *,
     untried: str | None,
     on_nodes: bool = False,
+    weight_bytes: int = CHECKPOINT_BYTES,
 ) -> None:
-    """`beside`: what else runs during training; yields variables for its processes."""
+    """`beside`: what else runs during training; yields variables for its processes. `weight_bytes`: see `checkpoint_bytes`."""
     metrics = begin_launch(files)
     checkpoints.drop_incomplete()
     if not _has_weights(files.checkpoints.last / exported):
-        _check_room(run, model, checkpoints)
+        _check_room(run, model, checkpoints, weight_bytes=weight_bytes)
         environment = training_environment(spec_file, files, metrics, checkpoints)
         passed_on = worker_environment(environment) if on_nodes else []
         with beside() as variables:
@@ -229,14 +238,20 @@ def _train(
 
 
 def _check_room(
-    run: DeepICDRun, model: Path, checkpoints: LocalCheckpoints, *, models: int = 1, writer: str = "the stage"
+    run: DeepICDRun,
+    model: Path,
+    checkpoints: LocalCheckpoints,
+    *,
+    models: int = 1,
+    writer: str = "the stage",
+    weight_bytes: int = CHECKPOINT_BYTES,
 ) -> None:
     """`check_room` for a stage that trains `model` and leaves so many models."""
     if (parameters := parameters_in(model)) is None:
         return
     trained = trained_parameters(run.spec, parameters, linear_layers(tensors_in(model) or {}))
     room = room_for(checkpoints.folders.folder.parent, run.spec.compute.scratch)
-    check_room(checkpoints, CHECKPOINT_BYTES * trained, models * model_bytes(run.spec, parameters), room, writer)
+    check_room(checkpoints, weight_bytes * trained, models * model_bytes(run.spec, parameters), room, writer)
 
 
 def _wait_for_nodes(run: DeepICDRun, files: StageFiles, stop: Stop, on_phase: OnPhase) -> None:
@@ -260,6 +275,22 @@ def _check_size(run: DeepICDRun, data: TrainingData, batch: int, field: str) -> 
     if rows < batch:
         raise UserError(f"spec.{field}: {batch} is more than the {rows} training examples: lower it, or give more data")
     device().check(run.spec.compute.gpus)
+
+
+def _check_held_out(examples: Path, rule: SftValidationSpec, batch: int, seed: int) -> None:
+    """Raises: UserError: the examples held out, or those left, are less than one batch, or there are no patients to tell."""
+    if "subject_id" not in pq.read_schema(examples).names:
+        raise UserError(
+            f"{examples}: has no patients, an earlier version made it: remove {examples.parent}.completed.json, and run again"
+        )
+    patients = pq.read_table(examples, columns=["subject_id"])["subject_id"].to_pylist()
+    held_out = sum(is_held_out(patient, rule.held_out, seed) for patient in patients)
+    for number, what, how in ((held_out, "held out", "raise"), (len(patients) - held_out, "left to learn from", "lower")):
+        if number < batch:
+            raise UserError(
+                f"spec.stages.sft.validation.heldOut: {number} of {len(patients)} examples are {what}, less than one batch of "
+                f"{batch} (trainBatchSize): {how} it, or give more data"
+            )
 
 
 def _idle_watch(run: DeepICDRun) -> IdleWatch | None:

@@ -11,6 +11,19 @@ from deepicd.spec.changes import Later, MayChange
 from deepicd.spec.rules import at_least, either, equals, multiple_of, requires, unless_given
 
 
+class SftValidationSpec(SpecModel):
+    """How SFT's loss is measured on held-out examples, and when it stops early by it."""
+
+    held_out: float = Field(default=0.05, gt=0, le=0.5)
+    """Share of the training patients whose examples SFT does not learn from. Whole batches of them are validated on."""
+    every_steps: int = Field(default=50, ge=1)
+    """Steps between validations; one after the last."""
+    stop_below: float | None = Field(default=None, gt=0)
+    """Stop once the loss, in nats per token, is below this. By default only measure."""
+    patience: int | None = Field(default=None, ge=1)
+    """Stop after this many validations in a row without a new lowest loss. The model gets the weights of the lowest."""
+
+
 class SftSpec(SpecModel):
     """Supervised fine-tuning on reasoning traces."""
 
@@ -40,6 +53,8 @@ class SftSpec(SpecModel):
     """Compile the model's hot functions."""
     remove_padding: MayChange[bool] = True
     """Pack sequences without padding."""
+    validation: Later[SftValidationSpec | None] = None
+    """Validate on held-out examples, and stop early if `stopBelow` or `patience` is given; off by default."""
     save_every_steps: MayChange[int] = Field(default=50, ge=1)
     """Steps between checkpoints; the last step is always saved."""
     keep_checkpoints: MayChange[int] = Field(default=2, ge=1)

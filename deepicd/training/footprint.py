@@ -15,6 +15,8 @@ GB = 10**9
 MB = 10**6
 CHECKPOINT_BYTES = 12
 """Bytes of a checkpoint per trained parameter: weights and AdamW's two moments, in float32."""
+_LOWEST_BYTES = 4
+"""The same of the weights that SFT keeps with `patience`."""
 _VALUE_BYTES = {"bfloat16": 2, "float32": 4}
 _LOGITS = {"sft": 2, "grpo": 7}
 """Arrays as large as the logits at the peak: with their gradients, and GRPO's temperature and entropy. SFT's gradients
@@ -69,7 +71,7 @@ class Footprint:
     gpus: int
     stages: dict[str, StageMemory]
     checkpoint: int
-    """Bytes of one checkpoint, over all GPUs."""
+    """Bytes of the largest checkpoint, over all GPUs."""
     disk: int
     """Bytes of the run's folder at its largest."""
 
@@ -89,9 +91,16 @@ def footprint(run: RunSpec, shape: ModelShape, judge: ModelShape | None = None) 
         memory = stage_memory("grpo", grpo, run, shape, run.compute.gpus * run.compute.nodes)
         stages["grpo"] = replace(memory, judge_weights=_judge_weights(run, judge))
     trained = _trained(run, shape)
+    largest = max((checkpoint_bytes(stage) for stage in (sft, grpo) if stage is not None), default=CHECKPOINT_BYTES)
     return Footprint(
-        shape.parameters, trained, run.compute.gpus, stages, CHECKPOINT_BYTES * trained, disk(run, shape.parameters, trained)
+        shape.parameters, trained, run.compute.gpus, stages, largest * trained, disk(run, shape.parameters, trained)
     )
+
+
+def checkpoint_bytes(stage: SftSpec | GrpoSpec) -> int:
+    """Most bytes of a stage's checkpoint per trained parameter; see `CHECKPOINT_BYTES`."""
+    keeps_lowest = isinstance(stage, SftSpec) and stage.validation is not None and stage.validation.patience is not None
+    return CHECKPOINT_BYTES + (_LOWEST_BYTES if keeps_lowest else 0)
 
 
 def trained_parameters(run: RunSpec, parameters: int, layers: Iterable[tuple[str, tuple[int, ...]]]) -> int:
@@ -162,7 +171,7 @@ def disk(run: RunSpec, parameters: int, trained: int) -> int:
     model = 0
     for stage in (run.stages.sft, run.stages.grpo):
         if stage is not None:
-            checkpoints = (stage.keep_checkpoints + 1) * CHECKPOINT_BYTES * trained
+            checkpoints = (stage.keep_checkpoints + 1) * checkpoint_bytes(stage) * trained
             sizes.append(model + checkpoints + model_bytes(run, parameters))
             model += model_bytes(run, parameters)
     return max(sizes)

@@ -171,7 +171,6 @@ def sft_overrides(run: DeepICDRun, sft: SftSpec, data: TrainingData, files: Stag
     spec = run.spec
     settings: dict[str, Value] = {
         "data.train_files": data.train,
-        "data.val_files": data.validation,
         "data.train_batch_size": sft.train_batch_size,
         "data.micro_batch_size_per_gpu": sft.micro_batch_size_per_gpu,
         "data.use_dynamic_bsz": sft.max_tokens_per_gpu is not None,
@@ -192,7 +191,6 @@ def sft_overrides(run: DeepICDRun, sft: SftSpec, data: TrainingData, files: Stag
         "trainer.seed": spec.seed,
         **_length(sft.epochs, sft.max_steps),
         "trainer.save_freq": sft.save_every_steps,
-        "trainer.test_freq": sft.save_every_steps if data.validation else -1,
         "trainer.max_ckpt_to_keep": None,
     }
     settings |= _adapters("model", "checkpoint", spec.model.lora)

@@ -22,7 +22,7 @@ _TRAINER = {
 _LORA = {"lora_rank": "rank", "lora_alpha": "alpha", "target_modules": "targetModules", "lora": "", "lora_adapter_path": ""}
 _SFT = {
     **{f"model.{name}": f"model.lora.{field}".rstrip(".") for name, field in _LORA.items()},
-    "trainer.test_freq": "stages.sft.saveEverySteps",
+    "trainer.test_freq": "stages.sft.validation",
     "trainer.max_ckpt_to_keep": "stages.sft.keepCheckpoints",
     "trainer.seed": "seed",
     "checkpoint": "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,13 @@ class SftExamples(Dataset[dict[str, torch.Tensor]]):  # type: ignore[misc]
     answer then, and the first token of an answer may begin in the prompt.
     """
 
-    def __init__(self, examples: Path, tokenizer: Any, model: Path) -> None:
-        """`model`: folder of the model, for the tokens that end an answer."""
-        self._messages: list[list[dict[str, str]]] = pq.read_table(examples, columns=["messages"])["messages"].to_pylist()
+    def __init__(self, examples: Path, tokenizer: Any, model: Path, patients: Callable[[str], bool] | None = None) -> None:
+        """`model`: folder of the model, for the tokens that end an answer; `patients`: whose examples to have."""
+        columns = ["messages"] if patients is None else ["messages", "subject_id"]
+        rows = pq.read_table(examples, columns=columns).to_pylist()
+        self._messages: list[list[dict[str, str]]] = [
+            row["messages"] for row in rows if patients is None or patients(row["subject_id"])
+        ]
         self._tokenizer = tokenizer
         self._end = end_of_answer(tokenizer, stop_tokens(model))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import hydra
@@ -17,26 +19,48 @@ from verl.utils.device import auto_set_device
 from verl.utils.distributed import destroy_global_process_group, initialize_global_process_group
 
 from deepicd.phases import Phase, PhaseFile
+from deepicd.spec.load import load
 from deepicd.training.checkpoints import LocalCheckpoints
 from deepicd.training.export import export_from_now_on
+from deepicd.training.lowest_loss import LowestLoss
 from deepicd.training.sft_examples import SftExamples
-from deepicd.training.stage_files import StageFiles
-from deepicd.training.step_metrics import GPU_MEMORY, SECONDS
+from deepicd.training.sft_validation import is_held_out
+from deepicd.training.stage_files import SPEC_VARIABLE, StageFiles
+from deepicd.training.step_metrics import GPU_MEMORY, SECONDS, VALIDATION_LOSS
+
+_OF_A_BATCH = (
+    "use_remove_padding", "use_dynamic_bsz", "max_token_len_per_gpu", "micro_batch_size_per_gpu", "temperature",
+    "global_batch_size", "pad_mode", "pad_token_id",
+)  # fmt: skip
+"""What verl says with each training batch, and a batch of the validation needs too."""
 
 
 class Trainer(SFTTrainer):  # type: ignore[misc]
     """verl's SFT trainer has no hooks: this one acts around its training step and its checkpoint."""
 
+    total_training_steps: int
+    val_dataloader: Any
+
     def __init__(self, config: DictConfig) -> None:
         self._files = StageFiles.from_environment()
         self._phases = PhaseFile(self._files.phases)
         self._enter(Phase.MODEL)
+        run = load(Path(os.environ[SPEC_VARIABLE])).spec
+        rule = run.stages.sft.validation if run.stages.sft is not None else None
+        self._held_out_share, self._seed = None if rule is None else rule.held_out, run.seed
         super().__init__(config)
         if self.resume_global_step and self.resume_global_step % self.steps_per_epoch == 0:
             # The loaded state is at an epoch's end: the loader would give an empty epoch first.
             self._build_dataloader()
             self.ckpt_handler.train_dataloader = self.train_dataloader
         self._stopping = False
+        self._step, self._planned_steps = self.resume_global_step, self.total_training_steps
+        self._stops_because: str | None = None
+        self._lowest: LowestLoss | None = None
+        if rule is not None:
+            self._lowest = LowestLoss(rule, self.engine.module, self._files.checkpoints, self.rank)
+            if self._step:
+                self._lowest.load(self._step)
         self._train_batch = self.training_client.train_batch
         self.training_client.train_batch = self._train_batch_and_check_stop
         self._save = self.ckpt_handler.save_checkpoint
@@ -48,21 +72,34 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
 
     def _build_dataset(self) -> None:
         files, folder = self.config.data, Path(self.config.model.path)
-        self.train_dataset = SftExamples(Path(files.train_files), self.model_config.tokenizer, folder)
-        self.val_dataset = files.val_files and SftExamples(Path(files.val_files), self.model_config.tokenizer, folder)
+        examples = partial(SftExamples, Path(files.train_files), self.model_config.tokenizer, folder)
+        if (share := self._held_out_share) is None:
+            self.train_dataset, self.val_dataset = examples(), None
+            return
+        self.train_dataset = examples(lambda patient: not is_held_out(patient, share, self._seed))
+        self.val_dataset = examples(lambda patient: is_held_out(patient, share, self._seed))
 
     def _build_dataloader(self) -> None:
         super()._build_dataloader()
         self.train_sampler.seed = self.config.trainer.seed  # verl leaves it at 0
+        # verl would validate only after it has decided whether a step is the last.
+        self._held_out, self.val_dataloader = self.val_dataloader, None
 
     def _train_batch_and_check_stop(self, data: Any) -> Any:
         if self.rank == 0:
             self._files.enter_loop(self.total_training_steps)
         self._enter(Phase.STEPS)
+        of_a_batch = {name: tu.get(data, name) for name in _OF_A_BATCH}
         began = time.monotonic()
         output = self._train_batch(data=data)
+        seconds = time.monotonic() - began
+        self._step += 1
+        if self._lowest is not None and self._lowest.is_due(self._step, self.total_training_steps):
+            self._stops_because = self._lowest.add(self._step, self._validation_loss(of_a_batch))
+            if self._stops_because is not None:
+                self.total_training_steps = self._step
         if output is not None:  # one rank of those that share a sequence has it
-            self._add_metrics(tu.get(output, "metrics"), time.monotonic() - began)
+            self._add_metrics(tu.get(output, "metrics"), seconds)
         flag = torch.tensor([int(self._files.stop_request.exists())], device=self.device_name)
         # All ranks leave at the same step, whichever saw the request first.
         torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
@@ -71,19 +108,40 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
             self.save_freq = 1
         return output
 
+    def _validation_loss(self, of_a_batch: dict[str, Any]) -> float:
+        """The loss on the held-out examples, the same on all ranks."""
+        self._enter(Phase.VALIDATION)
+        found = []
+        for batch in self._held_out:
+            output = self.training_client.infer_batch(tu.get_tensordict(tensor_dict=batch, non_tensor_dict=of_a_batch))
+            if output is not None:
+                found.append(tu.get(output, "metrics")["loss"])
+        # Of the ranks that share a sequence one has it.
+        loss = torch.tensor(fmean(found) if found else float("-inf"), device=self.device_name)
+        torch.distributed.all_reduce(loss, op=torch.distributed.ReduceOp.MAX)
+        return float(loss.item())
+
     def _add_metrics(self, metrics: dict[str, Any], seconds: float) -> None:
         metrics[SECONDS] = seconds
+        if self._lowest is not None and (loss := self._lowest.of(self._step)) is not None:
+            metrics[VALIDATION_LOSS] = loss
         if self.device_name != "cpu":  # on which verl's number is of the process
             metrics[GPU_MEMORY] = metrics["perf/max_memory_reserved_gb"]
 
     def _save_checkpoint(self, step: int) -> None:
         if step >= self.total_training_steps:
             export_from_now_on(self.engine.checkpoint_manager)
+            if self._lowest is not None:
+                end = self._lowest.end(step, self._planned_steps, self._stops_because)
+                if self.rank == 0:
+                    end.write(self._files.sft_end)
         self._enter(Phase.SAVING)
         local = LocalCheckpoints.from_environment(self._files.checkpoints)
         if self.rank == 0:
             local.make_room(self._files.wait_for_disk)
         torch.distributed.barrier()
+        if self._lowest is not None and step < self.total_training_steps:
+            self._lowest.save(step)
         self._save(step=step)
         if self.rank == 0:
             local.drop_old()

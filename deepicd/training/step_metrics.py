@@ -29,6 +29,8 @@ SECOND_JUDGE, JUDGES_AGREED, JUDGES_KAPPA = (
     f"{OF_TRAINING}{name}" for name in ("second_judge", "judges_agreed", "judges_kappa")
 )
 SECONDS = "timing_s/step"
+VALIDATION_LOSS = "val/loss"
+"""Of SFT."""
 
 OF_DISTILLATION = "distill/"
 """Prefix of what `distill` says about its answers so far."""
@@ -85,7 +87,7 @@ class StepMetrics:
     validation_reward: float | None = None
     """Mean sampled reward on the validation split, where the step had one."""
     validation_loss: float | None = None
-    """SFT's loss on the validation split, where the step had one."""
+    """SFT's loss on the held-out examples, where the step had a validation."""
     second_judge: float | None = None
     """Mean of the second judge on the validation split, where the step had one."""
     judges_agreed: float | None = None
@@ -159,7 +161,7 @@ def read_step(line: str) -> StepMetrics:
         terms={name.removeprefix("reward_"): value for name, value in mean.items()
                if name.startswith("reward_") and value is not None},
         validation_reward=mean.get("score", mean.get("reward")),
-        validation_loss=first("val/loss"),
+        validation_loss=first(VALIDATION_LOSS),
         second_judge=first(SECOND_JUDGE),
         judges_agreed=first(JUDGES_AGREED),
         judges_kappa=first(JUDGES_KAPPA),

@@ -12,6 +12,7 @@ import pytest
 from deepicd.run_layout import RunLayout
 from deepicd.spec.load import load
 from deepicd.training import base_model
+from deepicd.training.sft_validation import SftEnd
 from deepicd.training.stage_files import StageFiles
 from deepicd.training.step_metrics import all_steps
 from tests.training.deepicd_process import DeepicdProcess
@@ -21,6 +22,8 @@ pytestmark = [pytest.mark.training, pytest.mark.timeout(1500)]
 
 PROMPT = {"user": "{note}\nReason in <think>, then name the code in <diagnosis>."}
 STEPS = {"sft": 60, "grpo": 6}
+VALIDATED = 10
+"""Steps between validations of SFT."""
 # Two updates a step, so large that weights that were not sent, or sent wrongly, would show in vLLM's probabilities.
 FEW_GRPO = {
     **GRPO, "maxSteps": STEPS["grpo"], "saveEverySteps": 2, "learningRate": 3e-3, "warmupSteps": 0, "ppoMiniBatchSize": 2,
@@ -92,7 +95,8 @@ def story(request: pytest.FixtureRequest, cohort: Path, tmp_path_factory: pytest
     base.mkdir()
     tied_model(cohort, base)
     traces = write_traces(home / "traces.jsonl", cohort)
-    sft = {**SFT, "maxSteps": STEPS["sft"], "saveEverySteps": STEPS["sft"] // 3, "removePadding": True, "learningRate": 5e-3}
+    sft = {**SFT, "maxSteps": STEPS["sft"], "saveEverySteps": STEPS["sft"] // 3, "removePadding": True, "learningRate": 5e-3,
+           "validation": {"heldOut": 0.2, "everySteps": VALIDATED, "patience": STEPS["sft"]}}  # fmt: skip
     model = {"path": str(base), "dtype": "float32", "prompt": PROMPT, "lora": lora}
     data = {"prepared": str(cohort), "traces": str(traces)}
     run = write_run(
@@ -138,6 +142,17 @@ def test_an_interrupted_run_resumes_from_its_checkpoints(story: Story) -> None:
 def test_a_step_that_was_made_twice_is_in_the_curves_once(story: Story) -> None:
     steps = [row.step for row in all_steps(story.folder / "stages" / "grpo" / "metrics")]
     assert [step for step in steps if step > 0] == list(range(1, STEPS["grpo"] + 1))
+
+
+def test_sft_ends_with_the_weights_of_its_lowest_loss_on_held_out_patients(story: Story) -> None:
+    stage = RunLayout(story.folder).stage("sft")
+    losses = {row.step: row.validation_loss for row in all_steps(stage.metrics) if row.validation_loss is not None}
+    assert list(losses) == list(range(VALIDATED, STEPS["sft"] + 1, VALIDATED))
+    assert losses[VALIDATED] > min(losses.values())
+    end = SftEnd.read(stage.sft_end)
+    assert end is not None
+    assert (end.step, end.steps, end.reason, end.loss) == (STEPS["sft"], STEPS["sft"], None, min(losses.values()))
+    assert losses[end.weights_of] == end.loss
 
 
 def test_vllm_answers_with_the_weights_that_are_trained(story: Story) -> None:

@@ -62,6 +62,8 @@ class Report:
     difficulty: Mapping[str, Any] | None = None
     """Training prompts of GRPO by how often its start model solves them: `histogram` from 0 to `samples`, `prompts`, `kept`,
     `droppedSolved`, `droppedUnsolved`; None if difficulty decides nothing."""
+    sft_end: str | None = None
+    """How SFT ended, in a sentence without a full stop; None without a validation of its loss."""
     comparisons: Mapping[str, Any] | None = None
     """`pairs` of models with the paired difference of each measure (`deepicd.io/comparisons/v1`); None without the file."""
     classes: Sequence[Mapping[str, Any]] | None = None
@@ -131,6 +133,7 @@ def load_results(place: EvaluationLayout) -> Report:
         hardware=about.get("hardware"),
         distill=about.get("distill"),
         difficulty=about.get("difficulty"),
+        sft_end=(about.get("sftEnd") or {}).get("text"),
         comparisons=read_object(place.comparisons, ("pairs",)) if place.comparisons.is_file() else None,
         classes=by_class,
     )

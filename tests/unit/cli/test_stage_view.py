@@ -51,6 +51,14 @@ def test_a_validation_keeps_what_the_steps_said() -> None:
     assert (stage.cells("grpo", 0)["REWARD"], stage.cells("grpo", 0)["LOSS"]) == ("0.500", "0.100")
 
 
+def test_an_sft_step_with_a_validation_has_its_loss_in_a_column_of_its_own() -> None:
+    stage = StageView(0.0)
+    stage.step(StepMetrics(10, loss=0.4, validation_loss=0.5), 30, None)
+    stage.step(StepMetrics(11, loss=0.3), 30, None)
+    cells = stage.cells("sft", 0)
+    assert (cells["LOSS"], cells["VALID"]) == ("0.300", "0.500")
+
+
 def test_a_phase_has_its_time_and_those_before_it_theirs() -> None:
     stage = StageView(0.0)
     assert stage.phase(5.0) == ""

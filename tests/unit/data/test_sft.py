@@ -48,6 +48,7 @@ def test_an_example_is_the_prompt_and_the_answer(train: Path, tmp_path: Path) ->
             {"role": "assistant", "content": "<think>\npain.</think>\n<diagnosis>M5116</diagnosis>"},
         ],
         "id": first,
+        "subject_id": pq.read_table(train)["subject_id"][0].as_py(),
     }
     assert counts == sft.Examples(
         traces=1, written=1, untagged=0, empty=0, tagged=0, elsewhere=0, without_trace=len(admissions(train)) - 1
@@ -190,7 +191,7 @@ def test_a_folder_for_the_traces_is_refused(tmp_path: Path) -> None:
 
 def test_a_cohort_file_without_prompts_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"hadm_id": [1], "code": ["A00"]}), tmp_path / "train.parquet")
-    with pytest.raises(UserError, match="column prompt is missing"):
+    with pytest.raises(UserError, match="column prompt, subject_id is missing"):
         sft.write(tmp_path / "train.parquet", traces(tmp_path, {"1": "x"}), tmp_path / "sft.parquet")
 
 

@@ -22,11 +22,12 @@ from deepicd.rewards.judge.rollout import Scored
 from deepicd.rewards.judge.second import Opinion
 from deepicd.run import evaluate as module
 from deepicd.run.context import Context
-from deepicd.run.evaluate import about_judge, models, reward_name
+from deepicd.run.evaluate import about_judge, about_sft_end, models, reward_name
 from deepicd.run_layout import RunLayout
 from deepicd.spec.evaluate import EvaluateSpec
 from deepicd.spec.load import parse
 from deepicd.spec.run import DeepICDRun
+from deepicd.training.sft_validation import SftEnd
 from tests.training.runs import prepared_cohort
 from tests.unit.spec.test_load import quickstart
 from tests.unit.stops import NeverStop
@@ -190,6 +191,15 @@ def test_measures_of_all_parts_can_be_read_as_rows(evaluated_run: RunLayout) -> 
     rows = {(row["model"], row["metric"]) for row in load_run(evaluated_run.folder).measures.to_pylist()}
     assert ("sft", "calibration.levels.code.brier") in rows
     assert ("sft", "sampling.levels.code.majority.gain") in rows
+
+
+def test_how_sft_ended_is_recorded_in_numbers_and_in_words(tmp_path: Path) -> None:
+    assert about_sft_end(tmp_path / "end.json") is None
+    SftEnd(61, 90, "validation loss 0.88 < 0.9", 61, 0.88).write(tmp_path / "end.json")
+    assert about_sft_end(tmp_path / "end.json") == {
+        "step": 61, "steps": 90, "reason": "validation loss 0.88 < 0.9", "weights_of": 61, "loss": 0.88,
+        "text": "SFT stopped at step 61 of 90: validation loss 0.88 < 0.9",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("damaged", ["predictions", "metrics", "comparisons", "about", "report"])

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from safetensors.numpy import save_file
 from structlog.testing import capture_logs
 
@@ -16,8 +18,9 @@ from deepicd.rewards.judge import watch
 from deepicd.rewards.judge.rollout import Scored
 from deepicd.run import train
 from deepicd.run.train import ends_on_collapse, grpo_command, sft_command, train_grpo, train_sft, watches_the_judge
-from deepicd.spec.load import load
+from deepicd.spec.load import load, parse
 from deepicd.spec.recovery import RewardCollapseSpec
+from deepicd.spec.run import DeepICDRun
 from deepicd.training.cpu.device import Cpus
 from deepicd.training.device import Device
 from deepicd.training.launch import GuardedProcess
@@ -41,11 +44,48 @@ def rows(path: Path, count: int) -> TrainingData:
     return TrainingData(path / "train.parquet", None, path / "model")
 
 
+def validated(validation: dict[str, Any]) -> DeepICDRun:
+    """The quickstart with a validation of SFT."""
+    content = yaml.safe_load(QUICKSTART.read_text())
+    content["spec"]["stages"]["sft"]["validation"] = validation
+    return parse(content, "run.yaml")
+
+
 def test_less_than_one_batch_of_traces_is_for_the_user_to_fix(tmp_path: Path) -> None:
     run = load(QUICKSTART)
     assert run.spec.stages.sft is not None
     with pytest.raises(UserError, match=r"spec\.stages\.sft\.trainBatchSize: 16 is more than the 15 training examples"):
         train_sft(run, QUICKSTART, run.spec.stages.sft, rows(tmp_path, 15), tmp_path / "sft", NeverStop(), ignore)
+
+
+@pytest.mark.parametrize(
+    ("share", "count", "message"),
+    [
+        (
+            0.05,
+            100,
+            r"heldOut: \d+ of 100 examples are held out, less than one batch of 16 .trainBatchSize.: raise it, or give",
+        ),
+        (0.5, 33, r"heldOut: \d+ of 33 examples are left to learn from, less than one batch of 16 .trainBatchSize.: lower it"),
+    ],
+)
+def test_less_than_one_batch_held_out_or_left_is_for_the_user_to_fix(
+    tmp_path: Path, share: float, count: int, message: str
+) -> None:
+    run = validated({"heldOut": share})
+    data = rows(tmp_path, count)
+    # Patients by their numbers: of the first 33 more than half are held out with this seed.
+    pq.write_table(pa.table({"subject_id": [str(patient) for patient in range(count)]}), data.train)
+    assert run.spec.stages.sft is not None
+    with pytest.raises(UserError, match=message):
+        train_sft(run, QUICKSTART, run.spec.stages.sft, data, tmp_path / "sft", NeverStop(), ignore)
+
+
+def test_examples_of_an_earlier_version_cannot_be_held_out_by_patient(tmp_path: Path) -> None:
+    run = validated({})
+    assert run.spec.stages.sft is not None
+    with pytest.raises(UserError, match=r"train\.parquet: has no patients, an earlier version made it: remove"):
+        train_sft(run, QUICKSTART, run.spec.stages.sft, rows(tmp_path, 99), tmp_path / "sft", NeverStop(), ignore)
 
 
 def test_less_than_one_batch_of_prompts_is_for_the_user_to_fix(tmp_path: Path) -> None:

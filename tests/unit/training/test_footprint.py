@@ -199,6 +199,16 @@ def test_vllm_shares_the_gpu_with_what_the_trainer_keeps() -> None:
     assert small.smallest_gpu == pytest.approx(2 * QWEN_7B.parameters / 0.1, rel=1e-6)
 
 
+def test_with_patience_a_checkpoint_of_sft_has_the_weights_of_the_lowest_loss_too() -> None:
+    found = [
+        footprint(sample(stages={"sft": {"validation": rule, "keepCheckpoints": 9}}), QWEN_7B)
+        for rule in (None, {}, {"stopBelow": 0.9}, {"patience": 3})
+    ]
+    bytes_each = [one.checkpoint / one.trained for one in found]
+    assert bytes_each == [CHECKPOINT_BYTES] * 3 + [CHECKPOINT_BYTES + 4]
+    assert found[3].disk - found[0].disk == 10 * 4 * found[0].trained
+
+
 def test_the_disk_holds_the_checkpoints_of_one_stage_at_a_time_and_the_models() -> None:
     parameters = QWEN_7B.parameters
     found = footprint(sample(), QWEN_7B)

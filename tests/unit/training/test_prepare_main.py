@@ -119,6 +119,14 @@ def test_every_example_is_within_its_length_and_keeps_its_whole_answer(prepared:
     assert max(lengths) <= MAX_EXAMPLE
 
 
+def test_examples_are_those_of_the_chosen_patients(prepared: Prepared) -> None:
+    file, tokenizer, model = prepared.folder / "sft.parquet", prepared.tokenizer, prepared.folder / "model"
+    patients = [row["subject_id"] for row in prepared.rows("sft.parquet")]
+    chosen = SftExamples(file, tokenizer, model, lambda patient: patient == patients[3])
+    assert len(chosen) == patients.count(patients[3])
+    assert chosen[0]["input_ids"].equal(SftExamples(file, tokenizer, model)[patients.index(patients[3])]["input_ids"])
+
+
 def test_an_example_that_fits_has_the_note_that_grpo_sees(prepared: Prepared) -> None:
     seen = {row["id"]: row["prompt"] for row in prepared.rows("prompts/train.parquet")}
     same = [row["messages"][:-1] == seen[row["id"]] for row in prepared.rows("sft.parquet")]

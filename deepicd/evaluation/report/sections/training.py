@@ -60,6 +60,7 @@ def section(report: Report) -> Section:
         longest=max([*report.stage_seconds.values(), 1e-9]),
         total=duration(sum(report.stage_seconds.values())),
         kl_note=_KL_NOTES[report.kl_name == _KL_OF_UPDATE] if "grpo-kl" in found else None,
+        sft_end=report.sft_end,
         smoothed_above=SMOOTHED_ABOVE,
         thinned=any(len([row for row in report.curves if row["stage"] == stage]) > MOST_POINTS for stage in TRAINING_STAGES),
     )

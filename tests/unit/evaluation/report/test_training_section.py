@@ -28,6 +28,12 @@ def test_the_page_says_which_kl_it_shows(report: Report) -> None:
     assert "actor/ppo_kl" not in other
 
 
+def test_the_page_says_how_sft_ended_if_its_loss_was_validated(report: Report) -> None:
+    end = "SFT stopped at step 61 of 90: validation loss 0.88 < 0.9"
+    assert "<p>SFT stopped at step 61 of 90: validation loss 0.88 &lt; 0.9.</p>" in section(replace(report, sft_end=end)).html
+    assert "SFT stopped" not in section(report).html
+
+
 def test_every_number_of_the_steps_has_a_chart_and_a_validation_is_in_its_trainings() -> None:
     found = numbers_of(
         [{"step": 1, "stage": "grpo", "gradientNorm": 2.0, "loss": 0.5, "kl": None, "validationReward": 0.3, "terms": {}}]
