@@ -1,4 +1,4 @@
-"""`storage`: where a run's artefacts are kept beyond the machine that made them."""
+"""`storage`: where a run's artefacts are kept, apart from the machine that made them."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _PART = r"(\.{0,2}[^./]|\.{3}|$)[^/]*"
 
 
 class S3Credentials(SpecModel):
-    """Source of the access key; by default boto3's own chain (environment, workload identity, …)."""
+    """Source of the access key; by default boto3's own search order (environment, workload identity, …)."""
 
     secret_name: str | None = Field(default=None, pattern=NAME_PATTERN, max_length=253)
     """On a cluster: the Secret with the keys `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and optionally
     `AWS_SESSION_TOKEN`. No effect elsewhere."""
     secret_folder: str | None = Field(default=None, min_length=1)
-    """A folder with files of those names, like a mounted Secret."""
+    """A folder with files of these names, such as a mounted Secret."""
 
     rules = (exactly_one("secretName", "secretFolder"),)
 
@@ -145,9 +145,10 @@ class StorageSpec(SpecModel):
     keep_last: MayChange[int] = Field(default=3, ge=1)
     """Number of newest checkpoints to keep per stage."""
     keep_best: MayChange[int] = Field(default=1, ge=0)
-    """Number of further checkpoints to keep per stage: those with the highest validation reward."""
+    """Number of additional checkpoints to keep per stage: those with the highest validation reward."""
     rollouts: MayChange[bool] = False
-    """Upload the completions that `stages.grpo.keepRollouts` keeps too. They hold note text: use a store that may."""
+    """Also upload the completions that `stages.grpo.keepRollouts` keeps. They contain note text: use a store that may hold
+    it."""
     max_bytes_per_second: MayChange[Size | None] = None
     """Upload no faster than this."""
 
