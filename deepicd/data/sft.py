@@ -106,7 +106,7 @@ def write(train: Path, traces: Path, out: Path) -> Examples:
             found = f"{len(by_admission)} of other admissions, {empty} empty, {tagged} with <think> or <diagnosis> inside"
             raise UserError(
                 f"{traces}: no admission of {train} has a usable trace ({number} traces: {found}): "
-                "check that both are of one cohort, and give only the reasoning"
+                "check that both belong to the same cohort, and give only the reasoning"
             )
     return Examples(number, written, untagged, empty, tagged, len(by_admission), without)
 

@@ -87,7 +87,7 @@ def _load(settings: Settings, classes: int) -> tuple[Any, Any]:
         )
     except Exception:
         raise UserError(
-            f"{SETTING}: '{settings.path}' is no encoder that transformers can fine-tune for classification: "
+            f"{SETTING}: '{settings.path}' is not an encoder that transformers can fine-tune for classification: "
             "give the folder of a Hugging Face encoder, or its name on the hub"
         ) from None
     if tokenizer.pad_token is None:

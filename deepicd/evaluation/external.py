@@ -49,7 +49,7 @@ def read(
         try:
             prediction = _prediction(line, where)
             if prediction.id in seen:
-                raise UserError(f"{where}: id: is also that of line {seen[prediction.id]}: give one line an admission")
+                raise UserError(f"{where}: id: is also that of line {seen[prediction.id]}: give one line per admission")
         except UserError as error:
             if on_fault is None:
                 raise
@@ -58,7 +58,7 @@ def read(
         seen[prediction.id] = number
         predictions.append(prediction)
     if not predictions:
-        raise UserError(f"{source}: holds no predictions that can be read: give one JSON object a line")
+        raise UserError(f"{source}: has no readable predictions: give one JSON object per line")
     return predictions
 
 

@@ -119,5 +119,5 @@ class DataSpec(SpecModel):
     rules = (
         exactly_one("mimic", "notes", "synthetic", "prepared"),
         requires("prepared", at_default("split", SplitSpec()), "split: a prepared folder is split already: remove the field"),
-        requires("synthetic", never(given("traces")), "traces: synthetic data bring their own: remove the field"),
+        requires("synthetic", never(given("traces")), "traces: synthetic data have their own: remove the field"),
     )

@@ -67,7 +67,7 @@ EMBEDDINGS = ("lm_head", "embed_tokens")
 def _check_targets(names: tuple[str, ...]) -> None:
     for name in names:
         if name in EMBEDDINGS:
-            raise ValueError(f"{name}: vLLM takes no adapter of embeddings: leave it out")
+            raise ValueError(f"{name}: vLLM does not accept adapters for embeddings: leave it out")
 
 
 class ModelSpec(SpecModel):

@@ -115,12 +115,12 @@ class RunSpec(SpecModel):
         requires(
             "stages.sft",
             given("data.synthetic", "data.traces", "stages.distill"),
-            "stages.sft learns from reasoning traces: give data.traces or stages.distill, or leave stages.sft out",
+            "stages.sft needs reasoning traces: give data.traces or stages.distill, or leave out stages.sft",
         ),
         requires(
             "stages.distill",
             never(given("data.traces")),
-            "data.traces: stages.distill has its own traces made: remove one of the two",
+            "data.traces: stages.distill creates the traces itself: remove one of the two",
         ),
         requires("stages.distill", multiple_of("compute.gpus", of="stages.distill.teacher.tensorParallel")),
         requires(
@@ -157,21 +157,21 @@ class RunSpec(SpecModel):
             never(given("stages.grpo")),
             equals("reward.judge.placement", "colocated"),
             at_most("stages.grpo.trainBatchSize × stages.grpo.rollouts", MAX_JUDGED, ""),
-            message=f"reward.judge: judges at most {MAX_JUDGED} completions a step: "
+            message=f"reward.judge: judges at most {MAX_JUDGED} completions per step: "
             "lower stages.grpo.trainBatchSize or stages.grpo.rollouts",
         ),
         either(
             never(given("reward.judge")),
             never(given("reward.judge.model")),
             equals("compute.nodes", 1),
-            message="reward.judge.model: has its server on one node: give reward.judge.endpoint with compute.nodes above 1",
+            message="reward.judge.model: its server runs on one node: give reward.judge.endpoint with compute.nodes above 1",
         ),
         either(
             never(given("reward.judge")),
             never(given("reward.judge.second")),
             never(given("reward.judge.second.model")),
             equals("compute.nodes", 1),
-            message="reward.judge.second.model: has its server on one node: give reward.judge.second.endpoint with "
+            message="reward.judge.second.model: its server runs on one node: give reward.judge.second.endpoint with "
             "compute.nodes above 1",
         ),
         either(

@@ -17,7 +17,7 @@ from deepicd.spec.rules import equals, exactly_one, matches, python_only, requir
 from deepicd.spec.wording import pattern
 
 _PORTS = {"http": 80, "https": 443}
-_REMEDY = "give http:// or https://, a host's name or IP address, and if need be a colon and a port"
+_REMEDY = "give http:// or https://, a host name or IP address, and optionally a colon and a port"
 _HOST = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*\.?", re.A)
 _PART = r"(\.{0,2}[^./]|\.{3}|$)[^/]*"
 """A part of a prefix that is neither `.` nor `..`; the empty prefix has none."""
@@ -66,7 +66,7 @@ def refuse_credentials(section: Any, instead: str, field: str = "endpoint") -> A
     if "@" in address:
         raise ValueError(f"{field}: has a user or password in it: remove them, and give {instead}")
     if "?" in address or "#" in address:
-        raise ValueError(f"{field}: has more than an address from its ? or # on: remove it, and give a key by {instead}")
+        raise ValueError(f"{field}: has a query or fragment (from ? or # on): remove it, and give a key by {instead}")
     return section
 
 
@@ -84,10 +84,10 @@ def address_of(endpoint: str) -> Address:
     except ValueError as error:
         raise ValueError(f"is not an address ({error}): {_REMEDY}") from None
     if ":" not in host and not _HOST.fullmatch(host):
-        raise ValueError(f"is not an address (no host's name): {_REMEDY}")
+        raise ValueError(f"is not an address (no host name): {_REMEDY}")
     rest = parts.path.strip("/") + parts.query + parts.fragment
     if parts.scheme not in _PORTS or port == 0 or parts.netloc.endswith(":") or rest:
-        raise ValueError(f"is not an address (more or less than scheme, host and port): {_REMEDY}")
+        raise ValueError(f"is not an address (not just scheme, host and port): {_REMEDY}")
     return Address(host, port or _PORTS[parts.scheme])
 
 
@@ -108,7 +108,7 @@ class S3Spec(SpecModel):
     """Key prefix of all runs."""
     endpoint: str | None = Field(
         default=None,
-        pattern=pattern(r"^https?://[^/\s@]+/?$", "http:// or https://, a host, and if need be a port, without a path"),
+        pattern=pattern(r"^https?://[^/\s@]+/?$", "http:// or https://, a host and optionally a port, without a path"),
     )
     """Address of the store, `https://…`; the default is AWS."""
     region: str | None = Field(

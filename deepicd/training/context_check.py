@@ -42,9 +42,7 @@ def check_prompts(prompts: Path, tokenizer: Any, asks: Prompt, model: Path) -> N
         if _plain(asks.note(chat)) not in _plain(tokenizer.decode(ids)):
             raise UserError(f"{_MODEL} loses characters or spaces of the notes: {_REMEDY}")
         if words is not None and max(ids) >= words:
-            raise UserError(
-                f"{_MODEL} has tokens beyond the model's {words}: it is of another model: download tokenizer and model together"
-            )
+            raise UserError(f"{_MODEL} has tokens beyond the model's {words}: download tokenizer and model together")
 
 
 def check_examples(examples: Path, tokenizer: Any, model: Path) -> None:
@@ -75,13 +73,13 @@ def check_example(ids: Sequence[int], mask: Sequence[int], chat: Chat, tokenizer
     # As verl's rollouts make it.
     prompt = tokenizer.apply_chat_template(chat[:-1], add_generation_prompt=True, tokenize=True, return_dict=True)["input_ids"]
     if list(ids[: len(prompt)]) != prompt:
-        raise UserError(f"{_MODEL} splits an SFT example otherwise than a rollout's prompt: {_REMEDY}")
+        raise UserError(f"{_MODEL} splits an SFT example differently from a rollout's prompt: {_REMEDY}")
     if list(mask) != [0] * len(prompt) + [1] * (len(ids) - len(prompt)):
         raise UserError(f"{_MODEL} lets SFT teach a part of the prompt, or leave out a part of the answer: {_REMEDY}")
     # As the reward reads it.
     taught = tokenizer.decode(ids[len(prompt) :], skip_special_tokens=True)
     if _plain(taught) != _plain(completion(generation_prompt(tokenizer, chat[:-1]), chat[-1]["content"])):
-        raise UserError(f"{_MODEL} does not give an SFT answer back as it is written: {_REMEDY}")
+        raise UserError(f"{_MODEL} does not decode an SFT answer to the text that was written: {_REMEDY}")
 
 
 def _vocabulary(model: Path) -> int | None:

@@ -89,7 +89,7 @@ def check_export(folder: Path, dtype: str) -> None:
 
     tensors = tensors_in(folder)
     if tensors is None:
-        raise CrashError(f"{folder}: the exported model has no weights that can be read: resume the run to write it again")
+        raise CrashError(f"{folder}: the exported model has no readable weights: resume the run to write it again")
     formats = {tensor.dtype for tensor in tensors.values()}
     (architecture,) = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"]
     _, found = getattr(transformers, architecture, transformers.AutoModelForCausalLM).from_pretrained(
@@ -103,4 +103,4 @@ def check_export(folder: Path, dtype: str) -> None:
     }
     said = [f"{', '.join(names[:3])}{' …' if len(names) > 3 else ''} {how}" for how, names in problems.items() if names]
     if said:
-        raise CrashError(f"{folder}: the exported model is not whole: {'; '.join(said)}: report this with training.log")
+        raise CrashError(f"{folder}: the exported model is incomplete: {'; '.join(said)}: report this with training.log")

@@ -57,7 +57,7 @@ def wait_for_nodes(run: DeepICDRun, folder: Path, log: Path, stop: Stop, environ
     if code in (ExitCode.TRY_LATER, ExitCode.USER_ERROR):
         raise UserError(last_line(log))
     if code:
-        raise CrashError(f"the Ray cluster at {environment[ADDRESS]} could not be asked for its nodes: see {log}")
+        raise CrashError(f"could not get the nodes of the Ray cluster at {environment[ADDRESS]}: see {log}")
 
 
 def check_address(nodes: int, address: str) -> None:

@@ -155,7 +155,7 @@ class FolderStore:
                 raise UserError(
                     f"{self.root}: cannot be written ({error.strerror}): give permission, or another store"
                 ) from None
-            raise StoreError(f"{self.root}: {error.strerror}: see that the folder can be reached, then try again") from None
+            raise StoreError(f"{self.root}: {error.strerror}: check that the folder can be reached, then try again") from None
 
 
 @contextmanager

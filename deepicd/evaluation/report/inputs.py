@@ -109,10 +109,10 @@ def load_results(place: EvaluationLayout) -> Report:
     metrics = read_metrics(place.metrics)
     known = predictions.read(place.predictions)
     if not metrics or set(metrics) != set(known):
-        raise UserError(f"{place.folder}: metrics.json and predictions.parquet hold different models: evaluate the run again")
+        raise UserError(f"{place.folder}: metrics.json and predictions.parquet have different models: evaluate the run again")
     by_class = classes.read(place.classes) if place.classes.is_file() else None
     if by_class is not None and {row["model"] for row in by_class} != set(metrics):
-        raise UserError(f"{place.folder}: metrics.json and by_class.parquet hold different models: evaluate the run again")
+        raise UserError(f"{place.folder}: metrics.json and by_class.parquet have different models: evaluate the run again")
     return Report(
         run=about["run"],
         metrics=metrics,

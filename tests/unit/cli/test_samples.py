@@ -72,7 +72,7 @@ def test_a_run_is_found_by_its_name(run: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["none"], r"runs/none: holds no completions: set stages\.grpo\.keepRollouts"),
+        (["none"], r"runs/none: has no completions: set stages\.grpo\.keepRollouts"),
         (["RUN", "--step", "15"], "--step: 15 has no completions: the nearest with some is 20"),
         (["RUN", "--step", "3", "--all"], "--all: is given with --step"),
     ],

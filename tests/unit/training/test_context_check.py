@@ -246,7 +246,7 @@ def test_a_tokenizer_that_loses_spaces_is_refused(plain: Path, tmp_path: Path) -
     tokenizer = spoilt(plain, tmp_path / "model", lose_spaces)
     with pytest.raises(UserError, match=r"spec\.model\.path: .* loses characters or spaces of the notes: check"):
         check_prompts(examples(tmp_path), tokenizer, prompt.DEEPICD, tmp_path / "model")
-    with pytest.raises(UserError, match=r"spec\.model\.path: .* does not give an SFT answer back as it is written"):
+    with pytest.raises(UserError, match=r"spec\.model\.path: .* does not decode an SFT answer to the text that was written"):
         check_examples(examples(tmp_path), tokenizer, tmp_path / "model")
 
 
@@ -277,7 +277,7 @@ def test_an_example_tokenized_as_one_text_is_refused(plain: Path) -> None:
     check_example(right.prompt + right.completion, [0] * len(right.prompt) + [1] * len(right.completion), chat, tokenizer)
     text = tokenizer.apply_chat_template(chat[:-1], add_generation_prompt=True, tokenize=False)
     whole = tokenizer(f"{text}The pain.</think>\n<diagnosis>M5116</diagnosis><|im_end|>")["input_ids"]
-    with pytest.raises(UserError, match="splits an SFT example otherwise than a rollout's prompt"):
+    with pytest.raises(UserError, match="splits an SFT example differently from a rollout's prompt"):
         check_example(whole, [0] * len(right.prompt) + [1] * (len(whole) - len(right.prompt)), chat, tokenizer)
     with pytest.raises(UserError, match="lets SFT teach a part of the prompt"):
         check_example(right.prompt + right.completion, [1] * len(right.prompt + right.completion), chat, tokenizer)

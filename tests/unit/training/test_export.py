@@ -67,7 +67,7 @@ def test_a_broken_model_is_refused(fault: Callable[[Weights], None], says: str, 
     weights = load_file(path)
     fault(weights)
     save_file(weights, path, metadata={"format": "pt"})
-    with pytest.raises(CrashError, match=f"the exported model is not whole: {says}"):
+    with pytest.raises(CrashError, match=f"the exported model is incomplete: {says}"):
         check_export(tmp_path, "bfloat16")
 
 
