@@ -26,10 +26,10 @@ _LONGEST_ID = 64
 def read(
     lines: Iterable[bytes], source: str = "input", *, on_fault: Callable[[UserError], None] | None = None
 ) -> list[Prediction]:
-    """Read answers. Codes are normalised (dots, case, surrounding space). A prediction without the form of a code is read as
-    None. Other fields are ignored.
+    """Read answers. Codes are normalised (dots, case, surrounding space). A prediction that is not formatted like a code is
+    read as None. Other fields are ignored.
 
-    A code does not show whether the model kept to the answer format, so `faults` is None.
+    A code does not show whether the model followed the answer format, so `faults` is None.
 
     Args:
         lines: in UTF-8; empty lines are skipped.

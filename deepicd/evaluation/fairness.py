@@ -48,7 +48,7 @@ def measure(
     Args:
         predictions: one per admission.
         people: by id of the admission, its group of each attribute of `ATTRIBUTES`.
-        bootstrap_samples: least number of patient samples; raised for many groups; 0: no intervals.
+        bootstrap_samples: minimum number of patient samples; raised for many groups; 0: no intervals.
         seed: of the samples.
 
     Returns:

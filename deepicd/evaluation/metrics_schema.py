@@ -1,6 +1,6 @@
 """The schema of metrics.json and the definitions of its numbers.
 
-A number is a `Measure`: a value, null if it is undefined or was not observed (unscored is not 0), and an interval, null if
+A number is a `Measure`: a value (null if it is undefined or was not observed; unscored is not 0) and an interval (null if
 none was requested. The file has `DEFINITIONS` next to the numbers.
 """
 
@@ -139,14 +139,14 @@ class SampledLevel(TypedDict):
 
 
 class Sampling(TypedDict):
-    """The completions sampled beside the greedy one."""
+    """The completions sampled in addition to the greedy one."""
 
     samples: int
     levels: dict[str, SampledLevel]
 
 
 class Constrained(TypedDict):
-    """Greedy answers where the diagnosis tag can hold only codes of the table."""
+    """Greedy answers with a diagnosis tag that can contain only codes of the table."""
 
     levels: dict[str, AlternativeMetrics]
     secondsPerAdmission: dict[str, float]
@@ -173,7 +173,7 @@ class Bin(TypedDict):
 
 
 class RiskPoint(TypedDict):
-    """If only answers of at least this confidence are given: their share of all answers, and how many of them are wrong."""
+    """If only answers with at least this confidence are given: their share of all answers, and how many of them are wrong."""
 
     confidence: float
     coverage: float
@@ -198,7 +198,7 @@ class Calibration(TypedDict):
     """Confidence and accuracy of the admissions with a valid answer."""
 
     confidence: str
-    """What the confidence is."""
+    """Definition of the confidence."""
     answered: int
     levels: dict[str, LevelCalibration]
 
@@ -237,7 +237,7 @@ class Fairness(TypedDict):
 
 
 class Metrics(TypedDict):
-    """The content of metrics.json for one model. A key that is not required is missing where `absent` has its reason."""
+    """The content of metrics.json for one model. A key that is not required may be missing; `absent` then has the reason."""
 
     schema: str
     definitions: dict[str, str]

@@ -1,4 +1,4 @@
-"""How often GRPO's start model solves the training prompts, and which of them were left out for it."""
+"""How often GRPO's start model solves the training prompts, and which of them were left out because of that."""
 
 from __future__ import annotations
 

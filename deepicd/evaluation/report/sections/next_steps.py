@@ -1,4 +1,4 @@
-"""What to do next, from the run's numbers."""
+"""What to do next, according to the run's numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several answers to each admission: sampled ones, those constrained to codes of the table, and those under altered notes."""
+"""Several answers for each admission: sampled, constrained to codes of the table, and with altered notes."""
 
 from __future__ import annotations
 
