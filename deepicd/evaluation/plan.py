@@ -81,14 +81,16 @@ class EvaluationPlan:
 
     def groups(self) -> Iterator[list[Model]]:
         """The models that one engine can serve one after the other: those of the run together, and each other model by
-        itself."""
+        itself.
+        """
         models = [Model(**fields) for fields in self.models]
         for _, group in groupby(models, key=lambda model: "" if model.own else model.name):
             yield list(group)
 
     def key(self, model: Model) -> str:
         """Digest of everything that decides a model's answers; answers of an interrupted evaluation with another key are not
-        used."""
+        used.
+        """
         chosen = {
             name: value for name, value in asdict(self).items()
             if name not in {"models", "engines", "parts", "out", "seconds", "progress", "total", "phases", "failure"}

@@ -24,7 +24,7 @@ _REMEDY = (
 
 
 def check_prompts(prompts: Path, tokenizer: Any, asks: Prompt, model: Path) -> None:
-    """Refuse a tokenizer that loses a part of the notes, or is of another model.
+    """Refuse a tokenizer that loses part of the notes or belongs to another model.
 
     Args:
         prompts: a file that `deepicd.data.prompts.write_prompts` wrote.
@@ -46,7 +46,7 @@ def check_prompts(prompts: Path, tokenizer: Any, asks: Prompt, model: Path) -> N
 
 
 def check_examples(examples: Path, tokenizer: Any, model: Path) -> None:
-    """Refuse a tokenizer with which SFT would teach something else than a rollout's prompt and the whole answer to it.
+    """Refuse a tokenizer with which SFT would teach anything other than a rollout's prompt and the whole answer to it.
 
     Args:
         examples: the file of SFT's examples.
@@ -83,7 +83,7 @@ def check_example(ids: Sequence[int], mask: Sequence[int], chat: Chat, tokenizer
 
 
 def _vocabulary(model: Path) -> int | None:
-    """How many tokens a model knows; None where its configuration does not say."""
+    """Number of tokens that a model knows; None if its configuration does not say."""
     from transformers import AutoConfig
 
     return getattr(AutoConfig.from_pretrained(model).get_text_config(), "vocab_size", None)

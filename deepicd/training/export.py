@@ -1,4 +1,4 @@
-"""Has verl write the final Hugging Face model whole: adapters merged, in the run's own number format, opened and compared."""
+"""Makes verl write a complete final Hugging Face model: adapters merged, in the run's number format, opened and compared."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from deepicd.training.weights import tensors_in
 _MARK = "deepicd_makes_whole"
 _FORMATS = {"bfloat16": "BF16", "float32": "F32"}
 _OURS = "attn_implementation"
-"""What verl's setting leaves in config.json: a name that is known only while training."""
+"""A name that verl's setting leaves in config.json and that exists only while training."""
 
 
 def export_from_now_on(manager: Any) -> None:
-    """From now on, checkpoints that this manager of verl's saves hold the Hugging Face model.
+    """From now on, checkpoints that this verl manager saves contain the Hugging Face model.
 
-    Saving raises a CrashError if that model is not whole.
+    Saving raises a CrashError if that model is incomplete.
     """
     model = load(Path(os.environ[SPEC_VARIABLE])).spec.model
     _make_exports_whole(model)
@@ -49,7 +49,7 @@ def export_from_now_on(manager: Any) -> None:
 def _make_exports_whole(model: ModelSpec) -> None:
     """In this process, the weights that verl gathers for a Hugging Face model are merged and have the format of `model.dtype`.
 
-    verl leaves adapters apart, under names that nothing loads, and writes float32.
+    verl leaves adapters separate, under names that nothing can load, and writes float32.
     """
     from verl.utils.checkpoint import fsdp_checkpoint_manager as module
 

@@ -1,4 +1,4 @@
-"""The Ray cluster of a run on several nodes: is it up, large enough, idle, and does it share the run's folder?
+"""Checks the Ray cluster of a run on several nodes: is it up, large enough and idle, and does it share the run's folder?
 
 A separate process checks it (`python -m deepicd.training.nodes NODES GPUS FOLDER`), since Ray's driver
 must not run in the supervisor; it exits with 0, or with one line on stderr and 64, or 75 if nodes did not join in time.

@@ -1,4 +1,4 @@
-"""Follows a training stage and ends it when it cannot continue: `Watch` decides, `supervise` acts."""
+"""Follows a training stage and ends it when it cannot continue. `Watch` decides, `supervise` acts."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ LEAVE_SECONDS = 20.0
 """How long the main process may take to fail after one of its workers has died."""
 
 RECENT_LINES = 4000
-"""Lines of the log in which the reason of an end is looked for: every rank may add hundreds to the first one's."""
+"""Number of log lines that are searched for the reason of an end; every rank may add hundreds to the first one's."""
 _ROLLOUT_FAILURE = "Error in _run_prompt"
 _MOST_CHARACTERS = 8000
-"""Most characters taken from a dead process's own log."""
+"""Maximum number of characters taken from a dead process's own log."""
 
 
 class RayStartError(CrashError):
@@ -90,7 +90,7 @@ class Watch:
         self.last_progress = now
 
     def pause(self, now: float) -> None:
-        """Training waits for the disk, which is not a stall."""
+        """Training waits for disk space, which is not a stall."""
         self.last_progress = now
 
     def check_stall(self, now: float) -> None:
@@ -161,7 +161,7 @@ class LogTail:
 
 
 def _check_workers(watch: Watch, living: dict[int, str], now: float, scratch: Path, log: LogTail) -> None:
-    """`Watch.check_workers`; if one died, its own log is added to the stage's log, which may have the reason."""
+    """`Watch.check_workers`; if a worker died, its own log, which may have the reason, is added to the stage's log."""
     already = watch.missing
     try:
         watch.check_workers(living, now)

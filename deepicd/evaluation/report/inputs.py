@@ -91,7 +91,8 @@ class Report:
     @property
     def last(self) -> Metrics:
         """Metrics of the last trained model. Values that all models share are read from them, because other models may lack
-        rewards."""
+        rewards.
+        """
         return self.metrics[self.trained[-1]]
 
 
