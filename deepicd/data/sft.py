@@ -38,7 +38,7 @@ class Examples:
     written: int
     """Examples."""
     untagged: int
-    """Examples whose trace had `<think>` tags around it, which were taken off."""
+    """Examples whose trace had `<think>` tags around it, which were removed."""
     empty: int
     """Traces without text."""
     tagged: int
@@ -68,7 +68,7 @@ def write(train: Path, traces: Path, out: Path) -> Examples:
         train: the training split of a cohort.
         traces: JSON lines `{"id": …, "trace": text}`, each admission at most once; one copy is held in memory. An id is text or
             a whole number; the field may also be called `hadm_id`. `<think>` before the text and `</think>` after it
-            are taken off.
+            are removed.
         out: the Parquet file to write; it appears complete or not at all.
 
     Raises:

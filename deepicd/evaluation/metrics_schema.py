@@ -15,7 +15,7 @@ DEFINITIONS = {
     "valid": "a prediction is valid if it was a billable code in any release of ICD-10-CM FY2016 to FY2026, or is a gold "
     "code marked as local; dots, case and surrounding space do not count",
     "F1": "2TP / (2TP + FP + FN) of one class; a missing, unparseable or invalid prediction is a false negative of "
-    "its gold class and a false positive of none",
+    "its gold class and a false positive for none",
     "macroF1": "headline: mean F1 over the classes that occur as gold in the test set",
     "macroF1Union": "mean F1 over the classes that occur as gold or as a valid prediction",
     "microF1": "F1 of TP, FP and FN summed over classes",
@@ -23,7 +23,7 @@ DEFINITIONS = {
     "byFrequency": "macroF1 and accuracy over the gold classes of one third of the training set's classes, ranked by "
     "count; classes of the same count share the rarer third; unseen: not in the training set",
     "byChapter": "of the gold codes of a chapter: f1 of the chapter as a class; macro F1 over its categories and codes",
-    "format": "share of completions without a fault of form",
+    "format": "share of completions without a format fault",
     "validCode": "share of admissions with a valid prediction; missing (nothing could be read) and invalid (a code "
     "that never was billable) are the rest",
     "outsideYears": "share of admissions with a prediction that was billable, but in none of the fiscal years that the "
@@ -31,7 +31,7 @@ DEFINITIONS = {
     "faults": "share of completions with each fault; one completion may have several",
     "reward": "mean over the scored admissions; reward_without_judge: without the run's judge, which was not available",
     "passAt": "unbiased estimate of the probability that at least one of k sampled completions is right: the share of the "
-    "subsets of k samples that hold a right one",
+    "subsets of k samples that contain a right one",
     "agreement": "share of the samples whose class is that of the greedy answer, over the admissions with a valid one",
     "majority": "the most frequent valid code of the samples; of equally frequent ones the greedy answer, then the first drawn",
     "gain": "macroF1 of this answer minus that of the free greedy answer, paired by patient",

@@ -28,7 +28,7 @@ def section(report: Report) -> Section | None:
         mark={"type": "bar", "color": charts.ACCENT, "cornerRadiusEnd": 2},
         encoding={
             "x": {
-                "field": "solved", "type": "ordinal", "title": f"right ones of {found['samples']} completions",
+                "field": "solved", "type": "ordinal", "title": f"right completions of {found['samples']}",
                 "axis": {"labelAngle": 0},
             },
             "y": {"field": "prompts", "type": "quantitative", "title": "training prompts"},

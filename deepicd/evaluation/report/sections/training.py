@@ -25,7 +25,7 @@ MOST_POINTS = 300
 """Points of a curve; with more steps a point is the mean of several."""
 TITLES = {
     "reward": "Reward", "loss": "Loss", "kl": "KL", "responseTokens": "Response length (tokens)",
-    "formatRate": "Without a fault of form", "truncated": "Cut off at the token limit", "entropy": "Entropy (nats a token)",
+    "formatRate": "Without a format fault", "truncated": "Cut off at the token limit", "entropy": "Entropy (nats per token)",
     "gradientNorm": "Gradient norm", "clipped": "Tokens with a clipped ratio",
     "groupsWithoutVariance": "Groups without variance", "rolloutDifference": "Trainer against vLLM (probability)",
     "seconds": "Seconds a step", "tokensPerSecond": "Tokens a second", "mfu": "Share of peak speed",
