@@ -94,7 +94,7 @@ def test_an_empty_input_is_named(lines: list[str]) -> None:
         ('{"id": 1, "verdict": {"other": true}}', "has an unknown criterion"),
         ('{"id": 1, "verdict": {"cites_findings": "yes"}}', "verdict.cites_findings: is neither true nor false"),
         ("", "has no verdicts"),
-        ('{"id": 1, "verdict": {}}\n{"id": "1", "verdict": {}}', "line 2: id: has a verdict already"),
+        ('{"id": 1, "verdict": {}}\n{"id": "1", "verdict": {}}', "line 2: id: already has a verdict"),
     ],
 )
 def test_a_mistake_in_the_experts_file_is_named_before_anything_is_asked(content: str, says: str, tmp_path: Path) -> None:

@@ -253,7 +253,7 @@ def test_a_tokenizer_that_loses_spaces_is_refused(plain: Path, tmp_path: Path) -
 def test_a_tokenizer_whose_tags_the_reward_would_not_see_is_refused(plain: Path, tmp_path: Path) -> None:
     tokenizer = spoilt(plain, tmp_path / "model", make_tags_special)
     check_prompts(examples(tmp_path), tokenizer, prompt.DEEPICD, tmp_path / "model")
-    with pytest.raises(UserError, match="does not give an SFT answer back"):
+    with pytest.raises(UserError, match="does not decode an SFT answer"):
         check_examples(examples(tmp_path), tokenizer, tmp_path / "model")
 
 
@@ -263,7 +263,7 @@ def test_a_tokenizer_with_more_tokens_than_the_model_has_is_refused(plain: Path,
     shutil.copytree(plain, tmp_path / "model")
     config = json.loads((plain / "config.json").read_text())
     (tmp_path / "model" / "config.json").write_text(json.dumps(config | {"vocab_size": 300}))
-    with pytest.raises(UserError, match=r"has tokens beyond the model's 300: it is of another model"):
+    with pytest.raises(UserError, match=r"has tokens beyond the model's 300: download tokenizer and model together"):
         check_prompts(examples(tmp_path), AutoTokenizer.from_pretrained(plain), prompt.DEEPICD, tmp_path / "model")
 
 
