@@ -59,11 +59,11 @@ def metrics(
 
     for name, codes in {"gold": gold, "predicted": predicted}.items():
         if isinstance(codes, str | bytes) or not (hasattr(codes, "__len__") and hasattr(codes, "__iter__")):
-            raise UserError(f"{name}: is a {type(codes).__name__}: give a sequence of codes, one an admission")
+            raise UserError(f"{name}: is a {type(codes).__name__}: give a sequence of codes, one per admission")
     columns = {"predicted": predicted, "patients": patients, "fiscal_years": fiscal_years}
     for name, column in columns.items():
         if column is not None and len(column) != len(gold):
-            raise UserError(f"{name}: has {len(column)} entries, gold has {len(gold)}: give one an admission")
+            raise UserError(f"{name}: has {len(column)} entries, gold has {len(gold)}: give one per admission")
     local = {icd10.normalise(code) for code in local_codes}
     answers = []
     for place, (code, answer) in enumerate(zip(gold, predicted, strict=True)):

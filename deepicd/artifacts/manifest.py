@@ -80,7 +80,7 @@ class Manifest(_Strict):
         if any(first >= second for first, second in pairwise(paths)):
             raise ValueError("files: paths are not sorted and unique")
         if (self.kind == "checkpoint") != (self.step is not None) or (self.kind == "checkpoint" and self.stage == "base"):
-            raise ValueError(f"kind: a {self.kind} of stage {self.stage} with step {self.step} cannot be")
+            raise ValueError(f"kind: a {self.kind} of stage {self.stage} with step {self.step} is not possible")
         return self
 
     @property

@@ -158,21 +158,21 @@ def prune(
         int | None, typer.Option(min=1, help="Number of newest checkpoints to keep per stage.", show_default="--spec's, or 3")
     ] = None,
     keep_best: Annotated[
-        int | None, typer.Option(min=0, help="Number of best checkpoints to keep besides.", show_default="--spec's, or 1")
+        int | None, typer.Option(min=0, help="Number of additional best checkpoints to keep.", show_default="--spec's, or 1")
     ] = None,
     idle: Annotated[
-        str, typer.Option(metavar="TIME", help="Leave unfinished uploads alone that were active within this time.")
+        str, typer.Option(metavar="TIME", help="Keep unfinished uploads that were active within this time.")
     ] = "1h",
-    yes: Annotated[bool, typer.Option("--yes", help="Delete; by default only show.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; by default only list.")] = False,
     store: StoreUrl = None,
     spec: Spec = None,
     endpoint_url: Endpoint = None,
     namespace: Namespace = None,
     as_json: Json = False,
 ) -> None:
-    """Delete old checkpoints and the remains of interrupted uploads. Only shows them, unless --yes is given.
+    """Delete old checkpoints and the remains of interrupted uploads. Without --yes it only lists them.
 
-    Never deletes the newest checkpoint of a stage, which a run resumes from, nor a model.
+    It never deletes a model, or the newest checkpoint of a stage, which a run resumes from.
 
     Example: `deepicd artifacts prune s3://models/deepicd/quickstart --keep-last 2 --yes`
     """

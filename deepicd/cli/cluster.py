@@ -145,7 +145,7 @@ def wait(
 def cancel(
     run: Name,
     namespace: Namespace = None,
-    delete: Annotated[bool, typer.Option("--delete", help="Delete the run; what is in its store stays.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete the run; its stored files are kept.")] = False,
 ) -> None:
     """Stop a run once its checkpoint is durable; `deepicd resume` resumes from there.
 

@@ -49,11 +49,14 @@ def compare(
     ] = Measured.CATEGORY_F1,
     model: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Only models of this name, such as grpo; may be repeated.", show_default="all"),
+        typer.Option(metavar="NAME", help="Only models with this name, such as grpo; may be repeated.", show_default="all"),
     ] = None,
     bootstrap: Annotated[
         int,
-        typer.Option(min=0, help="Samples of patients for intervals and p-values, more for many models; 0 leaves both out."),
+        typer.Option(
+            min=0,
+            help="Bootstrap samples of patients for intervals and p-values; more if there are many models; 0 turns both off.",
+        ),
     ] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of these samples.")] = 0,
     store: Annotated[
@@ -61,7 +64,7 @@ def compare(
         typer.Option(
             "--store",
             metavar="STORE",
-            help="Store with RUN: s3://BUCKET/PREFIX, or a folder that holds runs.",
+            help="Store with RUN: s3://BUCKET/PREFIX, or a folder with runs.",
             show_default=False,
         ),
     ] = None,
@@ -78,7 +81,7 @@ def compare(
     html: Annotated[
         Path | None,
         typer.Option(
-            "--html", metavar="FILE", help="Write the comparison with all measures as one HTML page too.", show_default=False
+            "--html", metavar="FILE", help="Also write the comparison with all measures as one HTML page.", show_default=False
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics and all differences as JSON.")] = False,

@@ -15,10 +15,10 @@ from deepicd.spec.data import NOTE_COLUMNS, NotesSource, Sections, SyntheticSour
 if TYPE_CHECKING:
     from deepicd.data.cohort import Cohort
 
-app = Program(help="Make, extract and check cohorts.")
+app = Program(help="Create, extract and check cohorts.")
 
 _OUT = "Folder to write to; created if missing."
-_COLUMN = "The file's name for a column, such as note=text; repeat it for each column."
+_COLUMN = "A column's name in the file, such as note=text; repeat for each column."
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -32,7 +32,7 @@ def synthetic(
     ] = 0.8,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
 ) -> None:
-    """Make MIMIC-IV-shaped tables of invented patients, and reasoning traces for SFT.
+    """Create MIMIC-IV-shaped tables of invented patients, and reasoning traces for SFT.
 
     Example: `deepicd data synthetic --out tables --admissions 2000 --codes 60 --seed 0`
     """
@@ -51,7 +51,7 @@ def mimic(
     note: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder with discharge.")],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help=_OUT)],
     train: Annotated[float, typer.Option(metavar="SHARE", help="Share of patients to train on.")] = 0.7,
-    validation: Annotated[float, typer.Option(metavar="SHARE", help="Share of patients to follow training with.")] = 0.1,
+    validation: Annotated[float, typer.Option(metavar="SHARE", help="Share of patients used to monitor training.")] = 0.1,
     test: Annotated[float, typer.Option(metavar="SHARE", help="Share of patients held out for the evaluation.")] = 0.2,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 42,
     as_json: Json = False,
@@ -73,7 +73,7 @@ def notes(
         list[str],
         typer.Option(
             metavar="FILE",
-            help="A .parquet, .csv or .jsonl file, or a pattern such as 'notes-*.csv'; repeat it for more files.",
+            help="A .parquet, .csv or .jsonl file, or a pattern such as 'notes-*.csv'; repeat for more files.",
             show_default=False,
         ),
     ],
@@ -84,12 +84,12 @@ def notes(
         typer.Option(help="admission: use the admission part of discharge summaries. none: use the notes as they are."),
     ] = "admission",
     train: Annotated[float, typer.Option(metavar="SHARE", help="Share of patients to train on.")] = 0.7,
-    validation: Annotated[float, typer.Option(metavar="SHARE", help="Share of patients to follow training with.")] = 0.1,
+    validation: Annotated[float, typer.Option(metavar="SHARE", help="Share of patients used to monitor training.")] = 0.1,
     test: Annotated[float, typer.Option(metavar="SHARE", help="Share of patients held out for the evaluation.")] = 0.2,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 42,
     as_json: Json = False,
 ) -> None:
-    """Make a cohort from your own notes, split by patient.
+    """Build a cohort from your own notes, split by patient.
 
     Columns: id (of the admission), patient_id, note, code; optionally sex, age, race, insurance, language, and split (train,
     validation or test) instead of the shares.
@@ -111,7 +111,7 @@ def check(
         list[str],
         typer.Option(
             metavar="PATH",
-            help="Folder with discharge, or the file of your notes (repeat it for more): compare the notes with their source.",
+            help="Folder with discharge, or the file of your notes (repeat for more), to compare the notes with their source.",
         ),
     ] = [],  # noqa: B006 - typer's way
     column: Annotated[list[str], typer.Option(help=_COLUMN, metavar="NAME=COLUMN")] = [],  # noqa: B006 - typer's way
@@ -167,7 +167,7 @@ def _source(files: list[str], columns: list[str], sections: Sections) -> NotesSo
 
     pairs = [one.partition("=") for one in columns]
     if (wrong := next((name for name, _, column in pairs if not (name and column)), None)) is not None:
-        raise UserError(f"--column {wrong}: names no column of the file: write NAME=COLUMN, such as note=text")
+        raise UserError(f"--column {wrong}: is not a column of the file: write NAME=COLUMN, such as note=text")
     for name, _, column in pairs:
         if name not in NOTE_COLUMNS and column in NOTE_COLUMNS:
             raise UserError(f"--column {name}={column}: the file's name for a column comes second: write {column}={name}")

@@ -99,7 +99,7 @@ def _fetched(run: str, scratch: Path, places: Places, *, whole: bool) -> Evaluat
     except UserError as error:
         if Path(run).exists() or "://" in run or places.store is not None or places.spec is not None:
             raise
-        raise UserError(f"{run}: is no folder here, and no run of a cluster ({error}): give the folder of a run") from None
+        raise UserError(f"{run}: is neither a folder nor a run on the cluster ({error}): give the folder of a run") from None
     place = EvaluationLayout(scratch)
     files = [place.predictions, place.about, *(_records(place) if whole else ())]
     stored = keys(store, Wanted("evaluation"))

@@ -62,7 +62,7 @@ def _refuse_mixed(words: Sequence[str]) -> None:
         if code is not None and table.is_valid(code):
             raise UserError(f"words: {word} is a code and others are not: give only codes, or only words of a title")
         if _ICD9.fullmatch(word) and nearest_words(word):
-            raise UserError(f"code: {word} has the form of an ICD-9-CM code: give one of ICD-10-CM, or words of its title")
+            raise UserError(f"code: {word} is formatted like an ICD-9-CM code: give one of ICD-10-CM, or words of its title")
 
 
 def _check(code: str) -> None:
@@ -112,12 +112,12 @@ def _search(text: str) -> Sequence[str]:
     found = search(text)
     if not found:
         if len(text.split()) == 1 and any(sign.isdigit() for sign in text):
-            raise UserError(f"code: {text[:_LONGEST]} has not the form of an ICD-10-CM code, such as M51.16: correct it")
+            raise UserError(f"code: {text[:_LONGEST]} is not formatted like an ICD-10-CM code, such as M51.16: correct it")
         hints = [
             f"no title has {word}, the nearest word is {alike}" if alike else f"replace {word}, which no title has"
             for word, alike in nearest_words(text).items()
         ]
-        raise UserError(f"words: no title has all of them: {'; '.join(hints) or 'give fewer words, or a code'}")
+        raise UserError(f"words: no title has all of these words: {'; '.join(hints) or 'give fewer words, or a code'}")
     return found
 
 

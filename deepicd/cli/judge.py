@@ -34,7 +34,7 @@ _BATCH = 512
 
 def judge(
     spec: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Judge as this run.yaml does; its judge needs an endpoint.")
+        Path | None, typer.Option(metavar="FILE", help="Use the judge of this run.yaml, which needs an endpoint.")
     ] = None,
     endpoint: Annotated[
         str | None, typer.Option(metavar="URL", help="Server with the OpenAI API, such as http://127.0.0.1:8000/v1.")
@@ -42,7 +42,7 @@ def judge(
     name: Annotated[str | None, typer.Option(metavar="NAME", help="The model's name there.")] = None,
     key_env: Annotated[str | None, typer.Option(metavar="VARIABLE", help="Environment variable with the server's key.")] = None,
     data_use: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="For a server outside: who attests that notes may be sent there.")
+        str | None, typer.Option(metavar="TEXT", help="For an external server: who attests that notes may be sent there.")
     ] = None,
     rubric: Annotated[str | None, typer.Option(metavar="FILE", help="A rubric file; the built-in rubric by default.")] = None,
     timeout: Annotated[str | None, typer.Option(metavar="TIME", help="Time for one request; 60s by default.")] = None,
@@ -100,7 +100,7 @@ def _judge(chosen: JudgeSpec, opened_think: bool | None, verdicts: Path | None, 
         finally:
             runner.run(opened.__aexit__(None, None, None))
     if not seen:
-        raise UserError("standard input: holds no completion: give lines with id, completion, gold and note")
+        raise UserError("standard input: has no completion: give lines with id, completion, gold and note")
     if missing := sum(opened.missing.values()):
         reasons = ", ".join(f"{reason} {count}" for reason, count in opened.missing.items())
         sys.stderr.write(f"{missing} verdicts are missing ({reasons})\n")
@@ -150,7 +150,7 @@ def _experts(path: Path, rubric: Rubric) -> dict[str, dict[str, bool]]:
         if line.strip():
             identity, verdict = _expert(f"{path} line {number}", line, rubric)
             if identity in found:
-                raise UserError(f"{path} line {number}: id: has a verdict already: give one line a completion")
+                raise UserError(f"{path} line {number}: id: already has a verdict: give one line per completion")
             found[identity] = verdict
     if not found:
         raise UserError(f"{path}: has no verdicts: give lines with id and verdict")
@@ -164,7 +164,7 @@ def _expert(where: str, line: bytes, rubric: Rubric) -> tuple[str, dict[str, boo
         raise UserError(f"{where}: has no id or no verdict: give an object with both")
     for name, answer in verdict.items():
         if name not in rubric.names:
-            raise UserError(f"{where}: verdict: has a criterion that the rubric has not: these are {', '.join(rubric.names)}")
+            raise UserError(f"{where}: verdict: has an unknown criterion: the rubric has {', '.join(rubric.names)}")
         if not isinstance(answer, bool):
             raise UserError(f"{where}: verdict.{name}: is neither true nor false: give one of them")
     return str(record["id"]), verdict

@@ -18,7 +18,7 @@ def metrics(
         typer.Option(metavar="FILE", help="JSON object of code to admissions of the training set, for F1 by code frequency."),
     ] = None,
     bootstrap: Annotated[
-        int, typer.Option(min=0, help="Samples of patients for the 95% intervals; 0 leaves the intervals out.")
+        int, typer.Option(min=0, help="Bootstrap samples of patients for the 95% intervals; 0 turns them off.")
     ] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the samples.")] = 0,
     on_error: Annotated[OnError, typer.Option(help=ON_ERROR_HELP)] = OnError.STOP,

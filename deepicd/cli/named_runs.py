@@ -37,7 +37,7 @@ def named_runs(
         outer = open_store(address, storage=storage, endpoint_url=endpoint_url)
         found = roots(outer.list())
         if not found:
-            raise UserError(f"{address}: holds no run: give another RUN or --store")
+            raise UserError(f"{address}: has no run: give another RUN or --store")
         for root in found:
             place = f"{address}/{root}" if root else address
             yield f"{name}/{root}".strip("/") or place, open_store(place, storage=storage, endpoint_url=endpoint_url)

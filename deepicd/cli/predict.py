@@ -34,19 +34,26 @@ def predict(
     prompt: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="YAML file with the prompt: user, and system if it has one.", show_default="the model's own"
+            metavar="FILE", help="YAML file with the prompt: user, and optionally system.", show_default="the model's own"
         ),
     ] = None,
     traces: Annotated[
         bool,
-        typer.Option("--traces", help="Print reasoning traces too. They repeat the note, and a convincing one can be wrong."),
+        typer.Option(
+            "--traces", help="Also print reasoning traces. They repeat the note, and a convincing trace can be wrong."
+        ),
     ] = False,
     max_prompt_tokens: Annotated[
         int | None,
-        typer.Option(min=16, help="Longest prompt: a longer note is shortened by section.", show_default="as trained, or 2048"),
+        typer.Option(
+            min=16,
+            help="Maximum length of a prompt, in tokens; a longer note is shortened by section.",
+            show_default="as trained, or 2048",
+        ),
     ] = None,
     max_response_tokens: Annotated[
-        int | None, typer.Option(min=4, help="Longest answer with its trace.", show_default="as trained, or 1024")
+        int | None,
+        typer.Option(min=4, help="Maximum length of an answer with its trace, in tokens.", show_default="as trained, or 1024"),
     ] = None,
     opened_think: Annotated[
         bool | None,
@@ -59,7 +66,7 @@ def predict(
     constrained: Annotated[
         bool, typer.Option("--constrained", help="Let the model name only codes that were billable in some fiscal year.")
     ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what vLLM prints, on stderr.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show vLLM's output, on stderr.")] = False,
 ) -> None:
     """Predict the principal ICD-10-CM code of each note. Research use only.
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 RunFolder = Annotated[Path | None, typer.Option("--dir", metavar="FOLDER", help="The run's folder.", show_default="runs/NAME")]
 JsonLogs = Annotated[bool, typer.Option("--json", help="Log JSON lines instead of the live table.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show only warnings, errors and the results.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the logs of the training stack too, on stderr.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also show the training stack's logs, on stderr.")]
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def samples(
     folder = RunLayout(place).stage("grpo").rollouts
     known = kept_rollouts.steps(folder)
     if not known:
-        raise UserError(f"{place}: holds no completions: set stages.grpo.keepRollouts and run GRPO")
+        raise UserError(f"{place}: has no completions: set stages.grpo.keepRollouts and run GRPO")
     if step is not None and every:
         raise UserError("--all: is given with --step: leave one of them out")
     if step is not None and step not in known:

@@ -17,22 +17,22 @@ from deepicd.training.model_shape import shape_at, shape_of
 SpecFile = Annotated[Path, typer.Argument(metavar="FILE", help="The run.yaml.", show_default=False)]
 
 _NO_ESTIMATE = (
-    "no estimate of memory and disk: the model's config.json is not on this machine, or it is no plain decoder as Llama and "
-    "Qwen are (one with experts is not)"
+    "no estimate of memory and disk: the model's config.json is not on this machine, or it is not a plain decoder like "
+    "Llama and Qwen (a model with experts is not)"
 )
-_ELSEWHERE = "if the paths are those of a cluster, --no-paths does not look for them"
+_ELSEWHERE = "if the paths are on a cluster, --no-paths skips this check"
 
 
 def validate(
     file: SpecFile,
-    paths: Annotated[bool, typer.Option(help="Look for the files that it names; they may be those of a cluster.")] = True,
-    verl: Annotated[bool, typer.Option(help="Check the verl overrides too (takes seconds).")] = True,
+    paths: Annotated[bool, typer.Option(help="Check the files that it names; turn off for a cluster's paths.")] = True,
+    verl: Annotated[bool, typer.Option(help="Also check the verl overrides (takes seconds).")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: name, problems, warnings, estimate.")] = False,
 ) -> None:
     """Check a run.yaml: every field, the files it names and their first lines, the model, the reward's own terms, overrides.
 
-    Exits with 64 if the run cannot succeed. `deepicd run` makes the same checks at its start. Then estimates the memory and the
-    disk that the run takes, if the model's configuration is on this machine.
+    Exits with 64 if the run cannot succeed. `deepicd run` makes the same checks at its start. Then estimates the memory and
+    disk space that the run takes, if the model's configuration is on this machine.
 
     Example: `deepicd validate manifests/samples/quickstart.yaml`
     """

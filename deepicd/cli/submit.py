@@ -42,7 +42,7 @@ def follow_up(run: Raw, given: Raw, namespace: str) -> str:
     if run["spec"].get("suspend"):
         if not given.get("suspend"):
             resume = f"'deepicd resume {name} -n {namespace}'"
-            raise UserError(f"run {name}: is suspended, and stays so: add suspend: false to the file, or give {resume}")
+            raise UserError(f"run {name}: is suspended, and stays suspended: add suspend: false to the file, or give {resume}")
         return f"run {name} applied in namespace {namespace}, suspended: 'deepicd resume {name} -n {namespace}' starts it"
     waits = f"'deepicd wait {name} -n {namespace}' waits for its end"
     if (attempt := failed_attempt(run)) is not None:

@@ -43,7 +43,7 @@ def sync(
     ] = None,
     stage: Annotated[
         str | None,
-        typer.Option(metavar="STAGE", help="With --spec: --dir is verl's folder of this stage.", show_default="grpo"),
+        typer.Option(metavar="STAGE", help="With --spec: --dir is verl's folder for this stage.", show_default="grpo"),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Upload what is complete, then exit.")] = False,
     grace: Annotated[str, typer.Option(metavar="TIME", help="Time after SIGTERM to store what is complete and exit.")] = "5m",

@@ -87,7 +87,7 @@ def extract_sections(connection: duckdb.DuckDBPyConnection, discharge: Table, ta
             write(kept)
     if swapped:
         raise UserError(
-            f"{discharge.path}: {len(swapped)} notes carry another patient's subject_id than admissions gives their "
+            f"{discharge.path}: {len(swapped)} notes have a subject_id that differs from the one in admissions for their "
             f"hadm_id, first hadm_id {swapped[0]}: their notes are swapped; use tables of one release"
         )
     return result

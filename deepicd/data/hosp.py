@@ -90,7 +90,7 @@ def load(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, Table]) -> 
     ).fetchone()
     if strange is not None and strange[0]:
         raise UserError(
-            f"{tables['diagnoses_icd'].path}: {strange[0]} rows give an admission to another patient than admissions "
+            f"{tables['diagnoses_icd'].path}: {strange[0]} rows assign an admission to another patient than admissions "
             f"does, first hadm_id {strange[1]}: use tables of one release"
         )
     connection.execute(
@@ -116,7 +116,7 @@ def _load(connection: duckdb.DuckDBPyConnection, name: str, table: Table) -> Non
     for (column, (_, read)), count in zip(columns.items(), counts, strict=True):
         if count and column != "long_title":
             raise UserError(
-                f"{table.path}: column {column} holds no {_MEANING.get(read, 'valid value')} in {count} rows: "
+                f"{table.path}: column {column} has no {_MEANING.get(read, 'valid value')} in {count} rows: "
                 "the table is cut off or was changed: download it again"
             )
 

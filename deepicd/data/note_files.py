@@ -118,7 +118,7 @@ def _present(path: Path, found: Sequence[str], wanted: Mapping[str, str], mapped
     present = {name: column for name, column in wanted.items() if column in found}
     for column in present.values():
         if found.count(column) > 1:
-            raise UserError(f"{path}: column {column} is there twice: remove one of them")
+            raise UserError(f"{path}: column {column} occurs twice: remove one of them")
     return present
 
 
@@ -184,7 +184,7 @@ def _csv(path: Path, wanted: Mapping[str, str], mapped: Mapping[str, str]) -> It
             if len(cells) != len(header):
                 raise UserError(
                     f"{path}: row {number}: has {len(cells)} cells, the header has {len(header)}: "
-                    "quote cells that hold commas or line breaks"
+                    "quote cells that contain commas or line breaks"
                 )
             yield Row.of(f"{path}: row {number}", {name: cells[place] for name, place in places.items()})
     except csv.Error:
@@ -212,7 +212,7 @@ def _json_lines(path: Path, wanted: Mapping[str, str], mapped: Mapping[str, str]
         unseen.difference_update(value)
         yield Row.of(where, {name: value[column] for name, column in present.items() if column in value})
     if present is None:
-        raise UserError(f"{path}: the file is empty: write one object a line")
+        raise UserError(f"{path}: the file is empty: write one object per line")
     if unseen:
         raise UserError(f"{path}: column {', '.join(sorted(unseen))} is in no line: correct the name in columns")
 

@@ -52,7 +52,7 @@ class Row:
             raise UserError(f"{self.where}: column {name} {ROUNDED}")
         if not _ID.fullmatch(value):
             raise UserError(
-                f"{self.where}: column {name} has other characters than letters, digits, '_', '.', '-', or over 64: "
+                f"{self.where}: column {name} has characters other than letters, digits, '_', '.', '-', or more than 64: "
                 "write shorter ids, or map another column"
             )
         return value
@@ -91,7 +91,7 @@ def _as_text(where: str, name: str, value: Any) -> str | None:
             value.encode()
         except UnicodeEncodeError:
             raise UserError(
-                f"{where}: column {name} holds half a character (\\ud800 to \\udfff): write it again as UTF-8"
+                f"{where}: column {name} has half a character (\\ud800 to \\udfff): write it again as UTF-8"
             ) from None
         return (value if name == "note" else value.strip()) if value.strip() else None
     if name in TEXT_ONLY or isinstance(value, bool) or not isinstance(value, int | float):

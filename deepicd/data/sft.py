@@ -39,7 +39,7 @@ class Examples:
     written: int
     """Examples."""
     untagged: int
-    """Examples whose trace had `<think>` tags around it, which were taken off."""
+    """Examples whose trace had `<think>` tags around it, which were removed."""
     empty: int
     """Traces without text."""
     tagged: int
@@ -69,7 +69,7 @@ def write(train: Path, traces: Path, out: Path) -> Examples:
         train: the training split of a cohort.
         traces: JSON lines `{"id": …, "trace": text}`, each admission at most once; one copy is held in memory. An id is text or
             a whole number; the field may also be called `hadm_id`. `<think>` before the text and `</think>` after it
-            are taken off.
+            are removed.
         out: the Parquet file to write; it appears complete or not at all.
 
     Raises:
@@ -109,7 +109,7 @@ def write(train: Path, traces: Path, out: Path) -> Examples:
             found = f"{len(by_admission)} of other admissions, {empty} empty, {tagged} with <think> or <diagnosis> inside"
             raise UserError(
                 f"{traces}: no admission of {train} has a usable trace ({number} traces: {found}): "
-                "check that both are of one cohort, and give only the reasoning"
+                "check that both belong to the same cohort, and give only the reasoning"
             )
     return Examples(number, written, untagged, empty, tagged, len(by_admission), without)
 

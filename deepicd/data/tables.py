@@ -73,12 +73,12 @@ def find(folder: Path, name: str, required: Sequence[str]) -> Table:
     """
     if not folder.is_dir():
         found_there = "is a file" if folder.is_file() else "no such folder"
-        raise UserError(f"{folder}: {found_there}: give the folder that holds {name}.csv.gz")
+        raise UserError(f"{folder}: {found_there}: give the folder with {name}.csv.gz")
     found = [path for path in (folder / f"{name}.csv", folder / f"{name}.csv.gz") if path.is_file()]
     if not found:
-        raise UserError(f"{folder}: table {name} is missing: put {name}.csv or {name}.csv.gz there")
+        raise UserError(f"{folder}: table {name} is missing: put {name}.csv or {name}.csv.gz into it")
     if len(found) > 1:
-        raise UserError(f"{folder}: both {name}.csv and {name}.csv.gz are there: keep one of them")
+        raise UserError(f"{folder}: both {name}.csv and {name}.csv.gz exist: keep one of them")
     path = found[0]
     columns = _header(path)
     missing = [column for column in required if column not in columns]
@@ -127,7 +127,7 @@ def database() -> Iterator[None]:
         if found.get("errno") in {str(errno.ENOSPC), str(errno.EDQUOT)}:
             raise OSError(errno.ENOSPC, "No space left on device") from None
         if found.get("exception_type") == "Out of Memory":
-            raise CrashError(f"DuckDB needed more than {MEMORY_LIMIT} of memory: a smaller table works") from None
+            raise CrashError(f"DuckDB needed more than {MEMORY_LIMIT} of memory: use a smaller table") from None
         raise
 
 

@@ -1,1 +1,1 @@
-"""Reasoning traces from a teacher, and the rules by which its answers are kept."""
+"""Reasoning traces from a teacher, and the rules that decide which answers are kept."""

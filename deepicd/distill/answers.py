@@ -1,7 +1,7 @@
-"""The teacher's answers by the digest of the question, so that none that arrived is paid twice. They quote notes.
+"""The teacher's answers by the digest of the question, so that no answer is paid for twice. They quote notes.
 
 A file of JSON lines that only grows: `{"key": …, "text": …, "truncated": …, "prompt_tokens": …, "completion_tokens": …}`, one
-writing call for each answer. Only the places of the lines are in memory. A torn line is skipped.
+write call per answer. Only the offsets of the lines are in memory. A torn line is skipped.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Answers:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Each line with the place where it starts; none without a file."""
+    """Each line with its offset; none if there is no file."""
     if not path.exists():
         return
     start = 0

@@ -1,6 +1,6 @@
-"""Words of a writer who reasons, which state no finding about a patient. Chosen from the way such texts are written.
+"""Words that a writer uses to reason, which state no finding about a patient. Chosen by reading such texts.
 
-The names of what is measured are among them: whether a temperature is the note's shows in its number.
+They include the names of measurements, because the number shows whether a temperature is the note's.
 """
 
 from __future__ import annotations

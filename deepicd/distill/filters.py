@@ -1,4 +1,4 @@
-"""Which answers of a teacher are kept: each rule by itself is in a file of its own."""
+"""Decides which of a teacher's answers are kept. Each rule is in its own file."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Rule(StrEnum):
     """Why an answer is not kept; the first that applies."""
 
     FORM = "form"
-    """Not the asked form: no reasoning, no code, text around them, or cut off at the token limit."""
+    """Not in the requested format: no reasoning, no code, text around them, or cut off at the token limit."""
     CODE = "code"
-    """Another code than the gold code."""
+    """A code other than the gold code."""
     LENGTH = "length"
     """Fewer words than `minWords`, or more than `maxWords`."""
     TOLD = "told"
@@ -28,17 +28,17 @@ class Rule(StrEnum):
     NAMED = "named"
     """It names the code or the title before its conclusion."""
     LATER = "later"
-    """Findings of the later part of the discharge summary."""
+    """Findings from the later part of the discharge summary."""
     NUMBERS = "numbers"
-    """Numbers that the note does not have."""
+    """Numbers that are not in the note."""
     CONTRADICTED = "contradicted"
-    """Findings that the note has the other way round."""
+    """Findings that the note denies, or denials of findings that it affirms."""
     UNFOUNDED = "unfounded"
-    """Findings that the note does not have."""
+    """Findings that are not in the note."""
     COPIED = "copied"
     """A near-copy of the note."""
     SIMILAR = "similar"
-    """Nearly the trace of another admission."""
+    """Almost the same as the trace of another admission."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +51,16 @@ class Case:
     """Its title; empty if it has none."""
     note: Note
     english: bool = True
-    """Whether the notes are in English: the rules on findings read English."""
+    """Whether the notes are in English; the rules on findings work only on English."""
 
 
 def rejected(answer: Answer, case: Case, filters: FiltersSpec) -> Rule | None:
-    """The first rule that rejects an answer, of all but `SIMILAR`; None if it is kept so far."""
+    """The first rule except `SIMILAR` that rejects an answer; None if no rule does."""
     return next(iter(rejecting(answer, case, filters)), None)
 
 
 def rejecting(answer: Answer, case: Case, filters: FiltersSpec) -> list[Rule]:
-    """All rules that reject an answer, except `SIMILAR`. What fails `FORM`, `CODE` or `LENGTH` is not measured further."""
+    """All rules except `SIMILAR` that reject an answer. After `FORM`, `CODE` or `LENGTH` the others are not checked."""
     if answer.trace is None or not answer.well_formed:
         return [Rule.FORM]
     if answer.code != case.code:

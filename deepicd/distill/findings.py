@@ -1,8 +1,8 @@
-"""The findings that a text states about the patient, affirmed or denied. What a text infers, considers or expects is none.
+"""The findings that a text states about the patient, affirmed or denied. What it infers, considers or expects does not count.
 
 A sentence is read from left to right. A phrase ends at a comma, a conjunction or a preposition such as `with`. Words that infer
 (`suggests`, `fits`) end the findings of their clause, those that weigh (`unlikely`, `could`) take the whole clause out, and
-those that give reasons (`given`, `because`) begin findings again.
+and those that give reasons (`given`, `because`) start findings again.
 """
 
 from __future__ import annotations
@@ -264,5 +264,5 @@ class _Reader:
 
 
 def _goes_on(rest: list[str]) -> bool:
-    """Whether a denial before a comma goes on after it, as in `no fever, or chills`."""
+    """Whether a denial before a comma continues after it, as in `no fever, or chills`."""
     return rest[:1] in (["or"], ["nor"])

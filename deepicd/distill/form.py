@@ -28,8 +28,8 @@ def read(text: str, *, truncated: bool, own_prompt: bool) -> Answer:
     Args:
         text: the answer.
         truncated: whether it was cut off at the token limit.
-        own_prompt: whether the teacher got the prompt that it was trained with, whose form is `<think>…</think>`. Otherwise it
-            is `<reasoning>…</reasoning>`, and what a teacher thinks before it is left out.
+        own_prompt: whether the teacher got the prompt that it was trained with, whose format is `<think>…</think>`. Otherwise
+            the format is `<reasoning>…</reasoning>`, and anything that a teacher thinks before it is left out.
     """
     text = text.encode(errors="replace").decode().replace("\r\n", "\n")  # half of a surrogate pair cannot be written
     if own_prompt:

@@ -11,19 +11,19 @@ from deepicd.distill.numbers import numbers, numbers_of_note
 from deepicd.distill.vocabulary import Known, content
 
 _FOUNDED = 0.5
-"""Share of a finding's words that the note must have."""
+"""Share of a finding's words that must be in the note."""
 
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """What only the later part of a discharge summary has."""
+    """Text that is only in the later part of a discharge summary."""
 
     words: frozenset[str]
-    """Content words that the part before it does not have."""
+    """Content words that are not in the earlier part."""
     numbers: frozenset[float]
 
     def to_json(self) -> str:
-        """The words and numbers as JSON, the same text for the same content."""
+        """The words and numbers as JSON; the same content gives the same text."""
         return json.dumps([sorted(self.words), sorted(self.numbers)])
 
     @classmethod
@@ -46,17 +46,17 @@ def later_part(earlier: str, later: str) -> Later:
 
 @dataclass(frozen=True, slots=True)
 class Support:
-    """Counts over a trace: of the findings before its last sentence, which concludes, and of all its numbers."""
+    """Counts over a trace: of the findings before its last sentence, the conclusion, and of all its numbers."""
 
     findings: int
     unfounded: int
-    """Findings without their words in the note."""
+    """Findings whose words are not in the note."""
     later: int
-    """Findings and numbers that the note does not have, and the later part of the summary does."""
+    """Findings and numbers that are in the later part of the summary but not in the note."""
     contradictions: int
-    """Findings that the note has only the other way round: affirmed for denied, or denied for affirmed."""
+    """Findings that the note only denies and the trace affirms, or the reverse."""
     unknown_numbers: int
-    """Numbers that the note does not have."""
+    """Numbers that are not in the note."""
 
     @property
     def share_unfounded(self) -> float:
@@ -68,7 +68,7 @@ class Note:
     """A note, read once for all answers about it."""
 
     def __init__(self, text: str, title: str, later: Later = NOTHING_LATER) -> None:
-        """`title`: of the gold code. Its words need no support: they are the conclusion."""
+        """`title`: of the gold code. Its words need no support, because they are the conclusion."""
         self.text = text
         self._known = Known(content(text))
         self._title = Known(content(title))

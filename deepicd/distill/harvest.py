@@ -1,4 +1,4 @@
-"""Asks the teacher about each admission until an answer passes the rules, or `samples` answers have failed."""
+"""Asks the teacher about each admission until an answer passes the rules or `samples` answers have failed."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ class Counts:
     """What happened so far."""
 
     admissions: int = 0
-    """Admissions that were asked about, or are being asked about."""
+    """Admissions whose questions have been asked or are in flight."""
     settled: int = 0
-    """Those of them that have a trace, or whose answers have all failed."""
+    """Those of them that have a trace or whose answers have all failed."""
     kept: int = 0
     answers: int = 0
-    """Answers that were read, kept ones of earlier launches included."""
+    """Answers read, including stored ones from earlier launches."""
     unanswered: int = 0
-    """Questions that have no answer for good; their admissions are not asked about again."""
+    """Questions that permanently have no answer; their admissions are not asked about again."""
     without_tokens: int = 0
-    """Answers whose server did not say how many tokens they have."""
+    """Answers for which the server did not report a token count."""
     rejected: Counter[Rule] = field(default_factory=Counter)
     """Answers by the rule that rejected them."""
     prompt_tokens: int = 0
@@ -52,7 +52,7 @@ class Counts:
 
 @dataclass(slots=True)
 class _State:
-    """One admission: how many answers were asked for, and the trace that is kept for now."""
+    """One admission: how many answers were requested, and the trace kept so far."""
 
     asked: int = 0
     trace: str | None = None
@@ -73,7 +73,7 @@ class Harvest:
             seed: of the run.
             own: the prompt that the teacher was trained with, if it is asked with that.
             english: whether the notes are in English.
-            in_flight: most admissions at a time.
+            in_flight: maximum number of concurrent admissions.
         """
         self.counts = Counts()
         self._settings, self._teacher, self._seed, self._own, self._english = settings, teacher, seed, own, english
@@ -84,11 +84,11 @@ class Harvest:
     async def run(self, admissions: Callable[[], Iterator[Admission]]) -> dict[str, str]:
         """The kept trace by id, in the admissions' order.
 
-        The traces are the same for the same answers, in whatever order these arrive: near-duplicates are found in the
-        admissions' order once all have been asked, and the later one of two is asked about again.
+        The same answers give the same traces in whatever order they arrive, because near-duplicates are found in the
+        admissions' order after all answers have arrived. The teacher is asked again about the later of two.
 
         Args:
-            admissions: gives all admissions from the first, at each call.
+            admissions: returns all admissions from the first, at each call.
 
         Raises:
             TeacherError, UserError, OSError: see `Teacher.answer`.
@@ -101,7 +101,7 @@ class Harvest:
         return {identity: state.trace for identity, state in self._states.items() if state.trace is not None}
 
     async def _ask_all(self, admissions: Iterator[Admission]) -> bool:
-        """Ask about the admissions without a trace that may have further answers; returns whether there was one."""
+        """Ask about the admissions without a trace that may get more answers; returns whether there was one."""
         running: set[asyncio.Task[None]] = set()
         worked = False
         try:

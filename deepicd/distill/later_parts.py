@@ -1,4 +1,7 @@
-"""What only the later part of each discharge summary has, in a file, since it may not fit into memory. It holds note text."""
+"""Text that is only in the later part of each discharge summary, in a file, because it may not fit into memory.
+
+The file contains note text.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from deepicd.distill.founded import NOTHING_LATER, Later, later_part
 
 
 def write(path: Path, parts: Iterable[tuple[str, str, str]]) -> None:
-    """Write a new file from id, earlier and later part of each summary.
+    """Write a new file from the id, the earlier and the later part of each summary.
 
     Raises:
         sqlite3.Error: the file cannot be written.
@@ -33,7 +36,7 @@ class LaterParts:
     """Reads such a file. A context; one thread may use it."""
 
     def __init__(self, path: Path | None) -> None:
-        """`path`: None if nothing is known of later parts."""
+        """`path`: None if the later parts are unknown."""
         self._connection = None if path is None else sqlite3.connect(path)
 
     def __enter__(self) -> Self:
@@ -44,7 +47,7 @@ class LaterParts:
             self._connection.close()
 
     def of(self, identity: str) -> Later:
-        """What the later part of an admission's summary has; nothing if it is unknown."""
+        """Text that is only in the later part of an admission's summary; empty if it is unknown."""
         if self._connection is None:
             return NOTHING_LATER
         row = self._connection.execute("SELECT content FROM later WHERE id = ?", (identity,)).fetchone()

@@ -40,10 +40,10 @@ _ROOM = "free space or correct the rights, then run again: the answers so far ar
 
 
 class Progress:
-    """Writes lines of progress, and keeps the time that all launches took."""
+    """Writes lines of progress, and adds up the time of all launches."""
 
     def __init__(self, path: Path, total: int, settings: DistillSpec) -> None:
-        """`path`: of this launch, beside those of earlier ones."""
+        """`path`: of this launch, next to those of earlier ones."""
         self._path, self._total, self._prices = path, total, settings.teacher.prices
         self._began = time.monotonic()
         self._last = (self._began, 0)
@@ -56,7 +56,7 @@ class Progress:
         return self._before + time.monotonic() - self._began
 
     def cost(self, counts: Counts) -> float | None:
-        """What all answers cost; None without prices."""
+        """Cost of all answers; None without prices."""
         if self._prices is None:
             return None
         return (counts.prompt_tokens * self._prices.prompt + counts.completion_tokens * self._prices.completion) / 1e6

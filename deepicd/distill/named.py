@@ -1,4 +1,4 @@
-"""The rule `named`: a trace that names the code, one above it or the title before its conclusion."""
+"""The rule `named`: a trace that names the code, a code above it or the title before its conclusion."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def is_named(before: list[str], code: str, title: str, note: str, share: float) 
         before: sentences before the conclusion.
         code: the gold code, without its dot.
         title: its title; empty if it has none.
-        note: the admission note. What it names itself may be repeated.
-        share: of the title's words that the note does not have; so many in one sentence name the title.
+        note: the admission note. The trace may repeat names that are in it.
+        share: of the title's words that are not in the note; a sentence with this share names the title.
     """
     text = " ".join(before)
     if any(found.search(text) and not found.search(note) for found in map(_pattern, _of(code))):

@@ -1,4 +1,4 @@
-"""The numbers of a text, to find those that another text does not have."""
+"""The numbers in a text, to find those that are not in another text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WRITTEN = {
 
 
 def numbers(text: str) -> set[float]:
-    """The numbers written in digits, as `38.5`, `12,000`, `92%`, `10mg`. `L5` and the numbers of a list's items are none."""
+    """The numbers written in digits, such as `38.5`, `12,000`, `92%`, `10mg`; not `L5` or the numbers of list items."""
     return {float(found.replace(",", "")) for found in _NUMBER.findall(_ITEM.sub(" ", text))}
 
 

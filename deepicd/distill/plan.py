@@ -1,4 +1,4 @@
-"""What the process of the stage `distill` does."""
+"""The plan of the process that runs the stage `distill`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class DistillPlan:
-    """What to ask, and where; stored as JSON."""
+    """The questions and the place of each file; stored as JSON."""
 
     settings: dict[str, Any]
     """Fields of `DistillSpec`."""
@@ -25,14 +25,14 @@ class DistillPlan:
     cohort: str
     """Folder of the cohort."""
     notes: dict[str, Any] | None
-    """Fields of `NotesSource`, if the cohort was made of the user's own notes."""
+    """Fields of `NotesSource`, if the cohort was built from the user's own notes."""
     discharge: str | None
-    """Folder with the table of discharge summaries, if it was made of them. Without either, later parts are unknown."""
+    """Folder with the table of discharge summaries, if it was built from them. Without either, later parts are unknown."""
     english: bool
     answers: str
     """Folder of the kept answers."""
     later: str
-    """File for what the later parts have; deleted at the end."""
+    """File for the text of the later parts; deleted at the end."""
     traces: str
     counts: str
     """distill.json."""

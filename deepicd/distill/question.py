@@ -1,4 +1,4 @@
-"""What the teacher is asked about one admission."""
+"""The question to the teacher about one admission."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deepicd import icd10
 from deepicd.prompt import Prompt
 
 _TAG = re.compile(r"<(?=[|/A-Za-z_])|\[(?=/?[A-Z_]{3,}\])")
-"""The start of a tag, which is broken in a note: the note can close neither its own tag nor a turn of the chat template."""
+"""The start of a tag. It is broken up in a note, so that the note can close neither its own tag nor a turn of the template."""
 
 
 @cache
@@ -27,13 +27,13 @@ def prompts() -> Mapping[str, str]:
 
 
 def prompts_digest() -> str:
-    """SHA-256 of the texts: a changed text is a changed input."""
+    """SHA-256 of the texts; a changed text is a changed input."""
     return sha256(json.dumps(dict(prompts()), sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How one answer is drawn."""
+    """How one answer is sampled."""
 
     temperature: float
     max_tokens: int
@@ -59,7 +59,7 @@ class Question:
         }
 
     def key(self, model: str) -> str:
-        """Identity of the answer: of the model, by its name or folder, and of all that it is asked."""
+        """Identity of the answer: the model, by its name or folder, and everything that it is asked."""
         return sha256(json.dumps(self.fields(model), sort_keys=True).encode()).hexdigest()
 
 
@@ -71,7 +71,7 @@ def messages(note: str, code: str, title: str, *, oracle: bool, own: Prompt | No
         code: the gold code, without its dot.
         title: its title; empty if it has none.
         oracle: whether the teacher gets code and title.
-        own: the prompt that the teacher was trained with, if it is to be asked with that.
+        own: the prompt that the teacher was trained with, if that prompt is used.
     """
     if own is not None:
         return own.messages(note)
@@ -83,5 +83,5 @@ def messages(note: str, code: str, title: str, *, oracle: bool, own: Prompt | No
 
 
 def seed_of(run_seed: int, admission: str, sample: int) -> int:
-    """A seed of its own for each answer, below 2³¹."""
+    """A separate seed for each answer, below 2³¹."""
     return int.from_bytes(sha256(f"{run_seed} {admission} {sample}".encode()).digest()[:4]) >> 1

@@ -1,4 +1,4 @@
-"""Asks the teacher: from the kept answers, else from its server. It waits out failures that pass, up to `giveUpAfter`."""
+"""Answers from the stored answers, or else from the teacher's server. Waits out temporary failures, up to `giveUpAfter`."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from deepicd.spec.environment import TEACHER_API_KEY, TEACHER_ENDPOINT
 
 FIELD = "stages.distill.teacher"
 SERVED_NAME = "teacher"
-"""Name of the model on a server that the run has started."""
+"""Name of the model on a server that the run started."""
 FAILURES = 32
-"""Requests in a row that fail for good before the stage ends."""
+"""Consecutive requests that may fail permanently before the stage ends."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 60.0
 _OF_A_QUESTION = frozenset({Missing.TIMED_OUT, Missing.SERVER_ERROR, Missing.NOT_AN_ANSWER})
 _MOST_TOKENS = 10**8
-"""A larger number of tokens is no number of tokens."""
+"""A larger number cannot be a number of tokens."""
 _ROUNDS = 3
-"""Rounds of tries after which a question is given up that fails in these ways while others are answered."""
+"""Rounds of tries after which a question that fails in these ways is given up, if others are answered."""
 _REMEDIES = {
     Missing.TOO_LONG: "use a teacher with a longer context, or lower stages.grpo.maxPromptTokens or maxResponseTokens",
     Missing.OTHER_MODEL: f"correct {FIELD}.name",
@@ -45,7 +45,7 @@ class Teacher:
 
         Args:
             spec: of the teacher. Without an endpoint the environment has the address of its server.
-            answers: those that are kept.
+            answers: the stored ones.
             identity: of the model, for the keys of answers.
             clock: seconds.
 
@@ -89,7 +89,7 @@ class Teacher:
         self._last_answer = self._clock()
 
     async def answer(self, question: Question) -> Given | None:
-        """The answer to a question; None if the teacher has none for good.
+        """The answer to a question; None if the teacher permanently has none.
 
         Raises:
             TeacherError: it gave no answer to anything for `giveUpAfter`.
@@ -119,7 +119,7 @@ class Teacher:
             try:
                 given = await self._endpoint.again(lambda: self._ask(question))
             except FailedError as failed:
-                # Where others get their answers, the question is at fault.
+                # If others get their answers, the question is at fault.
                 if failed.reason not in PASSING or (
                     failed.reason in _OF_A_QUESTION and rounds >= _ROUNDS and self._last_answer > began
                 ):
@@ -147,7 +147,7 @@ class Teacher:
         text, finished = content_of(choice), choice.get("finish_reason")
         if text is None and not (isinstance(finished, str) and isinstance(choice.get("message"), dict)):
             raise FailedError(Missing.NOT_AN_ANSWER)
-        # Without text it has thought up to its limit, or had nothing to say: an answer too, and paid.
+        # Without text it has thought up to its limit, or had nothing to say. That is an answer too, and paid for.
         return Given(text or "", truncated=finished == "length", **_usage(content))
 
     def _check_patience(self, reason: Missing) -> None:
@@ -165,7 +165,10 @@ class Teacher:
             raise _no_answers(f"the last {FAILURES} requests have no answer", reason)
 
     async def _still_answers(self) -> bool:
-        """Whether a question that was answered before still is, by one token: after a resume only those without are left."""
+        """Whether the server still answers a question that it answered before, with one token.
+
+        After a resume, only questions without an answer are left.
+        """
         if self._answered is None:
             return False
         probe = replace(self._answered, sampling=replace(self._answered.sampling, max_tokens=1))

@@ -1,4 +1,4 @@
-"""Which words of a text are content, and whether two words are forms of one."""
+"""Which words of a text are content words, and whether two words are forms of the same one."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, in lower case; runs with digits are none."""
+    """The words of a text, in lower case; runs with digits are not words."""
     return [word.removesuffix("'s") for word in _WORD.findall(re.sub(r"\w*\d\w*", " ", text.lower()))]
 
 
 def is_content(word: str) -> bool:
-    """Whether a word says something about a patient: it has three letters or more, and is in none of the lists."""
+    """Whether a word says something about a patient: it has three letters or more and is in none of the lists."""
     if word in _SHORTHAND:
         return any(map(_is_listed_nowhere, _SHORTHAND[word]))
     return _is_listed_nowhere(word)
@@ -40,7 +40,7 @@ def content(text: str) -> list[str]:
 
 
 class Known:
-    """The words of a text, to look others up in: by their forms, and by clinical shorthand in both directions."""
+    """The words of a text, for looking up other words by their forms, and by clinical shorthand in both directions."""
 
     def __init__(self, found: Iterable[str]) -> None:
         listed = set(found)

@@ -1,8 +1,8 @@
-"""Ask models about the test split. Completions are turned into codes immediately and never written to disk.
+"""Asks models about the test split. Completions are parsed into codes immediately and never written to disk.
 
-Run in a separate process (`python -m deepicd.evaluation.answer PLAN`), since it imports vLLM. With several engines it starts a
-process for each (`… PLAN ENGINE`) and puts their answers together. An interrupted evaluation resumes after its last batch, and
-makes up for batches that were answered while the judge was not available.
+Runs in a separate process (`python -m deepicd.evaluation.answer PLAN`), because it imports vLLM. With several engines it
+starts a process for each (`… PLAN ENGINE`) and puts their answers together. An interrupted evaluation resumes after its last
+batch, and makes up for batches that were answered while the judge was not available.
 """
 
 from __future__ import annotations
@@ -48,9 +48,10 @@ def answer(plan: EvaluationPlan, plan_file: str) -> None:
 
 
 def _drop_unjudged(plan: EvaluationPlan, parts: Mapping[str, Parts], batches: int) -> None:
-    """Delete the batches that were answered without the reward's judge, if it can be had now.
+    """Delete the batches that were answered without the reward's judge, if the judge is available now.
 
-    They are answered again, since completions are not kept; the judge's verdicts on those that come out alike are.
+    They are answered again, because completions are not kept. Verdicts are kept, and reused for completions that come out the
+    same.
     """
     reward = RewardSpec.model_validate(plan.reward)
     left = {} if reward.judge is None else {name: own.unjudged(batches) for name, own in parts.items()}
@@ -82,7 +83,7 @@ def main(plan_file: str, engine: str | None = None) -> None:
 
 
 def _report(plan: EvaluationPlan, error: DeepICDError) -> None:
-    """Tell the process that follows this one; the first report is kept."""
+    """Report to the process that follows this one; the first report is kept."""
     sys.stderr.write(f"{error}\n")
     try:
         with Path(plan.failure).open("x", encoding="utf-8") as file:

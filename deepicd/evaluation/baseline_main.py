@@ -1,6 +1,6 @@
 """Train one baseline and write its answers: `python -m deepicd.evaluation.baseline_main PLAN`.
 
-A separate process: scikit-learn and what it brings would slow down every process of the training stack.
+A separate process, because scikit-learn and its dependencies would slow down every process of the training stack.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class BaselinePlan:
     name: str
     """`majority`, `tfidf`, `neighbours` or `encoder`."""
     train: str
-    """Parquet file of the split, as the cohort has it, with whole notes."""
+    """Parquet file of the cohort's split, with whole notes."""
     validation: str
     test: str
     max_admissions: int | None

@@ -1,6 +1,6 @@
-"""Baselines: trained on the train split, tuned on the validation split only, asked about the test split.
+"""Baselines: trained on the train split, tuned only on the validation split, asked about the test split.
 
-They see whole notes, without the models' token budget. Needs scikit-learn, which lives in an environment of its own.
+They see whole notes, without the models' token budget. Needs scikit-learn, which is in a separate environment.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from deepicd.evaluation.code_tree import CodeTree
 from deepicd.evaluation.levels import Level, class_of
 
 _FEATURES = 50_000
-"""Most words and pairs of words of TF-IDF: the linear model has one weight for each of them and each code."""
+"""Maximum number of words and word pairs of TF-IDF: the linear model has one weight for each of them and each code."""
 _DIMENSIONS = 256
 _ALPHAS = (1e-6, 1e-5, 1e-4)
 _NEIGHBOURS = (1, 5, 15, 50)
 _FITTED_ON = 20_000
-"""Most train admissions to choose words, dimensions and settings on. The final model is fitted on all, but a table of all pairs
-of words would not fit into memory, and six models of all admissions would take half an hour."""
+"""Maximum number of train admissions for choosing words, dimensions and settings. The final model is fitted on all, but a
+table of all pairs of words would not fit into memory, and six models of all admissions would take half an hour."""
 _TUNED_ON = 2000
-"""Most validation admissions for tuning."""
+"""Maximum number of validation admissions for tuning."""
 _WITHOUT_SPACES = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 """Characters of scripts that put no spaces between words (Thai, Lao, Burmese, Khmer, Japanese, Chinese)."""
 _WORD = rf"[^\W{_WITHOUT_SPACES}]{{2,}}|[{_WITHOUT_SPACES}]"
@@ -46,7 +46,7 @@ class Notes:
 
 @dataclass(frozen=True)
 class Splits:
-    """What a baseline gets; it must not look at the test codes, which it does not have."""
+    """A baseline's input. It does not include the test codes."""
 
     train: Notes
     validation: Notes
@@ -67,7 +67,7 @@ Model = Callable[[Any], tuple[list[str], FloatArray]]
 
 
 def majority(splits: Splits) -> Answered:
-    """The most frequent code of the train split for every admission; of equally frequent ones the first by name."""
+    """The most frequent code of the train split for every admission; if several are equally frequent, the first by name."""
     counts = Counter(splits.train.codes)
     code = min(counts, key=lambda name: (-counts[name], name))
     names, shares = list(counts), np.array([list(counts.values())]) / len(splits.train.codes)
@@ -78,9 +78,9 @@ def majority(splits: Splits) -> Answered:
 def tfidf(splits: Splits) -> Answered:
     """TF-IDF of words and pairs of words, and linear models (logistic loss, L2) along the hierarchy of codes: see `CodeTree`.
 
-    Chinese, Japanese and other scripts without spaces count by characters and pairs of characters.
+    In Chinese, Japanese and other scripts without spaces, characters and pairs of characters count instead of words.
 
-    Tuned: strength of the penalty and class weights, by category macro F1 on the validation split, with models of a sample.
+    Tuned by category macro F1 on the validation split, with models of a sample: strength of the penalty and class weights.
     """
     vectors = _vectors(splits)
     candidates = [{"alpha": alpha, "classWeight": weight} for alpha in _ALPHAS for weight in (None, "balanced")]
@@ -99,7 +99,7 @@ def tfidf(splits: Splits) -> Answered:
 def neighbours(splits: Splits) -> Answered:
     """Vote of the nearest train admissions, weighted by similarity: the cosine in 256 dimensions of TF-IDF (a truncated SVD).
 
-    Tuned: the number of neighbours, by category macro F1 on the validation split.
+    Tuned by category macro F1 on the validation split: the number of neighbours.
     """
     from sklearn.decomposition import TruncatedSVD
     from sklearn.neighbors import NearestNeighbors
@@ -160,7 +160,7 @@ def _vectors(splits: Splits) -> _Vectors:
 
 
 def _sample(number: int) -> IntArray:
-    """Places of at most `_FITTED_ON` of so many admissions, in order."""
+    """Indices of at most `_FITTED_ON` admissions, in order."""
     found: IntArray = np.sort(np.random.default_rng(0).permutation(number)[:_FITTED_ON])
     return found
 
@@ -168,7 +168,7 @@ def _sample(number: int) -> IntArray:
 def _tuned(
     splits: Splits, vectors: _Vectors, candidates: Sequence[Mapping[str, Any]], fitted: Callable[[Mapping[str, Any]], Model]
 ) -> dict[str, Any]:
-    """The candidate with the best category macro F1 on validation, and that score; of equal ones the first."""
+    """The candidate with the best category macro F1 on validation, and that score; the first one if several are equal."""
     scores = []
     for candidate in candidates:
         answers = [code for _, _, chosen in _answer(fitted(candidate), vectors.validation) for code in chosen]
@@ -214,7 +214,7 @@ def by_level(names: Sequence[str], shares: FloatArray, chosen: Sequence[str]) ->
 
 
 def macro_f1(gold: Sequence[str], answers: Sequence[str]) -> float:
-    """Headline macro F1 at category level, by which baselines are tuned."""
+    """Headline macro F1 at category level, which tunes the baselines."""
     labels = classification.encode(
         [class_of(code, Level.CATEGORY) for code in gold], [class_of(code, Level.CATEGORY) for code in answers]
     )

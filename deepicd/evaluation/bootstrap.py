@@ -17,14 +17,14 @@ from deepicd.evaluation.metrics_schema import Measure
 LEVEL = 0.95
 """Coverage of every interval."""
 FEWEST_PATIENTS = 6
-"""Fewest patients for whom intervals are given. The signs of n patients alone allow no two-sided p-value below 2 / 2^n: with
-five it is 0.06, so no interval of theirs covers 95 %."""
+"""Minimum number of patients for intervals. The signs of n patients alone allow no two-sided p-value below 2 / 2^n: with
+five it is 0.06, so no interval over them covers 95 %."""
 _CHUNK = 2_000_000
 """Maximum number of weights in memory: 16 MB, for a test set of any size."""
 
 
 def number_of_samples(subjects: Sequence[str], asked: int) -> int:
-    """The number of samples to draw: as many as are asked for, or none if there are fewer than `FEWEST_PATIENTS`.
+    """The number of samples to draw: as many as requested, or none if there are fewer than `FEWEST_PATIENTS`.
 
     Args:
         subjects: the patient of each of N admissions.
@@ -83,7 +83,7 @@ def resample(
 
 
 def measure(value: float, samples: FloatArray | None) -> Measure:
-    """A number with the interval of its values on the samples; nothing of an undefined number."""
+    """A number with the interval of its values on the samples; empty for an undefined number."""
     if np.isnan(value):
         return {"value": None, "interval": None}
     ends = None if samples is None else interval(samples)
@@ -91,7 +91,7 @@ def measure(value: float, samples: FloatArray | None) -> Measure:
 
 
 def interval(values: FloatArray) -> tuple[float, float] | None:
-    """95 % percentile interval of a statistic's values; None where it is undefined on every sample.
+    """95 % percentile interval of a statistic's values; None if it is undefined on every sample.
 
     Samples on which the statistic is undefined, because they drew none of its admissions, are left out.
     """

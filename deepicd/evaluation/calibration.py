@@ -1,4 +1,4 @@
-"""Whether a model's confidence says how often it is right, and what abstaining on it would gain.
+"""Whether a model's confidence matches how often it is right, and what abstaining by confidence would gain.
 
 The confidence of a language model is the share of its samples that agree with its greedy answer; that of a baseline is its own
 probability. Only admissions with a valid answer count.
@@ -137,8 +137,8 @@ def expected_error(confidence: FloatArray, right: BoolArray) -> float:
 def area_under_risk_coverage(confidence: FloatArray, right: BoolArray, weights: FloatArray) -> FloatArray:
     """[R] mean share of wrong answers over all coverages, answers of high confidence first; lower is better.
 
-    Answers of equal confidence are mixed evenly, so that no order among them counts: within a group of weight w and error rate
-    e, after answers of weight W with errors E, the risk at W + t is (E + e t) / (W + t), which is integrated exactly.
+    Answers with equal confidence are mixed evenly, so that their order does not matter: within a group of weight w and error
+    rate e, after answers of weight W with errors E, the risk at W + t is (E + e t) / (W + t), which is integrated exactly.
 
     Args:
         confidence: [N].
@@ -157,7 +157,7 @@ def area_under_risk_coverage(confidence: FloatArray, right: BoolArray, weights: 
 
 
 def _curve(confidence: FloatArray, right: BoolArray) -> list[RiskPoint]:
-    """Risk and coverage if only answers of at least each confidence are given, from the highest on."""
+    """Risk and coverage if only answers with at least each confidence are given, from the highest down."""
     order = np.argsort(-confidence, kind="stable")
     ordered, wrong = confidence[order], np.cumsum(~right[order])
     ends = [place for place, (one, after) in enumerate(pairwise(ordered)) if one != after] + [len(ordered) - 1]

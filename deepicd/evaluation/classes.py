@@ -58,7 +58,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     """Read the rows back.
 
     Raises:
-        UserError: the file is not of this form.
+        UserError: the file does not have this format.
     """
     import pyarrow
     import pyarrow.parquet as pq

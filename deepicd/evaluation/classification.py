@@ -118,7 +118,7 @@ def _sums(classes: IntArray, weights: FloatArray, size: int) -> FloatArray:
 
 
 def f1(counts: Counts) -> FloatArray:
-    """[C, R] F1 of every class; NaN where the class is neither gold nor predicted."""
+    """[C, R] F1 of every class; NaN if the class is neither gold nor predicted."""
     return ratio(2 * counts.true_positives, counts.gold + counts.predicted)
 
 

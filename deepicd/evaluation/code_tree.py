@@ -1,8 +1,8 @@
 """A linear classifier of codes along their hierarchy: the chapter, then the category within it, then the code within that.
 
-A classifier of each code against all others would need as many passes over all notes as there are codes, and a weight for
-each word and code. Here a code is told only from its siblings, on their notes. The probability of a code is the product along
-its path. Needs scikit-learn.
+A classifier of each code against all others would need as many passes over all notes as there are codes, and a weight for each
+word and code. Here a code is distinguished only from its siblings, on their notes. The probability of a code is the product
+along its path. Needs scikit-learn.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from deepicd.evaluation.classification import FloatArray, IntArray
 from deepicd.evaluation.levels import Level, class_of
 
 _SMALLEST = 0.02
-"""Weights below this share of their class's largest one are left out: most are, and the answers are the same."""
+"""Weights below this share of their class's largest one are left out. Most are below it, and the answers stay the same."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class CodeTree:
 def _siblings(
     rows: Any, owner: IntArray, settings: Mapping[str, Any], jobs: int | None
 ) -> tuple[IntArray, IntArray, npt.NDArray[np.float32], FloatArray]:
-    """Weights that tell siblings apart, as words, classes and values, and the bias of each class; no weights for an only child.
+    """Weights that distinguish siblings, as words, classes and values, and the bias of each class; none for an only child.
 
     Args:
         rows: [N, words] notes of the siblings.
@@ -100,7 +100,7 @@ def _siblings(
     if len(classes) == 1:
         nothing = np.zeros(0, dtype=np.int64)
         return nothing, nothing, np.zeros(0, dtype=np.float32), np.zeros(1)
-    # A word that none of the notes has would only take memory.
+    # A word that is in none of the notes would only take memory.
     words, rows.indices = np.unique(rows.indices, return_inverse=True)
     rows = type(rows)((rows.data, rows.indices, rows.indptr), (rows.shape[0], len(words)))
     model = SGDClassifier(**settings, n_jobs=jobs).fit(rows, label)

@@ -40,7 +40,7 @@ class Difference(TypedDict):
 
 
 class Pair(TypedDict):
-    """The differences of two models by measure, without those that one of them does not have, which are in `absent`."""
+    """The differences of two models by measure. Measures that one of them lacks are in `absent`."""
 
     first: str
     second: str
@@ -63,7 +63,8 @@ def on_common_admissions(by_model: Mapping[str, Sequence[Prediction]]) -> dict[s
     """The predictions for the admissions that all models answered, in the order of the first model.
 
     Raises:
-        UserError: a model answers an admission twice, two disagree on the patient or gold code of an id, or nothing is common.
+        UserError: a model answers an admission twice, two disagree on the patient or gold code of an id, or the
+            models have no admission in common.
     """
     indexed = {name: {record.id: record for record in records} for name, records in by_model.items()}
     for name, records in by_model.items():
@@ -93,7 +94,7 @@ def compare_all(
 
     Args:
         by_model: one answer for each admission, the same admissions for each model.
-        bootstrap_samples: least number of patient samples; 0: no intervals and no p-values.
+        bootstrap_samples: minimum number of patient samples; 0: no intervals and no p-values.
         seed: of the samples.
         incomparable: measures of two models that are not of one kind, with the reason: they have no difference.
 

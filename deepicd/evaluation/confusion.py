@@ -36,7 +36,7 @@ SHORT_TITLES = (
     "Health factors",
     "Special purposes",
 )
-"""Short titles of chapters 0 (`levels.NO_CHAPTER`) to 22, where the official ones are too long."""
+"""Short titles of chapters 0 (`levels.NO_CHAPTER`) to 22, because the official ones are too long."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A structural tag of xgrammar by which vLLM generates freely, and inside the diagnosis tag only codes of the table."""
+"""An xgrammar structural tag with which vLLM generates freely, but only codes of the table inside the diagnosis tag."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def structural_tag(local: Iterable[str] = ()) -> str:
     """The structural tag as JSON, for vLLM's structured outputs. The completion ends with its first diagnosis.
 
     Args:
-        local: codes that are allowed beside those that were billable in any release.
+        local: codes that are allowed in addition to those that were billable in any release.
     """
     codes = [*icd10.billable_codes(), *sorted(set(local))]
     tag = {"begin": _OPENING, "content": {"type": "grammar", "grammar": grammar(codes)}, "end": _CLOSING}

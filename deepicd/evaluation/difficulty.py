@@ -58,7 +58,7 @@ class DifficultyPlan:
 
     @property
     def key(self) -> str:
-        """Digest of what decides the counts: those of an interrupted sampling with another key do not count."""
+        """Digest of everything that decides the counts; counts of an interrupted sampling with another key are not used."""
         files = {"engines", "parts", "solved", "progress", "total", "phases"}
         chosen = {name: value for name, value in asdict(self).items() if name not in files}
         read = [stamp(Path(path)) for path in (self.model, self.prompts)]
@@ -67,10 +67,10 @@ class DifficultyPlan:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What difficulty decides."""
+    """The decision by difficulty."""
 
     kept: frozenset[str]
-    """Ids of the prompts that stay."""
+    """Ids of the prompts that are kept."""
     histogram: tuple[int, ...]
     """Number of prompts by the number of completions that solve them, from 0 to `samples`."""
     dropped_solved: int
@@ -91,7 +91,7 @@ class Chosen:
 
 
 def choose(solved: Mapping[str, int], settings: DifficultySpec) -> Chosen:
-    """Leave out prompts by the share of their completions that solve them; a prompt on both sides counts as solved."""
+    """Leave out prompts by the share of their completions that solve them; a prompt that meets both limits counts as solved."""
     easy, hard = settings.drop_solved, settings.drop_unsolved
     shares = {identity: number / settings.samples for identity, number in solved.items()}
     too_easy = {identity for identity, share in shares.items() if easy is not None and share >= easy}
@@ -118,7 +118,7 @@ def count_solved(texts: Sequence[tuple[str, bool]], row: Mapping[str, Any], *, o
 
 
 def sample(plan: DifficultyPlan, plan_file: str) -> None:
-    """Sample the prompts that are left with all engines, and write the counts.
+    """Sample the remaining prompts with all engines, and write the counts.
 
     Raises:
         SystemExit: the process of an engine failed; it has written why.
@@ -139,12 +139,12 @@ def sample(plan: DifficultyPlan, plan_file: str) -> None:
 
 
 def sample_share(plan: DifficultyPlan, number: int, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Sample what is left of the batches of one engine."""
+    """Sample the remaining batches of one engine."""
     slices, parts = chunks(len(rows), plan.batch), Batches(Path(plan.parts), plan.key)
     left = [batch for batch in share(len(slices), number, len(plan.engines)) if not parts.has(batch)]
     if not left:
         return
-    # The phases of one engine stand for all.
+    # One engine's phases represent all of them.
     phases = PhaseFile(Path(plan.phases)) if number == 0 else None
     if phases is not None:
         phases.enter(Phase.VLLM)

@@ -27,7 +27,8 @@ class Settings:
 
 
 def encoder(splits: Splits, settings: Settings) -> Answered:
-    """Fine-tune on the train split, keep the epoch with the best category macro F1 on validation, and answer the test split.
+    """Fine-tune on the train split, keep the weights of the best epoch (category macro F1 on validation), answer the test
+    split.
 
     Runs on a GPU if this process has one. Imports torch and transformers.
 
@@ -83,11 +84,11 @@ def _load(settings: Settings, classes: int) -> tuple[Any, Any]:
             settings.path,
             num_labels=classes,
             ignore_mismatched_sizes=True,
-            problem_type="single_label_classification",  # a single label would be taken for a regression
+            problem_type="single_label_classification",  # a single label would mean a regression
         )
     except Exception:
         raise UserError(
-            f"{SETTING}: '{settings.path}' is no encoder that transformers can fine-tune for classification: "
+            f"{SETTING}: '{settings.path}' is not an encoder that transformers can fine-tune for classification: "
             "give the folder of a Hugging Face encoder, or its name on the hub"
         ) from None
     if tokenizer.pad_token is None:
@@ -112,7 +113,7 @@ def _longest(model: Any) -> int | None:
 
 
 def _rate(step: int, steps: int) -> float:
-    """The learning rate's share of its highest: up over the first tenth of the steps, then down to 0."""
+    """The learning rate as a share of its peak: up over the first tenth of the steps, then down to 0."""
     rising = max(1, round(_WARM_UP * steps))
     return (step + 1) / rising if step < rising else max(0.0, (steps - step) / max(1, steps - rising))
 

@@ -1,4 +1,4 @@
-"""One vLLM engine, and the batches that it asks all models about. Imports vLLM where it starts."""
+"""One vLLM engine, and the batches that it asks all models about. Imports vLLM when it starts."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class Asked:
     prompt: Prompt
     opened_think: bool
     chat_template: str | None
-    """Replaces the model's own; None leaves that."""
+    """Replaces the model's own; None keeps that."""
     score: Callable[[Sequence[Sample]], Sequence[Score]]
     """Scores completions by the run's reward without its judge."""
     planted: list[str | None]
-    """Wrong diagnoses to put in front; all None if that is not asked."""
+    """Wrong diagnoses to put in front; all None if this is not requested."""
 
 
 def read_admissions(test: Path, limit: int | None) -> list[dict[str, Any]]:
@@ -68,7 +68,7 @@ class Engine:
         self._admissions = admissions
         self._slices = chunks(len(admissions), plan.batch)
         self._own = share(len(self._slices), number, len(plan.engines))
-        # The phases of one engine stand for all.
+        # One engine's phases represent all of them.
         self._phases = PhaseFile(Path(plan.phases)) if number == 0 else None
         self._parts = open_parts(plan)
         self._reward = RewardSpec.model_validate(plan.reward)
@@ -76,7 +76,7 @@ class Engine:
         self._constraint = structural_tag(_local_codes(admissions)) if plan.constrained else None
 
     def run(self) -> None:
-        """Answer what is not answered yet.
+        """Answer the batches that have no answers yet.
 
         Raises:
             UserError: a model cannot be asked.
@@ -93,7 +93,7 @@ class Engine:
         self._enter(Phase.VLLM, waiting[0])
         folder = Path(waiting[0].path) if waiting[0].own else other_models.folder(waiting[0])
         asked = self._asked(waiting[0], folder)
-        from deepicd.evaluation.generate import Generator  # slow: a model that cannot be asked is refused before
+        from deepicd.evaluation.generate import Generator  # slow, so a model that cannot be asked is refused before
 
         added = variants.MOST_ADDED if plan.premature_closure else 0
         generator = Generator(
@@ -207,7 +207,7 @@ class Engine:
             self._phases.enter(phase, of=None if model is None else model.name)
 
     def _note_progress(self) -> None:
-        """Add a line that says how many batches of all models are answered, by any engine."""
+        """Add a line with the number of batches of all models that any engine has answered."""
         done = sum(own.has(batch) for own in self._parts.values() for batch in range(len(self._slices)))
         with Path(self._plan.progress).open("a") as file:
             file.write(json.dumps({"step": done, "data": {}}) + "\n")

@@ -1,4 +1,4 @@
-"""A process for each vLLM engine, so that all GPUs generate."""
+"""Starts a process for each vLLM engine, so that all GPUs generate."""
 
 from __future__ import annotations
 

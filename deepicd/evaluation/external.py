@@ -26,10 +26,10 @@ _LONGEST_ID = 64
 def read(
     lines: Iterable[bytes], source: str = "input", *, on_fault: Callable[[UserError], None] | None = None
 ) -> list[Prediction]:
-    """Read answers. Codes are normalised (dots, case, surrounding space). A prediction without the form of a code is read as
-    None. Other fields are ignored.
+    """Read answers. Codes are normalised (dots, case, surrounding space). A prediction that is not formatted like a code is
+    read as None. Other fields are ignored.
 
-    A code does not show whether the model kept to the answer format, so `faults` is None.
+    A code does not show whether the model followed the answer format, so `faults` is None.
 
     Args:
         lines: in UTF-8; empty lines are skipped.
@@ -49,7 +49,7 @@ def read(
         try:
             prediction = _prediction(line, where)
             if prediction.id in seen:
-                raise UserError(f"{where}: id: is also that of line {seen[prediction.id]}: give one line an admission")
+                raise UserError(f"{where}: id: is also that of line {seen[prediction.id]}: give one line per admission")
         except UserError as error:
             if on_fault is None:
                 raise
@@ -58,7 +58,7 @@ def read(
         seen[prediction.id] = number
         predictions.append(prediction)
     if not predictions:
-        raise UserError(f"{source}: holds no predictions that can be read: give one JSON object a line")
+        raise UserError(f"{source}: has no readable predictions: give one JSON object per line")
     return predictions
 
 

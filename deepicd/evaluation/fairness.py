@@ -49,7 +49,7 @@ def measure(
     Args:
         predictions: one per admission.
         people: by id of the admission, its group of each attribute of `ATTRIBUTES`.
-        bootstrap_samples: least number of patient samples; raised for many groups; 0: no intervals.
+        bootstrap_samples: minimum number of patient samples; raised for many groups; 0: no intervals.
         seed: of the samples.
 
     Returns:
@@ -60,7 +60,7 @@ def measure(
     for attribute in ATTRIBUTES:
         found = _groups(predictions, [people.get(record.id, {}).get(attribute, UNKNOWN) for record in predictions])
         if [*found.names, *found.suppressed] == [UNKNOWN]:
-            absent[attribute] = f"the cohort does not say it: no admission has a value in the column {attribute}"
+            absent[attribute] = f"the cohort does not record it: no admission has a value in the column {attribute}"
         elif len(found.names) < 2:
             absent[attribute] = f"fewer than two groups have {FEWEST} patients in the test split"
         else:

@@ -64,7 +64,7 @@ def minus(text: str) -> str:
 
 
 def breakable(name: str) -> Markup:
-    """A name such as `seed-0/grpo` for HTML, which may be broken behind each slash."""
+    """A name such as `seed-0/grpo` for HTML, with a possible line break after each slash."""
     return Markup("/<wbr>").join(name.split("/"))
 
 
@@ -79,7 +79,7 @@ MOST_BY_CHANCE = 0.05
 
 
 def is_real(measure: Measure, p: float | None = None) -> bool:
-    """Whether a difference is more than chance: by its corrected p-value, or by its interval where there is none."""
+    """Whether a difference is beyond chance, by its corrected p-value or, if there is none, by its interval."""
     return measure["value"] is not None and (excludes_zero(measure) if p is None else p < MOST_BY_CHANCE)
 
 

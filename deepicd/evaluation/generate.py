@@ -1,4 +1,4 @@
-"""Completions of a model folder through vLLM, in batches. Only a process that generates may import this: it imports vLLM."""
+"""Completions of a model folder through vLLM, in batches. It imports vLLM, so only a process that generates may import it."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Generated:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How completions are drawn; by default one, greedily."""
+    """How completions are sampled; by default one, greedily."""
 
     temperature: float = 0.0
     """0 is greedy."""
     top_k: int = -1
-    """Draw from this many of the likeliest tokens; -1: from all."""
+    """Sample from this many of the likeliest tokens; -1: from all."""
     samples: int = 1
     structural_tag: str | None = None
     """Constrains the completions (`deepicd.evaluation.constraint`)."""
@@ -68,11 +68,11 @@ class Generator:
     def load(self, model: Path) -> None:
         """Replace the weights with those of another folder, whose model has the same shapes, tokenizer and chat template."""
         self._llm.collective_rpc("reload_weights", kwargs={"weights_path": str(model)})
-        # What it holds was computed with the weights before.
+        # Its content was computed with the previous weights.
         self._llm.reset_prefix_cache()
 
     def generate(self, chats: Sequence[Chat], *samplings: Sampling) -> list[list[list[Generated]]]:
-        """Complete each chat, which ends in the user's turn, in each way, all in one batch. Result: ways × chats × samples.
+        """Complete each chat, which ends in the user turn, in each way, all in one batch. Result: ways × chats × samples.
 
         A chat must have at most `max_prompt_tokens` (`deepicd.data.prompts`).
         """

@@ -11,7 +11,7 @@ NO_CHAPTER = 0
 
 
 class Level(StrEnum):
-    """The part of a code that has to be right."""
+    """The part of a code that must be right."""
 
     CHAPTER = "chapter"
     CATEGORY = "category"

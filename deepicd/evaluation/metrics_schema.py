@@ -1,6 +1,6 @@
 """The schema of metrics.json and the definitions of its numbers.
 
-A number is a `Measure`: a value, null if it is undefined or was not observed (unscored is not 0), and an interval, null if
+A number is a `Measure`: a value (null if it is undefined or was not observed; unscored is not 0) and an interval (null if
 none was requested. The file has `DEFINITIONS` next to the numbers.
 """
 
@@ -15,7 +15,7 @@ DEFINITIONS = {
     "valid": "a prediction is valid if it was a billable code in any release of ICD-10-CM FY2016 to FY2026, or is a gold "
     "code marked as local; dots, case and surrounding space do not count",
     "F1": "2TP / (2TP + FP + FN) of one class; a missing, unparseable or invalid prediction is a false negative of "
-    "its gold class and a false positive of none",
+    "its gold class and a false positive for none",
     "macroF1": "headline: mean F1 over the classes that occur as gold in the test set",
     "macroF1Union": "mean F1 over the classes that occur as gold or as a valid prediction",
     "microF1": "F1 of TP, FP and FN summed over classes",
@@ -23,7 +23,7 @@ DEFINITIONS = {
     "byFrequency": "macroF1 and accuracy over the gold classes of one third of the training set's classes, ranked by "
     "count; classes of the same count share the rarer third; unseen: not in the training set",
     "byChapter": "of the gold codes of a chapter: f1 of the chapter as a class; macro F1 over its categories and codes",
-    "format": "share of completions without a fault of form",
+    "format": "share of completions without a format fault",
     "validCode": "share of admissions with a valid prediction; missing (nothing could be read) and invalid (a code "
     "that never was billable) are the rest",
     "outsideYears": "share of admissions with a prediction that was billable, but in none of the fiscal years that the "
@@ -31,7 +31,7 @@ DEFINITIONS = {
     "faults": "share of completions with each fault; one completion may have several",
     "reward": "mean over the scored admissions; reward_without_judge: without the run's judge, which was not available",
     "passAt": "unbiased estimate of the probability that at least one of k sampled completions is right: the share of the "
-    "subsets of k samples that hold a right one",
+    "subsets of k samples that contain a right one",
     "agreement": "share of the samples whose class is that of the greedy answer, over the admissions with a valid one",
     "majority": "the most frequent valid code of the samples; of equally frequent ones the greedy answer, then the first drawn",
     "gain": "macroF1 of this answer minus that of the free greedy answer, paired by patient",
@@ -139,14 +139,14 @@ class SampledLevel(TypedDict):
 
 
 class Sampling(TypedDict):
-    """The completions sampled beside the greedy one."""
+    """The completions sampled in addition to the greedy one."""
 
     samples: int
     levels: dict[str, SampledLevel]
 
 
 class Constrained(TypedDict):
-    """Greedy answers where the diagnosis tag can hold only codes of the table."""
+    """Greedy answers with a diagnosis tag that can contain only codes of the table."""
 
     levels: dict[str, AlternativeMetrics]
     secondsPerAdmission: dict[str, float]
@@ -173,7 +173,7 @@ class Bin(TypedDict):
 
 
 class RiskPoint(TypedDict):
-    """If only answers of at least this confidence are given: their share of all answers, and how many of them are wrong."""
+    """If only answers with at least this confidence are given: their share of all answers, and how many of them are wrong."""
 
     confidence: float
     coverage: float
@@ -198,7 +198,7 @@ class Calibration(TypedDict):
     """Confidence and accuracy of the admissions with a valid answer."""
 
     confidence: str
-    """What the confidence is."""
+    """Definition of the confidence."""
     answered: int
     levels: dict[str, LevelCalibration]
 
@@ -237,7 +237,7 @@ class Fairness(TypedDict):
 
 
 class Metrics(TypedDict):
-    """The content of metrics.json for one model. A key that is not required is missing where `absent` has its reason."""
+    """The content of metrics.json for one model. A key that is not required may be missing; `absent` then has the reason."""
 
     schema: str
     definitions: dict[str, str]

@@ -1,4 +1,4 @@
-"""Models that the run did not train: their folder, and the test split's notes within their prompt and budget."""
+"""Models that the run did not train: their folder, and the test split's notes with their prompt and budget."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def folder(model: Model) -> Path:
 
 
 def prompt_of(model: Model, where: Path, run: Prompt) -> Prompt:
-    """The prompt of run.yaml, else that of the model's deepicd.json, else the run's.
+    """The prompt in run.yaml, otherwise the one in the model's deepicd.json, otherwise the run's.
 
     Raises:
         UserError: the folder's file is damaged.

@@ -1,6 +1,6 @@
-"""Answers as they come: a file for each batch of each model. They hold ids, codes, names and numbers, no text.
+"""Answers as they arrive, with a file for each batch of each model. They contain ids, codes, names and numbers, no text.
 
-PARTS/MODEL/key         digest of what decides the answers
+PARTS/MODEL/key         digest of everything that decides the answers
 PARTS/MODEL/00003.json  answers of the fourth batch
 """
 
@@ -40,16 +40,16 @@ class Answer:
 
 
 class Batches:
-    """What was made of each batch, as JSON, in a folder of its own. Several processes may write, each its own batches."""
+    """The result of each batch, as JSON, in a separate folder. Several processes may write, each its own batches."""
 
     def __init__(self, folder: Path, key: str, check: Callable[[Any], object] = bool) -> None:
-        """`key`: digest of what decides the content; `check` raises KeyError or TypeError for content that is damaged."""
+        """`key`: digest of everything that decides the content; `check` raises KeyError or TypeError for damaged content."""
         self._folder = folder
         self._key = key
         self._check = check
 
     def begin(self) -> None:
-        """Delete what was made under another key, and damaged files. Only one process may, before any engine starts."""
+        """Delete results with another key, and damaged files. Only one process may do this, before any engine starts."""
         mark = self._folder / "key"
         if not mark.exists() or mark.read_text() != self._key:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -74,7 +74,7 @@ class Batches:
         return json.loads(self._path(batch).read_bytes())
 
     def drop(self, batch: int) -> None:
-        """Delete a batch, so that it is made again."""
+        """Delete a batch, so that it is computed again."""
         self._path(batch).unlink()
 
     def _path(self, batch: int) -> Path:
@@ -85,7 +85,7 @@ class Parts:
     """The answers of one model in a folder."""
 
     def __init__(self, folder: Path, model: str, key: str) -> None:
-        """`folder`: of all models; `key`: digest of what decides the answers."""
+        """`folder`: of all models; `key`: digest of everything that decides the answers."""
         self._batches = Batches(folder / model, key, _answers)
         self.begin, self.has, self.drop = self._batches.begin, self._batches.has, self._batches.drop
 
@@ -124,7 +124,7 @@ def _answers(content: Any) -> tuple[list[Answer], dict[str, float]]:
 def to_predictions(
     admissions: Sequence[Mapping[str, Any]], by_model: Mapping[str, Sequence[Answer]]
 ) -> dict[str, list[Prediction]]:
-    """The predictions of every model. The judge counts for all answers, or, if one was given without it, for none.
+    """The predictions of every model. The judge counts for all answers, or for none if one was given without it.
 
     Args:
         admissions: rows of `engine.read_admissions`.

@@ -23,7 +23,7 @@ _SEXES = {"F": "female", "FEMALE": "female", "M": "male", "MALE": "male"}
 
 
 def age_band(age: Any) -> str:
-    """The band of an age in years; unknown for what is no age of a person."""
+    """The band of an age in years; unknown if it cannot be a person's age."""
     if not isinstance(age, int | float) or not 0 <= age <= _HIGHEST_AGE:  # NaN is not within any limits
         return UNKNOWN
     return next((name for last, name in _AGES if age <= last), _OLDEST)

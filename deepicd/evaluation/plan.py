@@ -1,4 +1,4 @@
-"""The plan of an evaluation: which models answer the test split, and how. JSON, read by the processes that generate."""
+"""The plan of an evaluation: which models answer the test split, and how. It is JSON, read by the processes that generate."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class EvaluationPlan:
     opened_think: bool
     reward: dict[str, Any]
     constrained: bool
-    """Whether the models also answer with codes of the table only."""
+    """Whether the models also answer with only codes of the table."""
     premature_closure: bool
     """Whether they also answer with half of the note, and with a wrong diagnosis in front."""
     stages: str
@@ -80,13 +80,17 @@ class EvaluationPlan:
     """File that gets the error that the user can fix."""
 
     def groups(self) -> Iterator[list[Model]]:
-        """The models that one engine can serve in turn: those of the run together, each other one alone."""
+        """The models that one engine can serve one after the other: those of the run together, and each other model by
+        itself.
+        """
         models = [Model(**fields) for fields in self.models]
         for _, group in groupby(models, key=lambda model: "" if model.own else model.name):
             yield list(group)
 
     def key(self, model: Model) -> str:
-        """Digest of what decides a model's answers: answers of an interrupted evaluation with another key do not count."""
+        """Digest of everything that decides a model's answers; answers of an interrupted evaluation with another key are not
+        used.
+        """
         chosen = {
             name: value for name, value in asdict(self).items()
             if name not in {"models", "engines", "parts", "out", "seconds", "progress", "total", "phases", "failure"}
@@ -98,7 +102,7 @@ class EvaluationPlan:
 def stamp(path: Path) -> list[tuple[str, int, int]]:
     """Name, size and time of a file, or of each file of a folder; nothing for a name on the hub.
 
-    Without the model's cards, which each evaluation writes again: they decide no answer.
+    The model's cards are left out, because each evaluation writes them again and they do not affect answers.
     """
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     found = [(file.name, file.stat()) for file in files if file.is_file() and file.name not in CARDS]
@@ -111,5 +115,5 @@ def chunks(admissions: int, batch: int) -> list[slice]:
 
 
 def share(batches: int, engine: int, engines: int) -> list[int]:
-    """The batches of one engine: each batch belongs to exactly one, whatever of them is done already."""
+    """The batches of one engine. Each batch belongs to exactly one engine, whichever batches are already done."""
     return list(range(engine, batches, engines))

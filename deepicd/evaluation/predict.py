@@ -16,7 +16,7 @@ from deepicd.evaluation.constraint import structural_tag
 from deepicd.prompt import Asked
 
 NO_ADMISSION_NOTE = "no_admission_note"
-"""Fault of an empty note, and of a discharge summary without complaint, present illness and history: the model is not asked."""
+"""Fault of an empty note, or a discharge summary without complaint, present illness and history. The model is not asked."""
 
 
 def predict_notes(
@@ -37,10 +37,10 @@ def predict_notes(
         model: folder of a Hugging Face model.
         notes: admission notes; None for a summary without one (NO_ADMISSION_NOTE).
         asked: the prompt and the budgets.
-        opened_think: whether the prompt ends in an opened `<think>`; None: as in the model's chat template.
+        opened_think: whether the prompt ends in an opened `<think>`; None: as the model's chat template does.
         engine: arguments of vLLM's engine.
         with_traces: whether the answers include the reasoning traces, which repeat content of the note.
-        constrained: whether the diagnosis tag can hold only codes of the table.
+        constrained: whether the diagnosis tag can contain only codes of the table.
 
     Raises:
         UserError: the model has no chat template, or one that rejects the prompt; the prompt alone exceeds its budget.

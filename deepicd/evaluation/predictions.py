@@ -19,7 +19,7 @@ _CODE = re.compile(r"[A-Z0-9]{1,8}")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _COLUMNS = ("model", "id", "subject_id", "gold", "prediction", "faults", "reward", "terms")
 _LATER_COLUMNS = ("fiscal_years", "local_gold", "samples", "confidence", "variants")
-"""Missing in files of earlier versions, which get the defaults."""
+"""Missing from files of earlier versions, which get the defaults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,11 @@ class Prediction:
     gold: str
     """The right code."""
     prediction: str | None
-    """The answered code, valid or not; None if the completion names no single code."""
+    """The answered code, valid or not; None if the completion does not name exactly one code."""
     faults: tuple[str, ...] | None = ()
     """Faults of the completion (`deepicd.completion.Fault`); None if unknown."""
     reward: float | None = None
-    """Reward of the completion; None if unscored, which is not 0."""
+    """Reward of the completion; None (not 0) if unscored."""
     terms: Mapping[str, float] = field(default_factory=dict)
     """The reward's terms."""
     fiscal_years: tuple[int, int] | None = None
@@ -45,11 +45,11 @@ class Prediction:
     local_gold: bool = False
     """Whether the gold code is one of the hospital's own, which no release of ICD-10-CM has."""
     samples: tuple[str | None, ...] | None = None
-    """Codes of the completions sampled beside the greedy one, in the order of drawing; None without sampling."""
+    """Codes of the completions sampled in addition to the greedy one, in the order of sampling; None without sampling."""
     confidence: Mapping[str, float] = field(default_factory=dict)
     """The model's own probability of its answer by level, in [0, 1]; empty for models that state none."""
     variants: Mapping[str, str | None] = field(default_factory=dict)
-    """Greedy answers to the same admission under another condition (`deepicd.evaluation.variants`), by its name."""
+    """Greedy answers for the same admission under another condition (`deepicd.evaluation.variants`), by its name."""
 
 
 def valid_answers(predictions: Sequence[Prediction]) -> list[str | None]:
@@ -76,7 +76,7 @@ def write(path: Path, predictions: Mapping[str, Sequence[Prediction]]) -> None:
     Raises:
         ValueError: a value is not an id, a code or a name, so it could be note text.
     """
-    import pyarrow  # slow to import, and metrics only need the record
+    import pyarrow  # slow to import, and metrics need only the record
     from pyarrow import parquet
 
     rows = []

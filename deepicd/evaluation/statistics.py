@@ -66,7 +66,7 @@ def encode(
     local = {*local_codes, *(record.gold for record in predictions if record.local_gold)}
     for code in train_counts or ():
         if not (icd10.is_valid(code) or code in local):
-            raise UserError("training counts: hold a code that is not in ICD-10-CM: correct or drop it")
+            raise UserError("training counts: have a code that is not in ICD-10-CM: correct or drop it")
     class_at = cache(class_of)
     answers = valid_answers(predictions)
 

@@ -11,7 +11,7 @@ from deepicd.evaluation.formatting import percent, signed
 from deepicd.evaluation.metrics_schema import Measure, Metrics
 from deepicd.run_layout import MODELS
 
-SYNTHETIC = "Synthetic data: the admissions are invented, so no score says anything about medicine."
+SYNTHETIC = "Synthetic data: the admissions are invented, so the scores say nothing about medicine."
 MOST_TRUNCATED = 0.1
 LEAST_FORMAT = 0.5
 MOST_LOST = 0.05
@@ -52,7 +52,7 @@ def _formless(metrics: Mapping[str, Metrics]) -> Iterator[str]:
     shares = {model: own["rates"]["format"]["value"] for model, own in metrics.items() if model != "base"}
     few = [f"{model} {percent(share)} %" for model, share in shares.items() if share is not None and share < LEAST_FORMAT]
     if few:
-        yield f"Fewer than {100 * LEAST_FORMAT:.0f} % of the completions have the required form: {', '.join(few)}."
+        yield f"Fewer than {100 * LEAST_FORMAT:.0f} % of the completions have the required format: {', '.join(few)}."
 
 
 def _truncated(metrics: Mapping[str, Metrics]) -> Iterator[str]:
@@ -69,7 +69,7 @@ def _few_patients(metrics: Mapping[str, Metrics]) -> Iterator[str]:
     # Metrics of earlier versions have no reasons.
     reasons = (own.get("absent", {}) for own in metrics.values())
     if reason := next((found["interval"] for found in reasons if "interval" in found), None):
-        yield f"The test split has {reason}: there are no intervals, and no difference can be told from chance."
+        yield f"The test split has {reason}: there are no intervals, so no difference can be distinguished from chance."
 
 
 def _reward_without_outcome(metrics: Mapping[str, Metrics]) -> Iterator[str]:

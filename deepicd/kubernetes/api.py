@@ -145,7 +145,7 @@ class Api:
                 found = f"the API server is not able to answer ({error.code}): try again later"
                 raise ClusterError(f"{place}: {found}") from None
             raise ClusterError(
-                f"API server: does not answer ({error}): see that the cluster is up and the kubeconfig names it"
+                f"API server: does not answer ({error}): check that the cluster is up and the kubeconfig names it"
             ) from None
         except RequestError as error:
             if error.code == 403:

@@ -111,5 +111,5 @@ def read(path: Path) -> CohortWords:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}: give the {FILE} of a run's stages/prepare") from None
     except (ValueError, TypeError, AttributeError, IndexError, RecursionError):
-        raise UserError(f"{path}: holds no counts of a cohort's words: give the {FILE} of a run's stages/prepare") from None
+        raise UserError(f"{path}: has no counts of a cohort's words: give the {FILE} of a run's stages/prepare") from None
     return found

@@ -67,7 +67,7 @@ def score_lines(
             terms = {name: None if math.isnan(value) else value for name, value in scored.terms.items()}
             yield json.dumps({"id": identifier, reported_as: scored.value, "terms": terms})
     if empty:
-        raise UserError(f"standard input: holds no line to score: {_REQUIRED} on each line")
+        raise UserError(f"standard input: has no line to score: {_REQUIRED} on each line")
 
 
 def _judged(judging: Judging, samples: Sequence[Sample], scores: Sequence[Score]) -> list[Score] | None:

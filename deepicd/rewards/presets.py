@@ -98,7 +98,7 @@ def check_gold(gold: str, *, local: bool = False) -> str:
     if fault is Fault.NOT_BILLABLE:
         raise UserError(f"gold: is a header in every release of {icd10.RELEASES}: give the code that was billed")
     if fault is not None and local:
-        raise UserError("gold: does not have the form of a code, such as M51.16: correct it")
+        raise UserError("gold: is not formatted like a code, such as M51.16: correct it")
     if fault is not None:
         raise UserError(f"gold: is not a code of {icd10.RELEASES}: correct it, or mark it as local_gold")
     return code

@@ -72,7 +72,7 @@ def prepare(context: Context) -> None:
         examples = sft.write(corpus, traces, place.traces)
         examples.write(place.trace_counts)
         if examples.untagged:
-            structlog.get_logger().info("<think> tags around traces were taken off", traces=examples.untagged)
+            structlog.get_logger().info("<think> tags around traces were removed", traces=examples.untagged)
     warn_if_trained_otherwise(spec.model)
     context.on_phase(PhaseStart(Phase.PROMPTS, log=place.model_log))
     build(context.layout.spec, context.cohort, place)

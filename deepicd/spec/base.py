@@ -109,7 +109,7 @@ UNKNOWN_FIELD = "unknown_field"
 
 
 def _kinds(annotation: Any) -> frozenset[Any]:
-    """The types of a field, such as those of `int | None`."""
+    """The types in a field's annotation, such as `int | None`."""
     inner = get_args(annotation)
     if get_origin(annotation) is Annotated:
         return _kinds(inner[0])

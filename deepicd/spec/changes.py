@@ -1,7 +1,7 @@
 """Which fields of a run may change once it has begun.
 
-Each field has a mark, or that of its section. By the marks the API server refuses a change, a run's folder recognises its own
-work, and the reference marks the fields.
+Each field has its own mark or that of its section. The marks decide which changes the API server refuses, how a run's folder
+recognises its own work, and what the reference shows for a field.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Mark(Enum):
-    """Whether a field may change; one without a mark is like its section, and the run's own section is fixed."""
+    """Whether a field may change. A field without a mark has its section's, and the run's top section is fixed."""
 
     MAY_CHANGE = "it affects memory, speed or housekeeping, not the result"
     FIXED = "results of two values would be mixed"
@@ -45,7 +45,7 @@ def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def decisive(model: type[BaseModel], content: Mapping[str, Any], section: bool = False) -> dict[str, Any]:
-    """A model's content, or a part of it, without what may change: what identifies a run. Names unknown to it are kept."""
+    """A model's content, or a part of it, without the fields that may change. It identifies a run. Unknown names are kept."""
     kept = dict(content)
     for name, field in model.model_fields.items():
         alias = field.alias or name

@@ -78,7 +78,7 @@ class Toleration(SpecModel):
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
     """Effect of the taint; all effects by default."""
     toleration_seconds: int | None = Field(default=None, ge=0)
-    """How long a `NoExecute` taint is tolerated; for ever by default."""
+    """How long a `NoExecute` taint is tolerated; forever by default."""
 
     rules = (
         either(given("key"), equals("operator", "Exists"), message="operator: must be Exists where key is left out"),
@@ -110,16 +110,16 @@ class ScratchSpec(SpecModel):
     """The volume that holds the run's folder, temporary files and checkpoints until they are uploaded."""
 
     size: Size = 600 * 2**30
-    """Size limit. A model of 7 billion parameters takes up to 350 GB: `deepicd validate` prints what a run takes."""
+    """Size limit. A model with 7 billion parameters takes up to 350 GB; `deepicd validate` prints what a run takes."""
     storage_class: ObjectName | None = None
-    """Create a PersistentVolumeClaim of this StorageClass for each attempt, deleted once everything on it is in the store;
-    by default the node's disk, which is lost with the pod. Needed with `compute.nodes` above 1, whose pods all write
-    to it (ReadWriteMany)."""
+    """Create a PersistentVolumeClaim of this StorageClass for each attempt, and delete it once everything on it is in the
+    store. By default the volume is on the node's disk and is deleted with the pod. Needed with `compute.nodes` above 1, because
+    all pods write to the volume (ReadWriteMany)."""
 
 
 class UploaderSpec(SpecModel):
-    """Requests and limits of the uploader's container. No effect with `compute.nodes` above 1,
-    where the trainer uploads.
+    """Requests and limits of the uploader's container. They have no effect with `compute.nodes` above 1, because then
+    the trainer uploads.
     """
 
     cpu: float = Field(default=0.1, gt=0, le=64)
@@ -160,7 +160,7 @@ class PodTemplatePatch(SpecModel):
     metadata: dict[str, Any] | None = None
     """Labels and annotations."""
     spec: dict[str, Any] | None = None
-    """The pod's spec, as Kubernetes writes it; the trainer's container is `trainer`, the uploader's `sync`."""
+    """The pod's spec, in Kubernetes' own format; the trainer's container is `trainer`, the uploader's `sync`."""
 
     @property
     def content(self) -> dict[str, Any]:
@@ -173,22 +173,22 @@ class ComputeSpec(SpecModel):
     """Resources of the run. On one machine only `gpus` and `nodes` have an effect; the rest is for the cluster."""
 
     gpus: Fixed[int] = Field(default=4, ge=1, le=16)
-    """GPUs per node; with the CPU build of the training stack, ranks on the CPU."""
+    """GPUs per node; with the CPU build of the training stack, the number of ranks on the CPU."""
     gpu_resource: str = Field(
         default="nvidia.com/gpu", pattern=pattern(f"^({QUALIFIED_PATTERN[1:-1]})?$", _QUALIFIED), max_length=317
     )
-    """On a cluster: name of the resource that requests a GPU; an empty text requests none, for the CPU build.
-    (`null` does not work: `kubectl apply` drops it.)"""
+    """On a cluster: name of the resource that requests a GPU. An empty string requests none, for the CPU build
+    (`null` does not work, because `kubectl apply` drops it)."""
     nodes: Fixed[int] = Field(default=1, ge=1, le=64)
-    """Nodes, each with `gpus` GPUs, for GRPO; the other stages use the first node's. On a cluster more than one creates a
-    RayJob and needs KubeRay; elsewhere RAY_ADDRESS names a Ray cluster."""
+    """Number of nodes for GRPO, each with `gpus` GPUs; the other stages use those of the first node. On a cluster more than one
+    node creates a RayJob and needs KubeRay; elsewhere RAY_ADDRESS names a Ray cluster."""
     cpu: float | None = Field(default=None, gt=0, le=4096)
     """On a cluster: CPU cores requested, per node."""
     cpu_limit: float | None = Field(default=None, gt=0, le=4096)
-    """On a cluster: limit of CPU cores, per node; unlimited by default. A namespace with a ResourceQuota
-    on `limits.cpu` needs one."""
+    """On a cluster: limit of CPU cores, per node; unlimited by default. In a namespace with a ResourceQuota
+    on `limits.cpu` a limit is needed."""
     memory: Size | None = None
-    """On a cluster: memory requested, and its limit, per node; it includes `sharedMemory`."""
+    """On a cluster: memory request and limit per node; it includes `sharedMemory`."""
     uploader: UploaderSpec = UploaderSpec()
     """On a cluster: CPU cores and memory of the uploader's container."""
     shared_memory: Size = 16 * 2**30
@@ -196,9 +196,9 @@ class ComputeSpec(SpecModel):
     scratch: ScratchSpec = ScratchSpec()
     """On a cluster: the volume for the run's folder."""
     model_cache: ObjectName | None = None
-    """On a cluster: PersistentVolumeClaim for the Hugging Face cache, kept between runs; the default is `scratch`."""
+    """On a cluster: PersistentVolumeClaim for the Hugging Face cache, which is kept between runs; the default is `scratch`."""
     data_volumes: tuple[DataVolume, ...] = Field(default=(), max_length=32)
-    """On a cluster: claims with data and models, mounted read-only."""
+    """On a cluster: claims, ConfigMaps and Secrets with data and models, mounted read-only."""
     image: str | None = Field(default=None, min_length=1, max_length=512)
     """On a cluster: image of the trainer; the default is the one set when the operator was installed."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
@@ -206,13 +206,13 @@ class ComputeSpec(SpecModel):
     image_pull_secrets: tuple[ObjectName, ...] = Field(default=(), max_length=16)
     """On a cluster: Secrets with the registry's credentials."""
     queue: LabelName | None = None
-    """On a cluster: Kueue's LocalQueue that admits the attempts."""
+    """On a cluster: Kueue LocalQueue that admits the attempts."""
     node_selector: dict[QualifiedName, Annotated[str, StringConstraints(max_length=63)]] = Field(default={}, max_length=32)
     """On a cluster: labels that a node must have."""
     tolerations: tuple[Toleration, ...] = Field(default=(), max_length=32)
     """On a cluster: node taints that the pods tolerate."""
     affinity: dict[str, Any] | None = None
-    """On a cluster: the pods' affinity, in Kubernetes' own form."""
+    """On a cluster: the pods' affinity, in Kubernetes' own format."""
     priority_class: ObjectName | None = None
     """On a cluster: the pods' PriorityClass."""
     runtime_class: ObjectName | None = None
@@ -222,7 +222,7 @@ class ComputeSpec(SpecModel):
     env: tuple[EnvironmentVariable, ...] = Field(default=(), max_length=128)
     """On a cluster: additional environment variables of the containers."""
     pod_template_patch: PodTemplatePatch | None = None
-    """On a cluster: a strategic merge patch of the pod template, applied last, for what has no field here."""
+    """On a cluster: a strategic merge patch of the pod template, applied last, for anything that has no field here."""
     price_per_gpu_hour: float | None = Field(default=None, ge=0, le=1e6)
     """On a cluster: price of one GPU hour, in any currency; `status.cost` has the same unit."""
 

@@ -34,12 +34,12 @@ class NotesSource(SpecModel):
     Columns: id (of the admission, each once), patient_id, note, code (principal ICD-10-CM diagnosis, with or without its dot),
     and optionally sex, age (years), race, insurance, language, split (train, validation or test; in all rows or in none)."""
     files: Later[tuple[Annotated[str, Field(min_length=1)], ...] | None] = Field(default=None, min_length=1, max_length=64)
-    """Instead of `file`: several files or patterns, read in this order. A file that two of them match is read once."""
+    """Several files or patterns instead of `file`, read in this order. A file that matches two of them is read once."""
     columns: dict[str, Annotated[str, Field(min_length=1)]] = Field(default={}, max_length=len(NOTE_COLUMNS))
-    """The file's names of columns, by their names above: `{note: text, code: icd10}`. Columns left out have the same name."""
+    """Names that columns have in the file, by their names above: `{note: text, code: icd10}`. Others have the same name."""
     sections: Sections = "admission"
     """`admission`: use the sections of discharge summaries that were written at admission, as for MIMIC-IV. `none`: the notes
-    were written at admission, and are used as they are."""
+    were written at admission, and are used unchanged."""
 
     rules = (
         exactly_one("file", "files"),
@@ -80,7 +80,8 @@ class SyntheticSource(SpecModel):
     codes: int = Field(default=60, ge=2)
     """Number of distinct principal diagnoses."""
     frequency_exponent: Later[float] = Field(default=0.8, ge=0, le=3)
-    """How long their tail is: the k-th most frequent has a frequency proportional to 1 / k^frequencyExponent; 0: all alike."""
+    """How uneven their frequencies are: the k-th most frequent code has a frequency proportional to 1 / k^frequencyExponent;
+    0: all are equally frequent."""
     seed: int = Field(default=0, ge=0)
     """Seed of the generator: the same seed gives the same bytes."""
 
@@ -91,7 +92,7 @@ class SplitSpec(SpecModel):
     train: float = Field(default=0.7, gt=0, lt=1)
     """Share of patients to train on."""
     validation: float = Field(default=0.1, gt=0, lt=1)
-    """Share of patients to follow training with."""
+    """Share of patients used to monitor training."""
     test: float = Field(default=0.2, gt=0, lt=1)
     """Share of patients held out for the evaluation."""
     seed: int = Field(default=42, ge=0)
@@ -106,18 +107,18 @@ class DataSpec(SpecModel):
     mimic: MimicSource | None = None
     """Extract the cohort from the real tables."""
     notes: Later[NotesSource | None] = None
-    """Make the cohort from your own notes."""
+    """Build the cohort from your own notes."""
     synthetic: SyntheticSource | None = None
     """Generate tables of the same shape, and extract the cohort from them."""
     prepared: str | None = None
-    """Folder written by `deepicd data mimic` or `deepicd data notes`, used as it is."""
+    """Folder written by `deepicd data mimic` or `deepicd data notes`, used unchanged."""
     traces: str | None = None
     """JSON-lines file of `{"id": …, "trace": …}` for SFT; synthetic data include their own."""
     split: SplitSpec = SplitSpec()
-    """Shares of patients; a prepared folder is split already."""
+    """Shares of patients; a prepared folder is already split."""
 
     rules = (
         exactly_one("mimic", "notes", "synthetic", "prepared"),
         requires("prepared", at_default("split", SplitSpec()), "split: a prepared folder is split already: remove the field"),
-        requires("synthetic", never(given("traces")), "traces: synthetic data bring their own: remove the field"),
+        requires("synthetic", never(given("traces")), "traces: synthetic data have their own: remove the field"),
     )

@@ -1,4 +1,4 @@
-"""Endpoints of language models in run.yaml, and which of them may be sent notes."""
+"""Endpoints of language models in run.yaml, and which of them may receive notes."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ class EndpointKey(SpecModel):
     """Where an endpoint's key is stored: exactly one of `env`, `secret`."""
 
     env: str | None = Field(default=None, pattern=VARIABLE_PATTERN, max_length=253)
-    """Environment variable that holds the key. On a cluster give it the pod by `compute.env`."""
+    """Environment variable that has the key. On a cluster set it in the pod with `compute.env`."""
     secret: str | None = Field(default=None, pattern=NAME_PATTERN, max_length=253)
-    """On a cluster: the Secret that has the key as `apiKey`. On one machine the variable `DEEPICD_JUDGE_API_KEY` is read for
-    the judge, `DEEPICD_SECOND_JUDGE_API_KEY` for the second judge, `DEEPICD_TEACHER_API_KEY` for the teacher."""
+    """On a cluster: the Secret that has the key as `apiKey`. On one machine the key comes from a variable:
+    `DEEPICD_JUDGE_API_KEY` for the judge, `DEEPICD_SECOND_JUDGE_API_KEY` for the second judge and `DEEPICD_TEACHER_API_KEY` for
+    the teacher."""
 
     rules = (exactly_one("env", "secret"),)
 

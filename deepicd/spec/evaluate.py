@@ -13,7 +13,7 @@ from deepicd.spec.prompt import PromptSpec
 from deepicd.spec.rules import read_by_field
 
 BASELINES = ("majority", "tfidf", "neighbours")
-"""Baselines that need scikit-learn only."""
+"""Baselines that need no more than scikit-learn."""
 ENCODER = "encoder"
 """Name of the encoder in tables."""
 _OWN = ("base", "sft", "grpo", *BASELINES, ENCODER)
@@ -28,7 +28,7 @@ class OtherModelSpec(SpecModel):
     path: str = Field(min_length=1)
     """Folder with a Hugging Face model, or its name on the hub (without a network, from the local cache)."""
     prompt: PromptSpec | None = None
-    """Its prompt; by default that of its deepicd.json, or the run's."""
+    """The model's prompt; by default the one in its deepicd.json, or otherwise the run's."""
 
 
 class EncoderSpec(SpecModel):
@@ -37,40 +37,41 @@ class EncoderSpec(SpecModel):
     path: str = Field(min_length=1)
     """Folder with a Hugging Face encoder, or its name on the hub."""
     max_tokens: int = Field(default=512, ge=8)
-    """Longest note; a longer one loses its end."""
+    """Maximum length of a note, in tokens; a longer note is cut at its end."""
     epochs: int = Field(default=5, ge=1)
-    """Passes over the train split; the one with the best category macro F1 on the validation split is kept."""
+    """Passes over the train split; the weights after the pass with the best category macro F1 on the validation split are
+    kept."""
     batch_size: int = Field(default=16, ge=1)
     """Notes per step."""
     learning_rate: float = Field(default=5e-5, gt=0)
-    """Highest learning rate; it rises over the first tenth of the steps, then falls to 0."""
+    """Peak learning rate; it rises over the first tenth of the steps, then falls to 0."""
 
 
 class EvaluateSpec(SpecModel):
-    """Evaluation of the run's models, and of others beside them, on the test split."""
+    """Evaluation of the run's models, and optionally of others, on the test split."""
 
     base: Later[bool] = True
-    """Evaluate the base model beside the trained ones. A run that trains none evaluates it anyway."""
+    """Evaluate the base model as well as the trained ones. A run that trains no model evaluates it anyway."""
     models: Later[dict[str, OtherModelSpec]] = Field(default={}, max_length=_MOST_MODELS)
-    """Other models in the same table, by the name that they have there: `{released: {path: FOLDER}}`."""
+    """Other models in the same table, by their name there: `{released: {path: FOLDER}}`."""
     baselines: Later[list[Literal["majority", "tfidf", "neighbours"]]] = Field(default=[], max_length=len(BASELINES))
     """Baselines in the same table, trained on the train split and tuned on the validation split: `majority` (the most frequent
     code), `tfidf` (TF-IDF with a linear model), `neighbours` (vote of the nearest admissions)."""
     encoder: Later[EncoderSpec | None] = None
-    """A fine-tuned encoder as a further baseline."""
+    """A fine-tuned encoder as another baseline."""
     max_admissions: int | None = Field(default=None, ge=1)
     """Evaluate on at most this many admissions of the test split."""
     samples: int = Field(default=4, ge=1)
     """Completions sampled per admission, for the held-out reward, pass@k, the majority and the confidence; the headline metrics
-    are greedy."""
+    use greedy answers."""
     bootstrap_samples: int = Field(default=1000, ge=0)
-    """Patient-level bootstrap samples for the 95 % intervals; 0 leaves the intervals out."""
+    """Patient-level bootstrap samples for the 95 % intervals; with 0 there are no intervals."""
     calibration: Later[bool] = True
-    """Measure whether the confidence of each model says how often it is right."""
+    """Measure whether each model's confidence matches how often it is right."""
     fairness: Later[bool] = True
     """Compare groups of patients by sex, age, race, insurance and language."""
     constrained: Later[bool] = False
-    """Let each model answer again with a diagnosis tag that can hold only codes of the table."""
+    """Let each model answer again with a diagnosis tag that can contain only codes from the code table."""
     premature_closure: Later[bool] = False
     """Let each model answer again with half of the note, and with a wrong diagnosis in front."""
 

@@ -32,9 +32,9 @@ class JudgeModelSpec(SpecModel):
     """The endpoint's key; none by default."""
     data_use: str | None = Field(default=None, pattern=ATTESTED, max_length=1024)
     """Who attests what about sending notes to the endpoint. Needed unless the endpoint is on this machine, in a private
-    network or a service of the cluster: MIMIC-IV's data use agreement forbids third parties that keep the notes."""
+    network or a service of the cluster, because MIMIC-IV's data use agreement forbids third parties that keep the notes."""
     gpus: MayChange[int] = Field(default=1, ge=1, le=64)
-    """GPUs of the server for `model`, beside `compute.gpus`. With `placement: colocated` those of each copy."""
+    """GPUs of the server for `model`, in addition to `compute.gpus`. With `placement: colocated`, the GPUs of each copy."""
 
     @property
     def identity(self) -> str:
@@ -55,7 +55,7 @@ class JudgeModelSpec(SpecModel):
 
 
 def _another_model() -> Rule:
-    """The second judge is another model than the first."""
+    """The second judge's model differs from the first one's."""
 
     def named(section: str) -> str:
         return f"(has({section}.model) ? {section}.model : has({section}.name) ? {section}.name : '')"
@@ -77,32 +77,32 @@ class JudgeSpec(JudgeModelSpec):
     """
 
     second: Later[JudgeModelSpec | None] = None
-    """A second judge, of another model family, for the validation split of GRPO only: its mean, and how far the two agree, are
-    reported. It gets the same rubric and limits, and never counts in a reward."""
+    """A second judge, from another model family, which judges only GRPO's validation split. The run reports its mean, and how
+    far the two judges agree. It gets the same rubric and limits, and never counts in a reward."""
     placement: Literal["server", "colocated"] = "server"
-    """`server`: the judge has its own server. `colocated`: the run's server for `model` is on the GPUs of the policy, and each
-    sleeps while the other generates. It gets the share `stages.grpo.gpuMemoryUtilization` of each GPU."""
+    """`server`: the judge has its own server. `colocated`: the run's server for `model` shares the policy's GPUs, and each
+    sleeps while the other generates. The judge gets the share `stages.grpo.gpuMemoryUtilization` of each GPU."""
     rubric: str = Field(default=DEFAULT_RUBRIC, min_length=1, max_length=1024)
     """`default`, or the path of a rubric file; on a cluster a path in the pod (`compute.dataVolumes`)."""
     only_where_outcome_varies: bool = False
-    """Within a group of rollouts that are all right or all wrong, the judge's values are replaced by their mean, so that
+    """If all rollouts of a group are right or all are wrong, replace the judge's values by their mean, so that
     the judge's noise is not the group's whole gradient."""
     on_failure: MayChange[Literal["skip", "fail"]] = "skip"
-    """When more than `maxFailures` of the verdicts are missing: `skip` waits for the judge (without a step for
-    `recovery.stallAfter` the attempt ends), `fail` ends the attempt immediately."""
+    """What to do when more than `maxFailures` of the verdicts are missing: `skip` waits for the judge (the attempt ends after
+    `recovery.stallAfter` without a step), `fail` ends the attempt immediately."""
     max_failures: MayChange[float] = Field(default=0.1, ge=0, lt=1)
-    """Share of the last 256 verdicts that may be missing. A missing one counts as the mean of its group, never as 0."""
+    """Share of the last 256 verdicts that may be missing. A missing verdict counts as the mean of its group, never as 0."""
     timeout: MayChange[TimeLimit] = timedelta(seconds=60)
     """Time for one request to the judge."""
 
     @property
     def colocated(self) -> bool:
-        """Whether it is on the GPUs of the policy."""
+        """Whether the judge shares the policy's GPUs."""
         return self.placement == "colocated"
 
     @property
     def own_gpus(self) -> int:
-        """See `JudgeModelSpec`; 0 on those of the policy."""
+        """See `JudgeModelSpec`; 0 if it shares the policy's GPUs."""
         return 0 if self.colocated else super().own_gpus
 
     @property

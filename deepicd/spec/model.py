@@ -13,7 +13,7 @@ from deepicd.spec.rules import divides, exactly_one, python_only
 from deepicd.spec.wording import pattern
 
 HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
-"""Sizes of an attention head for which vLLM has a CPU kernel; others crash it, minutes later."""
+"""Sizes of an attention head for which vLLM has a CPU kernel. Others crash it minutes later."""
 
 
 class TinyModel(SpecModel):
@@ -46,8 +46,8 @@ _LAYER = pattern("^[A-Za-z0-9_]{1,64}$", "the name of a layer, such as q_proj")
 
 
 class LoraSpec(SpecModel):
-    """Low-rank adapters, trained instead of all weights, in SFT and GRPO. Each stage ends with a merged model, and the next
-    one trains a new adapter on it.
+    """Low-rank adapters, which SFT and GRPO train instead of all weights. Each stage ends with a merged model, and the next
+    stage trains a new adapter on it.
     """
 
     rank: int = Field(default=32, ge=1, le=512)
@@ -55,7 +55,7 @@ class LoraSpec(SpecModel):
     alpha: int = Field(default=32, ge=1)
     """An adapter's output is multiplied by `alpha / rank`."""
     target_modules: tuple[Annotated[str, Field(pattern=_LAYER)], ...] = Field(default=(), max_length=32)
-    """Linear layers that get an adapter, such as `q_proj`; by default all of them but the output layer."""
+    """Linear layers that get an adapter, such as `q_proj`; by default all except the output layer."""
 
     rules = (python_only("targetModules: ", lambda lora: _check_targets(lora.target_modules)),)
 
@@ -67,7 +67,7 @@ EMBEDDINGS = ("lm_head", "embed_tokens")
 def _check_targets(names: tuple[str, ...]) -> None:
     for name in names:
         if name in EMBEDDINGS:
-            raise ValueError(f"{name}: vLLM takes no adapter of embeddings: leave it out")
+            raise ValueError(f"{name}: vLLM does not accept adapters for embeddings: leave it out")
 
 
 class ModelSpec(SpecModel):
@@ -81,7 +81,7 @@ class ModelSpec(SpecModel):
     """Number format of the forward pass, in training and in vLLM; master weights are float32."""
     opened_think: bool = True
     """The prompt ends in an opened `<think>`, as the released model's does, and completions lack that tag. If the model's chat
-    template does not open it, `prepare` adds it. `false` is for a template that does not, and a model that writes the tag."""
+    template does not open it, `prepare` adds it. Use `false` if the template does not open it and the model writes the tag."""
     prompt: Later[PromptSpec] = PromptSpec(preset="deepicd")
     """The prompt in training, evaluation and prediction; stored with each model."""
     lora: Later[LoraSpec | None] = None
@@ -92,5 +92,5 @@ class ModelSpec(SpecModel):
     @field_validator("prompt", mode="before")
     @classmethod
     def _null_is_the_default(cls, given: Any) -> Any:
-        """Runs stored by earlier versions have `null` where the preset was not written."""
+        """Runs stored by earlier versions have `null` if the preset was not written."""
         return PromptSpec(preset="deepicd") if given is None else given

@@ -1,4 +1,4 @@
-"""`spec.model.prompt`: what a model is asked about each note."""
+"""`spec.model.prompt`: the text that asks a model about each note."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from deepicd.spec.base import SpecModel
 from deepicd.spec.rules import contains, either, exactly_one, given, never, requires
 
 NOTE = "{note}"
-"""The placeholder of the admission note in a prompt's `user`. Any other brace is text."""
+"""The placeholder of the admission note in a prompt's `user`. Any other brace is plain text."""
 TAGS = ("<think>", "<diagnosis>")
 """The tags that a prompt must name, so that an answer can be read."""
 MAX_CHARACTERS = 16384
@@ -18,17 +18,17 @@ MAX_CHARACTERS = 16384
 
 
 class PromptSpec(SpecModel):
-    """What a model is asked about each note: exactly one of `preset`, `file`, `user`."""
+    """The text that asks a model about each note: exactly one of `preset`, `file`, `user`."""
 
     preset: Literal["deepicd"] | None = None
-    """`deepicd`: our instruction as the system's turn, then the note alone."""
+    """`deepicd`: our instruction as the system turn, then only the note."""
     file: str | None = None
-    """YAML file with `system` and `user`, by its path relative to run.yaml. It is read with run.yaml, also by `deepicd submit`;
-    with kubectl give the texts themselves."""
+    """YAML file with `system` and `user`; its path is relative to run.yaml. It is read together with run.yaml, also by
+    `deepicd submit`; with kubectl give the texts themselves."""
     system: str | None = Field(default=None, min_length=1, max_length=MAX_CHARACTERS)
-    """The system's turn, beside `user`; left out for a chat template without a system role."""
+    """The system turn, in addition to `user`; leave it out for a chat template without a system role."""
     user: str | None = Field(default=None, min_length=1, max_length=MAX_CHARACTERS)
-    """The user's turn, with `{note}` once. It or `system` names the tags `<think>` and `<diagnosis>`."""
+    """The user turn, which contains `{note}` once. It or `system` must name the tags `<think>` and `<diagnosis>`."""
 
     rules = (
         exactly_one("preset", "file", "user"),

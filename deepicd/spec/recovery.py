@@ -1,4 +1,4 @@
-"""`spec.recovery`: when an attempt is ended, and what follows."""
+"""`spec.recovery`: when an attempt ends, and what happens next."""
 
 from __future__ import annotations
 
@@ -21,25 +21,27 @@ class RewardCollapseSpec(SpecModel):
 
 
 class RecoverySpec(SpecModel):
-    """When an attempt is ended, and what follows. On one machine `stallAfter`, `idleAfter` and `rewardCollapse` have an effect,
-    the rest is for the cluster.
+    """When an attempt ends, and what happens next. On one machine only `stallAfter`, `idleAfter` and `rewardCollapse` have an
+    effect; the rest is for the cluster.
     """
 
     stall_after: TimeLimit = timedelta(minutes=30)
-    """End the attempt when a stage makes no step for this long; start-up counts, `prepare` does not."""
+    """End the attempt when a stage makes no step for this long. Start-up counts; `prepare` does not."""
     idle_after: TimeLimit = timedelta(seconds=150)
-    """End the attempt when a training stage that has made a step makes no further one for this long while all GPUs are idle
-    and no checkpoint is written. Raise it if the reward's own terms take longer. No effect with several nodes or a judge."""
+    """End the attempt when a training stage that has made a step makes no other one for this long while all GPUs are idle
+    and no checkpoint is being written. Raise it if your own reward terms take longer. It has no effect with several nodes or a
+    judge."""
     reward_collapse: RewardCollapseSpec | None = None
     """End the run when GRPO's reward collapses; off by default."""
     max_attempts: int = Field(default=5, ge=1, le=100)
-    """On a cluster: attempts before the run fails. One ended by a disruption of the cluster (eviction, preemption,
-    a lost node) or by `suspend` does not count."""
+    """On a cluster: attempts before the run fails. Attempts ended by a disruption of the cluster (eviction, preemption,
+    a lost node) or by `suspend` do not count."""
     backoff: Duration = timedelta(seconds=10)
-    """On a cluster: wait before the second attempt; doubled for each further one, up to 10 minutes or this, if longer."""
+    """On a cluster: wait before the second attempt. It doubles for each further attempt, up to 10 minutes, or to this value if
+    it is longer."""
     deadline: TimeLimit | None = None
     """On a cluster: the run fails when its attempts have taken this long in total."""
     ttl_after_finished: Duration | None = None
-    """On a cluster: delete the run and its objects this long after its end; what is in `storage` stays."""
+    """On a cluster: delete the run and its objects this long after its end; artefacts in `storage` are kept."""
     grace_period: Duration = timedelta(minutes=10)
     """On a cluster: time for a stopping pod to save a checkpoint and upload it."""

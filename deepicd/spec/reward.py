@@ -1,4 +1,4 @@
-"""`spec.reward`: which terms a completion is scored by."""
+"""`spec.reward`: the terms that score a completion."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Preset:
 
     about: str
     weights: Mapping[str, float]
-    """Weight of each term; every score of the preset has these terms, and the run's own."""
+    """Weight of each term; every score of the preset has these terms, in addition to the run's own."""
     range: tuple[float, float]
-    """Least and highest reward with these weights and no terms of the run's own."""
+    """Lowest and highest reward with these weights and without the run's own terms."""
     own_weights: bool = False
-    """Whether run.yaml may give its terms other weights; then each term is in [0, 1]."""
+    """Whether run.yaml may change the weights; each term is then in [0, 1]."""
 
 
 PRESETS: Mapping[PresetName, Preset] = {
@@ -41,7 +41,7 @@ PRESETS: Mapping[PresetName, Preset] = {
         own_weights=True,
     ),
     "deepicd-r1": Preset(
-        "the released formula without its judge, which both published jobs had on; a baseline",
+        "the released formula as a baseline, without its judge, which both published jobs used",
         dict.fromkeys(("code", "trace", "several", "empty"), 1),
         (-math.inf, 106),
     ),
@@ -54,12 +54,12 @@ TAKEN_NAMES = (
     f"{JUDGE}_missing",
     *dict.fromkeys(term for preset in PRESETS.values() for term in preset.weights),
 )
-"""Names that no term of the run's own can have."""
+"""Names that the run's own terms cannot have."""
 _TERMS, _WEIGHTS = str([*DEFAULT_WEIGHTS]), str({term: float(weight) for term, weight in DEFAULT_WEIGHTS.items()})
 _IS_OWN = f"((has(self.terms) && term in self.terms) || term == '{JUDGE}')"
 _HAS_JUDGE = f"('{JUDGE}' in self.weights && self.weights['{JUDGE}'] > 0.0)"
 OWN_WEIGHT = 1.0
-"""Weight of a term of the run's own that has none."""
+"""Weight of the run's own term if none is given."""
 TERM_PATTERN = pattern("^[a-z][a-z0-9_]{0,31}$", "lower-case letters, digits and '_', beginning with a letter, at most 32")
 TermName = Annotated[str, StringConstraints(pattern=TERM_PATTERN)]
 _NAME_PATTERN = pattern("^[A-Za-z_][A-Za-z0-9_]*$", "the name of a function")
@@ -77,16 +77,16 @@ def _describe(name: PresetName) -> str:
 
 
 class OwnTerm(SpecModel):
-    """A term of the run's own: a Python function. Exactly one of `file`, `path`."""
+    """The run's own term, a Python function. Exactly one of `file`, `path`."""
 
     file: Later[str | None] = Field(default=None, min_length=1, max_length=1024)
-    """The Python file of the function, with `function`. Its content is part of the run. On a cluster it is a path in the pod
-    (`compute.dataVolumes`: a ConfigMap or a volume). The function is called with a list of `deepicd.Sample` and returns a list
-    with a number from 0 to 1 for each. NaN means that there is no value, and adds nothing to the reward."""
+    """The Python file with the function that `function` names. Its content is part of the run. On a cluster it is a path in
+    the pod (`compute.dataVolumes`: a ConfigMap or a volume). The function is called with a list of `deepicd.Sample` and returns
+    a list with a number from 0 to 1 for each. NaN means that there is no value, and adds nothing to the reward."""
     function: Later[str | None] = Field(default=None, pattern=_NAME_PATTERN, max_length=128)
     """Name of the function in `file`."""
     path: str | None = Field(default=None, pattern=_FUNCTION_PATTERN, max_length=256)
-    """A function of an installed package, `package.module:function`. It must be importable where the run trains. It is called
+    """A function from an installed package, `package.module:function`. It must be importable where the run trains. It is called
     with three lists (completions, right codes, notes; a note may be None) and returns a list with one finite number, or NaN,
     per completion."""
 
@@ -102,14 +102,14 @@ class RewardSpec(SpecModel):
 
     preset: PresetName = Field(default="deepicd", description=" ".join(map(_describe, PRESETS)))
     terms: Later[dict[TermName, OwnTerm] | None] = Field(default=None, max_length=8)
-    """Terms of your own, by name, beside those of the preset."""
+    """Your own terms, by name, in addition to those of the preset."""
     judge: Later[JudgeSpec | None] = None
-    """A language model as a further term, `judge`, in [0, 1], beside any preset. It needs `weights.judge`."""
+    """A language model that adds the term `judge`, in [0, 1], to any preset. It needs `weights.judge`."""
     weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
         default={}, validate_default=True, max_length=16
     )
-    """Weight of each term, by its name. Left out, a term of the preset `deepicd` has the preset's, and one of `terms` 1;
-    `judge` has none. The terms of the other presets have fixed weights."""
+    """Weight of each term, by its name. By default a term of the preset `deepicd` has the preset's weight, and one of `terms`
+    has 1; `judge` has no default. The terms of the other presets have fixed weights."""
 
     rules = (
         read_by_field(
@@ -164,7 +164,7 @@ class RewardSpec(SpecModel):
         weights = {**(preset.weights if preset.own_weights else {}), **dict.fromkeys(info.data["terms"] or {}, OWN_WEIGHT)}
         weights |= {} if info.data["judge"] is None else {JUDGE: given[JUDGE]}
         if not preset.own_weights:
-            # The default weights may stay beside any preset: an API server, or a patch of only the preset, leaves them there.
+            # Any preset accepts the default weights, because an API server, or a patch of only the preset, leaves them there.
             given = {term: weight for term, weight in given.items() if DEFAULT_WEIGHTS.get(term) != weight}
         for term in given:
             if term in weights:

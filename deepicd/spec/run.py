@@ -22,13 +22,13 @@ from deepicd.spec.tracking import TrackingSpec
 from deepicd.spec.training import GrpoSpec, SftSpec
 
 MAX_JUDGED = 960
-"""Completions of a step that can wait for their groups' verdicts: Ray runs 1,000 calls of verl's reward worker concurrently. A
-colocated judge gets them all in one call."""
+"""Completions of a step that can wait for their groups' verdicts, because Ray runs 1,000 calls of verl's reward worker
+concurrently. A colocated judge gets them all in one call."""
 RUN_NAME = r"^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$"
 
 
 class StagesSpec(SpecModel):
-    """The stages after `prepare`; one that is left out is not run."""
+    """The stages after `prepare`. A stage that is left out does not run."""
 
     distill: Later[DistillSpec | None] = None
     """Reasoning traces from a teacher, which SFT then learns from."""
@@ -80,7 +80,7 @@ class RunSpec(SpecModel):
     compute: MayChange[ComputeSpec] = ComputeSpec()
     """Resources to run on."""
     recovery: MayChange[RecoverySpec] = RecoverySpec()
-    """When an attempt is ended, and what follows."""
+    """When an attempt ends, and what happens next."""
     suspend: MayChange[bool] = False
     """On a cluster: `true` stops the run once a checkpoint is durable; `false` resumes it from there."""
 
@@ -97,30 +97,30 @@ class RunSpec(SpecModel):
 
     @property
     def prepared_sft(self) -> SftSpec | None:
-        """SFT, if the stage `prepare` makes its examples: not those of traces that `distill` has yet to make."""
+        """SFT, if the stage `prepare` makes its examples; None if they need traces that `distill` has yet to write."""
         return self.stages.sft if self.stages.distill is None else None
 
     @property
     def judge_gpus(self) -> int:
-        """GPUs that the judges' own servers need beside `compute.gpus`."""
+        """GPUs that the judges' own servers need in addition to `compute.gpus`."""
         judge = self.reward.judge
         return 0 if judge is None else sum(model.own_gpus for model in judge.models)
 
     @property
     def has_uploader(self) -> bool:
-        """On a cluster: whether the pod has an uploader beside the trainer; on several nodes the trainer uploads."""
+        """On a cluster: whether the pod has an uploader next to the trainer; on several nodes the trainer uploads."""
         return self.storage is not None and self.compute.nodes == 1
 
     rules = (
         requires(
             "stages.sft",
             given("data.synthetic", "data.traces", "stages.distill"),
-            "stages.sft learns from reasoning traces: give data.traces or stages.distill, or leave stages.sft out",
+            "stages.sft needs reasoning traces: give data.traces or stages.distill, or leave out stages.sft",
         ),
         requires(
             "stages.distill",
             never(given("data.traces")),
-            "data.traces: stages.distill has its own traces made: remove one of the two",
+            "data.traces: stages.distill creates the traces itself: remove one of the two",
         ),
         requires("stages.distill", multiple_of("compute.gpus", of="stages.distill.teacher.tensorParallel")),
         requires(
@@ -157,21 +157,21 @@ class RunSpec(SpecModel):
             never(given("stages.grpo")),
             equals("reward.judge.placement", "colocated"),
             at_most("stages.grpo.trainBatchSize × stages.grpo.rollouts", MAX_JUDGED, ""),
-            message=f"reward.judge: judges at most {MAX_JUDGED} completions a step: "
+            message=f"reward.judge: judges at most {MAX_JUDGED} completions per step: "
             "lower stages.grpo.trainBatchSize or stages.grpo.rollouts",
         ),
         either(
             never(given("reward.judge")),
             never(given("reward.judge.model")),
             equals("compute.nodes", 1),
-            message="reward.judge.model: has its server on one node: give reward.judge.endpoint with compute.nodes above 1",
+            message="reward.judge.model: its server runs on one node: give reward.judge.endpoint with compute.nodes above 1",
         ),
         either(
             never(given("reward.judge")),
             never(given("reward.judge.second")),
             never(given("reward.judge.second.model")),
             equals("compute.nodes", 1),
-            message="reward.judge.second.model: has its server on one node: give reward.judge.second.endpoint with "
+            message="reward.judge.second.model: its server runs on one node: give reward.judge.second.endpoint with "
             "compute.nodes above 1",
         ),
         either(
@@ -198,7 +198,7 @@ class RunSpec(SpecModel):
 
 
 class DeepICDRun(SpecModel):
-    """One training run, on one machine or on a cluster: the same file."""
+    """One training run. The same file works on one machine and on a cluster."""
 
     api_version: Literal["deepicd.io/v1alpha1"]
     """Version of this schema."""

@@ -1,4 +1,4 @@
-"""`storage`: where a run's artefacts are kept beyond the machine that made them."""
+"""`storage`: where a run's artefacts are kept, apart from the machine that made them."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from deepicd.spec.rules import equals, exactly_one, matches, python_only, requir
 from deepicd.spec.wording import pattern
 
 _PORTS = {"http": 80, "https": 443}
-_REMEDY = "give http:// or https://, a host's name or IP address, and if need be a colon and a port"
+_REMEDY = "give http:// or https://, a host name or IP address, and optionally a colon and a port"
 _HOST = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*\.?", re.A)
 _PART = r"(\.{0,2}[^./]|\.{3}|$)[^/]*"
 """A part of a prefix that is neither `.` nor `..`; the empty prefix has none."""
 
 
 class S3Credentials(SpecModel):
-    """Source of the access key; by default boto3's own chain (environment, workload identity, …)."""
+    """Source of the access key; by default boto3's own search order (environment, workload identity, …)."""
 
     secret_name: str | None = Field(default=None, pattern=NAME_PATTERN, max_length=253)
     """On a cluster: the Secret with the keys `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and optionally
     `AWS_SESSION_TOKEN`. No effect elsewhere."""
     secret_folder: str | None = Field(default=None, min_length=1)
-    """A folder with files of those names, like a mounted Secret."""
+    """A folder with files of these names, such as a mounted Secret."""
 
     rules = (exactly_one("secretName", "secretFolder"),)
 
@@ -66,7 +66,7 @@ def refuse_credentials(section: Any, instead: str, field: str = "endpoint") -> A
     if "@" in address:
         raise ValueError(f"{field}: has a user or password in it: remove them, and give {instead}")
     if "?" in address or "#" in address:
-        raise ValueError(f"{field}: has more than an address from its ? or # on: remove it, and give a key by {instead}")
+        raise ValueError(f"{field}: has a query or fragment (from ? or # on): remove it, and give a key by {instead}")
     return section
 
 
@@ -84,10 +84,10 @@ def address_of(endpoint: str) -> Address:
     except ValueError as error:
         raise ValueError(f"is not an address ({error}): {_REMEDY}") from None
     if ":" not in host and not _HOST.fullmatch(host):
-        raise ValueError(f"is not an address (no host's name): {_REMEDY}")
+        raise ValueError(f"is not an address (no host name): {_REMEDY}")
     rest = parts.path.strip("/") + parts.query + parts.fragment
     if parts.scheme not in _PORTS or port == 0 or parts.netloc.endswith(":") or rest:
-        raise ValueError(f"is not an address (more or less than scheme, host and port): {_REMEDY}")
+        raise ValueError(f"is not an address (not just scheme, host and port): {_REMEDY}")
     return Address(host, port or _PORTS[parts.scheme])
 
 
@@ -108,7 +108,7 @@ class S3Spec(SpecModel):
     """Key prefix of all runs."""
     endpoint: str | None = Field(
         default=None,
-        pattern=pattern(r"^https?://[^/\s@]+/?$", "http:// or https://, a host, and if need be a port, without a path"),
+        pattern=pattern(r"^https?://[^/\s@]+/?$", "http:// or https://, a host and optionally a port, without a path"),
     )
     """Address of the store, `https://…`; the default is AWS."""
     region: str | None = Field(
@@ -145,9 +145,10 @@ class StorageSpec(SpecModel):
     keep_last: MayChange[int] = Field(default=3, ge=1)
     """Number of newest checkpoints to keep per stage."""
     keep_best: MayChange[int] = Field(default=1, ge=0)
-    """Number of further checkpoints to keep per stage: those with the highest validation reward."""
+    """Number of additional checkpoints to keep per stage: those with the highest validation reward."""
     rollouts: MayChange[bool] = False
-    """Upload the completions that `stages.grpo.keepRollouts` keeps too. They hold note text: use a store that may."""
+    """Also upload the completions that `stages.grpo.keepRollouts` keeps. They contain note text: use a store that may hold
+    it."""
     max_bytes_per_second: MayChange[Size | None] = None
     """Upload no faster than this."""
 

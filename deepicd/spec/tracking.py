@@ -18,8 +18,8 @@ TOKEN, USERNAME, PASSWORD = "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME",
 
 
 class MlflowSpec(SpecModel):
-    """A run of an MLflow server, for all stages and attempts. A server that does not answer is reported, and training
-    continues. Certificates are checked against those of the file in SSL_CERT_FILE, if it is set.
+    """One MLflow run for all stages and attempts. If the server does not answer, this is reported and training
+    continues. If SSL_CERT_FILE is set, certificates are checked against those in that file.
     """
 
     uri: str = Field(
@@ -34,7 +34,7 @@ class MlflowSpec(SpecModel):
     """Name of the experiment; created if it is missing."""
     secret: str | None = Field(default=None, pattern=NAME_PATTERN, max_length=253)
     """On a cluster: the Secret with MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD. On one
-    machine the environment variables of these names are read."""
+    machine environment variables with these names are read."""
 
     @model_validator(mode="before")
     @classmethod
@@ -45,7 +45,7 @@ class MlflowSpec(SpecModel):
 
 
 class TensorboardSpec(SpecModel):
-    """Event files in `tensorboard` in the run's folder, a folder in it for each stage. With a store they are uploaded."""
+    """Event files in `tensorboard` in the run's folder, with one folder per stage. With a store they are uploaded."""
 
 
 class TrackingSpec(SpecModel):

@@ -1,4 +1,4 @@
-"""`spec.stages.sft` and `spec.stages.grpo`: the two training stages. Defaults are the released model's."""
+"""`spec.stages.sft` and `spec.stages.grpo`, the two training stages. The defaults are the released model's settings."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SftSpec(SpecModel):
     micro_batch_size_per_gpu: MayChange[int] = Field(default=4, ge=1)
     """Examples per forward pass on one GPU."""
     max_tokens_per_gpu: MayChange[int | None] = Field(default=None, ge=16)
-    """Tokens per forward pass on one GPU: it takes as many examples as fit, instead of `microBatchSizePerGpu`."""
+    """Tokens per forward pass on one GPU. A pass takes as many examples as fit, instead of `microBatchSizePerGpu`."""
     learning_rate: float = Field(default=2e-5, gt=0)
     """Peak learning rate of AdamW."""
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -46,7 +46,8 @@ class SftSpec(SpecModel):
     max_steps: int | None = Field(default=None, ge=1)
     """Stop after this many steps, regardless of `epochs`."""
     max_tokens: int = Field(default=3072, ge=16)
-    """Longest example, prompt and answer. The note of a longer one is shortened; with too long an answer it is dropped."""
+    """Maximum length of an example (prompt and answer), in tokens. If an example is longer, its note is shortened; if the
+    answer alone is too long, the example is dropped."""
     gradient_checkpointing: MayChange[bool] = True
     """Recompute activations in the backward pass, to save memory."""
     torch_compile: MayChange[bool] = True
@@ -69,27 +70,27 @@ class SftSpec(SpecModel):
 
 
 class OverlongPenaltySpec(SpecModel):
-    """A penalty for completions that come close to the token limit, as DAPO has it. Only the rollouts that GRPO learns from
-    get it, not validation or evaluation.
+    """DAPO's penalty for completions that come close to the token limit. It applies only to rollouts that GRPO learns from,
+    not to validation or evaluation.
     """
 
     tokens: int = Field(ge=1)
-    """The last tokens before `maxResponseTokens`, over which the penalty rises in a straight line from 0."""
+    """Number of tokens before `maxResponseTokens` over which the penalty rises linearly from 0."""
     penalty: float = Field(default=0.5, gt=0)
-    """Subtracted from the reward of a completion with `maxResponseTokens` tokens; in units of the reward."""
+    """Amount subtracted from the reward of a completion with `maxResponseTokens` tokens, in units of the reward."""
 
 
 class DifficultySpec(SpecModel):
-    """Which training prompts GRPO leaves out, by how often its start model solves them. A prompt is solved by a completion
-    whose code is the gold code.
+    """Which training prompts GRPO leaves out, by how often its start model solves them. A completion solves a prompt if its
+    code is the gold code.
     """
 
     samples: int = Field(default=8, ge=1, le=1024)
     """Completions sampled per prompt, at GRPO's `temperature`."""
     drop_solved: float | None = Field(default=None, gt=0, le=1)
-    """Leave out prompts that at least this share of the completions solves, such as 1; by default none."""
+    """Leave out prompts if at least this share of their completions solves them, such as 1; by default none."""
     drop_unsolved: float | None = Field(default=None, ge=0, lt=1)
-    """Leave out prompts that at most this share of the completions solves, such as 0; by default none."""
+    """Leave out prompts if at most this share of their completions solves them, such as 0; by default none."""
 
 
 class GrpoSpec(SpecModel):
@@ -102,18 +103,18 @@ class GrpoSpec(SpecModel):
     micro_batch_size_per_gpu: MayChange[int] = Field(default=4, ge=1)
     """Completions per forward pass on one GPU."""
     max_tokens_per_gpu: MayChange[int | None] = Field(default=None, ge=16)
-    """Tokens, prompts and completions, per forward pass on one GPU: it takes as many as fit, instead of
+    """Tokens of prompts and completions per forward pass on one GPU. A pass takes as many completions as fit, instead of
     `microBatchSizePerGpu`."""
     rollouts: int = Field(default=8, ge=2)
-    """Completions sampled per prompt: the group whose mean is the baseline."""
+    """Completions sampled per prompt; they form a group, and its mean reward is the baseline."""
     temperature: float = Field(default=0.9, gt=0)
     """Sampling temperature of the rollouts and of the held-out reward."""
     top_k: int = Field(default=-1, ge=-1)
     """Sample from this many of the likeliest tokens; -1 turns it off."""
     max_prompt_tokens: int = Field(default=2048, ge=16)
-    """Longest prompt; `prepare` shortens longer notes, section by section, for every stage."""
+    """Maximum length of a prompt, in tokens; `prepare` shortens longer notes section by section, for every stage."""
     max_response_tokens: int = Field(default=1024, ge=4)
-    """Longest completion."""
+    """Maximum length of a completion, in tokens."""
     learning_rate: float = Field(default=1e-6, gt=0)
     """Learning rate of AdamW."""
     warmup_steps: int = Field(default=80, ge=0)
@@ -123,15 +124,15 @@ class GrpoSpec(SpecModel):
     max_steps: int | None = Field(default=None, ge=1)
     """Stop after this many steps, regardless of `epochs`."""
     loss: Later[Literal["grpo", "dr_grpo", "dapo", "gspo"]] = "grpo"
-    """`grpo`: the card's, with verl's mean over all tokens. `dr_grpo`: advantages are not divided by the group's standard
-    deviation, and a completion's loss by `maxResponseTokens` instead of its length. `dapo`: `grpo` with a higher
-    `clipRatioHigh`. `gspo`: one probability ratio for a whole completion."""
+    """`grpo`: the model card's loss, with verl's mean over all tokens. `dr_grpo`: advantages are not divided by the group's
+    standard deviation, and a completion's loss is divided by `maxResponseTokens` instead of its length. `dapo`: `grpo` with a
+    higher `clipRatioHigh`. `gspo`: one probability ratio for a whole completion."""
     clip_ratio_high: Later[float | None] = Field(default=None, gt=0)
     """How far a probability ratio may rise above 1 before it is clipped; by default 0.2, 0.28 with `dapo` and 0.0004 with
     `gspo`."""
     drop_groups_without_variance: Later[bool] = False
-    """Replace prompts whose completions all have the same reward, from which nothing is learned, by further prompts. A step
-    ends the run if it has drawn ten times `trainBatchSize` prompts and still has too few."""
+    """Replace prompts whose completions all have the same reward, because nothing is learned from them. The run ends if a step
+    has drawn ten times `trainBatchSize` prompts and still has too few."""
     overlong_penalty: Later[OverlongPenaltySpec | None] = None
     """Penalty for completions that come close to `maxResponseTokens`; none by default."""
     entropy_coefficient: float = Field(default=0.001, ge=0)
@@ -145,16 +146,16 @@ class GrpoSpec(SpecModel):
     kl_loss_coefficient: float = Field(default=0.001, ge=0)
     """Weight of the KL loss; needs `klLoss: true`."""
     kl_schedule: Later[Literal["constant", "cosine"]] = "constant"
-    """`cosine`: the KL's coefficients fall from their value at the first step to 0 at the last, along half a cosine. Needs
+    """`cosine`: the KL coefficients fall from their value at the first step to 0 at the last, along half a cosine. Needs
     `klInReward` or `klLoss`."""
     reproducible: Later[Literal["auto", "always", "never"]] = "auto"
-    """Draw each completion with its own seed, so that a resumed run draws what an uninterrupted one would. On a GPU vLLM then
-    starts one more kernel for each completion and token. `auto`: only on CPUs."""
+    """Draw each completion with its own seed, so that a resumed run draws the same completions as an uninterrupted one. On a
+    GPU vLLM then starts one more kernel for each completion and token. `auto`: only on CPUs."""
     tensor_parallel: int = Field(default=1, ge=1)
     """GPUs over which vLLM splits the model."""
     difficulty: Later[DifficultySpec | None] = None
-    """Sample the start model on the training prompts before the first step, and leave out prompts by difficulty; off by
-    default."""
+    """Before the first step, sample completions of the training prompts from the start model, and leave out prompts by
+    difficulty; off by default."""
     gpu_memory_utilization: MayChange[float] = Field(default=0.4, gt=0, le=1)
     """Share of GPU memory that vLLM may take."""
     gradient_checkpointing: MayChange[bool] = True
@@ -172,12 +173,13 @@ class GrpoSpec(SpecModel):
     keep_checkpoints: MayChange[int] = Field(default=2, ge=1)
     """Checkpoints kept on the local disk."""
     validate_every_steps: MayChange[int] = Field(default=100, ge=1)
-    """Steps between validations, which sample at `temperature`; one before the first step, one after the last."""
+    """Steps between validations, which sample at `temperature`. There is also one before the first step and one after the
+    last."""
     max_validation_admissions: MayChange[int | None] = Field(default=None, ge=1)
     """Validate on at most this many admissions."""
     keep_rollouts: MayChange[int | None] = Field(default=None, ge=1)
     """Keep this many completions of each step, whole groups first, with their prompts and rewards, in the run's folder. They
-    hold notes: `deepicd samples` shows them. None by default."""
+    contain notes. `deepicd samples` shows them. None are kept by default."""
     overrides: tuple[str, ...] = ()
     """verl overrides in Hydra's syntax, applied last; checked against verl's configuration before anything starts."""
 

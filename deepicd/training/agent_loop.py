@@ -1,6 +1,6 @@
 """verl's single-turn rollout, with a separate random seed for each completion.
 
-vLLM's sampler restarts with each launch: without seeds a resumed run would draw other completions than an uninterrupted
+vLLM's sampler restarts with each launch, so without seeds a resumed run would draw different completions from an uninterrupted
 one. A request with a seed has its own generator, whatever runs beside it or ran before it.
 """
 

@@ -28,7 +28,7 @@ _NEEDS = "it needs config.json, a tokenizer and *.safetensors"
 def make(model: ModelSpec, corpus: Path, out: Path) -> None:
     """Write the base model's folder.
 
-    With `openedThink` the chat template's generation prompt ends in an opened `<think>`: its own, or ours. So every later
+    With `openedThink` the chat template's generation prompt ends in an opened `<think>`, its own or ours, so that every later
     reader of the folder (SFT, vLLM, a user's own server) opens the trace in the same way.
 
     Raises:
@@ -39,7 +39,7 @@ def make(model: ModelSpec, corpus: Path, out: Path) -> None:
         _save_tiny_weights(model.tiny, tokenizer, out)
     else:
         tokenizer = _link_model(str(model.path), out)
-        _check_targets_in(out, model.lora)  # `validate` could not, if the hub had the model
+        _check_targets_in(out, model.lora)  # `validate` could not check this if the model was only on the hub
     _open_think(tokenizer, model)
     tokenizer.save_pretrained(out)
 
@@ -124,7 +124,7 @@ def _save_tiny_weights(tiny: TinyModel, tokenizer: Any, out: Path) -> None:
 
 
 def look(path: str, lora: LoraSpec | None = None, *, place: str = "spec.model.path") -> list[str]:
-    """Look at a model's folder, or for a hub's name in the cache, without loading it; returns warnings.
+    """Check a model's folder, or a hub name in the cache, without loading the model; returns warnings.
 
     `place`: the field with the path, for messages.
 
@@ -181,7 +181,7 @@ def check_targets(lora: LoraSpec | None, layers: Iterable[tuple[str, Any]]) -> N
 
 
 def _link_model(path: str, out: Path) -> Any:
-    """Fill `out` with links to a model's files; returns its tokenizer, to be saved beside them."""
+    """Fill `out` with links to a model's files; returns its tokenizer, to be saved next to them."""
     from huggingface_hub import snapshot_download
     from transformers import AutoConfig, AutoTokenizer
 
@@ -202,7 +202,7 @@ def _link_model(path: str, out: Path) -> Any:
     for file in source.iterdir():
         if file.is_file():
             (out / file.name).symlink_to(file.resolve())
-    # These are written again, with our template and prompt: a link would change the source.
+    # These are written again, with our template and prompt. Writing through a link would change the source.
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json",
                  "added_tokens.json", "vocab.json", "merges.txt", prompt.STORED):  # fmt: skip
         (out / name).unlink(missing_ok=True)

@@ -47,7 +47,7 @@ def check_overrides(run: DeepICDRun) -> None:
             compose(stage, [*ours, *own])
         except UserError:
             raise
-        except Exception as error:  # what the rules do not know, in Hydra's own words
+        except Exception as error:  # errors that the rules do not cover, in Hydra's own words
             reason = str(error).strip().splitlines()[0]
             raise UserError(f"spec.stages.{stage}.overrides: do not fit verl's configuration: {reason}") from None
         check_values(stage, ours, own)

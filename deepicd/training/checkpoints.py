@@ -24,7 +24,8 @@ class LocalCheckpoints:
     keep: int
     """How many of the newest to keep."""
     stored: bool
-    """A store is given: only what is durable there may be deleted (`global_step_N.durable`, which the uploader writes)."""
+    """A store is configured, so only checkpoints that are durable there may be deleted (`global_step_N.durable`, which the
+    uploader writes)."""
 
     @classmethod
     def from_environment(cls, folders: CheckpointFolders) -> LocalCheckpoints:
@@ -32,17 +33,17 @@ class LocalCheckpoints:
         return cls(folders, int(os.environ[KEEP_VARIABLE]), os.environ.get(STORED_VARIABLE) == "1")
 
     def environment(self) -> dict[str, str]:
-        """What `from_environment` reads."""
+        """The settings that `from_environment` reads."""
         return {KEEP_VARIABLE: str(self.keep), STORED_VARIABLE: str(int(self.stored))}
 
     def drop_old(self) -> None:
-        """Delete all but the newest `keep`, as far as that is allowed; verl itself leaves their data.pt behind."""
+        """Delete all except the newest `keep`, as far as that is allowed; verl itself would leave their data.pt behind."""
         for step in self.folders.steps()[: -self.keep]:
             if self._may_go(step):
                 shutil.rmtree(self.folders.of(step))
 
     def drop_all(self) -> None:
-        """Delete those of a stage that is done, as far as that is allowed."""
+        """Delete the checkpoints of a finished stage, as far as that is allowed."""
         for step in self.folders.steps():
             if self._may_go(step):
                 shutil.rmtree(self.folders.of(step))
@@ -60,7 +61,7 @@ class LocalCheckpoints:
         free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Before a checkpoint is written: make room on the disk for one of the newest one's size.
+        """Before a checkpoint is written, make room on the disk for one as large as the newest.
 
         The oldest that is durable in the store is deleted first. If none is, but the store will have one soon, training waits
         (`on_wait(True)`, at the end `on_wait(False)`). The newest complete one is kept: a restart on this machine needs it.

@@ -1,4 +1,6 @@
-"""Rewards of whole batches, once the policy sleeps. verl's own path for a colocated reward model lacks the gold code."""
+"""Rewards of whole batches, computed while the policy sleeps. verl's own path for a colocated reward model lacks the gold
+code.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +18,16 @@ _OF_REWARD = ("raw_prompt", "uid", "reward_model", "extra_info")
 
 
 class RewardsAfterRollouts(RewardLoopManager):  # type: ignore[misc]
-    """Rollouts end without a reward: verl then has the trainer compute those of the whole batch."""
+    """Rollouts end without a reward; verl then has the trainer compute the rewards of the whole batch."""
 
     @property
     def reward_loop_worker_handles(self) -> None:
-        """None, by which verl knows."""
+        """None, which tells verl so."""
         return None
 
 
 def reward_input(stored: Any, step: int) -> DataProto:
-    """What the reward manager is given about completions when they come one by one.
+    """The input that the reward manager gets for completions when they arrive one by one.
 
     Args:
         stored: `FIELDS` of N completions; prompts and responses are jagged token ids.
@@ -43,7 +45,7 @@ def reward_input(stored: Any, step: int) -> DataProto:
 
 
 def with_rewards(stored: Any, rewards: list[dict[str, Any]]) -> Any:
-    """New fields of the same completions, for the store: `rm_scores`, and `extra_fields` with what the reward says besides.
+    """New fields of the same completions, for the store: `rm_scores`, and `extra_fields` with the reward's other values.
 
     Args:
         stored: as for `reward_input`.
@@ -62,7 +64,7 @@ def _mask(lengths: torch.Tensor, width: int) -> torch.Tensor:
 
 
 def _objects(values: Any) -> np.ndarray[Any, Any]:
-    """An array of objects, whatever the store returned them as."""
+    """An array of objects, in whatever form the store returned them."""
     listed = values.tolist() if hasattr(values, "tolist") else list(values)
     found = np.empty(len(listed), dtype=object)
     found[:] = listed

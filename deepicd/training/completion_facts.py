@@ -1,4 +1,4 @@
-"""What a step's completions show that verl's metrics do not. Pure; verl's keys of completions are PROMPT_ROLLOUT_OUTPUT."""
+"""Facts about a step's completions that verl's metrics lack. Pure; verl's keys of completions are PROMPT_ROLLOUT_OUTPUT."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from deepicd.rewards.judge.second import SecondSums
 from deepicd.training.step_metrics import JUDGES_AGREED, JUDGES_KAPPA, SECOND_JUDGE
 
 EVICTED, SURPLUS = "training/filter_groups/evicted_samples", "training/filter_groups/discarded_surplus_samples"
-"""verl's metrics: groups that a step has dropped, for having no variance, and for being more than it needs."""
+"""verl's metrics: groups that a step dropped because they have no variance, or because it had more than it needed."""
 
 
 def without_variance(keys: Sequence[str], rewards: Sequence[float], metrics: Mapping[str, float]) -> float:
-    """The share, in [0, 1], of a step's groups whose completions all have the same reward, with those that were dropped.
+    """The share, in [0, 1], of a step's groups whose completions all have the same reward, including dropped groups.
 
     Args:
         keys: verl's keys of the completions that the step trains on; not empty.
@@ -34,5 +34,5 @@ def per_token(metrics: Mapping[str, float], scale: float) -> dict[str, float]:
 
 
 def of_judges(second: SecondSums) -> dict[str, float]:
-    """The metrics of a validation with a second judge; NaN where a number is not known."""
+    """The metrics of a validation with a second judge; NaN if a number is unknown."""
     return {SECOND_JUDGE: second.mean, JUDGES_AGREED: second.agreement.agreed, JUDGES_KAPPA: second.agreement.kappa}

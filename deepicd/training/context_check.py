@@ -24,7 +24,7 @@ _REMEDY = (
 
 
 def check_prompts(prompts: Path, tokenizer: Any, asks: Prompt, model: Path) -> None:
-    """Refuse a tokenizer that loses a part of the notes, or is of another model.
+    """Refuse a tokenizer that loses part of the notes or belongs to another model.
 
     Args:
         prompts: a file that `deepicd.data.prompts.write_prompts` wrote.
@@ -42,13 +42,11 @@ def check_prompts(prompts: Path, tokenizer: Any, asks: Prompt, model: Path) -> N
         if _plain(asks.note(chat)) not in _plain(tokenizer.decode(ids)):
             raise UserError(f"{_MODEL} loses characters or spaces of the notes: {_REMEDY}")
         if words is not None and max(ids) >= words:
-            raise UserError(
-                f"{_MODEL} has tokens beyond the model's {words}: it is of another model: download tokenizer and model together"
-            )
+            raise UserError(f"{_MODEL} has tokens beyond the model's {words}: download tokenizer and model together")
 
 
 def check_examples(examples: Path, tokenizer: Any, model: Path) -> None:
-    """Refuse a tokenizer with which SFT would teach something else than a rollout's prompt and the whole answer to it.
+    """Refuse a tokenizer with which SFT would teach anything other than a rollout's prompt and the whole answer to it.
 
     Args:
         examples: the file of SFT's examples.
@@ -75,17 +73,17 @@ def check_example(ids: Sequence[int], mask: Sequence[int], chat: Chat, tokenizer
     # As verl's rollouts make it.
     prompt = tokenizer.apply_chat_template(chat[:-1], add_generation_prompt=True, tokenize=True, return_dict=True)["input_ids"]
     if list(ids[: len(prompt)]) != prompt:
-        raise UserError(f"{_MODEL} splits an SFT example otherwise than a rollout's prompt: {_REMEDY}")
+        raise UserError(f"{_MODEL} splits an SFT example differently from a rollout's prompt: {_REMEDY}")
     if list(mask) != [0] * len(prompt) + [1] * (len(ids) - len(prompt)):
         raise UserError(f"{_MODEL} lets SFT teach a part of the prompt, or leave out a part of the answer: {_REMEDY}")
     # As the reward reads it.
     taught = tokenizer.decode(ids[len(prompt) :], skip_special_tokens=True)
     if _plain(taught) != _plain(completion(generation_prompt(tokenizer, chat[:-1]), chat[-1]["content"])):
-        raise UserError(f"{_MODEL} does not give an SFT answer back as it is written: {_REMEDY}")
+        raise UserError(f"{_MODEL} does not decode an SFT answer to the text that was written: {_REMEDY}")
 
 
 def _vocabulary(model: Path) -> int | None:
-    """How many tokens a model knows; None where its configuration does not say."""
+    """Number of tokens that a model knows; None if its configuration does not say."""
     from transformers import AutoConfig
 
     return getattr(AutoConfig.from_pretrained(model).get_text_config(), "vocab_size", None)

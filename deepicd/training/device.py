@@ -1,4 +1,4 @@
-"""The devices that train models: GPUs, or CPUs instead. Chosen once; everything that differs is a member here."""
+"""The devices that train models, GPUs or CPUs. The device is chosen once; everything that differs is a member here."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ class Device:
         return [part for name, size in sizes.items() if size > 1 for part in (name, str(size))]
 
     def colocated_arguments(self, share: float, *, sleeps: bool) -> list[str]:
-        """Arguments of a vLLM server with a `share` of GPUs that it has not for itself; `sleeps`: whether it gives it back."""
+        """Arguments of a vLLM server with a `share` of GPUs that others use too; `sleeps`: whether it can give the share
+        back.
+        """
         return ["--gpu-memory-utilization", str(share), *(["--enable-sleep-mode"] if sleeps else [])]
 
     def engines(self, gpus: int, each: int, variables: Mapping[str, str]) -> list[dict[str, str]]:
@@ -80,16 +82,16 @@ class Device:
         return [{VISIBLE: ",".join(own)} for own in full] or [{}]
 
     def describe(self, gpus: int) -> dict[str, Any]:
-        """What the report says about the machine: `name`, and the number of `gpus` or `cores`."""
+        """The machine, for the report: `name`, and the number of `gpus` or `cores`."""
         return {"name": _gpu_name(), "gpus": gpus}
 
     def check(self, gpus: int) -> None:
-        """Raises: UserError: this machine has not that many GPUs that can train together."""
+        """Raises: UserError: this machine does not have that many GPUs that can train together."""
         check(gpus, os.environ.get(VISIBLE), present())
 
 
 def _gpu_name() -> str:
-    """The GPUs' model, as the driver calls it; `GPU` where nvidia-smi does not answer."""
+    """The GPUs' model, as the driver names it; `GPU` if nvidia-smi does not answer."""
     try:
         found = subprocess.run(
             ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, check=True, timeout=30
@@ -100,7 +102,7 @@ def _gpu_name() -> str:
 
 
 def _devices(count: int, chosen: str | None) -> list[str]:
-    """What CUDA_VISIBLE_DEVICES calls each GPU: as it is set, or those that are present, or the first `count`."""
+    """The name of each GPU in CUDA_VISIBLE_DEVICES: as it is set, or the GPUs that are present, or the first `count`."""
     return chosen.split(",") if chosen else [gpu.named for gpu in present()] or [str(number) for number in range(count)]
 
 

@@ -24,13 +24,13 @@ if not FLAH_ATTN_CROSS_ENTROPY_LOSS_AVAILABLE:
 
 @EngineRegistry.register(model_type="language_model", backend=["fsdp", "fsdp2"], device="cuda", vendor=get_vendor())
 class Engine(transformer_impl.FSDPEngineWithLMHead):  # type: ignore[misc]
-    """Chooses the attention before it builds the model."""
+    """Chooses the attention function before it builds the model."""
 
     def initialize(self) -> None:
         """Build the model.
 
         Raises:
-            UserError: sequence parallelism is wanted, and flash-attn is not installed or does not work here.
+            UserError: sequence parallelism is requested, but flash-attn is not installed or does not work here.
         """
         config = self.model_config.hf_config
         if config._attn_implementation == PACKED:

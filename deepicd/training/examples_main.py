@@ -1,4 +1,4 @@
-"""SFT examples of the traces that `distill` has made, within their budget of tokens.
+"""SFT examples from the traces that `distill` wrote, within their token budget.
 
 Run as a separate process (`python -m deepicd.training.examples_main SPEC COHORT RUN`), since it imports transformers; it exits
 with 64 and one line on stderr if the user can fix the error.
@@ -41,7 +41,7 @@ def are_made(place: StageLayout, max_tokens: int) -> bool:
 
 
 def read_counts(place: StageLayout) -> dict[str, Any] | None:
-    """`max_example_tokens` and `examples`, as in prompts.json; None if no examples were made."""
+    """`max_example_tokens` and `examples`, as in prompts.json; None if there are no examples."""
     try:
         found: dict[str, Any] = json.loads(place.example_counts.read_text(encoding="utf-8"))
     except FileNotFoundError:

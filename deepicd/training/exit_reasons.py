@@ -1,4 +1,4 @@
-"""Why a training process ended, by the end of its log."""
+"""Why a training process ended, according to the end of its log."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SIGNATURES: tuple[tuple[re.Pattern[str], type[DeepICDError], str], ...] = (
              "PytorchStreamWriter failed writing file",
              r"enforce fail at inline_container\.cc:\d+\] \. unexpected pos"), UserError,
      f"the disk is full: free space, {_RESUME}"),
-    # Ray ends a worker before the kernel would. Its exception has the name of PyTorch's for GPUs; its count may be 0.
+    # Ray ends a worker before the kernel would. Its exception has the same name as PyTorch's for GPUs; its count may be 0.
     (_one_of("node running low on memory", r"\b[1-9]\d* Workers \(tasks / actors\) killed due to memory pressure",
              "DefaultCPUAllocator: (can't allocate|not enough) memory", "std::bad_alloc", r"Errno 12\] Cannot allocate memory",
              r"^(\(\S+ pid=\d+[^)]*\) )?(MemoryError|numpy\S*\._ArrayMemoryError)\b",
@@ -57,7 +57,7 @@ _OF_A_SETTING = frozenset({
 
 
 def known_reason(log_lines: Iterable[str]) -> DeepICDError | None:
-    """The error that a line of the log shows beyond doubt, such as a lack of memory; None if none does."""
+    """The error that a line of the log shows unambiguously, such as a lack of memory; None if there is none."""
     for line in log_lines:
         for signature, kind, remedy in _SIGNATURES:
             if signature.search(line):
@@ -66,7 +66,7 @@ def known_reason(log_lines: Iterable[str]) -> DeepICDError | None:
 
 
 def explain_exit(code: int, log_lines: Iterable[str], untried: str | None = None) -> DeepICDError:
-    """The error for an exit code other than 0, by the end of the log. Only exception names are quoted from the log.
+    """The error for an exit code other than 0, according to the end of the log. Only exception names are quoted from the log.
 
     `untried`: the field with the user's settings for the training stack, if no step has been made with them.
     """

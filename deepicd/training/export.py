@@ -1,4 +1,4 @@
-"""Has verl write the final Hugging Face model whole: adapters merged, in the run's own number format, opened and compared."""
+"""Makes verl write a complete final Hugging Face model: adapters merged, in the run's number format, opened and compared."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from deepicd.training.weights import tensors_in
 _MARK = "deepicd_makes_whole"
 _FORMATS = {"bfloat16": "BF16", "float32": "F32"}
 _OURS = "attn_implementation"
-"""What verl's setting leaves in config.json: a name that is known only while training."""
+"""A name that verl's setting leaves in config.json and that exists only while training."""
 
 
 def export_from_now_on(manager: Any) -> None:
-    """From now on, checkpoints that this manager of verl's saves hold the Hugging Face model.
+    """From now on, checkpoints that this verl manager saves contain the Hugging Face model.
 
-    Saving raises a CrashError if that model is not whole.
+    Saving raises a CrashError if that model is incomplete.
     """
     model = load(Path(os.environ[SPEC_VARIABLE])).spec.model
     _make_exports_whole(model)
@@ -49,7 +49,7 @@ def export_from_now_on(manager: Any) -> None:
 def _make_exports_whole(model: ModelSpec) -> None:
     """In this process, the weights that verl gathers for a Hugging Face model are merged and have the format of `model.dtype`.
 
-    verl leaves adapters apart, under names that nothing loads, and writes float32.
+    verl leaves adapters separate, under names that nothing can load, and writes float32.
     """
     from verl.utils.checkpoint import fsdp_checkpoint_manager as module
 
@@ -89,7 +89,7 @@ def check_export(folder: Path, dtype: str) -> None:
 
     tensors = tensors_in(folder)
     if tensors is None:
-        raise CrashError(f"{folder}: the exported model has no weights that can be read: resume the run to write it again")
+        raise CrashError(f"{folder}: the exported model has no readable weights: resume the run to write it again")
     formats = {tensor.dtype for tensor in tensors.values()}
     (architecture,) = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"]
     _, found = getattr(transformers, architecture, transformers.AutoModelForCausalLM).from_pretrained(
@@ -103,4 +103,4 @@ def check_export(folder: Path, dtype: str) -> None:
     }
     said = [f"{', '.join(names[:3])}{' …' if len(names) > 3 else ''} {how}" for how, names in problems.items() if names]
     if said:
-        raise CrashError(f"{folder}: the exported model is not whole: {'; '.join(said)}: report this with training.log")
+        raise CrashError(f"{folder}: the exported model is incomplete: {'; '.join(said)}: report this with training.log")

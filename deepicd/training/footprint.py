@@ -1,4 +1,4 @@
-"""What a run takes: memory of each GPU, and disk. Pure; calibrated by measuring small models (tests/unit/training)."""
+"""Estimates a run's memory on each GPU and its disk space. Pure; calibrated by measuring small models (tests/unit/training)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LOGITS = {"sft": 2, "grpo": 7}
 """Arrays as large as the logits at the peak: with their gradients, and GRPO's temperature and entropy. SFT's gradients
 overwrite them."""
 _PADDED_LOGITS = {"sft": 4, "grpo": 7}
-"""Where batches are padded, and logits copied without the padding."""
+"""The same if batches are padded, and logits are copied without the padding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class StageMemory:
     """Bytes on each GPU during a training stage."""
 
     tokens: int
-    """Most tokens in a forward pass."""
+    """Maximum number of tokens in a forward pass."""
     weights: int
     """A GPU's share of the float32 weights, with adapters."""
     gradients: int
@@ -45,7 +45,7 @@ class StageMemory:
     judge_weights: int = 0
     """Of a colocated judge, which has the same share while the policy's engine sleeps."""
     resident: int = 0
-    """What stays of the trainer while vLLM generates."""
+    """Memory that the trainer keeps while vLLM generates."""
 
     @property
     def training(self) -> int:
@@ -54,7 +54,7 @@ class StageMemory:
 
     @property
     def smallest_gpu(self) -> int:
-        """Bytes of the smallest GPU that fits, without the few that CUDA itself takes."""
+        """Bytes of the smallest GPU that fits, without CUDA's own overhead."""
         if not self.engine_share:
             return self.training
         shared = self.resident / (1 - self.engine_share) if self.engine_share < 1 else float("inf")
@@ -63,7 +63,7 @@ class StageMemory:
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """What a run takes."""
+    """Memory and disk space that a run takes."""
 
     parameters: int
     trained: int
@@ -82,7 +82,7 @@ def footprint(run: RunSpec, shape: ModelShape, judge: ModelShape | None = None) 
     Args:
         run: the run.
         shape: of its base model.
-        judge: of a colocated judge; None without one, or if it is not known.
+        judge: of a colocated judge; None without one, or if it is unknown.
     """
     stages: dict[str, StageMemory] = {}
     if (sft := run.stages.sft) is not None:
@@ -123,7 +123,7 @@ def _trained(run: RunSpec, shape: ModelShape) -> int:
 def stage_memory(name: str, stage: SftSpec | GrpoSpec, run: RunSpec, shape: ModelShape, gpus: int) -> StageMemory:
     """The memory of one stage on each of `gpus`, over which the weights are spread."""
     value, trained = _VALUE_BYTES[run.model.dtype], _trained(run, shape) // gpus
-    # Frozen weights are there beside the adapters, and have no gradients.
+    # Frozen weights are in memory too, in addition to the adapters, and have no gradients.
     weights = trained if run.model.lora is None else shape.parameters // gpus + trained
     gathered = value * (shape.embeddings + 2 * shape.layer) * (2 if run.model.lora is None else 1)
     longest = stage.max_tokens if isinstance(stage, SftSpec) else stage.max_prompt_tokens + stage.max_response_tokens
@@ -152,7 +152,8 @@ def stage_memory(name: str, stage: SftSpec | GrpoSpec, run: RunSpec, shape: Mode
 def activation_bytes(shape: ModelShape, value: int, *, checkpointing: bool) -> tuple[int, int]:
     """Bytes per token that the layers keep for the backward pass, and those that it takes in one layer besides.
 
-    `value`: bytes of a number. What attention takes beyond its inputs and output is left out: its kernels keep none of it.
+    `value`: bytes of a number. Memory that attention needs beyond its inputs and output is left out, because its kernels do
+    not keep it.
     """
     # The norms compute in float32.
     layer = 4 * value * shape.intermediate_size + (7 * value + 8) * shape.hidden_size
@@ -165,7 +166,7 @@ def activation_bytes(shape: ModelShape, value: int, *, checkpointing: bool) -> t
 def disk(run: RunSpec, parameters: int, trained: int) -> int:
     """Bytes of a run's folder at its largest; `trained`: how many of the `parameters` are.
 
-    While a checkpoint is written the ones before it are still there. SFT's go when it is done, and its model stays.
+    While a checkpoint is written, the previous ones still exist. SFT's are deleted when it is done; its model is kept.
     """
     sizes = [0]
     model = 0

@@ -1,4 +1,4 @@
-"""Whether this machine's GPUs are idle, by NVML, and what that means for a stage that makes no step."""
+"""Whether this machine's GPUs are idle, according to NVML, and what that means for a stage that makes no step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ _WITHOUT_GPUS = frozenset({Phase.SAVING, Phase.ENDING})
 
 
 class IdleWatch:
-    """Ends a stage that has made a step, and then none while all GPUs are idle. Times are seconds of one monotonic clock."""
+    """Ends a stage that has made a step and then makes none while all GPUs are idle. Times are seconds of one monotonic
+    clock.
+    """
 
     def __init__(self, limit: timedelta, idle: Callable[[], bool | None]) -> None:
         """`idle`: whether all GPUs are idle now; None if that is unknown."""
@@ -50,7 +52,7 @@ class IdleWatch:
 def gpus_idle(environment: Mapping[str, str] = os.environ, api: Any | None = None) -> Callable[[], bool | None]:
     """A function that returns whether all GPUs that this process may use have done nothing in NVML's last interval.
 
-    It returns None where NVML does not know, as without a driver and for parts of a GPU (MIG). `api`: the module pynvml; by
+    It returns None if NVML does not know, for example without a driver or for MIG instances. `api`: the module pynvml; by
     default the installed one.
     """
     nvml = library() if api is None else api

@@ -1,4 +1,4 @@
-"""The NVIDIA GPUs that a process may use: those of the driver, as CUDA_VISIBLE_DEVICES chooses among them."""
+"""The NVIDIA GPUs that a process may use: the driver's, as selected by CUDA_VISIBLE_DEVICES."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deepicd.errors import UserError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _NUMBER = re.compile(r"\+?([0-9]+)")
-"""CUDA reads a number as C's strtoul does: what follows it counts for nothing."""
+"""CUDA reads a number as C's strtoul does, ignoring what follows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +20,14 @@ class Gpu:
     """A GPU, or an instance of one that is split by MIG."""
 
     index: int
-    """Of the GPU, as the driver counts."""
+    """Index of the GPU, as the driver counts."""
     uuid: str
-    """Such as `GPU-…` or `MIG-…`; empty if it is not known."""
+    """UUID such as `GPU-…` or `MIG-…`; empty if unknown."""
     is_instance: bool = False
 
     @property
     def named(self) -> str:
-        """What CUDA_VISIBLE_DEVICES calls it."""
+        """Its name in CUDA_VISIBLE_DEVICES."""
         return self.uuid if self.is_instance else str(self.index)
 
 
@@ -61,10 +61,10 @@ def _named(entry: str, present: Sequence[Gpu]) -> Gpu | None:
 
 
 def check(gpus: int, chosen: str | None, present: Sequence[Gpu]) -> None:
-    """Refuse a run that this machine has not the GPUs for; arguments as for `visible`.
+    """Refuse a run for which this machine lacks the GPUs; arguments as for `visible`.
 
     Raises:
-        UserError: fewer are visible, or some of several are instances of MIG, between which NCCL has no path.
+        UserError: fewer are visible, or some of several are MIG instances, between which NCCL has no path.
     """
     shown = visible(chosen, present)
     if not present:
@@ -93,7 +93,7 @@ def present() -> list[Gpu]:
 
 
 def library() -> Any | None:
-    """pynvml, NVIDIA's library of the driver, ready to be asked; None if there is none here, or no driver."""
+    """pynvml, NVIDIA's driver library, initialised; None if it or the driver is missing."""
     try:
         import pynvml
     except ModuleNotFoundError:
@@ -106,7 +106,7 @@ def library() -> Any | None:
 
 
 def gpus_of(api: Any) -> list[Gpu]:
-    """The GPUs that pynvml knows, parts of a split one instead of itself."""
+    """The GPUs that pynvml knows; for a split GPU its MIG instances instead."""
     return [gpu for index in range(api.nvmlDeviceGetCount()) for gpu in _of_device(api, index)]
 
 

@@ -1,4 +1,4 @@
-"""Entry point of GRPO: verl's own, which notes when Ray starts."""
+"""Entry point of GRPO: does what verl's does, and records when Ray starts."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def _set_kl_loss_coefficient(worker: Any, value: float) -> None:
 
 
 class _Servers(LLMServerManager):  # type: ignore[misc]
-    """Notes when vLLM's engines start: the trainer has no hook between its model and them."""
+    """Records when vLLM's engines start, because the trainer has no hook between its model and them."""
 
     @classmethod
     def create(cls, *arguments: Any, **options: Any) -> Any:
@@ -104,7 +104,7 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
 
     def _validate(self) -> dict[str, float]:
         found: dict[str, float] = super()._validate()
-        # The judges' answers are not among what verl averages.
+        # verl does not average the judges' answers.
         sums = watch.read_file(self._files.judged, "validation").get(self.global_steps)
         return found | ({} if sums is None or sums.second is None else of_judges(sums.second))
 
@@ -160,12 +160,12 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
         return int(super()._submit_batch_to_rollout(batch))
 
     def _balance_batch(self, batch: Any, *arguments: Any, **options: Any) -> Any:
-        # Completions arrive in the order in which they ended, which would decide what is updated together.
+        # Completions arrive in the order in which they finish, which would decide which are updated together.
         batch.reorder(rollout_order(batch.keys, self._places))
         return super()._balance_batch(batch, *arguments, **options)
 
     def _compute_reward_colocate(self, batch: Any, metrics: dict[str, Any] | None = None) -> Any:
-        # verl calls it once the policy sleeps, where rollouts have no reward yet.
+        # verl calls this once the policy sleeps, if rollouts have no reward yet.
         assert self._judge is not None  # noqa: S101 - only with one do they have none
         stored = trainer_base.tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=list(FIELDS))
         (worker,) = self.reward_loop_manager.reward_loop_workers

@@ -1,11 +1,11 @@
-"""Owner of a training process tree: no process in it outlives this one, whichever dies first.
+"""Owner of a training process tree. No process in it outlives this one, whichever dies first.
 
 `python -m deepicd.training.guard PARENT SCRATCH -- COMMAND…` runs COMMAND for the process PARENT. When COMMAND ends,
 when SIGTERM arrives, or when the parent dies (kill -9 included), every descendant is ended, the POSIX
 shared memory that they had mapped is removed, and so is the folder SCRATCH. Ray's and vLLM's daemons do not escape:
 orphans are handed to this process (child subreaper, prctl(2)). It exits with COMMAND's exit code.
 
-It imports little more than the standard library: the guard must be up before, and lighter than, what it guards.
+It imports little more than the standard library, because the guard must start before, and be lighter than, what it guards.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def descendants(root: int) -> list[int]:
 def shared_memory_of(pids: list[int]) -> set[str]:
     """Files under /dev/shm that the processes have mapped or open.
 
-    They are found by inode: glibc opens a named semaphore under another name, which is gone by then (sem_open(3)).
+    They are found by inode, because glibc opens a named semaphore under another name, which is gone by then (sem_open(3)).
     """
     inodes: set[int] = set()
     for pid in pids:
@@ -98,7 +98,7 @@ def _signal_all(pids: list[int], signum: int) -> None:
 def end_tree(root: int) -> None:
     """End every descendant of `root`: SIGTERM, then SIGKILL until none is left.
 
-    One that the kernel cannot end (a hung driver) is waited for no longer than `PATIENCE_SECONDS`.
+    It waits at most `PATIENCE_SECONDS` for a process that the kernel cannot end (a hung driver).
     """
     _signal_all(descendants(root), signal.SIGTERM)
     began = time.monotonic()

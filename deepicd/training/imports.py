@@ -1,6 +1,6 @@
 """Run code right after a module is imported, without importing it early.
 
-verl loads external modules at the start of each of its processes; importing the trainer or vLLM there would cost every
+verl loads external modules when each of its processes starts; importing the trainer or vLLM there would cost every
 process seconds.
 """
 

@@ -21,7 +21,7 @@ def command(model: str, port: int, served_name: str) -> list[str]:
     """The command of a server."""
     return [
         *vllm_command(model, served_name, port),
-        # Otherwise a model may write blanks up to its token limit.
+        # Otherwise a model may write whitespace up to its token limit.
         "--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}',
     ]  # fmt: skip
 
@@ -40,7 +40,7 @@ class Shared:
 def judge_server(
     run: DeepICDRun, files: StageFiles, stop: Stop, shared: Shared, *, needed: bool = True, second: bool = True
 ) -> Iterator[Mapping[str, str]]:
-    """Run the servers of the judges during the body, as far as the run starts them. Their logs are those of `files`.
+    """Run the judges' servers during the body, if the run starts them. Their logs are in `files`.
 
     Args:
         run: the run.
@@ -100,7 +100,7 @@ def _parallel(model: JudgeModelSpec) -> list[str]:
 
 
 def _colocated_arguments(gpus: int, model: JudgeModelSpec, shared: Shared) -> list[str]:
-    """As many copies as the GPUs hold, and each goes when the policy wants its memory."""
+    """As many copies as the GPUs hold, each of which sleeps when the policy needs its memory."""
     return [
         *device().parallel_arguments(gpus, model.gpus),
         *device().colocated_arguments(shared.share, sleeps=shared.sleeps),

@@ -1,6 +1,6 @@
-"""A judge's server that sleeps: a part of the server, and the switch that the trainer holds.
+"""A judge's server that can sleep: the part in the server, and the switch in the trainer.
 
-vLLM has routes for this only in its development mode, which opens others too, and asks for no key there.
+vLLM has routes for this only in its development mode, which also exposes others, and requires no key for them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Application = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Mes
 
 
 class Sleeping:
-    """ASGI middleware of a vLLM server: puts its engine to sleep, wakes it, and answers no chat in between.
+    """ASGI middleware of a vLLM server: puts its engine to sleep, wakes it, and refuses chats in between.
 
     Awake at first. A device without sleep mode keeps its memory; everything else is the same there.
     """
@@ -75,7 +75,7 @@ class Switch:
     """Wakes the judge's server, and puts it to sleep."""
 
     def __init__(self, endpoint: str, key: str, seconds: float) -> None:
-        """`endpoint`, `key`: of the server; `seconds`: how long one turn may take."""
+        """`endpoint`, `key`: of the server; `seconds`: time limit of one switch."""
         self._base, self._key, self._seconds = endpoint.removesuffix("/v1"), key, seconds
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 

@@ -1,4 +1,4 @@
-"""Start a training process under its guard, with the environment that it needs."""
+"""Starts a training process under its guard, with the environment that it needs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def training_environment(spec_file: Path, files: StageFiles, metrics: Path, chec
 
 
 def offline_environment() -> dict[str, str]:
-    """Variables for every heavy process: no usage reports, no network look-ups of what is in the cache."""
+    """Variables for every heavy process: no usage reports, and no network look-ups for cached files."""
     return {
         "RAY_USAGE_STATS_ENABLED": "0",
         "VLLM_NO_USAGE_STATS": "1",
@@ -42,9 +42,9 @@ def offline_environment() -> dict[str, str]:
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
-        # CUDA then counts GPUs as the driver's library and nvidia-smi do, where they differ.
+        # CUDA then numbers GPUs as the driver's library and nvidia-smi do.
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        # Ray runs its workers at nice 15, where they starve on a busy machine.
+        # Ray runs its workers at nice 15, at which they starve on a busy machine.
         "RAY_worker_niceness": "0",
         # There its node may also need more than the default 30 s to start.
         "RAY_raylet_start_wait_time_s": "180",
@@ -86,7 +86,7 @@ def begin_launch(files: StageFiles) -> Path:
 
 
 class GuardedProcess:
-    """A command whose whole process tree ends with it, with the guard, and with us."""
+    """A command whose whole process tree ends when the command, the guard or this process ends."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         """Start the command; its output is added to `log`.

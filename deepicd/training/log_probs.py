@@ -1,4 +1,4 @@
-"""Log-probabilities of given tokens, a few hundred rows of logits at a time.
+"""Log-probabilities of given tokens, computed a few hundred rows of logits at a time.
 
 Without flash-attn, verl 0.9.1 loops over single rows in Python, and rounds to the format of the logits.
 """

@@ -1,4 +1,4 @@
-"""Low-rank adapters, as peft has them, merged into the weights that they adapt."""
+"""Low-rank adapters from peft, merged into the weights that they adapt."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def merged(state: Mapping[str, torch.Tensor], scaling: float) -> dict[str, torch
         scaling: factor of the adapters' output.
 
     Raises:
-        ValueError: an adapter has no layer, or is of another kind.
+        ValueError: an adapter has no layer, or is of a different kind.
     """
     found: dict[str, torch.Tensor] = {}
     deltas: dict[str, torch.Tensor] = {}

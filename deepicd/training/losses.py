@@ -1,4 +1,4 @@
-"""GRPO's losses in verl's settings, and what verl has none for: the KL's schedule and the penalty for long completions."""
+"""GRPO's losses as verl's settings, and two things for which verl has no setting: the KL schedule and the length penalty."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def loss_settings(grpo: GrpoSpec) -> dict[str, str | int | float | bool | None]:
 
 
 def kl_share(grpo: GrpoSpec, step: int, steps: int) -> float:
-    """The share, in [0, 1], of the KL's coefficients that applies at a step of `steps`, the first of which is 1."""
+    """The share, in [0, 1], of the KL coefficients that applies at a step out of `steps`; the first step is 1."""
     if grpo.kl_schedule == "constant" or steps < 2:
         return 1.0
     return (1 + math.cos(math.pi * (step - 1) / (steps - 1))) / 2
 
 
 def check_drawn(drawn: int, batch: int, step: int) -> None:
-    """Check how many prompts a step draws to fill a batch of which every group varies.
+    """Check how many prompts a step draws to fill a batch in which every group varies.
 
     Raises:
         UserError: more than `MOST_DRAWN` batches.
@@ -70,7 +70,7 @@ def check_drawn(drawn: int, batch: int, step: int) -> None:
 
 
 def overlong_penalty(rule: OverlongPenaltySpec | None, tokens: int, limit: int) -> float:
-    """What to subtract from the reward of a completion of so many tokens, of at most `limit`."""
+    """The amount to subtract from the reward of a completion with this many tokens, out of at most `limit`."""
     if rule is None:
         return 0.0
     return rule.penalty * max(0, tokens - (limit - rule.tokens)) / rule.tokens

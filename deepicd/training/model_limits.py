@@ -1,4 +1,4 @@
-"""What a model's config.json rules out, and what training and vLLM would otherwise fail with hours later."""
+"""Settings that a model's config.json rules out, and with which training or vLLM would otherwise fail hours later."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def check_limits(run: RunSpec, model: Path) -> None:
 
 
 def _scaling(config: Mapping[str, Any]) -> float:
-    """By how much more positions there are than the model's own, at most."""
+    """The largest factor by which positions exceed the model's own."""
     rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
     factor = rope.get("factor") if isinstance(rope, Mapping) else None
     return max(1.0, float(factor)) if isinstance(factor, int | float) else 1.0

@@ -1,4 +1,4 @@
-"""A vLLM server that the run starts before a stage, and ends after it: of the reward's judge, or of the teacher."""
+"""A vLLM server that the run starts before a stage and ends after it, for the reward's judge or the teacher."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Server:
     """A server to start."""
 
     who: str
-    """Whose it is, for messages: `the judge`."""
+    """Its role, for messages: `the judge`."""
     field: str
     """Field of run.yaml with its model, for messages."""
     command: Callable[[int], list[str]]
-    """Its command, by its port."""
+    """Its command, for a given port."""
     variables: Mapping[str, str]
     """Variables of its process."""
     log: Path

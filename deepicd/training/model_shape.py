@@ -11,12 +11,12 @@ from typing import Any, Self
 from deepicd.spec.model import ModelSpec, TinyModel
 
 _OF_THIS_FORM = frozenset({"llama", "mistral", "qwen2", "qwen3", "olmo2", "olmo3", "granite", "exaone4", "seed_oss"})
-"""Types of models that `ModelShape` counts right. One with experts may have thirty times as many parameters."""
+"""Types of models that `ModelShape` counts correctly. A model with experts may have thirty times as many parameters."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """A decoder with a gated feed-forward layer, as Llama, Mistral and Qwen are."""
+    """A decoder with gated feed-forward layers, like Llama, Mistral and Qwen."""
 
     vocabulary: int
     hidden_size: int
@@ -41,7 +41,7 @@ class ModelShape:
 
     @property
     def linear_layers(self) -> list[tuple[str, tuple[int, int]]]:
-        """Name and shape (out, in) of each linear layer but the output layer."""
+        """Name and shape (out, in) of each linear layer except the output layer."""
         hidden, wide = self.hidden_size, self.intermediate_size
         queries, keys = self.heads * self.head_size, self.key_value_heads * self.head_size
         return self.layers * [
@@ -95,7 +95,7 @@ _KNOWN = {
     "meta-llama/Llama-3.2-3B": ModelShape(128256, 3072, 8192, 28, 24, 8, 128, tied=True),
     "meta-llama/Llama-3.1-8B": ModelShape(128256, 4096, 14336, 32, 32, 8, 128, tied=False),
 }
-"""Models that people train, by their names on the hub: for an estimate before anything is downloaded."""
+"""Common models, by their names on the hub, for an estimate before anything is downloaded."""
 
 
 def shape_of(model: ModelSpec) -> ModelShape | None:

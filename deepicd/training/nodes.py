@@ -1,4 +1,4 @@
-"""The Ray cluster of a run on several nodes: is it up, large enough, idle, and does it share the run's folder?
+"""Checks the Ray cluster of a run on several nodes: is it up, large enough and idle, and does it share the run's folder?
 
 A separate process checks it (`python -m deepicd.training.nodes NODES GPUS FOLDER`), since Ray's driver
 must not run in the supervisor; it exits with 0, or with one line on stderr and 64, or 75 if nodes did not join in time.
@@ -57,7 +57,7 @@ def wait_for_nodes(run: DeepICDRun, folder: Path, log: Path, stop: Stop, environ
     if code in (ExitCode.TRY_LATER, ExitCode.USER_ERROR):
         raise UserError(last_line(log))
     if code:
-        raise CrashError(f"the Ray cluster at {environment[ADDRESS]} could not be asked for its nodes: see {log}")
+        raise CrashError(f"could not get the nodes of the Ray cluster at {environment[ADDRESS]}: see {log}")
 
 
 def check_address(nodes: int, address: str) -> None:

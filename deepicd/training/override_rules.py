@@ -12,14 +12,14 @@ LOGGER = "trainer.logger"
 
 
 class BadOverrideError(ValueError):
-    """An override that cannot be used; its text says what is wrong and what to do."""
+    """An override that is refused; the text says what is wrong and what to do."""
 
 
 def parsed(text: str) -> Any:
     """An override as Hydra reads it (its `Override`).
 
     Raises:
-        BadOverrideError: it is no setting of one key.
+        BadOverrideError: it does not set exactly one key.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
@@ -73,7 +73,7 @@ def check_override(stage: str, text: str, config: Any) -> None:
 
 
 def _check_key(stage: str, found: Any, config: Any) -> None:
-    """The key is one of verl's, and the user's to set."""
+    """Check that the key is one of verl's, and that users may set it."""
     key = found.key_or_group
     if (remedy := instead_of(stage, key)) is not None:
         raise BadOverrideError(f"{key} is set by DeepICD itself: {remedy}")
@@ -87,7 +87,7 @@ def _check_key(stage: str, found: Any, config: Any) -> None:
 
 
 def _check_plain_value(found: Any, config: Any) -> None:
-    """The value is of the type in verl's configuration, where no dataclass of verl's declares one."""
+    """Check that the value has the type in verl's configuration, if no dataclass of verl's declares one."""
     from omegaconf import OmegaConf
 
     known, key = dict(_keys(config)), found.key_or_group
@@ -126,7 +126,7 @@ def _keys(config: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _nearest(key: str, known: list[str]) -> str | None:
-    """The known key that is spelled most like this one, or has its last words elsewhere."""
+    """The known key that is spelled most like this one, or that has the same last words elsewhere."""
     ends = [name for name in known if name.endswith(f".{key.rpartition('.')[2]}")]
     for some, cutoff in ((known, 0.85), (ends, 0.0), (known, 0.6)):
         if near := difflib.get_close_matches(key, some, n=1, cutoff=cutoff):

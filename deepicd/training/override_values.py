@@ -1,4 +1,4 @@
-"""Check the values of overrides by verl's own dataclasses and registries.
+"""Checks the values of overrides with verl's own dataclasses and registries.
 
 Run as a separate process (`python -m deepicd.training.override_values`), since verl takes seconds and half a gigabyte: it
 reads `{"stage": …, "ours": [override], "own": [override]}`, and exits with 64 and one line on stderr if verl would refuse one
@@ -47,7 +47,7 @@ def check_values(stage: str, ours: Sequence[str], own: Sequence[str]) -> None:
 
 
 def check(stage: str, ours: Sequence[str], own: Sequence[str]) -> None:
-    """What `check_values` has the process do."""
+    """The input of the process that `check_values` starts."""
     config = compose(stage, [*ours, *own])
     for count, text in enumerate(own):
         try:
@@ -78,7 +78,7 @@ def _refused(stage: str, count: int, text: str, reason: str) -> UserError:
 
 
 def _check_references(key: str, config: Any) -> None:
-    """What a value refers to, as `${data.seed}`, is there."""
+    """Check that whatever a value refers to, such as `${data.seed}`, exists."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -91,7 +91,7 @@ def _check_references(key: str, config: Any) -> None:
 
 
 def _check_type(found: Any, config: Any) -> None:
-    """The value has the type that the dataclass of its section declares."""
+    """Check that the value has the type that its section's dataclass declares."""
     from hydra.utils import get_class
     from pydantic import TypeAdapter, ValidationError
 
@@ -119,7 +119,7 @@ def _is_plain(hint: Any) -> bool:
 
 
 def _check_choice(key: str, config: Any) -> None:
-    """The value is one of those that verl has registered."""
+    """Check that the value is one that verl has registered."""
     if key not in _CHOICES:
         return
     value, known = _select(config, key), _CHOICES[key]()
@@ -228,7 +228,7 @@ def _refusal(use: Use, config: Any) -> str | None:
     except ValidationError as error:
         first = error.errors()[0]
         return ".".join(map(str, first["loc"])) + f": {expected(first)}"
-    except Exception as error:  # verl raises what it likes; hydra wraps it
+    except Exception as error:  # verl raises various errors; hydra wraps them
         reason = error.__cause__ or error
         text = (str(reason).strip().splitlines() or [f"its check fails with {type(reason).__name__}"])[0]
         return f"verl refuses it: {shorten(text, 300)}"
@@ -256,7 +256,7 @@ def _select(config: Any, place: str) -> Any:
 
 
 def main() -> int:
-    """Reads what to check from standard input."""
+    """Read the overrides to check from standard input."""
     content = json.load(sys.stdin)
     return exit_code_of(lambda: check(content["stage"], content["ours"], content["own"]))
 

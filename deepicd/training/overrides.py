@@ -56,7 +56,7 @@ def _write(settings: Mapping[str, Value]) -> list[str]:
 
 
 def attention(*, remove_padding: bool) -> str:
-    """The attention for transformers; for packed sequences our engine chooses by what the device can."""
+    """The attention for transformers; for packed sequences our engine chooses one that the device supports."""
     return PACKED if remove_padding else "sdpa"
 
 
@@ -125,7 +125,7 @@ def grpo_overrides(run: DeepICDRun, grpo: GrpoSpec, data: TrainingData, files: S
         "trainer.save_freq": grpo.save_every_steps,
         "trainer.test_freq": grpo.validate_every_steps if data.validation else -1,
         "trainer.val_before_train": data.validation is not None and files.checkpoints.last_step == 0,
-        # verl would delete the last complete checkpoint before the new one is complete: we delete after it.
+        # verl would delete the last complete checkpoint before the new one is complete, so we delete it afterwards.
         "trainer.max_actor_ckpt_to_keep": None,
     }
     settings |= _adapters("actor_rollout_ref.model", f"{actor}.checkpoint", spec.model.lora)
@@ -186,7 +186,7 @@ def sft_overrides(run: DeepICDRun, sft: SftSpec, data: TrainingData, files: Stag
         "optim.lr_scheduler_type": sft.schedule,
         "optim.lr_warmup_steps": sft.warmup_steps,
         "optim.weight_decay": sft.weight_decay,
-        # torchrun starts SFT on this machine only; GRPO, which takes the time, has all nodes.
+        # torchrun starts SFT only on this machine; GRPO, which takes most of the time, has all nodes.
         **_trainer(run, files, nodes=1),
         "trainer.seed": spec.seed,
         **_length(sft.epochs, sft.max_steps),

@@ -41,7 +41,7 @@ _SFT = {
     "model.custom_chat_template": "model.path",
 }
 _MODEL, _ACTOR, _ROLLOUT, _REF = (f"actor_rollout_ref.{part}" for part in ("model", "actor", "rollout", "ref"))
-# They would write notes to a folder, a log or a tracker.
+# These would write notes to a folder, a log or a tracker.
 _SHOWS_NOTES = {
     "trainer.log_val_generations": "stages.grpo.keepRollouts",
     "trainer.rollout_data_dir": "stages.grpo.keepRollouts",

@@ -1,4 +1,4 @@
-"""Causal attention over packed sequences, for transformers: without padding and without a mask.
+"""Causal attention over packed sequences, for transformers, without padding and without a mask.
 
 verl packs a micro batch into one row, in which position 0 begins a sequence. From that, transformers' own attention makes a
 dense mask, whose memory grows with the square of the row, unless flash-attn is installed. PyPI has no wheel of it.
@@ -40,7 +40,7 @@ def by_sequence(
     scale: float | None = None,
     window_size: tuple[int, int] = (-1, 0),
 ) -> torch.Tensor:
-    """A `Kernel` for every device: PyTorch's attention on one sequence after the other."""
+    """A `Kernel` that works on every device: PyTorch's attention on one sequence after the other."""
     parts = []
     for begin, end in pairwise(cu_seq_q.tolist()):
         one, keys, values = (tensor[begin:end].transpose(0, 1) for tensor in (query, key, value))
@@ -78,7 +78,7 @@ class Choice:
     kernel: Kernel
     title: str
     refused: tuple[str, ...]
-    """Why those before it are not used."""
+    """Why the earlier choices are not used."""
 
 
 def choose(device: str, dtype: torch.dtype, head_size: int) -> Choice:
@@ -103,7 +103,7 @@ def choose(device: str, dtype: torch.dtype, head_size: int) -> Choice:
 
 
 def disagreement(kernel: Kernel, device: str, dtype: torch.dtype, head_size: int) -> str | None:
-    """How a kernel differs from plain attention in float32 on a small input, or what it raises; None if it agrees."""
+    """How a kernel differs from plain attention in float32 on a small input, or the error that it raises; None if it agrees."""
     generator = torch.Generator().manual_seed(0)
     total, shape = sum(_LENGTHS), (sum(_LENGTHS), 2, head_size)
     given = [torch.randn(shape, generator=generator).to(device, dtype).requires_grad_() for _ in range(3)]
@@ -187,7 +187,7 @@ packed_attention = PackedAttention()
 
 
 def register() -> None:
-    """Let models of this process have the attention `PACKED`."""
+    """Let models in this process use the attention `PACKED`."""
     from transformers import AttentionInterface
 
     AttentionInterface.register(PACKED, packed_attention)

@@ -34,7 +34,7 @@ def build(spec_file: Path, cohort: Path, place: StageLayout) -> None:
 
 
 def prepare_model(run: RunSpec, cohort: Path, place: StageLayout) -> None:
-    """Make the base model and the prompts that every stage reads, and fit SFT's examples to them.
+    """Create the base model and the prompts that every stage reads, and fit SFT's examples to them.
 
     Args:
         run: the prompt, and its budgets.

@@ -1,4 +1,4 @@
-"""Whether GRPO's reward has collapsed, by the rule of `recovery.rewardCollapse`."""
+"""Whether GRPO's reward has collapsed, according to `recovery.rewardCollapse`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RewardWatch:
         self._highest: float | None = None
 
     def step(self, reward: float) -> str | None:
-        """Add a step's reward; returns what was found if the reward has collapsed, else None."""
+        """Add a step's reward; returns a description if the reward has collapsed, otherwise None."""
         self._last.append(reward)
         if len(self._last) < self._rule.window:
             return None

@@ -23,11 +23,11 @@ from deepicd.training.rollout_judge import RolloutJudge, rollout_judge
 from deepicd.training.stage_files import SPEC_VARIABLE, StageFiles
 
 GATHER_SECONDS = 0.02
-"""How long a completion waits for others to be scored with; rollouts of a group end close together."""
+"""How long a completion waits for others, to be scored together; rollouts of a group end close together."""
 
 
 class RewardManager(RewardManagerBase):  # type: ignore[misc]
-    """Gathers the completions that verl hands over one by one, and scores each batch in one call."""
+    """Gathers the completions that verl passes on one by one, and scores each batch in one call."""
 
     def __init__(self, config: Any, tokenizer: Any, compute_score: Any, **_: Any) -> None:
         super().__init__(config, tokenizer, compute_score)
@@ -60,7 +60,7 @@ class RewardManager(RewardManagerBase):  # type: ignore[misc]
         return {"reward_score": value, "reward_extra_info": {"score": value, **terms, **self._facts(sample)}}
 
     def _penalty(self, data: DataProto) -> float:
-        """The penalty for a completion's length, which only those that are trained on get."""
+        """The length penalty of a completion; it applies only to completions that are trained on."""
         item = data[-1:][0]
         if item.non_tensor_batch["extra_info"]["split"] != "train":
             return 0.0

@@ -18,7 +18,7 @@ from deepicd.training.stage_files import StageFiles
 
 
 class RolloutJudge:
-    """Scores rollouts with the judge's term; the second judge is asked about those of the validation split."""
+    """Scores rollouts with the judge's term; the second judge judges those of the validation split."""
 
     def __init__(self, spec: RunSpec, judge: Judge, second: Judge | None, files: StageFiles) -> None:
         chosen = spec.reward.judge

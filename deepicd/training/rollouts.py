@@ -1,6 +1,6 @@
 """The random seed of each completion of GRPO, and the order in which a step's completions are trained on.
 
-Both depend only on a completion's place in the run, so that a resumed run continues as an uninterrupted one would.
+Both depend only on a completion's position in the run, so that a resumed run continues as an uninterrupted one would.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""SFT's data set for verl's trainer: each example as its rollout would see it."""
+"""SFT's data set for verl's trainer, with each example as its rollout would see it."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
         self._held_out_share, self._seed = None if rule is None else rule.held_out, run.seed
         super().__init__(config)
         if self.resume_global_step and self.resume_global_step % self.steps_per_epoch == 0:
-            # The loaded state is at an epoch's end: the loader would give an empty epoch first.
+            # The loaded state is at the end of an epoch, so the loader would give an empty epoch first.
             self._build_dataloader()
             self.ckpt_handler.train_dataloader = self.train_dataloader
         self._stopping = False
@@ -152,7 +152,8 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
 
 
 _OF_A_RAY_JOB = ("RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES", "RAY_EXPERIMENTAL_NOSET_ASCEND_RT_VISIBLE_DEVICES")
-"""What Ray sets for a submitted command. verl takes them as a sign that it runs in an actor, and asks Ray for its GPU."""
+"""Variables that Ray sets for a submitted command. verl takes them as a sign that it runs in an actor, and asks Ray for its
+GPU."""
 
 
 @hydra.main(config_path="pkg://verl.trainer.config", config_name="sft_trainer_engine", version_base=None)  # type: ignore[untyped-decorator]

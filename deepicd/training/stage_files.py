@@ -32,7 +32,7 @@ class StageFiles(StageLayout):
         PhaseFile(self.phases).enter(Phase.IMPORTS)
 
     def enter_loop(self, total_steps: int) -> None:
-        """Tell the supervisor that training steps are being made, and how many there will be."""
+        """Tell the supervisor that training steps have begun, and how many there will be."""
         if not self.loop_entered.exists():
             self.loop_entered.write_text(str(total_steps))
 
@@ -49,7 +49,9 @@ class StageFiles(StageLayout):
             return None
 
     def wait_for_disk(self, waiting: bool) -> None:
-        """Tell the supervisor that training pauses until the store has a checkpoint that may be deleted, or no longer."""
+        """Tell the supervisor that training pauses until the store has a checkpoint that may be deleted, or that it
+        continues.
+        """
         if waiting:
             self.waiting_for_disk.touch()
         else:

@@ -1,7 +1,7 @@
 """verl's metrics, followed as they are written.
 
 verl's `file` logger writes a JSON line per step, and empties its file when training resumes: each launch gets its own
-file, and for a step that was done twice the later launch counts.
+file, and if a step was run twice the later launch counts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ KL_TO_REFERENCE = "KL to the reference policy"
 KL_OF_UPDATE = "actor/ppo_kl"
 
 OF_COMPLETIONS = ("well_formed", "truncated")
-"""What our reward manager says about each completion besides its reward, 0 or 1."""
+"""Values that our reward manager reports about each completion in addition to its reward, each 0 or 1."""
 OF_TRAINING = "deepicd/"
 """Prefix of their means over the completions that a step trains on, and of further metrics of ours."""
 WITHOUT_VARIANCE = f"{OF_TRAINING}groups_without_variance"
@@ -33,7 +33,7 @@ VALIDATION_LOSS = "val/loss"
 """Of SFT."""
 
 OF_DISTILLATION = "distill/"
-"""Prefix of what `distill` says about its answers so far."""
+"""Prefix of the values that `distill` reports about its answers so far."""
 
 _REWARD = "critic/score/mean"
 _VALIDATION = "val-"
@@ -49,7 +49,7 @@ class StepMetrics:
     reward: float | None = None
     """Mean reward of the step's rollouts (GRPO)."""
     kl: float | None = None
-    """KL to the reference policy where one is on, else verl's `actor/ppo_kl`."""
+    """KL to the reference policy if it is on, otherwise verl's `actor/ppo_kl`."""
     loss: float | None = None
     """Loss of SFT, or policy-gradient loss of GRPO."""
     seconds: float | None = None
@@ -57,7 +57,7 @@ class StepMetrics:
     response_tokens: float | None = None
     """Mean length of the step's rollouts."""
     format_rate: float | None = None
-    """Share of the step's rollouts without a fault of form."""
+    """Share of the step's rollouts without a format fault."""
     truncated: float | None = None
     """Share of the step's rollouts that reached the token limit."""
     groups_without_variance: float | None = None
@@ -71,11 +71,11 @@ class StepMetrics:
     rollout_difference: float | None = None
     """Mean absolute difference between the trainer's and vLLM's probability of a rollout's token."""
     tokens_per_second: float | None = None
-    """Tokens of the step, with prompts, by its duration, over all GPUs."""
+    """Tokens of the step, prompts included, divided by its duration, over all GPUs."""
     mfu: float | None = None
     """Share of the GPUs' peak speed that the update used, in [0, 1]; None where verl does not know the peak, as on CPUs."""
     gpu_memory: float | None = None
-    """Most memory that PyTorch has held on one GPU in training, without vLLM's, in GiB; None on CPUs."""
+    """Peak memory that PyTorch held on one GPU in training, excluding vLLM's, in GiB; None on CPUs."""
     gpu_hours: float | None = None
     """GPU-hours of the run so far, known only while it runs."""
     gpu_hours_left: float | None = None
@@ -97,9 +97,9 @@ class StepMetrics:
     kept: float | None = None
     """Share of the admissions asked about so far that have a trace (`distill`)."""
     rate: float | None = None
-    """Answers of the teacher a second (`distill`)."""
+    """Answers of the teacher per second (`distill`)."""
     cost: float | None = None
-    """What the teacher's answers cost so far, where prices are given (`distill`)."""
+    """Cost of the teacher's answers so far, if prices are set (`distill`)."""
     waiting: int | None = None
     """Requests that wait for the teacher to answer again, if there are any (`distill`)."""
     not_finite: str | None = None
@@ -188,7 +188,7 @@ class MetricsFile:
 
 
 def step_seconds(folder: Path) -> float:
-    """Duration of all steps of a stage so far, over all launches: a step that was made twice counts twice."""
+    """Duration of all steps of a stage so far, over all launches; a step that was run twice counts twice."""
     return sum(row.seconds or 0.0 for path in launches(folder) for row in MetricsFile(path).new_steps())
 
 

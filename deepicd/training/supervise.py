@@ -1,4 +1,4 @@
-"""Follows a training stage and ends it when it cannot continue: `Watch` decides, `supervise` acts."""
+"""Follows a training stage and ends it when it cannot continue. `Watch` decides, `supervise` acts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LEAVE_SECONDS = 20.0
 """How long the main process may take to fail after one of its workers has died."""
 _ROLLOUT_FAILURE = "Error in _run_prompt"
 _MOST_CHARACTERS = 8000
-"""Most characters taken from a dead process's own log."""
+"""Maximum number of characters taken from a dead process's own log."""
 
 
 class RayStartError(CrashError):
@@ -88,7 +88,7 @@ class Watch:
         self.last_progress = now
 
     def pause(self, now: float) -> None:
-        """Training waits for the disk, which is not a stall."""
+        """Training waits for disk space, which is not a stall."""
         self.last_progress = now
 
     def check_stall(self, now: float) -> None:
@@ -134,7 +134,7 @@ def workers(pid: int) -> dict[int, str]:
 
 
 def _check_workers(watch: Watch, living: dict[int, str], now: float, scratch: Path, log: LogTail) -> None:
-    """`Watch.check_workers`; if one died, its own log is added to the stage's log, which may have the reason."""
+    """`Watch.check_workers`; if a worker died, its own log, which may have the reason, is added to the stage's log."""
     already = watch.missing
     try:
         watch.check_workers(living, now)

@@ -1,7 +1,7 @@
 """Gives each launch its own sockets for the weights that verl's trainer sends to vLLM.
 
-verl names them `/tmp/rl-colocate-zmq-JOB-replica-N-rank-N.sock`. JOB is Ray's number of the job, which is 1 in the Ray cluster
-of every run: two runs on one machine would share a socket and wait for each other for ever.
+verl names them `/tmp/rl-colocate-zmq-JOB-replica-N-rank-N.sock`. JOB is Ray's job number, which is 1 in the Ray cluster
+of every run, so two runs on one machine would share a socket and wait for each other forever.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from deepicd.training.imports import after_import
 
 JOB_VARIABLE = "VERL_RAY_JOB_ID"
-"""From which the worker of a vLLM engine makes the socket's name."""
+"""The variable from which a vLLM engine's worker makes the socket's name."""
 _NAME_ENDS = "-replica-"
 
 

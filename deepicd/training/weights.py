@@ -1,4 +1,4 @@
-"""What the safetensors files of a model's folder hold, read from their headers."""
+"""The content of a model folder's safetensors files, read from their headers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LONGEST_HEADER = 100 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A tensor as a header describes it."""
+    """A tensor, as described in a header."""
 
     dtype: str
     """As `BF16` or `F32`."""
@@ -24,7 +24,7 @@ class Tensor:
 
 
 def tensors_in(model: Path) -> dict[str, Tensor] | None:
-    """The tensors in a model's folder, by name; None if it has no safetensors file, or one that cannot be read."""
+    """The tensors in a model's folder, by name; None if it has no safetensors file, or an unreadable one."""
     try:
         return dict(part for path in model.glob("*.safetensors") for part in _tensors(path)) or None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error):
@@ -41,7 +41,7 @@ def _tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
 
 
 def parameters_in(model: Path) -> int | None:
-    """Number of parameters in the safetensors files of a model's folder; None if it has none that can be read."""
+    """Number of parameters in the safetensors files of a model's folder; None if it has no readable ones."""
     found = tensors_in(model)
     return None if found is None else sum(math.prod(tensor.shape) for tensor in found.values())
 

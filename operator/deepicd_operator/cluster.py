@@ -151,7 +151,7 @@ class Cluster:
             # Only if the API server itself answered: a proxy in front of it also sends 404.
             code, accepted = str(error.code), error.answered and error.code in _ANSWERED
             if isinstance(error, UnknownKindError) and kind in _BUILT_IN and verb != "create":
-                raise UnavailableError(f"{kind}: {error}: this is no answer of an API server", error.code) from None
+                raise UnavailableError(f"{kind}: {error}: this is not an answer of an API server", error.code) from None
             raise
         finally:
             self._metrics.requests.labels(verb, kind, code).inc()

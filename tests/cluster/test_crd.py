@@ -91,9 +91,9 @@ def test_every_sample_is_accepted_with_the_defaults_of_the_models(api: Api, name
         ({"spec__data": {"notes": {"file": "a", "files": ["b"]}}}, "give exactly one of file, files"),
         ({"spec__data": {"notes": {"files": []}}}, "spec.data.notes.files in body should have at least 1 items"),
         ({"spec__data": {"notes": {"file": "a", "sections": "all"}}}, 'spec.data.notes.sections: Unsupported value: "all"'),
-        ({"spec__data": {"prepared": "/data"}}, "stages.sft learns from reasoning traces: give data.traces"),
+        ({"spec__data": {"prepared": "/data"}}, "stages.sft needs reasoning traces: give data.traces"),
         ({"spec__data__split": {"train": 0.9}}, "spec.data.split: Invalid value: train + validation + test must be 1"),
-        ({"spec__data__traces": "/traces"}, "traces: synthetic data bring their own"),
+        ({"spec__data__traces": "/traces"}, "traces: synthetic data have their own"),
         ({"spec__reward": {"preset": "deepicd-r1", "weights": {"outcome": 1}}}, "the preset 'deepicd-r1' has fixed weights"),
         ({"spec__reward": {"preset": "strict", "weights": {"outcome": 1}}}, "the preset 'strict' has fixed weights"),
         ({"spec__reward": {"weights": {"brief": 1}}}, "weights: a name is neither in terms nor a term of the preset 'deepicd'"),
@@ -109,7 +109,7 @@ def test_every_sample_is_accepted_with_the_defaults_of_the_models(api: Api, name
         ({"spec__stages__distill": {"teacher": {"run": "a", "name": "b"}}}, "name: goes with endpoint"),
         (
             {"spec__data": {"prepared": "x", "traces": "t"}, "spec__stages__distill": {"teacher": {"run": "a"}}},
-            "data.traces: stages.distill has its own traces made",
+            "data.traces: stages.distill creates the traces itself",
         ),
         ({"spec__reward": {"judge": {**JUDGE, "second": JUDGE}, "weights": {"judge": 1}}}, "second: is the model of the judge"),
         (

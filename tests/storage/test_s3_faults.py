@@ -197,7 +197,7 @@ def test_the_server_killed_and_started_again_during_an_upload(
 
 def test_a_server_that_never_answered_is_given_up(make_s3: MakeS3) -> None:
     began = time.monotonic()
-    with pytest.raises(StoreError, match=r"http://127.0.0.1:9: list_objects_v2 failed .* see that the store is up"):
+    with pytest.raises(StoreError, match=r"http://127.0.0.1:9: list_objects_v2 failed .* check that the store is up"):
         list(make_s3("http://127.0.0.1:9", retry_seconds=1).list())
     assert time.monotonic() - began < 10
 

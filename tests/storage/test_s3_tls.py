@@ -51,7 +51,7 @@ def test_a_certificate_of_an_unknown_authority_is_refused_with_the_remedy(act: s
 
 def test_a_bundle_without_a_certificate_is_for_the_user_to_fix(tls: FaultProxy, tmp_path: Path) -> None:
     (tmp_path / "bundle.pem").write_text("not a certificate")
-    with pytest.raises(UserError, match=r"caBundle: .*bundle\.pem: holds no certificate"):
+    with pytest.raises(UserError, match=r"caBundle: .*bundle\.pem: has no readable certificate"):
         store(tls, tmp_path, caBundle=str(tmp_path / "bundle.pem"))
 
 

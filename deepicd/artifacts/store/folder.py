@@ -156,7 +156,7 @@ class FolderStore:
                 raise UserError(
                     f"{self.root}: cannot be read or written ({error.strerror}): give permission, or another store"
                 ) from None
-            raise StoreError(f"{self.root}: {error.strerror}: see that the folder can be reached, then try again") from None
+            raise StoreError(f"{self.root}: {error.strerror}: check that the folder can be reached, then try again") from None
 
 
 def _unless_gone(error: OSError) -> None:

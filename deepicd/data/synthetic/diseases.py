@@ -55,7 +55,7 @@ def choose(number: int, rng: random.Random) -> list[Disease]:
         if len(chosen) >= number:
             rng.shuffle(chosen)
             return chosen
-    raise UserError(f"data.synthetic.codes: {number} asked for, only {len(chosen)} codes are suitable: ask for fewer")
+    raise UserError(f"data.synthetic.codes: {number} requested, but only {len(chosen)} codes are suitable: request fewer")
 
 
 def frequencies(number: int, exponent: float) -> list[float]:

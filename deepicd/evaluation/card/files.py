@@ -14,7 +14,7 @@ from deepicd.run_layout import CARDS, TRAINING_STAGES, RunLayout
 def write_cards(report: Report, layout: RunLayout) -> list[Path]:
     """Write the cards of each trained model into its folder, and into the run's results; returns their paths.
 
-    The results are uploaded each time they change, a model only once: so the store has the cards beside the results.
+    Results are uploaded each time they change, but a model only once, so the store has the cards next to the results.
     """
     written = []
     for model in (name for name in report.metrics if name in TRAINING_STAGES):

@@ -1,4 +1,4 @@
-"""The model card, in the form of the Hugging Face Hub."""
+"""The model card, in the format of the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def cell(text: str) -> str:
 
 
 def how_split(report: Report) -> str:
-    """How the cohort was split, a sentence."""
+    """How the cohort was split, in a sentence."""
     prepared = (report.spec.get("data") or {}).get("prepared")
     return "The prepared cohort came with its splits." if prepared else "Splits are by patient."
 
 
 def sent_notes(report: Report) -> list[str]:
-    """Who got notes of the data under which attestation, a sentence each."""
+    """Who received notes, and under which attestation; a sentence for each."""
     spec = report.spec
     distilled = (spec.get("stages") or {}).get("distill") or {}
     judge = (spec.get("reward") or {}).get("judge") or {}
@@ -78,7 +78,7 @@ def sent_notes(report: Report) -> list[str]:
 
 
 def content(report: Report, model: str) -> dict[str, Any]:
-    """What both files of a model say: names, facts, verdict, warnings and results."""
+    """The content that both files of a model share: names, facts, verdict, warnings and results."""
     pair = last_pair(report)
     return {
         "run": report.run,
@@ -98,7 +98,7 @@ def content(report: Report, model: str) -> dict[str, Any]:
 
 
 def _facts(report: Report, model: str) -> dict[str, str]:
-    """The facts of the report as they are for this model, with a model's folder by its last name only."""
+    """The report's facts for this model; a model's folder is shown by its last name only."""
     found, path = facts(report, until=model), (report.spec.get("model") or {}).get("path")
     if path:
         found["Model"] = found["Model"].replace(path, public_name(path))

@@ -1,4 +1,4 @@
-"""Settings as a card may show them: without folders, stores, endpoints and keys."""
+"""Settings in the form that a card may show: without folders, stores, endpoints and keys."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def public_settings(settings: Iterable[Setting]) -> Iterator[Setting]:
 
 
 def public_name(place: str) -> str:
-    """A model's name on the hub as it is, and any other path by its last name."""
+    """A model's name on the hub unchanged, and any other path by its last name."""
     return place if is_of_hub(place) else Path(place).name
 
 

@@ -1,6 +1,6 @@
-"""report.html of a run: one file that opens without a network and holds no note text.
+"""report.html of a run: one file that opens without a network and contains no note text.
 
-It uses only numbers, codes and settings: no field of `Report` can hold a note. Each file of `sections` makes one section
+It uses only numbers, codes and settings: no field of `Report` can contain a note. Each file of `sections` makes one section
 from a `Report`; `page` puts them together.
 """
 

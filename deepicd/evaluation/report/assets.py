@@ -1,4 +1,4 @@
-"""The JavaScript and CSS of the page: two kept libraries, read from their packages, and our own few lines."""
+"""The page's JavaScript and CSS: two maintained libraries, read from their packages, and a few lines of our own."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def allowed(script: str) -> str:
 
 
 def _of_itables(name: str) -> str:
-    """A file of itables, whose own import would bring pandas."""
+    """A file of itables, read without importing itables, which would import pandas."""
     found = find_spec("itables")
     if found is None or not found.submodule_search_locations:
         raise RuntimeError("itables: is not installed: install deepicd again")
@@ -51,5 +51,5 @@ def _of_itables(name: str) -> str:
 
 
 def _inline(script: str) -> str:
-    """The script such that no text in it ends its element."""
+    """The script, escaped so that no text in it ends its element."""
     return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")

@@ -13,15 +13,15 @@ Spec = dict[str, Any]
 
 INK, MUTED, RULE, ACCENT = "var(--ink)", "var(--muted)", "var(--rule)", "var(--c2)"
 COLOURS = tuple(f"var(--c{number})" for number in range(1, 9))
-"""Distinct in lightness as well as in hue, so that a grey print shows the difference."""
+"""Distinct in lightness as well as in hue, so that a greyscale print shows the difference."""
 _NARROWEST = 320
-"""Pixels of the narrowest place of a chart: half of the page, or a phone."""
+"""Width in pixels of the narrowest place for a chart: half of the page, or a phone."""
 
 NAMES: Spec = {
     "labelExpr": "length(datum.label) > 30 ? slice(datum.label, 0, 14) + '…' + slice(datum.label, length(datum.label) - 15)"
     " : datum.label"
 }
-"""An axis of names such as `RUN/MODEL`: of a long one both ends are shown."""
+"""An axis of names such as `RUN/MODEL`; both ends of a long name are shown."""
 CONFIG: Spec = {
     "font": "system-ui, sans-serif",
     "background": "transparent",
@@ -40,7 +40,7 @@ CONFIG: Spec = {
 
 
 def chart(description: str, height: int | Spec, **parts: Any) -> Spec:
-    """A chart as wide as its place on the page. `description` is for screen readers, and has the numbers."""
+    """A chart as wide as its place on the page. `description` has the numbers, for screen readers."""
     return {
         "description": description,
         "width": "container",
@@ -56,9 +56,9 @@ def values(rows: Iterable[Mapping[str, Any]]) -> Spec:
 
 
 def colours(names: Sequence[str], *, lines: bool = False) -> Spec:
-    """The encoding of a series' colour, the same for each chart of these series. The first of `lines` is no grey."""
+    """The encoding of a series' colour, the same for each chart of these series. The first of `lines` is not grey."""
     palette = COLOURS[1:] if lines else COLOURS
-    # More series than colours: the same ones again, paler.
+    # If there are more series than colours, they repeat in a paler shade.
     palette += tuple(f"color-mix(in srgb, {colour} 45%, var(--paper))" for colour in palette)
     scale = {"domain": list(names), "range": [palette[at % len(palette)] for at in range(len(names))]}
     symbol = {"symbolType": "stroke", "symbolStrokeWidth": 3} if lines else {}
@@ -67,13 +67,13 @@ def colours(names: Sequence[str], *, lines: bool = False) -> Spec:
 
 
 def _columns(names: Sequence[str]) -> Spec:
-    """The legend's columns, where its names do not fit into one line of the narrowest place of a chart."""
+    """The legend's columns, if its names do not fit on one line of the narrowest place for a chart."""
     fitting = max(1, int(_NARROWEST / (7 * max(map(len, names)) + 26)))
     return {"columns": fitting} if fitting < len(names) else {}
 
 
 def bar(group: str, series: str, measure: Measure) -> Spec:
-    """A row for `bar_layers`: the measure in percent, without what it lacks."""
+    """A row for `bar_layers`: the measure in percent, without missing values."""
     ends = measure["interval"] or (None, None)
     found = {"value": measure["value"], "low": ends[0], "high": ends[1]}
     shown = percent(measure["value"]) + (f" ({interval(measure, percent)})" if measure["interval"] else "")
@@ -84,14 +84,14 @@ def bar(group: str, series: str, measure: Measure) -> Spec:
 
 
 def said(rows: Iterable[Mapping[str, Any]]) -> str:
-    """The rows' numbers as words."""
+    """The rows' numbers as text."""
     return "; ".join(f"{row['group']}, {row['series']}: {row['shown']}" for row in rows)
 
 
 def bar_layers(
     rows: Sequence[Mapping[str, Any]], measured: str, position: Spec, series: Sequence[str], *, title: str
 ) -> list[Spec]:
-    """Bars with their intervals, where they have one.
+    """Bars, with intervals if they have them.
 
     Args:
         rows: of `bar`.
@@ -121,7 +121,7 @@ def bar_layers(
 
 
 def difference_layers(x: Spec, y: Spec, tooltip: Sequence[Spec], *, real: str = ACCENT) -> list[Spec]:
-    """Differences with their intervals beside a line at 0, those that are more than chance in a colour.
+    """Differences with their intervals and a line at 0; differences beyond chance are coloured.
 
     Args:
         x: encoding of the difference; rows have `value`, `low`, `high` and `real`.
@@ -143,7 +143,7 @@ def difference_layers(x: Spec, y: Spec, tooltip: Sequence[Spec], *, real: str = 
 
 
 def hover_layer(series: Sequence[str], x: Spec) -> Spec:
-    """A line at the step nearest to the pointer, with the values of all series there."""
+    """A line at the step nearest to the pointer, with the values of all series at that step."""
     tooltip = [{"field": "step", "type": "quantitative", "title": "step"}]
     tooltip += [{"field": _escaped(name), "type": "quantitative", "title": name, "format": ".5~r"} for name in series]
     nearest = {"type": "point", "fields": ["step"], "nearest": True, "on": "pointerover", "clear": "pointerout"}
@@ -160,7 +160,7 @@ def hover_layer(series: Sequence[str], x: Spec) -> Spec:
 
 
 def _escaped(name: str) -> str:
-    """The name of a field as Vega-Lite reads it: a bare dot or bracket would mean a part of the field."""
+    """The name of a field, escaped for Vega-Lite: a bare dot or bracket would mean a part of the field."""
     return re.sub(r"([.\[\]\\])", r"\\\1", name)
 
 

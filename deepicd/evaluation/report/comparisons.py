@@ -36,7 +36,7 @@ def difference(report: Report, first: str, second: str) -> Comparison:
 
 
 def pairs(report: Report) -> list[Pair]:
-    """The pairs to show: the models of the run's training, consecutive ones first, then its last against each other one."""
+    """The pairs to show: consecutive models of the run's training first, then its last model against each other one."""
     models, others = report.trained, [name for name in report.metrics if name not in report.trained]
     chosen = [(models[at], models[at + gap]) for gap in range(1, len(models)) for at in range(len(models) - gap)]
     return [pair_of(report, first, second) for first, second in (*chosen, *((name, models[-1]) for name in others))]
@@ -48,7 +48,7 @@ def last_pair(report: Report) -> Pair | None:
 
 
 def pair_of(report: Report, first: str, second: str) -> Pair:
-    """The paired difference of two models: from the run's file, or else computed."""
+    """The paired difference of two models, from the run's file or otherwise computed."""
     for one in (report.comparisons or {"pairs": ()})["pairs"]:
         if (one["first"], one["second"]) == (first, second):
             return _of_file(one, first, second, 1)

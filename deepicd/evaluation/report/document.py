@@ -1,4 +1,4 @@
-"""One HTML file from a first screen and sections: what the report and the page of a comparison share."""
+"""One HTML file from a first screen and sections; the report and the page of a comparison share this."""
 
 from __future__ import annotations
 

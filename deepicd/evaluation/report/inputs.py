@@ -43,7 +43,7 @@ class Report:
     left_out: Sequence[Mapping[str, Any]] | None = None
     """What the run did not use (`deepicd.data.left_out.LeftOut`); None in runs of earlier versions."""
     traces_untagged: int = 0
-    """SFT's examples whose trace had `<think>` tags around it, which were taken off."""
+    """SFT's examples whose trace had `<think>` tags around it, which were removed."""
     reasoning_off: Mapping[str, int] | None = None
     """`patients` of the training set and how many have a note in `english`; None unless that turned `reasoning` off."""
     judge: Mapping[str, Any] | None = None
@@ -60,7 +60,7 @@ class Report:
     """Counts of the stage `distill`: `answers` of the `teacher`, those `rejected` by rule, `traces` that were kept, `tokens`,
     `cost`; None without the stage."""
     difficulty: Mapping[str, Any] | None = None
-    """Training prompts of GRPO by how often its start model solves them: `histogram` from 0 to `samples`, `prompts`, `kept`,
+    """GRPO's training prompts, by how often its start model solves them: `histogram` from 0 to `samples`, `prompts`, `kept`,
     `droppedSolved`, `droppedUnsolved`; None if difficulty decides nothing."""
     sft_end: str | None = None
     """How SFT ended, in a sentence without a full stop; None without a validation of its loss."""
@@ -92,7 +92,9 @@ class Report:
 
     @property
     def last(self) -> Metrics:
-        """Metrics of the last trained model: what all models share is read from them, since others may lack rewards."""
+        """Metrics of the last trained model. Values that all models share are read from them, because other models may lack
+        rewards.
+        """
         return self.metrics[self.trained[-1]]
 
 
@@ -106,15 +108,15 @@ def load(run_folder: Path) -> Report:
 
 
 def load_results(place: EvaluationLayout) -> Report:
-    """The same from the folder of the results alone, such as one that was fetched from a store."""
+    """The same from only the folder of the results, such as one that was fetched from a store."""
     about = read_object(place.about, ("run", "settings", "versions", "stageSeconds", "klName"))
     metrics = read_metrics(place.metrics)
     known = predictions.read(place.predictions)
     if not metrics or set(metrics) != set(known):
-        raise UserError(f"{place.folder}: metrics.json and predictions.parquet hold different models: evaluate the run again")
+        raise UserError(f"{place.folder}: metrics.json and predictions.parquet have different models: evaluate the run again")
     by_class = classes.read(place.classes) if place.classes.is_file() else None
     if by_class is not None and {row["model"] for row in by_class} != set(metrics):
-        raise UserError(f"{place.folder}: metrics.json and by_class.parquet hold different models: evaluate the run again")
+        raise UserError(f"{place.folder}: metrics.json and by_class.parquet have different models: evaluate the run again")
     return Report(
         run=about["run"],
         metrics=metrics,

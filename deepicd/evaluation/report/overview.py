@@ -1,4 +1,4 @@
-"""The first screen: what was trained on what, the verdict, the warnings and the table."""
+"""The first screen: what was trained on which data, the verdict, the warnings and the table."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def overview(report: Report) -> Markup:
 
 
 def facts(report: Report, *, until: str | None = None) -> dict[str, str]:
-    """What was trained on what, when, where and for how long: a title and a text for each fact that is known.
+    """What was trained on which data, when, where and for how long: a title and a text for each known fact.
 
     `until`: the last stage of training that counts for the model; by default the run's last.
     """
@@ -48,9 +48,9 @@ def facts(report: Report, *, until: str | None = None) -> dict[str, str]:
 
 
 def gpu_hours(report: Report) -> float | None:
-    """GPU-hours of SFT and GRPO, the judge's GPUs included; None on CPUs, or if it is not known.
+    """GPU-hours of SFT and GRPO, including the judge's GPUs; None on CPUs, or if unknown.
 
-    A stage that was resumed counts all its steps, since its own duration is that of the last launch.
+    For a resumed stage all its steps count, because its recorded duration is that of the last launch.
     """
     hardware = report.hardware or {}
     if not hardware.get("gpus"):

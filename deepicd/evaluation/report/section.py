@@ -1,4 +1,4 @@
-"""What a section of the report consists of."""
+"""The parts of a section of the report."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def part(metrics: Metrics, name: str) -> Any:
 
 
 def reason(metrics: Mapping[str, Metrics], name: str) -> str:
-    """Why no model has a part of the metrics; empty if that is not recorded, since the evaluation was not asked for it."""
+    """Why no model has a part of the metrics; empty if the evaluation was not asked for it, so no reason is recorded."""
     found = (str((part(own, "absent") or {}).get(name, "")) for own in metrics.values())
     return next(filter(None, found), "")
 

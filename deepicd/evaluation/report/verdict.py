@@ -1,4 +1,4 @@
-"""The result of a run in two sentences, drawn from its numbers."""
+"""The result of a run in two sentences, derived from its numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Difference:
     level: str
     measure: Measure
     p: float | None = None
-    """After Holm's correction; None if it was not computed: then the interval decides."""
+    """After Holm's correction; None if it was not computed, so that the interval decides."""
 
     @property
     def is_known(self) -> bool:
@@ -36,7 +36,7 @@ class Difference:
 
     @property
     def is_real(self) -> bool:
-        """Whether it is more than chance."""
+        """Whether the difference is beyond chance."""
         return is_real(self.measure, self.p)
 
     def __str__(self) -> str:
@@ -46,8 +46,8 @@ class Difference:
 def verdict(first: str, second: str, differences: Sequence[Difference], *, unit: str = f", {UNIT}") -> str:
     """Sentences about a pair of models, from the differences `second - first` at each level.
 
-    The first has what is more than chance, the next ones what is not or cannot be judged. `unit` says what the numbers are;
-    empty where a sentence before has said it.
+    The first sentence has differences beyond chance, the next ones those that are not or cannot be judged. `unit` says what the
+    numbers are; it is empty if an earlier sentence has said it.
     """
     better = [one for one in differences if one.is_real and (one.measure["value"] or 0) > 0]
     worse = [one for one in differences if one.is_real and (one.measure["value"] or 0) < 0]

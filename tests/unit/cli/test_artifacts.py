@@ -85,7 +85,7 @@ def test_a_run_is_named_by_its_address_or_within_a_store(
 
 
 def test_an_address_without_a_run_is_an_error_of_the_user(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds no run"):
+    with pytest.raises(UserError, match="has no run"):
         run("ls", tmp_path)
     with pytest.raises(UserError, match="RUN: give the address of a run"):
         run("ls")

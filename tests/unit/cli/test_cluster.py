@@ -112,7 +112,7 @@ def test_submit_of_a_run_that_has_succeeded_says_what_to_do(monkeypatch: pytest.
 def test_submit_of_a_suspended_run_says_how_it_resumes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     suspended = {"state": "Suspended", "attempt": 1}
     text = refused(Found(suspended, suspend=True), monkeypatch, "submit", str(RUN_YAML))
-    assert "is suspended, and stays so: add suspend: false to the file, or give 'deepicd resume quickstart" in text
+    assert "is suspended, and stays suspended: add suspend: false to the file, or give 'deepicd resume quickstart" in text
     file = tmp_path / "run.yaml"
     file.write_text(RUN_YAML.read_text() + "  suspend: true\n")
     done = given_to(Found(suspended, suspend=True), monkeypatch, "submit", str(file))

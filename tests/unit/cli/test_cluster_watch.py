@@ -14,7 +14,7 @@ from deepicd.errors import UserError
 from deepicd.kubernetes.api import ClusterError
 
 Runs = list[dict[str, Any]]
-AWAY = ClusterError("API server: ReadTimeout: see that the cluster is up")
+AWAY = ClusterError("API server: ReadTimeout: check that the cluster is up")
 
 
 def in_state(state: str) -> Runs:
@@ -85,7 +85,7 @@ def test_a_pipe_gets_only_changes(output: io.StringIO) -> None:
     lines = output.getvalue().splitlines()
     assert lines == [
         "shown: Pending",
-        "warning: API server: ReadTimeout: see that the cluster is up; still trying",
+        "warning: API server: ReadTimeout: check that the cluster is up; still trying",
         "shown: Running",
     ]
 

@@ -205,5 +205,5 @@ def test_the_current_folder_has_a_name_too(two: tuple[Path, Path], monkeypatch: 
 def test_a_name_that_is_neither_a_folder_nor_a_run_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
-    with pytest.raises(UserError, match=r"^seed-9: is no folder here, and no run of a cluster"):
+    with pytest.raises(UserError, match=r"^seed-9: is neither a folder nor a run on the cluster"):
         run("seed-9")

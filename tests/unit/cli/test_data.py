@@ -139,8 +139,8 @@ def test_notes_with_other_column_names_are_read_and_checked_by_mapping_them(tmp_
 @pytest.mark.parametrize(
     ("column", "message"),
     [
-        ("visit", "--column visit: names no column of the file: write NAME=COLUMN"),
-        ("=visit", "--column : names no column"),
+        ("visit", "--column visit: is not a column of the file: write NAME=COLUMN"),
+        ("=visit", "--column : is not a column"),
         ("mrn=patient_id", "--column mrn=patient_id: the file's name for a column comes second: write patient_id=mrn"),
         ("patient=mrn", "--column: unknown column 'patient': did you mean 'patient_id'?"),
     ],

@@ -82,7 +82,7 @@ def test_completions_of_one_id_are_not_compared_with_its_expert(tmp_path: Path) 
 
 @pytest.mark.parametrize("lines", [[], ["", "  "]])
 def test_an_empty_input_is_named(lines: list[str]) -> None:
-    with stub(good) as server, pytest.raises(UserError, match="holds no completion"):
+    with stub(good) as server, pytest.raises(UserError, match="has no completion"):
         run(server, lines=lines)
 
 
@@ -91,10 +91,10 @@ def test_an_empty_input_is_named(lines: list[str]) -> None:
     [
         ("x", "line 1: is not JSON"),
         ('{"id": 1}', "line 1: has no id or no verdict"),
-        ('{"id": 1, "verdict": {"other": true}}', "has a criterion that the rubric has not"),
+        ('{"id": 1, "verdict": {"other": true}}', "has an unknown criterion"),
         ('{"id": 1, "verdict": {"cites_findings": "yes"}}', "verdict.cites_findings: is neither true nor false"),
         ("", "has no verdicts"),
-        ('{"id": 1, "verdict": {}}\n{"id": "1", "verdict": {}}', "line 2: id: has a verdict already"),
+        ('{"id": 1, "verdict": {}}\n{"id": "1", "verdict": {}}', "line 2: id: already has a verdict"),
     ],
 )
 def test_a_mistake_in_the_experts_file_is_named_before_anything_is_asked(content: str, says: str, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_a_spec_says_whether_the_prompt_opens_the_think(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("given", ["", "\n \n"])
 def test_an_empty_input_is_an_error_that_says_what_is_expected(given: str) -> None:
-    with pytest.raises(UserError, match="standard input: holds no line to score: give an object with id, completion, gold"):
+    with pytest.raises(UserError, match="standard input: has no line to score: give an object with id, completion, gold"):
         CliRunner().invoke(APP, ["--preset", "deepicd"], input=given, catch_exceptions=False)
 
 

@@ -73,7 +73,7 @@ def test_a_run_is_found_by_its_name(run: Path, monkeypatch: pytest.MonkeyPatch) 
     ("arguments", "message"),
     [
         (["none"], r"runs/none: no such folder: give the folder of a run, or the name of one in runs/"),
-        (["."], r"\.: holds no completions: set stages\.grpo\.keepRollouts"),
+        (["."], r"\.: has no completions: set stages\.grpo\.keepRollouts"),
         (["RUN", "--step", "15"], "--step: 15 has no completions: the nearest with some is 20"),
         (["RUN", "--step", "3", "--all"], "--all: is given with --step"),
     ],

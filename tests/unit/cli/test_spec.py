@@ -38,9 +38,7 @@ def validate(*arguments: object) -> Result:
 def test_a_missing_file_is_a_problem_and_no_paths_leaves_it_out(file: Path) -> None:
     assert isinstance(error := validate(file).exception, UserError)
     assert str(error).startswith(f"{file}: spec.data.prepared: /none/train.parquet: missing")
-    assert (
-        validate(file).stderr.splitlines()[-1] == "note: if the paths are those of a cluster, --no-paths does not look for them"
-    )
+    assert validate(file).stderr.splitlines()[-1] == "note: if the paths are on a cluster, --no-paths skips this check"
     assert validate(file, "--no-paths").stdout == f"{file}: is a valid DeepICDRun 'x'\n"
 
 

@@ -118,7 +118,7 @@ def test_after_its_grace_it_says_what_is_missing(start: Start, tmp_path: Path) -
     code, last = end(process)
     assert code == 75
     assert last.startswith("error: not stored within the grace period: grpo step 10, grpo step 5: ")
-    assert last.endswith("Not a directory: see that the folder can be reached, then try again")
+    assert last.endswith("Not a directory: check that the folder can be reached, then try again")
 
 
 def test_a_second_sigterm_ends_it_immediately(start: Start, tmp_path: Path) -> None:

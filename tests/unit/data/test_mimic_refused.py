@@ -45,7 +45,7 @@ def test_a_missing_column_is_named_with_its_file(hospital: Hospital, table: str,
 )
 def test_a_value_that_is_no_number_or_date_is_named_by_column(hospital: Hospital, table: str, column: str, value: str) -> None:
     hospital.rows[table][-1][column] = value
-    with pytest.raises(UserError, match=rf"{table}\.csv: column {column} holds no .* in 1 rows"):
+    with pytest.raises(UserError, match=rf"{table}\.csv: column {column} has no .* in 1 rows"):
         hospital.write().extract()
 
 
@@ -70,7 +70,7 @@ def test_a_table_cut_off_in_a_row_is_refused(hospital: Hospital, table: str, pac
 def test_swapped_notes_of_two_patients_are_refused(hospital: Hospital) -> None:
     first, second = hospital.rows["discharge"][:2]
     first["hadm_id"], second["hadm_id"] = second["hadm_id"], first["hadm_id"]
-    message = r"discharge\.csv: 2 notes carry another patient's subject_id .* first hadm_id 2001"
+    message = r"discharge\.csv: 2 notes have a subject_id that differs .* first hadm_id 2001"
     with pytest.raises(UserError, match=message):
         hospital.write().extract()
 

@@ -150,7 +150,7 @@ def test_a_json_value_of_another_type_is_refused_by_line(tmp_path: Path, name: s
 
 
 def test_half_a_character_is_refused_by_line(tmp_path: Path) -> None:
-    assert "line 1: column note holds half a character" in refusal(write(tmp_path / "notes.jsonl", [{**ROW, "note": "\ud800"}]))
+    assert "line 1: column note has half a character" in refusal(write(tmp_path / "notes.jsonl", [{**ROW, "note": "\ud800"}]))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -178,7 +178,7 @@ def test_a_first_row_that_is_no_header_is_not_shown(tmp_path: Path) -> None:
 
 def test_a_column_that_occurs_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.csv").write_text("id,patient_id,note,code,note\na,p,x,I10,y\n")
-    assert "column note is there twice" in refusal(tmp_path / "notes.csv")
+    assert "column note occurs twice" in refusal(tmp_path / "notes.csv")
 
 
 @pytest.mark.parametrize(

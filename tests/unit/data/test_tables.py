@@ -65,7 +65,7 @@ def test_a_missing_table_is_named(tmp_path: Path) -> None:
 def test_two_forms_of_a_table_are_refused(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a\n")
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"a\n"))
-    with pytest.raises(UserError, match=r"both t\.csv and t\.csv\.gz are there: keep one"):
+    with pytest.raises(UserError, match=r"both t\.csv and t\.csv\.gz exist: keep one"):
         find(tmp_path, "t", ("a",))
 
 

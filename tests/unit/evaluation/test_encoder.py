@@ -69,7 +69,7 @@ def test_the_same_seed_gives_the_same_answers(tiny_bert: Path) -> None:
 
 
 def test_what_is_no_encoder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^spec.stages.evaluate.encoder.path: .* is no encoder"):
+    with pytest.raises(UserError, match=r"^spec.stages.evaluate.encoder.path: .* is not an encoder"):
         encoder(SPLITS, settings(tmp_path))
 
 

@@ -73,7 +73,7 @@ def test_nothing_longer_than_a_code_is_quoted(field: str, value: object) -> None
 
 
 def test_an_empty_input_is_refused() -> None:
-    with pytest.raises(UserError, match="holds no predictions"):
+    with pytest.raises(UserError, match="has no readable predictions"):
         read([b"\n", b"  \n"])
 
 

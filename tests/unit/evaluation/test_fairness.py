@@ -137,8 +137,8 @@ def test_what_the_cohort_does_not_say_is_absent_with_its_reason() -> None:
     assert set(found) == {"sex", "insurance"}
     assert absent == {
         "age": "fewer than two groups have 20 patients in the test split",
-        "race": "the cohort does not say it: no admission has a value in the column race",
-        "language": "the cohort does not say it: no admission has a value in the column language",
+        "race": "the cohort does not record it: no admission has a value in the column race",
+        "language": "the cohort does not record it: no admission has a value in the column language",
     }
 
 

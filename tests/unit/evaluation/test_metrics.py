@@ -209,7 +209,7 @@ def test_bootstrap_agrees_with_metrics_of_the_resampled_admissions() -> None:
 def test_the_file_names_schema_and_definitions_and_is_strict_json() -> None:
     computed = measured(SMALL, 20, {"I10": 1})
     assert computed["schema"] == SCHEMA
-    assert "false positive of none" in computed["definitions"]["F1"]
+    assert "false positive for none" in computed["definitions"]["F1"]
     assert json.loads(json.dumps(computed, allow_nan=False)) == computed
     assert (computed["admissions"], computed["patients"]) == (6, 6)
 

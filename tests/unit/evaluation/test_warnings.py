@@ -98,10 +98,10 @@ def test_what_the_task_or_a_setting_excludes_is_no_loss() -> None:
 
 def test_few_completions_of_the_required_form_are_said_of_trained_models() -> None:
     formless, formed = model([0.5], truncated=51), model([0.5], truncated=50)
-    assert "Fewer than 50 % of the completions have the required form: sft 49.0 %." in warnings(
+    assert "Fewer than 50 % of the completions have the required format: sft 49.0 %." in warnings(
         {"sft": formless}, synthetic=False
     )
-    assert not any("required form" in line for line in warnings({"base": formless, "sft": formed}, synthetic=False))
+    assert not any("required format" in line for line in warnings({"base": formless, "sft": formed}, synthetic=False))
 
 
 def test_too_few_patients_for_intervals_are_said() -> None:

@@ -78,7 +78,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 def test_a_file_that_holds_no_counts_is_named(tmp_path: Path, content: str) -> None:
     path = tmp_path / "words.json"
     path.write_text(content)
-    with pytest.raises(UserError, match=r"words[.]json: holds no counts of a cohort's words: give the words[.]json"):
+    with pytest.raises(UserError, match=r"words[.]json: has no counts of a cohort's words: give the words[.]json"):
         read(path)
     with pytest.raises(UserError, match=r"missing[.]json: No such file"):
         read(tmp_path / "missing.json")

@@ -63,7 +63,7 @@ def test_a_truncated_completion_is_marked_by_its_line() -> None:
         (line(truncated=CANARY), "line 2: truncated: is a string"),
         (line(local_gold=CANARY), "line 2: local_gold: is a string"),
         (line(gold="M51"), "line 2: gold: is a header in every release"),
-        (line(gold=CANARY, local_gold=True), "line 2: gold: does not have the form of a code"),
+        (line(gold=CANARY, local_gold=True), "line 2: gold: is not formatted like a code"),
     ],
 )
 def test_a_bad_line_is_named_by_number_and_field_and_not_quoted(bad: bytes, says: str) -> None:

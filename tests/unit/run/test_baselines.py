@@ -104,7 +104,7 @@ def test_a_damaged_file_of_answers_is_made_again(damage: str, context: Context, 
 def test_an_encoder_that_is_none_is_the_users_error(context: Context, cohort: Path, tmp_path: Path) -> None:
     settings = EvaluateSpec.model_validate({"encoder": {"path": str(tmp_path)}})
     assert wanted(settings) == ["encoder"]
-    with pytest.raises(UserError, match=r"^spec.stages.evaluate.encoder.path: .* is no encoder"):
+    with pytest.raises(UserError, match=r"^spec.stages.evaluate.encoder.path: .* is not an encoder"):
         baselines(context, settings, asked(cohort))
 
 

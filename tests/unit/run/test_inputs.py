@@ -90,7 +90,7 @@ def test_tables_are_looked_at_as_far_as_their_headers(tmp_path: Path) -> None:
     [
         ({"note_column": "Note"}, "(note: Note)"),
         ({"id": "2.27E+07"}, "row 2: column id is in scientific notation"),
-        ({"id": "a b"}, "row 2: column id has other characters"),
+        ({"id": "a b"}, "row 2: column id has characters other"),
     ],
 )
 def test_the_first_rows_of_notes_are_read(tmp_path: Path, changes: dict[str, str], says: str) -> None:

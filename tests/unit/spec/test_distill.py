@@ -89,7 +89,7 @@ def test_traces_of_a_file_and_of_a_teacher_do_not_go_together() -> None:
     content = quickstart()
     content["spec"]["data"] = {"prepared": "cohort", "traces": "traces.jsonl"}
     content["spec"]["stages"]["distill"] = {"teacher": NEAR}
-    with pytest.raises(UserError, match=r"data.traces: stages.distill has its own traces made: remove one of the two"):
+    with pytest.raises(UserError, match=r"data.traces: stages.distill creates the traces itself: remove one of the two"):
         parse(content, "run.yaml")
     del content["spec"]["data"]["traces"]
     assert parse(content, "run.yaml").spec.prepared_sft is None

@@ -32,7 +32,7 @@ def test_a_run_without_adapters_is_the_one_of_earlier_versions() -> None:
         ({"rank": 0}, {"sft": {}}, "spec.model.lora.rank"),
         ({"alpha": 0}, {"sft": {}}, "spec.model.lora.alpha"),
         ({"targetModules": ["q proj"]}, {"sft": {}}, "spec.model.lora.targetModules"),
-        ({"targetModules": ["q_proj", "lm_head"]}, {"sft": {}}, "lm_head: vLLM takes no adapter of embeddings: leave it out"),
+        ({"targetModules": ["q_proj", "lm_head"]}, {"sft": {}}, "lm_head: vLLM does not accept adapters for embeddings"),
         ({}, {"evaluate": {}}, "model.lora: no stage trains: add stages.sft or stages.grpo, or leave model.lora out"),
     ],
 )

@@ -246,14 +246,14 @@ def test_a_tokenizer_that_loses_spaces_is_refused(plain: Path, tmp_path: Path) -
     tokenizer = spoilt(plain, tmp_path / "model", lose_spaces)
     with pytest.raises(UserError, match=r"spec\.model\.path: .* loses characters or spaces of the notes: check"):
         check_prompts(examples(tmp_path), tokenizer, prompt.DEEPICD, tmp_path / "model")
-    with pytest.raises(UserError, match=r"spec\.model\.path: .* does not give an SFT answer back as it is written"):
+    with pytest.raises(UserError, match=r"spec\.model\.path: .* does not decode an SFT answer to the text that was written"):
         check_examples(examples(tmp_path), tokenizer, tmp_path / "model")
 
 
 def test_a_tokenizer_whose_tags_the_reward_would_not_see_is_refused(plain: Path, tmp_path: Path) -> None:
     tokenizer = spoilt(plain, tmp_path / "model", make_tags_special)
     check_prompts(examples(tmp_path), tokenizer, prompt.DEEPICD, tmp_path / "model")
-    with pytest.raises(UserError, match="does not give an SFT answer back"):
+    with pytest.raises(UserError, match="does not decode an SFT answer"):
         check_examples(examples(tmp_path), tokenizer, tmp_path / "model")
 
 
@@ -263,7 +263,7 @@ def test_a_tokenizer_with_more_tokens_than_the_model_has_is_refused(plain: Path,
     shutil.copytree(plain, tmp_path / "model")
     config = json.loads((plain / "config.json").read_text())
     (tmp_path / "model" / "config.json").write_text(json.dumps(config | {"vocab_size": 300}))
-    with pytest.raises(UserError, match=r"has tokens beyond the model's 300: it is of another model"):
+    with pytest.raises(UserError, match=r"has tokens beyond the model's 300: download tokenizer and model together"):
         check_prompts(examples(tmp_path), AutoTokenizer.from_pretrained(plain), prompt.DEEPICD, tmp_path / "model")
 
 
@@ -277,7 +277,7 @@ def test_an_example_tokenized_as_one_text_is_refused(plain: Path) -> None:
     check_example(right.prompt + right.completion, [0] * len(right.prompt) + [1] * len(right.completion), chat, tokenizer)
     text = tokenizer.apply_chat_template(chat[:-1], add_generation_prompt=True, tokenize=False)
     whole = tokenizer(f"{text}The pain.</think>\n<diagnosis>M5116</diagnosis><|im_end|>")["input_ids"]
-    with pytest.raises(UserError, match="splits an SFT example otherwise than a rollout's prompt"):
+    with pytest.raises(UserError, match="splits an SFT example differently from a rollout's prompt"):
         check_example(whole, [0] * len(right.prompt) + [1] * (len(whole) - len(right.prompt)), chat, tokenizer)
     with pytest.raises(UserError, match="lets SFT teach a part of the prompt"):
         check_example(right.prompt + right.completion, [1] * len(right.prompt + right.completion), chat, tokenizer)

@@ -67,14 +67,14 @@ def test_a_broken_model_is_refused(fault: Callable[[Weights], None], says: str, 
     weights = load_file(path)
     fault(weights)
     save_file(weights, path, metadata={"format": "pt"})
-    with pytest.raises(CrashError, match=f"the exported model is not whole: {says}"):
+    with pytest.raises(CrashError, match=f"the exported model is incomplete: {says}"):
         check_export(tmp_path, "bfloat16")
 
 
 def test_a_model_cut_off_while_it_was_written_is_refused(tmp_path: Path) -> None:
     path = exported(tmp_path) / "model.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(CrashError, match="no weights that can be read"):
+    with pytest.raises(CrashError, match="no readable weights"):
         check_export(tmp_path, "bfloat16")
 
 

@@ -130,12 +130,12 @@ class Bucket:
 
     def _pause(self, reason: str, request: str, tries: int, began: float, stop: threading.Event | None) -> None:
         window = self._retry_seconds if self._reached else min(self._retry_seconds, FIRST_CONTACT_SECONDS)
-        self.trouble = f"{self._endpoint}: {request}: {reason}: see that the store is up and its address is right"
+        self.trouble = f"{self._endpoint}: {request}: {reason}: check that the store is up and its address is right"
         # Jitter: many uploaders that lost the same server do not all retry at the same time.
         pause = random.uniform(0.05, min(LONGEST_PAUSE, 0.2 * 2 ** min(tries, 8)))
         if time.monotonic() - began + pause > window:
             raise StoreError(
-                f"{self._endpoint}: {request} failed for {window:.0f} s, last with {reason}: see that the store is up and "
+                f"{self._endpoint}: {request} failed for {window:.0f} s, last with {reason}: check that the store is up and "
                 "that its address (storage.s3.endpoint or --endpoint-url), HTTPS_PROXY and NO_PROXY are right, then try again"
             )
         if tries in (3, 6) or tries % 10 == 0:

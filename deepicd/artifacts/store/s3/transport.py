@@ -185,7 +185,7 @@ def _manager(endpoint: str, ca_bundle: str | None) -> PoolManager:
         trust = ssl.create_default_context(cafile=ca_bundle or get_cert_path(True))
     except OSError:  # ssl.SSLError among them
         raise UserError(
-            f"storage.s3.caBundle: {ca_bundle}: holds no certificate that can be read: give a PEM file of the store's authority"
+            f"storage.s3.caBundle: {ca_bundle}: has no readable certificate: give a PEM file with the store's CA certificates"
         ) from None
     proxies = ProxyConfiguration(get_environ_proxies(endpoint))
     proxy = proxies.proxy_url_for(endpoint)

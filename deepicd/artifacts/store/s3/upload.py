@@ -112,7 +112,7 @@ class Uploader:
                 return digest
         raise StoreError(
             f"{self.bucket.url}: {key}: its upload was aborted {UPLOAD_TRIES} times by another client: "
-            "see that only one process writes there, then run again"
+            "make sure that only one process writes there, then run again"
         )
 
     def _send_parts(

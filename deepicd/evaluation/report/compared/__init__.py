@@ -1,4 +1,4 @@
-"""The page of `deepicd compare`: the models of several runs, one file in the form of the report."""
+"""The page of `deepicd compare`: the models of several runs in one file, in the style of the report."""
 
 from deepicd.evaluation.report.compared.inputs import Compared, Run
 from deepicd.evaluation.report.compared.page import html, write_page

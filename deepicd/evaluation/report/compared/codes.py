@@ -1,4 +1,4 @@
-"""F1 of each code by model, as a table to sort and search."""
+"""F1 of each code by model, as a table that can be sorted and searched."""
 
 from __future__ import annotations
 

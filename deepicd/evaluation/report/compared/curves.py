@@ -1,4 +1,4 @@
-"""Training of the runs in one chart each."""
+"""Training curves of all runs, in one chart for each number."""
 
 from __future__ import annotations
 

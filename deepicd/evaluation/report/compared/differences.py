@@ -17,12 +17,12 @@ _TABLES = {
     "Accuracy": ("chapter.accuracy", "category.accuracy", "code.accuracy"),
 }
 _MOST_SHOWN = 10
-"""Pairs up to which all are shown at once; of more, those with the first model."""
+"""Up to this many pairs, all are shown; with more, only those with the first model."""
 _NOTHING: Measure = {"value": None, "interval": None}
 
 
 def section(compared: Compared) -> Section | None:
-    """Differences of each two models; None with one model."""
+    """Differences between all pairs of models; None with one model."""
     pairs = compared.comparisons["pairs"]
     if not pairs:
         return None

@@ -24,7 +24,7 @@ class Run:
 
     name: str
     report: Report | None
-    """What the run recorded about itself; None where only its predictions are known."""
+    """What the run recorded about itself; None if only its predictions are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Compared:
 
 
 def value_of(metrics: Metrics, measure: str) -> float | None:
-    """A model's value of one of `MEASURES`."""
+    """A model's value for one of `MEASURES`."""
     level, _, name = measure.partition(".")
     if name:
         found: float | None = metrics["levels"][level][name]["value"]  # type: ignore[literal-required]

@@ -1,4 +1,4 @@
-"""The first screen: the runs, the verdict, what a reader must know first, and the table of all models."""
+"""The first screen: the runs, the verdict, the warnings, and the table of all models."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _facts(report: Any) -> dict[str, str]:
 
 
 def warnings(compared: Compared) -> Iterator[str]:
-    """One line for each reason why two of the runs may not be comparable."""
+    """One line for each reason why two runs may not be comparable."""
     known = {run.name: run.report for run in compared.runs if run.report is not None}
     for model, number in compared.dropped.items():
         if number:

@@ -29,6 +29,6 @@ def write_page(compared: Compared, out: Path) -> None:
 
 
 def html(compared: Compared) -> str:
-    """The page as HTML; it holds no note text."""
+    """The page as HTML; it contains no note text."""
     sections = [found for make in SECTIONS if (found := make(compared)) is not None]
     return document("DeepICD comparison", overview.overview(compared), sections, version=version("deepicd"))

@@ -11,7 +11,7 @@ from deepicd.evaluation.report.compared.inputs import Compared
 from deepicd.evaluation.report.section import Section, render
 
 NONE = "–"
-"""A setting that a run does not have."""
+"""Shown for a setting that a run does not have."""
 
 
 def section(compared: Compared) -> Section | None:

@@ -1,4 +1,4 @@
-"""The result of a comparison in two sentences, drawn from its numbers."""
+"""The result of a comparison in two sentences, derived from its numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MOST_NAMES = 4
 
 
 def verdict(compared: Compared) -> str:
-    """Which model is the best by the chosen measure, which ones it beats beyond chance, and which ones it may not."""
+    """Which model is best by the chosen measure, which models it beats beyond chance, and which it may not beat."""
     measure = compared.measure
     values = {name: value for name, own in compared.metrics.items() if (value := value_of(own, measure)) is not None}
     title = MEASURES[measure][0].lower() + MEASURES[measure][1:]

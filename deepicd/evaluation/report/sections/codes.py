@@ -1,4 +1,4 @@
-"""Results by chapter and by code, as tables to sort and search."""
+"""Results by chapter and by code, as tables that can be sorted and searched."""
 
 from __future__ import annotations
 

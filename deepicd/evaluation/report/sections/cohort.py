@@ -25,7 +25,7 @@ def section(report: Report) -> Section:
 
 
 def _kept(rows: list[Mapping[str, Any]]) -> int:
-    """What remains of the things of these rows."""
+    """How many items of these rows remain."""
     return max(0, int(rows[0]["of"]) - sum(int(one["count"]) for one in rows))
 
 

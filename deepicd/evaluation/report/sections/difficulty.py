@@ -1,4 +1,4 @@
-"""How often GRPO's start model solves the training prompts, and which of them were left out for it."""
+"""How often GRPO's start model solves the training prompts, and which of them were left out because of that."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def section(report: Report) -> Section | None:
         mark={"type": "bar", "color": charts.ACCENT, "cornerRadiusEnd": 2},
         encoding={
             "x": {
-                "field": "solved", "type": "ordinal", "title": f"right ones of {found['samples']} completions",
+                "field": "solved", "type": "ordinal", "title": f"right completions of {found['samples']}",
                 "axis": {"labelAngle": 0},
             },
             "y": {"field": "prompts", "type": "quantitative", "title": "training prompts"},

@@ -12,7 +12,7 @@ from deepicd.evaluation.report.overview import LEVEL_TITLES
 from deepicd.evaluation.report.section import Section, part, reason, render
 
 _DRAWN = "category"
-"""The level that is drawn; the table has all."""
+"""The level in the chart; the table has all levels."""
 
 
 def section(report: Report) -> Section | None:

@@ -1,4 +1,4 @@
-"""Faults of the completions, and those from which no code could be read."""
+"""Faults of the completions, and completions from which no code could be read."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def section(report: Report) -> Section | None:
 
 
 def _unreadable(records: Sequence[Prediction]) -> dict[str, int]:
-    """Admissions whose completion names no single code: total under `all`, and by fault."""
+    """Admissions whose completion does not name exactly one code: total under `all`, and by fault."""
     unread = [record for record in records if record.prediction is None]
     faults = [fault for record in unread for fault in record.faults or ()]
     return {"all": len(unread)} | {name: faults.count(name) for name in sorted(set(faults))}

@@ -1,4 +1,4 @@
-"""Macro F1 of rare, middle and frequent classes."""
+"""Macro F1 of rare, medium and frequent classes."""
 
 from __future__ import annotations
 

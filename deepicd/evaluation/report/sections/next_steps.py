@@ -1,4 +1,4 @@
-"""What to do next, from the run's numbers."""
+"""What to do next, according to the run's numbers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def next_steps(report: Report) -> Iterator[str]:
     if (rates["faults"].get("truncated", {"value": None})["value"] or 0) > MOST_TRUNCATED:
         yield "Raise stages.grpo.maxResponseTokens, or train longer: many completions are cut off before they name a code."
     if rates["format"]["value"] is not None and rates["format"]["value"] < LEAST_FORMAT:
-        yield "Train SFT longer, or check the prompt: most completions lack the required form."
+        yield "Train SFT longer, or check the prompt: most completions lack the required format."
     if _still_rises(report):
         yield "Train longer: the validation reward was highest at the last validation (stages.grpo.maxSteps)."
     if report.is_synthetic:
@@ -37,8 +37,8 @@ def next_steps(report: Report) -> Iterator[str]:
         yield f"Evaluate more admissions: {limit:,} (stages.evaluate.maxAdmissions) are too few to tell {unclear} apart."
     elif unclear:
         yield f"Collect more test admissions: this test set is too small to tell {unclear} apart at each level."
-    yield "Repeat the run with other seeds before you claim a gain: the intervals do not include the chance in training."
-    yield "Have coding experts review a sample of answers, right ones too, before anything is said about their quality."
+    yield "Repeat the run with other seeds before you claim a gain: the intervals do not include the randomness of training."
+    yield "Have coding experts review a sample of answers, including right ones, before you claim anything about their quality."
 
 
 def _still_rises(report: Report) -> bool:

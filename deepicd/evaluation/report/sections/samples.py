@@ -1,4 +1,4 @@
-"""Several answers to each admission: sampled ones, those constrained to codes of the table, and those under altered notes."""
+"""Several answers for each admission: sampled, constrained to codes of the table, and with altered notes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _pass_at(sampling: Mapping[str, Any], level: str) -> Spec:
                 "field": "k", "type": "quantitative", "title": "samples", "scale": {"type": "log", "base": 2},
                 "axis": {"values": sorted({row["k"] for row in rows}), "format": "d"},
             },
-            "y": {"field": "share", "type": "quantitative", "title": "a right one among them (%)", "scale": {"zero": False}},
+            "y": {"field": "share", "type": "quantitative", "title": "with a right answer (%)", "scale": {"zero": False}},
             "color": charts.colours(list(sampling), lines=True),
             "tooltip": [
                 {"field": "series", "title": "model"}, {"field": "k", "title": "samples"},

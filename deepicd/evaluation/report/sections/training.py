@@ -18,14 +18,14 @@ Row = Mapping[str, Any]
 """One step of training; see `Report.curves`."""
 
 SMOOTHED_ABOVE = 60
-"""Number of steps above which a curve is drawn faint, under its running mean over a twentieth of the steps."""
+"""With more steps than this, a curve is drawn faintly under its running mean over a twentieth of the steps."""
 FEW = 12
-"""Number of points up to which each is marked."""
+"""Up to this number of points, each point is marked."""
 MOST_POINTS = 300
 """Points of a curve; with more steps a point is the mean of several."""
 TITLES = {
     "reward": "Reward", "loss": "Loss", "kl": "KL", "responseTokens": "Response length (tokens)",
-    "formatRate": "Without a fault of form", "truncated": "Cut off at the token limit", "entropy": "Entropy (nats a token)",
+    "formatRate": "Without a format fault", "truncated": "Cut off at the token limit", "entropy": "Entropy (nats per token)",
     "gradientNorm": "Gradient norm", "clipped": "Tokens with a clipped ratio",
     "groupsWithoutVariance": "Groups without variance", "rolloutDifference": "Trainer against vLLM (probability)",
     "seconds": "Seconds a step", "tokensPerSecond": "Tokens a second", "mfu": "Share of peak speed",
@@ -124,7 +124,7 @@ def curve(rows: Sequence[Row], series: Mapping[str, str], title: str, *, height:
 
 
 def _whole_ticks(steps: Sequence[int]) -> Spec:
-    """Ticks at whole steps. Vega puts some between two steps where there are fewer than four, whatever its `tickMinStep`."""
+    """Ticks at whole steps. With fewer than four steps Vega also puts some in between, whatever its `tickMinStep`."""
     first, last = min(steps, default=0), max(steps, default=0)
     return {"values": list(range(first, last + 1))} if last - first < FEW else {"tickMinStep": 1}
 
@@ -142,7 +142,7 @@ def _only(series: Sequence[str]) -> Spec:
 
 
 def _points(rows: Sequence[Row], key: str) -> list[tuple[int, float]]:
-    """Step and value where the rows have one, at most `MOST_POINTS`: then each is the mean of several steps."""
+    """Step and value for rows that have one. With more than `MOST_POINTS`, each point is the mean of several steps."""
     found = [(int(row["step"]), float(row[key])) for row in rows if _is_number(row.get(key))]
     size = -(-len(found) // MOST_POINTS)
     groups = [found[at : at + size] for at in range(0, len(found), max(size, 1))]

@@ -62,5 +62,5 @@ def test_conditions_of_one_sex_have_that_sex() -> None:
 
 
 def test_more_codes_than_the_table_has_are_refused() -> None:
-    with pytest.raises(UserError, match=r"data\.synthetic\.codes: 70000 asked for, only \d+ codes are suitable"):
+    with pytest.raises(UserError, match=r"data\.synthetic\.codes: 70000 requested, but only \d+ codes are suitable"):
         choose(70_000, random.Random(0))

@@ -47,7 +47,7 @@ def test_the_results_by_class_are_read_and_must_be_of_the_same_models(report: Re
     classes.write(path, rows)
     assert load(tmp_path).classes == rows
     classes.write(path, [row for row in rows if row["model"] != "sft"])
-    with pytest.raises(UserError, match=r"metrics\.json and by_class\.parquet hold different models"):
+    with pytest.raises(UserError, match=r"metrics\.json and by_class\.parquet have different models"):
         load(tmp_path)
     path.write_text("no table")
     with pytest.raises(UserError, match=r"by_class\.parquet: is not a readable table of classes"):

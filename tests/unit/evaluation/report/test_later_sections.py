@@ -73,7 +73,7 @@ def test_samples_constrained_answers_and_premature_closure_are_in_tables(evaluat
     assert found is not None
     text = text_of(found.html)
     assert "base 4 50.0 40.0 to 60.0" in text
-    assert "base, seconds an admission: free 0.020, constrained 0.025." in text
+    assert "base, seconds per admission: free 0.020, constrained 0.025." in text
     assert "A wrong diagnosis stated before the note base chapter 50.0 40.0 to 60.0 50.0 40.0 to 60.0 25.0 20.0 to 30.0" in text
     assert [row["k"] for row in found.charts["pass-code"]["data"]["values"] if row["series"] == "sft"] == [1, 2, 4]
 

@@ -18,7 +18,7 @@ def test_what_was_left_out_is_listed_with_reason_share_and_what_remains(report: 
     text = text_of(cohort.section(report).html)
     assert "1,000 admissions − 250 25.0 % coded in ICD-9 only 750 used" in text
     assert "1,200 traces − 7 0.6 % a tag (&lt;think&gt;) inside 1,193 used" in text
-    assert "1,100 traces had &lt;think&gt; tags around them, which were taken off" in text
+    assert "1,100 traces had &lt;think&gt; tags around them, which were removed" in text
 
 
 @pytest.mark.parametrize(("left_out", "text"), [(None, "is not recorded"), ([], "Nothing was left out")])
