@@ -164,6 +164,7 @@ class MlflowRun:
             with _OPENER.open(request, timeout=TIMEOUT_SECONDS) as response:
                 answer = json.loads(response.read() or b"{}")
         except HTTPError as error:
+            error.close()
             raise _refusal(error.code, place) from None
         except (HTTPException, OSError) as error:
             reason = type(getattr(error, "reason", error)).__name__

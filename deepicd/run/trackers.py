@@ -99,7 +99,8 @@ class MlflowSender:
             except TrackerError as error:
                 self._report(error)
                 with self._change:
-                    self._waiting.extendleft(reversed(batch[: _MOST_WAITING - len(self._waiting)]))
+                    room = _MOST_WAITING - len(self._waiting)
+                    self._waiting.extendleft(reversed(batch[max(0, len(batch) - room) :]))
                     if status or not error.passing:
                         return
                     self._change.wait_for(lambda: self._status, wait)

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from deepicd.errors import CrashError, DeepICDError, TerminatedError
 from deepicd.evaluation.metrics_schema import SCHEMA
-from deepicd.run.mlflow import MlflowRun
+from deepicd.run import trackers
+from deepicd.run.mlflow import MlflowRun, TrackerError, Value
 from deepicd.run.trackers import MlflowSender, Trackers, parameters_of, values_of
 from deepicd.spec.load import load, parse
 from deepicd.spec.run import DeepICDRun
@@ -113,6 +115,34 @@ def test_what_a_server_did_not_take_is_sent_when_it_answers_again(mlflow: tuple[
         "tracking: training continues without MLflow",
         "tracking: MLflow answers again",
     ]
+
+
+def test_of_too_many_values_the_oldest_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trackers, "_MOST_WAITING", 3)
+    asked, answer, sent = threading.Event(), threading.Event(), list[Value]()
+    values = [Value("reward", float(step), step, 0) for step in range(4)]
+
+    class Silent(MlflowRun):
+        def open(self, *_: object) -> None:
+            """It answers."""
+
+        def log(self, batch: Sequence[Value]) -> None:
+            if not asked.is_set():
+                asked.set()
+                answer.wait(30)
+                raise TrackerError("does not answer")
+            sent.extend(batch)
+
+        def end(self, status: str) -> None:
+            """It answers."""
+
+    sender = MlflowSender(Silent.__new__(Silent), "quick", None, {}, wait=0.01)
+    sender.add(values[:2])
+    assert asked.wait(30)
+    sender.add(values[2:])
+    answer.set()
+    sender.end("FINISHED")
+    assert sent == values[1:]
 
 
 def test_a_server_out_of_reach_neither_fails_nor_holds_up_the_run(tmp_path: Path) -> None:
