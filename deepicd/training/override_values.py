@@ -1,6 +1,6 @@
 """Checks the values of overrides with verl's own dataclasses and registries.
 
-Run as a separate process (`python -m deepicd.training.override_values`), since verl takes seconds and half a gigabyte: it
+Run as a separate process (`python -m deepicd.training.override_values`), since verl and vLLM take seconds and a gigabyte: it
 reads `{"stage": …, "ours": [override], "own": [override]}`, and exits with 64 and one line on stderr if verl would refuse one
 of `own`.
 """
@@ -57,10 +57,11 @@ def check(stage: str, ours: Sequence[str], own: Sequence[str]) -> None:
             _check_least(parsed(text).key_or_group, config)
         except BadOverrideError as error:
             raise _refused(stage, count, text, str(error)) from None
-    sections = {_section(parsed(text).key_or_group, config) for text in own} - {None}
-    for use in (*(partial(_build, place) for place in sorted(sections)), *trials(stage)):
-        if (reason := _refusal(use, config)) and (count := _cause(use, stage, ours, own)) is not None:
-            raise _refused(stage, count, own[count], reason)
+    sections = {place for text in own if (place := _section(parsed(text).key_or_group, config)) is not None}
+    uses: list[Use] = [*(partial(_build, place) for place in sorted(sections)), *trials(stage)]
+    for use in uses:
+        if (reason := _refusal(use, config)) and (cause := _cause(use, stage, ours, own)) is not None:
+            raise _refused(stage, cause, own[cause], reason)
 
 
 def _cause(use: Use, stage: str, ours: Sequence[str], own: Sequence[str]) -> int | None:

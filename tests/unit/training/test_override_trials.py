@@ -53,7 +53,7 @@ def test_the_settings_of_the_samples_work(stage: str, sample: str) -> None:
         ("grpo", f"{ACTOR}.clip_ratio_c", 0.5, "clip_ratio_c"),
         ("grpo", f"{CORRECTION}.loss_type", "ppo", "takes ppo_clip or reinforce"),
         ("grpo", f"{CORRECTION}.rollout_is", "tokens", "Invalid rollout_is: tokens"),
-        ("grpo", f"{CORRECTION}.rollout_rs", "token_k1", "rollout_rs_threshold must be provided"),
+        ("grpo", f"{CORRECTION}.rollout_rs", "token_k1", "rollout_rs_threshold must be explicitly provided"),
         ("grpo", "trainer.v1.sampler.max_off_policy_strategy", "keep", "Invalid max off policy strategy: keep"),
         ("grpo", f"{ROLLOUT}.temperature", 0, "validation gen temperature should be greater than 0"),
         ("grpo", f"{ROLLOUT}.top_p", 1.5, r"top_p must be in \(0, 1\]"),
