@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from deepicd.cli.main import cli
 from deepicd.run_layout import RunLayout
 from deepicd.spec.load import load
 from deepicd.training import base_model
@@ -31,7 +33,16 @@ FEW_GRPO = {
 }  # fmt: skip
 # Both ways to form batches: examples packed in a row, and padded ones, as many as have 512 tokens.
 PACKED: dict[str, Any] = {"removePadding": True}
-PADDED: dict[str, Any] = {"removePadding": False, "maxTokensPerGpu": 512}
+PADDED: dict[str, Any] = {"removePadding": False, "maxTokensPerGpu": 512, "loss": "dapo", "keepRollouts": 6}
+BREVITY = """
+from collections.abc import Sequence
+
+from deepicd.rewards import Sample
+
+
+def brevity(samples: Sequence[Sample]) -> list[float]:
+    return [1 / (1 + len(sample.completion)) for sample in samples]
+"""
 WAYS = [
     pytest.param((None, PACKED), id="all weights", marks=pytest.mark.long),
     pytest.param(({"rank": 8, "alpha": 32}, PADDED), id="adapters"),
@@ -99,9 +110,11 @@ def story(request: pytest.FixtureRequest, cohort: Path, tmp_path_factory: pytest
            "validation": {"heldOut": 0.2, "everySteps": VALIDATED, "patience": STEPS["sft"]}}  # fmt: skip
     model = {"path": str(base), "dtype": "float32", "prompt": PROMPT, "lora": lora}
     data = {"prepared": str(cohort), "traces": str(traces)}
-    run = write_run(
-        home / "run.yaml", "tied", data, {"sft": sft, "grpo": {**FEW_GRPO, **batches}, "evaluate": None}, model=model
-    )
+    (home / "terms.py").write_text(BREVITY)
+    terms = {"brevity": {"file": str(home / "terms.py"), "function": "brevity"}}
+    reward = {"preset": "deepicd", "terms": terms, "weights": {"brevity": 0.2}}
+    stages_of_run = {"sft": sft, "grpo": {**FEW_GRPO, **batches}, "evaluate": None}
+    run = write_run(home / "run.yaml", "tied", data, stages_of_run, model=model, reward=reward)
     command = ("grpo", str(run), "--dir", str(home / "run"))
     stages = RunLayout(home / "run")
     killed = DeepicdProcess(*command)
@@ -153,6 +166,16 @@ def test_sft_ends_with_the_weights_of_its_lowest_loss_on_held_out_patients(story
     assert end is not None
     assert (end.step, end.steps, end.reason, end.loss) == (STEPS["sft"], STEPS["sft"], None, min(losses.values()))
     assert losses[end.weights_of] == end.loss
+
+
+def test_the_completions_of_every_step_are_kept_over_a_crash_with_the_term_of_ones_own(story: Story) -> None:
+    shown = CliRunner().invoke(cli, ["samples", str(story.folder), "--all", "--json"])
+    keeps = "keepRollouts" in story.batches
+    assert shown.exit_code == (0 if keeps else 64), shown.output
+    kept = [json.loads(line) for line in shown.stdout.splitlines()]
+    assert [one["step"] for one in kept] == [step for step in range(1, STEPS["grpo"] + 1) for _ in range(6) if keeps]
+    for one in kept:
+        assert one["terms"]["brevity"] == pytest.approx(1 / (1 + len(one["completion"])))
 
 
 def test_vllm_answers_with_the_weights_that_are_trained(story: Story) -> None:
