@@ -76,7 +76,7 @@ def _models(annotation: Any) -> Iterator[type[SpecModel]]:
         yield from _models(part)
 
 
-_UNITS = {"Ki|Mi|Gi|Ti": "size, `64Gi`", "[0-9]{1,9}s": "duration, `30m`"}
+_UNITS = {"Ki|Mi|Gi|Ti": "size, `64Gi`", "d)": "duration, `30m`"}
 _NAMES = {"integer": "whole number", "boolean": "`true`, `false`", "string": "text", "object": "mapping"}
 _BOUNDS = {
     "minimum": "≥ {}", "exclusiveMinimum": "> {}", "maximum": "≤ {}", "exclusiveMaximum": "< {}",

@@ -122,7 +122,7 @@ def test_every_sample_is_accepted_with_the_defaults_of_the_models(api: Api, name
         ({"spec__reward": {"judge": {**COLOCATED, "gpus": 7}, "weights": {"judge": 1}}}, "a colocated judge has as many"),
         (
             {"spec__reward": {"judge": JUDGE, "weights": {"judge": 1}}, "spec__stages__grpo__rollouts": 128},
-            "reward.judge: judges at most 960 completions a step",
+            "reward.judge: judges at most 960 completions per step",
         ),
         ({"spec__reward": {"terms": {"Brief": {"path": "m:f"}}}}, "a key does not match ^[a-z]"),
         ({"spec__reward": {"terms": {"outcome": {"path": "m:f"}}}}, "terms: a name is taken"),

@@ -73,7 +73,7 @@ def file(**fields: Any) -> dict[str, Any]:
         (changed(attempt=0), "attempt: "),
         (changed(attempt="1"), "attempt: "),
         (changed(step=1.5), "step: "),
-        (changed(step=None), "kind: a checkpoint of stage grpo with step None cannot be"),
+        (changed(step=None), "kind: a checkpoint of stage grpo with step None is not possible"),
         (changed(stage="base"), "kind: a checkpoint of stage base"),
         (changed(kind="model"), "kind: a model of stage grpo with step 50"),
         (changed(files=[]), "files: "),

@@ -77,7 +77,7 @@ def test_lines_at_fault_are_skipped_and_named_on_request() -> None:
 def test_skipping_every_line_is_an_error() -> None:
     done = CliRunner().invoke(app, ["--on-error", "skip"], input=b"{}\n")
     assert isinstance(done.exception, UserError)
-    assert "no predictions" in str(done.exception)
+    assert "no readable predictions" in str(done.exception)
 
 
 def test_codes_of_other_years_have_a_rate_where_the_years_are_known() -> None:

@@ -58,7 +58,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"table t is missing: put t\.csv or t\.csv\.gz there"):
+    with pytest.raises(UserError, match=r"table t is missing: put t\.csv or t\.csv\.gz into it"):
         find(tmp_path, "t", ("a",))
 
 

@@ -88,7 +88,7 @@ def test_a_404_of_something_before_the_api_server_does_not_say_that_an_object_is
         finally:
             await cluster.close()
 
-    with pytest.raises(UnavailableError, match="no answer of an API server"):
+    with pytest.raises(UnavailableError, match="not an answer of an API server"):
         asyncio.run(ask())
 
 

@@ -65,7 +65,7 @@ def test_bounds_defaults_and_choices_are_those_of_the_models() -> None:
     grpo = spec["stages"]["properties"]["grpo"]
     assert grpo["nullable"] is True
     assert grpo["properties"]["rollouts"] == {
-        "description": "Completions sampled per prompt: the group whose mean is the baseline.",
+        "description": "Completions sampled per prompt; they form a group, and its mean reward is the baseline.",
         "type": "integer", "default": 8, "format": "int64", "minimum": 2,
     }  # fmt: skip
     rate = grpo["properties"]["learningRate"]

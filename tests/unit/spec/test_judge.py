@@ -146,7 +146,7 @@ def test_more_completions_a_step_than_can_wait_are_refused() -> None:
     content["spec"]["reward"] = {"weights": {"judge": 0.1}, "judge": ENDPOINT}
     grpo = {"trainBatchSize": 128, "ppoMiniBatchSize": 128, "microBatchSizePerGpu": 16, "rollouts": 8}
     content["spec"]["stages"]["grpo"] |= grpo
-    with pytest.raises(UserError, match=r"reward\.judge: judges at most 960 completions a step"):
+    with pytest.raises(UserError, match=r"reward\.judge: judges at most 960 completions per step"):
         parse(content, "run.yaml")
     del content["spec"]["reward"]
     parse(content, "run.yaml")

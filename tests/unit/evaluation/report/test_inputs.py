@@ -75,7 +75,7 @@ def test_a_missing_file_is_named(report: Report, tmp_path: Path, name: str) -> N
     [
         ("metrics.json", lambda text: text[:-9], "is not JSON"),
         ("metrics.json", lambda text: text.replace("metrics/v1", "metrics/v0"), "base: is not deepicd.io/metrics/v1"),
-        ("metrics.json", lambda text: text.replace('"base"', '"vase"', 1), "hold different models"),
+        ("metrics.json", lambda text: text.replace('"base"', '"vase"', 1), "have different models"),
         ("about.json", lambda text: text.replace("klName", "kl"), "klName: is missing"),
         ("about.json", lambda text: "[]", "is not a JSON object"),
         ("curves.jsonl", lambda text: text + '{"step": 1}\n', "line 76: stage or step is missing"),

@@ -80,7 +80,7 @@ def test_rewards_of_different_kinds_are_not_drawn_together() -> None:
     assert 'data-chart="grpo-reward"' in alike
     assert 'data-chart="grpo-reward"' not in other
     assert 'data-chart="grpo-responseTokens"' in other
-    assert "Rewards are not drawn together, since they are not comparable: seed-0 and v1 have" in text_of(other)
+    assert "Rewards are not drawn together, because they are not comparable: seed-0 and v1 have" in text_of(other)
 
 
 def test_one_model_has_no_differences() -> None:
