@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from omegaconf import OmegaConf
 from verl import DataProto
 
 from deepicd import prompt
@@ -61,8 +62,11 @@ def test_a_raising_reward_fails_every_waiting_completion_without_the_note_it_rai
 
     monkeypatch.setattr(module, "make_scorer", lambda *_, **__: raises)
 
+    (files.folder / "config.json").write_text('{"eos_token_id": 2}')
+    config = OmegaConf.create({"actor_rollout_ref": {"model": {"path": str(files.folder)}}, "data": {"max_response_length": 8}})
+
     async def score() -> list[Any]:
-        manager = RewardManager(None, Tokenizer(), None)
+        manager = RewardManager(config, Tokenizer(), None)
         return list(await asyncio.gather(*(manager.run_single(completion()) for _ in range(3)), return_exceptions=True))
 
     errors = asyncio.run(score())
