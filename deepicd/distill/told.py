@@ -1,8 +1,8 @@
 """The rule `told`: a trace that shows that its writer was given the answer, or that mentions the task.
 
 The patterns in told.yaml count anywhere. Words of the task count before the last sentence, which may name what the reasoning
-codes to, and so does a first person who does what only a writer does. `full code` does not count, and neither do words other
-than `code` that are in the note.
+codes to. So does a first person whose verb is not a clinician's. `full code` does not count, and neither do words other than
+`code` that are in the note.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NAME = re.compile(r"\{([A-Z_]+)\}")
 def shows_that_it_was_told(trace: str, note: str) -> bool:
     """Whether a trace has a phrase that gives away that its writer had the answer, or a word of the task."""
     signs = _signs()
-    *before, _ = [*sentences(trace), ""] if not trace.strip() else sentences(trace)
+    before = sentences(trace)[:-1]
     if any(pattern.search(trace) for pattern in signs.anywhere) or any(map(signs.are_in, before)):
         return True
     text = ". ".join(before)

@@ -1,4 +1,4 @@
-"""Whether the rewards and the form of two runs can be compared: only what is measured alike on the same notes has a difference.
+"""Whether the rewards and format rates of two runs can be compared: both must be measured in the same way on the same notes.
 
 Codes are scored again by the version that compares, so macro F1 and accuracy of common admissions are always of one kind.
 """
@@ -20,7 +20,7 @@ from deepicd.spec.load import parse
 from deepicd.spec.training import GrpoSpec
 
 FORM = "format"
-"""Like the reward a measure that each run's own version decides."""
+"""Like the reward, a measure that depends on the version that evaluated the run."""
 NOTES, WORDS = "notes", "words"
 """Names of two of the inputs."""
 _MOST_SHOWN = 3
@@ -29,7 +29,7 @@ _OF_JUDGE = "spec.reward.judge"
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What decides the meaning of a run's rewards and faults of form."""
+    """What a run's rewards and format faults depend on."""
 
     run: str
     """Its name in messages."""

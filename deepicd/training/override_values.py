@@ -189,7 +189,7 @@ _AT_LEAST = {
     "ray_init.num_cpus": 1, "ulysses_sequence_parallel_size": 1, "entropy_from_logits_chunk_size": 1,
     "pad_to_length_bucket": 1, "num_shards": 1, "seed": 0, "data_loader_seed": 0,
 }  # fmt: skip
-"""The least values of settings, by the end of their keys, with less of which a run hangs or fails where verl checks nothing."""
+"""Minimum values of settings, by the end of their keys. Below them a run hangs or fails, and verl does not check."""
 
 
 def _check_least(key: str, config: Any) -> None:

@@ -48,7 +48,7 @@ class Losses:
 
     def write(self, path: Path) -> None:
         """Write them as JSON."""
-        atomic.write(path, json.dumps(self.by_step))
+        atomic.write_json(path, self.by_step)
 
     @classmethod
     def read(cls, path: Path) -> Losses:
@@ -87,7 +87,7 @@ class SftEnd:
 
     def write(self, path: Path) -> None:
         """Write it as JSON."""
-        atomic.write(path, json.dumps(asdict(self)) + "\n")
+        atomic.write_json(path, asdict(self))
 
     @classmethod
     def read(cls, path: Path) -> SftEnd | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,19 +25,24 @@ def composed(sample: str, stage: str) -> Any:
     return compose(stage, stage_overrides(load(SAMPLES / f"{sample}.yaml"))[stage])
 
 
-def try_with(stage: str, sample: str = "quickstart", **changes: Any) -> None:
-    """Run every trial of a stage with verl's settings of a sample, of which some are changed."""
+def refusals(stage: str, sample: str = "quickstart", **changes: Any) -> list[str]:
+    """What the trials of a stage raise with verl's settings for a sample, some of them changed."""
     config = composed(sample, stage).copy()
     for key, value in changes.items():
         OmegaConf.update(config, key, value, force_add=True)
+    raised = []
     for each in trials(stage):
-        each(config)
+        try:
+            each(config)
+        except Exception as error:
+            raised.append(str(error))
+    return raised
 
 
 @pytest.mark.parametrize("sample", ["quickstart", "one-gpu", "deepicd-r1-7b"])
 @pytest.mark.parametrize("stage", ["sft", "grpo"])
 def test_the_settings_of_the_samples_work(stage: str, sample: str) -> None:
-    try_with(stage, sample)
+    assert refusals(stage, sample) == []
 
 
 @pytest.mark.parametrize(
@@ -68,15 +74,14 @@ def test_the_settings_of_the_samples_work(stage: str, sample: str) -> None:
     ],
 )
 def test_a_value_that_does_not_work_is_refused_without_a_run(stage: str, key: str, value: Any, message: str) -> None:
-    with pytest.raises(Exception, match=message):
-        try_with(stage, **{key: value})
+    assert re.search(message, "\n".join(refusals(stage, **{key: value})))
 
 
 @pytest.mark.parametrize(
     "loss", ["vanilla", "gspo", "sapo", "gpg", "clip_cov", "kl_cov", "geo_mean", "cispo", "dppo_tv", "dppo_kl"]
 )
 def test_every_loss_of_verls_is_accepted(loss: str) -> None:
-    try_with("grpo", **{f"{ACTOR}.policy_loss.loss_mode": loss})
+    assert refusals("grpo", **{f"{ACTOR}.policy_loss.loss_mode": loss}) == []
 
 
 @pytest.mark.parametrize(
@@ -93,4 +98,4 @@ def test_every_loss_of_verls_is_accepted(loss: str) -> None:
     ],
 )  # fmt: skip
 def test_values_that_work_are_accepted(changes: dict[str, Any]) -> None:
-    try_with("grpo", **changes)
+    assert refusals("grpo", **changes) == []
